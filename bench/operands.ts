@@ -1,0 +1,49 @@
+/** Puts the inputs of a case on the GPU. */
+import * as tf from "@tensorflow/tfjs";
+import { packWeight, unpackWeight } from "../src/ops/weight.ts";
+import type { Arrays, OpCase, Operands } from "./case.ts";
+
+/** The f64 arrays that the twin sees: floats rounded to f32, packed weights rounded to their format. */
+export function caseArrays(opCase: OpCase): Arrays {
+  const arrays: Arrays = {};
+  for (const [name, { values, weight }] of Object.entries(opCase.inputs)) {
+    if (values instanceof Int32Array) arrays[name] = values;
+    else {
+      const rounded = Float32Array.from(values);
+      arrays[name] = Float64Array.from(weight ? unpackWeight(packWeight(rounded, weight), weight) : rounded);
+    }
+  }
+  return arrays;
+}
+
+/** Tensors and weights (with zeroed gradients where f32) of a case. The caller disposes them. */
+export function caseOperands(opCase: OpCase): Operands {
+  const operands: Operands = { tensors: {}, weights: {} };
+  for (const [name, { shape, values, weight }] of Object.entries(opCase.inputs)) {
+    if (values instanceof Int32Array) {
+      operands.tensors[name] = tf.tensor(Int32Array.from(values), shape, "int32");
+    } else if (weight) {
+      const packed = packWeight(Float32Array.from(values), weight);
+      const isF32 = weight === "f32";
+      const storedShape = isF32 ? shape : [...shape.slice(0, -1), shape[shape.length - 1] / 2];
+      operands.weights[name] = {
+        name,
+        shape,
+        format: weight,
+        tensor: tf.tensor(packed, storedShape, isF32 ? "float32" : "int32"),
+        grad: isF32 ? tf.zeros(shape) : null,
+      };
+    } else {
+      operands.tensors[name] = tf.tensor(Float32Array.from(values), shape, "float32");
+    }
+  }
+  return operands;
+}
+
+export function disposeOperands(operands: Operands): void {
+  for (const tensor of Object.values(operands.tensors)) tensor.dispose();
+  for (const weight of Object.values(operands.weights)) {
+    weight.tensor.dispose();
+    weight.grad?.dispose();
+  }
+}

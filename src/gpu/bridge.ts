@@ -1,0 +1,352 @@
+/**
+ * Runs our kernels on tfjs tensors: in tfjs's queue order, on tfjs's buffers, without copies.
+ * The only file that touches tfjs internals.
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { DataType, NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { assertGpuHealthy } from "./device.ts";
+import { type KernelConstants, kernelPipeline } from "./kernel.ts";
+
+interface TensorRecord {
+  dtype: DataType;
+  shape: number[];
+  values: unknown;
+  resource: GPUBuffer | null;
+}
+
+interface BufferPool {
+  acquireBuffer(sizeBytes: number, usage: number): GPUBuffer;
+  releaseBuffer(buffer: GPUBuffer): void;
+  dispose(): void;
+  freeBuffers: Map<string, GPUBuffer[]>;
+  numFreeBuffers: number;
+  numBytesUsed: number;
+  numBytesAllocated: number;
+}
+
+/** The part of tfjs's WebGPUBackend (4.22) that the bridge relies on. */
+interface Backend {
+  device: GPUDevice;
+  queue: GPUQueue;
+  tensorMap: { get(id: object): TensorRecord; has(id: object): boolean };
+  bufferManager: BufferPool;
+  commandQueueOwnedIds: WeakSet<object>;
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  dispatchCountInPass: number;
+  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
+  uploadToGPU(id: object): void;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  disposeData(id: object, force?: boolean): boolean;
+  recordAndSubmit(...args: unknown[]): void;
+}
+
+/** One recorded kernel call: all that a replay needs. */
+export interface RecordedDispatch {
+  pipeline: GPUComputePipeline;
+  bindGroup: GPUBindGroup;
+  workgroups: [number, number, number];
+}
+
+/** A tensor as a kernel sees it; a window (in bytes) binds part of it. */
+export interface Binding {
+  tensor: TensorInfo;
+  /** True when the kernel writes it: a CPU copy that tfjs may hold is then stale. */
+  written?: boolean;
+  offsetBytes?: number;
+  sizeBytes?: number;
+}
+
+export interface KernelCall {
+  /** File name in kernels/ without .wgsl. */
+  kernel: string;
+  constants?: KernelConstants;
+  /** In @binding order of group 0; the uniform, when there is one, comes after them. */
+  bindings: Binding[];
+  /** Fields of the uniform struct, in order, each made with u32(), i32() or f32(). */
+  params?: number[];
+  workgroups: [number, number, number];
+}
+
+/** Dispatches gathered in one submit. Larger batches save submits but free memory later. */
+const DISPATCHES_PER_SUBMIT = 24;
+const UNIFORM_CACHE_ENTRIES = 4096;
+const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
+const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
+const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
+
+let recording: RecordedDispatch[] | null = null;
+let guardWords = 0;
+const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
+const floatBits = new Float32Array(1);
+const wordBits = new Uint32Array(floatBits.buffer);
+
+export const u32 = (value: number): number => value >>> 0;
+export const i32 = (value: number): number => value >>> 0;
+export function f32(value: number): number {
+  floatBits[0] = value;
+  return wordBits[0];
+}
+
+export function tfjsBackend(): Backend {
+  return tf.backend() as unknown as Backend;
+}
+
+/** Splits a 1-D grid over x and y so that no dimension passes WebGPU's 65535. Kernels refold with num_workgroups. */
+export function foldGrid(count: number): [number, number, number] {
+  const limit = 65535;
+  if (count <= limit) return [count, 1, 1];
+  const y = Math.ceil(count / limit);
+  return [Math.ceil(count / y), y, 1];
+}
+
+export function byteSize(tensor: TensorInfo): number {
+  return tensor.shape.reduce((size, n) => size * n, 1) * 4;
+}
+
+/** A new tensor on the GPU whose contents are whatever its buffer held: the kernel must write all of it. */
+export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32"): TensorInfo {
+  const backend = tfjsBackend();
+  const info = backend.makeTensorInfo(shape, dtype);
+  const sizeBytes = byteSize(info);
+  if (sizeBytes === 0) throw new RangeError(`Cannot make a GPU tensor of shape [${shape}]: need at least one element`);
+  const limit = backend.device.limits.maxBufferSize;
+  if (sizeBytes > limit) {
+    throw new RangeError(`Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`);
+  }
+  const buffer = backend.bufferManager.acquireBuffer(sizeBytes + guardWords * 4, STORAGE_USAGE);
+  if (guardWords > 0) {
+    backend.queue.writeBuffer(buffer, sizeBytes, new Uint32Array(guardWords).fill(GUARD_BITS));
+  }
+  backend.tensorMap.get(info.dataId).resource = buffer;
+  return info;
+}
+
+/** As newTensor, tracked by tfjs (tidy, dispose). Contents are undefined. */
+export function emptyTensor(shape: number[], dtype: "float32" | "int32" = "float32"): Tensor {
+  return tf.engine().makeTensorFromTensorInfo(newTensor(shape, dtype));
+}
+
+/** Frees a tensor that only kernels saw (a scratch buffer inside an op). */
+export function disposeInfo(info: TensorInfo): void {
+  tfjsBackend().disposeData(info.dataId);
+}
+
+function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
+  const record = backend.tensorMap.get(binding.tensor.dataId);
+  if (!record.resource) {
+    if (recording) throw new Error("Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording");
+    backend.uploadToGPU(binding.tensor.dataId);
+  }
+  if (binding.written) record.values = null;
+  return record.resource!;
+}
+
+function storageEntry(backend: Backend, call: KernelCall, binding: Binding, index: number): GPUBindGroupEntry {
+  const buffer = gpuBuffer(backend, binding);
+  const offset = binding.offsetBytes ?? 0;
+  const size = binding.sizeBytes ?? (guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
+  const limit = backend.device.limits.maxStorageBufferBindingSize;
+  if (size > limit) {
+    throw new RangeError(
+      `Cannot run ${call.kernel}: binding ${index} of shape [${binding.tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
+        `${limit}; use a smaller batch, length or chunk`,
+    );
+  }
+  return { binding: index, resource: { buffer, offset, size } };
+}
+
+/** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
+function uniformBuffer(backend: Backend, params: number[]): GPUBuffer {
+  let cache = uniforms.get(backend.device);
+  if (!cache) uniforms.set(backend.device, cache = new Map());
+  const key = params.join();
+  let buffer = cache.get(key);
+  if (buffer) return buffer;
+  if (cache.size >= UNIFORM_CACHE_ENTRIES) cache.delete(cache.keys().next().value!);
+  const words = new Uint32Array(Math.ceil(params.length / 4) * 4);
+  words.set(params);
+  buffer = backend.device.createBuffer({ size: words.byteLength, usage: UNIFORM_USAGE });
+  backend.queue.writeBuffer(buffer, 0, words);
+  cache.set(key, buffer);
+  return buffer;
+}
+
+/**
+ * Queues one kernel (or, while a plan is being recorded, only records it).
+ * @throws RangeError when a tensor is over the device's binding limit.
+ * @throws Error when the device has failed.
+ */
+export function runKernel(call: KernelCall): void {
+  assertGpuHealthy();
+  const backend = tfjsBackend();
+  const pipeline = kernelPipeline(backend.device, call.kernel, call.constants);
+  const entries = call.bindings.map((binding, index) => storageEntry(backend, call, binding, index));
+  if (call.params) {
+    entries.push({ binding: entries.length, resource: { buffer: uniformBuffer(backend, call.params) } });
+  }
+  const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  if (recording) {
+    recording.push({ pipeline, bindGroup, workgroups: call.workgroups });
+    return;
+  }
+  for (const { tensor } of call.bindings) backend.commandQueueOwnedIds.add(tensor.dataId);
+  backend.ensureCommandEncoderReady();
+  const pass = backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, bindGroup);
+  pass.dispatchWorkgroups(...call.workgroups);
+  if (++backend.dispatchCountInPass >= DISPATCHES_PER_SUBMIT) flush();
+}
+
+/** Submits what is queued. */
+export function flush(): void {
+  const backend = tfjsBackend();
+  backend.endComputePassEncoder();
+  if (backend.commandEncoder) backend.submitQueue();
+}
+
+/**
+ * Reads a tensor back.
+ * @throws Error when the device has failed since it was opened: the numbers would be zeros.
+ */
+export async function readTensor(tensor: Tensor): Promise<Float32Array | Int32Array> {
+  const values = await tensor.data();
+  assertGpuHealthy();
+  return values as Float32Array | Int32Array;
+}
+
+export async function readFloats(tensor: Tensor): Promise<Float32Array> {
+  return await readTensor(tensor) as Float32Array;
+}
+
+/**
+ * Overwrites (part of) a tensor that is on the GPU, in queue order.
+ * @param offsetBytes multiple of 4
+ */
+export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetBytes = 0): void {
+  const backend = tfjsBackend();
+  flush();
+  const buffer = gpuBuffer(backend, { tensor, written: true });
+  backend.queue.writeBuffer(buffer, offsetBytes, values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+}
+
+/** Bytes that tfjs's pool holds on the GPU: in use by tensors, and allocated in all. */
+export function gpuMemory(): { usedBytes: number; allocatedBytes: number } {
+  const pool = tfjsBackend().bufferManager;
+  return { usedBytes: pool.numBytesUsed, allocatedBytes: pool.numBytesAllocated };
+}
+
+/** Destroys the buffers that tfjs's pool keeps for reuse (it never trims them itself). */
+export function trimPool(): void {
+  flush();
+  const pool = tfjsBackend().bufferManager;
+  for (const [key, buffers] of pool.freeBuffers) {
+    for (const buffer of buffers) {
+      pool.numBytesAllocated -= buffer.size;
+      pool.numFreeBuffers--;
+      buffer.destroy();
+    }
+    pool.freeBuffers.set(key, []);
+  }
+}
+
+/** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */
+export interface Recording {
+  dispatches: RecordedDispatch[];
+  pool: { numBytesAllocated: number; dispose(): void };
+}
+
+/**
+ * Runs `build` with kernels recorded instead of executed. Buffers made meanwhile come from a private pool, so that
+ * nothing else can be given them between replays; inside the recording they are reused freely, because replays keep
+ * the order. A stock tfjs op inside is an error: it could not be replayed.
+ */
+export function recordKernels(build: () => void): Recording {
+  if (recording) throw new Error("Cannot record a plan inside another plan");
+  const backend = tfjsBackend();
+  flush();
+  const shared = backend.bufferManager;
+  const PoolClass = shared.constructor as new (device: GPUDevice) => BufferPool;
+  const pool = new PoolClass(backend.device);
+  const stockPath = backend.recordAndSubmit;
+  backend.bufferManager = pool;
+  backend.recordAndSubmit = () => {
+    throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+  };
+  recording = [];
+  try {
+    tf.tidy(() => build());
+    return { dispatches: recording, pool };
+  } catch (error) {
+    pool.dispose();
+    throw error;
+  } finally {
+    recording = null;
+    backend.bufferManager = shared;
+    backend.recordAndSubmit = stockPath;
+  }
+}
+
+/** True while a plan is being recorded. */
+export function isRecording(): boolean {
+  return recording !== null;
+}
+
+/**
+ * Runs `body` with guard words behind every tensor made in it; for tests.
+ * @returns a function that lists the made tensors of which a kernel overwrote the guard.
+ */
+export function withGuardWords<R>(words: number, body: () => R): R {
+  guardWords = words;
+  try {
+    return body();
+  } finally {
+    guardWords = 0;
+  }
+}
+
+/** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
+export async function readGuarded(tensor: Tensor): Promise<{ values: Float32Array | Int32Array; intact: boolean }> {
+  const all = await readTensor(tensor);
+  const words = new Uint32Array(all.buffer, all.byteOffset, all.length);
+  const intact = words.subarray(tensor.size).every((word) => word === GUARD_BITS);
+  return { values: all.subarray(0, tensor.size), intact };
+}
+
+/** An op: a kernel registered with tfjs so that its tape differentiates it. */
+export interface OpDefinition<Inputs extends string, Attrs> {
+  name: string;
+  /** Runs on the GPU; returns one or several new tensors. */
+  forward(inputs: Record<Inputs, TensorInfo>, attrs: Attrs): TensorInfo | TensorInfo[];
+  /** What backward needs: input names, and which outputs. Saved in the order inputs, outputs. */
+  saves?: { inputs?: Inputs[]; outputs?: boolean[] };
+  /** Gradient of each differentiable input given dy (an array when there are several outputs). */
+  gradient?(dy: Tensor | Tensor[], saved: Tensor[], attrs: Attrs): Partial<Record<Inputs, () => Tensor>>;
+}
+
+/** Registers an op with tfjs and returns the function that runs it. */
+export function defineOp<Inputs extends string, Attrs>(
+  op: OpDefinition<Inputs, Attrs>,
+): (inputs: Record<Inputs, Tensor>, attrs: Attrs) => Tensor[] {
+  tf.registerKernel({
+    kernelName: op.name,
+    backendName: "webgpu",
+    kernelFunc: ({ inputs, attrs }) => op.forward(inputs as Record<Inputs, TensorInfo>, attrs as unknown as Attrs),
+  });
+  if (op.gradient) {
+    const gradient = op.gradient;
+    tf.registerGradient({
+      kernelName: op.name,
+      inputsToSave: op.saves?.inputs ?? [],
+      outputsToSave: op.saves?.outputs ?? [],
+      gradFunc: (dy, saved, attrs) => gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>,
+    });
+  }
+  return (inputs, attrs) => {
+    const made = tf.engine().runKernel(op.name, inputs, attrs as unknown as NamedAttrMap) as Tensor | Tensor[];
+    return Array.isArray(made) ? made : [made];
+  };
+}

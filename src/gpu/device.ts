@@ -1,0 +1,176 @@
+/**
+ * The GPU device of this process and the tfjs backend that runs on it.
+ *
+ * We open the device ourselves (stock tfjs asks for few limits and no optional features) and register tfjs's
+ * WebGPU backend on it again, so stock tfjs ops and our kernels share one queue and one memory pool.
+ * This is the only file that knows whether it runs in Node or in Deno.
+ */
+import * as tf from "@tensorflow/tfjs";
+import { createRequire } from "node:module";
+
+export type Runtime = "node" | "deno";
+
+export interface GpuInfo {
+  runtime: Runtime;
+  runtimeVersion: string;
+  vendor: string;
+  architecture: string;
+  name: string;
+  driver: string;
+  features: string[];
+  /** Limits of the opened device that decide what fits; bytes where the name says size. */
+  limits: {
+    maxBufferSize: number;
+    maxStorageBufferBindingSize: number;
+    maxComputeWorkgroupsPerDimension: number;
+    maxComputeInvocationsPerWorkgroup: number;
+    maxComputeWorkgroupStorageSize: number;
+  };
+  subgroupMatrixConfigs: string[];
+  isSoftware: boolean;
+}
+
+export interface Gpu {
+  device: GPUDevice;
+  info: GpuInfo;
+}
+
+interface AdapterDetails extends GPUAdapterInfo {
+  subgroupMatrixConfigs?: Iterable<{ componentType: string; resultComponentType: string; M: number; N: number; K: number }>;
+}
+
+const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+const NODE_TOGGLES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia";
+
+let opened: Promise<Gpu> | null = null;
+let failure: Error | null = null;
+let closing = false;
+
+export function detectRuntime(): Runtime {
+  return "Deno" in globalThis ? "deno" : "node";
+}
+
+/** Installs the WebGPU globals of the runtime and returns its entry point. */
+async function webgpuEntry(): Promise<GPU> {
+  if (detectRuntime() === "deno") {
+    const entry = globalThis.navigator?.gpu;
+    if (!entry) {
+      throw new Error("WebGPU is off in this Deno: need the unstable feature; start it with --unstable-webgpu");
+    }
+    return entry;
+  }
+  const dawn = await import("webgpu");
+  Object.assign(globalThis, dawn.globals);
+  const entry = dawn.create([NODE_TOGGLES]) as unknown as GPU;
+  // tfjs looks for navigator.gpu; Node >= 21 has a read-only navigator, Node 20 has none.
+  const navigatorWithGpu = Object.assign(Object.create(globalThis.navigator ?? null), { gpu: entry });
+  Object.defineProperty(globalThis, "navigator", { value: navigatorWithGpu, configurable: true, writable: true });
+  return entry;
+}
+
+/**
+ * Opens the adapter without a device: what `doctor` needs to describe a machine.
+ * @throws Error when the machine has no Vulkan/Metal/D3D12 adapter.
+ */
+export async function openAdapter(): Promise<GPUAdapter> {
+  const entry = await webgpuEntry();
+  const adapter = await entry.requestAdapter({ powerPreference: "high-performance" });
+  if (adapter) return adapter;
+  throw new Error(
+    "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= 23.2 " +
+      'for software). Install one with "apt-get install mesa-vulkan-drivers", or run "npm run doctor" for what is missing',
+  );
+}
+
+function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
+  const details = adapter.info as AdapterDetails;
+  const limits = device.limits;
+  const runtime = detectRuntime();
+  const label = `${details.description} ${details.device} ${details.architecture}`;
+  return {
+    runtime,
+    runtimeVersion: runtime === "deno"
+      ? (globalThis as { Deno?: { version: { deno: string } } }).Deno!.version.deno
+      : process.versions.node,
+    vendor: details.vendor,
+    architecture: details.architecture,
+    name: details.device || details.description || "unknown",
+    driver: details.description,
+    features: [...device.features].map((feature) => String(feature)).sort(),
+    limits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    },
+    subgroupMatrixConfigs: [...(details.subgroupMatrixConfigs ?? [])].map((c) =>
+      `${c.componentType}->${c.resultComponentType} ${c.M}x${c.N}x${c.K}`
+    ),
+    isSoftware: /llvmpipe|swiftshader|software|lavapipe/i.test(label),
+  };
+}
+
+function watch(device: GPUDevice): void {
+  device.addEventListener("uncapturederror", (event) => {
+    const error = (event as GPUUncapturedErrorEvent).error;
+    failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${error.message}`);
+  });
+  void device.lost.then((lost) => {
+    if (!closing) {
+      failure ??= new Error(
+        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the last checkpoint`,
+      );
+    }
+  });
+}
+
+async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<void> {
+  // The backend touches WebGPU globals when it is imported, so it may only be imported now.
+  const { WebGPUBackend } = createRequire(import.meta.url)("@tensorflow/tfjs-backend-webgpu");
+  tf.env().set("WEBGPU_CPU_FORWARD", false); // small tensors would silently run on the CPU
+  tf.removeBackend("webgpu");
+  tf.registerBackend("webgpu", () => new WebGPUBackend(device, adapter.info), 3);
+  await tf.setBackend("webgpu");
+}
+
+async function open(): Promise<Gpu> {
+  const adapter = await openAdapter();
+  const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name as GPUFeatureName)) as GPUFeatureName[];
+  const requiredLimits: Record<string, number> = {};
+  for (const name in adapter.limits) {
+    const limit = adapter.limits[name as keyof GPUSupportedLimits];
+    if (typeof limit === "number") requiredLimits[name] = limit;
+  }
+  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  watch(device);
+  await registerBackend(device, adapter);
+  return { device, info: describe(adapter, device) };
+}
+
+/**
+ * Opens the device once per process and makes tfjs run on it.
+ * @throws Error when there is no adapter; the message says what to install.
+ */
+export function openGpu(): Promise<Gpu> {
+  opened ??= open();
+  return opened;
+}
+
+/** Destroys the device; the process can then end (Dawn keeps it alive otherwise). */
+export async function closeGpu(): Promise<void> {
+  if (!opened) return;
+  const { device } = await opened;
+  closing = true;
+  tf.removeBackend("webgpu");
+  device.destroy();
+  opened = null;
+}
+
+/**
+ * Throws when the device has reported an error since it was opened. WebGPU turns an invalid dispatch into silent
+ * zeros, so every read-back asks here before it trusts what it read.
+ */
+export function assertGpuHealthy(): void {
+  if (failure) throw failure;
+}

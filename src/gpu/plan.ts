@@ -1,0 +1,42 @@
+/** A recorded sequence of kernels over fixed buffers, replayed without building anything again. */
+import { assertGpuHealthy } from "./device.ts";
+import { flush, recordKernels, tfjsBackend } from "./bridge.ts";
+
+export interface Plan {
+  readonly dispatchCount: number;
+  /** GPU memory of the plan's own intermediates. */
+  readonly sizeBytes: number;
+  /** Queues the whole sequence `times` times, in order, after everything queued before. */
+  replay(times?: number, timestampWrites?: GPUComputePassTimestampWrites): void;
+  /** Frees the intermediates. Tensors that the caller made stay the caller's. */
+  dispose(): void;
+}
+
+/**
+ * Records the kernels that `build` runs. `build` may only use our ops, and reads and writes tensors that exist
+ * before the call and outlive the plan. What changes from replay to replay (position, tokens) lives in such tensors.
+ */
+export function recordPlan(build: () => void): Plan {
+  const { dispatches, pool } = recordKernels(build);
+  return {
+    dispatchCount: dispatches.length,
+    sizeBytes: pool.numBytesAllocated,
+    replay(times = 1, timestampWrites) {
+      assertGpuHealthy();
+      flush();
+      const { device } = tfjsBackend();
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+      for (let round = 0; round < times; round++) {
+        for (const { pipeline, bindGroup, workgroups } of dispatches) {
+          pass.setPipeline(pipeline);
+          pass.setBindGroup(0, bindGroup);
+          pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+        }
+      }
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    },
+    dispose: () => pool.dispose(),
+  };
+}

@@ -1,0 +1,38 @@
+/** Time that the GPU itself took, by timestamp queries where the device has them, else by the wall clock. */
+import { tfjsBackend } from "./bridge.ts";
+import type { Plan } from "./plan.ts";
+
+export interface GpuTime {
+  /** Seconds for all replays together. */
+  seconds: number;
+  source: "gpu timestamps" | "wall clock";
+}
+
+async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): Promise<number> {
+  const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
+  const resolved = device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+  const readable = device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  plan.replay(times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
+  const encoder = device.createCommandEncoder();
+  encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
+  encoder.copyBufferToBuffer(resolved, 0, readable, 0, 16);
+  device.queue.submit([encoder.finish()]);
+  await readable.mapAsync(GPUMapMode.READ);
+  const [begin, end] = new BigUint64Array(readable.getMappedRange().slice(0));
+  for (const resource of [querySet, resolved, readable]) resource.destroy();
+  return Number(end - begin) * 1e-9;
+}
+
+/** Replays the plan `times` times and returns how long the GPU was busy with it. */
+export async function timePlan(plan: Plan, times: number): Promise<GpuTime> {
+  const { device } = tfjsBackend();
+  if (device.features.has("timestamp-query")) {
+    const seconds = await timeByTimestamps(device, plan, times);
+    if (seconds > 0) return { seconds, source: "gpu timestamps" };
+  }
+  await device.queue.onSubmittedWorkDone();
+  const begin = performance.now();
+  plan.replay(times);
+  await device.queue.onSubmittedWorkDone();
+  return { seconds: (performance.now() - begin) / 1000, source: "wall clock" };
+}

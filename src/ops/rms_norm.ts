@@ -1,0 +1,105 @@
+/** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { defineOp, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import type { Weight } from "./weight.ts";
+
+interface RmsNormAttrs {
+  eps: number;
+  weightGrad: Tensor | null;
+}
+
+const rmsNormOp = defineOp<"x" | "w", RmsNormAttrs>({
+  name: "GrpoRmsNorm",
+  forward({ x, w }, { eps }) {
+    const [rows, width] = x.shape;
+    const y = newTensor([rows, width]);
+    const rstd = newTensor([rows]);
+    runKernel({
+      kernel: "rms_norm",
+      bindings: [{ tensor: x }, { tensor: w }, { tensor: y, written: true }, { tensor: rstd, written: true }],
+      params: [u32(rows), u32(width), f32(eps)],
+      workgroups: foldGrid(rows),
+    });
+    return [y, rstd];
+  },
+  saves: { inputs: ["x", "w"], outputs: [false, true] },
+  gradient(dys, [x, w, rstd], { weightGrad }) {
+    const dy = (dys as Tensor[])[0];
+    return { x: () => rmsNormGrad(x, w, rstd, dy, weightGrad) };
+  },
+});
+
+const rmsNormGradOp = defineOp<"x" | "w" | "rstd" | "dy", { weightGrad: Tensor | null }>({
+  name: "GrpoRmsNormGrad",
+  forward({ x, w, rstd, dy }, { weightGrad }) {
+    const [rows, width] = x.shape;
+    const dx = newTensor([rows, width]);
+    const params = [u32(rows), u32(width)];
+    runKernel({
+      kernel: "rms_norm_grad",
+      bindings: [{ tensor: x }, { tensor: w }, { tensor: rstd }, { tensor: dy }, { tensor: dx, written: true }],
+      params,
+      workgroups: foldGrid(rows),
+    });
+    if (weightGrad) {
+      runKernel({
+        kernel: "rms_norm_weight_grad",
+        bindings: [{ tensor: x }, { tensor: rstd }, { tensor: dy }, { tensor: weightGrad, written: true }],
+        params,
+        workgroups: [Math.ceil(width / 64), 1, 1],
+      });
+    }
+    return dx;
+  },
+});
+
+function rmsNormGrad(x: Tensor, w: Tensor, rstd: Tensor, dy: Tensor, weightGrad: Tensor | null): Tensor {
+  return rmsNormGradOp({ x, w, rstd, dy }, { weightGrad })[0];
+}
+
+/**
+ * y = x / sqrt(mean(x^2) + eps) * w, row by row.
+ * @param x f32 [R,D]
+ * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
+ * @returns f32 [R,D]
+ */
+export function rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
+  return rmsNormOp({ x, w: weight.tensor }, { eps, weightGrad: weight.grad })[0];
+}
+
+/** Twin of rms_norm.wgsl in f64. @returns y [R,D] and rstd [R] */
+export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, rows: number, width: number, eps: number) {
+  const y = new Float64Array(rows * width);
+  const rstd = new Float64Array(rows);
+  for (let r = 0; r < rows; r++) {
+    let squares = 0;
+    for (let d = 0; d < width; d++) squares += x[r * width + d] ** 2;
+    rstd[r] = 1 / Math.sqrt(squares / width + eps);
+    for (let d = 0; d < width; d++) y[r * width + d] = x[r * width + d] * rstd[r] * w[d];
+  }
+  return { y, rstd };
+}
+
+/** Twin of rms_norm_grad.wgsl and rms_norm_weight_grad.wgsl in f64. @returns dx [R,D] and dw [D] */
+export function rmsNormGradF64(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  dy: ArrayLike<number>,
+  rows: number,
+  width: number,
+  eps: number,
+) {
+  const { rstd } = rmsNormF64(x, w, rows, width, eps);
+  const dx = new Float64Array(rows * width);
+  const dw = new Float64Array(width);
+  for (let r = 0; r < rows; r++) {
+    let dot = 0;
+    for (let d = 0; d < width; d++) dot += dy[r * width + d] * w[d] * x[r * width + d];
+    for (let d = 0; d < width; d++) {
+      const i = r * width + d;
+      dx[i] = rstd[r] * (dy[i] * w[d] - x[i] * rstd[r] ** 2 * dot / width);
+      dw[d] += dy[i] * x[i] * rstd[r];
+    }
+  }
+  return { dx, dw };
+}
