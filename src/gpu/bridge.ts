@@ -77,7 +77,7 @@ const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
 const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 
-let recording: RecordedDispatch[] | null = null;
+let recording: { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null = null;
 let guardWords = 0;
 const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
 const floatBits = new Float32Array(1);
@@ -140,7 +140,10 @@ function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
     if (recording) throw new Error("Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording");
     backend.uploadToGPU(binding.tensor.dataId);
   }
-  if (binding.written) record.values = null;
+  if (binding.written) {
+    record.values = null;
+    recording?.written.add(record);
+  }
   return record.resource!;
 }
 
@@ -189,7 +192,7 @@ export function runKernel(call: KernelCall): void {
   }
   const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
   if (recording) {
-    recording.push({ pipeline, bindGroup, workgroups: call.workgroups });
+    recording.dispatches.push({ pipeline, bindGroup, workgroups: call.workgroups });
     return;
   }
   for (const { tensor } of call.bindings) backend.commandQueueOwnedIds.add(tensor.dataId);
@@ -256,6 +259,8 @@ export function trimPool(): void {
 /** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */
 export interface Recording {
   dispatches: RecordedDispatch[];
+  /** Forgets the CPU copies that tfjs holds of the tensors that the recorded kernels write. */
+  invalidateWritten(): void;
   pool: { numBytesAllocated: number; dispose(): void };
 }
 
@@ -276,10 +281,11 @@ export function recordKernels(build: () => void): Recording {
   backend.recordAndSubmit = () => {
     throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
   };
-  recording = [];
+  const made = recording = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
   try {
     tf.tidy(() => build());
-    return { dispatches: recording, pool };
+    const invalidateWritten = () => made.written.forEach((record) => record.values = null);
+    return { dispatches: made.dispatches, invalidateWritten, pool };
   } catch (error) {
     pool.dispose();
     throw error;
@@ -349,4 +355,29 @@ export function defineOp<Inputs extends string, Attrs>(
     const made = tf.engine().runKernel(op.name, inputs, attrs as unknown as NamedAttrMap) as Tensor | Tensor[];
     return Array.isArray(made) ? made : [made];
   };
+}
+
+/**
+ * Gradients of several inputs that one kernel computes together. tfjs asks for each inside a tidy of its own, which
+ * would dispose the others; so they are computed at once and handed out one by one.
+ */
+export function jointGradients<Names extends string>(names: Names[], made: Tensor[]): Record<Names, () => Tensor> {
+  const hand = (tensor: Tensor) => () => {
+    const handed = tensor.clone();
+    tensor.dispose();
+    return handed;
+  };
+  return Object.fromEntries(names.map((name, i) => [name, hand(made[i])])) as Record<Names, () => Tensor>;
+}
+
+/** Copies a tensor's bytes into another of the same or a larger size, in queue order. */
+export function copyTensor(source: TensorInfo, target: TensorInfo): void {
+  const backend = tfjsBackend();
+  const from = gpuBuffer(backend, { tensor: source });
+  const to = gpuBuffer(backend, { tensor: target, written: true });
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.commandEncoder!.copyBufferToBuffer(from, 0, to, 0, byteSize(source));
+  backend.commandQueueOwnedIds.add(source.dataId);
+  backend.commandQueueOwnedIds.add(target.dataId);
 }

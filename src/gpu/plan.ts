@@ -17,7 +17,7 @@ export interface Plan {
  * before the call and outlive the plan. What changes from replay to replay (position, tokens) lives in such tensors.
  */
 export function recordPlan(build: () => void): Plan {
-  const { dispatches, pool } = recordKernels(build);
+  const { dispatches, invalidateWritten, pool } = recordKernels(build);
   return {
     dispatchCount: dispatches.length,
     sizeBytes: pool.numBytesAllocated,
@@ -35,6 +35,7 @@ export function recordPlan(build: () => void): Plan {
         }
       }
       pass.end();
+      invalidateWritten();
       device.queue.submit([encoder.finish()]);
     },
     dispose: () => pool.dispose(),

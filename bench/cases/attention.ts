@@ -1,0 +1,90 @@
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import {
+  attention,
+  type AttentionArrays,
+  attentionF64,
+  attentionGradF64,
+  type AttentionShape,
+} from "../../src/ops/attention.ts";
+import { type OpCase, uniform } from "../case.ts";
+
+interface PackedShape extends Omit<AttentionShape, "scale"> {
+  /** Tokens of each sequence. */
+  lengths: number[];
+  /** Rows at the end that belong to no sequence. */
+  spare?: number;
+  benchOnly?: boolean;
+}
+
+/** bounds [N,2] of sequences that lie end to end, then spare rows. */
+export function packedBounds(lengths: number[], spare = 0): Int32Array {
+  const bounds: number[] = [];
+  let start = 0;
+  for (const length of [...lengths, ...new Array<number>(spare).fill(1)]) {
+    for (let n = 0; n < length; n++) bounds.push(start, start + length);
+    start += length;
+  }
+  return Int32Array.from(bounds);
+}
+
+/** Sequences of one length, batched, with the mask added to a [.., T, T] matrix of scores. */
+function plainAttention({ heads, kvHeads, headDim, lengths }: PackedShape, { q, k, v }: Record<string, Tensor>): Tensor {
+  const tokens = lengths[0];
+  const split = (x: Tensor, count: number) =>
+    tf.transpose(tf.reshape(x, [lengths.length, tokens, count, headDim]), [0, 2, 1, 3]);
+  const widen = (x: Tensor) =>
+    tf.reshape(
+      tf.tile(tf.expandDims(split(x, kvHeads), 2), [1, 1, heads / kvHeads, 1, 1]),
+      [lengths.length, heads, tokens, headDim],
+    );
+  const mask = tf.mul(tf.sub(tf.linalg.bandPart(tf.ones([tokens, tokens]), -1, 0), 1), 1e9);
+  const scores = tf.add(tf.mul(tf.matMul(split(q, heads), widen(k), false, true), headDim ** -0.5), mask);
+  const mixed = tf.matMul(tf.softmax(scores), widen(v));
+  return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), q.shape);
+}
+
+function attentionCase(shape: PackedShape): OpCase {
+  const { heads, kvHeads, headDim, lengths, spare, benchOnly } = shape;
+  const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
+  const bounds = packedBounds(lengths, spare);
+  const rows = bounds.length / 2;
+  const arraysOf = (arrays: Record<string, ArrayLike<number>>) => arrays as unknown as AttentionArrays;
+  const pairs = lengths.reduce((sum, n) => sum + n * (n + 1) / 2, 0);
+  const lengthsText = lengths.length > 8 ? `${lengths.length} of ${lengths[0]}` : lengths.join("+");
+  return {
+    name: `attention [${lengthsText}${spare ? ` spare ${spare}` : ""}] ${heads}/${kvHeads} heads of ${headDim}`,
+    inputs: {
+      q: uniform(1, [rows, heads * headDim], 2),
+      k: uniform(2, [rows, kvHeads * headDim], 2),
+      v: uniform(3, [rows, kvHeads * headDim], 2),
+      bounds: { shape: [rows, 2], values: bounds },
+    },
+    run: ({ tensors: { q, k, v, bounds } }) => [attention(q, k, v, bounds, attentionShape)],
+    twin: (arrays) => [attentionF64(arraysOf(arrays), attentionShape)],
+    gradient: {
+      wrt: ["q", "k", "v"],
+      twin: (arrays, dy) => attentionGradF64(arraysOf(arrays), dy, attentionShape),
+    },
+    tolerance: 2e-5,
+    toleranceReason: "f32 sums over up to 100 keys of exponentials of f32 dot products of up to 128 terms",
+    benchOnly,
+    bench: {
+      flops: 4 * pairs * heads * headDim,
+      bytes: 2 * rows * (heads + kvHeads) * headDim * 4,
+      plainTfjs: benchOnly ? ({ tensors }) => [plainAttention(shape, tensors)] : undefined,
+    },
+  };
+}
+
+export const cases: OpCase[] = [
+  attentionCase({ lengths: [1], heads: 1, kvHeads: 1, headDim: 4 }),
+  attentionCase({ lengths: [5, 1, 17, 9], spare: 3, heads: 4, kvHeads: 4, headDim: 16 }),
+  attentionCase({ lengths: [3, 30, 12], heads: 6, kvHeads: 2, headDim: 12 }),
+  attentionCase({ lengths: [11, 8], spare: 5, heads: 3, kvHeads: 1, headDim: 80 }),
+  attentionCase({ lengths: [100], heads: 2, kvHeads: 1, headDim: 32 }),
+  attentionCase({ lengths: [2, 9], heads: 2, kvHeads: 2, headDim: 128 }),
+  attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
+  attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 2, headDim: 32, benchOnly: true }),
+  attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, benchOnly: true }),
+];

@@ -1,0 +1,100 @@
+import * as tf from "@tensorflow/tfjs";
+import { grpoLoss, LOSS_STATS } from "../../src/ops/grpo_loss.ts";
+import { grpoTokenLoss, type TokenLoss, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { type Arrays, type OpCase, randomFloats, randomInts, uniform } from "../case.ts";
+
+/** Visits each completion token with the loss that the twin gives it. */
+function eachToken(arrays: Arrays, config: TokenLossConfig, onPolicy: boolean, visit: (i: number, b: number, token: TokenLoss) => void) {
+  const { logprobs, old, ref, offsets, scales, fixed } = arrays;
+  const completions = offsets.length - 1;
+  for (let b = 0; b < completions; b++) {
+    for (let i = offsets[b]; i < offsets[b + 1]; i++) {
+      // On-policy the old log-probs are the values of the log-probs, held constant.
+      const oldLogprob = onPolicy ? fixed[i] : old[i];
+      visit(i, b, grpoTokenLoss(logprobs[i], oldLogprob, ref[i], scales[b], config));
+    }
+  }
+}
+
+function lossCase(lengths: number[], spare: number, config: TokenLossConfig, onPolicy = false, benchOnly = false): OpCase {
+  const offsets = Int32Array.from([0, ...lengths]);
+  for (let b = 1; b < offsets.length; b++) offsets[b] += offsets[b - 1];
+  const tokens = offsets[lengths.length] + spare;
+  const completion = new Int32Array(tokens).fill(-1);
+  lengths.forEach((_, b) => completion.fill(b, offsets[b], offsets[b + 1]));
+  const near = randomFloats(1, tokens);
+  const about = (seed: number, spread: number) => ({
+    shape: [tokens],
+    values: randomFloats(seed, tokens, spread).map((value, i) => Math.fround(near[i] - 2 + value)),
+  });
+  const logprobs = about(2, 0.3);
+  return {
+    name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, beta ${config.beta}${onPolicy ? ", on-policy" : ""}`,
+    inputs: {
+      logprobs,
+      fixed: { shape: [tokens], values: logprobs.values.slice() },
+      old: about(3, 0.3),
+      ref: about(4, 0.5),
+      entropy: uniform(5, [tokens]),
+      offsets: { shape: [offsets.length], values: offsets },
+      completion: { shape: [tokens], values: completion },
+      scales: uniform(6, [2, lengths.length]),
+    },
+    run: ({ tensors }) => {
+      const { losses, stats } = grpoLoss(tensors.logprobs, {
+        oldLogprobs: onPolicy ? null : tensors.old,
+        refLogprobs: tensors.ref,
+        entropy: tensors.entropy,
+        offsets: tensors.offsets,
+        completionOfToken: tensors.completion,
+        advantagesAndWeights: tensors.scales,
+      }, config);
+      return [losses, stats];
+    },
+    twin: (arrays) => {
+      const losses = new Float64Array(lengths.length);
+      const stats = new Float64Array(lengths.length * LOSS_STATS.length);
+      eachToken(arrays, config, onPolicy, (i, b, token) => {
+        losses[b] += arrays.scales[lengths.length + b] * token.loss;
+        const kl = config.beta === 0 ? 0 : token.kl;
+        [kl, +token.clippedLow, +token.clippedHigh, arrays.entropy[i]].forEach((value, s) => stats[b * 4 + s] += value);
+      });
+      return [losses, stats];
+    },
+    gradient: {
+      wrt: ["logprobs"],
+      twin: (arrays, dy) => {
+        const gradient = new Float64Array(tokens);
+        eachToken(arrays, config, onPolicy, (i, b, token) => {
+          gradient[i] = dy[b] * arrays.scales[lengths.length + b] * token.gradient;
+        });
+        return { logprobs: gradient };
+      },
+    },
+    tolerance: 5e-6,
+    toleranceReason: "f32 exp and sums of up to some hundred tokens",
+    benchOnly,
+    bench: {
+      bytes: 4 * tokens * 4,
+      plainTfjs: ({ tensors }) => {
+        const ratio = tf.exp(tf.sub(tensors.logprobs, tensors.old));
+        const advantage = tf.gather(tensors.scales.flatten(), tf.relu(tensors.completion) as tf.Tensor1D);
+        const policy = tf.minimum(tf.mul(ratio, advantage), tf.mul(tf.clipByValue(ratio, 0.8, 1.2), advantage));
+        const difference = tf.sub(tensors.ref, tensors.logprobs);
+        const kl = tf.sub(tf.sub(tf.exp(difference), difference), 1);
+        return [tf.sum(tf.sub(tf.mul(kl, config.beta), policy))];
+      },
+    },
+  };
+}
+
+const plain = { beta: 0.04, epsilon: 0.2, epsilon_high: null };
+export const cases: OpCase[] = [
+  lossCase([1], 0, plain),
+  lossCase([3, 1, 7], 5, plain),
+  lossCase([33, 65, 2, 40], 20, { beta: 0.1, epsilon: 0.1, epsilon_high: 0.28 }),
+  lossCase([5, 4], 1, { beta: 0, epsilon: 0.2, epsilon_high: null }),
+  lossCase([6, 6, 9], 3, plain, true),
+  lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, false, true),
+  lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, false, true),
+];

@@ -1,0 +1,30 @@
+// adamw: one AdamW step (arXiv:1711.05101, as torch.optim.AdamW), in place; clears the gradient for the next step.
+//   g = grad * clip.scale;  w -= lr weight_decay w;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+//   w -= lr (m / c1) / (sqrt(v / c2) + eps),   c1 = 1 - b1^t, c2 = 1 - b2^t
+//   clip.scale = 0 (the norm was not finite): nothing changes but the gradient, which is cleared.
+// Shapes    weight, m, v, grad f32 [N], all in and out; clip f32 [2]: norm, scale
+// Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
+// Twin      src/ops/adamw.ts#adamwF64
+override WG: u32 = 64u;
+
+struct Params { count: u32, lr: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, correction1: f32, correction2: f32 }
+@group(0) @binding(0) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(1) var<storage, read_write> m: array<f32>;
+@group(0) @binding(2) var<storage, read_write> v: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad: array<f32>;
+@group(0) @binding(4) var<storage, read> clip: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.x + group.y * groups.x) * WG + lane;
+  if (i >= params.count) { return; }
+  let scale = clip[1];
+  let g = grad[i] * scale;
+  grad[i] = 0.0;
+  if (scale == 0.0) { return; }
+  let decayed = weight[i] * (1.0 - params.lr * params.weight_decay);
+  m[i] = fma(params.beta1, m[i], (1.0 - params.beta1) * g);
+  v[i] = fma(params.beta2, v[i], (1.0 - params.beta2) * g * g);
+  weight[i] = decayed - params.lr * (m[i] / params.correction1) / (sqrt(v[i] / params.correction2) + params.eps);
+}

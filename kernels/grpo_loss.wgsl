@@ -1,0 +1,65 @@
+// grpo_loss: the clipped policy loss with k3 KL penalty, one sum per completion.
+//   ratio = exp(logp - old);  kl = exp(ref - logp) - (ref - logp) - 1
+//   losses[b] = w[b] * sum_t (-min(ratio A, clip(ratio, LOW, HIGH) A) + beta kl)
+//   stats[b]  = sums over the completion's tokens of kl, clipped low, clipped high, entropy
+// Shapes    logp, old, ref, entropy f32 [M], completions end to end; offsets i32 [B+1]: tokens of completion b are
+//           offsets[b] .. offsets[b+1]-1; advantages, weights f32 [B]; out losses f32 [B], stats f32 [B,4]
+// Dispatch  one workgroup per completion: (B,1,1), folded to 2-D past 65535
+// Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order;
+//           kl by its series near 0, where exp(d) - d - 1 would cancel
+// Twin      src/rl/loss.ts#grpoTokenLoss     Gradient: grpo_loss_grad.wgsl
+override WG: u32 = 32u;  // power of two
+
+struct Params { completions: u32, beta: f32, low: f32, high: f32 }
+@group(0) @binding(0) var<storage, read> logp: array<f32>;
+@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
+@group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
+@group(0) @binding(3) var<storage, read> entropy: array<f32>;
+@group(0) @binding(4) var<storage, read> offsets: array<i32>;
+@group(0) @binding(5) var<storage, read> advantages_weights: array<f32>;  // [2,B]
+@group(0) @binding(6) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
+@group(0) @binding(8) var<uniform> params: Params;
+
+var<workgroup> partial_loss: array<f32, WG>;
+var<workgroup> partial_stats: array<vec4f, WG>;
+
+fn k3(d: f32) -> f32 {
+  if (abs(d) < 0.1) { return d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d / 720.0)))); }
+  return exp(d) - d - 1.0;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let b = group.x + group.y * groups.x;
+  if (b >= params.completions) { return; }
+  let advantage = advantages_weights[b];
+  var loss = 0.0;
+  var sums = vec4f(0.0);
+  for (var i = u32(offsets[b]) + lane; i < u32(offsets[b + 1u]); i += WG) {
+    let ratio = exp(logp[i] - old_logp[i]);
+    loss -= min(ratio * advantage, clamp(ratio, params.low, params.high) * advantage);
+    let kl = k3(ref_logp[i] - logp[i]);
+    loss += params.beta * kl;
+    sums += vec4f(
+      kl,
+      select(0.0, 1.0, ratio < params.low && advantage < 0.0),
+      select(0.0, 1.0, ratio > params.high && advantage > 0.0),
+      entropy[i],
+    );
+  }
+  partial_loss[lane] = loss;
+  partial_stats[lane] = sums;
+  workgroupBarrier();
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (lane < half) {
+      partial_loss[lane] += partial_loss[lane + half];
+      partial_stats[lane] += partial_stats[lane + half];
+    }
+    workgroupBarrier();
+  }
+  if (lane == 0u) {
+    losses[b] = partial_loss[0] * advantages_weights[params.completions + b];
+    stats[b] = partial_stats[0];
+  }
+}

@@ -1,0 +1,58 @@
+// matmul_tn_acc: the gradient of a linear layer with respect to its weight, added to what is there.
+//   dw[n,k] += sum_m dy[m,n] x[m,k]
+// Shapes    dy f32 [M,S], of which columns 0..N count; x f32 [M,K]; in and out dw f32 [N,K]
+//           K and S multiples of 4. Other sizes: matmul_strided.wgsl
+// Dispatch  8 rows x 4 columns of dw a thread: (ceil(K / (4 WG_X)), ceil(N / (8 WG_Y)), 1)
+// Numerics  f32, rows m strictly in order by fma onto dw, so splitting them over several calls gives the same bits
+// Twin      src/ops/linear.ts#linearGradF64
+override WG_X: u32 = 8u;
+override WG_Y: u32 = 1u;
+
+struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> dw: array<vec4f>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+fn load(n: u32, k: u32) -> vec4f {
+  return dw[min(n, params.columns - 1u) * (params.width / 4u) + k];
+}
+
+fn store(n: u32, k: u32, sums: vec4f) {
+  if (n < params.columns) { dw[n * (params.width / 4u) + k] = sums; }
+}
+
+@compute @workgroup_size(WG_X, WG_Y)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+  // With WG_Y = 1 the columns of dy are the same for all lanes, and the compiler should see that.
+  let n = (group.y * WG_Y + select(0u, local.y, WG_Y > 1u)) * 8u;
+  let k = group.x * WG_X + local.x;
+  let quads = params.width / 4u;
+  if (n >= params.columns || k >= quads) { return; }
+  let step = params.stride / 4u;
+  let near = n / 4u;
+  let far = min(near + 1u, step - 1u);
+  var s0 = load(n, k); var s1 = load(n + 1u, k); var s2 = load(n + 2u, k); var s3 = load(n + 3u, k);
+  var s4 = load(n + 4u, k); var s5 = load(n + 5u, k); var s6 = load(n + 6u, k); var s7 = load(n + 7u, k);
+  for (var m = 0u; m < params.rows; m++) {
+    let xm = x[m * quads + k];
+    let d = dy[m * step + near];
+    let e = dy[m * step + far];
+    s0 = fma(vec4f(d.x), xm, s0);
+    s1 = fma(vec4f(d.y), xm, s1);
+    s2 = fma(vec4f(d.z), xm, s2);
+    s3 = fma(vec4f(d.w), xm, s3);
+    s4 = fma(vec4f(e.x), xm, s4);
+    s5 = fma(vec4f(e.y), xm, s5);
+    s6 = fma(vec4f(e.z), xm, s6);
+    s7 = fma(vec4f(e.w), xm, s7);
+  }
+  store(n, k, s0);
+  store(n + 1u, k, s1);
+  store(n + 2u, k, s2);
+  store(n + 3u, k, s3);
+  store(n + 4u, k, s4);
+  store(n + 5u, k, s5);
+  store(n + 6u, k, s6);
+  store(n + 7u, k, s7);
+}

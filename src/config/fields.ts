@@ -1,0 +1,120 @@
+import { z } from "zod";
+
+/** What a key carries besides its type: read by the error messages, the docs table and the resume check. */
+export type FieldMeta = {
+  description: string;
+  group: Group;
+  /** The accepted values in words, as in "must be {requirement};". */
+  requirement: string;
+  /** May differ between a checkpoint and the run that resumes it, because it does not change the weights. */
+  freeOnResume: boolean;
+};
+
+/** Sections of the config file and of its documentation, in order. */
+export const GROUPS = [
+  "Model and prompts",
+  "Scorer",
+  "Lambda",
+  "Sampling",
+  "Loss",
+  "Optimizer and batch",
+  "Evaluation",
+  "Output and logging",
+] as const;
+export type Group = (typeof GROUPS)[number];
+
+/** Group, help text, and whether the key may change on resume (default: it must not). */
+type About = readonly [group: Group, description: string, resume?: "free"];
+
+interface Range {
+  /** Smallest value allowed. */
+  min?: number;
+  /** Largest value allowed. */
+  max?: number;
+  /** The value must be above this. */
+  above?: number;
+  /** The value must be below this. */
+  below?: number;
+}
+
+function meta([group, description, resume]: About, requirement: string): FieldMeta {
+  return { group, description, requirement, freeOnResume: resume === "free" };
+}
+
+function rangeWords({ min, max, above, below }: Range): string {
+  const bounds: string[] = [];
+  if (min !== undefined) bounds.push(`>= ${min}`);
+  if (above !== undefined) bounds.push(`> ${above}`);
+  if (max !== undefined) bounds.push(`<= ${max}`);
+  if (below !== undefined) bounds.push(`< ${below}`);
+  return bounds.length === 0 ? "" : ` ${bounds.join(" and ")}`;
+}
+
+function bounded<T extends z.ZodNumber>(type: T, { min, max, above, below }: Range): T {
+  let schema = type;
+  if (min !== undefined) schema = schema.min(min);
+  if (max !== undefined) schema = schema.max(max);
+  if (above !== undefined) schema = schema.gt(above);
+  if (below !== undefined) schema = schema.lt(below);
+  return schema;
+}
+
+export function number(value: number, range: Range, about: About) {
+  return bounded(z.number(), range).default(value).meta(meta(about, `a number${rangeWords(range)}`));
+}
+
+export function numberOrNull(value: number | null, range: Range, about: About) {
+  const words = `a number${rangeWords(range)}, or null`;
+  return bounded(z.number(), range).nullable().default(value).meta(meta(about, words));
+}
+
+export function integer(value: number, range: Range, about: About) {
+  return bounded(z.int(), range).default(value).meta(meta(about, `an integer${rangeWords(range)}`));
+}
+
+export function integerOrNull(value: number | null, range: Range, about: About) {
+  const words = `an integer${rangeWords(range)}, or null`;
+  return bounded(z.int(), range).nullable().default(value).meta(meta(about, words));
+}
+
+export function flag(value: boolean, about: About) {
+  return z.boolean().default(value).meta(meta(about, "true or false"));
+}
+
+export function text(value: string, about: About) {
+  return z.string().min(1).default(value).meta(meta(about, "a non-empty string"));
+}
+
+export function textOrNull(value: string | null, about: About) {
+  return z.string().min(1).nullable().default(value).meta(meta(about, "a non-empty string, or null"));
+}
+
+export function oneOf<const V extends readonly [string, ...string[]]>(
+  values: V,
+  value: V[number],
+  about: About,
+) {
+  const words = `one of ${values.map((name) => `"${name}"`).join(", ")}`;
+  const schema = z.enum(values) as z.ZodType<V[number], V[number]>;
+  return schema.default(() => value).meta(meta(about, words));
+}
+
+/** One number or a list of them: a sweep, run one after the other. */
+export function numberOrList(value: number, range: Range, about: About) {
+  const item = bounded(z.number(), range);
+  const words = `a number${rangeWords(range)}, or a non-empty list of different ones`;
+  const list = z.array(item).min(1).refine((items) => new Set(items).size === items.length);
+  return z.union([item, list]).default(value).meta(meta(about, words));
+}
+
+export function textList(value: readonly string[], about: About) {
+  return z.array(z.string().min(1)).default([...value]).meta(
+    meta(about, "a list of non-empty strings, [] for none"),
+  );
+}
+
+export function urlOrNull(value: string | null, about: About) {
+  return z.url({ protocol: /^https?$/ }).nullable().default(value).meta(
+    meta(about, "an http:// or https:// address, or null"),
+  );
+}

@@ -1,0 +1,281 @@
+/**
+ * The configuration: the only home of each key's name, default, type, range and help text. The YAML file, the
+ * command line, docs/config.md and the logged run config all use these spellings.
+ */
+import { z } from "zod";
+import {
+  type FieldMeta,
+  flag,
+  integer,
+  integerOrNull,
+  number,
+  numberOrList,
+  numberOrNull,
+  oneOf,
+  text,
+  textList,
+  textOrNull,
+  urlOrNull,
+} from "./fields.ts";
+import { deepFreeze } from "./freeze.ts";
+
+const MODEL = "Model and prompts";
+const SCORER = "Scorer";
+const LAMBDA = "Lambda";
+const SAMPLING = "Sampling";
+const LOSS = "Loss";
+const OPTIMIZER = "Optimizer and batch";
+const EVALUATION = "Evaluation";
+const OUTPUT = "Output and logging";
+
+/** The names of transformers that need no further arguments. */
+export const LR_SCHEDULER_TYPES = [
+  "constant",
+  "constant_with_warmup",
+  "linear",
+  "cosine",
+  "cosine_with_restarts",
+  "polynomial",
+  "inverse_sqrt",
+] as const;
+
+/** Seeds and counters are u32 words of the random number generator. */
+const U32_MAX = 2 ** 32 - 1;
+
+export const ConfigSchema = z.strictObject({
+  model_name: text("models/quickstart/policy", [
+    MODEL,
+    "Directory of the policy to train, in Hugging Face layout (Llama family).",
+  ]),
+  train_jsonl: text("models/quickstart/train_prompts.jsonl", [
+    MODEL,
+    "Training prompts, one JSON object per line.",
+  ]),
+  eval_jsonl: textOrNull("models/quickstart/eval_prompts.jsonl", [
+    MODEL,
+    "Evaluation prompts in the same format; null for no evaluation.",
+    "free",
+  ]),
+  prompt_key: text("prompt", [MODEL, "Key of the prompt in each JSON object."]),
+  max_samples: integerOrNull(null, { min: 1 }, [
+    MODEL,
+    "Use only the first so many training prompts; null for all. Evaluation prompts are never cut.",
+  ]),
+  max_prompt_length: integer(512, { min: 1 }, [
+    MODEL,
+    "Tokens of a prompt; where it is longer, the end of the user's text is cut and the template stays whole.",
+  ]),
+  seed: integer(42, { min: 0, max: U32_MAX }, [
+    MODEL,
+    "Seed of the prompt order and of sampling. The same seed gives the same run.",
+  ]),
+
+  scorer_url: urlOrNull(null, [
+    SCORER,
+    "Address of the scorer service; null serves reward_model and cost_model in this process.",
+    "free",
+  ]),
+  reward_model: text("models/quickstart/reward", [
+    SCORER,
+    "Directory of the reward model, used when scorer_url is null.",
+  ]),
+  cost_model: text("models/quickstart/cost", [
+    SCORER,
+    "Directory of the cost model, used when scorer_url is null.",
+  ]),
+  scorer_batch_size: integer(32, { min: 1 }, [
+    SCORER,
+    "Completions per scoring request while training.",
+    "free",
+  ]),
+  scorer_batch_size_eval: integer(32, { min: 1 }, [
+    SCORER,
+    "Completions per scoring request while evaluating.",
+    "free",
+  ]),
+  scorer_max_length: integer(512, { min: 1 }, [
+    SCORER,
+    "Tokens of a conversation the in-process scorer reads.",
+  ]),
+  scorer_timeout: number(300, { above: 0 }, [SCORER, "Seconds to wait for one scoring request.", "free"]),
+  scorer_max_retries: integer(5, { min: 0 }, [
+    SCORER,
+    "Further tries after a passing fault of the scorer, before the run stops and saves.",
+    "free",
+  ]),
+
+  lambda_cost: number(1, { min: 0 }, [LAMBDA, "Start value of lambda in combined = reward - lambda * cost."]),
+  lambda_adapt: flag(true, [LAMBDA, "Adapt lambda to the mean cost; false keeps it at lambda_cost."]),
+  cost_threshold_d: number(0, {}, [
+    LAMBDA,
+    "Added to the mean cost: J = mean(cost) + d is to be brought to 0.",
+  ]),
+  lambda_lr: number(0.005, { min: 0 }, [LAMBDA, "Step size of ln(lambda) per unit of averaged J."]),
+  lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda."]),
+  lambda_max: number(5, { above: 0 }, [LAMBDA, "Upper bound of lambda."]),
+  jc_ema_beta: number(0.9, { min: 0, below: 1 }, [LAMBDA, "Memory of the moving average of J."]),
+  lambda_pos_cost_only: flag(true, [
+    LAMBDA,
+    "Count only J > 0, so that lambda never falls; false lets it fall while the policy is safe.",
+  ]),
+
+  num_generations: integer(30, { min: 2 }, [SAMPLING, "Completions per prompt: the group of GRPO."]),
+  max_completion_length: integer(512, { min: 1 }, [SAMPLING, "Tokens of a completion."]),
+  temperature: number(0.7, { above: 0 }, [
+    SAMPLING,
+    "Divides the logits, in sampling and in the loss alike. Evaluation is greedy.",
+  ]),
+  top_p: number(1, { above: 0, max: 1 }, [
+    SAMPLING,
+    "Sample from the smallest set of tokens with this mass.",
+  ]),
+  top_k: integer(0, { min: 0 }, [SAMPLING, "Sample from the so many likeliest tokens; 0 for all."]),
+  stop_strings: textList(["USER:"], [
+    SAMPLING,
+    "A completion ends where it writes one of these: the policy began a turn that is the user's.",
+  ]),
+  readback_every: integer(16, { min: 1 }, [
+    SAMPLING,
+    "Tokens generated between two looks at which completions have ended.",
+    "free",
+  ]),
+
+  loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo"], "grpo", [
+    LOSS,
+    "How token losses are averaged, as in TRL.",
+  ]),
+  beta: numberOrList(0.01, { min: 0 }, [
+    LOSS,
+    "KL coefficient; 0 needs no reference policy. A list runs one training per value.",
+  ]),
+  epsilon: number(0.2, { above: 0, below: 1 }, [LOSS, "Clip range of the probability ratio."]),
+  epsilon_high: numberOrNull(null, { above: 0 }, [LOSS, "Upper clip range; null for epsilon."]),
+  scale_rewards: oneOf(["group", "batch", "none"], "group", [
+    LOSS,
+    "Whose standard deviation divides the advantages.",
+  ]),
+  mask_truncated_completions: flag(false, [
+    LOSS,
+    "Leave completions that were cut at max_completion_length out of the loss.",
+  ]),
+
+  learning_rate: number(5e-6, { above: 0 }, [OPTIMIZER, "Peak learning rate of AdamW."]),
+  lr_scheduler_type: oneOf(LR_SCHEDULER_TYPES, "constant", [
+    OPTIMIZER,
+    "Learning-rate schedule, as in transformers.",
+  ]),
+  warmup_steps: integer(0, { min: 0 }, [
+    OPTIMIZER,
+    'Optimizer steps of linear warm-up; "constant" has none.',
+  ]),
+  num_train_epochs: number(1, { above: 0 }, [
+    OPTIMIZER,
+    "Passes over the prompts, where max_steps is -1.",
+    "free",
+  ]),
+  max_steps: integer(500, { min: -1 }, [
+    OPTIMIZER,
+    "Optimizer steps; -1 for num_train_epochs passes.",
+    "free",
+  ]),
+  per_device_train_batch_size: integer(1, { min: 1 }, [
+    OPTIMIZER,
+    "Completions per forward and backward pass on a device.",
+  ]),
+  gradient_accumulation_steps: integer(60, { min: 1 }, [
+    OPTIMIZER,
+    "Passes per optimizer step; times batch size and devices, a multiple of num_generations.",
+  ]),
+  weight_decay: number(0, { min: 0 }, [OPTIMIZER, "Decoupled weight decay of AdamW."]),
+  adam_beta1: number(0.9, { min: 0, below: 1 }, [OPTIMIZER, "Memory of the gradient average of AdamW."]),
+  adam_beta2: number(0.999, { min: 0, below: 1 }, [
+    OPTIMIZER,
+    "Memory of the squared-gradient average of AdamW.",
+  ]),
+  adam_epsilon: number(1e-8, { above: 0 }, [OPTIMIZER, "Added to the denominator of AdamW."]),
+  max_grad_norm: number(1, { min: 0 }, [
+    OPTIMIZER,
+    "Global gradient norm is clipped to this; 0 for no clipping.",
+  ]),
+  deepspeed_config: textOrNull(null, [
+    OPTIMIZER,
+    "Accepted so that existing files load; nothing here reads it.",
+    "free",
+  ]),
+
+  eval_every: integer(100, { min: 0 }, [
+    EVALUATION,
+    "Optimizer steps between evaluations; 0 for one at the end only.",
+    "free",
+  ]),
+  eval_batch_size: integer(64, { min: 1 }, [EVALUATION, "Prompts generated for at a time.", "free"]),
+  per_device_eval_batch_size: integer(2, { min: 1 }, [
+    EVALUATION,
+    "Accepted so that existing files load; eval_batch_size decides.",
+    "free",
+  ]),
+  eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),
+
+  output_dir: text("outputs", [
+    OUTPUT,
+    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
+    "free",
+  ]),
+  run_name: textOrNull(null, [OUTPUT, "Display name of the run; null for the run folder's name.", "free"]),
+  project: text("grpo_alignment", [OUTPUT, "Project the run is logged under.", "free"]),
+  entity: textOrNull(null, [OUTPUT, "Team or user the project belongs to; null for the default.", "free"]),
+  resume: flag(true, [OUTPUT, "Go on from the newest checkpoint of the same configuration.", "free"]),
+  save_steps: integer(250, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between checkpoints; 0 for one at the end only.",
+    "free",
+  ]),
+  save_total_limit: integerOrNull(null, { min: 1 }, [
+    OUTPUT,
+    "Newest checkpoints to keep; null for all.",
+    "free",
+  ]),
+  logging_steps: integer(5, { min: 1 }, [OUTPUT, "Optimizer steps between log lines.", "free"]),
+  scatter_every: integer(50, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between reward-against-cost plots; 0 for none.",
+    "free",
+  ]),
+  scatter_max_points: integer(2000, { min: 1 }, [OUTPUT, "Points of such a plot at most.", "free"]),
+  hist_every: integer(25, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between histograms of reward and cost; 0 for none.",
+    "free",
+  ]),
+  debug_log_every: integer(1, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between sample tables; 0 for none.",
+    "free",
+  ]),
+  debug_log_n_samples: integer(16, { min: 0 }, [OUTPUT, "Rows of such a table.", "free"]),
+  debug_print_first: flag(true, [OUTPUT, "Print samples of the first batch to the terminal.", "free"]),
+  debug_print_samples_per_batch: integer(3, { min: 0 }, [OUTPUT, "How many samples that prints.", "free"]),
+  debug_print_sample_chars: integer(2000, { min: 1 }, [OUTPUT, "Characters printed of each.", "free"]),
+});
+
+/** A complete, validated configuration; `loadConfig` freezes it. */
+export type Config = Readonly<z.infer<typeof ConfigSchema>>;
+
+export type ConfigKey = keyof Config;
+
+export const CONFIG_KEYS = Object.keys(ConfigSchema.shape) as ConfigKey[];
+
+export function isConfigKey(key: string): key is ConfigKey {
+  return Object.hasOwn(ConfigSchema.shape, key);
+}
+
+/** Help text, group, accepted values and resume behaviour of a key. */
+export function fieldMeta(key: ConfigKey): FieldMeta {
+  // zod types metadata as an open record; fields.ts writes nothing but FieldMeta into it.
+  return ConfigSchema.shape[key].meta() as unknown as FieldMeta;
+}
+
+/** The configuration with every key at its default. */
+export function defaultConfig(): Config {
+  return deepFreeze(ConfigSchema.parse({}));
+}

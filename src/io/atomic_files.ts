@@ -1,0 +1,226 @@
+// Files and folders that appear whole or not at all, also after SIGKILL or a power cut:
+// write beside the target, fsync, rename, fsync the parent folder.
+// A killed writer leaves ".<name>.partial-<hex>"; see removeStalePartials.
+
+import { randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
+
+const REMEDIES: Readonly<Record<string, { required: string; actual: string; remedy: string }>> = {
+  ENOSPC: {
+    required: "free disk space",
+    actual: "the disk is full",
+    remedy: "free space, or set output_dir to another disk; what was saved before is untouched",
+  },
+  EDQUOT: {
+    required: "room in the disk quota",
+    actual: "the quota is used up",
+    remedy: "free space, or set output_dir to another disk; what was saved before is untouched",
+  },
+  EACCES: {
+    required: "permission",
+    actual: "permission denied",
+    remedy: "change the owner or mode of the folder, or choose another one",
+  },
+  EPERM: {
+    required: "permission",
+    actual: "operation not permitted",
+    remedy: "change the owner or mode of the folder, or choose another one",
+  },
+  EROFS: {
+    required: "a writable file system",
+    actual: "it is mounted read-only",
+    remedy: "choose a folder on a writable file system",
+  },
+  ENOTDIR: {
+    required: "a folder at every step of the path",
+    actual: "one of them is a file",
+    remedy: "correct the path or move that file away",
+  },
+  EEXIST: {
+    required: "a free name or a folder",
+    actual: "a file of that name is in the way",
+    remedy: "correct the path or move that file away",
+  },
+  EISDIR: { required: "a file", actual: "it is a folder", remedy: "correct the path" },
+  ENOENT: { required: "an existing path", actual: "it does not exist", remedy: "correct the path" },
+  EMFILE: {
+    required: "a free file handle",
+    actual: "too many open files",
+    remedy: "raise the limit with 'ulimit -n 4096'",
+  },
+};
+
+/** The system code of an error ("ENOSPC"), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
+/**
+ * Turns a file-system error into one that says what failed, what is required, what is the case and what to do.
+ * Errors without a known system code are returned as they are. The original stays in `cause`.
+ * @param action what was tried, as in "write"; the message reads `Cannot ${action} '${path}': ...`
+ */
+export function explainFsError(error: unknown, action: string, path: string): unknown {
+  const code = systemCode(error);
+  const known = code === undefined ? undefined : REMEDIES[code];
+  if (known === undefined || (error as { explained?: boolean }).explained === true) return error;
+  const message = `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ` +
+    known.remedy;
+  return Object.assign(new Error(message, { cause: error }), { code, explained: true });
+}
+
+/** fsync of a folder, so that a rename inside it survives a power cut. */
+async function syncFolder(path: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    await handle.sync();
+  } catch (error) {
+    // Some file systems and Windows cannot fsync a folder; the rename itself is still atomic there.
+    if (!["EISDIR", "EINVAL", "EPERM", "ENOTSUP", "EBADF"].includes(systemCode(error) ?? "")) throw error;
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Path beside `target` that no reader takes for a finished file. */
+function besideOf(target: string, kind: "partial" | "replaced"): string {
+  return join(dirname(target), `.${basename(target)}.${kind}-${randomBytes(8).toString("hex")}`);
+}
+
+/** Writes all bytes at the handle's position; FileHandle.write may write less than it was given. */
+export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  const step = 2 ** 30; // one call of write(2) moves at most 2 GiB - 4 KiB
+  for (let done = 0; done < bytes.byteLength;) {
+    const length = Math.min(step, bytes.byteLength - done);
+    const { bytesWritten } = await handle.write(bytes, done, length, null);
+    done += bytesWritten;
+  }
+}
+
+/**
+ * Writes a file so that `path` holds either its old content or all of the new one.
+ * @param content bytes, text, or a function that streams into the open handle
+ * Throws an explained Error (see explainFsError); the partial file is removed.
+ */
+export async function writeFileAtomic(
+  path: string,
+  content: Uint8Array | string | ((handle: FileHandle) => Promise<void>),
+): Promise<void> {
+  const partial = besideOf(path, "partial");
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(partial, "wx");
+    if (typeof content === "function") await content(handle);
+    else await writeFully(handle, typeof content === "string" ? new TextEncoder().encode(content) : content);
+    await handle.sync();
+    await handle.close();
+    handle = undefined;
+    await rename(partial, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await handle?.close().catch(() => undefined); // the first error is the one to report
+    await rm(partial, { force: true }).catch(() => undefined);
+    throw explainFsError(error, "write", path);
+  }
+}
+
+/** fsync of every file and folder below `dir`, deepest first. */
+async function syncTree(dir: string): Promise<void> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else if (entry.isFile()) {
+      const handle = await open(path, "r+");
+      try {
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    }
+  }
+  await syncFolder(dir);
+}
+
+/**
+ * Fills a folder beside `finalDir` and renames it into place when it is complete and on disk.
+ * A folder already at `finalDir` is replaced; a kill between its two renames leaves neither, never a mixture.
+ * What a killed writer of the same folder left behind is removed first.
+ * Throws what `fill` throws (explained); the unfinished folder is removed.
+ */
+export async function writeDirectoryAtomic(
+  finalDir: string,
+  fill: (partialDir: string) => Promise<void>,
+): Promise<void> {
+  const parent = dirname(finalDir);
+  const partial = besideOf(finalDir, "partial");
+  try {
+    await mkdir(parent, { recursive: true });
+    await removeStalePartials(parent, basename(finalDir));
+    await mkdir(partial);
+    await fill(partial);
+    await syncTree(partial);
+    await moveInto(partial, finalDir);
+    await syncFolder(parent);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined);
+    throw explainFsError(error, "write the folder", finalDir);
+  }
+}
+
+async function moveInto(partial: string, finalDir: string): Promise<void> {
+  try {
+    await rename(partial, finalDir);
+  } catch (error) {
+    if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
+    const replaced = besideOf(finalDir, "replaced");
+    await rename(finalDir, replaced);
+    await rename(partial, finalDir);
+    await rm(replaced, { recursive: true, force: true });
+  }
+}
+
+/** Removes a folder so that no reader ever sees it half deleted: out of the way by rename, then deleted. */
+export async function removeDirectoryAtomic(dir: string): Promise<void> {
+  const replaced = besideOf(dir, "replaced");
+  try {
+    await rename(dir, replaced);
+    await rm(replaced, { recursive: true, force: true });
+  } catch (error) {
+    throw explainFsError(error, "remove", dir);
+  }
+}
+
+/**
+ * Deletes what killed writers left in `dir` and returns the names.
+ * Only the one process that owns the folder may call it: a partial file of a living writer looks the same.
+ * @param name only leftovers of this file or folder; all when left out
+ */
+export async function removeStalePartials(dir: string, name?: string): Promise<string[]> {
+  const stale = (await readdir(dir)).filter((entry) =>
+    PARTIAL.test(entry) && (name === undefined || entry.slice(1, entry.lastIndexOf(".")) === name)
+  );
+  for (const entry of stale) await rm(join(dir, entry), { recursive: true, force: true });
+  return stale;
+}
+
+/** Creates `dir` if need be and proves by a write that files can be made there. Throws an explained Error. */
+export async function assertWritableFolder(dir: string): Promise<void> {
+  const probe = besideOf(join(dir, "write-test"), "partial");
+  try {
+    await mkdir(dir, { recursive: true });
+    const handle = await open(probe, "wx");
+    try {
+      await writeFully(handle, new Uint8Array(1));
+    } finally {
+      await handle.close();
+      await unlink(probe);
+    }
+  } catch (error) {
+    throw explainFsError(error, "write into the folder", dir);
+  }
+}

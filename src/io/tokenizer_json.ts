@@ -1,0 +1,67 @@
+// The parts of a Hugging Face tokenizer.json this project relies on, and the same file without control tokens. Pure.
+
+interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+}
+
+/** Fields not listed are passed through to the tokenizer library untouched. */
+export interface TokenizerJson {
+  readonly model: {
+    readonly type?: string;
+    readonly vocab: Readonly<Record<string, number>>;
+    readonly merges: readonly (string | readonly [string, string])[];
+    readonly unk_token?: string | null;
+  };
+  readonly added_tokens: readonly AddedToken[];
+}
+
+/** Parses and checks the parts used here. Throws Error naming what is required. */
+export function parseTokenizerJson(text: string, path: string): TokenizerJson {
+  const { model, added_tokens = [] } = JSON.parse(text) as Partial<TokenizerJson>;
+  const fault = (required: string) =>
+    new Error(
+      `Cannot load the tokenizer: '${path}' is required to hold ${required}; save it again with transformers`,
+    );
+  if (typeof model !== "object" || model === null) throw fault(`"model"`);
+  if ((model.type ?? "BPE") !== "BPE") {
+    throw fault(`a "BPE" model, as the Llama family has (got ${JSON.stringify(model.type)})`);
+  }
+  const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0;
+  if (typeof model.vocab !== "object" || model.vocab === null || !Object.values(model.vocab).every(isId)) {
+    throw fault(`"model.vocab" of tokens and their ids`);
+  }
+  if (!Array.isArray(model.merges)) throw fault(`"model.merges"`);
+  if (
+    !Array.isArray(added_tokens) || !added_tokens.every((t) => isId(t?.id) && typeof t.content === "string")
+  ) {
+    throw fault(`"added_tokens" with "id" and "content" each`);
+  }
+  return { ...(JSON.parse(text) as TokenizerJson), added_tokens };
+}
+
+/**
+ * The same tokenizer for text that must not hold control tokens: none to match, none to merge into.
+ * The token for unknown characters stays in the vocabulary, because such characters rightly become it.
+ * @param named control tokens by their role (BOS, EOS, padding), besides the added tokens marked special
+ */
+export function withoutControlTokens(json: TokenizerJson, named: readonly string[]): TokenizerJson {
+  const { model, added_tokens } = json;
+  const special = added_tokens.filter((token) => token.special).map((token) => token.content);
+  const control = new Set([...special, ...named]);
+  const vocab = Object.fromEntries(Object.entries(model.vocab).filter(([token]) => !control.has(token)));
+  const unknown = model.unk_token ?? undefined;
+  const unknownId = unknown === undefined
+    ? undefined
+    : model.vocab[unknown] ?? added_tokens.find((token) => token.content === unknown)?.id;
+  if (unknown !== undefined && unknownId !== undefined) vocab[unknown] = unknownId;
+  const merges = model.merges.filter((merge) =>
+    !control.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join(""))
+  );
+  return {
+    ...json,
+    model: { ...model, vocab, merges },
+    added_tokens: added_tokens.filter((token) => !control.has(token.content)),
+  };
+}

@@ -1,0 +1,66 @@
+/** Token embedding, and the root of the tape. */
+import type { Tensor } from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
+import { defineOp, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { FORMAT_CODE, type Weight } from "./weight.ts";
+
+const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
+  name: "GrpoEmbedding",
+  forward({ table, ids }, { weight }) {
+    const [tokens] = ids.shape;
+    const width = weight.shape[1];
+    const y = newTensor([tokens, width]);
+    runKernel({
+      kernel: "embedding",
+      constants: { FORMAT: FORMAT_CODE[weight.format] },
+      bindings: [{ tensor: table }, { tensor: ids }, { tensor: y, written: true }],
+      params: [u32(tokens), u32(width)],
+      workgroups: foldGrid(Math.ceil(tokens * width / 64)),
+    });
+    return y;
+  },
+  saves: { inputs: ["ids"] },
+  gradient(dy, [ids], { weight }) {
+    return {
+      root: () => {
+        if (weight.grad) addEmbeddingGrad(ids, dy as Tensor, weight.grad);
+        return tf.scalar(0);
+      },
+    };
+  },
+});
+
+function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
+  const [tokens, width] = dy.shape;
+  runKernel({
+    kernel: "embedding_grad",
+    bindings: [{ tensor: ids }, { tensor: dy }, { tensor: grad, written: true }],
+    params: [u32(tokens), u32(width)],
+    workgroups: [Math.ceil(width / 32), 1, 1],
+  });
+}
+
+/**
+ * y[n] = table[ids[n]].
+ *
+ * The weights are no inputs of the tape (their gradients accumulate in place), so the tape needs one input that
+ * the whole model depends on: `root`, a scalar whose value is never read and whose gradient is 0.
+ * @param ids i32 [N], each in [0, V)
+ * @param table [V,D], any format
+ * @returns f32 [N,D]
+ */
+export function embedding(root: Tensor, ids: Tensor, table: Weight): Tensor {
+  return embeddingOp({ root, table: table.tensor, ids }, { weight: table })[0];
+}
+
+/** Twin of embedding.wgsl. */
+export function embeddingF64(table: ArrayLike<number>, ids: ArrayLike<number>, width: number): Float64Array {
+  return Float64Array.from({ length: ids.length * width }, (_, i) => table[ids[Math.floor(i / width)] * width + i % width]);
+}
+
+/** Twin of embedding_grad.wgsl, from zero. @returns [V,D] */
+export function embeddingGradF64(ids: ArrayLike<number>, dy: ArrayLike<number>, vocab: number, width: number): Float64Array {
+  const grad = new Float64Array(vocab * width);
+  for (let i = 0; i < ids.length * width; i++) grad[ids[Math.floor(i / width)] * width + i % width] += dy[i];
+  return grad;
+}

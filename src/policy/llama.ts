@@ -1,0 +1,156 @@
+/**
+ * The Llama transformer, said once. Training, prefill, decoding and scoring differ in what a token attends to,
+ * so that is the one thing the caller passes in.
+ *
+ * Shapes: N tokens of all sequences end to end, D hidden, F intermediate, H heads, V vocabulary.
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import { add } from "../ops/add.ts";
+import { attention, type AttentionShape } from "../ops/attention.ts";
+import { embedding } from "../ops/embedding.ts";
+import { gatherRows } from "../ops/gather_rows.ts";
+import { linear } from "../ops/linear.ts";
+import { lmHeadLogprobs } from "../ops/lm_head_logprobs.ts";
+import { rmsNorm } from "../ops/rms_norm.ts";
+import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
+import { swiglu } from "../ops/swiglu.ts";
+import type { ModelConfig } from "./model_config.ts";
+import type { PackedSequences } from "./packing.ts";
+import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
+
+/** What q attends to in a layer. q_NH, k_NK, v_NK (already rotated) -> context_NH */
+export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+
+/** "few": one token a row (decoding); "many": whole sequences. Chooses matmul kernels, not results. */
+export type RowCount = "few" | "many";
+
+/** A transformer trunk with what its ops need beside the weights. */
+export interface Trunk {
+  config: ModelConfig;
+  weights: TrunkWeights;
+  rope: RopeTable;
+  attentionShape: AttentionShape;
+  /** Root of the tape; see ops/embedding.ts. */
+  root: Tensor;
+}
+
+export interface Policy extends Trunk {
+  weights: PolicyWeights;
+}
+
+/** Tokens on the GPU. */
+export interface TokenTensors {
+  /** i32 [N] */
+  ids: Tensor;
+  /** i32 [N] */
+  positions: Tensor;
+}
+
+export function makeTrunk<W extends TrunkWeights>(config: ModelConfig, weights: W): Trunk & { weights: W } {
+  const table = ropeTable(config.maxPositions, config.headDim, config.ropeTheta, config.ropeScaling);
+  return {
+    config,
+    weights,
+    rope: { cos: tf.tensor(table.cos, table.shape), sin: tf.tensor(table.sin, table.shape) },
+    attentionShape: {
+      heads: config.heads,
+      kvHeads: config.kvHeads,
+      headDim: config.headDim,
+      scale: config.headDim ** -0.5,
+    },
+    root: tf.scalar(0),
+  };
+}
+
+export function disposeTrunk(trunk: Trunk): void {
+  tf.dispose([trunk.rope.cos, trunk.rope.sin, trunk.root]);
+}
+
+function layerForward(trunk: Trunk, l: number, x_ND: Tensor, positions: Tensor, attend: Attend, rows: RowCount): Tensor {
+  const weights: LayerWeights = trunk.weights.layers[l];
+  const { config } = trunk;
+  const rotate = (x: Tensor) => rope(x, positions, trunk.rope, { headDim: config.headDim });
+  const normed_ND = rmsNorm(x_ND, weights.inputNorm, config.rmsNormEps);
+  const q = rotate(linear(normed_ND, weights.query, { rows }));
+  const k = rotate(linear(normed_ND, weights.key, { rows }));
+  const v = linear(normed_ND, weights.value, { rows });
+  const attended_ND = add(x_ND, linear(attend(l, q, k, v), weights.output, { rows }));
+  const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
+  const gated_NF = swiglu(linear(mlpInput_ND, weights.gate, { rows }), linear(mlpInput_ND, weights.up, { rows }));
+  return add(attended_ND, linear(gated_NF, weights.down, { rows }));
+}
+
+/** Hidden states after the last layer, before the final norm. @returns f32 [N,D] */
+export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend, rows: RowCount): Tensor {
+  let x_ND = embedding(trunk.root, tokens.ids, trunk.weights.embedding);
+  for (let l = 0; l < trunk.config.layers; l++) {
+    const before = x_ND;
+    // Frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
+    x_ND = tf.tidy(() => layerForward(trunk, l, before, tokens.positions, attend, rows));
+  }
+  return x_ND;
+}
+
+/** Final norm. @param x_ND f32 [N,D] */
+export function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
+  return rmsNorm(x_ND, trunk.weights.norm, trunk.config.rmsNormEps);
+}
+
+/** Logits of rows. @returns f32 [N,V] */
+export function headLogits(policy: Policy, hidden_ND: Tensor, rows: RowCount): Tensor {
+  return linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
+}
+
+/** Packed sequences on the GPU; dispose with tf.dispose. */
+export interface SequenceTensors extends TokenTensors {
+  /** i32 [N,2] */
+  bounds: Tensor;
+}
+
+export function uploadSequences(packed: PackedSequences): SequenceTensors {
+  const rows = packed.ids.length;
+  return {
+    ids: tf.tensor1d(packed.ids, "int32"),
+    positions: tf.tensor1d(packed.positions, "int32"),
+    bounds: tf.tensor2d(packed.bounds, [rows, 2], "int32"),
+  };
+}
+
+/** Each token attends to its own sequence up to itself. */
+export function causalAttend(trunk: Trunk, sequences: SequenceTensors): Attend {
+  return (_layer, q, k, v) => attention(q, k, v, sequences.bounds, trunk.attentionShape);
+}
+
+/** Rows whose hidden state is used, as tensors of `gatherRows`. */
+export interface PickedRows {
+  /** i32 [M], -1 = spare */
+  rows: Tensor;
+  /** i32 [N] */
+  inverse: Tensor;
+}
+
+/** Hidden states of picked rows, after the final norm. @returns f32 [M,D] */
+export function pickedHidden(trunk: Trunk, sequences: SequenceTensors, picked: PickedRows): Tensor {
+  const hidden_ND = trunkForward(trunk, sequences, causalAttend(trunk, sequences), "many");
+  return finalNorm(trunk, gatherRows(hidden_ND, picked.rows, picked.inverse));
+}
+
+/** Rows of logits that the LM head makes at a time. */
+const HEAD_CHUNK_ROWS = 1024;
+
+/**
+ * Log-probs (nats, of logits / temperature) of the tokens that follow the picked rows, and the entropy there.
+ * @param targets i32 [M]: the token that follows; -1 = spare, gives 0
+ * @returns [logprobs f32 [M], entropy f32 [M]]; only the first is differentiable
+ */
+export function policyLogprobs(
+  policy: Policy,
+  sequences: SequenceTensors,
+  picked: PickedRows,
+  targets: Tensor,
+  temperature: number,
+): Tensor[] {
+  const hidden_MD = pickedHidden(policy, sequences, picked);
+  return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, { temperature, chunkRows: HEAD_CHUNK_ROWS });
+}

@@ -1,0 +1,132 @@
+/** safe-rlhf's LlamaForScore: a Llama trunk and a linear head read at the last token. */
+import * as tf from "@tensorflow/tfjs";
+import { readFloats } from "../gpu/bridge.ts";
+import { inverseRows } from "../ops/gather_rows.ts";
+import { linear } from "../ops/linear.ts";
+import type { Weight } from "../ops/weight.ts";
+import { disposeTrunk, makeTrunk, pickedHidden, type SequenceTensors, type Trunk, uploadSequences } from "./llama.ts";
+import { type ModelConfig, parseModelConfig } from "./model_config.ts";
+import { bucketRows, packSequences } from "./packing.ts";
+import { disposeWeights, listWeights, loadExtraWeight, loadTrunk, type WeightSource } from "./weights.ts";
+
+export type ScoreType = "reward" | "cost";
+
+export interface Normalizer {
+  mean: number;
+  variance: number;
+}
+
+export interface ScoreModel {
+  trunk: Trunk;
+  scoreHead: Weight;
+  bias: Weight | null;
+  type: ScoreType;
+  /** null: raw scores. */
+  normalizer: Normalizer | null;
+}
+
+export interface ScoreConfig {
+  model: ModelConfig;
+  type: ScoreType;
+  doNormalize: boolean;
+  mean: number | null;
+  variance: number | null;
+}
+
+const scalarOf = (value: unknown): number | null => {
+  const first = Array.isArray(value) ? value.flat()[0] : value;
+  return typeof first === "number" ? first : null;
+};
+
+/** @throws TypeError for what is no score model of one dimension */
+export function parseScoreConfig(text: string, path: string): ScoreConfig {
+  const model = parseModelConfig(text, path);
+  const json = JSON.parse(text) as Record<string, unknown>;
+  const type = json.score_type ?? "reward";
+  if (type !== "reward" && type !== "cost") {
+    throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${JSON.stringify(type)}`);
+  }
+  if ((json.score_dim ?? 1) !== 1) throw new TypeError(`${path}: score_dim must be 1, got ${json.score_dim}`);
+  return { model, type, doNormalize: json.do_normalize === true, mean: scalarOf(json.mean), variance: scalarOf(json.var) };
+}
+
+async function optionalScalar(source: WeightSource, name: string): Promise<number | null> {
+  return source.shapeOf(name) ? (await source.read(name))[0] : null;
+}
+
+/** The normaliser's numbers: the buffers of the weights, else those of config.json. */
+async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promise<Normalizer | null> {
+  if (!config.doNormalize) return null;
+  const mean = await optionalScalar(source, "normalizer.mean") ?? config.mean;
+  const variance = await optionalScalar(source, "normalizer.var") ?? config.variance;
+  if (mean === null || variance === null) {
+    throw new Error(`${source.path}: do_normalize is on, but neither the weights nor config.json hold the normalizer's mean and var`);
+  }
+  return { mean, variance };
+}
+
+/** Loads a score model; whether the head has a bias is decided by the file. */
+export async function loadScoreModel(source: WeightSource, config: ScoreConfig, trainable = false): Promise<ScoreModel> {
+  const { hiddenSize } = config.model;
+  const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, trainable));
+  const hasBias = source.shapeOf("score_head.bias") !== undefined;
+  return {
+    trunk,
+    scoreHead: await loadExtraWeight(source, "score_head.weight", [1, hiddenSize], trainable),
+    bias: hasBias ? await loadExtraWeight(source, "score_head.bias", [1], trainable) : null,
+    type: config.type,
+    normalizer: await loadNormalizer(source, config),
+  };
+}
+
+export function listScoreWeights(model: ScoreModel): Weight[] {
+  return [...listWeights(model.trunk.weights), model.scoreHead, ...(model.bias ? [model.bias] : [])];
+}
+
+export function disposeScoreModel(model: ScoreModel): void {
+  disposeWeights(listScoreWeights(model));
+  disposeTrunk(model.trunk);
+}
+
+/**
+ * Reward (x - mean) / (sqrt(var) + 1e-8); a cost keeps its sign: x / (sqrt(var) + 1e-8).
+ * As safe-rlhf's Normalizer.
+ */
+export function normalizeScore(score: number, model: Pick<ScoreModel, "type" | "normalizer">): number {
+  if (!model.normalizer) return score;
+  const { mean, variance } = model.normalizer;
+  const centred = model.type === "reward" ? score - mean : score;
+  return centred / (Math.sqrt(variance) + 1e-8);
+}
+
+/** Raw scores of packed sequences at their last tokens, differentiable. @returns f32 [M,1], the first S rows real */
+export function endScores(model: ScoreModel, sequences: SequenceTensors, lastRows: Int32Array): tf.Tensor {
+  const picked = {
+    rows: tf.tensor1d(lastRows, "int32"),
+    inverse: tf.tensor1d(inverseRows(lastRows, sequences.ids.size), "int32"),
+  };
+  const hidden_MD = pickedHidden(model.trunk, sequences, picked);
+  return linear(hidden_MD, model.scoreHead, { bias: model.bias ?? undefined, rows: "few" });
+}
+
+/** Row of each sequence's last token, padded with -1 to a bucket. */
+export function lastTokenRows(starts: readonly number[]): Int32Array {
+  const count = starts.length - 1;
+  const rows = new Int32Array(bucketRows(count)).fill(-1);
+  for (let s = 0; s < count; s++) rows[s] = starts[s + 1] - 1;
+  return rows;
+}
+
+/**
+ * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
+ * @throws RangeError for an empty sequence
+ */
+export async function scoreSequences(model: ScoreModel, sequences: readonly ArrayLike<number>[]): Promise<number[]> {
+  if (sequences.length === 0) return [];
+  if (sequences.some((tokens) => tokens.length === 0)) throw new RangeError("Cannot score an empty text: need at least one token");
+  const packed = packSequences(sequences);
+  const scores = tf.tidy(() => endScores(model, uploadSequences(packed), lastTokenRows(packed.starts)));
+  const values = await readFloats(scores);
+  scores.dispose();
+  return Array.from(values.subarray(0, sequences.length), (score) => normalizeScore(score, model));
+}

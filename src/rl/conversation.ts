@@ -1,0 +1,88 @@
+/** What stands before and after the user's text in the prompt of the Beaver (PKU safe-rlhf) models. */
+export const PROMPT_PREFIX = "BEGINNING OF CONVERSATION: USER: ";
+export const PROMPT_SUFFIX = " ASSISTANT:";
+
+function isTemplated(text: string): boolean {
+  return text.length >= PROMPT_PREFIX.length + PROMPT_SUFFIX.length && text.startsWith(PROMPT_PREFIX) &&
+    text.endsWith(PROMPT_SUFFIX);
+}
+
+/**
+ * "BEGINNING OF CONVERSATION: USER: {user} ASSISTANT:", without a space after the last colon. A text that
+ * already holds the whole template is used as it is, so the function is idempotent. The user's own text is
+ * never looked into: "USER:" or "ASSISTANT:" inside it stay where they are.
+ */
+export function formatPrompt(user: string): string {
+  return isTemplated(user) ? user : PROMPT_PREFIX + user + PROMPT_SUFFIX;
+}
+
+/** The text a score model reads: the prompt, then the response with nothing in between. */
+export function formatConversation(prompt: string, response: string): string {
+  return formatPrompt(prompt) + response;
+}
+
+/** The user's text alone, of a templated prompt or of a plain one. */
+export function userText(prompt: string): string {
+  return isTemplated(prompt) ? prompt.slice(PROMPT_PREFIX.length, -PROMPT_SUFFIX.length) : prompt;
+}
+
+/**
+ * The templated prompt in at most `maxPromptLength` tokens. Where it is longer, the end of the user's text is
+ * cut, between characters, and the template stays whole: a prompt that lost its "ASSISTANT:" would ask the
+ * policy to continue the user's words.
+ *
+ * @param countTokens tokens of a text, as the policy's tokenizer counts them (with BOS if it adds one)
+ * @throws RangeError when the template alone is longer than the limit.
+ */
+export function fitPrompt(
+  user: string,
+  maxPromptLength: number,
+  countTokens: (text: string) => number,
+): { prompt: string; truncated: boolean } {
+  const prompt = formatPrompt(user);
+  if (countTokens(prompt) <= maxPromptLength) return { prompt, truncated: false };
+  const characters = Array.from(userText(prompt));
+  const cut = (length: number) => PROMPT_PREFIX + characters.slice(0, length).join("") + PROMPT_SUFFIX;
+  const empty = countTokens(cut(0));
+  if (empty > maxPromptLength) {
+    throw new RangeError(
+      `Cannot fit a prompt: the conversation template alone is ${empty} tokens, ` +
+        `got max_prompt_length = ${maxPromptLength}; set max_prompt_length above ${empty}`,
+    );
+  }
+  let fits = 0, tooLong = characters.length;
+  while (tooLong - fits > 1) {
+    const middle = (fits + tooLong) >>> 1;
+    if (countTokens(cut(middle)) <= maxPromptLength) fits = middle;
+    else tooLong = middle;
+  }
+  return { prompt: cut(fits), truncated: true };
+}
+
+/**
+ * The text before the first stop string, and which one it was (the earliest; of two that start at the same
+ * place, the first listed). Empty stop strings are ignored.
+ */
+export function trimAtStopString(
+  text: string,
+  stopStrings: readonly string[],
+): { text: string; stopString: string | null } {
+  let end = text.length;
+  let stopString: string | null = null;
+  for (const candidate of stopStrings) {
+    const at = candidate === "" ? -1 : text.indexOf(candidate);
+    if (at >= 0 && at < end) {
+      end = at;
+      stopString = candidate;
+    }
+  }
+  return { text: text.slice(0, end), stopString };
+}
+
+/**
+ * True when a completion goes on to write its own "USER:" turn. Policies learn to, because a reward model
+ * likes a made-up thankful user. Look at the completion before stop strings are cut off.
+ */
+export function hasHallucinatedTurn(completion: string): boolean {
+  return /(?<![\p{L}\p{N}_])USER:/u.test(completion);
+}

@@ -1,0 +1,113 @@
+/**
+ * Counter-based random numbers: Philox-4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
+ * SC11). A draw is a pure function of where it is used, so results depend neither on the order of work, nor
+ * on the micro-batch size, nor on the number of ranks, and a resumed run needs no saved generator.
+ *
+ * Layout (a kernel that follows it produces the same bits), all words u32:
+ *
+ *   key      = (seed, step)
+ *   counter  = (prompt, generation, position, stream)
+ *   u        = (x0 >> 8) * 2^-24        in [0, 1), exact in f32
+ *
+ * `step` is the optimizer step, `prompt` the prompt's slot in the step over all ranks, `generation` the
+ * completion's place in its group, `position` the token's place in the completion, `stream` the purpose.
+ */
+
+export type Words4 = readonly [number, number, number, number];
+export type Words2 = readonly [number, number];
+
+/** The fourth counter word: one value per purpose keeps their draws apart. */
+export const STREAM = { sampling: 0, shuffle: 1 } as const;
+
+const MULTIPLIER_0 = 0xd2511f53;
+const MULTIPLIER_1 = 0xcd9e8d57;
+/** Key increments: golden ratio and sqrt(3) - 1, as 0.32 fixed point. */
+const WEYL_0 = 0x9e3779b9;
+const WEYL_1 = 0xbb67ae85;
+const ROUNDS = 10;
+
+/** High word of the 64-bit product of two u32, from 16-bit halves as WGSL must do it too. */
+export function mulHi(a: number, b: number): number {
+  const aLow = a & 0xffff, aHigh = a >>> 16;
+  const bLow = b & 0xffff, bHigh = b >>> 16;
+  // Each sum stays below 2^32: (2^16 - 1)^2 + (2^16 - 1) < 2^32.
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const cross = aLow * bHigh + (middle & 0xffff);
+  return (aHigh * bHigh + (middle >>> 16) + (cross >>> 16)) >>> 0;
+}
+
+/** Ten Philox rounds: four u32 words out of a 128-bit counter and a 64-bit key. */
+export function philox4x32(counter: Words4, key: Words2): Words4 {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < ROUNDS; round++) {
+    const high0 = mulHi(MULTIPLIER_0, c0), low0 = Math.imul(MULTIPLIER_0, c0) >>> 0;
+    const high1 = mulHi(MULTIPLIER_1, c2), low1 = Math.imul(MULTIPLIER_1, c2) >>> 0;
+    c0 = (high1 ^ c1 ^ k0) >>> 0;
+    c1 = low1;
+    c2 = (high0 ^ c3 ^ k1) >>> 0;
+    c3 = low0;
+    k0 = (k0 + WEYL_0) >>> 0;
+    k1 = (k1 + WEYL_1) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+/** The number in [0, 1), a multiple of 2^-24, that samples one token. */
+export function uniform01(
+  seed: number,
+  step: number,
+  prompt: number,
+  generation: number,
+  position: number,
+  stream: number = STREAM.sampling,
+): number {
+  const [x0] = philox4x32([prompt, generation, position, stream], [seed, step]);
+  return (x0 >>> 8) * 2 ** -24;
+}
+
+/**
+ * Order in which epoch `epoch` visits `count` prompts: Fisher-Yates with draw i from key (seed, epoch) and
+ * counter (i, 0, 0, STREAM.shuffle). The index is the high word of x0 * (i + 1); bias < count / 2^32.
+ */
+export function epochOrder(count: number, seed: number, epoch: number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const [x0] = philox4x32([i, 0, 0, STREAM.shuffle], [seed, epoch]);
+    const j = mulHi(x0, i + 1);
+    const held = order[i]!;
+    order[i] = order[j]!;
+    order[j] = held;
+  }
+  return order;
+}
+
+/** Prompts of the run laid end to end, epoch after epoch, each in its own order. */
+export interface PromptOrder {
+  promptCount: number;
+  promptsPerStep: number;
+  seed: number;
+}
+
+/**
+ * Indices of the prompts that optimizer step `step` (0 = the first) trains on. Each epoch visits every prompt
+ * once; a step that crosses the end of an epoch goes on with the next one, so no prompt is dropped.
+ *
+ * @throws RangeError when there are no prompts.
+ */
+export function promptsOfStep(step: number, { promptCount, promptsPerStep, seed }: PromptOrder): number[] {
+  if (promptCount < 1) {
+    throw new RangeError(`Cannot draw prompts: need at least 1 training prompt, got ${promptCount}`);
+  }
+  const indices: number[] = [];
+  let epoch = -1;
+  let order: ArrayLike<number> = [];
+  for (let slot = step * promptsPerStep; slot < (step + 1) * promptsPerStep; slot++) {
+    if (Math.floor(slot / promptCount) !== epoch) {
+      epoch = Math.floor(slot / promptCount);
+      order = epochOrder(promptCount, seed, epoch);
+    }
+    indices.push(order[slot % promptCount]!);
+  }
+  return indices;
+}

@@ -1,0 +1,91 @@
+/**
+ * The scorer's HTTP contract, said once for server and client.
+ *
+ *   GET  /health       -> {"status": "healthy", "device": "..."}
+ *   POST /score        {"prompts": [...], "responses": [...]} -> {"rewards": [...], "costs": [...]}
+ *   POST /score_batch  the same, in one padded batch
+ *   POST /score_texts  {"texts": [...]} (whole conversations) -> the same
+ *
+ * Every refusal is `{"detail": "..."}` with a 4xx or 5xx status. Unknown keys in a request are ignored.
+ */
+import { z } from "zod";
+
+export const pairsRequestSchema = z.object({ prompts: z.array(z.string()), responses: z.array(z.string()) });
+export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
+export const healthSchema = z.object({ status: z.literal("healthy"), device: z.string() });
+
+export type PairsRequest = z.infer<typeof pairsRequestSchema>;
+export type TextsRequest = z.infer<typeof textsRequestSchema>;
+export type Health = z.infer<typeof healthSchema>;
+
+/** Score i belongs to text i; a higher reward is more helpful, a higher cost is less safe. */
+export interface Scores {
+  rewards: number[];
+  costs: number[];
+}
+
+/** The score models: whole conversations without EOS in, one reward and one cost for each out. */
+export type ScoreTexts = (texts: string[]) => Promise<Scores>;
+
+export interface ScoreOptions {
+  /** Completions per request. */
+  batchSize?: number;
+  signal?: AbortSignal;
+}
+
+/** Judges completions: `responses[i]` answers `prompts[i]`, the user's own words or a templated prompt. */
+export interface Scorer {
+  score(prompts: string[], responses: string[], options?: ScoreOptions): Promise<Scores>;
+}
+
+/** Narrows an unknown value to a healthy scorer's answer. @throws TypeError that shows what came instead. */
+export function assertHealth(candidate: unknown): Health {
+  const health = healthSchema.safeParse(candidate);
+  if (health.success) return health.data;
+  throw new TypeError(`health is ${show(candidate)}; need {"status": "healthy", "device": "..."}`);
+}
+
+/**
+ * Narrows an unknown value to `count` finite rewards and costs.
+ *
+ * @throws TypeError that names the first thing wrong; nothing is repaired or filled in.
+ */
+export function assertScores(candidate: unknown, count: number): Scores {
+  if (typeof candidate !== "object" || candidate === null) {
+    throw new TypeError(`scores are ${show(candidate)}; need {"rewards": [...], "costs": [...]}`);
+  }
+  const { rewards, costs } = candidate as Record<string, unknown>;
+  return {
+    rewards: assertFiniteNumbers("rewards", rewards, count),
+    costs: assertFiniteNumbers("costs", costs, count),
+  };
+}
+
+function assertFiniteNumbers(name: string, candidate: unknown, count: number): number[] {
+  if (!Array.isArray(candidate)) {
+    throw new TypeError(`"${name}" is ${show(candidate)}; need a list of numbers`);
+  }
+  if (candidate.length !== count) {
+    throw new TypeError(`"${name}" has ${candidate.length} numbers; need one for each of ${count} texts`);
+  }
+  // Not forEach or findIndex alone: a hole in a sparse array must count as a missing score.
+  for (let i = 0; i < count; i++) {
+    if (!Number.isFinite(candidate[i])) {
+      throw new TypeError(`"${name}"[${i}] is ${show(candidate[i])}; need a finite number`);
+    }
+  }
+  return candidate;
+}
+
+/** A value as a short piece of an error message. */
+function show(value: unknown): string {
+  if (typeof value === "number") return String(value);
+  if (value === undefined) return "missing";
+  return excerpt(JSON.stringify(value));
+}
+
+/** The beginning of a text, on one line, for an error message. */
+export function excerpt(text: string, maxChars = 200): string {
+  const line = text.slice(0, maxChars + 1).replace(/\s+/g, " ").trim();
+  return line.length > maxChars ? `${line.slice(0, maxChars)}...` : line;
+}

@@ -1,0 +1,242 @@
+/**
+ * Names and values of everything that a run logs. A step's record goes in, one flat row `{name: number}`
+ * comes out. The names without a prefix and those under `completions/` and `clip_ratio/` are TRL's, so that
+ * its dashboards fit.
+ */
+import { isSafe } from "../rl/quadrants.ts";
+import { extent, mean, standardDeviation } from "./statistics.ts";
+
+const STEP_METRICS = [
+  "epoch",
+  "num_tokens",
+  "loss",
+  "grad_norm",
+  "learning_rate",
+  "reward",
+  "reward_std",
+  "frac_reward_zero_std",
+  "kl",
+  "entropy",
+  "clip_ratio/low_mean",
+  "clip_ratio/high_mean",
+  "clip_ratio/region_mean",
+  "helpfulness/mean",
+  "cost/mean",
+  "combined/mean",
+  "combined/std",
+  "combined/min",
+  "combined/max",
+  "safety/safe_ratio",
+  "safety/unsafe_count_batch",
+  "safety/total_count_batch",
+  "lambda/value",
+  "lambda/J_C",
+  "lambda/J_C_raw",
+  "lambda/J_C_ema",
+  "lambda/d",
+  "completions/mean_length",
+  "completions/min_length",
+  "completions/max_length",
+  "completions/clipped_ratio",
+  "completions/hallucinated_turn_ratio",
+  "prompts/truncated_ratio",
+] as const;
+
+const EVAL_METRICS = [
+  "eval/mean_reward",
+  "eval/mean_cost",
+  "eval/mean_combined",
+  "eval/safe_ratio",
+  "eval/total_samples",
+] as const;
+
+/** The names that measure the machine and not the training: they differ between two runs of the same seed. */
+export const TIMING_METRICS = [
+  "step_time",
+  "tokens_per_second",
+  "seconds/generate",
+  "seconds/score",
+  "seconds/forward_backward",
+  "seconds/update",
+] as const;
+
+/** Every name that a row may hold, in the order in which it holds them. */
+export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS] as const;
+
+export type MetricName = (typeof METRIC_NAMES)[number];
+
+/** One line of metrics.jsonl. What does not exist (`kl` without a reference policy) has no name in it. */
+export type MetricRow = { step: number } & { [name in MetricName]?: number };
+
+/** What the scorer and lambda made of a list of completions; index i is the same completion in all three. */
+export interface Judgements {
+  /** Helpfulness R of each completion. */
+  rewards: readonly number[];
+  /** Cost C of each completion; safe means C <= 0. */
+  costs: readonly number[];
+  /** R - lambda * C of each completion. */
+  combined: readonly number[];
+}
+
+/** One optimizer step over all ranks. Completions are prompt-major: those of a prompt are adjacent. */
+export interface StepRecord extends Judgements {
+  /** Number of optimizer steps done, from 1. */
+  step: number;
+  /** Passes over the training prompts, fractional. */
+  epoch: number;
+  /** Prompt and completion tokens seen since the start of the run. */
+  numTokens: number;
+  /** Completions per prompt, G. */
+  numGenerations: number;
+  /** lambda after this step's update, and J = mean cost + d: clamped if so configured, raw, and smoothed. */
+  lambda: { value: number; jc: number; jcRaw: number; jcEma: number; d: number };
+  /** Tokens of each completion, its EOS included. */
+  completionLengths: readonly number[];
+  /** Completions that reached max_completion_length without EOS. */
+  clippedCompletions: number;
+  /** Completions that went on to write a turn of the user's. */
+  hallucinatedTurns: number;
+  /** How many of this step's completions answer a prompt that had to be shortened. */
+  truncatedPrompts: number;
+  loss: number;
+  /** Global L2 norm of the gradient before clipping. */
+  gradNorm: number;
+  learningRate: number;
+  /** Mean k3 estimate, nats per token; left out when beta = 0. */
+  kl?: number;
+  /** Mean entropy of the sampling distribution, nats per token; left out when not computed. */
+  entropy?: number;
+  /** Share of tokens clipped below, above and at either side. */
+  clipRatio: { low: number; high: number; region: number };
+  /** Wall time of the whole step and of its phases, seconds. */
+  stepSeconds: number;
+  phaseSeconds: { generate: number; score: number; forwardBackward: number; update: number };
+}
+
+/** One evaluation over the whole eval set. */
+export interface EvalRecord extends Judgements {
+  step: number;
+}
+
+/**
+ * The row of one optimizer step.
+ *
+ * `reward` is TRL's name for the mean of what the advantages are made of, here the combined score;
+ * `reward_std` is the mean over prompts of the group's standard deviation (divisor G - 1). A completion
+ * without a score (not finite) is in no mean and no count.
+ *
+ * @throws {RangeError} if the judgements do not line up or do not divide into groups
+ */
+export function stepRow(record: StepRecord): MetricRow {
+  checkJudgements(record);
+  const groupStds = groupDeviations(record.combined, record.numGenerations);
+  const tokens = record.completionLengths.reduce((sum, length) => sum + length, 0);
+  const [minLength, maxLength] = extent(record.completionLengths) ?? [];
+  const total = record.rewards.length;
+  return definedOnly({
+    step: record.step,
+    epoch: record.epoch,
+    num_tokens: record.numTokens,
+    loss: record.loss,
+    grad_norm: record.gradNorm,
+    learning_rate: record.learningRate,
+    reward: mean(record.combined.filter(Number.isFinite)),
+    reward_std: mean(groupStds),
+    frac_reward_zero_std: mean(groupStds.map((std) => (std <= ZERO_STD ? 1 : 0))),
+    kl: record.kl,
+    entropy: record.entropy,
+    "clip_ratio/low_mean": record.clipRatio.low,
+    "clip_ratio/high_mean": record.clipRatio.high,
+    "clip_ratio/region_mean": record.clipRatio.region,
+    ...alignmentMetrics(record),
+    "lambda/value": record.lambda.value,
+    "lambda/J_C": record.lambda.jc,
+    "lambda/J_C_raw": record.lambda.jcRaw,
+    "lambda/J_C_ema": record.lambda.jcEma,
+    "lambda/d": record.lambda.d,
+    "completions/mean_length": mean(record.completionLengths),
+    "completions/min_length": minLength,
+    "completions/max_length": maxLength,
+    "completions/clipped_ratio": share(record.clippedCompletions, total),
+    "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
+    "prompts/truncated_ratio": share(record.truncatedPrompts, total),
+    step_time: record.stepSeconds,
+    tokens_per_second: share(tokens, record.stepSeconds),
+    "seconds/generate": record.phaseSeconds.generate,
+    "seconds/score": record.phaseSeconds.score,
+    "seconds/forward_backward": record.phaseSeconds.forwardBackward,
+    "seconds/update": record.phaseSeconds.update,
+  });
+}
+
+/**
+ * The row of one evaluation.
+ *
+ * @throws {RangeError} if the judgements do not line up
+ */
+export function evalRow(record: EvalRecord): MetricRow {
+  checkJudgements(record);
+  const costs = record.costs.filter(Number.isFinite);
+  return definedOnly({
+    step: record.step,
+    "eval/mean_reward": mean(record.rewards.filter(Number.isFinite)),
+    "eval/mean_cost": mean(costs),
+    "eval/mean_combined": mean(record.combined.filter(Number.isFinite)),
+    "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
+    "eval/total_samples": record.rewards.length,
+  });
+}
+
+/** Below this a group's standard deviation counts as zero (the absolute tolerance of torch.isclose). */
+const ZERO_STD = 1e-8;
+
+function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
+  const finiteCosts = costs.filter(Number.isFinite);
+  const finiteCombined = combined.filter(Number.isFinite);
+  const [min, max] = extent(finiteCombined) ?? [];
+  const safe = finiteCosts.filter(isSafe).length;
+  return {
+    "helpfulness/mean": mean(rewards.filter(Number.isFinite)),
+    "cost/mean": mean(finiteCosts),
+    "combined/mean": mean(finiteCombined),
+    "combined/std": standardDeviation(finiteCombined),
+    "combined/min": min,
+    "combined/max": max,
+    "safety/safe_ratio": share(safe, finiteCosts.length),
+    "safety/unsafe_count_batch": finiteCosts.length - safe,
+    "safety/total_count_batch": finiteCosts.length,
+  };
+}
+
+function groupDeviations(combined: readonly number[], numGenerations: number): number[] {
+  if (!(numGenerations >= 1) || combined.length % numGenerations !== 0) {
+    throw new RangeError(
+      `Cannot group ${combined.length} combined scores: need a multiple of numGenerations = ${numGenerations}; ` +
+        `pass every completion of the step, prompt-major`,
+    );
+  }
+  const deviations: number[] = [];
+  for (let start = 0; start < combined.length; start += numGenerations) {
+    const group = combined.slice(start, start + numGenerations).filter(Number.isFinite);
+    const deviation = standardDeviation(group);
+    if (deviation !== undefined) deviations.push(deviation);
+  }
+  return deviations;
+}
+
+function checkJudgements({ rewards, costs, combined }: Judgements): void {
+  if (rewards.length !== costs.length || rewards.length !== combined.length) {
+    throw new RangeError(
+      `Cannot log scores: need one reward, cost and combined score per completion, ` +
+        `got ${rewards.length}, ${costs.length} and ${combined.length}; pass the lists of the same completions`,
+    );
+  }
+}
+
+function share(part: number, whole: number): number | undefined {
+  return whole > 0 ? part / whole : undefined;
+}
+
+function definedOnly(row: { step: number } & { [name in MetricName]?: number | undefined }): MetricRow {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as MetricRow;
+}

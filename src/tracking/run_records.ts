@@ -1,0 +1,125 @@
+/** Reads back what a run has written: metrics.jsonl, samples/ and the config. */
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { MetricRow } from "./metrics.ts";
+import type { Sample, ScatterPoints, Split } from "./samples.ts";
+
+/** The resolved config of a run, in its folder. */
+export const RUN_CONFIG_FILE = "run_config.json";
+
+export interface SampleTable {
+  split: Split;
+  step: number;
+  samples: Sample[];
+}
+
+export interface RunRecords {
+  /** Name of the run's folder. */
+  name: string;
+  /** One row per step, ascending; a step's evaluation is in the same row. */
+  rows: MetricRow[];
+  /** First and last table of each split that has one. */
+  tables: SampleTable[];
+  /** First and last train window and the last evaluation, as far as they exist. */
+  scatters: (ScatterPoints & { split: Split })[];
+  /** The resolved config; empty when the folder does not hold it. */
+  config: Record<string, unknown>;
+}
+
+/**
+ * @throws {Error} if the folder holds no metrics.jsonl
+ * @throws {SyntaxError} if a line that a run finished writing is not JSON
+ */
+export async function readRun(runDir: string): Promise<RunRecords> {
+  const text = await readOptional(join(runDir, "metrics.jsonl"));
+  if (text === undefined) {
+    throw new Error(
+      `Cannot read run "${runDir}": no metrics.jsonl in it; give the folder of a run that has started`,
+    );
+  }
+  const samplesDir = join(runDir, "samples");
+  const names = await readdir(samplesDir).catch(emptyIfMissing);
+  const config = await readOptional(join(runDir, RUN_CONFIG_FILE));
+  return {
+    name: basename(runDir.replace(/[/\\]+$/, "")),
+    rows: parseMetrics(text, join(runDir, "metrics.jsonl")),
+    tables: await readTables(samplesDir, names),
+    scatters: await readScatters(samplesDir, names),
+    config: config === undefined ? {} : JSON.parse(config),
+  };
+}
+
+/**
+ * Rows by step, ascending. Lines of the same step are merged, the later one winning. A last line without its
+ * newline is what a run that was killed left behind, and is skipped.
+ *
+ * @throws {SyntaxError} naming the line that is not JSON
+ */
+export function parseMetrics(text: string, path: string): MetricRow[] {
+  const byStep = new Map<number, MetricRow>();
+  text.split("\n").slice(0, -1).forEach((line, index) => {
+    if (line.trim() === "") return;
+    const row = parseRow(line, `${path}:${index + 1}`);
+    byStep.set(row.step, { ...byStep.get(row.step), ...row });
+  });
+  return [...byStep.values()].sort((a, b) => a.step - b.step);
+}
+
+function parseRow(line: string, place: string): MetricRow {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    throw new SyntaxError(
+      `Cannot read ${place}: need one JSON object, got "${line.slice(0, 60)}"; remove the line`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
+  const tables: SampleTable[] = [];
+  for (const split of ["train", "eval"] as const) {
+    for (const step of ends(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
+      const text = await readFile(join(samplesDir, `${split}_${step}.jsonl`), "utf8");
+      tables.push({ split, step, samples: text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) });
+    }
+  }
+  return tables;
+}
+
+async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
+  const trainSteps = ends(stepsOf(names, /^train_scatter_(\d+)\.json$/));
+  const evalSteps = stepsOf(names, /^eval_scatter_(\d+)\.json$/).slice(-1);
+  const read = async (split: Split, step: number) => ({
+    ...JSON.parse(await readFile(join(samplesDir, `${split}_scatter_${step}.json`), "utf8")),
+    split,
+  });
+  return await Promise.all([
+    ...trainSteps.map((step) => read("train", step)),
+    ...evalSteps.map((step) => read("eval", step)),
+  ]);
+}
+
+function stepsOf(names: readonly string[], pattern: RegExp): number[] {
+  const steps = names.flatMap((name) => pattern.exec(name)?.[1] ?? []);
+  return steps.map(Number).sort((a, b) => a - b);
+}
+
+/** The first and the last element, once if they are the same. */
+function ends(values: readonly number[]): number[] {
+  return values.filter((_, index) => index === 0 || index === values.length - 1);
+}
+
+async function readOptional(path: string): Promise<string | undefined> {
+  return await readFile(path, "utf8").catch((error) => {
+    emptyIfMissing(error);
+    return undefined;
+  });
+}
+
+function emptyIfMissing(error: NodeJS.ErrnoException): string[] {
+  if (error.code === "ENOENT") return [];
+  throw error;
+}

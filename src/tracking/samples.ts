@@ -1,0 +1,84 @@
+/** The files under a run's samples/ folder: tables of completions and points of reward against cost. */
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isSafe } from "../rl/quadrants.ts";
+import type { Judgements } from "./metrics.ts";
+import { escapeMarkdownCell } from "./printable.ts";
+import { evenlySpacedIndices } from "./statistics.ts";
+
+/** Which prompts the completions answer. */
+export type Split = "train" | "eval";
+
+/** Texts of the judged completions, in the same order. */
+export interface Texts {
+  prompts: readonly string[];
+  completions: readonly string[];
+}
+
+/** One row of a table, and one line of samples/{split}_{step}.jsonl. */
+export interface Sample {
+  prompt: string;
+  completion: string;
+  reward: number;
+  cost: number;
+  combined: number;
+  unsafe: boolean;
+}
+
+/** Content of samples/{split}_scatter_{step}.json. */
+export interface ScatterPoints {
+  step: number;
+  /** First step whose completions are among the points. */
+  from_step: number;
+  /** Completions that the points stand for. */
+  total: number;
+  rewards: readonly number[];
+  costs: readonly number[];
+}
+
+/** At most `count` rows, evenly spaced over the completions, so that every prompt's group has its share. */
+export function sampleTable(texts: Texts, judgements: Judgements, count: number): Sample[] {
+  return evenlySpacedIndices(texts.completions.length, count).map((index) => ({
+    prompt: texts.prompts[index],
+    completion: texts.completions[index],
+    reward: judgements.rewards[index],
+    cost: judgements.costs[index],
+    combined: judgements.combined[index],
+    unsafe: !isSafe(judgements.costs[index]),
+  }));
+}
+
+/** The table for TensorBoard's text panel. */
+export function samplesMarkdown(samples: readonly Sample[]): string {
+  const rows = samples.map((sample) => {
+    const numbers = [sample.reward, sample.cost, sample.combined].map((value) => value.toFixed(3));
+    const cells = [sample.prompt, sample.completion].map(escapeMarkdownCell).concat(numbers);
+    return `| ${cells.join(" | ")} | ${sample.unsafe ? "unsafe" : "safe"} |`;
+  });
+  return ["| prompt | completion | reward | cost | combined | |", "|---|---|---|---|---|---|", ...rows].join(
+    "\n",
+  );
+}
+
+/** Writes samples/{split}_{step}.jsonl. */
+export function writeSamples(
+  folder: string,
+  split: Split,
+  step: number,
+  samples: readonly Sample[],
+): Promise<void> {
+  const lines = samples.map((sample) => `${JSON.stringify(sample)}\n`);
+  return writeWhole(folder, `${split}_${step}.jsonl`, lines.join(""));
+}
+
+/** Writes samples/{split}_scatter_{step}.json. */
+export function writeScatter(folder: string, split: Split, points: ScatterPoints): Promise<void> {
+  return writeWhole(folder, `${split}_scatter_${points.step}.json`, `${JSON.stringify(points)}\n`);
+}
+
+/** Through a second name, so that a reader never meets half a file. */
+async function writeWhole(folder: string, name: string, text: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}.partial`), text);
+  await rename(join(folder, `${name}.partial`), join(folder, name));
+}

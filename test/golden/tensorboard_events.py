@@ -1,0 +1,48 @@
+"""Regenerates tensorboard_events.json: the bytes that the real TensorBoard package writes for four events.
+
+    pip install tensorboard && python test/golden/tensorboard_events.py
+"""
+
+import io
+import json
+import pathlib
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.histogram_pb2 import HistogramProto
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+WALL_TIME = 1700000000.25
+
+
+def histogram() -> HistogramProto:
+    # The values 1, 1, 3, 5 in two buckets between 1 and 5; 3 is the second one's left edge.
+    return HistogramProto(min=1, max=5, num=4, sum=10, sum_squares=36, bucket_limit=[3, 5], bucket=[2, 2])
+
+
+def text(markdown: str) -> Summary.Value:
+    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[markdown.encode()])
+    return Summary.Value(tag="debug/train_batch_samples", tensor=tensor, metadata=metadata)
+
+
+def framed(**content) -> str:
+    target = io.BytesIO()
+    RecordWriter(target).write(Event(wall_time=WALL_TIME, **content).SerializeToString())
+    return target.getvalue().hex()
+
+
+scalars = [Summary.Value(tag="reward", simple_value=1.5), Summary.Value(tag="lambda/value", simple_value=-0.25)]
+GOLDEN = {
+    "fileVersion": framed(file_version="brain.Event:2"),
+    "sessionStart": framed(step=7, session_log=SessionLog(status=SessionLog.START)),
+    "scalars": framed(step=300, summary=Summary(value=scalars)),
+    "histogram": framed(step=25, summary=Summary(value=[Summary.Value(tag="cost/dist", histo=histogram())])),
+    "text": framed(step=3, summary=Summary(value=[text("| é | b |")])),
+}
+path = pathlib.Path(__file__).with_suffix(".json")
+path.write_text(json.dumps(GOLDEN, indent=2) + "\n")

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { groupAdvantagesF64 } from "../../src/rl/advantages.ts";
+
+const score = fc.double({ min: -100, max: 100, noNaN: true });
+const groups = fc.array(fc.array(score, { minLength: 4, maxLength: 4 }), { minLength: 1, maxLength: 5 });
+
+function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  assert.equal(actual.length, expected.length);
+  for (let i = 0; i < actual.length; i++) {
+    assert.ok(Math.abs(actual[i]! - expected[i]!) <= tolerance, `[${i}] ${actual[i]} != ${expected[i]}`);
+  }
+}
+
+test("groupAdvantagesF64() matches a group worked by hand", () => {
+  // Scores 1, 2, 3, 6: mean 3, squares 4 + 1 + 0 + 9 = 14, std = sqrt(14 / 3).
+  const std = Math.sqrt(14 / 3);
+  const { advantages, groupMeans, groupStds } = groupAdvantagesF64([1, 2, 3, 6], 4, "group");
+  assertClose(advantages, [-2, -1, 0, 3].map((centred) => centred / (std + 1e-4)), 1e-15);
+  assertClose(groupMeans, [3], 0);
+  assertClose(groupStds, [std], 1e-15);
+});
+
+test("groupAdvantagesF64() with batch divides by the deviation of all scores, with none by nothing", () => {
+  // 0, 2 | 4, 6: mean 3, squares 9 + 1 + 1 + 9 = 20, std = sqrt(20 / 3); centred on the group means 1 and 5.
+  const scale = Math.sqrt(20 / 3) + 1e-4;
+  assertClose(
+    groupAdvantagesF64([0, 2, 4, 6], 2, "batch").advantages,
+    [-1, 1, -1, 1].map((c) => c / scale),
+    1e-15,
+  );
+  assertClose(groupAdvantagesF64([0, 2, 4, 6], 2, "none").advantages, [-1, 1, -1, 1], 0);
+});
+
+test("a completion without a score gets advantage 0 and is left out of mean and deviation", () => {
+  const { advantages, groupMeans } = groupAdvantagesF64([1, NaN, 3, NaN, NaN, NaN], 3, "group");
+  const scale = Math.SQRT2 + 1e-4; // of 1 and 3 alone
+  assertClose(advantages, [-1 / scale, 0, 1 / scale, 0, 0, 0], 1e-15);
+  assert.equal(groupMeans[0], 2);
+  assert.ok(Number.isNaN(groupMeans[1]));
+});
+
+test("a group whose scores agree gives no gradient and is counted", () => {
+  const { advantages, fracRewardZeroStd } = groupAdvantagesF64([0.1, 0.1, 0.1, 1, 2, 3], 3, "group");
+  assertClose(advantages.slice(0, 3), [0, 0, 0], 1e-12);
+  assert.equal(fracRewardZeroStd, 0.5);
+});
+
+test("advantages do not change when a constant is added to a group", () => {
+  fc.assert(fc.property(groups, score, (scores, constant) => {
+    const flat = scores.flat();
+    const shifted = flat.map((value, i) => (i < 4 ? value + constant : value));
+    // 1e-12 of rounding in the mean, divided by at least epsilon = 1e-4
+    assertClose(
+      groupAdvantagesF64(shifted, 4, "group").advantages,
+      groupAdvantagesF64(flat, 4, "group").advantages,
+      1e-8,
+    );
+  }));
+});
+
+test("advantages of a group add up to 0", () => {
+  fc.assert(fc.property(groups, fc.constantFrom("group", "batch", "none"), (scores, scale) => {
+    const { advantages } = groupAdvantagesF64(scores.flat(), 4, scale);
+    for (let g = 0; g < scores.length; g++) {
+      const total = advantages.slice(4 * g, 4 * g + 4).reduce((sum, value) => sum + value, 0);
+      assert.ok(Math.abs(total) < 1e-8, `group ${g}: ${total}`);
+    }
+  }));
+});
+
+test("groupAdvantagesF64() refuses scores that are no whole groups", () => {
+  assert.throws(() => groupAdvantagesF64([1, 2, 3], 2, "group"), RangeError);
+});

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { appendFile, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  type CheckpointContent,
+  latestCheckpoint,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+} from "../../src/io/checkpoint.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+const tensor = (name: string, fill: number) => ({
+  name,
+  dtype: "F32" as const,
+  shape: [4],
+  bytes: new Uint8Array(16).fill(fill),
+});
+
+/** A whole checkpoint of `step`; its weights hold the step. */
+function contentOf(step: number, state: unknown = { step }): CheckpointContent {
+  return { step, weights: [tensor("w", step)], optimizer: [tensor("w.m", 7)], state, modelFiles: [] };
+}
+
+test("loadCheckpoint() gives back weights, optimizer, copied files and a state equal bit for bit", () =>
+  withScratchFolder(async (dir) => {
+    await writeFile(join(dir, "config.json"), "{}");
+    const state = { lambda: 0.1 + 0.2, ema: -0, tiny: 5e-324, count: 2 ** 53 - 1, order: [3, 1], none: null };
+    const run = join(dir, "run");
+    const saved = await saveCheckpoint(run, {
+      ...contentOf(5, state),
+      modelFiles: [join(dir, "config.json")],
+    });
+    assert.equal(saved, join(run, "checkpoint-5"));
+    const checkpoint = await loadCheckpoint(saved);
+    assert.deepEqual(checkpoint.state, state); // strict deepEqual tells -0 from 0
+    assert.equal(checkpoint.step, 5);
+    assert.deepEqual(await checkpoint.weights.read("w"), new Uint8Array(16).fill(5));
+    assert.deepEqual(await checkpoint.optimizer.read("w.m"), new Uint8Array(16).fill(7));
+    await checkpoint.close();
+    assert.equal(await readFile(join(saved, "config.json"), "utf8"), "{}");
+    assert.deepEqual(await readdir(run), ["checkpoint-5"]);
+  }));
+
+test("the same content gives the same files, and saving a step again replaces its folder", () =>
+  withScratchFolder(async (dir) => {
+    const first = await saveCheckpoint(dir, contentOf(3));
+    const before = await readFile(join(first, "checkpoint_manifest.json"), "utf8");
+    await saveCheckpoint(dir, contentOf(3, { other: true }));
+    await saveCheckpoint(dir, contentOf(3));
+    assert.equal(await readFile(join(first, "checkpoint_manifest.json"), "utf8"), before);
+    assert.deepEqual(await readdir(dir), ["checkpoint-3"]);
+  }));
+
+test("a failing save leaves no new folder and the older checkpoint untouched", () =>
+  withScratchFolder(async (dir) => {
+    await saveCheckpoint(dir, contentOf(1));
+    const lost = { ...tensor("w", 0), bytes: () => Promise.reject(new Error("device lost")) };
+    await assert.rejects(saveCheckpoint(dir, { ...contentOf(2), weights: [lost] }), /device lost/);
+    await assert.rejects(saveCheckpoint(dir, contentOf(2, { ema: NaN })), /value\.state\.ema.*got NaN/);
+    await assert.rejects(
+      saveCheckpoint(dir, { ...contentOf(2), modelFiles: ["/nowhere/config.json"] }),
+      /ENOENT/,
+    );
+    await assert.rejects(
+      saveCheckpoint(dir, { ...contentOf(2), modelFiles: ["/a/model.safetensors"] }),
+      /two files/,
+    );
+    await assert.rejects(saveCheckpoint(dir, contentOf(-1)), /checkpoint -1/);
+    assert.deepEqual(await readdir(dir), ["checkpoint-1"]);
+    assert.deepEqual((await latestCheckpoint(dir)).skipped, []);
+  }));
+
+const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
+  [
+    "without its manifest",
+    (dir) => rm(join(dir, "checkpoint_manifest.json")),
+    /checkpoint_manifest.json is missing/,
+  ],
+  [
+    "with half a manifest",
+    (dir) => truncate(join(dir, "checkpoint_manifest.json"), 40),
+    /manifest.json is damaged/,
+  ],
+  [
+    "with an empty manifest",
+    (dir) => writeFile(join(dir, "checkpoint_manifest.json"), "null"),
+    /version undefined/,
+  ],
+  [
+    "with a manifest that points outside",
+    (dir) =>
+      writeFile(join(dir, "checkpoint_manifest.json"), '{"version":1,"step":9,"files":[{"name":"../x"}]}'),
+    /does not describe this folder/,
+  ],
+  [
+    "with cut weights",
+    (dir) => truncate(join(dir, "model.safetensors"), 50),
+    /model.safetensors is damaged.*got 50/,
+  ],
+  [
+    "with longer state",
+    (dir) => appendFile(join(dir, "trainer_state.json"), " "),
+    /trainer_state.json is damaged/,
+  ],
+  [
+    "without optimizer",
+    (dir) => rm(join(dir, "optimizer.safetensors")),
+    /optimizer.safetensors.*got no such file/,
+  ],
+  ["with one flipped bit", async (dir) => {
+    const bytes = await readFile(join(dir, "model.safetensors"));
+    bytes[bytes.length - 1] ^= 1;
+    await writeFile(join(dir, "model.safetensors"), bytes);
+  }, /model.safetensors is damaged: required SHA-256/],
+];
+
+for (const [what, damage, message] of DAMAGE) {
+  test(`a checkpoint ${what} is refused, and latestCheckpoint() skips it and says why`, () =>
+    withScratchFolder(async (dir) => {
+      const good = await saveCheckpoint(dir, contentOf(4));
+      const bad = await saveCheckpoint(dir, contentOf(9));
+      await damage(bad);
+      await assert.rejects(loadCheckpoint(bad), message);
+      const latest = await latestCheckpoint(dir);
+      assert.equal(latest.dir, good);
+      assert.equal(latest.skipped[0].dir, bad);
+      assert.match(latest.skipped[0].reason, message);
+    }));
+}
+
+test("a folder renamed to another step is refused", () =>
+  withScratchFolder(async (dir) => {
+    await rename(await saveCheckpoint(dir, contentOf(4)), join(dir, "checkpoint-40"));
+    await assert.rejects(loadCheckpoint(join(dir, "checkpoint-40")), /does not describe this folder/);
+  }));
+
+test("latestCheckpoint() orders steps as numbers, ignores other names, and knows a run folder that is not there", () =>
+  withScratchFolder(async (dir) => {
+    assert.deepEqual(await latestCheckpoint(join(dir, "none")), { dir: undefined, skipped: [] });
+    for (const step of [9, 10]) await saveCheckpoint(dir, contentOf(step));
+    for (const name of ["checkpoint-011", "checkpoint-best", ".checkpoint-12.partial-0123456789abcdef"]) {
+      await mkdir(join(dir, name));
+    }
+    assert.deepEqual(await latestCheckpoint(dir), { dir: join(dir, "checkpoint-10"), skipped: [] });
+  }));
+
+test("pruneCheckpoints() keeps the newest whole ones; a damaged one neither counts nor goes", () =>
+  withScratchFolder(async (dir) => {
+    for (const step of [2, 4, 10, 12]) await saveCheckpoint(dir, contentOf(step));
+    await rm(join(dir, "checkpoint-12", "model.safetensors"));
+    assert.deepEqual(await pruneCheckpoints(dir, 2), [join(dir, "checkpoint-2")]);
+    assert.deepEqual((await readdir(dir)).sort(), ["checkpoint-10", "checkpoint-12", "checkpoint-4"]);
+    assert.deepEqual(await pruneCheckpoints(dir, 5), []);
+    await assert.rejects(pruneCheckpoints(dir, 0), /save_total_limit/);
+  }));

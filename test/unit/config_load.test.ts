@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import fc from "fast-check";
+import { formatConfig } from "../../src/config/describe.ts";
+import { ConfigError, loadConfig, type LoadOptions } from "../../src/config/load.ts";
+import { configNotices } from "../../src/config/rules.ts";
+import { CONFIG_KEYS, defaultConfig } from "../../src/config/schema.ts";
+import { sweepRuns } from "../../src/config/sweep.ts";
+
+function load(text: string, options: LoadOptions = {}) {
+  return loadConfig({ text, fileName: "run.yaml" }, options);
+}
+
+/** The problems of a configuration that must not load. */
+function problemsOf(text: string, options: LoadOptions = {}): readonly string[] {
+  try {
+    load(text, options);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.problems;
+  }
+  return assert.fail("the configuration was accepted");
+}
+
+function shipped(name: string) {
+  const url = new URL(`../../configs/${name}`, import.meta.url);
+  return { text: readFileSync(url, "utf8"), fileName: name };
+}
+
+test("the file wins over the defaults and the last override wins over the file", () => {
+  const config = load("seed: 7\nlearning_rate: 1e-3\n", { overrides: ["seed=8", "seed=9"] });
+  assert.equal(config.seed, 9);
+  assert.equal(config.learning_rate, 1e-3);
+  assert.equal(config.temperature, 0.7);
+});
+
+test("a config is frozen all the way down", () => {
+  const config = load("beta: [0.01, 0.05]");
+  assert.ok(Object.isFrozen(config) && Object.isFrozen(config.beta) && Object.isFrozen(config.stop_strings));
+});
+
+test("an unknown key is an error with its place and the key that was meant", () => {
+  assert.deepEqual(problemsOf("seed: 1\n  \nlamda_lr: 0.1\nzzz: 1\n"), [
+    'run.yaml:3:1: unknown key "lamda_lr"; did you mean "lambda_lr"?',
+    'run.yaml:4:1: unknown key "zzz"; docs/config.md lists every key; remove it',
+  ]);
+  assert.match(problemsOf("seed: 1", { overrides: ["sed=3"] })[0]!, /^command line, sed=3: .*"seed"\?$/);
+});
+
+test("every wrong type and range is reported at once, with requirement, actual value and remedy", () => {
+  assert.deepEqual(
+    problemsOf('learning_rate: "5e-6"\nlambda_adapt: on\ntop_p: 1.5\nnum_generations:\nloss_type: ppo'),
+    [
+      'run.yaml:1:1: learning_rate must be a number > 0, got the string "5e-6"; remove the quotes',
+      'run.yaml:2:1: lambda_adapt must be true or false, got the string "on"; remove it for the default true',
+      "run.yaml:3:1: top_p must be a number > 0 and <= 1, got 1.5; remove it for the default 1",
+      "run.yaml:4:1: num_generations must be an integer >= 2, got nothing; remove it for the default 30",
+      'run.yaml:5:1: loss_type must be one of "grpo", "bnpo", "dr_grpo", "dapo", got the string "ppo"; ' +
+      'remove it for the default "grpo"',
+    ],
+  );
+  assert.equal(problemsOf("temperature: .nan\nlambda_max: .inf\nseed: -1\nseed2: 1").length, 4);
+});
+
+test("broken YAML, a repeated key and a file without keys are errors with a place", () => {
+  assert.match(problemsOf("seed: [1\nbeta: 0")[0]!, /^run\.yaml:\d+:\d+: this is not valid YAML: /);
+  assert.match(problemsOf("seed: 1\nseed: 2")[0]!, /^run\.yaml:2:1: .*unique/);
+  assert.match(problemsOf("# nothing\n")[0]!, /^run\.yaml: need lines of "key: value", got nothing/);
+  assert.match(problemsOf("- seed")[0]!, /got a list or a single value/);
+});
+
+test("keys that contradict each other are named with both values", () => {
+  assert.match(
+    problemsOf("lambda_min: 6")[0]!,
+    /^run\.yaml:1:1: lambda_min must not exceed lambda_max, got 6 > 5/,
+  );
+  assert.match(
+    problemsOf("lambda_cost: 9")[0]!,
+    /lambda_cost must lie between lambda_min = 0.0001 and lambda_max = 5/,
+  );
+  assert.equal(load("lambda_cost: 9\nlambda_adapt: false").lambda_cost, 9);
+  assert.match(problemsOf("max_steps: 0")[0]!, /max_steps must be >= 1, or -1/);
+  assert.match(problemsOf("warmup_steps: 501")[0]!, /warmup_steps must be <= max_steps = 500/);
+});
+
+test("a batch that is no whole groups names the values that fit, for the devices at hand", () => {
+  const problem = "run.yaml:1:1: Cannot group 45 completions (per_device_train_batch_size 1 * 1 device * " +
+    "gradient_accumulation_steps 45): need a multiple of num_generations = 30; " +
+    "set gradient_accumulation_steps to 30 or 60 or num_generations to 15 or 45";
+  assert.deepEqual(problemsOf("gradient_accumulation_steps: 45"), [problem]);
+  assert.equal(load("gradient_accumulation_steps: 15", { worldSize: 4 }).gradient_accumulation_steps, 15);
+});
+
+test("a rule between keys is skipped while one of them is invalid by itself", () => {
+  assert.equal(problemsOf("num_generations: 1\ngradient_accumulation_steps: 45").length, 1);
+});
+
+test("overrides are read as YAML, as a list, or as typed, whichever the key takes", () => {
+  const config = load("seed: 1", {
+    overrides: [
+      "beta=0.01,0.05",
+      "run_name=7",
+      "stop_strings=USER:,Human:",
+      "scorer_url=http://localhost:8000",
+      "learning_rate=5e-6",
+      "resume=false",
+      "eval_jsonl=",
+    ],
+  });
+  assert.deepEqual(config.beta, [0.01, 0.05]);
+  assert.deepEqual([config.run_name, config.scorer_url], ["7", "http://localhost:8000"]);
+  assert.deepEqual(config.stop_strings, ["USER:", "Human:"]);
+  assert.deepEqual([config.learning_rate, config.resume, config.eval_jsonl], [5e-6, false, null]);
+  assert.deepEqual(load("seed: 1", { overrides: ["stop_strings=[]"] }).stop_strings, []);
+});
+
+test("an override that is none says what one looks like, and a bad value is an error", () => {
+  assert.match(problemsOf("seed: 1", { overrides: ["seed"] })[0]!, /"seed" is no override: need key=value/);
+  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.01,oops"] })[0]!, /beta must be a number >= 0/);
+  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.1,0.1"] })[0]!, /list of different ones/);
+});
+
+test("an override repairs a bad value of the file", () => {
+  assert.equal(load("temperature: hot", { overrides: ["temperature=1"] }).temperature, 1);
+});
+
+test("sweepRuns() gives one run per beta, each with a single one", () => {
+  assert.deepEqual(sweepRuns(load("beta: [0.01, 0.05]")).map((run) => run.beta), [0.01, 0.05]);
+  assert.deepEqual(sweepRuns(load("beta: 0")).map((run) => run.beta), [0]);
+});
+
+test("the printed configuration loads back to an equal one", () => {
+  const positive = fc.double({ min: 1e-300, max: 1e300, noNaN: true });
+  const words = fc.string({ minLength: 1, unit: "grapheme" });
+  const betas = fc.uniqueArray(positive, { minLength: 1, comparator: "SameValue" });
+  fc.assert(fc.property(positive, words, fc.array(words), betas, (rate, name, stopStrings, beta) => {
+    const text = JSON.stringify({ learning_rate: rate, run_name: name, stop_strings: stopStrings, beta });
+    const config = load(text);
+    assert.deepEqual(load(formatConfig(config)), config);
+  }));
+  assert.deepEqual(load(formatConfig(defaultConfig())), defaultConfig());
+});
+
+test("configs/grpo_alignment.yaml carries the defaults, but for its paths and scorer", () => {
+  const { text, fileName } = shipped("grpo_alignment.yaml");
+  const config = loadConfig({ text, fileName });
+  const own = ["model_name", "train_jsonl", "eval_jsonl", "scorer_url", "output_dir"];
+  const differing = CONFIG_KEYS.filter((key) =>
+    JSON.stringify(config[key]) !== JSON.stringify(defaultConfig()[key])
+  );
+  assert.deepEqual(differing.sort(), own.sort());
+  // The published run, pinned: what the defaults are must not drift unseen.
+  assert.deepEqual(
+    [config.lambda_lr, config.jc_ema_beta, config.num_generations, config.temperature, config.learning_rate],
+    [0.005, 0.9, 30, 0.7, 5e-6],
+  );
+});
+
+test("configs/quickstart.yaml loads and needs no scorer", () => {
+  assert.equal(loadConfig(shipped("quickstart.yaml")).scorer_url, null);
+});
+
+test("configNotices() explains keys that do nothing", () => {
+  assert.deepEqual(configNotices(defaultConfig()), []);
+  const notices = configNotices(load("deepspeed_config: zero3.json\neval_jsonl: null\nwarmup_steps: 5"));
+  assert.equal(notices.length, 3);
+  assert.match(notices[0]!, /zero3\.json.*does nothing/);
+});

@@ -1,0 +1,94 @@
+/** Rules of the house that a reader relies on, held for every file. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { filesUnder, ROOT, textOf, withoutComments } from "./source_files.ts";
+
+const kernels = filesUnder("kernels", ".wgsl");
+const ops = filesUnder("src/ops", ".ts");
+
+function kernelName(path: string): string {
+  return path.replace(/^kernels\/|\.wgsl$/g, "");
+}
+
+/** What the header of a kernel lacks; undefined when it names the kernel and a twin that exists. */
+function headerComplaint(path: string): string | undefined {
+  const lines = textOf(path).split("\n");
+  const header = lines.slice(0, lines.findIndex((line) => !line.startsWith("//")));
+  if (!header[0]?.startsWith(`// ${kernelName(path)}: `)) {
+    return `${path} must open with "// ${kernelName(path)}: what it computes"`;
+  }
+  const [, file, twin] = header.join("\n").match(/^\/\/ Twin\s+(src\/\S+)#(\w+)/m) ?? [];
+  if (!twin) return `${path} names no twin: its header needs a line "// Twin  src/file.ts#function"`;
+  const exported = new RegExp(`^export (async )?(function|const) ${twin}\\b`, "m");
+  if (!existsSync(join(ROOT, file)) || !exported.test(textOf(file))) {
+    return `${path} names the twin ${twin}, which ${file} does not export`;
+  }
+  return undefined;
+}
+
+test("every kernel opens with its name, and names a twin that exists", () => {
+  assert.ok(kernels.length > 0);
+  assert.deepEqual(kernels.map(headerComplaint).filter((text) => text !== undefined), []);
+});
+
+test("every kernel is run by exactly one file of src/ops", () => {
+  const codes = ops.map((file) => ({ file, code: withoutComments(textOf(file)) }));
+  const users = kernels.map((path) => ({
+    path,
+    files: codes.filter(({ code }) => code.includes(`"${kernelName(path)}"`)).map(({ file }) => file),
+  }));
+  assert.deepEqual(users.filter(({ files }) => files.length !== 1), []);
+});
+
+test("WGSL lives in kernels/ only", () => {
+  const holders = filesUnder("src", ".ts").filter((file) =>
+    /@compute\b|@workgroup_size\b/.test(textOf(file))
+  );
+  assert.deepEqual(holders, []);
+});
+
+/** Files that git would commit: tracked, or new and not ignored. Without git, those of the folders below. */
+function committedFiles(): string[] {
+  try {
+    const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], {
+      cwd: ROOT,
+    });
+    return listed.toString().split("\0").filter((path) => path !== "");
+  } catch {
+    const folders = ["src", "scripts", "test", "bench", "kernels", "configs", "slurm", ".ci"];
+    const top = readdirSync(ROOT).filter((name) => /\.(json|md|lock)$/.test(name));
+    return [...top, ...folders.flatMap((folder) => filesUnder(folder, ""))];
+  }
+}
+
+test("no file names a registry or a folder of one machine", () => {
+  // Assembled, so that this file does not name them either.
+  const registries = ["registry.npm", "registry.yarn", "deb.debian", "archive.ubuntu", "npm.jsr"];
+  const folders = ["work", "home/[a-z]", "Users/[A-Za-z]"];
+  const machine = new RegExp(
+    `https?://[^\\s"]*(${registries.join("|")})|(^|[\\s"'\`(=:])/(${folders.join("|")})[\\w./-]*/`,
+    "m",
+  );
+  const isText = (path: string) =>
+    /\.(ts|mjs|js|json|lock|md|yaml|yml|sh|wgsl|py|jsonl)$|^\.ci\/|^\.npmrc$/.test(path);
+  const existing = committedFiles().filter((path) => isText(path) && !path.startsWith("models/"))
+    .filter((path) => statSync(join(ROOT, path), { throwIfNoEntry: false })?.isFile());
+  assert.ok(existing.includes("package.json"));
+  assert.deepEqual(
+    existing.map((path) => [path, textOf(path).match(machine)?.[0]]).filter(([, found]) => found),
+    [],
+  );
+});
+
+test("package.json and deno.json have the same tasks, each of which passes its own name on", () => {
+  const scripts: Record<string, string> = JSON.parse(textOf("package.json")).scripts;
+  const tasks: Record<string, string> = JSON.parse(textOf("deno.json")).tasks;
+  assert.deepEqual(Object.keys(scripts), Object.keys(tasks));
+  for (const name of Object.keys(scripts)) {
+    assert.equal(scripts[name], `node scripts/start.mjs ${name}`);
+    assert.equal(tasks[name], `/usr/bin/env deno run -A scripts/start.mjs ${name}`);
+  }
+});

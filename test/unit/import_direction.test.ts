@@ -1,0 +1,98 @@
+/** Imports go down only, floor by floor; what one file alone may know, no other file mentions. */
+import assert from "node:assert/strict";
+import { posix } from "node:path";
+import { test } from "node:test";
+import { filesUnder, textOf, withoutComments } from "./source_files.ts";
+
+const FLOORS: Readonly<Record<string, number>> = {
+  cli: 5,
+  train: 4,
+  evaluate: 4,
+  policy: 3,
+  scorer: 3,
+  tracking: 3,
+  io: 3,
+  parallel: 3,
+  ops: 2,
+  gpu: 1,
+  config: 0,
+  rl: 0,
+};
+const TFJS_INTERNALS =
+  /\b(tensorMap|commandQueueOwnedIds|ensureCommandEncoderReady|computePassEncoder|dispatchCountInPass|uniformPendingDisposal|bufferManager|currentCommandEncoder)\b/;
+const RUNTIME_TESTS = /"Deno" in|\bglobalThis\.Deno\b|\btypeof Deno\b|\bDeno\.\w|process\.versions\b/;
+/** What a pure folder may not use: the GPU library, files, network, clock, unseeded randomness, environment. */
+const IMPURE =
+  /@tensorflow|"node:(?!assert)|\bfetch\(|\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bMath\.random\b|\bprocess\.(?:env|argv|cwd|exit|std)/;
+/** The one pure-folder file that reads: it loads the YAML. */
+const READS_FILES = ["src/config/load.ts"];
+
+interface Import {
+  specifier: string;
+  isTypeOnly: boolean;
+}
+
+function importsOf(source: string): Import[] {
+  const code = withoutComments(source);
+  const statements = [...code.matchAll(/^\s*(?:import|export)\s+(type\s)?[^;"]*?from\s+"([^"]+)"/gm)]
+    .map((match) => ({ specifier: match[2], isTypeOnly: match[1] !== undefined }));
+  const bare = [...code.matchAll(/^\s*import\s+"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)/gm)]
+    .map((match) => ({ specifier: match[1] ?? match[2], isTypeOnly: false }));
+  return [...statements, ...bare];
+}
+
+/** Why `file` may not import `specifier`; undefined when it may. */
+function complaint(file: string, { specifier }: Import): string | undefined {
+  if (!specifier.startsWith(".")) return undefined;
+  const target = posix.join(posix.dirname(file), specifier);
+  const from = file.split("/")[1];
+  const [top, to] = target.split("/");
+  if (top !== "src") return `${file} imports ${target}: src/ stands alone`;
+  if (!(to in FLOORS)) return `${file} imports ${target}: not in a folder of a floor`;
+  if (from === to || FLOORS[to] < FLOORS[from]) return undefined;
+  return `${file} (floor ${FLOORS[from]}) imports ${target} (floor ${FLOORS[to]}): imports go down only`;
+}
+
+const sources = filesUnder("src", ".ts");
+
+test("every source file lies in a folder that has a floor", () => {
+  assert.ok(sources.length > 0);
+  assert.deepEqual(sources.filter((file) => !(file.split("/")[1] in FLOORS)), []);
+});
+
+test("imports go down only, and folders of one floor do not import each other", () => {
+  const complaints = sources.flatMap((file) =>
+    importsOf(textOf(file)).map((imported) => complaint(file, imported))
+  );
+  assert.deepEqual(complaints.filter((text) => text !== undefined), []);
+});
+
+test("an upward, a sideways and an outward import are each found", () => {
+  const found = (file: string, source: string) =>
+    importsOf(source).map((imported) => complaint(file, imported));
+  assert.match(String(found("src/gpu/a.ts", `import { b } from "../ops/b.ts";`)), /floor 1.*floor 2/);
+  assert.match(String(found("src/io/a.ts", `import type { B } from "../policy/b.ts";`)), /floor 3.*floor 3/);
+  assert.match(String(found("src/io/a.ts", `const b = await import("../../bench/b.ts");`)), /stands alone/);
+  assert.match(String(found("src/ops/a.ts", `import {\n  b,\n} from "../cli/b.ts";`)), /floor 2.*floor 5/);
+  assert.deepEqual(found("src/train/a.ts", `export { b } from "../rl/b.ts";\nimport fs from "node:fs";`), [
+    undefined,
+    undefined,
+  ]);
+});
+
+function mentioning(pattern: RegExp, files: string[]): string[] {
+  return files.filter((file) => pattern.test(withoutComments(textOf(file))));
+}
+
+test("only gpu/bridge.ts touches the internals of tfjs", () => {
+  assert.deepEqual(mentioning(TFJS_INTERNALS, sources).filter((file) => file !== "src/gpu/bridge.ts"), []);
+});
+
+test("only gpu/device.ts asks whether it runs in Node or in Deno", () => {
+  assert.deepEqual(mentioning(RUNTIME_TESTS, sources).filter((file) => file !== "src/gpu/device.ts"), []);
+});
+
+test("config and rl are pure: no tensors, files, network, clock or unseeded randomness", () => {
+  const pure = sources.filter((file) => FLOORS[file.split("/")[1]] === 0 && !READS_FILES.includes(file));
+  assert.deepEqual(mentioning(IMPURE, pure), []);
+});

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  grpoLossF64,
+  grpoTokenLoss,
+  type LossBatch,
+  type LossType,
+  sequenceWeights,
+} from "../../src/rl/loss.ts";
+
+const config = { beta: 0.05, epsilon: 0.2, epsilon_high: null };
+
+function assertNear(actual: number, expected: number, tolerance = 1e-12): void {
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} != ${expected}`);
+}
+
+test("on policy the ratio is 1: loss -A and gradient -A", () => {
+  const token = grpoTokenLoss(-1.5, -1.5, null, 0.7, { ...config, beta: 0 });
+  assertNear(token.loss, -0.7);
+  assertNear(token.gradient, -0.7);
+  assert.equal(token.clippedLow || token.clippedHigh, false);
+});
+
+test("a ratio beyond the clip range stops the gradient only where it would go on moving away", () => {
+  const off = { ...config, beta: 0 };
+  const up = Math.log(1.5), down = Math.log(0.5);
+  // A > 0, ratio 1.5: loss -1.2 A, no gradient.
+  assertNear(grpoTokenLoss(up, 0, null, 2, off).loss, -2.4);
+  assert.equal(grpoTokenLoss(up, 0, null, 2, off).gradient, 0);
+  assert.equal(grpoTokenLoss(up, 0, null, 2, off).clippedHigh, true);
+  // A < 0, ratio 1.5: not clipped, gradient -1.5 A pulls it back.
+  assertNear(grpoTokenLoss(up, 0, null, -2, off).gradient, 3);
+  // A < 0, ratio 0.5: loss 0.8 * 2, no gradient.
+  assertNear(grpoTokenLoss(down, 0, null, -2, off).loss, 1.6);
+  assert.equal(grpoTokenLoss(down, 0, null, -2, off).clippedLow, true);
+  assert.equal(grpoTokenLoss(down, 0, null, -2, off).gradient, 0);
+  // epsilon_high moves the upper bound alone.
+  assertNear(grpoTokenLoss(up, 0, null, 2, { ...off, epsilon_high: 0.6 }).loss, -3);
+});
+
+test("k3 is 0 at the reference, never negative, and matches exp(d) - d - 1", () => {
+  assert.equal(grpoTokenLoss(-1, -1, -1, 0, config).kl, 0);
+  assertNear(grpoTokenLoss(-2, -2, -1, 0, config).kl, Math.E - 2);
+  const logprob = fc.double({ min: -20, max: 0, noNaN: true });
+  fc.assert(fc.property(logprob, logprob, (policy, reference) => {
+    assert.ok(grpoTokenLoss(policy, policy, reference, 0, config).kl >= 0);
+  }));
+});
+
+test("beta 0 needs no reference; any other beta refuses to go without one", () => {
+  assert.throws(() => grpoTokenLoss(-1, -1, null, 1, config), /needs refLogprobs/);
+});
+
+// 2 completions of 3 tokens; the second ends after one. NaN under the mask must not matter.
+const batch: LossBatch = {
+  logprobs: [-1, -2, -0.5, -0.3, NaN, NaN],
+  oldLogprobs: [-1.05, -2.02, -0.9, -0.3, NaN, NaN],
+  refLogprobs: [-1.2, -1.8, -0.4, -0.8, NaN, NaN],
+  advantages: [1.1, -0.9],
+  completionMask: [1, 1, 1, 1, 0, 0],
+  weights: sequenceWeights("grpo", [3, 1], { microBatchSizes: [2], maxCompletionLength: 3 }),
+};
+
+test("grpoLossF64() is the mean over completions of their mean token loss", () => {
+  const token = (i: number, advantage: number) =>
+    grpoTokenLoss(batch.logprobs[i]!, batch.oldLogprobs[i]!, batch.refLogprobs![i]!, advantage, config).loss;
+  const expected = ((token(0, 1.1) + token(1, 1.1) + token(2, 1.1)) / 3 + token(3, -0.9)) / 2;
+  const { loss, clipRatioHigh, clipRatioLow, clipRatioRegion } = grpoLossF64(batch, config);
+  assertNear(loss, expected);
+  // Token 2 has ratio e^0.4 > 1.2 with A > 0: one of four tokens.
+  assert.deepEqual([clipRatioHigh, clipRatioLow, clipRatioRegion], [0.25, 0, 0.25]);
+});
+
+test("grpoLossF64() has the gradient that finite differences have", () => {
+  const { gradient } = grpoLossF64(batch, config);
+  const step = 1e-6;
+  for (let i = 0; i < 6; i++) {
+    const at = (offset: number) =>
+      grpoLossF64({
+        ...batch,
+        logprobs: Array.from(batch.logprobs, (value, j) => (i === j ? value + offset : value)),
+      }, config).loss;
+    assertNear(gradient[i]!, (at(step) - at(-step)) / (2 * step), 1e-8);
+  }
+  assert.deepEqual([...gradient.slice(4)], [0, 0]);
+});
+
+test("sequenceWeights() matches each loss_type worked by hand", () => {
+  // Two micro-batches of two completions; 10 active tokens.
+  const lengths = [1, 3, 0, 6];
+  const totals = { microBatchSizes: [2, 2], maxCompletionLength: 8 };
+  const weights = (type: LossType) => [...sequenceWeights(type, lengths, totals)];
+  assert.deepEqual(weights("grpo"), [1 / 4, 1 / 12, 1 / 4, 1 / 24]);
+  assert.deepEqual(weights("bnpo"), [1 / 8, 1 / 8, 1 / 12, 1 / 12]);
+  assert.deepEqual(weights("dr_grpo"), Array(4).fill(1 / 32));
+  assert.deepEqual(weights("dapo"), Array(4).fill(1 / 10));
+});
+
+test("how the step is cut into micro-batches and ranks changes no weight but bnpo's", () => {
+  const lengths = [1, 3, 2, 6];
+  for (const type of ["grpo", "dr_grpo", "dapo"] as const) {
+    const whole = sequenceWeights(type, lengths, { microBatchSizes: [4], maxCompletionLength: 8 });
+    const cut = sequenceWeights(type, lengths, { microBatchSizes: [1, 1, 1, 1], maxCompletionLength: 8 });
+    assert.deepEqual(cut, whole);
+    const rank = sequenceWeights(type, lengths.slice(2), {
+      microBatchSizes: [1, 1],
+      maxCompletionLength: 8,
+      worldSize: 2,
+      totalTokens: 12,
+    });
+    assert.deepEqual(rank, whole.slice(2));
+  }
+});
+
+test("a step without any active token has loss 0, not NaN", () => {
+  const empty = { ...batch, completionMask: Array(6).fill(0) };
+  assert.deepEqual(
+    { ...grpoLossF64(empty, config), gradient: null },
+    { loss: 0, gradient: null, kl: 0, clipRatioLow: 0, clipRatioHigh: 0, clipRatioRegion: 0 },
+  );
+});
+
+test("sequenceWeights() refuses micro-batches that do not add up", () => {
+  assert.throws(
+    () => sequenceWeights("grpo", [1, 2], { microBatchSizes: [1], maxCompletionLength: 8 }),
+    RangeError,
+  );
+});

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import { readPrompts } from "../../src/io/prompts.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+const options = { promptKey: "prompt" };
+
+/** readPrompts() of a file with this content. */
+async function promptsIn(content: string | Uint8Array, maxSamples?: number) {
+  let rows: Awaited<ReturnType<typeof readPrompts>> = [];
+  await withScratchFolder(async (dir) => {
+    await writeFile(join(dir, "p.jsonl"), content);
+    rows = await readPrompts(join(dir, "p.jsonl"), { ...options, maxSamples });
+  });
+  return rows;
+}
+
+test("a byte order mark, CRLF, blank lines and a missing last newline are tolerated; lines keep their numbers", async () => {
+  const rows = await promptsIn('\uFEFF{"prompt":"a"}\r\n\r\n{"prompt":" b\\n","other":1}');
+  assert.deepEqual(rows, [{ prompt: "a", line: 1 }, { prompt: " b\n", line: 3 }]);
+});
+
+test("max_samples keeps the first rows and does not look at the rest", async () => {
+  assert.deepEqual((await promptsIn('{"prompt":"a"}\n{"prompt":"b"}\noops\n', 2)).map((row) => row.prompt), [
+    "a",
+    "b",
+  ]);
+  for (const wrong of [0, -1, 1.5, NaN]) await assert.rejects(promptsIn("", wrong), /max_samples must be/);
+});
+
+const BAD: [string, string | Uint8Array, RegExp][] = [
+  [
+    "a broken line",
+    '{"prompt":"a"}\n{"prompt":\n',
+    /p\.jsonl', line 2: required one JSON object, but .*JSON/,
+  ],
+  ["a row without the key", '{"text":"a","id":1}', /line 1: .*keys present: "text", "id"; set prompt_key/],
+  ["a row without keys", "{}", /keys present: none/],
+  ["a prompt that is no string", '{"prompt":["a"]}', /line 1: .*got \["a"\]; correct or delete the row/],
+  ["a null prompt", '{"prompt":null}', /got null/],
+  ["a blank prompt", '{"prompt":" \\t"}', /non-blank/],
+  ["half a surrogate pair", '{"prompt":"\\ud83d"}', /well-formed/],
+  ["a row that is no object", '"text"', /required a JSON object, got "text"/],
+  ["an array row", "[1]", /required a JSON object, got \[1\]/],
+  ["invalid UTF-8", Uint8Array.of(0x7b, 0x7d, 0x0a, 0x22, 0xc3, 0x28, 0x22), /keys present: none/],
+  ["invalid UTF-8 first", Uint8Array.of(0x0a, 0x22, 0xc3, 0x28, 0x22), /line 2: required UTF-8/],
+  ["no bytes", "", /required at least one JSON row, got none in 0 bytes/],
+  ["only blank lines", "\n \r\n", /got none in 4 bytes/],
+];
+
+for (const [what, content, message] of BAD) {
+  test(`a file with ${what} is refused with a clear error`, () =>
+    assert.rejects(promptsIn(content), message));
+}
+
+test("a missing file is named", () =>
+  assert.rejects(
+    readPrompts("/nowhere/p.jsonl", options),
+    /'\/nowhere\/p\.jsonl'.*does not exist \(ENOENT\)/,
+  ));
+
+test("every row of a valid file is read, unchanged and in order", async () => {
+  const prompt = fc.string({ unit: "grapheme", minLength: 1 }).filter((text) => text.trim() !== "");
+  await fc.assert(
+    fc.asyncProperty(fc.array(prompt, { minLength: 1 }), async (prompts) => {
+      const rows = await promptsIn(prompts.map((text) => JSON.stringify({ prompt: text })).join("\n"));
+      assert.deepEqual(rows.map((row) => row.prompt), prompts);
+    }),
+    { numRuns: 20 },
+  );
+});

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  epochOrder,
+  mulHi,
+  philox4x32,
+  promptsOfStep,
+  uniform01,
+  type Words2,
+  type Words4,
+} from "../../src/rl/rng.ts";
+
+const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+
+// "philox4x32 10" lines of tests/kat_vectors in Random123: counter, key, result.
+const KNOWN_ANSWERS: ReadonlyArray<readonly [Words4, Words2, Words4]> = [
+  [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
+  [
+    [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+    [0xffffffff, 0xffffffff],
+    [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+  ],
+  [
+    [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+    [0xa4093822, 0x299f31d0],
+    [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+  ],
+];
+
+test("philox4x32() gives Random123's known answers", () => {
+  for (const [counter, key, expected] of KNOWN_ANSWERS) {
+    assert.deepEqual(philox4x32(counter, key), expected);
+  }
+});
+
+test("mulHi() is the high word of the 64-bit product", () => {
+  fc.assert(fc.property(u32, u32, (a, b) => {
+    assert.equal(mulHi(a, b), Number((BigInt(a) * BigInt(b)) >> 32n));
+  }));
+  assert.equal(mulHi(0xffffffff, 0xffffffff), 0xfffffffe);
+});
+
+test("uniform01() has key (seed, step), counter (prompt, generation, position, stream), and f32 values", () => {
+  const [x0] = philox4x32([3, 4, 5, 0], [1, 2]);
+  assert.equal(uniform01(1, 2, 3, 4, 5), (x0 >>> 8) / 2 ** 24);
+  fc.assert(fc.property(u32, u32, (seed, position) => {
+    const u = uniform01(seed, 0, 0, 0, position);
+    assert.ok(u >= 0 && u < 1 && Math.fround(u) === u);
+  }));
+});
+
+test("uniform01() is uniform over positions", () => {
+  const bins = new Array<number>(16).fill(0);
+  for (let position = 0; position < 16_000; position++) {
+    bins[Math.floor(uniform01(42, 7, 0, 0, position) * 16)]!++;
+  }
+  const chiSquare = bins.reduce((sum, count) => sum + (count - 1000) ** 2 / 1000, 0);
+  assert.ok(chiSquare < 37.7, `chi-square ${chiSquare}, 99.9% of 15 degrees of freedom is 37.7`);
+});
+
+test("epochOrder() is a permutation that depends on seed and epoch alone", () => {
+  fc.assert(fc.property(fc.integer({ min: 0, max: 200 }), u32, u32, (count, seed, epoch) => {
+    const order = epochOrder(count, seed, epoch);
+    assert.deepEqual([...order].sort((a, b) => a - b), Array.from({ length: count }, (_, i) => i));
+    assert.deepEqual(epochOrder(count, seed, epoch), order);
+  }));
+  assert.notDeepEqual(epochOrder(50, 1, 0), epochOrder(50, 2, 0));
+  assert.notDeepEqual(epochOrder(50, 1, 0), epochOrder(50, 1, 1));
+});
+
+test("promptsOfStep() visits every prompt once an epoch, across step borders", () => {
+  // 7 prompts, 3 a step: steps 0 to 6 are 21 slots, three whole epochs.
+  const order = { promptCount: 7, promptsPerStep: 3, seed: 5 };
+  const visited = [0, 1, 2, 3, 4, 5, 6].flatMap((step) => promptsOfStep(step, order));
+  for (let epoch = 0; epoch < 3; epoch++) {
+    assert.deepEqual(visited.slice(7 * epoch, 7 * epoch + 7), [...epochOrder(7, 5, epoch)]);
+  }
+  assert.throws(() => promptsOfStep(0, { ...order, promptCount: 0 }), RangeError);
+});

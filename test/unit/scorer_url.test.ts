@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { appendFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { parseScorerUrl, resolveScorerUrl, waitForScorerUrl, writeScorerUrl } from "../../src/scorer/url.ts";
+
+async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "scorer-url-"));
+  t.after(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+describe("parseScorerUrl()", () => {
+  it("drops trailing slashes and white space, and keeps a path before the endpoints", () => {
+    assert.equal(parseScorerUrl(" http://localhost:8000// \n"), "http://localhost:8000");
+    assert.equal(parseScorerUrl("https://host/scorer/"), "https://host/scorer");
+    assert.equal(parseScorerUrl("http://[::1]:8000/"), "http://[::1]:8000");
+  });
+
+  it("a missing scheme is an error that shows the URL with one", () => {
+    assert.throws(() => parseScorerUrl("localhost:8000"), /try "http:\/\/localhost:8000"/);
+    assert.throws(() => parseScorerUrl("gpu-3.cluster/scorer"), /try "http:\/\/gpu-3.cluster\/scorer"/);
+    assert.throws(() => parseScorerUrl(""), /need http:\/\/ or https:\/\//);
+    assert.throws(() => parseScorerUrl("ftp://host"), /need http:\/\/ or https:\/\//);
+  });
+
+  it("what fetch could not use is an error, and a password is not repeated in it", () => {
+    assert.throws(() => parseScorerUrl("http://"), /not a URL/);
+    assert.throws(() => parseScorerUrl("http://host:99999"), /not a URL/);
+    assert.throws(() => parseScorerUrl("http://host/?key=1"), /without "\?" and "#"/);
+    assert.throws(
+      () => parseScorerUrl("http://me:secret@host"),
+      (error: Error) => !error.message.includes("secret"),
+    );
+  });
+});
+
+describe("waitForScorerUrl()", () => {
+  it("waits while the file is absent, empty or without its newline, and says so once", async (t) => {
+    const path = join(await temporaryFolder(t), "url");
+    const waits: string[] = [];
+    const url = waitForScorerUrl(path, { pollMs: 2, onWait: (waited) => waits.push(waited) });
+    const stages = ["", "http://gpu-1:8", "000", "\n"];
+    for (const stage of stages) {
+      await new Promise((resolve) => setTimeout(resolve, 8));
+      await appendFile(path, stage);
+    }
+    assert.equal(await url, "http://gpu-1:8000");
+    assert.deepEqual(waits, [path]);
+  });
+
+  it("reads what writeScorerUrl() wrote, which leaves no other file", async (t) => {
+    const folder = await temporaryFolder(t);
+    const path = join(folder, "new", "url");
+    await writeScorerUrl(path, "http://old:1");
+    await writeScorerUrl(path, "http://gpu-1:8000");
+    const onWait = () => assert.fail("waited for a file that is there");
+    assert.equal(await resolveScorerUrl(`file:${path}`, { onWait }), "http://gpu-1:8000");
+    assert.deepEqual(await readdir(join(folder, "new")), ["url"]);
+  });
+
+  it("a file that never comes is an error with the path and the remedy", async (t) => {
+    const path = join(await temporaryFolder(t), "url");
+    await assert.rejects(waitForScorerUrl(path, { timeoutMs: 5, pollMs: 1 }), (error: Error) => {
+      assert.equal(error.message.indexOf(`No scorer URL in "${path}" after 0.005 s`), 0, error.message);
+      assert.match(error.message, /--url_file/);
+      return true;
+    });
+  });
+
+  it("a file of something else is an error at once", async (t) => {
+    const path = join(await temporaryFolder(t), "url");
+    for (const text of ["Starting...\n", "http://a:1\nhttp://b:1\n"]) {
+      await writeFile(path, text);
+      await assert.rejects(waitForScorerUrl(path), /must hold one line with the scorer's URL/);
+    }
+    await assert.rejects(waitForScorerUrl(tmpdir()), { code: "EISDIR" });
+  });
+
+  it("an abort ends the wait", async (t) => {
+    const path = join(await temporaryFolder(t), "url");
+    const controller = new AbortController();
+    const onWait = () => controller.abort(new Error("stopped"));
+    await assert.rejects(waitForScorerUrl(path, { onWait, signal: controller.signal }), {
+      message: "stopped",
+    });
+  });
+});
+
+describe("resolveScorerUrl()", () => {
+  it("takes a URL as it is and refuses a bad one", async () => {
+    assert.equal(await resolveScorerUrl("http://localhost:8000/"), "http://localhost:8000");
+    await assert.rejects(resolveScorerUrl("localhost:8000"), TypeError);
+  });
+});

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  bannerText,
+  formatDuration,
+  openTerminal,
+  progressLine,
+  summaryText,
+} from "../../src/cli/terminal.ts";
+import type { TerminalConfig } from "../../src/cli/terminal.ts";
+import { stepRow } from "../../src/tracking/metrics.ts";
+import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
+import { stepRecord } from "./step_record.ts";
+
+const CONFIG: TerminalConfig = {
+  logging_steps: 5,
+  debug_print_first: true,
+  debug_print_samples_per_batch: 0,
+  debug_print_sample_chars: 200,
+};
+const STEPS = { firstStep: 1, maxSteps: 12 };
+const TEXTS = { prompts: ["Why?", "Why?"], completions: ["Because\n\u001b[2Jof\u202e it.", "So."] };
+
+function openFake(
+  options: { isTTY: boolean; columns?: number },
+  config: Partial<TerminalConfig> = {},
+  steps = STEPS,
+) {
+  const written: string[] = [];
+  const output = { ...options, write: (text: string) => void written.push(text) };
+  const terminal = openTerminal(output, { ...CONFIG, ...config }, steps);
+  return { terminal, text: () => written.join("") };
+}
+
+const rowOf = (step: number) => stepRow(stepRecord({ step }));
+
+describe("openTerminal() without a TTY", () => {
+  it("prints the first, every logging_steps-th and the last step, and no control codes", () => {
+    const { terminal, text } = openFake({ isTTY: false });
+    for (let step = 1; step <= 12; step++) terminal.step(rowOf(step));
+    terminal.close();
+    const steps = text().trimEnd().split("\n").map((line) => /^step +(\d+)\/12 /.exec(line)?.[1]);
+    assert.deepEqual(steps, ["1", "5", "10", "12"]);
+    assert.ok(!text().includes("\u001b"));
+  });
+
+  it("prints the first prompt and completion once, controls spelled out", () => {
+    const { terminal, text } = openFake({ isTTY: false });
+    terminal.samples(TEXTS);
+    terminal.samples(TEXTS);
+    const expected = "first prompt and completion\n  prompt\n  | Why?\n  completion\n  | Because\n" +
+      "  | \\u{1b}[2Jof\\u{202e} it.\n";
+    assert.equal(text(), expected);
+  });
+
+  it("prints debug_print_samples_per_batch samples of each batch, cut to debug_print_sample_chars", () => {
+    const config = {
+      debug_print_first: false,
+      debug_print_samples_per_batch: 3,
+      debug_print_sample_chars: 2,
+    };
+    const { terminal, text } = openFake({ isTTY: false }, config);
+    terminal.samples(TEXTS);
+    assert.match(text(), /sample 1 of 2\n.*Wh… \(\+2 characters\).*sample 2 of 2\n.*So… \(\+1 characters\)/s);
+  });
+
+  it("does not print a first completion that a run going on did not make first", () => {
+    const { terminal, text } = openFake({ isTTY: false }, {}, { firstStep: 7, maxSteps: 12 });
+    terminal.samples(TEXTS);
+    assert.equal(text(), "");
+  });
+});
+
+describe("openTerminal() with a TTY", () => {
+  it("draws one bar with the step's numbers, and clears its line before it prints", () => {
+    const { terminal, text } = openFake({ isTTY: true, columns: 120 });
+    for (let step = 1; step <= 4; step++) terminal.step(rowOf(step));
+    terminal.print("hello");
+    terminal.close();
+    assert.ok(text().includes("\r\u001b[Khello\n"));
+    assert.match(text(), /█+░+ +4\/12 .*reward {2}2\.50.*safe 0\.50/);
+  });
+
+  it("never saves or hides the cursor, so that nothing is left to restore", () => {
+    const { terminal, text } = openFake({ isTTY: true });
+    terminal.step(rowOf(1));
+    terminal.close();
+    for (const code of ["\u001b7", "\u001b8", "\u001b[?25l", "\u001b[?7l"]) assert.ok(!text().includes(code));
+  });
+});
+
+describe("progressLine()", () => {
+  it("gives the rate and the time left from the mean step time", () => {
+    const line = progressLine(rowOf(2), 12, [1, 3]);
+    assert.equal(
+      line,
+      " 2/12  ETA  0:20  reward  2.50  cost  0.50  lambda 1.50  safe 0.50  KL 0.0100  0.50 steps/s",
+    );
+  });
+
+  it("keeps everything up to KL in 80 columns of a run of 999 steps", () => {
+    const line = progressLine(rowOf(500), 999, [7]);
+    assert.ok(line.indexOf("KL") + "KL 0.0100".length <= 80);
+  });
+
+  it("leaves out what was not measured", () => {
+    const row = stepRow(stepRecord({ kl: undefined }));
+    assert.doesNotMatch(progressLine(row, 9, [1]), /KL|undefined|NaN/);
+  });
+});
+
+it("bannerText() shows how the batch comes about", () => {
+  const banner = bannerText({
+    device: "Example GPU",
+    modelName: "models/quickstart/policy",
+    parameterCount: 1_234_567,
+    runDir: "outputs/run",
+    perDeviceTrainBatchSize: 1,
+    gradientAccumulationSteps: 15,
+    worldSize: 4,
+    numGenerations: 30,
+    firstStep: 1,
+    maxSteps: 500,
+  });
+  assert.match(
+    banner,
+    /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
+  );
+  assert.match(banner, /1\.23M parameters/);
+});
+
+it("summaryText() says how the run went and how to look at it", () => {
+  const rows = [1, 2].map((step) =>
+    stepRow(stepRecord({ step, costs: step === 1 ? [1, 1, 1, 1] : [0, 0, 0, 1] }))
+  );
+  const summary = summaryText({ rows, runDir: "out/it's", trainingSeconds: 61 });
+  assert.match(summary, /^safe ratio {3}0\.000 -> 0\.750/);
+  assert.match(summary, /helpfulness {2}2\.500 -> 2\.500/);
+  assert.match(summary, /1:01 for 2 steps/);
+  assert.ok(summary.includes(`tensorboard --logdir 'out/it'\\''s/runs'`));
+  assert.doesNotMatch(summary, /eval/);
+});
+
+it("formatDuration() counts hours from an hour on", () => {
+  assert.deepEqual([0, 59.6, 3599, 3661].map(formatDuration), ["0:00", "1:00", "59:59", "1:01:01"]);
+});
+
+it("escapeControls() keeps text, tabs and newlines as they are", () => {
+  assert.equal(escapeControls("naïve 日本 🙂\t\n"), "naïve 日本 🙂\t\n");
+  assert.equal(escapeControls("\r\u0007\u009b\u2066"), "\\u{d}\\u{7}\\u{9b}\\u{2066}");
+});
+
+it("truncateText() never cuts a character in two", () => {
+  assert.equal(truncateText("🙂🙂🙂", 2), "🙂🙂… (+1 characters)");
+  assert.equal(truncateText("🙂🙂", 2), "🙂🙂");
+});
+
+it("escapeMarkdownCell() keeps a cell one cell of text", () => {
+  assert.equal(escapeMarkdownCell("a|b\n<b>*"), "a\\|b<br>&lt;b&gt;\\*");
+});

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+import { llama2Config, llama2Json, llama3Config, llama3Json, writeTokenizer } from "./tiny_tokenizer.ts";
+
+const template = (user: string) => `BEGINNING OF CONVERSATION: USER: ${user} ASSISTANT:`;
+
+/** The tokenizer of these two files. */
+async function tokenizerOf(json: unknown, config: unknown): Promise<Tokenizer> {
+  let tokenizer: Tokenizer | undefined;
+  await withScratchFolder(async (dir) => {
+    await writeTokenizer(dir, json, config);
+    tokenizer = await loadTokenizer(dir);
+  });
+  assert.ok(tokenizer);
+  return tokenizer;
+}
+
+const llama2 = await tokenizerOf(llama2Json(), llama2Config);
+const llama3 = await tokenizerOf(llama3Json(), llama3Config);
+const both: [string, Tokenizer][] = [["Llama 2", llama2], ["Llama 3", llama3]];
+const vocab2 = llama2Json().model.vocab as Record<string, number>;
+const ids2 = (...tokens: string[]) => tokens.map((token) => vocab2[token]);
+const anyText = fc.oneof(
+  fc.string({ unit: "grapheme", maxLength: 30 }),
+  fc.array(
+    fc.constantFrom("<s>", "</s>", "<|eot_id|>", "<|begin_of_text|>", "<unk>", " ", "hello", "é", "😀"),
+  ).map(
+    (parts) => parts.join(""),
+  ),
+);
+
+test("encode() puts BOS first and merges as worked by hand", () => {
+  assert.deepEqual(llama2.encode("hello the"), ids2("<s>", "\u2581hello", "\u2581the"));
+  assert.deepEqual(llama2.encodeWithoutSpecial("é"), ids2("\u2581", "<0xC3>", "<0xA9>"));
+  assert.deepEqual([llama2.bosId, llama2.eosId, llama2.padId], [1, 2, 2]);
+  assert.equal(llama2.vocabSize, Math.max(...Object.values(vocab2)) + 1);
+  assert.equal(llama3.vocabSize, 256 + 5 + 2);
+  assert.equal(llama3.encode("hello")[0], llama3.bosId);
+});
+
+test("ids equal those of Python's tokenizers", async () => {
+  const golden = JSON.parse(await readFile(new URL("../golden/tokenizer.json", import.meta.url), "utf8"));
+  for (const [name, tokenizer] of both) {
+    for (const { text, ids, decoded } of golden[name]) {
+      assert.deepEqual(tokenizer.encode(text), ids, `${name}: ${text}`);
+      assert.equal(tokenizer.decode(ids, { skipSpecialTokens: true }), decoded);
+    }
+  }
+});
+
+for (const [name, tokenizer] of both) {
+  test(`${name}: control tokens written by a user stay plain text`, () => {
+    const control = new Set([tokenizer.bosId, tokenizer.eosId]);
+    fc.assert(fc.property(anyText, (text) => {
+      const ids = tokenizer.encodeWithoutSpecial(text);
+      assert.ok(!ids.some((id) => control.has(id)), JSON.stringify(text));
+      assert.equal(tokenizer.decode(ids), text);
+    }));
+  });
+
+  test(`${name}: encodePrompt() is encode() of the templated text where that holds no control token`, () => {
+    fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 30 }), (user) => {
+      fc.pre(!/<s>|<\/s>|<unk>|<\|/.test(user));
+      const { ids, text, truncated } = tokenizer.encodePrompt(user, template, 1000);
+      assert.deepEqual(ids, tokenizer.encode(template(user)));
+      assert.deepEqual([text, truncated], [template(user), false]);
+    }));
+  });
+
+  test(`${name}: a cut prompt keeps the template whole, fits, is well-formed, and is as long as can be`, () => {
+    const bare = tokenizer.encodePrompt("", template, 1000).ids.length;
+    fc.assert(
+      fc.property(anyText, fc.nat(30), (user, room) => {
+        const limit = bare + room;
+        const { ids, text, truncated } = tokenizer.encodePrompt(user, template, limit);
+        assert.ok(ids.length <= limit);
+        assert.equal(ids[0], tokenizer.bosId);
+        const kept = text.slice(template("").indexOf("  ") + 1, text.length - " ASSISTANT:".length);
+        assert.equal(text, template(kept));
+        assert.ok(user.startsWith(kept) && kept.isWellFormed());
+        assert.equal(truncated, kept !== user);
+        assert.equal(tokenizer.decode(ids.slice(1)), text);
+        const whole = tokenizer.encodeWithoutSpecial(user);
+        const part = tokenizer.encodeWithoutSpecial(kept);
+        assert.deepEqual(part, whole.slice(0, part.length));
+        if (truncated) assert.ok(ids.length > limit - 8, "an emoji with its neighbours is at most 8 tokens");
+      }),
+      { numRuns: 100 },
+    );
+  });
+}
+
+test("encodePrompt() cuts the user's text inside a template the text came with", () => {
+  const wrapOnce = (user: string) => (user.startsWith("BEGINNING") ? user : template(user));
+  const limit = llama2.encodePrompt("", template, 1000).ids.length + 1;
+  const [plain, wrapped] = ["hello the the", template("hello the the")]
+    .map((user) => llama2.encodePrompt(user, wrapOnce, limit));
+  assert.deepEqual(wrapped, plain);
+  assert.equal(plain.text, template("hello the"));
+});
+
+test("encodePrompt() names the smallest max_prompt_length, and refuses a template that loses the text", () => {
+  assert.throws(() => llama2.encodePrompt("x", template, 10), /takes 46 tokens without any user text/);
+  assert.throws(() => llama2.encodePrompt("x", template, 0), /max_prompt_length 0/);
+  assert.throws(() => llama2.encodePrompt("x", () => "fixed", 10), /holds the user's text 0 times/);
+});
+
+test("a text of a million characters is cut in well under ten seconds", () => {
+  const { ids, truncated } = llama2.encodePrompt("hello ".repeat(170_000), template, 512);
+  assert.ok(truncated && ids.length > 505);
+});
+
+test("decode() takes typed arrays, drops special tokens on request, and gives ids past the vocabulary no text", () => {
+  const ids = [...llama2.encode("hello , the ."), llama2.eosId];
+  assert.equal(llama2.decode(Int32Array.from(ids), { skipSpecialTokens: true }), "hello , the .");
+  assert.equal(llama2.decode(ids), "<s> hello , the .</s>");
+  assert.equal(llama2.decode([]), "");
+  assert.equal(llama2.decode([99999]), "");
+  assert.throws(() => llama2.decode([-1]), /token id -1/);
+  assert.equal(llama3.decode(llama3.encode("a , b ."), { skipSpecialTokens: true }), "a , b .");
+});
+
+test("control tokens stay plain text also where only the config names them, and the unknown token survives", async () => {
+  const json = llama2Json();
+  json.added_tokens = json.added_tokens.map((token) => ({ ...token, special: false }));
+  json.model.byte_fallback = false;
+  const tokenizer = await tokenizerOf(json, llama2Config);
+  assert.ok(!tokenizer.encodeWithoutSpecial("a</s>").includes(2));
+  assert.deepEqual(tokenizer.encodeWithoutSpecial("aé"), ids2("\u2581", "a", "<unk>"));
+});
+
+test("absolute and relative folders load, name their files, and a rewritten folder is read anew", () =>
+  withScratchFolder(async (dir) => {
+    await writeTokenizer(dir, llama2Json(), llama2Config);
+    await writeFile(join(dir, "special_tokens_map.json"), "{}");
+    const names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+    for (const path of [dir, `${dir}/`, relative(process.cwd(), dir)]) {
+      assert.deepEqual((await loadTokenizer(path)).files, names.map((name) => join(dir, name)));
+    }
+    await writeTokenizer(dir, llama3Json(), llama3Config);
+    assert.equal((await loadTokenizer(dir)).vocabSize, llama3.vocabSize);
+  }));
+
+test("missing and broken tokenizer files are named with what to do", () =>
+  withScratchFolder(async (dir) => {
+    const fails = (message: RegExp) => assert.rejects(loadTokenizer(dir), message);
+    await fails(
+      /required tokenizer.json and tokenizer_config.json, but tokenizer.json is missing; save it with/,
+    );
+    await writeTokenizer(dir, llama2Json(), { ...llama2Config, eos_token: null });
+    await fails(/required an "eos_token".*got null/);
+    await writeTokenizer(dir, llama2Json(), { ...llama2Config, eos_token: { content: "</s>" } });
+    await fails(/Cannot load the tokenizer in/);
+    await writeTokenizer(dir, { ...llama2Json(), model: { type: "Unigram", vocab: [] } }, llama2Config);
+    await fails(/required to hold a "BPE" model.*got "Unigram"/);
+    await writeTokenizer(dir, { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, llama2Config);
+    await fails(/"model.vocab" of tokens and their ids/);
+    await writeTokenizer(dir, [], llama2Config);
+    await fails(/tokenizer.json' is required to be a JSON object: it holds no object/);
+    await writeTokenizer(dir, llama2Json(), llama2Config);
+    await writeFile(join(dir, "tokenizer_config.json"), "{");
+    await fails(/tokenizer_config.json' is required to be a JSON object/);
+    await rm(join(dir, "tokenizer_config.json"));
+    await fails(/but tokenizer_config.json is missing/);
+    await mkdir(join(dir, "tokenizer_config.json"));
+    await fails(/cannot be read \(EISDIR\)/);
+  }));
