@@ -32,7 +32,6 @@ fn weight4(i: u32) -> vec4f {
 }
 
 fn biasAt(n: u32) -> f32 {
-  if (BIAS == 0u) { return 0.0; }
   if (BIAS == 1u) { return bitcast<f32>(bias[n]); }
   let word = bias[n / 2u];
   let high = (n & 1u) == 1u;

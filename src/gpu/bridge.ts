@@ -333,10 +333,11 @@ export interface OpDefinition<Inputs extends string, Attrs> {
   gradient?(dy: Tensor | Tensor[], saved: Tensor[], attrs: Attrs): Partial<Record<Inputs, () => Tensor>>;
 }
 
+/** Runs a registered op; always a list of its outputs. */
+export type Op<Inputs extends string, Attrs> = (inputs: Record<Inputs, Tensor>, attrs: Attrs) => Tensor[];
+
 /** Registers an op with tfjs and returns the function that runs it. */
-export function defineOp<Inputs extends string, Attrs>(
-  op: OpDefinition<Inputs, Attrs>,
-): (inputs: Record<Inputs, Tensor>, attrs: Attrs) => Tensor[] {
+export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, Attrs>): Op<Inputs, Attrs> {
   tf.registerKernel({
     kernelName: op.name,
     backendName: "webgpu",

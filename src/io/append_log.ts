@@ -15,7 +15,7 @@ import { stringifyExact } from "./exact_json.ts";
 export type LogRow = { readonly step: number } & Readonly<Record<string, unknown>>;
 
 export interface AppendLog {
-  /** Appends one row. Throws RangeError when `step` is no whole number or goes back, TypeError for NaN and the like. */
+  /** Appends one row. Throws RangeError when `step` is no whole number or goes back, TypeError for NaN. */
   append(row: LogRow): void;
   /** Flushes to the disk. */
   sync(): void;

@@ -75,7 +75,11 @@ export async function saveCheckpoint(runDir: string, content: CheckpointContent)
     await writeSafetensors(join(partial, WEIGHTS), weights);
     await writeSafetensors(join(partial, OPTIMIZER), optimizer);
     await writeFileAtomic(join(partial, STATE), `${stateJson}\n`);
-    for (const path of modelFiles) await copyFile(path, join(partial, basename(path)));
+    for (const path of modelFiles) {
+      await copyFile(path, join(partial, basename(path))).catch((error) => {
+        throw explainFsError(error, "copy", path);
+      });
+    }
     const files: ManifestFile[] = [];
     for (const name of names.filter((name) => name !== MANIFEST)) {
       files.push({ name, ...await fingerprint(join(partial, name)) });

@@ -26,7 +26,7 @@ export function f32ToBf16(values: Float32Array): Uint16Array {
       const upper = u >>> 16;
       bits[i] = (upper & 0x7f) === 0 ? upper | 0x40 : upper;
     } else {
-      // Adding 0x7fff plus the last kept bit carries exactly when the tail is above half, or half with an odd head.
+      // 0x7fff plus the last kept bit carries just when the tail is above half, or half with an odd head.
       bits[i] = (u + 0x7fff + ((u >>> 16) & 1)) >>> 16;
     }
   }
@@ -53,7 +53,7 @@ export function f16ToF32(bits: Uint16Array): Float32Array {
   return new Float32Array(f32Bits.buffer);
 }
 
-/** Rounds to nearest even; |x| >= 65520 becomes infinity; subnormals are kept; NaN keeps the payload that fits. */
+/** Rounds to nearest even; |x| >= 65520 becomes infinity; subnormals stay; NaN keeps the payload that fits. */
 export function f32ToF16(values: Float32Array): Uint16Array {
   const f32Bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
@@ -65,7 +65,7 @@ function f16BitsOf(u: number): number {
   const sign = (u >>> 16) & 0x8000;
   const magnitude = u & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7c00 | ((magnitude >>> 13) & 0x3ff || 0x200);
-  if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520: halfway between the largest f16 and the next power
+  if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520, halfway from the largest f16 to 2^16
   if (magnitude >= 0x38800000) {
     // Normal in f16 (>= 2^-14): rebias the exponent by 127 - 15 and round off 13 bits.
     return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);

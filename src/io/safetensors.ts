@@ -210,7 +210,7 @@ function mergeShards(
   return merged;
 }
 
-/** A tensor to write. A function as `bytes` is called once, in its turn, so that one tensor is in memory at a time. */
+/** A tensor to write. A function as `bytes` is called in its turn, so that one tensor is in memory at a time. */
 export interface TensorSource {
   readonly name: string;
   readonly dtype: TensorInfo["dtype"];

@@ -34,7 +34,7 @@ export interface Tokenizer {
     template: (userText: string) => string,
     maxPromptLength: number,
   ): EncodedPrompt;
-  /** Text of ids. Ids past the vocabulary (padding rows of a model) have none. Throws RangeError for negative ids. */
+  /** Text of ids; ids past the vocabulary (padding rows of a model) have none. Throws RangeError below 0. */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** undefined when the tokenizer has no BOS. */
   readonly bosId: number | undefined;

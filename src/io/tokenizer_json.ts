@@ -1,4 +1,4 @@
-// The parts of a Hugging Face tokenizer.json this project relies on, and the same file without control tokens. Pure.
+// The parts of a Hugging Face tokenizer.json relied on here, and the same file without control tokens. Pure.
 
 interface AddedToken {
   readonly id: number;

@@ -73,7 +73,7 @@ export async function writeTorchBin(path: string, tensors: Iterable<TensorSource
   zip.end();
   const output = zip.outputStream as Readable;
   zip.on("error", (error: unknown) => output.destroy(error as Error));
-  output.on("error", () => undefined); // it may come before the loop below listens; the loop throws it either way
+  output.on("error", () => undefined); // may come before the loop below listens, which throws it anyway
   await writeFileAtomic(path, async (handle) => {
     for await (const chunk of output) await writeFully(handle, chunk as Uint8Array);
   });

@@ -16,6 +16,8 @@ export interface AttentionShape {
 const ROWS_PER_GROUP = 8;
 const STATS_WG = 64;
 const MAX_HEAD_DIM = 128;
+/** Columns of a gradient that one lane sums: more do not fit the registers, and lavapipe compiles them for minutes. */
+const MAX_SUMMED_COLUMNS = 80;
 
 /** @throws RangeError when a tensor [rows, columns] is not as wide as its heads */
 export function checkAttentionShape(shape: AttentionShape, widths: Record<string, [Tensor, number]>): void {
@@ -36,15 +38,23 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   }
 }
 
-/** Runs one of the kernels that give a lane to each row of a head. */
-function runByRows(kernel: string, bindings: Binding[], rows: number, headCount: number, shape: AttentionShape): void {
+/** Runs one of the kernels that give `parts` lanes to each row of a head. */
+function runByRows(
+  kernel: string,
+  bindings: Binding[],
+  headCount: number,
+  shape: AttentionShape,
+  constants: Record<string, number> = {},
+  parts = 1,
+): void {
   const { heads, kvHeads, headDim, scale } = shape;
+  const rows = bindings[0].tensor.shape[0];
   runKernel({
     kernel,
-    constants: { WG: ROWS_PER_GROUP, HD4: headDim / 4 },
+    constants: { WG: ROWS_PER_GROUP, HD4: headDim / 4, ...constants },
     bindings,
     params: [u32(rows), u32(heads), u32(kvHeads), f32(scale)],
-    workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount),
+    workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount * parts),
   });
 }
 
@@ -58,7 +68,7 @@ const attentionOp = defineOp<ForwardInput, AttentionShape>({
     const lse = newTensor([rows, shape.heads]);
     const inputs = [{ tensor: q }, { tensor: k }, { tensor: v }, { tensor: bounds }];
     const outputs = [{ tensor: o, written: true }, { tensor: lse, written: true }];
-    runByRows("attention", [...inputs, ...outputs], rows, shape.heads, shape);
+    runByRows("attention", [...inputs, ...outputs], shape.heads, shape);
     return [o, lse];
   },
   saves: { inputs: ["q", "k", "v", "bounds"], outputs: [true, true] },
@@ -71,13 +81,14 @@ const attentionOp = defineOp<ForwardInput, AttentionShape>({
 const attentionGradOp = defineOp<ForwardInput | "o" | "lse" | "dy", AttentionShape>({
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, lse, dy }, shape) {
-    const rows = q.shape[0];
     const stats = gradStats(o, dy, lse, shape.headDim);
+    const parts = Math.ceil(shape.headDim / MAX_SUMMED_COLUMNS);
+    const columns = { PART4: Math.ceil(shape.headDim / 4 / parts) };
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
     const inputs = [q, k, v, bounds, stats, dy].map((tensor) => ({ tensor }));
-    runByRows("attention_grad_q", [...inputs, { tensor: dq, written: true }], rows, shape.heads, shape);
+    runByRows("attention_grad_q", [...inputs, { tensor: dq, written: true }], shape.heads, shape, columns, parts);
     const outputs = [{ tensor: dk, written: true }, { tensor: dv, written: true }];
-    runByRows("attention_grad_kv", [...inputs, ...outputs], rows, shape.kvHeads, shape);
+    runByRows("attention_grad_kv", [...inputs, ...outputs], shape.kvHeads, shape, columns, parts);
     disposeInfo(stats);
     return [dq, dk, dv];
   },

@@ -1,6 +1,6 @@
 /** Picks the rows that are needed: the head runs on completion tokens only, a score on last tokens only. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { defineOp, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp, foldGrid, newTensor, type Op, runKernel, u32 } from "../gpu/bridge.ts";
 
 function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   const [picked] = rows.shape;
@@ -15,7 +15,7 @@ function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   return y;
 }
 
-const gatherRowsOp = defineOp<"x" | "rows" | "inverse", null>({
+const gatherRowsOp: Op<"x" | "rows" | "inverse", null> = defineOp({
   name: "GrpoGatherRows",
   forward: ({ x, rows }) => gather(x, rows),
   saves: { inputs: ["rows", "inverse"] },

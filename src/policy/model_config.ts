@@ -41,12 +41,12 @@ function ropeOf(json: Json, path: string): { theta: number; scaling: RopeScaling
     case "default":
       return { theta, scaling: undefined };
     case "linear":
-      return { theta, scaling: { type, factor: positive(scaling, "factor", path) } };
+      return { theta, scaling: { type: "linear", factor: positive(scaling, "factor", path) } };
     case "llama3":
       return {
         theta,
         scaling: {
-          type,
+          type: "llama3",
           factor: positive(scaling, "factor", path),
           lowFreqFactor: positive(scaling, "low_freq_factor", path),
           highFreqFactor: positive(scaling, "high_freq_factor", path),

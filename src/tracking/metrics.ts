@@ -56,7 +56,6 @@ export const TIMING_METRICS = [
   "tokens_per_second",
   "seconds/generate",
   "seconds/score",
-  "seconds/forward_backward",
   "seconds/update",
 ] as const;
 
@@ -110,7 +109,7 @@ export interface StepRecord extends Judgements {
   clipRatio: { low: number; high: number; region: number };
   /** Wall time of the whole step and of its phases, seconds. */
   stepSeconds: number;
-  phaseSeconds: { generate: number; score: number; forwardBackward: number; update: number };
+  phaseSeconds: { generate: number; score: number; update: number };
 }
 
 /** One evaluation over the whole eval set. */
@@ -164,7 +163,6 @@ export function stepRow(record: StepRecord): MetricRow {
     tokens_per_second: share(tokens, record.stepSeconds),
     "seconds/generate": record.phaseSeconds.generate,
     "seconds/score": record.phaseSeconds.score,
-    "seconds/forward_backward": record.phaseSeconds.forwardBackward,
     "seconds/update": record.phaseSeconds.update,
   });
 }

@@ -97,7 +97,6 @@ function plotPlans(rows: readonly MetricRow[]): PlotPlan[] {
       metrics: [
         ["seconds/generate", "generate", "trend"],
         ["seconds/score", "score", "trend"],
-        ["seconds/forward_backward", "forward and backward", "trend"],
         ["seconds/update", "update", "trend"],
       ],
     },

@@ -61,7 +61,7 @@ test("a failing save leaves no new folder and the older checkpoint untouched", (
     await assert.rejects(saveCheckpoint(dir, contentOf(2, { ema: NaN })), /value\.state\.ema.*got NaN/);
     await assert.rejects(
       saveCheckpoint(dir, { ...contentOf(2), modelFiles: ["/nowhere/config.json"] }),
-      /ENOENT/,
+      /Cannot copy '\/nowhere\/config.json'.*ENOENT/,
     );
     await assert.rejects(
       saveCheckpoint(dir, { ...contentOf(2), modelFiles: ["/a/model.safetensors"] }),

@@ -22,7 +22,7 @@ export function stepRecord(parts: Partial<StepRecord>): StepRecord {
     entropy: 2,
     clipRatio: { low: 0, high: 0, region: 0 },
     stepSeconds: 2,
-    phaseSeconds: { generate: 1, score: 0.25, forwardBackward: 0.5, update: 0.25 },
+    phaseSeconds: { generate: 1, score: 0.25, update: 0.25 },
     ...parts,
   };
 }

@@ -95,6 +95,22 @@ for (const [name, tokenizer] of both) {
   });
 }
 
+test("a control token's characters merge as far as they can without becoming it", () => {
+  assert.deepEqual(llama2.encodeWithoutSpecial("</s>"), ids2("\u2581", "</s", ">"));
+  assert.deepEqual(llama2.encode("</s>"), ids2("<s>", "</s>"));
+});
+
+test("a cut lands on a token boundary of the whole text, not where a shorter text would have one", async () => {
+  const json = llama2Json();
+  // "abcd" is [ab][cd], but "abc" alone is one token: the longest text that fits is not a boundary.
+  json.model.merges = ["c d", "b c", "a bc", "a b"];
+  Object.assign(json.model.vocab, { cd: 400, bc: 401, abc: 402, ab: 403 });
+  const tokenizer = await tokenizerOf(json, llama2Config);
+  const limit = tokenizer.encodePrompt("", template, 1000).ids.length + 1;
+  assert.equal(tokenizer.encodePrompt("abc", template, limit).truncated, false);
+  assert.equal(tokenizer.encodePrompt("abcd", template, limit).text, template("ab"));
+});
+
 test("encodePrompt() cuts the user's text inside a template the text came with", () => {
   const wrapOnce = (user: string) => (user.startsWith("BEGINNING") ? user : template(user));
   const limit = llama2.encodePrompt("", template, 1000).ids.length + 1;

@@ -1,0 +1,15 @@
+import * as tf from "@tensorflow/tfjs";
+import { openGpu, closeGpu } from "../src/gpu/device.ts";
+import { runKernel, readFloats, emptyTensor, f32 } from "../src/gpu/bridge.ts";
+await openGpu();
+const hd = Number(process.env.HD), kernel = process.env.K!;
+const n = 16, D = hd * 4;
+const q = tf.ones([n, D]), k = tf.ones([n, D]), v = tf.ones([n, D]), stats = tf.ones([n, 1, 2]), dy = tf.ones([n, D]);
+const bounds = tf.tensor(Array.from({ length: n }, () => [0, n]), [n, 2], "int32");
+const outs = [emptyTensor([n, D]), emptyTensor([n, D])].slice(0, kernel.endsWith("kv") ? 2 : 1);
+console.log("setup"); await tf.add(q,1).data(); console.log("ready");
+const t0 = performance.now();
+runKernel({ kernel, constants: { WG: 8, HD4: hd }, bindings: [q, k, v, bounds, stats, dy, ...outs].map((tensor) => ({ tensor })), params: [n, 1, 1, f32(0.1)], workgroups: [2, 1, 1] });
+await readFloats(outs[0]);
+console.log(kernel, hd, performance.now() - t0);
+await closeGpu();

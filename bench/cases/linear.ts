@@ -1,0 +1,73 @@
+import * as tf from "@tensorflow/tfjs";
+import { linear, linearF64, linearGradF64, type LinearOptions } from "../../src/ops/linear.ts";
+import type { WeightFormat } from "../../src/ops/weight.ts";
+import { type OpCase, uniform, uniformWeight } from "../case.ts";
+
+interface LinearCase {
+  format?: WeightFormat;
+  bias?: WeightFormat;
+  rows?: LinearOptions["rows"];
+  benchOnly?: boolean;
+}
+
+function linearCase(M: number, K: number, N: number, options: LinearCase = {}): OpCase {
+  const { format = "f32", bias, rows = "many", benchOnly } = options;
+  const wrt = ["x", ...(format === "f32" ? ["w"] : []), ...(bias === "f32" ? ["bias"] : [])];
+  return {
+    name: `linear ${M}x${K}x${N} ${format}${bias ? ` bias ${bias}` : ""}${rows === "few" ? " few" : ""}`,
+    inputs: {
+      x: uniform(1, [M, K]),
+      w: uniformWeight(2, [N, K], format),
+      ...(bias ? { bias: uniformWeight(3, [N], bias) } : {}),
+    },
+    run: ({ tensors, weights }) => [linear(tensors.x, weights.w, { bias: weights.bias, rows })],
+    twin: ({ x, w, bias }) => [linearF64(x, w, bias ?? null, M, K, N)],
+    gradient: {
+      wrt,
+      twin: ({ x, w }, dy) => {
+        const { dx, dw, db } = linearGradF64(x, w, dy, M, K, N);
+        return { x: dx, w: dw, bias: db };
+      },
+    },
+    tolerance: 1e-5,
+    toleranceReason: "f32 sums of up to 11008 terms",
+    benchOnly,
+    bench: {
+      flops: 2 * M * K * N,
+      bytes: 4 * (M * K + M * N) + (format === "f32" ? 4 : 2) * N * K,
+      plainTfjs: format === "f32"
+        ? ({ tensors, weights }) => {
+          const y = tf.matMul(tensors.x, weights.w.tensor, false, true);
+          return [bias ? tf.add(y, weights.bias.tensor) : y];
+        }
+        : undefined,
+    },
+  };
+}
+
+export const cases: OpCase[] = [
+  linearCase(1, 1, 1),
+  linearCase(3, 5, 7, { bias: "f32" }),
+  linearCase(33, 65, 17),
+  linearCase(33, 64, 17, { bias: "f32" }),
+  linearCase(9, 12, 5, { rows: "few" }),
+  linearCase(17, 36, 68, { bias: "f32" }),
+  linearCase(40, 96, 72),
+  linearCase(5, 96, 72, { bias: "f32", rows: "few" }),
+  linearCase(1, 40, 33, { rows: "few" }),
+  linearCase(2, 3, 5, { rows: "few" }),
+  linearCase(19, 24, 20, { format: "bf16", bias: "bf16" }),
+  linearCase(19, 24, 21, { format: "f16", bias: "f32" }),
+  linearCase(7, 10, 6, { format: "bf16", bias: "f16" }),
+  linearCase(7, 10, 6, { format: "f16" }),
+  linearCase(3, 16, 40, { format: "bf16", bias: "f16", rows: "few" }),
+  linearCase(3, 16, 40, { format: "f16", rows: "few" }),
+  linearCase(2048, 96, 256, { benchOnly: true }),
+  linearCase(2048, 256, 96, { benchOnly: true }),
+  linearCase(512, 512, 512, { benchOnly: true }),
+  linearCase(1024, 1024, 1024, { benchOnly: true }),
+  linearCase(64, 96, 256, { benchOnly: true }),
+  linearCase(8, 96, 256, { rows: "few", benchOnly: true }),
+  linearCase(1, 2048, 8192, { rows: "few", format: "bf16", benchOnly: true }),
+  linearCase(2048, 4096, 4096, { format: "bf16", benchOnly: true }),
+];

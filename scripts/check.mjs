@@ -1,0 +1,73 @@
+// The tests, and the gate that a change must pass: types, lint, format, tests.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { runCommand } from "./run_command.mjs";
+
+const RUNS_IN_DENO = "Deno" in globalThis;
+
+/**
+ * Runs every test/**\/*.test.ts with the runtime's own runner.
+ * @param {string} root the checkout
+ * @param {string[]} args paths of test files to run instead, and options of the runner
+ * @returns {Promise<number>} exit code
+ */
+export function runTests(root, args) {
+  const named = args.filter((argument) => argument.endsWith(".test.ts"));
+  const options = args.filter((argument) => !argument.endsWith(".test.ts"));
+  const files = named.length > 0 ? named : testFiles(root);
+  // Types are checked by the gate, by one compiler for both runtimes.
+  // One file at a time: the tests share one GPU, and a software one takes every core.
+  const runner = RUNS_IN_DENO
+    ? ["test", "-A", "--unstable-webgpu", "--no-check", ...options, ...files]
+    : ["--import", "tsx", "--test", "--test-concurrency=1", "--test-reporter=spec", ...options, ...files];
+  return runCommand(process.execPath, runner, { cwd: root });
+}
+
+/**
+ * Runs the whole gate and stops at the first part that fails.
+ * @param {string} root the checkout
+ * @returns {Promise<number>} exit code
+ */
+export async function runGate(root) {
+  /** @type {[string, () => Promise<number>][]} */
+  const parts = [
+    ["types", () => runCommand(process.execPath, [...script(root, "typescript/bin/tsc"), "-p", root])],
+    ["lint", () => runCommand(denoProgram(root), ["lint", "--quiet"], { cwd: root })],
+    ["format", () => runCommand(denoProgram(root), ["fmt", "--check", "--quiet"], { cwd: root })],
+    ["tests", () => runTests(root, [])],
+  ];
+  for (const [name, run] of parts) {
+    const startMs = performance.now();
+    const code = await run();
+    console.error(
+      `${code === 0 ? "ok  " : "FAIL"} ${name} (${((performance.now() - startMs) / 1000).toFixed(1)} s)`,
+    );
+    if (code !== 0) return code;
+  }
+  return 0;
+}
+
+/** @param {string} root */
+function testFiles(root) {
+  return readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".test.ts")).map((path) => join("test", path)).sort();
+}
+
+/**
+ * Arguments that run a package's script with the present runtime.
+ * @param {string} root
+ * @param {string} path inside node_modules
+ */
+function script(root, path) {
+  return [...(RUNS_IN_DENO ? ["run", "-A"] : []), join(root, "node_modules", path)];
+}
+
+/**
+ * Lint and format are Deno's also under Node: from the package `deno`.
+ * @param {string} root
+ */
+function denoProgram(root) {
+  if (RUNS_IN_DENO) return process.execPath;
+  return join(root, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");
+}

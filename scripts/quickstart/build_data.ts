@@ -1,0 +1,49 @@
+/**
+ * Writes the parts of models/quickstart that need no training: the prompt files and the tokenizer of the three
+ * models. Deterministic: a second run writes the same bytes. Takes seconds.
+ *
+ *   node --import tsx scripts/quickstart/build_data.ts [folder]
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { formatPrompt } from "../../src/rl/conversation.ts";
+import { listRequests, policyRows, type Request, seededRandom, shuffle } from "./corpus.ts";
+import { learnMerges, specialTokensMapJson, tokenizerConfigJson, tokenizerJson } from "./tokenizer.ts";
+
+export const VOCAB_SIZE = 1024;
+/** Tokens of the longest conversation that the models are made for: max_position_embeddings of their config. */
+export const MAX_POSITIONS = 512;
+const DATA_SEED = 20240;
+
+/** Writes train_prompts.jsonl, eval_prompts.jsonl and {policy,reward,cost}/tokenizer files into `folder`. */
+export function writeQuickstartData(folder: string): void {
+  const requests = listRequests();
+  const random = seededRandom(DATA_SEED);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "train_prompts.jsonl"), promptLines(shuffle(random, requests.train)));
+  writeFileSync(join(folder, "eval_prompts.jsonl"), promptLines(shuffle(random, requests.heldOut)));
+
+  const texts = policyRows(DATA_SEED).map(({ prompt, response }) => formatPrompt(prompt) + response);
+  const merges = learnMerges(texts, VOCAB_SIZE);
+  for (const model of ["policy", "reward", "cost"]) {
+    const directory = join(folder, model);
+    mkdirSync(directory, { recursive: true });
+    writeJson(join(directory, "tokenizer.json"), tokenizerJson(merges));
+    writeJson(join(directory, "tokenizer_config.json"), tokenizerConfigJson(MAX_POSITIONS));
+    writeJson(join(directory, "special_tokens_map.json"), specialTokensMapJson());
+  }
+}
+
+function promptLines(requests: readonly Request[]): string {
+  return requests.map(({ prompt, topic }) => JSON.stringify({ prompt, topic: topic.name }) + "\n").join("");
+}
+
+function writeJson(path: string, value: object): void {
+  writeFileSync(path, JSON.stringify(value, null, 1) + "\n");
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeQuickstartData(process.argv[2] ?? fileURLToPath(new URL("../../models/quickstart", import.meta.url)));
+}

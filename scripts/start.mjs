@@ -1,0 +1,81 @@
+// The one door: readies the machine, then runs a task. Later starts find everything ready and add little.
+//   node scripts/start.mjs <task> [arguments]        npm run <task> -- [arguments]
+//   deno run -A scripts/start.mjs <task> [arguments]  deno task <task> [arguments]
+// Plain JavaScript without packages, because it runs before they are installed.
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { runGate, runTests } from "./check.mjs";
+import { runCommand } from "./run_command.mjs";
+import { ensurePackages } from "./setup_packages.mjs";
+import { ensureAdapter } from "./setup_vulkan.mjs";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+// The first Node whose modules can be compiled while they load (module.register).
+const MIN_NODE = [20, 6];
+/** @type {Record<string, { needsGpu: boolean, needsDev: boolean }>} */
+const TASKS = {
+  train: { needsGpu: true, needsDev: false },
+  eval: { needsGpu: true, needsDev: false },
+  scorer: { needsGpu: true, needsDev: false },
+  bench: { needsGpu: true, needsDev: false },
+  report: { needsGpu: false, needsDev: false },
+  // Says what is missing, so it installs no driver.
+  doctor: { needsGpu: false, needsDev: false },
+  test: { needsGpu: true, needsDev: true },
+  ok: { needsGpu: true, needsDev: true },
+};
+const ASKS_ONLY = ["--help", "-h", "--dry-run"];
+
+/**
+ * @param {string} name
+ * @param {string[]} args
+ */
+async function setUp(name, args) {
+  const task = TASKS[name];
+  if (!task) throw new RangeError(`Unknown task "${name}"; tasks: ${Object.keys(TASKS).join(", ")}`);
+  checkNode();
+  const installed = await ensurePackages(ROOT, { dev: task.needsDev });
+  // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
+  // cannot run these kernels.
+  if (process.platform === "linux") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
+  if (task.needsGpu && !args.some((argument) => ASKS_ONLY.includes(argument))) await ensureAdapter(ROOT);
+  return { installed };
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < MIN_NODE[0] || (major === MIN_NODE[0] && minor < MIN_NODE[1])) {
+    throw new Error(
+      `Node ${process.versions.node} is too old: need ${MIN_NODE.join(".")} or newer; install a newer Node`,
+    );
+  }
+}
+
+/** Runs the program in this process: signals, exit code and terminal are its own. */
+async function runProgram() {
+  const entry = join(ROOT, "src", "cli", "main.ts");
+  process.argv[1] = entry;
+  if (!("Deno" in globalThis)) (await import("tsx/esm/api")).register();
+  await import(pathToFileURL(entry).href);
+}
+
+function runAgain() {
+  return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
+}
+
+const [name = "", ...args] = process.argv.slice(2);
+let ready;
+try {
+  ready = await setUp(name, args);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
+if (ready) {
+  if (name === "test") process.exitCode = await runTests(ROOT, args);
+  else if (name === "ok") process.exitCode = await runGate(ROOT);
+  // A Deno that started without packages does not see them appear: a new one does.
+  else if (ready.installed && "Deno" in globalThis) process.exitCode = await runAgain();
+  else await runProgram();
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=grpo-eval
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --gpus-per-task=1
+#SBATCH --cpus-per-task=4
+#SBATCH --time=04:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+#
+# Evaluates a trained policy: greedy completions of the eval prompts, judged by the scorer.
+#
+#   MODEL=outputs/beta0.1_seed42_unified SCORER_URL_FILE=$PWD/outputs/scorer-JOB.url sbatch slurm/eval.sh
+#
+# Environment   MODEL             folder of the policy (required)
+#               SCORER_URL_FILE   file that slurm/scorer.sh writes its URL into; waited for. Or SCORER_URL
+#               CONFIG            default configs/grpo_alignment.yaml
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:-.}"
+
+: "${MODEL:?set it to the folder of the policy to evaluate}"
+scorer_url="${SCORER_URL:-file:${SCORER_URL_FILE:?set it to the file of slurm/scorer.sh, or set SCORER_URL}}"
+
+exec srun npm run eval -- --config "${CONFIG:-configs/grpo_alignment.yaml}" \
+  --set "model_name=$MODEL" --set "scorer_url=$scorer_url"

@@ -1,0 +1,50 @@
+/** The `scorer` command: the scorer service with a reward and a cost model. */
+import { Command } from "commander";
+import { openGpu } from "../gpu/device.ts";
+import { serveScorer } from "../scorer/serve.ts";
+import { writeScorerUrl } from "../scorer/url.ts";
+import { loadScoreTexts } from "./models.ts";
+
+interface ScorerOptions {
+  reward_model: string;
+  cost_model: string;
+  port: string;
+  hostname: string;
+  url_file?: string;
+  max_length: string;
+}
+
+function wholeNumber(name: string, text: string, least: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least) return value;
+  throw new RangeError(`--${name} must be a whole number of at least ${least}, got "${text}"`);
+}
+
+/** `scorer`: serves until SIGINT or SIGTERM; returns the exit code. */
+export async function scorerCommand(args: string[]): Promise<number> {
+  const { REWARD_MODEL = "models/quickstart/reward", COST_MODEL = "models/quickstart/cost", MAX_LENGTH = "512" } = process.env;
+  const options = new Command("scorer")
+    .description("Serve a reward and a cost model over HTTP.")
+    .option("--reward_model <dir>", "reward model (environment: REWARD_MODEL)", REWARD_MODEL)
+    .option("--cost_model <dir>", "cost model (environment: COST_MODEL)", COST_MODEL)
+    .option("--port <number>", "port to listen on; 0 takes a free one", "8000")
+    .option("--hostname <address>", "address to listen on", "0.0.0.0")
+    .option("--url_file <path>", "write the service's URL to this file once it answers")
+    .option("--max_length <tokens>", "tokens of a conversation that are read (environment: MAX_LENGTH)", MAX_LENGTH)
+    .allowExcessArguments(false)
+    .parse(args, { from: "user" })
+    .opts<ScorerOptions>();
+  const port = wholeNumber("port", options.port, 0);
+  const maxLength = wholeNumber("max_length", options.max_length, 2);
+  const { info } = await openGpu();
+  process.stdout.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
+  const scoreTexts = await loadScoreTexts(options.reward_model, options.cost_model, maxLength);
+  const service = await serveScorer({ scoreTexts, device: info.name, port, hostname: options.hostname });
+  process.stdout.write(`Service will be available at ${service.url}\n`);
+  if (options.url_file) await writeScorerUrl(options.url_file, service.url);
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
+  });
+  await service.close();
+  return 0;
+}

@@ -1,0 +1,152 @@
+/** The `train` command: one run per value of beta. */
+import { basename, join } from "node:path";
+import { batchShape } from "../config/batch.ts";
+import { formatConfig } from "../config/describe.ts";
+import { configNotices } from "../config/rules.ts";
+import { type RunConfig, sweepRuns } from "../config/sweep.ts";
+import { evaluatePolicy } from "../evaluate/evaluate.ts";
+import { openGpu } from "../gpu/device.ts";
+import { writeFileAtomic } from "../io/atomic_files.ts";
+import { readPrompts } from "../io/prompts.ts";
+import { singleProcess } from "../parallel/communicator.ts";
+import { disposeTrunk } from "../policy/llama.ts";
+import { disposeWeights, listWeights } from "../policy/weights.ts";
+import type { MetricRow } from "../tracking/metrics.ts";
+import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
+import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
+import { encodePrompts } from "../train/prompt_set.ts";
+import { loadPolicy, type LoadedPolicy } from "./models.ts";
+import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { writeReport } from "./report.ts";
+import { openScorer } from "./scoring.ts";
+import { stopSignal } from "./signals.ts";
+import { bannerText, openTerminal, summaryText, type Terminal } from "./terminal.ts";
+
+const output = {
+  write: (text: string) => void process.stdout.write(text),
+  isTTY: process.stdout.isTTY === true,
+  columns: process.stdout.columns,
+};
+
+export function runFolder(config: RunConfig): string {
+  return join(config.output_dir, `beta${config.beta}_seed${config.seed}_unified`);
+}
+
+/** config.json for what is saved: f32 weights, whatever the model came in. */
+async function writeModelConfig(runDir: string, { configText, tokenizer }: LoadedPolicy): Promise<string[]> {
+  const { torch_dtype: _old, ...json } = JSON.parse(configText);
+  const path = join(runDir, "config.json");
+  await writeFileAtomic(path, `${JSON.stringify({ ...json, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`);
+  return [path, ...tokenizer.files];
+}
+
+/** Copies tokenizer files beside the final weights, so that the folder opens as a model. */
+async function copyTokenizer(runDir: string, files: readonly string[]): Promise<void> {
+  const { copyFile } = await import("node:fs/promises");
+  for (const file of files) await copyFile(file, join(runDir, basename(file)));
+}
+
+/** Shows a run on the terminal, which is opened once the first step is known. */
+function terminalEvents(config: RunConfig, banner: (firstStep: number, steps: number) => string) {
+  let terminal: Terminal | null = null;
+  const events: TrainingEvents = {
+    onStart(firstStep, steps) {
+      output.write(`${banner(firstStep, steps)}\n`);
+      terminal = openTerminal(output, config, { firstStep, maxSteps: steps });
+    },
+    onStep(row, texts) {
+      terminal?.samples(texts);
+      terminal?.step(row);
+    },
+    onEvaluation: (row) => terminal?.print(evaluationLine(row)),
+    onMessage: (text) => terminal ? terminal.print(text) : output.write(`${text}\n`),
+  };
+  return { events, close: () => terminal?.close() };
+}
+
+function evaluationLine(row: MetricRow): string {
+  const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
+  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, reward ${of("eval/mean_reward")}, ` +
+    `cost ${of("eval/mean_cost")} over ${row["eval/total_samples"]} prompts (greedy)`;
+}
+
+async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<TrainingResult> {
+  const { info } = await openGpu();
+  const loaded = await loadPolicy(config.model_name, true);
+  const { policy, tokenizer } = loaded;
+  const encode = async (path: string, maxSamples?: number) =>
+    encodePrompts(tokenizer, await readPrompts(path, { promptKey: config.prompt_key, maxSamples }), config.max_prompt_length);
+  const prompts = await encode(config.train_jsonl, config.max_samples ?? undefined);
+  const evalPrompts = config.eval_jsonl === null ? null : await encode(config.eval_jsonl);
+  const runDir = runFolder(config);
+  const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
+  const banner = (firstStep: number, steps: number) =>
+    bannerText({
+      device,
+      modelName: config.model_name,
+      parameterCount: listWeights(policy.weights).reduce((sum, { tensor }) => sum + tensor.size, 0),
+      runDir,
+      perDeviceTrainBatchSize: config.per_device_train_batch_size,
+      gradientAccumulationSteps: config.gradient_accumulation_steps,
+      worldSize: singleProcess.size,
+      numGenerations: config.num_generations,
+      firstStep,
+      maxSteps: steps,
+    });
+  const { events, close } = terminalEvents(config, banner);
+  const { scorer, close: closeScorer } = await openScorer(config, device, (text) => events.onMessage(text));
+  try {
+    await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+    const modelFiles = await writeModelConfig(runDir, loaded);
+    const result = await runTraining({
+      runDir,
+      policy,
+      tokenizer,
+      prompts,
+      scorer,
+      communicator: singleProcess,
+      evaluate: evalPrompts && ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
+      modelFiles,
+      events,
+      shouldStop,
+    }, config);
+    await copyTokenizer(runDir, tokenizer.files);
+    close();
+    await reportRun(runDir, result);
+    return result;
+  } finally {
+    close();
+    await closeScorer();
+    disposeWeights(listWeights(policy.weights));
+    disposeTrunk(policy);
+  }
+}
+
+async function reportRun(runDir: string, { rows, finished, trainingSeconds, progress }: TrainingResult): Promise<void> {
+  if (rows.length === 0 && finished) {
+    output.write(`Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`);
+    return;
+  }
+  const page = await writeReport(runDir);
+  output.write(`${summaryText({ rows, runDir, trainingSeconds })}\nReport: ${page}\n`);
+  if (!finished) output.write(`Stopped after step ${progress.step}; the same command goes on from there.\n`);
+}
+
+/** `train`: returns the exit code. */
+export async function trainCommand(args: string[]): Promise<number> {
+  const command = configCommand("train", "Train a policy with GRPO under a cost constraint.").parse(args, { from: "user" });
+  const options = command.opts<ConfigOptions>();
+  const config = await readConfig(options);
+  if (options.dryRun) {
+    output.write(formatConfig(config));
+    return 0;
+  }
+  batchShape(config, singleProcess.size);
+  for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
+  const { shouldStop, exitCode } = stopSignal((text) => output.write(text));
+  for (const run of sweepRuns(config)) {
+    if (shouldStop()) break;
+    await trainOne(run, shouldStop);
+  }
+  return exitCode();
+}

@@ -1,0 +1,158 @@
+/**
+ * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them.
+ *
+ * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
+ * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran.
+ */
+import { type Binding, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { FORMAT_CODE, type Weight } from "./weight.ts";
+
+/** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
+interface Sizes {
+  rows: number;
+  /** Floats from one row of y to the next; N unless given. */
+  stride?: number;
+}
+
+export interface LinearRun extends Sizes {
+  x: Binding;
+  weight: Weight;
+  bias?: Weight | null;
+  y: Binding;
+  /** Which kernel: "few" reads each weight for 4 rows at a time. The bits are the same. */
+  kind?: "many" | "few";
+}
+
+export interface LinearInputGradRun extends Sizes {
+  dy: Binding;
+  weight: Weight;
+  dx: Binding;
+}
+
+export interface LinearWeightGradRun extends Sizes {
+  dy: Binding;
+  x: Binding;
+  weight: Weight;
+}
+
+const FEW_LANES = 32;
+const STRIDED_LANES = 64;
+
+/** Lanes of a tiled matmul's workgroup along columns and rows. One subgroup a row block is what suits a CPU. */
+function lanes(): { WG_X: number; WG_Y: number } {
+  return { WG_X: 8, WG_Y: 1 };
+}
+
+const written = (binding: Binding): Binding => ({ ...binding, written: true });
+const biasCode = (bias?: Weight | null) => bias ? 1 + FORMAT_CODE[bias.format] : 0;
+
+/** Whether the vec4 kernels take these sizes: every row must begin on 16 bytes. */
+function isTiled(weight: Weight, stride: number): boolean {
+  return stride % 4 === 0 && isVectored(weight);
+}
+
+function isVectored(weight: Weight): boolean {
+  return weight.shape[1] % (weight.format === "f32" ? 4 : 8) === 0;
+}
+
+function tileGrid(columns: number, rows: number): [number, number, number] {
+  const { WG_X, WG_Y } = lanes();
+  return [Math.ceil(columns / (4 * WG_X)), Math.ceil(rows / (8 * WG_Y)), 1];
+}
+
+/** y[m,n] = sum_k x[m,k] w[n,k] + bias[n], rows m of the windows x and y. */
+export function runLinear({ x, weight, bias, y, rows, stride, kind = "many" }: LinearRun): void {
+  const [N, K] = weight.shape;
+  const step = stride ?? N;
+  const w = { tensor: weight.tensor };
+  const bindings = [x, w, bias ? { tensor: bias.tensor } : w, written(y)];
+  const codes = { FORMAT: FORMAT_CODE[weight.format], BIAS: biasCode(bias) };
+  const params = [u32(rows), u32(K), u32(N), u32(step)];
+  if (!isVectored(weight)) {
+    runKernel({
+      kernel: "matmul_strided",
+      constants: { WG: STRIDED_LANES, ...codes },
+      bindings,
+      params: [rows, N, K, K, 1, K, 1, step].map(u32),
+      workgroups: foldGrid(Math.ceil(rows * N / STRIDED_LANES)),
+    });
+  } else if (kind === "few") {
+    runKernel({
+      kernel: "linear_few",
+      constants: { WG: FEW_LANES, ...codes },
+      bindings,
+      params,
+      workgroups: [Math.ceil(N / FEW_LANES), Math.ceil(rows / 4), 1],
+    });
+  } else {
+    runKernel({
+      kernel: "matmul_nt",
+      constants: { ...lanes(), ...codes },
+      bindings,
+      params,
+      workgroups: tileGrid(N, rows),
+    });
+  }
+}
+
+/** dx[m,k] = sum_n dy[m,n] w[n,k], rows m of the windows dy and dx. */
+export function runLinearInputGrad({ dy, weight, dx, rows, stride }: LinearInputGradRun): void {
+  const [N, K] = weight.shape;
+  const step = stride ?? N;
+  const w = { tensor: weight.tensor };
+  const FORMAT = FORMAT_CODE[weight.format];
+  if (isTiled(weight, step)) {
+    runKernel({
+      kernel: "matmul_nn",
+      constants: { ...lanes(), FORMAT },
+      bindings: [dy, w, written(dx)],
+      params: [rows, K, N, step].map(u32),
+      workgroups: tileGrid(K, rows),
+    });
+  } else {
+    runKernel({
+      kernel: "matmul_strided",
+      constants: { WG: STRIDED_LANES, FORMAT },
+      bindings: [dy, w, w, written(dx)],
+      params: [rows, K, N, step, 1, 1, K, K].map(u32),
+      workgroups: foldGrid(Math.ceil(rows * K / STRIDED_LANES)),
+    });
+  }
+}
+
+/** weight.grad[n,k] += sum_m dy[m,n] x[m,k], rows m of the windows dy and x, in order. Nothing when it is frozen. */
+export function runLinearWeightGrad({ dy, x, weight, rows, stride }: LinearWeightGradRun): void {
+  if (!weight.grad) return;
+  const [N, K] = weight.shape;
+  const step = stride ?? N;
+  const grad = { tensor: weight.grad, written: true };
+  if (isTiled(weight, step)) {
+    runKernel({
+      kernel: "matmul_tn_acc",
+      constants: lanes(),
+      bindings: [dy, x, grad],
+      params: [rows, K, N, step].map(u32),
+      workgroups: tileGrid(K, N),
+    });
+  } else {
+    runKernel({
+      kernel: "matmul_strided",
+      constants: { WG: STRIDED_LANES, ADD: 1 },
+      bindings: [dy, x, x, grad],
+      params: [N, K, rows, 1, step, 1, K, K].map(u32),
+      workgroups: foldGrid(Math.ceil(N * K / STRIDED_LANES)),
+    });
+  }
+}
+
+/** bias.grad[n] += sum_m dy[m,n], rows m of the window dy, in order. Nothing when it is frozen. */
+export function runLinearBiasGrad({ dy, bias, rows, stride }: { dy: Binding; bias: Weight } & Sizes): void {
+  if (!bias.grad) return;
+  const [N] = bias.shape;
+  runKernel({
+    kernel: "linear_bias_grad",
+    bindings: [dy, { tensor: bias.grad, written: true }],
+    params: [rows, N, stride ?? N].map(u32),
+    workgroups: [Math.ceil(N / 64), 1, 1],
+  });
+}

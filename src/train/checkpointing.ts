@@ -1,0 +1,96 @@
+/** A run's state on disk and back: weights, optimizer, lambda, counters, and what identifies the run. */
+import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { readFloats, writeTensor } from "../gpu/bridge.ts";
+import { latestCheckpoint, loadCheckpoint, pruneCheckpoints, saveCheckpoint } from "../io/checkpoint.ts";
+import { bytesToF32, f32ToBytes } from "../io/dtype.ts";
+import type { TensorReader, TensorSource } from "../io/safetensors.ts";
+import type { Weight } from "../ops/weight.ts";
+import type { TrackerState } from "../tracking/tracker.ts";
+import type { Tensor } from "@tensorflow/tfjs";
+import type { Optimizer } from "./optimizer.ts";
+import type { Progress } from "./step.ts";
+
+interface SavedState {
+  identity: ResumeIdentity;
+  progress: Progress;
+  optimizerUpdates: number;
+  tracker: TrackerState;
+}
+
+/** A tensor to write, read back from the GPU when its turn comes. */
+function f32Tensor(name: string, tensor: Tensor): TensorSource {
+  return { name, dtype: "F32", shape: tensor.shape, bytes: async () => f32ToBytes(await readFloats(tensor), "F32") };
+}
+
+export function weightTensors(weights: readonly Weight[]): TensorSource[] {
+  return weights.map((weight) => f32Tensor(weight.name, weight.tensor));
+}
+
+function momentTensors(optimizer: Optimizer): TensorSource[] {
+  return optimizer.slots.flatMap(({ weight, firstMoment, secondMoment }) => [
+    f32Tensor(`${weight.name}.exp_avg`, firstMoment),
+    f32Tensor(`${weight.name}.exp_avg_sq`, secondMoment),
+  ]);
+}
+
+/** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
+export async function saveRun(
+  runDir: string,
+  config: RunConfig,
+  optimizer: Optimizer,
+  progress: Progress,
+  tracker: TrackerState,
+  modelFiles: readonly string[],
+): Promise<string> {
+  const state: SavedState = { identity: resumeIdentity(config), progress, optimizerUpdates: optimizer.updates, tracker };
+  const dir = await saveCheckpoint(runDir, {
+    step: progress.step,
+    weights: weightTensors(optimizer.slots.map(({ weight }) => weight)),
+    optimizer: momentTensors(optimizer),
+    state,
+    modelFiles,
+  });
+  if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit);
+  return dir;
+}
+
+async function restore(reader: TensorReader, name: string, tensor: Tensor): Promise<void> {
+  writeTensor(tensor, bytesToF32(await reader.read(name), "F32"));
+}
+
+export interface RestoredRun {
+  dir: string;
+  progress: Progress;
+  tracker: TrackerState;
+}
+
+/**
+ * Loads the newest good checkpoint of the run into the optimizer's weights and moments.
+ * @returns null when there is none
+ * @throws RangeError naming the keys when its configuration differs
+ */
+export async function restoreRun(
+  runDir: string,
+  config: RunConfig,
+  optimizer: Optimizer,
+  onSkipped: (dir: string, reason: string) => void,
+): Promise<RestoredRun | null> {
+  const { dir, skipped } = await latestCheckpoint(runDir);
+  for (const { dir: bad, reason } of skipped) onSkipped(bad, reason);
+  if (dir === undefined) return null;
+  const checkpoint = await loadCheckpoint(dir);
+  try {
+    const saved = checkpoint.state as SavedState;
+    assertResumable(saved.identity, resumeIdentity(config), dir);
+    for (const { weight, firstMoment, secondMoment } of optimizer.slots) {
+      await restore(checkpoint.weights, weight.name, weight.tensor);
+      await restore(checkpoint.optimizer, `${weight.name}.exp_avg`, firstMoment);
+      await restore(checkpoint.optimizer, `${weight.name}.exp_avg_sq`, secondMoment);
+    }
+    optimizer.updates = saved.optimizerUpdates;
+    return { dir, progress: saved.progress, tracker: saved.tracker };
+  } finally {
+    await checkpoint.close();
+  }
+}

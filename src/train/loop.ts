@@ -1,0 +1,195 @@
+/** The run: resume, steps, evaluations, checkpoints, final weights. */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { batchShape, totalSteps } from "../config/batch.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { openAppendLog } from "../io/append_log.ts";
+import { assertWritableFolder } from "../io/atomic_files.ts";
+import { writeSafetensors } from "../io/safetensors.ts";
+import type { Tokenizer } from "../io/tokenizer.ts";
+import { writeTorchBin } from "../io/torch_bin.ts";
+import type { Communicator } from "../parallel/communicator.ts";
+import { createGenerator } from "../policy/generate.ts";
+import type { Policy } from "../policy/llama.ts";
+import { copyFrozen, disposeWeights, listWeights } from "../policy/weights.ts";
+import { initialLambdaState } from "../rl/lambda.ts";
+import type { Scorer } from "../scorer/protocol.ts";
+import type { Judgements, MetricRow } from "../tracking/metrics.ts";
+import { openTracker, type Tracker } from "../tracking/tracker.ts";
+import { restoreRun, saveRun, weightTensors } from "./checkpointing.ts";
+import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
+import type { Prompt } from "./prompt_set.ts";
+import { type Progress, trainStep } from "./step.ts";
+import type { Learner } from "./update.ts";
+
+export interface EvaluationOutcome extends Judgements {
+  prompts: string[];
+  completions: string[];
+}
+
+export interface TrainingEvents {
+  /** Before the first step; `firstStep` > 1 when resumed. */
+  onStart(firstStep: number, steps: number): void;
+  onStep(row: MetricRow, texts: { prompts: string[]; completions: string[] }): void;
+  onEvaluation(row: MetricRow): void;
+  onMessage(text: string): void;
+}
+
+export interface TrainingDeps {
+  runDir: string;
+  policy: Policy;
+  tokenizer: Tokenizer;
+  prompts: readonly Prompt[];
+  scorer: Scorer;
+  communicator: Communicator;
+  /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. */
+  evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
+  /** config.json and tokenizer files, for checkpoints and final weights. */
+  modelFiles: readonly string[];
+  events: TrainingEvents;
+  /** True once the process was asked to end: the run saves and stops after the step in progress. */
+  shouldStop(): boolean;
+}
+
+export interface TrainingResult {
+  progress: Progress;
+  /** Rows of the steps that this process ran. */
+  rows: MetricRow[];
+  finished: boolean;
+  trainingSeconds: number;
+}
+
+/** Everything a run holds while it runs. */
+interface Run {
+  deps: TrainingDeps;
+  config: RunConfig;
+  learner: Learner;
+  tracker: Tracker;
+  log: ReturnType<typeof openAppendLog>;
+  steps: number;
+  promptsPerStep: number;
+  savedStep: number;
+  evaluatedStep: number;
+}
+
+function makeLearner(policy: Policy, config: RunConfig): Learner {
+  const reference = config.beta === 0 ? null : { ...policy, weights: copyFrozen(policy.weights) };
+  return { policy, reference, optimizer: createOptimizer(listWeights(policy.weights)) };
+}
+
+function disposeLearner({ reference, optimizer }: Learner): void {
+  if (reference) disposeWeights(listWeights(reference.weights));
+  disposeOptimizer(optimizer);
+}
+
+async function save(run: Run, progress: Progress): Promise<void> {
+  if (run.savedStep === progress.step) return;
+  run.log.sync();
+  await saveRun(run.deps.runDir, run.config, run.learner.optimizer, progress, run.tracker.state(), run.deps.modelFiles);
+  run.savedStep = progress.step;
+}
+
+async function evaluate(run: Run, progress: Progress): Promise<void> {
+  const { deps, tracker } = run;
+  if (!deps.evaluate || run.evaluatedStep === progress.step) return;
+  const outcome = await deps.evaluate(progress.lambda.lambda);
+  deps.events.onEvaluation(await tracker.logEval({ step: progress.step, ...outcome }, outcome));
+  run.evaluatedStep = progress.step;
+}
+
+/** Steps from `progress` on until the last one, or until the process is asked to end. */
+async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress; rows: MetricRow[] }> {
+  const { deps, config, learner, steps, promptsPerStep } = run;
+  const generator = createGenerator(learner.policy, {
+    temperature: config.temperature,
+    topP: config.top_p,
+    topK: config.top_k,
+    eosIds: learner.policy.config.eosIds,
+    maxTokens: config.max_completion_length,
+    readbackEvery: config.readback_every,
+  });
+  const rows: MetricRow[] = [];
+  let progress = start;
+  try {
+    while (progress.step < steps && !deps.shouldStop()) {
+      const outcome = await trainStep({ ...deps, config, learner, generator, promptsPerStep, totalSteps: steps }, progress);
+      progress = outcome.progress;
+      const texts = {
+        prompts: outcome.rollouts.map(({ prompt }) => prompt.user),
+        completions: outcome.rollouts.map(({ text }) => text),
+      };
+      const row = await run.tracker.logStep(outcome.record, texts);
+      rows.push(row);
+      deps.events.onStep(row, texts);
+      if (config.eval_every > 0 && progress.step % config.eval_every === 0) await evaluate(run, progress);
+      if (config.save_steps > 0 && progress.step % config.save_steps === 0) await save(run, progress);
+    }
+  } catch (error) {
+    await save(run, progress).catch((failed) => deps.events.onMessage(`No checkpoint of step ${progress.step}: ${failed.message}`));
+    throw error;
+  } finally {
+    generator.dispose();
+  }
+  return { progress, rows };
+}
+
+/** Weights for transformers and torch.load, in the run's own folder. */
+async function writeFinalWeights(run: Run): Promise<void> {
+  const tensors = weightTensors(listWeights(run.learner.policy.weights));
+  await writeSafetensors(join(run.deps.runDir, "model.safetensors"), tensors);
+  await writeTorchBin(join(run.deps.runDir, "pytorch_model.bin"), tensors);
+}
+
+/** Folders that a run which starts over must not inherit. */
+async function clearRun(runDir: string): Promise<void> {
+  for (const name of ["runs", "samples", "metrics.jsonl"]) await rm(join(runDir, name), { recursive: true, force: true });
+}
+
+async function openRun(deps: TrainingDeps, config: RunConfig, learner: Learner): Promise<{ run: Run; progress: Progress }> {
+  const { runDir, events } = deps;
+  const { promptsPerStep } = batchShape(config, deps.communicator.size);
+  const steps = totalSteps(config, deps.prompts.length, promptsPerStep);
+  const restored = config.resume
+    ? await restoreRun(runDir, config, learner.optimizer, (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`))
+    : null;
+  if (!restored) await clearRun(runDir);
+  const progress = restored?.progress ?? { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
+  const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? progress.step : -1);
+  const tracker = await openTracker({
+    runDir,
+    config,
+    appendRow: (row) => log.append(row),
+    resume: restored ? { step: progress.step, state: restored.tracker } : undefined,
+  });
+  const savedStep = restored ? progress.step : -1;
+  return { run: { deps, config, learner, tracker, log, steps, promptsPerStep, savedStep, evaluatedStep: savedStep }, progress };
+}
+
+/**
+ * Trains until the last step (or until asked to stop), from the newest checkpoint of the same configuration if there
+ * is one and `resume` is on. A failure saves a checkpoint of the last whole step before it is thrown on.
+ */
+export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
+  await mkdir(deps.runDir, { recursive: true }).catch(() => {}); // the next line explains a folder that cannot be
+  await assertWritableFolder(deps.runDir);
+  const learner = makeLearner(deps.policy, config);
+  const { run, progress: start } = await openRun(deps, config, learner);
+  const began = performance.now();
+  try {
+    deps.events.onStart(start.step + 1, run.steps);
+    const { progress, rows } = await runSteps(run, start);
+    const trainingSeconds = (performance.now() - began) / 1000;
+    const finished = progress.step >= run.steps;
+    if (finished && rows.length > 0) {
+      await evaluate(run, progress);
+      await run.tracker.finish(progress.step);
+    }
+    await save(run, progress);
+    if (finished) await writeFinalWeights(run);
+    return { progress, rows, finished, trainingSeconds };
+  } finally {
+    run.log.close();
+    await run.tracker.close();
+    disposeLearner(learner);
+  }
+}

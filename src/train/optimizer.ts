@@ -1,0 +1,58 @@
+/** AdamW over all weights of a model; gradients are clipped by their global norm and cleared. */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import type { RunConfig } from "../config/sweep.ts";
+import { adamw } from "../ops/adamw.ts";
+import { clipScale } from "../ops/grad_norm.ts";
+import type { Weight } from "../ops/weight.ts";
+
+export type OptimizerConfig = Pick<
+  RunConfig,
+  "adam_beta1" | "adam_beta2" | "adam_epsilon" | "weight_decay" | "max_grad_norm"
+>;
+
+interface Slot {
+  weight: Weight;
+  firstMoment: Tensor;
+  secondMoment: Tensor;
+}
+
+export interface Optimizer {
+  /** Updates done. */
+  updates: number;
+  slots: Slot[];
+}
+
+export function createOptimizer(weights: readonly Weight[]): Optimizer {
+  const slots = weights.map((weight) => ({
+    weight,
+    firstMoment: tf.zeros(weight.shape),
+    secondMoment: tf.zeros(weight.shape),
+  }));
+  return { updates: 0, slots };
+}
+
+/**
+ * One update from the gradients accumulated in the weights. A gradient norm that is not finite leaves weights and
+ * moments as they are (the caller reads the norm and counts it).
+ * @returns f32 [2]: gradient norm before clipping, and the scale applied; the caller disposes it
+ */
+export function optimizerStep(optimizer: Optimizer, learningRate: number, config: OptimizerConfig): Tensor {
+  const clip = clipScale(optimizer.slots.map(({ weight }) => weight.grad!), config.max_grad_norm);
+  optimizer.updates++;
+  for (const { weight, firstMoment, secondMoment } of optimizer.slots) {
+    adamw({ weight: weight.tensor, firstMoment, secondMoment, grad: weight.grad! }, clip, {
+      learningRate,
+      beta1: config.adam_beta1,
+      beta2: config.adam_beta2,
+      epsilon: config.adam_epsilon,
+      weightDecay: config.weight_decay,
+      step: optimizer.updates,
+    });
+  }
+  return clip;
+}
+
+export function disposeOptimizer(optimizer: Optimizer): void {
+  for (const { firstMoment, secondMoment } of optimizer.slots) tf.dispose([firstMoment, secondMoment]);
+}

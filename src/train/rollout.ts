@@ -1,0 +1,61 @@
+/** Samples the completions of one optimizer step. */
+import type { RunConfig } from "../config/sweep.ts";
+import type { Tokenizer } from "../io/tokenizer.ts";
+import type { Generator } from "../policy/generate.ts";
+import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
+import type { Prompt } from "./prompt_set.ts";
+
+export interface Rollout {
+  prompt: Prompt;
+  /** Completion token ids, up to and including the end token or stop string. */
+  tokens: number[];
+  /** What the scorer reads: without end token and stop string. */
+  text: string;
+  /** How it ended; "length": cut at max_completion_length. */
+  end: "eos" | "stop" | "length";
+  /** It began a turn of the user's. */
+  hallucinatedTurn: boolean;
+}
+
+/**
+ * Where a completion is to be cut for a stop string: the fewest tokens whose text holds one, or null.
+ * The tokens that write the stop string stay in: they are how the policy ends its turn.
+ */
+export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[]) {
+  const holdsStop = (tokens: readonly number[]) =>
+    trimAtStopString(tokenizer.decode(tokens, { skipSpecialTokens: true }), stopStrings).stopString !== null;
+  return (tokens: readonly number[]): number | null => {
+    if (stopStrings.length === 0 || !holdsStop(tokens)) return null;
+    let kept = 1;
+    while (!holdsStop(tokens.slice(0, kept))) kept++;
+    return kept;
+  };
+}
+
+/** @param step counter of the random numbers; @param firstPrompt slot of prompts[0] among the step's prompts */
+export async function sampleRollouts(
+  generator: Generator,
+  tokenizer: Tokenizer,
+  prompts: readonly Prompt[],
+  config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">,
+  place: { step: number; firstPrompt: number },
+): Promise<Rollout[]> {
+  const completions = await generator.generate({
+    prompts: prompts.map((prompt) => prompt.ids),
+    groupSize: config.num_generations,
+    seed: config.seed,
+    step: place.step,
+    firstPrompt: place.firstPrompt,
+    findStop: findStopIn(tokenizer, config.stop_strings),
+  });
+  return completions.map(({ tokens, end }, i) => {
+    const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
+    return {
+      prompt: prompts[Math.floor(i / config.num_generations)],
+      tokens,
+      text: trimAtStopString(whole, config.stop_strings).text,
+      end,
+      hallucinatedTurn: hasHallucinatedTurn(whole),
+    };
+  });
+}

@@ -1,0 +1,129 @@
+/** One optimizer step, read from top to bottom: sample, score, lambda, advantages and update. */
+import type { RunConfig } from "../config/sweep.ts";
+import type { Tokenizer } from "../io/tokenizer.ts";
+import type { Communicator } from "../parallel/communicator.ts";
+import type { Generator } from "../policy/generate.ts";
+import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import { promptsOfStep } from "../rl/rng.ts";
+import { learningRate } from "../rl/schedules.ts";
+import type { Scorer } from "../scorer/protocol.ts";
+import type { StepRecord } from "../tracking/metrics.ts";
+import type { Prompt } from "./prompt_set.ts";
+import { type Rollout, sampleRollouts } from "./rollout.ts";
+import { type Learner, updatePolicy } from "./update.ts";
+
+export interface StepDeps {
+  config: RunConfig;
+  learner: Learner;
+  generator: Generator;
+  tokenizer: Tokenizer;
+  prompts: readonly Prompt[];
+  scorer: Scorer;
+  communicator: Communicator;
+  promptsPerStep: number;
+  totalSteps: number;
+}
+
+/** What a step carries to the next. */
+export interface Progress {
+  /** Optimizer steps done. */
+  step: number;
+  lambda: LambdaState;
+  /** Prompt and completion tokens seen. */
+  numTokens: number;
+}
+
+export interface StepOutcome {
+  progress: Progress;
+  record: StepRecord;
+  rollouts: Rollout[];
+}
+
+const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
+
+/** Mean over the completions of all ranks. */
+async function meanOverRanks(communicator: Communicator, values: readonly number[]): Promise<number> {
+  const [sum, count] = await communicator.allReduceSum([values.reduce((total, value) => total + value, 0), values.length]);
+  return sum / count;
+}
+
+function assertFinite(name: string, value: number, step: number): void {
+  if (Number.isFinite(value)) return;
+  throw new RangeError(
+    `Training diverged at step ${step}: ${name} is ${value}; the last checkpoint is good. Set a smaller learning_rate or max_grad_norm`,
+  );
+}
+
+/**
+ * Runs optimizer step `progress.step + 1`.
+ * @throws ScorerUnavailableError or ScorerContractError from the scorer, before anything has changed
+ * @throws RangeError when loss or gradient are not finite
+ */
+export async function trainStep(deps: StepDeps, progress: Progress): Promise<StepOutcome> {
+  const { config, communicator, promptsPerStep } = deps;
+  const step = progress.step + 1;
+  const began = performance.now();
+
+  const slots = promptsOfStep(progress.step, { promptCount: deps.prompts.length, promptsPerStep, seed: config.seed });
+  const share = promptsPerStep / communicator.size;
+  const firstPrompt = communicator.rank * share;
+  const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
+  const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, { step, firstPrompt });
+  const generateSeconds = secondsSince(began);
+
+  const scoring = performance.now();
+  const { rewards, costs } = await deps.scorer.score(
+    rollouts.map(({ prompt }) => prompt.user),
+    rollouts.map(({ text }) => text),
+    { batchSize: config.scorer_batch_size },
+  );
+  const scoreSeconds = secondsSince(scoring);
+
+  const lambda = updateLambda(progress.lambda, await meanOverRanks(communicator, costs), config);
+  const combined = combineScores(rewards, costs, lambda.lambda);
+
+  const updating = performance.now();
+  const rate = learningRate(progress.step, { ...config, total_steps: deps.totalSteps });
+  const stats = await updatePolicy(deps.learner, rollouts, combined, rate, config);
+  assertFinite("the loss", stats.loss, step);
+  assertFinite("the gradient norm", stats.gradNorm, step);
+  const updateSeconds = secondsSince(updating);
+
+  const tokens = rollouts.reduce((sum, { prompt, tokens }) => sum + prompt.ids.length + tokens.length, 0);
+  const numTokens = progress.numTokens + tokens;
+  const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
+  const record: StepRecord = {
+    step,
+    epoch: step * promptsPerStep / deps.prompts.length,
+    numTokens,
+    numGenerations: config.num_generations,
+    rewards,
+    costs,
+    combined: Array.from(combined),
+    lambda: lambdaMetrics(lambda, config),
+    ...countRollouts(rollouts),
+    loss: stats.loss,
+    gradNorm: stats.gradNorm,
+    learningRate: rate,
+    kl: config.beta === 0 ? undefined : stats.kl,
+    entropy: stats.entropy,
+    clipRatio: { low: stats.clipRatioLow, high: stats.clipRatioHigh, region: stats.clipRatioLow + stats.clipRatioHigh },
+    stepSeconds: secondsSince(began),
+    phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
+  };
+  return { progress: { step, lambda: lambdaState, numTokens }, record, rollouts };
+}
+
+function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
+  return { value: lambda.lambda, jc: lambda.j, jcRaw: lambda.jRaw, jcEma: lambda.jEma ?? lambda.j, d: config.cost_threshold_d };
+}
+
+function countRollouts(rollouts: readonly Rollout[]) {
+  const countOf = (isCounted: (rollout: Rollout) => boolean) => rollouts.filter(isCounted).length;
+  return {
+    completionLengths: rollouts.map(({ tokens }) => tokens.length),
+    clippedCompletions: countOf(({ end }) => end === "length"),
+    hallucinatedTurns: countOf(({ hallucinatedTurn }) => hallucinatedTurn),
+    truncatedPrompts: countOf(({ prompt }) => prompt.truncated),
+  };
+}
