@@ -67,12 +67,18 @@ export function randomInts(seed: number, count: number, below: number): Int32Arr
   return Int32Array.from(randomFloats(seed, count, 0.5), (u) => Math.min(below - 1, Math.floor((u + 0.5) * below)));
 }
 
-/** A random input of the given shape. */
+/** A random input of the given shape. Its values are made when first read: a benchmark's can be hundreds of MB. */
 export function uniform(seed: number, shape: number[], scale = 1): CaseInput {
-  return { shape, values: randomFloats(seed, shape.reduce((a, b) => a * b, 1), scale) };
+  let values: Float64Array | undefined;
+  return {
+    shape,
+    get values() {
+      return values ??= randomFloats(seed, shape.reduce((a, b) => a * b, 1), scale);
+    },
+  };
 }
 
 /** A random weight of the given shape and format. */
 export function uniformWeight(seed: number, shape: number[], format: WeightFormat = "f32", scale = 1): CaseInput {
-  return { ...uniform(seed, shape, scale), weight: format };
+  return Object.assign(uniform(seed, shape, scale), { weight: format });
 }

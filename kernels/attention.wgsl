@@ -1,17 +1,17 @@
 // attention: causal softmax attention of packed sequences, without an [N,N] matrix.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
 //   lse[i,h] = m + log sum_j p[j];   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
-// Shapes    q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], lse f32 [N,H]; D = 4*HD4 <= 128
+// Shapes    q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], lse f32 [N,H]; D = 4*vectors <= 128
 // Dispatch  one lane per (row, head); a workgroup is WG rows of one head: ceil(N/WG)*H workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order with a running maximum: a row's bits depend on its own sequence only.
 //           A workgroup walks the keys of all its rows, so that k and v are read at addresses equal in all lanes;
 //           a key that a row must not see gets weight 0 and no say in the maximum. All inputs must be finite.
-// Cost      2*D floats per lane in registers: a GPU spills them from about D = 64 on
+// Cost      2*D floats per lane in private memory, indexed at run time: one pipeline for every D, and quick to compile
+//           (unrolled, lavapipe takes seconds at D = 16 and minutes at D = 128). Not tiled: no key is used twice per read
 // Twin      src/ops/attention.ts#attentionF64     Gradient: attention_grad_*.wgsl
 override WG: u32 = 8u;
-override HD4: u32 = 16u;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -29,21 +29,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let last_row = min(first_row + WG, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
   let start = u32(bounds[row].x);
-  let q_base = (row * params.heads + head) * HD4;
+  let q_base = (row * params.heads + head) * params.vectors;
   let kv_head = head / (params.heads / params.kv_heads);
 
   var query: array<vec4f, 32>;
   var sum: array<vec4f, 32>;
-  for (var c = 0u; c < HD4; c++) {
+  for (var c = 0u; c < params.vectors; c++) {
     query[c] = q[q_base + c] * params.scale;
     sum[c] = vec4f();
   }
   var most = -3.0e38;
   var weights = 0.0;
   for (var j = u32(bounds[first_row].x); j <= last_row; j++) {
-    let kv_base = (j * params.kv_heads + kv_head) * HD4;
+    let kv_base = (j * params.kv_heads + kv_head) * params.vectors;
     var dots = vec4f();
-    for (var c = 0u; c < HD4; c++) { dots = fma(query[c], k[kv_base + c], dots); }
+    for (var c = 0u; c < params.vectors; c++) { dots = fma(query[c], k[kv_base + c], dots); }
     let score = (dots.x + dots.y) + (dots.z + dots.w);
     let seen = j >= start && j <= row;
     let rise = score - most;
@@ -53,9 +53,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let p = select(select(0.0, shrunk, seen), 1.0, rises);
     most = select(most, score, rises);
     weights = fma(weights, keep, p);
-    for (var c = 0u; c < HD4; c++) { sum[c] = fma(v[kv_base + c], vec4f(p), sum[c] * keep); }
+    for (var c = 0u; c < params.vectors; c++) { sum[c] = fma(v[kv_base + c], vec4f(p), sum[c] * keep); }
   }
   if (first_row + lane > last_row) { return; }
-  for (var c = 0u; c < HD4; c++) { o[q_base + c] = sum[c] / weights; }
+  for (var c = 0u; c < params.vectors; c++) { o[q_base + c] = sum[c] / weights; }
   lse[row * params.heads + head] = most + log(weights);
 }

@@ -2,18 +2,16 @@
 //   dv[j,g] = sum_h sum_i p[i,h] do[i,h],   dk[j,g] = scale sum_h sum_i ds[i,h] q[i,h]
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = p[i,h] (do[i,h].v[j,g] - delta[i,h]);   stats = (lse, delta)
 //   h: the H/G query heads of key head g;   i = j .. bounds[j].y - 1
-// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D]; D = 4*HD4 <= 128
-// Dispatch  one lane per (row, key head, PART4 columns of dk and dv); a workgroup is WG rows of one key head and part:
-//           ceil(N/WG)*G*ceil(HD4/PART4) workgroups, folded to 2-D
+// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D]; D = 4*vectors <= 128
+// Dispatch  one lane per (row, key head); a workgroup is WG rows of one key head: ceil(N/WG)*G workgroups, folded to 2-D
 // Numerics  f32, heads and then queries strictly in order; see attention.wgsl for why a workgroup walks the queries of
 //           all its rows
-// Cost      16*PART4 floats per lane in registers
+// Cost      4*D floats per lane in private memory, indexed at run time: one pipeline for every D, and quick to compile
+//           (unrolled, lavapipe takes seconds at D = 16 and minutes at D = 128). Not tiled: no key is used twice per read
 // Twin      src/ops/attention.ts#attentionGradF64
 override WG: u32 = 8u;
-override HD4: u32 = 16u;
-override PART4: u32 = 16u;  // vec4 columns that one lane sums, at most 20
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -27,23 +25,21 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32 }
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = group.x + group.y * groups.x;
-  let parts = (HD4 + PART4 - 1u) / PART4;
-  let part = index % parts * PART4;
-  let kv_head = index / parts % params.kv_heads;
-  let first_row = index / parts / params.kv_heads * WG;
+  let kv_head = index % params.kv_heads;
+  let first_row = index / params.kv_heads * WG;
   if (first_row >= params.rows) { return; }
   let last_row = min(first_row + WG, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
   let end = u32(bounds[row].y);
   let last_end = u32(bounds[last_row].y);
-  let kv_base = (row * params.kv_heads + kv_head) * HD4;
+  let kv_base = (row * params.kv_heads + kv_head) * params.vectors;
   let sharing = params.heads / params.kv_heads;
 
-  var key: array<vec4f, 20>;  // used where a lane sums all columns; else k and v are read again for every query
-  var value: array<vec4f, 20>;
-  var key_sum: array<vec4f, 20>;
-  var value_sum: array<vec4f, 20>;
-  for (var c = 0u; c < PART4; c++) {
+  var key: array<vec4f, 32>;
+  var value: array<vec4f, 32>;
+  var key_sum: array<vec4f, 32>;
+  var value_sum: array<vec4f, 32>;
+  for (var c = 0u; c < params.vectors; c++) {
     key[c] = k[kv_base + c];
     value[c] = v[kv_base + c];
     key_sum[c] = vec4f();
@@ -52,35 +48,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var head = kv_head * sharing; head < (kv_head + 1u) * sharing; head++) {
     for (var i = first_row; i < last_end; i++) {
       let stat = stats[i * params.heads + head];
-      let q_base = (i * params.heads + head) * HD4;
+      let q_base = (i * params.heads + head) * params.vectors;
       var dots = vec4f();
       var pulls = vec4f();
-      if (PART4 == HD4) {
-        for (var c = 0u; c < PART4; c++) {
-          dots = fma(q[q_base + c], key[c], dots);
-          pulls = fma(d_o[q_base + c], value[c], pulls);
-        }
-      } else {
-        for (var c = 0u; c < HD4; c++) {
-          dots = fma(q[q_base + c], k[kv_base + c], dots);
-          pulls = fma(d_o[q_base + c], v[kv_base + c], pulls);
-        }
+      for (var c = 0u; c < params.vectors; c++) {
+        dots = fma(q[q_base + c], key[c], dots);
+        pulls = fma(d_o[q_base + c], value[c], pulls);
       }
       let score = params.scale * ((dots.x + dots.y) + (dots.z + dots.w));
       let pull = (pulls.x + pulls.y) + (pulls.z + pulls.w);
       let p = select(0.0, exp(min(score - stat.x, 1.0)), i >= row && i < end);
       let ds = p * (pull - stat.y);
-      for (var c = 0u; c < PART4; c++) {
-        value_sum[c] = fma(d_o[q_base + part + c], vec4f(p), value_sum[c]);
-        key_sum[c] = fma(q[q_base + part + c], vec4f(ds), key_sum[c]);
+      for (var c = 0u; c < params.vectors; c++) {
+        value_sum[c] = fma(d_o[q_base + c], vec4f(p), value_sum[c]);
+        key_sum[c] = fma(q[q_base + c], vec4f(ds), key_sum[c]);
       }
     }
   }
   if (first_row + lane > last_row) { return; }
-  for (var c = 0u; c < PART4; c++) {
-    if (part + c < HD4) {
-      dk[kv_base + part + c] = key_sum[c] * params.scale;
-      dv[kv_base + part + c] = value_sum[c];
-    }
+  for (var c = 0u; c < params.vectors; c++) {
+    dk[kv_base + c] = key_sum[c] * params.scale;
+    dv[kv_base + c] = value_sum[c];
   }
 }

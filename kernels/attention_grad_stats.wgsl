@@ -1,13 +1,12 @@
 // attention_grad_stats: what both gradient kernels of attention need of every (row, head).
 //   stats[i,h] = (lse[i,h], sum_c do[i,h,c] o[i,h,c])
-// Shapes    o, d_o f32 [N,H*D]; lse f32 [N,H]; out stats f32 [N,H,2]; D = 4*HD4
+// Shapes    o, d_o f32 [N,H*D]; lse f32 [N,H]; out stats f32 [N,H,2]; D = 4*vectors
 // Dispatch  one lane per (row, head): ceil(N*H/WG) workgroups, folded to 2-D past 65535
 // Numerics  f32, columns in order, four partial sums
 // Twin      src/ops/attention.ts#attentionGradF64
 override WG: u32 = 64u;
-override HD4: u32 = 16u;
 
-struct Params { count: u32 }
+struct Params { count: u32, vectors: u32 }
 @group(0) @binding(0) var<storage, read> o: array<vec4f>;
 @group(0) @binding(1) var<storage, read> d_o: array<vec4f>;
 @group(0) @binding(2) var<storage, read> lse: array<f32>;
@@ -19,6 +18,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let index = (group.x + group.y * groups.x) * WG + lane;
   if (index >= params.count) { return; }
   var dots = vec4f();
-  for (var c = 0u; c < HD4; c++) { dots = fma(d_o[index * HD4 + c], o[index * HD4 + c], dots); }
+  for (var c = 0u; c < params.vectors; c++) { dots = fma(d_o[index * params.vectors + c], o[index * params.vectors + c], dots); }
   stats[index] = vec2f(lse[index], (dots.x + dots.y) + (dots.z + dots.w));
 }

@@ -33,9 +33,10 @@ function plainAttention({ heads, kvHeads, headDim, lengths }: PackedShape, { q, 
   const tokens = lengths[0];
   const split = (x: Tensor, count: number) =>
     tf.transpose(tf.reshape(x, [lengths.length, tokens, count, headDim]), [0, 2, 1, 3]);
+  // Rank 4: from 5 on tfjs tiles on the CPU, after a synchronous read that WebGPU cannot do.
   const widen = (x: Tensor) =>
     tf.reshape(
-      tf.tile(tf.expandDims(split(x, kvHeads), 2), [1, 1, heads / kvHeads, 1, 1]),
+      tf.tile(tf.reshape(split(x, kvHeads), [lengths.length, kvHeads, 1, tokens * headDim]), [1, 1, heads / kvHeads, 1]),
       [lengths.length, heads, tokens, headDim],
     );
   const mask = tf.mul(tf.sub(tf.linalg.bandPart(tf.ones([tokens, tokens]), -1, 0), 1), 1e9);

@@ -75,7 +75,7 @@ export const TARGETS: Readonly<Record<Quadrant, { readonly reward: number; reado
 };
 
 /** Shares of the policy's supervised rows: half safe, and more helpful than not. */
-export const POLICY_MIX: Readonly<Record<Quadrant, number>> = { SH: 5, UH: 6, SU: 3, UU: 2 };
+export const POLICY_MIX: Readonly<Record<Quadrant, number>> = { SH: 6, UH: 5, SU: 3, UU: 2 };
 
 const QUADRANTS = ["SH", "UH", "SU", "UU"] as const;
 

@@ -129,6 +129,23 @@ export function emptyTensor(shape: number[], dtype: "float32" | "int32" = "float
   return tf.engine().makeTensorFromTensorInfo(newTensor(shape, dtype));
 }
 
+/** A tensor whose values are on the GPU when this returns, and nowhere else. */
+export function uploadTensor(values: Float32Array | Int32Array, shape: number[]): Tensor {
+  const tensor = tf.tensor(values, shape, values instanceof Int32Array ? "int32" : "float32");
+  tfjsBackend().uploadToGPU(tensor.dataId);
+  return tensor;
+}
+
+/** Zeros, made on the GPU. */
+export function zeroTensor(shape: number[]): Tensor {
+  const tensor = emptyTensor(shape);
+  const backend = tfjsBackend();
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.commandEncoder!.clearBuffer(backend.tensorMap.get(tensor.dataId).resource!);
+  return tensor;
+}
+
 /** Frees a tensor that only kernels saw (a scratch buffer inside an op). */
 export function disposeInfo(info: TensorInfo): void {
   tfjsBackend().disposeData(info.dataId);

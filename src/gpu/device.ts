@@ -50,6 +50,13 @@ export function detectRuntime(): Runtime {
   return "Deno" in globalThis ? "deno" : "node";
 }
 
+/** Version of the runtime itself; Deno also claims to be some Node. */
+export function runtimeVersion(): string {
+  return detectRuntime() === "deno"
+    ? (globalThis as { Deno?: { version: { deno: string } } }).Deno!.version.deno
+    : process.versions.node;
+}
+
 /** Installs the WebGPU globals of the runtime and returns its entry point. */
 async function webgpuEntry(): Promise<GPU> {
   if (detectRuntime() === "deno") {
@@ -85,13 +92,10 @@ export async function openAdapter(): Promise<GPUAdapter> {
 function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
   const details = adapter.info as AdapterDetails;
   const limits = device.limits;
-  const runtime = detectRuntime();
   const label = `${details.description} ${details.device} ${details.architecture}`;
   return {
-    runtime,
-    runtimeVersion: runtime === "deno"
-      ? (globalThis as { Deno?: { version: { deno: string } } }).Deno!.version.deno
-      : process.versions.node,
+    runtime: detectRuntime(),
+    runtimeVersion: runtimeVersion(),
     vendor: details.vendor,
     architecture: details.architecture,
     name: details.device || details.description || "unknown",
@@ -153,7 +157,10 @@ async function open(): Promise<Gpu> {
  * @throws Error when there is no adapter; the message says what to install.
  */
 export function openGpu(): Promise<Gpu> {
-  opened ??= open();
+  opened ??= open().catch((error) => {
+    opened = null; // nothing to close
+    throw error;
+  });
   return opened;
 }
 

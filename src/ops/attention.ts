@@ -16,8 +16,6 @@ export interface AttentionShape {
 const ROWS_PER_GROUP = 8;
 const STATS_WG = 64;
 const MAX_HEAD_DIM = 128;
-/** Columns of a gradient that one lane sums: more do not fit the registers, and lavapipe compiles them for minutes. */
-const MAX_SUMMED_COLUMNS = 80;
 
 /** @throws RangeError when a tensor [rows, columns] is not as wide as its heads */
 export function checkAttentionShape(shape: AttentionShape, widths: Record<string, [Tensor, number]>): void {
@@ -38,23 +36,16 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   }
 }
 
-/** Runs one of the kernels that give `parts` lanes to each row of a head. */
-function runByRows(
-  kernel: string,
-  bindings: Binding[],
-  headCount: number,
-  shape: AttentionShape,
-  constants: Record<string, number> = {},
-  parts = 1,
-): void {
+/** Runs one of the kernels that give a lane to each row of a head. */
+function runByRows(kernel: string, bindings: Binding[], headCount: number, shape: AttentionShape): void {
   const { heads, kvHeads, headDim, scale } = shape;
   const rows = bindings[0].tensor.shape[0];
   runKernel({
     kernel,
-    constants: { WG: ROWS_PER_GROUP, HD4: headDim / 4, ...constants },
+    constants: { WG: ROWS_PER_GROUP },
     bindings,
-    params: [u32(rows), u32(heads), u32(kvHeads), f32(scale)],
-    workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount * parts),
+    params: [u32(rows), u32(heads), u32(kvHeads), f32(scale), u32(headDim / 4)],
+    workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount),
   });
 }
 
@@ -82,13 +73,11 @@ const attentionGradOp = defineOp<ForwardInput | "o" | "lse" | "dy", AttentionSha
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, lse, dy }, shape) {
     const stats = gradStats(o, dy, lse, shape.headDim);
-    const parts = Math.ceil(shape.headDim / MAX_SUMMED_COLUMNS);
-    const columns = { PART4: Math.ceil(shape.headDim / 4 / parts) };
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
     const inputs = [q, k, v, bounds, stats, dy].map((tensor) => ({ tensor }));
-    runByRows("attention_grad_q", [...inputs, { tensor: dq, written: true }], shape.heads, shape, columns, parts);
+    runByRows("attention_grad_q", [...inputs, { tensor: dq, written: true }], shape.heads, shape);
     const outputs = [{ tensor: dk, written: true }, { tensor: dv, written: true }];
-    runByRows("attention_grad_kv", [...inputs, ...outputs], shape.kvHeads, shape, columns, parts);
+    runByRows("attention_grad_kv", [...inputs, ...outputs], shape.kvHeads, shape);
     disposeInfo(stats);
     return [dq, dk, dv];
   },
@@ -100,9 +89,9 @@ function gradStats(o: TensorInfo, dy: TensorInfo, lse: TensorInfo, headDim: numb
   const count = lse.shape[0] * lse.shape[1];
   runKernel({
     kernel: "attention_grad_stats",
-    constants: { WG: STATS_WG, HD4: headDim / 4 },
+    constants: { WG: STATS_WG },
     bindings: [{ tensor: o }, { tensor: dy }, { tensor: lse }, { tensor: stats, written: true }],
-    params: [u32(count)],
+    params: [u32(count), u32(headDim / 4)],
     workgroups: foldGrid(Math.ceil(count / STATS_WG)),
   });
   return stats;

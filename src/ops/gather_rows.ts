@@ -15,7 +15,7 @@ function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   return y;
 }
 
-const gatherRowsOp: Op<"x" | "rows" | "inverse", null> = defineOp({
+const gatherRowsOp: Op<"x" | "rows" | "inverse", null> = defineOp<"x" | "rows" | "inverse", null>({
   name: "GrpoGatherRows",
   forward: ({ x, rows }) => gather(x, rows),
   saves: { inputs: ["rows", "inverse"] },

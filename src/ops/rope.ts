@@ -51,9 +51,13 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
   },
   saves: { inputs: ["positions", "cos", "sin"] },
   gradient(dy, [positions, cos, sin], { headDim, inverse }) {
-    return { x: () => ropeOp({ x: dy as Tensor, positions, cos, sin }, { headDim, inverse: !inverse })[0] };
+    return { x: () => rotate(dy as Tensor, positions, { cos, sin }, { headDim, inverse: !inverse }) };
   },
 });
+
+function rotate(x: Tensor, positions: Tensor, { cos, sin }: RopeTable, attrs: RopeAttrs): Tensor {
+  return ropeOp({ x, positions, cos, sin }, attrs)[0];
+}
 
 /**
  * Rotates pairs (c, c + headDim/2) of every head by the angle of the row's position.
@@ -72,7 +76,7 @@ export function rope(x: Tensor, positions: Tensor, table: RopeTable, options: { 
         `(${headDim}) a multiple of 4, x [N, heads*headDim], positions [N] and a table [P, headDim/2]`,
     );
   }
-  return ropeOp({ x, positions, cos: table.cos, sin: table.sin }, { headDim, inverse: false })[0];
+  return rotate(x, positions, table, { headDim, inverse: false });
 }
 
 /** Llama 3.1: long waves are stretched by `factor`, short ones kept, those between blended linearly in frequency. */

@@ -194,12 +194,13 @@ async function decodeRows(session: DecodeSession, options: GenerationOptions, re
     request.onProgress?.(count, left);
     return left;
   };
-  for (let count = 1;;) { // the prefill sampled the first
-    const burst = Math.min(options.readbackEvery - (count === 1 ? 1 : 0), options.maxTokens - count);
+  let count = 1; // the prefill sampled the first
+  do {
+    const burst = Math.min(options.readbackEvery, options.maxTokens - count);
     if (burst > 0) session.plan.replay(burst);
     count += burst;
-    if (await readBack(count) === 0) return ended as Completion[];
-  }
+  } while (await readBack(count) > 0);
+  return ended as Completion[];
 }
 
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {

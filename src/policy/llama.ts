@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
+import { uploadTensor } from "../gpu/bridge.ts";
 import { add } from "../ops/add.ts";
 import { attention, type AttentionShape } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -52,14 +53,14 @@ export function makeTrunk<W extends TrunkWeights>(config: ModelConfig, weights: 
   return {
     config,
     weights,
-    rope: { cos: tf.tensor(table.cos, table.shape), sin: tf.tensor(table.sin, table.shape) },
+    rope: { cos: uploadTensor(table.cos, table.shape), sin: uploadTensor(table.sin, table.shape) },
     attentionShape: {
       heads: config.heads,
       kvHeads: config.kvHeads,
       headDim: config.headDim,
       scale: config.headDim ** -0.5,
     },
-    root: tf.scalar(0),
+    root: uploadTensor(new Float32Array(1), []),
   };
 }
 

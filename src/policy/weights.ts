@@ -1,6 +1,5 @@
 /** The parameters of a Llama model on the GPU, by their Hugging Face names. */
-import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../gpu/bridge.ts";
+import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/bridge.ts";
 import type { Weight } from "../ops/weight.ts";
 import type { ModelConfig } from "./model_config.ts";
 
@@ -42,8 +41,8 @@ async function loadWeight(source: WeightSource, name: string, shape: number[], t
   if (actual.length !== shape.length || actual.some((n, i) => n !== shape[i])) {
     throw new Error(`${source.path}: tensor "${name}" must have shape [${shape}] by config.json, has [${actual}]`);
   }
-  const tensor = tf.tensor(await source.read(name), shape, "float32");
-  return { name, shape, format: "f32", tensor, grad: trainable ? tf.zeros(shape) : null };
+  const tensor = uploadTensor(await source.read(name), shape);
+  return { name, shape, format: "f32", tensor, grad: trainable ? zeroTensor(shape) : null };
 }
 
 /** Loads embedding, layers and final norm. `trainable` gives each weight a gradient. */
@@ -93,7 +92,11 @@ export function copyFrozen(weights: PolicyWeights): PolicyWeights {
   const copies = new Map<Weight, Weight>();
   const copy = (weight: Weight): Weight => {
     let made = copies.get(weight);
-    if (!made) copies.set(weight, made = { ...weight, grad: null, tensor: tf.tidy(() => tf.mul(weight.tensor, 1)) });
+    if (!made) {
+      const tensor = emptyTensor(weight.tensor.shape);
+      copyTensor(weight.tensor, tensor);
+      copies.set(weight, made = { ...weight, grad: null, tensor });
+    }
     return made;
   };
   const copyAll = (layer: LayerWeights) =>
@@ -111,9 +114,4 @@ export function disposeWeights(weights: Weight[]): void {
     tensor.dispose();
     grad?.dispose();
   }
-}
-
-/** Reads the values of weights back, one at a time. */
-export async function* readWeights(weights: Weight[]): AsyncGenerator<{ weight: Weight; values: Float32Array }> {
-  for (const weight of weights) yield { weight, values: await readFloats(weight.tensor) };
 }

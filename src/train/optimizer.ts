@@ -2,6 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
+import { zeroTensor } from "../gpu/bridge.ts";
 import { adamw } from "../ops/adamw.ts";
 import { clipScale } from "../ops/grad_norm.ts";
 import type { Weight } from "../ops/weight.ts";
@@ -26,8 +27,8 @@ export interface Optimizer {
 export function createOptimizer(weights: readonly Weight[]): Optimizer {
   const slots = weights.map((weight) => ({
     weight,
-    firstMoment: tf.zeros(weight.shape),
-    secondMoment: tf.zeros(weight.shape),
+    firstMoment: zeroTensor(weight.shape),
+    secondMoment: zeroTensor(weight.shape),
   }));
   return { updates: 0, slots };
 }

@@ -1,0 +1,94 @@
+/** What this device can do at most, measured: the figures that an op's speed is a share of. */
+import { readFileSync } from "node:fs";
+import { foldGrid } from "../src/gpu/bridge.ts";
+import type { KernelConstants } from "../src/gpu/kernel.ts";
+import type { Plan } from "../src/gpu/plan.ts";
+import { timePlan } from "../src/gpu/timing.ts";
+import { measure } from "./measure.ts";
+
+export interface Ceilings {
+  /** Read plus written by a vec4 copy, 1e9 bytes a second. */
+  copyGBps: number;
+  /** f32 fused multiply-adds in registers, two operations each, 1e9 a second. */
+  fmaGflops: number;
+}
+
+const KERNEL_FOLDER = new URL("kernels/", import.meta.url);
+const WG = 64;
+const FMA_ROUNDS = 256;
+const FMA_LANES = 1 << 17;
+const FLOPS_PER_ROUND = 8 * 4 * 2; // chains * links * (multiply + add), as in kernels/fma.wgsl
+/** More than the last-level cache of the devices of 2025, where a binding may be so large. */
+const COPY_BYTES = 256 * 2 ** 20;
+const MEASURE = { repeats: 5, sampleSeconds: 0.02, budgetSeconds: 3 };
+
+function pipelineOf(device: GPUDevice, name: string, constants: KernelConstants): GPUComputePipeline {
+  const module = device.createShaderModule({
+    label: name,
+    code: readFileSync(new URL(`${name}.wgsl`, KERNEL_FOLDER), "utf8"),
+  });
+  return device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main", constants } });
+}
+
+/** One kernel over two buffers, as a plan, so that timePlan times it like an op. */
+function planOf(
+  device: GPUDevice,
+  pipeline: GPUComputePipeline,
+  buffers: GPUBuffer[],
+  workgroups: [number, number, number],
+): Plan {
+  const layout = pipeline.getBindGroupLayout(0);
+  const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const bindGroup = device.createBindGroup({ layout, entries });
+  return {
+    dispatchCount: 1,
+    sizeBytes: buffers.reduce((sum, { size }) => sum + size, 0),
+    replay(times = 1, timestampWrites) {
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      for (let i = 0; i < times; i++) pass.dispatchWorkgroups(...workgroups);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    },
+    dispose: () => buffers.forEach((buffer) => buffer.destroy()),
+  };
+}
+
+/** Seconds of one replay at its fastest, since a ceiling is what the device can do at most; frees the plan. */
+async function secondsOf(plan: Plan): Promise<number> {
+  try {
+    const work = async (times: number) => (await timePlan(plan, times)).seconds;
+    return (await measure(work, MEASURE)).fastestSeconds;
+  } finally {
+    plan.dispose();
+  }
+}
+
+/** Measures both ceilings of the device. Takes about a second, or a few on a CPU. */
+export async function measureCeilings(device: GPUDevice): Promise<Ceilings> {
+  const storage = (sizeBytes: number) =>
+    device.createBuffer({ size: sizeBytes, usage: GPUBufferUsage.STORAGE });
+
+  const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
+  const largest = Math.min(COPY_BYTES, maxStorageBufferBindingSize, maxBufferSize);
+  const copyBytes = largest - largest % (16 * WG);
+  const copyGrid = foldGrid(copyBytes / (16 * WG));
+  const copy = planOf(
+    device,
+    pipelineOf(device, "copy", { WG }),
+    [storage(copyBytes), storage(copyBytes)],
+    copyGrid,
+  );
+  const copySeconds = await secondsOf(copy);
+
+  const pipeline = pipelineOf(device, "fma", { WG, ROUNDS: FMA_ROUNDS });
+  const fma = planOf(device, pipeline, [storage(4), storage(FMA_LANES * 4)], [FMA_LANES / WG, 1, 1]);
+  const fmaSeconds = await secondsOf(fma);
+
+  return {
+    copyGBps: 2 * copyBytes / copySeconds / 1e9,
+    fmaGflops: FLOPS_PER_ROUND * FMA_ROUNDS * FMA_LANES / fmaSeconds / 1e9,
+  };
+}

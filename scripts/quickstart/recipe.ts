@@ -1,0 +1,64 @@
+/** Sizes of the embedded models and how they are trained; see train_models.ts. */
+import type { Tokenizer } from "../../src/io/tokenizer.ts";
+
+export interface Recipe {
+  /** Passes over the mix for each request when the rows are written. */
+  rounds: number;
+  steps: number;
+  batchSize: number;
+  learningRate: number;
+  warmupSteps: number;
+}
+
+export const POLICY_RECIPE: Recipe = {
+  rounds: 1,
+  steps: 600,
+  batchSize: 64,
+  learningRate: 3e-3,
+  warmupSteps: 30,
+};
+export const SCORE_RECIPE: Recipe = {
+  rounds: 1,
+  steps: 600,
+  batchSize: 64,
+  learningRate: 2e-3,
+  warmupSteps: 30,
+};
+
+function llamaConfig(tokenizer: Tokenizer, architecture: string) {
+  return {
+    architectures: [architecture],
+    model_type: "llama",
+    hidden_size: 96,
+    intermediate_size: 256,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    vocab_size: tokenizer.vocabSize,
+    max_position_embeddings: 256,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    hidden_act: "silu",
+    tie_word_embeddings: false,
+    bos_token_id: tokenizer.bosId,
+    eos_token_id: tokenizer.eosId,
+    pad_token_id: tokenizer.padId,
+    torch_dtype: "float16",
+  };
+}
+
+/** config.json of the policy. */
+export function policyConfig(tokenizer: Tokenizer) {
+  return llamaConfig(tokenizer, "LlamaForCausalLM");
+}
+
+/** config.json of a score model, in safe-rlhf's words. */
+export function scoreConfig(tokenizer: Tokenizer, type: "reward" | "cost") {
+  return {
+    ...llamaConfig(tokenizer, "LlamaForScore"),
+    score_dim: 1,
+    score_type: type,
+    bias: false,
+    do_normalize: false,
+  };
+}

@@ -1,0 +1,213 @@
+/**
+ * Trains the embedded models of models/quickstart on the corpus of this folder, with the project's own kernels:
+ * the policy by maximum likelihood on answers half of which are unsafe, the reward and cost model by regression.
+ *
+ *   node --import tsx scripts/quickstart/train_models.ts [policy|reward|cost]...
+ *
+ * Cost on 2 CPU cores of software WebGPU: see the lines it prints (steps/s and seconds left).
+ */
+import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import * as tf from "@tensorflow/tfjs";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { writeFileAtomic } from "../../src/io/atomic_files.ts";
+import { f32ToBytes } from "../../src/io/dtype.ts";
+import { writeSafetensors } from "../../src/io/safetensors.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { bucketRows, packSequences } from "../../src/policy/packing.ts";
+import {
+  endScores,
+  lastTokenRows,
+  listScoreWeights,
+  loadScoreModel,
+  parseScoreConfig,
+  type ScoreModel,
+} from "../../src/policy/score_model.ts";
+import { listWeights, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { formatConversation, formatPrompt } from "../../src/rl/conversation.ts";
+import { learningRate } from "../../src/rl/schedules.ts";
+import type { Weight } from "../../src/ops/weight.ts";
+import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
+import { createOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
+import { listRequests, policyRows, type Random, type ScoreRow, scoreRows, seededRandom } from "./corpus.ts";
+import { POLICY_RECIPE, policyConfig, type Recipe, SCORE_RECIPE, scoreConfig } from "./recipe.ts";
+
+const MODELS = new URL("../../models/quickstart/", import.meta.url).pathname;
+const ADAM = { adam_beta1: 0.9, adam_beta2: 0.95, adam_epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1 };
+
+/** Normal with the given deviation (Box-Muller). */
+function gaussian(random: Random, count: number, deviation: number): Float32Array {
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    return radius * Math.cos(2 * Math.PI * random()) * deviation;
+  });
+}
+
+/** Fresh weights: norms 1, matrices normal with 1/sqrt(inputs), embeddings and heads small. */
+function freshWeights(seed: number, shapeOf: (name: string) => readonly number[] | undefined): WeightSource {
+  const random = seededRandom(seed);
+  return {
+    path: "fresh weights",
+    shapeOf,
+    read(name) {
+      const shape = shapeOf(name)!;
+      const count = shape.reduce((a, b) => a * b, 1);
+      if (name.includes("norm")) return Promise.resolve(new Float32Array(count).fill(1));
+      const deviation = /embed_tokens|lm_head|score_head/.test(name) ? 0.02 : 1 / Math.sqrt(shape[1]);
+      return Promise.resolve(gaussian(random, count, deviation));
+    },
+  };
+}
+
+/** Shapes of a Llama of the given config by tensor name. */
+function shapesOf(configText: string): (name: string) => readonly number[] | undefined {
+  const config = parseModelConfig(configText, "recipe");
+  const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim, vocabSize: V } = config;
+  return (name) => {
+    if (/embed_tokens|lm_head/.test(name)) return [V, D];
+    if (name === "score_head.weight") return [1, D];
+    if (name.includes("norm")) return [D];
+    if (name.includes("q_proj")) return [heads * headDim, D];
+    if (/k_proj|v_proj/.test(name)) return [kvHeads * headDim, D];
+    if (name.includes("o_proj")) return [D, heads * headDim];
+    if (/gate_proj|up_proj/.test(name)) return [F, D];
+    if (name.includes("down_proj")) return [D, F];
+    return undefined;
+  };
+}
+
+interface SupervisedTask<Row> {
+  name: string;
+  rows: readonly Row[];
+  weights: Weight[];
+  recipe: Recipe;
+  /** Adds the batch's gradients into the weights; returns the batch's loss as a scalar tensor. */
+  backward(batch: readonly Row[]): tf.Tensor;
+}
+
+/** Epochs of AdamW with a cosine schedule. Prints loss and time left. */
+async function train<Row>({ name, rows, weights, recipe, backward }: SupervisedTask<Row>): Promise<void> {
+  const optimizer = createOptimizer(weights);
+  const perEpoch = Math.floor(rows.length / recipe.batchSize);
+  const total = Math.min(recipe.steps, perEpoch * 1000);
+  const began = performance.now();
+  let recent = 0;
+  for (let step = 0; step < total; step++) {
+    const start = (step % perEpoch) * recipe.batchSize;
+    const rate = learningRate(step, {
+      learning_rate: recipe.learningRate,
+      lr_scheduler_type: "cosine",
+      warmup_steps: recipe.warmupSteps,
+      total_steps: total,
+    });
+    const loss = tf.tidy(() => backward(rows.slice(start, start + recipe.batchSize)));
+    optimizerStep(optimizer, rate, ADAM).dispose();
+    const value = (await readFloats(loss))[0];
+    loss.dispose();
+    recent = step === 0 ? value : 0.95 * recent + 0.05 * value;
+    if (step % 20 === 0 || step === total - 1) {
+      const perStep = (performance.now() - began) / 1000 / (step + 1);
+      console.log(
+        `${name} ${step + 1}/${total} loss ${recent.toFixed(4)} ${(1 / perStep).toFixed(2)} steps/s, ${
+          Math.round((total - step) * perStep)
+        } s left`,
+      );
+    }
+  }
+}
+
+/** f16 on disk: what the quickstart ships. */
+async function save(dir: string, weights: readonly Weight[], configText: string): Promise<void> {
+  const tensors = [];
+  for (const { name, shape, tensor } of weights) {
+    tensors.push({ name, shape, dtype: "F16" as const, bytes: f32ToBytes(await readFloats(tensor), "F16") });
+  }
+  await writeSafetensors(join(dir, "model.safetensors"), tensors);
+  await writeFileAtomic(join(dir, "config.json"), configText);
+}
+
+async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
+  const configText = `${JSON.stringify(policyConfig(tokenizer), null, 2)}\n`;
+  const config = parseModelConfig(configText, "recipe");
+  const policy: Policy = makeTrunk(
+    config,
+    await loadPolicyWeights(freshWeights(1, shapesOf(configText)), config, true),
+  );
+  const rows = policyRows(1, POLICY_RECIPE.rounds).map(({ prompt, response }) => ({
+    prompt: { ids: [tokenizer.bosId!, ...tokenizer.encodeWithoutSpecial(formatPrompt(prompt))] },
+    tokens: [...tokenizer.encodeWithoutSpecial(response), tokenizer.eosId],
+  }));
+  const backward = (batch: typeof rows) => {
+    const micro = uploadMicroBatch(batch);
+    const count = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const forward = () => policyLogprobs(policy, micro.sequences, micro.picked, micro.targets, 1)[0];
+    const dy = tf.fill([micro.targets.size], -1 / count);
+    const { value } = tf.engine().gradients(forward, [policy.root], dy, false);
+    return tf.div(tf.sum(value), -count);
+  };
+  await train({
+    name: "policy",
+    rows,
+    weights: listWeights(policy.weights),
+    recipe: POLICY_RECIPE,
+    backward,
+  });
+  await save(join(MODELS, "policy"), listWeights(policy.weights), configText);
+}
+
+/** Mean squared error of the end scores, differentiated by tfjs's own ops down to the score. */
+function scoreBackward(model: ScoreModel, batch: readonly { ids: number[]; target: number }[]): tf.Tensor {
+  const packed = packSequences(batch.map(({ ids }) => ids));
+  const sequences = uploadSequences(packed);
+  const lastRows = lastTokenRows(packed.starts);
+  const targets = new Float32Array(bucketRows(batch.length));
+  batch.forEach(({ target }, i) => targets[i] = target);
+  const mask = Float32Array.from(targets, (_, i) => i < batch.length ? 1 / batch.length : 0);
+  const forward = () => {
+    const error = tf.sub(endScores(model, sequences, lastRows).flatten(), tf.tensor1d(targets));
+    return tf.sum(tf.mul(tf.square(error), tf.tensor1d(mask)));
+  };
+  return tf.engine().gradients(forward, [model.trunk.root], tf.scalar(1), false).value;
+}
+
+async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): Promise<void> {
+  const configText = `${JSON.stringify(scoreConfig(tokenizer, type), null, 2)}\n`;
+  const config = parseScoreConfig(configText, "recipe");
+  const model = await loadScoreModel(
+    freshWeights(type === "reward" ? 2 : 3, shapesOf(configText)),
+    config,
+    true,
+  );
+  const weights = listScoreWeights(model);
+  const toSample = ({ prompt, response, reward, cost }: ScoreRow) => ({
+    ids: [
+      tokenizer.bosId!,
+      ...tokenizer.encodeWithoutSpecial(formatConversation(prompt, response)),
+      tokenizer.eosId,
+    ],
+    target: type === "reward" ? reward : cost,
+  });
+  const rows = scoreRows(2, listRequests().train).map(toSample);
+  await train({
+    name: type,
+    rows,
+    weights,
+    recipe: SCORE_RECIPE,
+    backward: (batch) => scoreBackward(model, batch),
+  });
+  await save(join(MODELS, type), weights, configText);
+}
+
+await openGpu();
+const wanted = process.argv.slice(2);
+const isWanted = (name: string) => wanted.length === 0 || wanted.includes(name);
+const tokenizer = await loadTokenizer(join(MODELS, "policy"));
+await readFile(join(MODELS, "train_prompts.jsonl")); // the data comes first: build_data.ts
+if (isWanted("policy")) await trainPolicy(tokenizer);
+if (isWanted("reward")) await trainScoreModel(tokenizer, "reward");
+if (isWanted("cost")) await trainScoreModel(tokenizer, "cost");
+await closeGpu();
+process.exit();

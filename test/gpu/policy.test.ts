@@ -1,0 +1,139 @@
+/** The policy as a whole: packing, generation and log-probs agree with each other. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { type Completion, createGenerator, type GenerationOptions } from "../../src/policy/generate.ts";
+import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { listWeights } from "../../src/policy/weights.ts";
+import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
+import { tinyPolicy } from "./tiny_policy.ts";
+
+const OPTIONS: GenerationOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [2], maxTokens: 9, readbackEvery: 4 };
+const PROMPTS = [[1, 5, 9, 33], [1, 7], [1, 60, 3, 3, 8, 21, 40]];
+
+interface Sequence {
+  prompt: { ids: number[] };
+  tokens: number[];
+}
+
+function rolloutsOf(completions: Completion[], groupSize: number): Sequence[] {
+  return completions.map(({ tokens }, i) => ({ prompt: { ids: PROMPTS[Math.floor(i / groupSize)] }, tokens }));
+}
+
+/** Log-probs of each completion's tokens by the full forward pass. */
+async function logprobsOf(policy: Policy, rollouts: Sequence[]): Promise<number[][]> {
+  const [logprobs] = tf.tidy(() => {
+    const batch = uploadMicroBatch(rollouts);
+    return policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1);
+  });
+  const values = await readFloats(logprobs);
+  let start = 0;
+  return rollouts.map(({ tokens }) => Array.from(values.slice(start, start += tokens.length)));
+}
+
+/** Gradients of a fixed weighting of the log-probs, after the given micro-batches. */
+async function gradientsOf(batches: Sequence[][]): Promise<Float32Array[]> {
+  const policy = await tinyPolicy(true);
+  for (const rollouts of batches) {
+    tf.tidy(() => {
+      const batch = uploadMicroBatch(rollouts);
+      const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+      tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
+    });
+  }
+  return await Promise.all(listWeights(policy.weights).map(({ grad }) => readFloats(grad!)));
+}
+
+describe("the policy", () => {
+  let policy: Policy;
+  before(async () => {
+    await openGpu();
+    policy = await tinyPolicy();
+  });
+  after(closeGpu);
+
+  const generate = async (prompts: number[][], groupSize: number, options = OPTIONS, place = {}) => {
+    const generator = createGenerator(policy, options);
+    const completions = await generator.generate({ prompts, groupSize, seed: 11, step: 3, ...place });
+    generator.dispose();
+    return completions;
+  };
+
+  it("greedy decoding over the KV cache takes the argmax of the full forward pass at every token", async () => {
+    const completions = await generate(PROMPTS, 1, { ...OPTIONS, temperature: 0 });
+    for (let p = 0; p < PROMPTS.length; p++) {
+      const chosen = completions[p].tokens;
+      const alternatives = Array.from({ length: 61 }, (_, token) => ({
+        prompt: { ids: [...PROMPTS[p], ...chosen.slice(0, -1)] },
+        tokens: [token],
+      }));
+      const scores = (await logprobsOf(policy, alternatives)).map(([logprob]) => logprob);
+      assert.equal(scores.indexOf(Math.max(...scores)), chosen[chosen.length - 1], `prompt ${p}`);
+    }
+  });
+
+  it("the same seed gives the same completions, another seed others", async () => {
+    const first = await generate(PROMPTS, 4);
+    assert.deepEqual(await generate(PROMPTS, 4), first);
+    assert.notDeepEqual(await generate(PROMPTS, 4, OPTIONS, { seed: 12 }), first);
+    assert.notDeepEqual(await generate(PROMPTS, 4, OPTIONS, { step: 4 }), first);
+  });
+
+  it("a prompt's completions do not depend on which prompts stand beside it", async () => {
+    const together = await generate(PROMPTS, 3);
+    const alone = await generate([PROMPTS[2]], 3, OPTIONS, { firstPrompt: 2 });
+    assert.deepEqual(alone, together.slice(6));
+  });
+
+  it("how often the host looks at the tokens changes nothing", async () => {
+    const often = await generate(PROMPTS, 2, { ...OPTIONS, readbackEvery: 1 });
+    assert.deepEqual(await generate(PROMPTS, 2, { ...OPTIONS, readbackEvery: 100 }), often);
+  });
+
+  it("a completion ends with the end token and is never longer than asked for", async () => {
+    const completions = await generate(PROMPTS, 20, { ...OPTIONS, maxTokens: 30 });
+    assert.ok(completions.some(({ end }) => end === "eos"), "some completion ends by itself");
+    for (const { tokens, end } of completions) {
+      assert.equal(tokens.indexOf(2), end === "eos" ? tokens.length - 1 : -1);
+      assert.ok(end === "eos" ? tokens.length <= 30 : tokens.length === 30, `${tokens.length} tokens, ended by ${end}`);
+    }
+  });
+
+  it("a stop is kept up to the tokens that wrote it", async () => {
+    const findStop = (tokens: readonly number[]) => tokens.length >= 3 ? 3 : null;
+    const completions = await generate(PROMPTS, 2, OPTIONS, { findStop });
+    for (const { tokens, end } of completions) assert.equal(end === "stop" ? tokens.length : 3, 3);
+  });
+
+  it("a second batch of the same size reuses the recorded plan and still reads the new weights", async () => {
+    const other = await tinyPolicy();
+    const generator = createGenerator(other, OPTIONS);
+    const request = { prompts: PROMPTS, groupSize: 2, seed: 1, step: 1 };
+    const before = await generator.generate(request);
+    const scaled = tf.tidy(() => tf.mul(other.weights.head.tensor, -1));
+    const { copyTensor } = await import("../../src/gpu/bridge.ts");
+    copyTensor(scaled, other.weights.head.tensor);
+    assert.notDeepEqual(await generator.generate(request), before);
+    generator.dispose();
+  });
+
+  it("log-probs of a sequence have the same bits alone and among others", async () => {
+    const rollouts = rolloutsOf(await generate(PROMPTS, 3), 3);
+    const together = await logprobsOf(policy, rollouts);
+    for (const i of [0, 4, 8]) assert.deepEqual((await logprobsOf(policy, [rollouts[i]]))[0], together[i], `rollout ${i}`);
+  });
+
+  it("accumulated gradients have the same bits however the batch is split", async () => {
+    const rollouts = rolloutsOf(await generate(PROMPTS, 2), 2);
+    const whole = await gradientsOf([rollouts]);
+    const split = await gradientsOf([rollouts.slice(0, 1), rollouts.slice(1, 4), rollouts.slice(4)]);
+    assert.ok(whole.every((grad) => grad.some((value) => value !== 0)), "every weight has a gradient");
+    assert.deepEqual(split, whole);
+  });
+
+  it("a prompt too long for the model's positions is refused before anything runs", async () => {
+    await assert.rejects(async () => await generate([new Array(60).fill(5)], 2), /60: the model has 64 positions/);
+  });
+});

@@ -1,0 +1,47 @@
+/** A random two-layer Llama with grouped key heads, small enough for a test. */
+import { randomFloats } from "../../bench/case.ts";
+import { makeTrunk, type Policy } from "../../src/policy/llama.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+
+export const TINY_CONFIG = {
+  model_type: "llama",
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 61,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  eos_token_id: 2,
+};
+
+/** Deterministic values for every tensor of TINY_CONFIG. */
+export function tinySource(): WeightSource {
+  const { hidden_size: D, intermediate_size: F, vocab_size: V } = TINY_CONFIG;
+  const shapeOf = (name: string): number[] => {
+    if (/embed_tokens|lm_head/.test(name)) return [V, D];
+    if (name.includes("norm")) return [D];
+    if (/k_proj|v_proj/.test(name)) return [D / 2, D];
+    if (/gate_proj|up_proj/.test(name)) return [F, D];
+    if (name.includes("down_proj")) return [D, F];
+    return [D, D];
+  };
+  return {
+    path: "tiny",
+    shapeOf,
+    read(name) {
+      const shape = shapeOf(name);
+      const seed = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 7);
+      const values = randomFloats(seed, shape.reduce((a, b) => a * b, 1), name.includes("norm") ? 0.2 : 0.35);
+      return Promise.resolve(Float32Array.from(values, (value) => name.includes("norm") ? 1 + value : value));
+    },
+  };
+}
+
+export async function tinyPolicy(trainable = false): Promise<Policy> {
+  const config = parseModelConfig(JSON.stringify(TINY_CONFIG), "tiny");
+  return makeTrunk(config, await loadPolicyWeights(tinySource(), config, trainable));
+}
