@@ -45,7 +45,7 @@ export function summarize(samples: readonly number[], runsPerSample: number): Ti
 }
 
 /**
- * Warms up with one run, finds how many runs fill a sample, then takes samples.
+ * Warms up with one run, finds by one or two more how many fill a sample, then takes samples.
  * A warm-up of `LONG_SECONDS` is the one sample: what it does besides, compiling and uploading, is a small part of it.
  * @param work runs `times` times and returns the seconds of all of them
  */
@@ -56,11 +56,14 @@ export async function measure(
   const { repeats, sampleSeconds, budgetSeconds } = options;
   const warmUp = options.isWarm ? 0 : await work(1);
   if (warmUp >= LONG_SECONDS) return summarize([warmUp], 1);
-  const once = await work(1);
-  const runs = Math.max(1, Math.min(MAX_RUNS_PER_SAMPLE, Math.ceil(sampleSeconds / Math.max(once, 1e-9))));
-  // With one run to a sample the run that found this is a sample itself.
-  const samples = runs === 1 ? [once] : [];
-  let spent = once;
+  // Two runs, since a garbage collection may fall into one.
+  const singles = [await work(1)];
+  if (singles[0] < budgetSeconds) singles.push(await work(1));
+  const fill = Math.ceil(sampleSeconds / Math.max(Math.min(...singles), 1e-9));
+  const runs = Math.max(1, Math.min(MAX_RUNS_PER_SAMPLE, fill));
+  // With one run to a sample the runs that found this are samples themselves.
+  const samples = runs === 1 ? singles : [];
+  let spent = singles.reduce((sum, seconds) => sum + seconds, 0);
   while (samples.length < repeats && (samples.length === 0 || spent < budgetSeconds)) {
     const seconds = await work(runs);
     samples.push(seconds);

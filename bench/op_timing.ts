@@ -17,7 +17,7 @@ export interface OpTiming {
   kernels: Timing & { source: "gpu timestamps" | "wall clock"; dispatches: number };
   /** A call of the op and its share of the wait until the GPU is done. */
   forward: Timing;
-  /** Forward and backward through tfjs's tape; null for an op without gradient. */
+  /** Forward and backward through tfjs's tape; null without a gradient, or where forward takes too long. */
   forwardBackward: Timing | null;
   /** The same forward maths in stock tfjs ops; null where none is given. */
   plainForward: Timing | null;
@@ -29,6 +29,8 @@ const KERNEL_SAMPLE_SECONDS = 0.01;
 /** Long against the 10 ms that Deno takes to notice that a queue is done. */
 const WALL_SAMPLE_SECONDS = 0.08;
 const BUDGET_SECONDS = 1;
+/** Backward takes two to three times a forward pass: it is left out where one call takes longer than this. */
+export const LONGEST_FORWARD_SECONDS = 2;
 
 /** What keeps a case from running on a device; null when its inputs fit. */
 export function unfitReason(inputs: Record<string, CaseInput>, maxBindingBytes: number): string | null {
@@ -100,7 +102,8 @@ export async function timeOp(op: string, opCase: OpCase, repeats: number): Promi
       sampleSeconds: KERNEL_SAMPLE_SECONDS,
       isWarm: true,
     });
-    const backward = backwardRun(opCase, operands);
+    const isQuick = forward.seconds <= LONGEST_FORWARD_SECONDS;
+    const backward = isQuick ? backwardRun(opCase, operands) : null;
     const forwardBackward = backward && await timeWall(backward.run);
     backward?.dy.dispose();
     const plainForward = plainTfjs ? await timeWall(() => void plainTfjs(operands)) : null;

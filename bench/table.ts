@@ -1,7 +1,7 @@
 /** A benchmark's numbers as an aligned table. Pure. */
 import type { Ceilings } from "./ceilings.ts";
 import type { Timing } from "./measure.ts";
-import type { OpTiming } from "./op_timing.ts";
+import { LONGEST_FORWARD_SECONDS, type OpTiming } from "./op_timing.ts";
 
 export interface BenchReport {
   device: string;
@@ -110,7 +110,8 @@ export function benchTable(report: BenchReport): string {
     `kernels        forward alone, by ${clock}; its GFLOP/s and GB/s`,
     "of ceiling     the larger share of the two; over 100% of copy means that the operands stay in a cache",
     "call           wall clock of a call among many queued ones, the CPU's part included",
-    "with backward  the same through the tape, forward included",
+    "with backward  the same through the tape, forward included; " +
+    `not measured for an op without gradient, or where a call takes over ${LONGEST_FORWARD_SECONDS} s`,
     "speed-up       plain tfjs over call",
     "+-             half the interquartile range; - for fewer than three samples",
   ].join("\n");

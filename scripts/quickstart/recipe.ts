@@ -2,36 +2,27 @@
 import type { Tokenizer } from "../../src/io/tokenizer.ts";
 
 export interface Recipe {
-  /** Passes over the mix for each request when the rows are written. */
-  rounds: number;
   steps: number;
   batchSize: number;
   learningRate: number;
   warmupSteps: number;
 }
 
-export const POLICY_RECIPE: Recipe = {
-  rounds: 1,
-  steps: 600,
-  batchSize: 64,
-  learningRate: 3e-3,
-  warmupSteps: 30,
-};
-export const SCORE_RECIPE: Recipe = {
-  rounds: 1,
-  steps: 600,
-  batchSize: 64,
-  learningRate: 2e-3,
-  warmupSteps: 30,
+export const LAYERS = 2;
+
+export const POLICY_RECIPE: Recipe = { steps: 450, batchSize: 64, learningRate: 4e-3, warmupSteps: 20 };
+export const SCORE_RECIPES: Record<"reward" | "cost", Recipe> = {
+  reward: { steps: 640, batchSize: 64, learningRate: 2e-3, warmupSteps: 50 },
+  cost: { steps: 320, batchSize: 64, learningRate: 3e-3, warmupSteps: 50 },
 };
 
 function llamaConfig(tokenizer: Tokenizer, architecture: string) {
   return {
     architectures: [architecture],
     model_type: "llama",
-    hidden_size: 96,
-    intermediate_size: 256,
-    num_hidden_layers: 2,
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_hidden_layers: LAYERS,
     num_attention_heads: 4,
     num_key_value_heads: 2,
     vocab_size: tokenizer.vocabSize,
@@ -58,7 +49,7 @@ export function scoreConfig(tokenizer: Tokenizer, type: "reward" | "cost") {
     ...llamaConfig(tokenizer, "LlamaForScore"),
     score_dim: 1,
     score_type: type,
-    bias: false,
+    bias: true,
     do_normalize: false,
   };
 }

@@ -14,6 +14,7 @@ import { readFloats } from "../../src/gpu/bridge.ts";
 import { writeFileAtomic } from "../../src/io/atomic_files.ts";
 import { f32ToBytes } from "../../src/io/dtype.ts";
 import { writeSafetensors } from "../../src/io/safetensors.ts";
+import { openModelFolder } from "../../src/io/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
 import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
@@ -33,10 +34,10 @@ import type { Weight } from "../../src/ops/weight.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { createOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
 import { listRequests, policyRows, type Random, type ScoreRow, scoreRows, seededRandom } from "./corpus.ts";
-import { POLICY_RECIPE, policyConfig, type Recipe, SCORE_RECIPE, scoreConfig } from "./recipe.ts";
+import { LAYERS, POLICY_RECIPE, policyConfig, type Recipe, SCORE_RECIPES, scoreConfig } from "./recipe.ts";
 
 const MODELS = new URL("../../models/quickstart/", import.meta.url).pathname;
-const ADAM = { adam_beta1: 0.9, adam_beta2: 0.95, adam_epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1 };
+const ADAM = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 };
 
 /** Normal with the given deviation (Box-Muller). */
 function gaussian(random: Random, count: number, deviation: number): Float32Array {
@@ -46,7 +47,10 @@ function gaussian(random: Random, count: number, deviation: number): Float32Arra
   });
 }
 
-/** Fresh weights: norms 1, matrices normal with 1/sqrt(inputs), embeddings and heads small. */
+/**
+ * Fresh weights: norms 1, biases 0, embedding 0.1, heads 0.02, matrices normal with 1/sqrt(inputs), those that write
+ * to the residual stream divided by sqrt(2 layers) besides (GPT-2's rule).
+ */
 function freshWeights(seed: number, shapeOf: (name: string) => readonly number[] | undefined): WeightSource {
   const random = seededRandom(seed);
   return {
@@ -56,10 +60,16 @@ function freshWeights(seed: number, shapeOf: (name: string) => readonly number[]
       const shape = shapeOf(name)!;
       const count = shape.reduce((a, b) => a * b, 1);
       if (name.includes("norm")) return Promise.resolve(new Float32Array(count).fill(1));
-      const deviation = /embed_tokens|lm_head|score_head/.test(name) ? 0.02 : 1 / Math.sqrt(shape[1]);
-      return Promise.resolve(gaussian(random, count, deviation));
+      if (name.endsWith("bias")) return Promise.resolve(new Float32Array(count));
+      return Promise.resolve(gaussian(random, count, deviationOf(name, shape[1])));
     },
   };
+}
+
+function deviationOf(name: string, inputs: number): number {
+  if (name.includes("embed_tokens")) return 0.1;
+  if (/lm_head|score_head/.test(name)) return 0.02;
+  return 1 / Math.sqrt(inputs * (/o_proj|down_proj/.test(name) ? 2 * LAYERS : 1));
 }
 
 /** Shapes of a Llama of the given config by tensor name. */
@@ -69,6 +79,7 @@ function shapesOf(configText: string): (name: string) => readonly number[] | und
   return (name) => {
     if (/embed_tokens|lm_head/.test(name)) return [V, D];
     if (name === "score_head.weight") return [1, D];
+    if (name === "score_head.bias") return [1];
     if (name.includes("norm")) return [D];
     if (name.includes("q_proj")) return [heads * headDim, D];
     if (/k_proj|v_proj/.test(name)) return [kvHeads * headDim, D];
@@ -99,7 +110,7 @@ async function train<Row>({ name, rows, weights, recipe, backward }: SupervisedT
     const start = (step % perEpoch) * recipe.batchSize;
     const rate = learningRate(step, {
       learning_rate: recipe.learningRate,
-      lr_scheduler_type: "cosine",
+      lr_scheduler_type: "linear",
       warmup_steps: recipe.warmupSteps,
       total_steps: total,
     });
@@ -136,7 +147,7 @@ async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
     config,
     await loadPolicyWeights(freshWeights(1, shapesOf(configText)), config, true),
   );
-  const rows = policyRows(1, POLICY_RECIPE.rounds).map(({ prompt, response }) => ({
+  const rows = policyRows(1).map(({ prompt, response }) => ({
     prompt: { ids: [tokenizer.bosId!, ...tokenizer.encodeWithoutSpecial(formatPrompt(prompt))] },
     tokens: [...tokenizer.encodeWithoutSpecial(response), tokenizer.eosId],
   }));
@@ -173,14 +184,20 @@ function scoreBackward(model: ScoreModel, batch: readonly { ids: number[]; targe
   return tf.engine().gradients(forward, [model.trunk.root], tf.scalar(1), false).value;
 }
 
+/** The body of one source under the score head of another. */
+function withHeadOf(body: WeightSource, head: WeightSource): WeightSource {
+  const sourceOf = (name: string) => name.startsWith("score_head") ? head : body;
+  return { path: body.path, shapeOf: (name) => sourceOf(name).shapeOf(name), read: (name) => sourceOf(name).read(name) };
+}
+
 async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): Promise<void> {
   const configText = `${JSON.stringify(scoreConfig(tokenizer, type), null, 2)}\n`;
   const config = parseScoreConfig(configText, "recipe");
-  const model = await loadScoreModel(
-    freshWeights(type === "reward" ? 2 : 3, shapesOf(configText)),
-    config,
-    true,
-  );
+  const fresh = freshWeights(type === "reward" ? 2 : 3, shapesOf(configText));
+  // A score model starts where the policy has learned to write: so it soon sees what an answer is about.
+  const folder = await openModelFolder(join(MODELS, "policy"));
+  const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, true);
+  await folder.close();
   const weights = listScoreWeights(model);
   const toSample = ({ prompt, response, reward, cost }: ScoreRow) => ({
     ids: [
@@ -195,7 +212,7 @@ async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): P
     name: type,
     rows,
     weights,
-    recipe: SCORE_RECIPE,
+    recipe: SCORE_RECIPES[type],
     backward: (batch) => scoreBackward(model, batch),
   });
   await save(join(MODELS, type), weights, configText);

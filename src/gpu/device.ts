@@ -98,7 +98,8 @@ function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
     runtimeVersion: runtimeVersion(),
     vendor: details.vendor,
     architecture: details.architecture,
-    name: details.device || details.description || "unknown",
+    // Deno gives the PCI id for the device's name.
+    name: (/^\d*$/.test(details.device) ? details.description : details.device) || "unknown",
     driver: details.description,
     features: [...device.features].map((feature) => String(feature)).sort(),
     limits: {

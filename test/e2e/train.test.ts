@@ -1,0 +1,135 @@
+/** The main job as a user runs it. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { openSafetensors } from "../../src/io/safetensors.ts";
+import { inScratchFolder, metricRows, RUN, runProgram, startProgram, trainArgs } from "./program.ts";
+
+const weightsOf = (runDir: string) => readFileSync(join(runDir, "model.safetensors"));
+const completionsOf = (runDir: string, step: number) => readFileSync(join(runDir, "samples", `train_${step}.jsonl`), "utf8");
+
+function stepsDone(runDir: string): number {
+  const path = join(runDir, "metrics.jsonl");
+  return existsSync(path) ? readFileSync(path, "utf8").split("\n").length - 1 : 0;
+}
+
+async function killAfterStep(args: string[], runDir: string, step: number): Promise<void> {
+  const { child, finished } = startProgram(args);
+  const timer = setInterval(() => {
+    if (stepsDone(runDir) >= step) child.kill("SIGKILL");
+  }, 20);
+  await finished;
+  clearInterval(timer);
+}
+
+describe("train", () => {
+  it("a run killed twice and started again equals one never killed, bit for bit", async () => {
+    await inScratchFolder(async (folder) => {
+      const whole = join(folder, "whole", RUN);
+      const killed = join(folder, "killed", RUN);
+      const { code, output } = await runProgram(trainArgs(join(folder, "whole")));
+      assert.equal(code, 0, output);
+      const args = trainArgs(join(folder, "killed"));
+      await killAfterStep(args, killed, 1); // before the first checkpoint
+      await killAfterStep(args, killed, 3); // after it, and one step that is lost
+      assert.ok(!existsSync(join(killed, "model.safetensors")), "killed before the end");
+      const last = await runProgram(args);
+      assert.equal(last.code, 0, last.output);
+      assert.deepEqual(metricRows(killed), metricRows(whole));
+      assert.deepEqual(weightsOf(killed), weightsOf(whole));
+      for (let step = 1; step <= 5; step++) assert.equal(completionsOf(killed, step), completionsOf(whole, step), `step ${step}`);
+    });
+  });
+
+  it("the size of the micro-batch changes neither completions nor trained weights", async () => {
+    await inScratchFolder(async (folder) => {
+      const run = async (name: string, size: number) => {
+        const settings = { max_steps: 2, per_device_train_batch_size: size, gradient_accumulation_steps: 8 / size };
+        const { code, output } = await runProgram(trainArgs(join(folder, name), settings));
+        assert.equal(code, 0, output);
+        return join(folder, name, RUN);
+      };
+      const [small, large] = [await run("small", 1), await run("large", 8)];
+      for (const step of [1, 2]) assert.equal(completionsOf(small, step), completionsOf(large, step));
+      assert.deepEqual(weightsOf(small), weightsOf(large));
+    });
+  });
+
+  it("a sweep over beta leaves one complete run folder for each, and evaluates at the end", async () => {
+    await inScratchFolder(async (folder) => {
+      const args = trainArgs(folder, { max_steps: 1, eval_jsonl: "models/quickstart/eval_prompts.jsonl" });
+      const { code, output } = await runProgram([...args, "--beta", "0,0.05", "--seed", "7"]);
+      assert.equal(code, 0, output);
+      for (const run of ["beta0_seed7_unified", "beta0.05_seed7_unified"]) {
+        for (const file of ["model.safetensors", "pytorch_model.bin", "config.json", "tokenizer.json", "metrics.jsonl", "report.html", "checkpoint-1"]) {
+          assert.ok(existsSync(join(folder, run, file)), `${run}/${file}`);
+        }
+        const evaluation = metricRows(join(folder, run)).at(-1)!;
+        assert.equal(evaluation["eval/total_samples"], 64, "all eval prompts");
+      }
+      const kl = metricRows(join(folder, "beta0_seed7_unified"))[0].kl;
+      assert.equal(kl, undefined, "without a reference policy there is no KL to log");
+    });
+  });
+
+  it("a scorer that goes away stops the run with the documented line and a checkpoint of the last whole step", async () => {
+    const scorer = createServer((request, response) => {
+      if (request.url === "/health") return void response.end('{"status":"healthy","device":"fake"}');
+      let body = "";
+      request.on("data", (chunk) => body += chunk).on("end", () => {
+        const { prompts } = JSON.parse(body) as { prompts: string[] };
+        response.setHeader("content-type", "application/json");
+        response.end(JSON.stringify({ rewards: prompts.map((_, i) => i % 3), costs: prompts.map((_, i) => i % 2 - 0.5) }));
+        if (++calls === 2) scorer.close(() => {}).closeAllConnections();
+      });
+    });
+    let calls = 0;
+    await new Promise<void>((resolve) => scorer.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(scorer.address() as AddressInfo).port}`;
+    await inScratchFolder(async (folder) => {
+      const args = trainArgs(folder, { scorer_url: url, scorer_max_retries: 1, save_steps: 100 });
+      const { code, output } = await runProgram(args);
+      assert.equal(code, 1);
+      assert.match(output, new RegExp(`❌ ERROR: Scorer API at ${url} is not responding`));
+      assert.ok(existsSync(join(folder, RUN, "checkpoint-2")) || existsSync(join(folder, RUN, "checkpoint-1")), output);
+    });
+  });
+
+  it("another seed of the same folder starts its own run; another learning rate is told to", async () => {
+    await inScratchFolder(async (folder) => {
+      assert.equal((await runProgram(trainArgs(folder, { max_steps: 1 }))).code, 0);
+      const again = await runProgram(trainArgs(folder, { max_steps: 1, learning_rate: 0.5 }));
+      assert.equal(again.code, 1);
+      assert.match(again.output, /Cannot resume .* learning_rate: checkpoint .* now 0\.5/);
+      const weights = await openSafetensors(join(folder, RUN, "model.safetensors"));
+      assert.ok(weights.tensors.has("model.embed_tokens.weight"), "the finished run is untouched");
+      await weights.close();
+    });
+  });
+});
+
+describe("what a user may get wrong is said before anything is loaded", () => {
+  const failing: [string, string[], RegExp][] = [
+    ["a config that is not there", ["train", "--config", "configs/none.yaml"], /configs\/none\.yaml/],
+    ["an unknown key", ["train", "--set", "lerning_rate=1"], /did you mean "?learning_rate/],
+    ["a batch that is no whole groups", ["train", "--set", "num_generations=7"], /need a multiple of num_generations = 7/],
+    ["an unknown task", ["trian"], /Unknown task "trian"/],
+  ];
+  for (const [what, args, message] of failing) {
+    it(what, async () => {
+      const { code, output } = await runProgram(args);
+      assert.equal(code, 1, output);
+      assert.match(output, message);
+      assert.doesNotMatch(output, /\n\s+at /, "no stack");
+    });
+  }
+
+  it("--dry-run prints the whole resolved configuration and touches nothing", async () => {
+    const { code, output } = await runProgram(["train", "--set", "lambda_lr=0.125", "--dry-run"]);
+    assert.equal(code, 0, output);
+    assert.match(output, /^lambda_lr: 0\.125$/m);
+  });
+});
