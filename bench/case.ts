@@ -64,7 +64,10 @@ export function randomFloats(seed: number, count: number, scale = 1): Float64Arr
 }
 
 export function randomInts(seed: number, count: number, below: number): Int32Array {
-  return Int32Array.from(randomFloats(seed, count, 0.5), (u) => Math.min(below - 1, Math.floor((u + 0.5) * below)));
+  return Int32Array.from(
+    randomFloats(seed, count, 0.5),
+    (u) => Math.min(below - 1, Math.floor((u + 0.5) * below)),
+  );
 }
 
 /** A random input of the given shape. Its values are made when first read: a benchmark's can be hundreds of MB. */
@@ -79,6 +82,11 @@ export function uniform(seed: number, shape: number[], scale = 1): CaseInput {
 }
 
 /** A random weight of the given shape and format. */
-export function uniformWeight(seed: number, shape: number[], format: WeightFormat = "f32", scale = 1): CaseInput {
+export function uniformWeight(
+  seed: number,
+  shape: number[],
+  format: WeightFormat = "f32",
+  scale = 1,
+): CaseInput {
   return Object.assign(uniform(seed, shape, scale), { weight: format });
 }

@@ -9,7 +9,9 @@ const DTYPE: Record<WeightFormat, FloatDtype> = { f32: "F32", bf16: "BF16", f16:
 /** Values in the words a kernel reads: f32 as they are, bf16 and f16 two to an i32 (even index low). */
 function packWeight(values: Float32Array, format: WeightFormat): Float32Array | Int32Array {
   if (format === "f32") return values;
-  if (values.length % 2) throw new RangeError(`Cannot pack ${values.length} values two to a word: need an even number`);
+  if (values.length % 2) {
+    throw new RangeError(`Cannot pack ${values.length} values two to a word: need an even number`);
+  }
   return new Int32Array(f32ToBytes(values, DTYPE[format]).slice().buffer);
 }
 

@@ -2,7 +2,14 @@ import * as tf from "@tensorflow/tfjs";
 import { adamw, adamwF64, type AdamwOptions } from "../../src/ops/adamw.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-const OPTIONS: AdamwOptions = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, step: 3 };
+const OPTIONS: AdamwOptions = {
+  learningRate: 0.01,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  step: 3,
+};
 
 function adamwCase(count: number, scale: number, benchOnly = false): OpCase {
   const secondMoment = uniform(3, [count]);

@@ -16,4 +16,10 @@ function addCase(rows: number, width: number, benchOnly = false): OpCase {
   };
 }
 
-export const cases: OpCase[] = [addCase(1, 1), addCase(5, 13), addCase(65, 64), addCase(2048, 96, true), addCase(1024, 4096, true)];
+export const cases: OpCase[] = [
+  addCase(1, 1),
+  addCase(5, 13),
+  addCase(65, 64),
+  addCase(2048, 96, true),
+  addCase(1024, 4096, true),
+];

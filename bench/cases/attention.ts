@@ -29,14 +29,22 @@ export function packedBounds(lengths: number[], spare = 0): Int32Array {
 }
 
 /** Sequences of one length, batched, with the mask added to a [.., T, T] matrix of scores. */
-function plainAttention({ heads, kvHeads, headDim, lengths }: PackedShape, { q, k, v }: Record<string, Tensor>): Tensor {
+function plainAttention(
+  { heads, kvHeads, headDim, lengths }: PackedShape,
+  { q, k, v }: Record<string, Tensor>,
+): Tensor {
   const tokens = lengths[0];
   const split = (x: Tensor, count: number) =>
     tf.transpose(tf.reshape(x, [lengths.length, tokens, count, headDim]), [0, 2, 1, 3]);
   // Rank 4: from 5 on tfjs tiles on the CPU, after a synchronous read that WebGPU cannot do.
   const widen = (x: Tensor) =>
     tf.reshape(
-      tf.tile(tf.reshape(split(x, kvHeads), [lengths.length, kvHeads, 1, tokens * headDim]), [1, 1, heads / kvHeads, 1]),
+      tf.tile(tf.reshape(split(x, kvHeads), [lengths.length, kvHeads, 1, tokens * headDim]), [
+        1,
+        1,
+        heads / kvHeads,
+        1,
+      ]),
       [lengths.length, heads, tokens, headDim],
     );
   const mask = tf.mul(tf.sub(tf.linalg.bandPart(tf.ones([tokens, tokens]), -1, 0), 1), 1e9);
@@ -54,7 +62,9 @@ function attentionCase(shape: PackedShape): OpCase {
   const pairs = lengths.reduce((sum, n) => sum + n * (n + 1) / 2, 0);
   const lengthsText = lengths.length > 8 ? `${lengths.length} of ${lengths[0]}` : lengths.join("+");
   return {
-    name: `attention [${lengthsText}${spare ? ` spare ${spare}` : ""}] ${heads}/${kvHeads} heads of ${headDim}`,
+    name: `attention [${lengthsText}${
+      spare ? ` spare ${spare}` : ""
+    }] ${heads}/${kvHeads} heads of ${headDim}`,
     inputs: {
       q: uniform(1, [rows, heads * headDim], 2),
       k: uniform(2, [rows, kvHeads * headDim], 2),

@@ -25,7 +25,8 @@ function decodeCase(shape: DecodeShape): OpCase {
   });
   const seen = (promptRows * group + rows * (position + 1)) * heads;
   return {
-    name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, position ${position}, ` +
+    name:
+      `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, position ${position}, ` +
       `${heads}/${kvHeads} heads of ${headDim}`,
     inputs: {
       q: uniform(1, [rows, heads * headDim], 2),
@@ -36,16 +37,24 @@ function decodeCase(shape: DecodeShape): OpCase {
       vCache: uniform(5, [rows, slots, width], 2),
       position: { shape: [1], values: Int32Array.of(position) },
     },
-    run: ({ tensors: { q, ...context } }) => [attentionDecode(q, context as unknown as DecodeContext, attentionShape)],
+    run: (
+      { tensors: { q, ...context } },
+    ) => [attentionDecode(q, context as unknown as DecodeContext, attentionShape)],
     twin: ({ q, ...context }) => [
-      attentionDecodeF64(q, context as unknown as Record<keyof DecodeContext, ArrayLike<number>>, slots, attentionShape),
+      attentionDecodeF64(
+        q,
+        context as unknown as Record<keyof DecodeContext, ArrayLike<number>>,
+        slots,
+        attentionShape,
+      ),
     ],
     tolerance: 1e-5,
     toleranceReason: "f32 sums over up to 100 keys of exponentials of f32 dot products of up to 128 terms",
     benchOnly,
     bench: {
       flops: 4 * seen * headDim,
-      bytes: (2 * rows * heads + 2 * promptRows * kvHeads + 2 * rows * (position + 1) * kvHeads) * headDim * 4,
+      bytes: (2 * rows * heads + 2 * promptRows * kvHeads + 2 * rows * (position + 1) * kvHeads) * headDim *
+        4,
     },
   };
 }
@@ -55,6 +64,24 @@ export const cases: OpCase[] = [
   decodeCase({ prompts: [5, 0, 40], group: 3, slots: 9, position: 4, heads: 4, kvHeads: 2, headDim: 16 }),
   decodeCase({ prompts: [33, 7], group: 2, slots: 70, position: 69, heads: 3, kvHeads: 1, headDim: 80 }),
   decodeCase({ prompts: [3], group: 2, slots: 4, position: 2, heads: 2, kvHeads: 2, headDim: 128 }),
-  decodeCase({ prompts: new Array(8).fill(24), group: 8, slots: 64, position: 32, heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
-  decodeCase({ prompts: new Array(4).fill(256), group: 8, slots: 512, position: 256, heads: 8, kvHeads: 8, headDim: 64, benchOnly: true }),
+  decodeCase({
+    prompts: new Array(8).fill(24),
+    group: 8,
+    slots: 64,
+    position: 32,
+    heads: 4,
+    kvHeads: 4,
+    headDim: 16,
+    benchOnly: true,
+  }),
+  decodeCase({
+    prompts: new Array(4).fill(256),
+    group: 8,
+    slots: 512,
+    position: 256,
+    heads: 8,
+    kvHeads: 8,
+    headDim: 64,
+    benchOnly: true,
+  }),
 ];

@@ -3,7 +3,13 @@ import { embedding, embeddingF64, embeddingGradF64 } from "../../src/ops/embeddi
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
 
-function embeddingCase(tokens: number, vocab: number, width: number, format: WeightFormat, benchOnly = false): OpCase {
+function embeddingCase(
+  tokens: number,
+  vocab: number,
+  width: number,
+  format: WeightFormat,
+  benchOnly = false,
+): OpCase {
   return {
     name: `embedding ${tokens} of ${vocab}x${width} ${format}`,
     inputs: {

@@ -27,4 +27,10 @@ function gatherCase(count: number, width: number, benchOnly = false): OpCase {
   };
 }
 
-export const cases: OpCase[] = [gatherCase(1, 1), gatherCase(9, 5), gatherCase(130, 33), gatherCase(4096, 96, true), gatherCase(2048, 4096, true)];
+export const cases: OpCase[] = [
+  gatherCase(1, 1),
+  gatherCase(9, 5),
+  gatherCase(130, 33),
+  gatherCase(4096, 96, true),
+  gatherCase(2048, 4096, true),
+];

@@ -21,7 +21,9 @@ function normCase(sizes: number[], maxNorm: number, spoil = false, benchOnly = f
     benchOnly,
     bench: {
       bytes: sizes.reduce((sum, n) => sum + n, 0) * 4,
-      plainTfjs: ({ tensors }) => [tf.sqrt(tf.addN(sizes.map((_, i) => tf.sum(tf.square(tensors[`g${i}`])))))],
+      plainTfjs: (
+        { tensors },
+      ) => [tf.sqrt(tf.addN(sizes.map((_, i) => tf.sum(tf.square(tensors[`g${i}`])))))],
     },
   };
 }

@@ -3,7 +3,13 @@ import { groupAdvantages } from "../../src/ops/group_advantages.ts";
 import { groupAdvantagesF64, type ScaleRewards } from "../../src/rl/advantages.ts";
 import { type OpCase, randomFloats } from "../case.ts";
 
-function advantagesCase(groups: number, size: number, scale: ScaleRewards, missing: number[] = [], benchOnly = false): OpCase {
+function advantagesCase(
+  groups: number,
+  size: number,
+  scale: ScaleRewards,
+  missing: number[] = [],
+  benchOnly = false,
+): OpCase {
   const values = randomFloats(1, groups * size, 3);
   for (const i of missing) values[i] = NaN;
   return {
@@ -19,7 +25,9 @@ function advantagesCase(groups: number, size: number, scale: ScaleRewards, missi
       plainTfjs: ({ tensors }) => {
         const scores = tensors.scores.reshape([groups, size]);
         const centred = tf.sub(scores, tf.mean(scores, 1, true));
-        return [tf.div(centred, tf.add(tf.sqrt(tf.div(tf.sum(tf.square(centred), 1, true), size - 1)), 1e-4))];
+        return [
+          tf.div(centred, tf.add(tf.sqrt(tf.div(tf.sum(tf.square(centred), 1, true), size - 1)), 1e-4)),
+        ];
       },
     },
   };

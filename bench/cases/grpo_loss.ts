@@ -4,7 +4,12 @@ import { grpoTokenLoss, type TokenLoss, type TokenLossConfig } from "../../src/r
 import { type Arrays, type OpCase, randomFloats, randomInts, uniform } from "../case.ts";
 
 /** Visits each completion token with the loss that the twin gives it. */
-function eachToken(arrays: Arrays, config: TokenLossConfig, onPolicy: boolean, visit: (i: number, b: number, token: TokenLoss) => void) {
+function eachToken(
+  arrays: Arrays,
+  config: TokenLossConfig,
+  onPolicy: boolean,
+  visit: (i: number, b: number, token: TokenLoss) => void,
+) {
   const { logprobs, old, ref, offsets, scales, fixed } = arrays;
   const completions = offsets.length - 1;
   for (let b = 0; b < completions; b++) {
@@ -16,7 +21,13 @@ function eachToken(arrays: Arrays, config: TokenLossConfig, onPolicy: boolean, v
   }
 }
 
-function lossCase(lengths: number[], spare: number, config: TokenLossConfig, onPolicy = false, benchOnly = false): OpCase {
+function lossCase(
+  lengths: number[],
+  spare: number,
+  config: TokenLossConfig,
+  onPolicy = false,
+  benchOnly = false,
+): OpCase {
   const offsets = Int32Array.from([0, ...lengths]);
   for (let b = 1; b < offsets.length; b++) offsets[b] += offsets[b - 1];
   const tokens = offsets[lengths.length] + spare;
@@ -29,7 +40,9 @@ function lossCase(lengths: number[], spare: number, config: TokenLossConfig, onP
   });
   const logprobs = about(2, 0.3);
   return {
-    name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, beta ${config.beta}${onPolicy ? ", on-policy" : ""}`,
+    name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, beta ${config.beta}${
+      onPolicy ? ", on-policy" : ""
+    }`,
     inputs: {
       logprobs,
       fixed: { shape: [tokens], values: logprobs.values.slice() },
@@ -57,7 +70,9 @@ function lossCase(lengths: number[], spare: number, config: TokenLossConfig, onP
       eachToken(arrays, config, onPolicy, (i, b, token) => {
         losses[b] += arrays.scales[lengths.length + b] * token.loss;
         const kl = config.beta === 0 ? 0 : token.kl;
-        [kl, +token.clippedLow, +token.clippedHigh, arrays.entropy[i]].forEach((value, s) => stats[b * 4 + s] += value);
+        [kl, +token.clippedLow, +token.clippedHigh, arrays.entropy[i]].forEach((value, s) =>
+          stats[b * 4 + s] += value
+        );
       });
       return [losses, stats];
     },
@@ -79,7 +94,10 @@ function lossCase(lengths: number[], spare: number, config: TokenLossConfig, onP
       plainTfjs: ({ tensors }) => {
         const ratio = tf.exp(tf.sub(tensors.logprobs, tensors.old));
         const advantage = tf.gather(tensors.scales.flatten(), tf.relu(tensors.completion) as tf.Tensor1D);
-        const policy = tf.minimum(tf.mul(ratio, advantage), tf.mul(tf.clipByValue(ratio, 0.8, 1.2), advantage));
+        const policy = tf.minimum(
+          tf.mul(ratio, advantage),
+          tf.mul(tf.clipByValue(ratio, 0.8, 1.2), advantage),
+        );
         const difference = tf.sub(tensors.ref, tensors.logprobs);
         const kl = tf.sub(tf.sub(tf.exp(difference), difference), 1);
         return [tf.sum(tf.sub(tf.mul(kl, config.beta), policy))];

@@ -1,7 +1,13 @@
 import { kvAppend, kvAppendF64 } from "../../src/ops/kv_append.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-function kvAppendCase(rows: number, slots: number, width: number, position: number, benchOnly = false): OpCase {
+function kvAppendCase(
+  rows: number,
+  slots: number,
+  width: number,
+  position: number,
+  benchOnly = false,
+): OpCase {
   return {
     name: `kv_append ${rows}x${slots}x${width} at ${position}`,
     inputs: {

@@ -50,6 +50,7 @@ export const cases: OpCase[] = [
   linearCase(3, 5, 7, { bias: "f32" }),
   linearCase(33, 65, 17),
   linearCase(33, 64, 17, { bias: "f32" }),
+  linearCase(7, 12, 5, { rows: "few" }),
   linearCase(9, 12, 5, { rows: "few" }),
   linearCase(17, 36, 68, { bias: "f32" }),
   linearCase(40, 96, 72),
@@ -67,7 +68,7 @@ export const cases: OpCase[] = [
   linearCase(512, 512, 512, { benchOnly: true }),
   linearCase(1024, 1024, 1024, { benchOnly: true }),
   linearCase(64, 96, 256, { benchOnly: true }),
-  linearCase(8, 96, 256, { rows: "few", benchOnly: true }),
+  linearCase(4, 96, 256, { rows: "few", benchOnly: true }),
   linearCase(1, 2048, 8192, { rows: "few", format: "bf16", benchOnly: true }),
   linearCase(2048, 4096, 4096, { format: "bf16", benchOnly: true }),
 ];

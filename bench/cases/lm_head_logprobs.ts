@@ -23,7 +23,8 @@ function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCas
       head: uniformWeight(2, [V, D], format),
       tokens: { shape: [M], values: tokens },
     },
-    run: ({ tensors, weights }) => lmHeadLogprobs(tensors.h, weights.head, tensors.tokens, { temperature, chunkRows }),
+    run: ({ tensors, weights }) =>
+      lmHeadLogprobs(tensors.h, weights.head, tensors.tokens, { temperature, chunkRows }),
     twin: ({ h, head, tokens }) => {
       const { logprobs, entropy } = lmHeadLogprobsF64(h, head, tokens, sizes);
       return [logprobs, entropy];

@@ -23,7 +23,10 @@ function rmsNormCase(rows: number, width: number, benchOnly = false): OpCase {
     bench: {
       bytes: 2 * rows * width * 4,
       plainTfjs: ({ tensors, weights }) => [
-        tf.mul(tf.mul(tensors.x, tf.rsqrt(tf.add(tf.mean(tf.square(tensors.x), -1, true), EPS))), weights.w.tensor),
+        tf.mul(
+          tf.mul(tensors.x, tf.rsqrt(tf.add(tf.mean(tf.square(tensors.x), -1, true), EPS))),
+          weights.w.tensor,
+        ),
       ],
     },
   };

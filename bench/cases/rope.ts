@@ -24,9 +24,16 @@ const LLAMA3: RopeScaling = {
 function plainRope({ rows, heads, headDim }: RopeShape, tensors: Record<string, Tensor>): Tensor {
   const half = headDim / 2;
   const x = tf.reshape(tensors.x, [rows, heads, headDim]);
-  const rowsOf = (table: Tensor) => tf.reshape(tf.tile(tf.gather(table, tensors.positions as never), [1, 2]), [rows, 1, headDim]);
-  const swapped = tf.concat([tf.neg(tf.slice(x, [0, 0, half], [-1, -1, half])), tf.slice(x, [0, 0, 0], [-1, -1, half])], -1);
-  return tf.reshape(tf.add(tf.mul(x, rowsOf(tensors.cos)), tf.mul(swapped, rowsOf(tensors.sin))), [rows, heads * headDim]);
+  const rowsOf = (table: Tensor) =>
+    tf.reshape(tf.tile(tf.gather(table, tensors.positions as never), [1, 2]), [rows, 1, headDim]);
+  const swapped = tf.concat([
+    tf.neg(tf.slice(x, [0, 0, half], [-1, -1, half])),
+    tf.slice(x, [0, 0, 0], [-1, -1, half]),
+  ], -1);
+  return tf.reshape(tf.add(tf.mul(x, rowsOf(tensors.cos)), tf.mul(swapped, rowsOf(tensors.sin))), [
+    rows,
+    heads * headDim,
+  ]);
 }
 
 function ropeCase(shape: RopeShape): OpCase {

@@ -1,15 +1,30 @@
 import * as tf from "@tensorflow/tfjs";
-import { advanceDecode, decodeAdvanceI32, sampleF64, type SamplingOptions, sampleTokens } from "../../src/ops/sample.ts";
+import {
+  advanceDecode,
+  decodeAdvanceI32,
+  sampleF64,
+  sampleTokens,
+  type SamplingOptions,
+} from "../../src/ops/sample.ts";
 import { uniform01 } from "../../src/rl/rng.ts";
 import { type OpCase, uniform } from "../case.ts";
 
 const SEED = 0xdeadbee; // fits i32
 const STEP = 7;
 
-function sampleCase(rows: number, vocab: number, slot: number, options: SamplingOptions, benchOnly = false): OpCase {
+function sampleCase(
+  rows: number,
+  vocab: number,
+  slot: number,
+  options: SamplingOptions,
+  benchOnly = false,
+): OpCase {
   const columns = slot + 3;
   const logitsRows = Math.ceil(rows / 2);
-  const rowTable = Int32Array.from({ length: rows * 4 }, (_, i) => [Math.floor(i / 8), Math.floor(i / 8) + 40, Math.floor(i / 4) % 2, 11][i % 4]);
+  const rowTable = Int32Array.from(
+    { length: rows * 4 },
+    (_, i) => [Math.floor(i / 8), Math.floor(i / 8) + 40, Math.floor(i / 4) % 2, 11][i % 4],
+  );
   return {
     name: `sample ${rows} of ${vocab}, T ${options.temperature} k ${options.topK} p ${options.topP}`,
     inputs: {

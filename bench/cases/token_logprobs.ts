@@ -23,7 +23,9 @@ function tokenLogprobsCase(rows: number, vocab: number, options: TokenLogprobsCa
     },
     gradient: {
       wrt: ["logits"],
-      twin: ({ logits, tokens }, dy) => ({ logits: tokenLogprobsGradF64(logits, tokens, dy, vocab, temperature) }),
+      twin: ({ logits, tokens }, dy) => ({
+        logits: tokenLogprobsGradF64(logits, tokens, dy, vocab, temperature),
+      }),
     },
     tolerance: 2e-5,
     toleranceReason: "f32 sums of up to 32000 terms; WGSL lets exp err by 3 + 2|x| ulp",

@@ -187,7 +187,11 @@ function scoreBackward(model: ScoreModel, batch: readonly { ids: number[]; targe
 /** The body of one source under the score head of another. */
 function withHeadOf(body: WeightSource, head: WeightSource): WeightSource {
   const sourceOf = (name: string) => name.startsWith("score_head") ? head : body;
-  return { path: body.path, shapeOf: (name) => sourceOf(name).shapeOf(name), read: (name) => sourceOf(name).read(name) };
+  return {
+    path: body.path,
+    shapeOf: (name) => sourceOf(name).shapeOf(name),
+    read: (name) => sourceOf(name).read(name),
+  };
 }
 
 async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): Promise<void> {

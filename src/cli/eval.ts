@@ -21,11 +21,15 @@ interface EvalOptions extends ConfigOptions {
 /** `eval`: prints the means, writes every completion with its scores; returns the exit code. */
 export async function evalCommand(args: string[]): Promise<number> {
   const command = configCommand("eval", "Complete the eval prompts greedily and score them.")
-    .addOption(new Option("--output <dir>", "folder for eval.json and eval_samples.jsonl (default: output_dir)"))
+    .addOption(
+      new Option("--output <dir>", "folder for eval.json and eval_samples.jsonl (default: output_dir)"),
+    )
     .parse(args, { from: "user" });
   const options = command.opts<EvalOptions>();
   const config = sweepRuns(await readConfig(options))[0];
-  if (config.eval_jsonl === null) throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
+  if (config.eval_jsonl === null) {
+    throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
+  }
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const { info } = await openGpu();
   const { policy, tokenizer } = await loadPolicy(config.model_name, false);
@@ -34,8 +38,15 @@ export async function evalCommand(args: string[]): Promise<number> {
   const { scorer, close } = await openScorer(config, info.name, print);
   try {
     const onProgress = (done: number, all: number) => print(`generated ${done}/${all}`);
-    const outcome = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config, onProgress }, config.lambda_cost);
-    const summary = { model_name: config.model_name, ...evalRow({ step: 0, ...outcome }), ...summarizeSafety(outcome.rewards, outcome.costs) };
+    const outcome = await evaluatePolicy(
+      { policy, tokenizer, scorer, prompts, config, onProgress },
+      config.lambda_cost,
+    );
+    const summary = {
+      model_name: config.model_name,
+      ...evalRow({ step: 0, ...outcome }),
+      ...summarizeSafety(outcome.rewards, outcome.costs),
+    };
     const samples = outcome.prompts.map((prompt, i) => ({
       prompt,
       completion: outcome.completions[i],
@@ -45,7 +56,10 @@ export async function evalCommand(args: string[]): Promise<number> {
     const folder = options.output ?? config.output_dir;
     await mkdir(folder, { recursive: true });
     await writeFileAtomic(join(folder, "eval.json"), `${JSON.stringify(summary, null, 2)}\n`);
-    await writeFileAtomic(join(folder, "eval_samples.jsonl"), samples.map((sample) => `${JSON.stringify(sample)}\n`).join(""));
+    await writeFileAtomic(
+      join(folder, "eval_samples.jsonl"),
+      samples.map((sample) => `${JSON.stringify(sample)}\n`).join(""),
+    );
     print(JSON.stringify(summary, null, 2));
     print(`Written to ${folder}/eval.json and eval_samples.jsonl`);
     return 0;

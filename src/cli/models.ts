@@ -44,7 +44,9 @@ async function loadScorer(dir: string, type: "reward" | "cost"): Promise<LoadedS
   try {
     const config = parseScoreConfig(folder.configText, folder.configPath);
     if (config.type !== type) {
-      throw new TypeError(`${dir}: config.json says score_type "${config.type}", need "${type}"; are reward_model and cost_model swapped?`);
+      throw new TypeError(
+        `${dir}: config.json says score_type "${config.type}", need "${type}"; are reward_model and cost_model swapped?`,
+      );
     }
     return { model: await loadScoreModel(folder.source, config), tokenizer: await loadTokenizer(dir) };
   } finally {
@@ -63,7 +65,11 @@ export function conversationIds(tokenizer: Tokenizer, text: string, maxLength: n
 }
 
 /** Loads reward and cost model and returns the function that a scorer service serves. */
-export async function loadScoreTexts(rewardDir: string, costDir: string, maxLength: number): Promise<ScoreTexts> {
+export async function loadScoreTexts(
+  rewardDir: string,
+  costDir: string,
+  maxLength: number,
+): Promise<ScoreTexts> {
   const reward = await loadScorer(rewardDir, "reward");
   const cost = await loadScorer(costDir, "cost");
   const scoresOf = ({ model, tokenizer }: LoadedScoreModel, texts: readonly string[]) => {

@@ -22,7 +22,11 @@ function wholeNumber(name: string, text: string, least: number): number {
 
 /** `scorer`: serves until SIGINT or SIGTERM; returns the exit code. */
 export async function scorerCommand(args: string[]): Promise<number> {
-  const { REWARD_MODEL = "models/quickstart/reward", COST_MODEL = "models/quickstart/cost", MAX_LENGTH = "512" } = process.env;
+  const {
+    REWARD_MODEL = "models/quickstart/reward",
+    COST_MODEL = "models/quickstart/cost",
+    MAX_LENGTH = "512",
+  } = process.env;
   const options = new Command("scorer")
     .description("Serve a reward and a cost model over HTTP.")
     .option("--reward_model <dir>", "reward model (environment: REWARD_MODEL)", REWARD_MODEL)
@@ -30,7 +34,11 @@ export async function scorerCommand(args: string[]): Promise<number> {
     .option("--port <number>", "port to listen on; 0 takes a free one", "8000")
     .option("--hostname <address>", "address to listen on", "0.0.0.0")
     .option("--url_file <path>", "write the service's URL to this file once it answers")
-    .option("--max_length <tokens>", "tokens of a conversation that are read (environment: MAX_LENGTH)", MAX_LENGTH)
+    .option(
+      "--max_length <tokens>",
+      "tokens of a conversation that are read (environment: MAX_LENGTH)",
+      MAX_LENGTH,
+    )
     .allowExcessArguments(false)
     .parse(args, { from: "user" })
     .opts<ScorerOptions>();

@@ -12,7 +12,13 @@ export interface OpenScorer {
 
 type ScorerConfig = Pick<
   RunConfig,
-  "scorer_url" | "reward_model" | "cost_model" | "scorer_max_length" | "scorer_timeout" | "scorer_max_retries" | "scorer_batch_size"
+  | "scorer_url"
+  | "reward_model"
+  | "cost_model"
+  | "scorer_max_length"
+  | "scorer_timeout"
+  | "scorer_max_retries"
+  | "scorer_batch_size"
 >;
 
 /**
@@ -20,7 +26,11 @@ type ScorerConfig = Pick<
  * its health.
  * @throws ScorerUnavailableError when nothing healthy answers
  */
-export async function openScorer(config: ScorerConfig, device: string, print: (text: string) => void): Promise<OpenScorer> {
+export async function openScorer(
+  config: ScorerConfig,
+  device: string,
+  print: (text: string) => void,
+): Promise<OpenScorer> {
   const service = config.scorer_url === null
     ? await serveScorer({
       scoreTexts: await loadScoreTexts(config.reward_model, config.cost_model, config.scorer_max_length),
@@ -29,14 +39,20 @@ export async function openScorer(config: ScorerConfig, device: string, print: (t
     })
     : null;
   const url = service?.url ??
-    await resolveScorerUrl(config.scorer_url!, { onWait: (path) => print(`Waiting for the scorer's address in ${path} ...`) });
+    await resolveScorerUrl(config.scorer_url!, {
+      onWait: (path) => print(`Waiting for the scorer's address in ${path} ...`),
+    });
   const scorer = createScorerClient({
     url,
     timeoutMs: config.scorer_timeout * 1000,
     maxRetries: config.scorer_max_retries,
     batchSize: config.scorer_batch_size,
     onRetry: ({ attempt, maxRetries, delayMs, error }) =>
-      print(`Scorer: attempt ${attempt} of ${maxRetries + 1} failed (${error.message}); next in ${Math.round(delayMs)} ms`),
+      print(
+        `Scorer: attempt ${attempt} of ${maxRetries + 1} failed (${error.message}); next in ${
+          Math.round(delayMs)
+        } ms`,
+      ),
   });
   try {
     await scorer.checkHealth();

@@ -15,7 +15,9 @@ export function stopSignal(print: (text: string) => void): StopSignal {
     process.on(name, () => {
       if (received) process.exit(128 + SIGNALS[name]);
       received = name;
-      print(`\n${name}: finishing this step and saving; once more ends at once and loses the step in progress.\n`);
+      print(
+        `\n${name}: finishing this step and saving; once more ends at once and loses the step in progress.\n`,
+      );
     });
   }
   return { shouldStop: () => received !== null, exitCode: () => received ? 128 + SIGNALS[received] : 0 };

@@ -15,7 +15,7 @@ import type { MetricRow } from "../tracking/metrics.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
 import { encodePrompts } from "../train/prompt_set.ts";
-import { loadPolicy, type LoadedPolicy } from "./models.ts";
+import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { writeReport } from "./report.ts";
 import { openScorer } from "./scoring.ts";
@@ -36,7 +36,10 @@ export function runFolder(config: RunConfig): string {
 async function writeModelConfig(runDir: string, { configText, tokenizer }: LoadedPolicy): Promise<string[]> {
   const { torch_dtype: _old, ...json } = JSON.parse(configText);
   const path = join(runDir, "config.json");
-  await writeFileAtomic(path, `${JSON.stringify({ ...json, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`);
+  await writeFileAtomic(
+    path,
+    `${JSON.stringify({ ...json, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`,
+  );
   return [path, ...tokenizer.files];
 }
 
@@ -66,7 +69,9 @@ function terminalEvents(config: RunConfig, banner: (firstStep: number, steps: nu
 
 function evaluationLine(row: MetricRow): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
-  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, reward ${of("eval/mean_reward")}, ` +
+  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, reward ${
+    of("eval/mean_reward")
+  }, ` +
     `cost ${of("eval/mean_cost")} over ${row["eval/total_samples"]} prompts (greedy)`;
 }
 
@@ -75,7 +80,11 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
   const loaded = await loadPolicy(config.model_name, true);
   const { policy, tokenizer } = loaded;
   const encode = async (path: string, maxSamples?: number) =>
-    encodePrompts(tokenizer, await readPrompts(path, { promptKey: config.prompt_key, maxSamples }), config.max_prompt_length);
+    encodePrompts(
+      tokenizer,
+      await readPrompts(path, { promptKey: config.prompt_key, maxSamples }),
+      config.max_prompt_length,
+    );
   const prompts = await encode(config.train_jsonl, config.max_samples ?? undefined);
   const evalPrompts = config.eval_jsonl === null ? null : await encode(config.eval_jsonl);
   const runDir = runFolder(config);
@@ -105,7 +114,8 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
       prompts,
       scorer,
       communicator: singleProcess,
-      evaluate: evalPrompts && ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
+      evaluate: evalPrompts &&
+        ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
       modelFiles,
       events,
       shouldStop,
@@ -122,9 +132,14 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
   }
 }
 
-async function reportRun(runDir: string, { rows, finished, trainingSeconds, progress }: TrainingResult): Promise<void> {
+async function reportRun(
+  runDir: string,
+  { rows, finished, trainingSeconds, progress }: TrainingResult,
+): Promise<void> {
   if (rows.length === 0 && finished) {
-    output.write(`Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`);
+    output.write(
+      `Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`,
+    );
     return;
   }
   const page = await writeReport(runDir);
@@ -134,7 +149,9 @@ async function reportRun(runDir: string, { rows, finished, trainingSeconds, prog
 
 /** `train`: returns the exit code. */
 export async function trainCommand(args: string[]): Promise<number> {
-  const command = configCommand("train", "Train a policy with GRPO under a cost constraint.").parse(args, { from: "user" });
+  const command = configCommand("train", "Train a policy with GRPO under a cost constraint.").parse(args, {
+    from: "user",
+  });
   const options = command.opts<ConfigOptions>();
   const config = await readConfig(options);
   if (options.dryRun) {

@@ -45,7 +45,12 @@ async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
     for (let start = 0; start < prompts.length; start += config.eval_batch_size) {
       const batch = prompts.slice(start, start + config.eval_batch_size);
       // Greedy decoding draws no random numbers; seed and step are not read.
-      const made = await generator.generate({ prompts: batch.map(({ ids }) => ids), groupSize: 1, seed: 0, step: 0 });
+      const made = await generator.generate({
+        prompts: batch.map(({ ids }) => ids),
+        groupSize: 1,
+        seed: 0,
+        step: 0,
+      });
       for (const { tokens } of made) {
         const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
         completions.push(trimAtStopString(whole, config.stop_strings).text);
@@ -62,6 +67,14 @@ async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
   const completions = await completeGreedily(deps);
   const prompts = deps.prompts.map(({ user }) => user);
-  const { rewards, costs } = await deps.scorer.score(prompts, completions, { batchSize: deps.config.scorer_batch_size_eval });
-  return { prompts, completions, rewards, costs, combined: Array.from(combineScores(rewards, costs, lambda)) };
+  const { rewards, costs } = await deps.scorer.score(prompts, completions, {
+    batchSize: deps.config.scorer_batch_size_eval,
+  });
+  return {
+    prompts,
+    completions,
+    rewards,
+    costs,
+    combined: Array.from(combineScores(rewards, costs, lambda)),
+  };
 }

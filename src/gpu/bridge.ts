@@ -102,6 +102,11 @@ export function foldGrid(count: number): [number, number, number] {
   return [Math.ceil(count / y), y, 1];
 }
 
+/** Lanes for a workgroup that reduces a row of `width`: about 8 values each, a power of two from 8 to 256. */
+export function lanesForRow(width: number): number {
+  return Math.min(256, Math.max(8, 2 ** Math.floor(Math.log2(Math.max(1, width / 8)))));
+}
+
 export function byteSize(tensor: TensorInfo): number {
   return tensor.shape.reduce((size, n) => size * n, 1) * 4;
 }
@@ -111,10 +116,14 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
   const backend = tfjsBackend();
   const info = backend.makeTensorInfo(shape, dtype);
   const sizeBytes = byteSize(info);
-  if (sizeBytes === 0) throw new RangeError(`Cannot make a GPU tensor of shape [${shape}]: need at least one element`);
+  if (sizeBytes === 0) {
+    throw new RangeError(`Cannot make a GPU tensor of shape [${shape}]: need at least one element`);
+  }
   const limit = backend.device.limits.maxBufferSize;
   if (sizeBytes > limit) {
-    throw new RangeError(`Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`);
+    throw new RangeError(
+      `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`,
+    );
   }
   const buffer = backend.bufferManager.acquireBuffer(sizeBytes + guardWords * 4, STORAGE_USAGE);
   if (guardWords > 0) {
@@ -154,7 +163,11 @@ export function disposeInfo(info: TensorInfo): void {
 function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
   const record = backend.tensorMap.get(binding.tensor.dataId);
   if (!record.resource) {
-    if (recording) throw new Error("Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording");
+    if (recording) {
+      throw new Error(
+        "Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording",
+      );
+    }
     backend.uploadToGPU(binding.tensor.dataId);
   }
   if (binding.written) {
@@ -164,7 +177,12 @@ function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
   return record.resource!;
 }
 
-function storageEntry(backend: Backend, call: KernelCall, binding: Binding, index: number): GPUBindGroupEntry {
+function storageEntry(
+  backend: Backend,
+  call: KernelCall,
+  binding: Binding,
+  index: number,
+): GPUBindGroupEntry {
   const buffer = gpuBuffer(backend, binding);
   const offset = binding.offsetBytes ?? 0;
   const size = binding.sizeBytes ?? (guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
@@ -250,7 +268,13 @@ export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetB
   const backend = tfjsBackend();
   flush();
   const buffer = gpuBuffer(backend, { tensor, written: true });
-  backend.queue.writeBuffer(buffer, offsetBytes, values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+  backend.queue.writeBuffer(
+    buffer,
+    offsetBytes,
+    values.buffer as ArrayBuffer,
+    values.byteOffset,
+    values.byteLength,
+  );
 }
 
 /** Bytes that tfjs's pool holds on the GPU: in use by tensors, and allocated in all. */
@@ -332,7 +356,9 @@ export function withGuardWords<R>(words: number, body: () => R): R {
 }
 
 /** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
-export async function readGuarded(tensor: Tensor): Promise<{ values: Float32Array | Int32Array; intact: boolean }> {
+export async function readGuarded(
+  tensor: Tensor,
+): Promise<{ values: Float32Array | Int32Array; intact: boolean }> {
   const all = await readTensor(tensor);
   const words = new Uint32Array(all.buffer, all.byteOffset, all.length);
   const intact = words.subarray(tensor.size).every((word) => word === GUARD_BITS);
@@ -358,7 +384,8 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
   tf.registerKernel({
     kernelName: op.name,
     backendName: "webgpu",
-    kernelFunc: ({ inputs, attrs }) => op.forward(inputs as Record<Inputs, TensorInfo>, attrs as unknown as Attrs),
+    kernelFunc: ({ inputs, attrs }) =>
+      op.forward(inputs as Record<Inputs, TensorInfo>, attrs as unknown as Attrs),
   });
   if (op.gradient) {
     const gradient = op.gradient;
@@ -366,11 +393,14 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
       kernelName: op.name,
       inputsToSave: op.saves?.inputs ?? [],
       outputsToSave: op.saves?.outputs ?? [],
-      gradFunc: (dy, saved, attrs) => gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>,
+      gradFunc: (dy, saved, attrs) =>
+        gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>,
     });
   }
   return (inputs, attrs) => {
-    const made = tf.engine().runKernel(op.name, inputs, attrs as unknown as NamedAttrMap) as Tensor | Tensor[];
+    const made = tf.engine().runKernel(op.name, inputs, attrs as unknown as NamedAttrMap) as
+      | Tensor
+      | Tensor[];
     return Array.isArray(made) ? made : [made];
   };
 }
@@ -379,7 +409,10 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
  * Gradients of several inputs that one kernel computes together. tfjs asks for each inside a tidy of its own, which
  * would dispose the others; so they are computed at once and handed out one by one.
  */
-export function jointGradients<Names extends string>(names: Names[], made: Tensor[]): Record<Names, () => Tensor> {
+export function jointGradients<Names extends string>(
+  names: Names[],
+  made: Tensor[],
+): Record<Names, () => Tensor> {
   const hand = (tensor: Tensor) => () => {
     const handed = tensor.clone();
     tensor.dispose();

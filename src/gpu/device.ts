@@ -36,10 +36,17 @@ export interface Gpu {
 }
 
 interface AdapterDetails extends GPUAdapterInfo {
-  subgroupMatrixConfigs?: Iterable<{ componentType: string; resultComponentType: string; M: number; N: number; K: number }>;
+  subgroupMatrixConfigs?: Iterable<
+    { componentType: string; resultComponentType: string; M: number; N: number; K: number }
+  >;
 }
 
-const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+const WANTED_FEATURES = [
+  "timestamp-query",
+  "shader-f16",
+  "subgroups",
+  "chromium-experimental-subgroup-matrix",
+];
 const NODE_TOGGLES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia";
 
 let opened: Promise<Gpu> | null = null;
@@ -62,7 +69,9 @@ async function webgpuEntry(): Promise<GPU> {
   if (detectRuntime() === "deno") {
     const entry = globalThis.navigator?.gpu;
     if (!entry) {
-      throw new Error("WebGPU is off in this Deno: need the unstable feature; start it with --unstable-webgpu");
+      throw new Error(
+        "WebGPU is off in this Deno: need the unstable feature; start it with --unstable-webgpu",
+      );
     }
     return entry;
   }
@@ -71,7 +80,11 @@ async function webgpuEntry(): Promise<GPU> {
   const entry = dawn.create([NODE_TOGGLES]) as unknown as GPU;
   // tfjs looks for navigator.gpu; Node >= 21 has a read-only navigator, Node 20 has none.
   const navigatorWithGpu = Object.assign(Object.create(globalThis.navigator ?? null), { gpu: entry });
-  Object.defineProperty(globalThis, "navigator", { value: navigatorWithGpu, configurable: true, writable: true });
+  Object.defineProperty(globalThis, "navigator", {
+    value: navigatorWithGpu,
+    configurable: true,
+    writable: true,
+  });
   return entry;
 }
 
@@ -141,7 +154,9 @@ async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<
 
 async function open(): Promise<Gpu> {
   const adapter = await openAdapter();
-  const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name as GPUFeatureName)) as GPUFeatureName[];
+  const requiredFeatures = WANTED_FEATURES.filter((name) =>
+    adapter.features.has(name as GPUFeatureName)
+  ) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
   for (const name in adapter.limits) {
     const limit = adapter.limits[name as keyof GPUSupportedLimits];

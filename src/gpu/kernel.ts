@@ -7,7 +7,12 @@ const KERNEL_FOLDER = new URL("../../kernels/", import.meta.url);
 const modules = new WeakMap<GPUDevice, Map<string, GPUShaderModule>>();
 const pipelines = new WeakMap<GPUDevice, Map<string, GPUComputePipeline>>();
 
-function cached<V>(store: WeakMap<GPUDevice, Map<string, V>>, device: GPUDevice, key: string, make: () => V): V {
+function cached<V>(
+  store: WeakMap<GPUDevice, Map<string, V>>,
+  device: GPUDevice,
+  key: string,
+  make: () => V,
+): V {
   let byKey = store.get(device);
   if (!byKey) store.set(device, byKey = new Map());
   let found = byKey.get(key);
@@ -24,10 +29,23 @@ export function kernelSource(name: string): string {
  * Pipeline of kernels/{name}.wgsl (entry point `main`) with the given `override` constants.
  * Constants select code and tile sizes; shapes travel in the uniform, so few pipelines are ever compiled.
  */
-export function kernelPipeline(device: GPUDevice, name: string, constants: KernelConstants = {}): GPUComputePipeline {
+export function kernelPipeline(
+  device: GPUDevice,
+  name: string,
+  constants: KernelConstants = {},
+): GPUComputePipeline {
   const key = `${name}|${JSON.stringify(constants)}`;
   return cached(pipelines, device, key, () => {
-    const module = cached(modules, device, name, () => device.createShaderModule({ label: name, code: kernelSource(name) }));
-    return device.createComputePipeline({ label: key, layout: "auto", compute: { module, entryPoint: "main", constants } });
+    const module = cached(
+      modules,
+      device,
+      name,
+      () => device.createShaderModule({ label: name, code: kernelSource(name) }),
+    );
+    return device.createComputePipeline({
+      label: key,
+      layout: "auto",
+      compute: { module, entryPoint: "main", constants },
+    });
   });
 }

@@ -10,8 +10,14 @@ export interface GpuTime {
 
 async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): Promise<number> {
   const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
-  const resolved = device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-  const readable = device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  const resolved = device.createBuffer({
+    size: 16,
+    usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+  });
+  const readable = device.createBuffer({
+    size: 16,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+  });
   plan.replay(times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
   const encoder = device.createCommandEncoder();
   encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);

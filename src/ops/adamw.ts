@@ -58,7 +58,9 @@ export function adamwF64(
   options: AdamwOptions,
 ) {
   const { learningRate: lr, beta1, beta2, epsilon, weightDecay, step } = options;
-  if (scale === 0) return { weight: Float64Array.from(weight), m: Float64Array.from(m), v: Float64Array.from(v) };
+  if (scale === 0) {
+    return { weight: Float64Array.from(weight), m: Float64Array.from(m), v: Float64Array.from(v) };
+  }
   const newM = Float64Array.from(m, (value, i) => beta1 * value + (1 - beta1) * grad[i] * scale);
   const newV = Float64Array.from(v, (value, i) => beta2 * value + (1 - beta2) * (grad[i] * scale) ** 2);
   const newWeight = Float64Array.from(weight, (value, i) => {

@@ -1,6 +1,15 @@
 /** Causal softmax attention over packed sequences: memory linear in the tokens (arXiv:2205.14135). */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, defineOp, disposeInfo, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import {
+  type Binding,
+  defineOp,
+  disposeInfo,
+  f32,
+  foldGrid,
+  newTensor,
+  runKernel,
+  u32,
+} from "../gpu/bridge.ts";
 
 export interface AttentionShape {
   /** Query heads, a multiple of kvHeads: neighbouring heads/kvHeads of them share a key head. */
@@ -30,7 +39,9 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
     const width = tensor.shape[tensor.shape.length - 1];
     if (width !== headCount * headDim) {
       throw new RangeError(
-        `Cannot attend to ${name} of shape [${tensor.shape}]: need ${headCount} heads of ${headDim} = ${headCount * headDim} columns`,
+        `Cannot attend to ${name} of shape [${tensor.shape}]: need ${headCount} heads of ${headDim} = ${
+          headCount * headDim
+        } columns`,
       );
     }
   }
@@ -126,7 +137,13 @@ export interface AttentionArrays {
   bounds: ArrayLike<number>;
 }
 
-function dotF64(a: ArrayLike<number>, aBase: number, b: ArrayLike<number>, bBase: number, count: number): number {
+function dotF64(
+  a: ArrayLike<number>,
+  aBase: number,
+  b: ArrayLike<number>,
+  bBase: number,
+  count: number,
+): number {
   let sum = 0;
   for (let c = 0; c < count; c++) sum += a[aBase + c] * b[bBase + c];
   return sum;
@@ -141,8 +158,10 @@ function forEachSoftmax(
   for (let slot = 0; slot < q.length / headDim; slot++) {
     const row = Math.floor(slot / heads);
     const kvHead = Math.floor((slot % heads) / (heads / kvHeads));
-    const keyBases = Array.from({ length: row + 1 - bounds[2 * row] }, (_, n) =>
-      ((bounds[2 * row] + n) * kvHeads + kvHead) * headDim);
+    const keyBases = Array.from(
+      { length: row + 1 - bounds[2 * row] },
+      (_, n) => ((bounds[2 * row] + n) * kvHeads + kvHead) * headDim,
+    );
     const scores = keyBases.map((base) => scale * dotF64(q, slot * headDim, k, base, headDim));
     const most = scores.reduce((a, b) => Math.max(a, b));
     const exps = scores.map((score) => Math.exp(score - most));

@@ -78,7 +78,9 @@ export function attentionDecodeF64(
     for (let t = context.promptBounds[2 * row]; t < context.promptBounds[2 * row + 1]; t++) {
       see(context.kPrompt, context.vPrompt, offset(t));
     }
-    for (let t = 0; t <= context.position[0]; t++) see(context.kCache, context.vCache, offset(row * slots + t));
+    for (let t = 0; t <= context.position[0]; t++) {
+      see(context.kCache, context.vCache, offset(row * slots + t));
+    }
     const most = seen.reduce((m, { score }) => Math.max(m, score), -Infinity);
     const total = seen.reduce((sum, { score }) => sum + Math.exp(score - most), 0);
     for (const { v, base, score } of seen) {

@@ -55,11 +55,19 @@ export function embedding(root: Tensor, ids: Tensor, table: Weight): Tensor {
 
 /** Twin of embedding.wgsl. */
 export function embeddingF64(table: ArrayLike<number>, ids: ArrayLike<number>, width: number): Float64Array {
-  return Float64Array.from({ length: ids.length * width }, (_, i) => table[ids[Math.floor(i / width)] * width + i % width]);
+  return Float64Array.from(
+    { length: ids.length * width },
+    (_, i) => table[ids[Math.floor(i / width)] * width + i % width],
+  );
 }
 
 /** Twin of embedding_grad.wgsl, from zero. @returns [V,D] */
-export function embeddingGradF64(ids: ArrayLike<number>, dy: ArrayLike<number>, vocab: number, width: number): Float64Array {
+export function embeddingGradF64(
+  ids: ArrayLike<number>,
+  dy: ArrayLike<number>,
+  vocab: number,
+  width: number,
+): Float64Array {
   const grad = new Float64Array(vocab * width);
   for (let i = 0; i < ids.length * width; i++) grad[ids[Math.floor(i / width)] * width + i % width] += dy[i];
   return grad;

@@ -44,7 +44,9 @@ export function inverseRows(rows: ArrayLike<number>, count: number): Int32Array 
   const inverse = new Int32Array(count).fill(-1);
   for (let m = 0; m < rows.length; m++) {
     if (rows[m] < 0) continue;
-    if (inverse[rows[m]] !== -1) throw new RangeError(`Cannot gather row ${rows[m]} twice: each row may be picked once`);
+    if (inverse[rows[m]] !== -1) {
+      throw new RangeError(`Cannot gather row ${rows[m]} twice: each row may be picked once`);
+    }
     inverse[rows[m]] = m;
   }
   return inverse;

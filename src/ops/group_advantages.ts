@@ -29,7 +29,9 @@ const groupAdvantagesOp = defineOp<"scores", { groupSize: number; scaleRewards: 
  */
 export function groupAdvantages(scores: Tensor, groupSize: number, scaleRewards: ScaleRewards): Tensor {
   if (scores.size % groupSize !== 0) {
-    throw new RangeError(`Cannot group ${scores.size} scores: need a multiple of num_generations = ${groupSize}`);
+    throw new RangeError(
+      `Cannot group ${scores.size} scores: need a multiple of num_generations = ${groupSize}`,
+    );
   }
   return groupAdvantagesOp({ scores }, { groupSize, scaleRewards })[0];
 }

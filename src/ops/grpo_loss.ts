@@ -85,7 +85,11 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
  * @param logprobs f32 [M], nats
  * @returns losses f32 [B]; stats f32 [B,4], sums over each completion's tokens in the order of LOSS_STATS
  */
-export function grpoLoss(logprobs: Tensor, context: LossContext, config: TokenLossConfig): { losses: Tensor; stats: Tensor } {
+export function grpoLoss(
+  logprobs: Tensor,
+  context: LossContext,
+  config: TokenLossConfig,
+): { losses: Tensor; stats: Tensor } {
   const [losses, stats] = grpoLossOp({ logprobs }, {
     ...context,
     refLogprobs: config.beta === 0 ? null : context.refLogprobs,

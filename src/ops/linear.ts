@@ -39,7 +39,7 @@ const linearGradOp = defineOp<"x" | "dy", { weight: Weight; bias: Weight | null 
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
-  /** "few": a kernel for about 16 rows and less (decoding, one token a row). The bits are the same. */
+  /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
   rows?: "many" | "few";
 }
 
@@ -57,7 +57,9 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
   }
   const { bias, rows = "many" } = options;
   if (bias && bias.shape[0] !== N) {
-    throw new RangeError(`Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`);
+    throw new RangeError(
+      `Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`,
+    );
   }
   return linearOp({ x }, { weight, bias: bias ?? null, kind: rows })[0];
 }

@@ -8,7 +8,12 @@ import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { type Binding, byteSize, defineOp, disposeInfo, newTensor } from "../gpu/bridge.ts";
 import { linearF64, linearGradF64 } from "./linear.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./matmul.ts";
-import { runTokenLogprobs, runTokenLogprobsGrad, tokenLogprobsF64, tokenLogprobsGradF64 } from "./token_logprobs.ts";
+import {
+  runTokenLogprobs,
+  runTokenLogprobsGrad,
+  tokenLogprobsF64,
+  tokenLogprobsGradF64,
+} from "./token_logprobs.ts";
 import type { Weight } from "./weight.ts";
 
 export interface LmHeadOptions {
@@ -107,15 +112,23 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
  * @returns logprobs f32 [M] and entropy f32 [M], in nats; only the first has a gradient
  * @throws RangeError when the shapes do not fit or chunkRows is no multiple of 64
  */
-export function lmHeadLogprobs(h: Tensor, head: Weight, tokens: Tensor, options: LmHeadOptions): [Tensor, Tensor] {
+export function lmHeadLogprobs(
+  h: Tensor,
+  head: Weight,
+  tokens: Tensor,
+  options: LmHeadOptions,
+): [Tensor, Tensor] {
   const { temperature, chunkRows } = options;
   if (h.rank !== 2 || h.shape[1] !== head.shape[1] || tokens.size !== h.shape[0]) {
     throw new RangeError(
-      `Cannot apply "${head.name}" [${head.shape}] to [${h.shape}] and ${tokens.size} tokens: need [M,${head.shape[1]}] and M tokens`,
+      `Cannot apply "${head.name}" [${head.shape}] to [${h.shape}] and ${tokens.size} tokens: ` +
+        `need [M,${head.shape[1]}] and M tokens`,
     );
   }
   if (!(chunkRows >= 64) || chunkRows % 64 !== 0) {
-    throw new RangeError(`Cannot work in chunks of ${chunkRows} rows: need a positive multiple of 64, so that windows are aligned`);
+    throw new RangeError(
+      `Cannot work in chunks of ${chunkRows} rows: need a positive multiple of 64, so that windows are aligned`,
+    );
   }
   const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows });
   return [logprobs, entropy];

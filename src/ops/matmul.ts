@@ -4,7 +4,7 @@
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran.
  */
-import { type Binding, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { type Binding, foldGrid, runKernel, tfjsBackend, u32 } from "../gpu/bridge.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -19,7 +19,7 @@ export interface LinearRun extends Sizes {
   weight: Weight;
   bias?: Weight | null;
   y: Binding;
-  /** Which kernel: "few" reads each weight for 4 rows at a time. The bits are the same. */
+  /** "few": below 8 rows, the kernel that works on 4 rows at a time, not on 8. The bits are the same. */
   kind?: "many" | "few";
 }
 
@@ -35,12 +35,15 @@ export interface LinearWeightGradRun extends Sizes {
   weight: Weight;
 }
 
+/** The tiled kernel works on 8 rows at a time: from here on its tiles are full, and it is the faster one. */
+const FEW_ROWS_BELOW = 8;
 const FEW_LANES = 32;
 const STRIDED_LANES = 64;
 
-/** Lanes of a tiled matmul's workgroup along columns and rows. One subgroup a row block is what suits a CPU. */
+/** Lanes of a tiled matmul's workgroup, columns x rows: one subgroup on a CPU (8 wide), two warps or more on a GPU. */
 function lanes(): { WG_X: number; WG_Y: number } {
-  return { WG_X: 8, WG_Y: 1 };
+  const { subgroupMaxSize } = tfjsBackend().device.adapterInfo;
+  return { WG_X: 8, WG_Y: subgroupMaxSize <= 8 ? 1 : 8 };
 }
 
 const written = (binding: Binding): Binding => ({ ...binding, written: true });
@@ -76,7 +79,7 @@ export function runLinear({ x, weight, bias, y, rows, stride, kind = "many" }: L
       params: [rows, N, K, K, 1, K, 1, step].map(u32),
       workgroups: foldGrid(Math.ceil(rows * N / STRIDED_LANES)),
     });
-  } else if (kind === "few") {
+  } else if (kind === "few" && rows < FEW_ROWS_BELOW) {
     runKernel({
       kernel: "linear_few",
       constants: { WG: FEW_LANES, ...codes },

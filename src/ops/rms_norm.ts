@@ -1,6 +1,6 @@
 /** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp, f32, foldGrid, lanesForRow, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import type { Weight } from "./weight.ts";
 
 interface RmsNormAttrs {
@@ -16,6 +16,7 @@ const rmsNormOp = defineOp<"x" | "w", RmsNormAttrs>({
     const rstd = newTensor([rows]);
     runKernel({
       kernel: "rms_norm",
+      constants: { WG: lanesForRow(width) },
       bindings: [{ tensor: x }, { tensor: w }, { tensor: y, written: true }, { tensor: rstd, written: true }],
       params: [u32(rows), u32(width), f32(eps)],
       workgroups: foldGrid(rows),
@@ -37,7 +38,11 @@ const rmsNormGradOp = defineOp<"x" | "w" | "rstd" | "dy", { weightGrad: Tensor |
     const params = [u32(rows), u32(width)];
     runKernel({
       kernel: "rms_norm_grad",
-      bindings: [{ tensor: x }, { tensor: w }, { tensor: rstd }, { tensor: dy }, { tensor: dx, written: true }],
+      constants: { WG: lanesForRow(width) },
+      bindings: [{ tensor: x }, { tensor: w }, { tensor: rstd }, { tensor: dy }, {
+        tensor: dx,
+        written: true,
+      }],
       params,
       workgroups: foldGrid(rows),
     });
@@ -68,7 +73,13 @@ export function rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
 }
 
 /** Twin of rms_norm.wgsl in f64. @returns y [R,D] and rstd [R] */
-export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, rows: number, width: number, eps: number) {
+export function rmsNormF64(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  rows: number,
+  width: number,
+  eps: number,
+) {
   const y = new Float64Array(rows * width);
   const rstd = new Float64Array(rows);
   for (let r = 0; r < rows; r++) {

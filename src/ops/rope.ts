@@ -44,7 +44,13 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
         { tensor: sin },
         { tensor: y, written: true },
       ],
-      params: [u32(count), u32(width / headDim), u32(headDim / 4), u32(cos.shape[0] - 1), f32(inverse ? -1 : 1)],
+      params: [
+        u32(count),
+        u32(width / headDim),
+        u32(headDim / 4),
+        u32(cos.shape[0] - 1),
+        f32(inverse ? -1 : 1),
+      ],
       workgroups: foldGrid(Math.ceil(count / WG)),
     });
     return y;

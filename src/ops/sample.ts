@@ -37,7 +37,9 @@ export interface DecodeState {
 export function sampleTokens(logits: Tensor, decode: DecodeState, options: SamplingOptions): void {
   const [rows, columns] = decode.tokens.shape as [number, number];
   if (options.eosIds.length > 2) {
-    throw new RangeError(`Cannot sample with ${options.eosIds.length} end tokens: at most 2 are supported; keep the two that end a turn`);
+    throw new RangeError(
+      `Cannot sample with ${options.eosIds.length} end tokens: at most 2 are supported; keep the two that end a turn`,
+    );
   }
   const [eos0 = -1, eos1 = -1] = options.eosIds;
   runKernel({
@@ -68,7 +70,11 @@ export function sampleTokens(logits: Tensor, decode: DecodeState, options: Sampl
 
 /** state[0] += 1. */
 export function advanceDecode(decode: DecodeState): void {
-  runKernel({ kernel: "decode_advance", bindings: [{ tensor: decode.state, written: true }], workgroups: [1, 1, 1] });
+  runKernel({
+    kernel: "decode_advance",
+    bindings: [{ tensor: decode.state, written: true }],
+    workgroups: [1, 1, 1],
+  });
 }
 
 /** Twin of decode_advance.wgsl. */
@@ -77,7 +83,11 @@ export function decodeAdvanceI32(state: ArrayLike<number>): number[] {
 }
 
 /** Twin of sample.wgsl for one row: the tokens that may be drawn, and the one drawn with `u` in [0,1). */
-export function sampleF64(logits: ArrayLike<number>, u: number, options: SamplingOptions): { kept: number[]; token: number } {
+export function sampleF64(
+  logits: ArrayLike<number>,
+  u: number,
+  options: SamplingOptions,
+): { kept: number[]; token: number } {
   const order = Array.from(logits, (_, v) => v).sort((a, b) => logits[b] - logits[a] || a - b);
   if (options.temperature === 0) return { kept: [order[0]], token: order[0] };
   const peak = logits[order[0]];
@@ -90,7 +100,9 @@ export function sampleF64(logits: ArrayLike<number>, u: number, options: Samplin
   if (options.topP < 1) {
     const wanted = options.topP * kept.reduce((sum, v) => sum + weight(v), 0);
     // A token stays while the tokens strictly above it hold less than top_p.
-    kept = kept.filter((v) => kept.reduce((sum, other) => sum + (logits[other] > logits[v] ? weight(other) : 0), 0) < wanted);
+    kept = kept.filter((v) =>
+      kept.reduce((sum, other) => sum + (logits[other] > logits[v] ? weight(other) : 0), 0) < wanted
+    );
   }
   kept = [...kept].sort((a, b) => a - b);
   const target = u * kept.reduce((sum, v) => sum + weight(v), 0);

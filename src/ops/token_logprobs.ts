@@ -1,6 +1,15 @@
 /** Log-probabilities of chosen tokens, and entropies, from logits. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { type Binding, copyTensor, defineOp, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import {
+  type Binding,
+  copyTensor,
+  defineOp,
+  f32,
+  foldGrid,
+  newTensor,
+  runKernel,
+  u32,
+} from "../gpu/bridge.ts";
 
 interface TokenLogprobsSizes {
   rows: number;

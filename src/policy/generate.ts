@@ -11,7 +11,14 @@ import { attentionDecode } from "../ops/attention_decode.ts";
 import { gatherRows, inverseRows } from "../ops/gather_rows.ts";
 import { kvAppend } from "../ops/kv_append.ts";
 import { advanceDecode, type DecodeState, sampleTokens, type SamplingOptions } from "../ops/sample.ts";
-import { type Attend, causalAttend, headLogits, type Policy, trunkForward, uploadSequences } from "./llama.ts";
+import {
+  type Attend,
+  causalAttend,
+  headLogits,
+  type Policy,
+  trunkForward,
+  uploadSequences,
+} from "./llama.ts";
 import { bucketRows, packSequences } from "./packing.ts";
 
 export interface GenerationOptions extends SamplingOptions {
@@ -103,7 +110,12 @@ function recordDecode(
   });
 }
 
-function openSession(policy: Policy, options: GenerationOptions, rows: number, promptRows: number): DecodeSession {
+function openSession(
+  policy: Policy,
+  options: GenerationOptions,
+  rows: number,
+  promptRows: number,
+): DecodeSession {
   const { layers, kvHeads, headDim } = policy.config;
   const width = kvHeads * headDim;
   const decode = makeDecodeState(rows, options.maxTokens);
@@ -115,7 +127,11 @@ function openSession(policy: Policy, options: GenerationOptions, rows: number, p
     v: emptyTensor([rows, options.maxTokens, width]),
   }));
   const plan = recordDecode(policy, options, decode, promptBounds, caches);
-  const owned = [...Object.values(decode), promptBounds, ...caches.flatMap((cache) => Object.values(cache))] as Tensor[];
+  const owned = [
+    ...Object.values(decode),
+    promptBounds,
+    ...caches.flatMap((cache) => Object.values(cache)),
+  ] as Tensor[];
   return {
     rows,
     promptRows,
@@ -131,7 +147,12 @@ function openSession(policy: Policy, options: GenerationOptions, rows: number, p
 }
 
 /** Prompts forward, their keys and values kept, and the first token of every row sampled. */
-function prefill(policy: Policy, options: GenerationOptions, session: DecodeSession, request: GenerationRequest): void {
+function prefill(
+  policy: Policy,
+  options: GenerationOptions,
+  session: DecodeSession,
+  request: GenerationRequest,
+): void {
   const { prompts, groupSize, seed, step, firstPrompt = 0 } = request;
   const packed = packSequences(prompts);
   const { decode } = session;
@@ -142,7 +163,10 @@ function prefill(policy: Policy, options: GenerationOptions, session: DecodeSess
       const p = promptOfRow(r);
       return [logitsRow(r), firstPrompt + p, r % groupSize, prompts[p].length][i & 3];
     });
-  const bounds = Int32Array.from({ length: session.rows * 2 }, (_, i) => packed.starts[promptOfRow(i >> 1) + (i & 1)]);
+  const bounds = Int32Array.from(
+    { length: session.rows * 2 },
+    (_, i) => packed.starts[promptOfRow(i >> 1) + (i & 1)],
+  );
   writeTensor(session.promptBounds, bounds);
   writeTensor(decode.rows, rowTable((r) => r));
   writeTensor(decode.state, Int32Array.of(-1, seed | 0, step, 0));
@@ -166,7 +190,12 @@ function prefill(policy: Policy, options: GenerationOptions, session: DecodeSess
 }
 
 /** One row's sampled tokens: where it ended, and how. */
-function readRow(sampled: Int32Array, sampledCount: number, request: GenerationRequest, eosIds: number[]): Completion {
+function readRow(
+  sampled: Int32Array,
+  sampledCount: number,
+  request: GenerationRequest,
+  eosIds: number[],
+): Completion {
   const tokens: number[] = [];
   let end: Completion["end"] = "length";
   for (let t = 0; t < sampledCount && end === "length"; t++) {
@@ -179,7 +208,11 @@ function readRow(sampled: Int32Array, sampledCount: number, request: GenerationR
 }
 
 /** Replays the plan until every row has ended; returns the completions. */
-async function decodeRows(session: DecodeSession, options: GenerationOptions, request: GenerationRequest): Promise<Completion[]> {
+async function decodeRows(
+  session: DecodeSession,
+  options: GenerationOptions,
+  request: GenerationRequest,
+): Promise<Completion[]> {
   const { decode, rows } = session;
   const ended: (Completion | null)[] = new Array(rows).fill(null);
   const readBack = async (count: number) => {

@@ -68,7 +68,14 @@ export function disposeTrunk(trunk: Trunk): void {
   tf.dispose([trunk.rope.cos, trunk.rope.sin, trunk.root]);
 }
 
-function layerForward(trunk: Trunk, l: number, x_ND: Tensor, positions: Tensor, attend: Attend, rows: RowCount): Tensor {
+function layerForward(
+  trunk: Trunk,
+  l: number,
+  x_ND: Tensor,
+  positions: Tensor,
+  attend: Attend,
+  rows: RowCount,
+): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
   const rotate = (x: Tensor) => rope(x, positions, trunk.rope, { headDim: config.headDim });
@@ -78,7 +85,10 @@ function layerForward(trunk: Trunk, l: number, x_ND: Tensor, positions: Tensor, 
   const v = linear(normed_ND, weights.value, { rows });
   const attended_ND = add(x_ND, linear(attend(l, q, k, v), weights.output, { rows }));
   const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
-  const gated_NF = swiglu(linear(mlpInput_ND, weights.gate, { rows }), linear(mlpInput_ND, weights.up, { rows }));
+  const gated_NF = swiglu(
+    linear(mlpInput_ND, weights.gate, { rows }),
+    linear(mlpInput_ND, weights.up, { rows }),
+  );
   return add(attended_ND, linear(gated_NF, weights.down, { rows }));
 }
 

@@ -22,7 +22,11 @@ type Json = Record<string, unknown>;
 function positive(json: Json, key: string, path: string, fallback?: number): number {
   const value = json[key] ?? fallback;
   if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-  throw new TypeError(`${path}: "${key}" must be a positive number, got ${JSON.stringify(value)}; is this a Llama model's config.json?`);
+  throw new TypeError(
+    `${path}: "${key}" must be a positive number, got ${
+      JSON.stringify(value)
+    }; is this a Llama model's config.json?`,
+  );
 }
 
 function positiveInteger(json: Json, key: string, path: string, fallback?: number): number {
@@ -54,7 +58,11 @@ function ropeOf(json: Json, path: string): { theta: number; scaling: RopeScaling
         },
       };
     default:
-      throw new TypeError(`${path}: rope type ${JSON.stringify(type)} is not supported; supported are default, linear and llama3`);
+      throw new TypeError(
+        `${path}: rope type ${
+          JSON.stringify(type)
+        } is not supported; supported are default, linear and llama3`,
+      );
   }
 }
 
@@ -65,10 +73,14 @@ function eosIdsOf(json: Json): number[] {
 
 function assertLlama(json: Json, path: string): void {
   if (json.model_type !== "llama") {
-    throw new TypeError(`${path}: model_type ${JSON.stringify(json.model_type)} is not supported; need "llama"`);
+    throw new TypeError(
+      `${path}: model_type ${JSON.stringify(json.model_type)} is not supported; need "llama"`,
+    );
   }
   if ((json.hidden_act ?? "silu") !== "silu") {
-    throw new TypeError(`${path}: hidden_act ${JSON.stringify(json.hidden_act)} is not supported; need "silu"`);
+    throw new TypeError(
+      `${path}: hidden_act ${JSON.stringify(json.hidden_act)} is not supported; need "silu"`,
+    );
   }
   if (json.attention_bias || json.mlp_bias) {
     throw new TypeError(`${path}: attention_bias and mlp_bias are not supported; need a model without them`);
@@ -93,7 +105,9 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
   const kvHeads = positiveInteger(json, "num_key_value_heads", path, heads);
   const headDim = positiveInteger(json, "head_dim", path, hiddenSize / heads);
   if (heads % kvHeads) {
-    throw new TypeError(`${path}: num_attention_heads ${heads} must be a multiple of num_key_value_heads ${kvHeads}`);
+    throw new TypeError(
+      `${path}: num_attention_heads ${heads} must be a multiple of num_key_value_heads ${kvHeads}`,
+    );
   }
   const { theta, scaling } = ropeOf(json, path);
   return {

@@ -4,7 +4,14 @@ import { readFloats } from "../gpu/bridge.ts";
 import { inverseRows } from "../ops/gather_rows.ts";
 import { linear } from "../ops/linear.ts";
 import type { Weight } from "../ops/weight.ts";
-import { disposeTrunk, makeTrunk, pickedHidden, type SequenceTensors, type Trunk, uploadSequences } from "./llama.ts";
+import {
+  disposeTrunk,
+  makeTrunk,
+  pickedHidden,
+  type SequenceTensors,
+  type Trunk,
+  uploadSequences,
+} from "./llama.ts";
 import { type ModelConfig, parseModelConfig } from "./model_config.ts";
 import { bucketRows, packSequences } from "./packing.ts";
 import { disposeWeights, listWeights, loadExtraWeight, loadTrunk, type WeightSource } from "./weights.ts";
@@ -47,7 +54,13 @@ export function parseScoreConfig(text: string, path: string): ScoreConfig {
     throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${JSON.stringify(type)}`);
   }
   if ((json.score_dim ?? 1) !== 1) throw new TypeError(`${path}: score_dim must be 1, got ${json.score_dim}`);
-  return { model, type, doNormalize: json.do_normalize === true, mean: scalarOf(json.mean), variance: scalarOf(json.var) };
+  return {
+    model,
+    type,
+    doNormalize: json.do_normalize === true,
+    mean: scalarOf(json.mean),
+    variance: scalarOf(json.var),
+  };
 }
 
 async function optionalScalar(source: WeightSource, name: string): Promise<number | null> {
@@ -60,13 +73,19 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
   const mean = await optionalScalar(source, "normalizer.mean") ?? config.mean;
   const variance = await optionalScalar(source, "normalizer.var") ?? config.variance;
   if (mean === null || variance === null) {
-    throw new Error(`${source.path}: do_normalize is on, but neither the weights nor config.json hold the normalizer's mean and var`);
+    throw new Error(
+      `${source.path}: do_normalize is on, but neither the weights nor config.json hold the normalizer's mean and var`,
+    );
   }
   return { mean, variance };
 }
 
 /** Loads a score model; whether the head has a bias is decided by the file. */
-export async function loadScoreModel(source: WeightSource, config: ScoreConfig, trainable = false): Promise<ScoreModel> {
+export async function loadScoreModel(
+  source: WeightSource,
+  config: ScoreConfig,
+  trainable = false,
+): Promise<ScoreModel> {
   const { hiddenSize } = config.model;
   const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, trainable));
   const hasBias = source.shapeOf("score_head.bias") !== undefined;
@@ -121,9 +140,14 @@ export function lastTokenRows(starts: readonly number[]): Int32Array {
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
  * @throws RangeError for an empty sequence
  */
-export async function scoreSequences(model: ScoreModel, sequences: readonly ArrayLike<number>[]): Promise<number[]> {
+export async function scoreSequences(
+  model: ScoreModel,
+  sequences: readonly ArrayLike<number>[],
+): Promise<number[]> {
   if (sequences.length === 0) return [];
-  if (sequences.some((tokens) => tokens.length === 0)) throw new RangeError("Cannot score an empty text: need at least one token");
+  if (sequences.some((tokens) => tokens.length === 0)) {
+    throw new RangeError("Cannot score an empty text: need at least one token");
+  }
   const packed = packSequences(sequences);
   const scores = tf.tidy(() => endScores(model, uploadSequences(packed), lastTokenRows(packed.starts)));
   const values = await readFloats(scores);

@@ -35,18 +35,31 @@ export interface WeightSource {
   read(name: string): Promise<Float32Array>;
 }
 
-async function loadWeight(source: WeightSource, name: string, shape: number[], trainable: boolean): Promise<Weight> {
+async function loadWeight(
+  source: WeightSource,
+  name: string,
+  shape: number[],
+  trainable: boolean,
+): Promise<Weight> {
   const actual = source.shapeOf(name);
-  if (!actual) throw new Error(`${source.path}: tensor "${name}" is missing; config.json says the model has it`);
+  if (!actual) {
+    throw new Error(`${source.path}: tensor "${name}" is missing; config.json says the model has it`);
+  }
   if (actual.length !== shape.length || actual.some((n, i) => n !== shape[i])) {
-    throw new Error(`${source.path}: tensor "${name}" must have shape [${shape}] by config.json, has [${actual}]`);
+    throw new Error(
+      `${source.path}: tensor "${name}" must have shape [${shape}] by config.json, has [${actual}]`,
+    );
   }
   const tensor = uploadTensor(await source.read(name), shape);
   return { name, shape, format: "f32", tensor, grad: trainable ? zeroTensor(shape) : null };
 }
 
 /** Loads embedding, layers and final norm. `trainable` gives each weight a gradient. */
-export async function loadTrunk(source: WeightSource, config: ModelConfig, trainable: boolean): Promise<TrunkWeights> {
+export async function loadTrunk(
+  source: WeightSource,
+  config: ModelConfig,
+  trainable: boolean,
+): Promise<TrunkWeights> {
   const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
   const load = (name: string, shape: number[]) => loadWeight(source, `model.${name}`, shape, trainable);
   const layers: LayerWeights[] = [];
@@ -69,14 +82,26 @@ export async function loadTrunk(source: WeightSource, config: ModelConfig, train
 }
 
 /** Loads a causal language model. A missing lm_head with tied embeddings is the embedding itself. */
-export async function loadPolicyWeights(source: WeightSource, config: ModelConfig, trainable: boolean): Promise<PolicyWeights> {
+export async function loadPolicyWeights(
+  source: WeightSource,
+  config: ModelConfig,
+  trainable: boolean,
+): Promise<PolicyWeights> {
   const trunk = await loadTrunk(source, config, trainable);
   if (config.tiedEmbeddings) return { ...trunk, head: trunk.embedding };
-  return { ...trunk, head: await loadWeight(source, "lm_head.weight", [config.vocabSize, config.hiddenSize], trainable) };
+  return {
+    ...trunk,
+    head: await loadWeight(source, "lm_head.weight", [config.vocabSize, config.hiddenSize], trainable),
+  };
 }
 
 /** Loads one more tensor beside a trunk (a score head). */
-export function loadExtraWeight(source: WeightSource, name: string, shape: number[], trainable: boolean): Promise<Weight> {
+export function loadExtraWeight(
+  source: WeightSource,
+  name: string,
+  shape: number[],
+  trainable: boolean,
+): Promise<Weight> {
   return loadWeight(source, name, shape, trainable);
 }
 
@@ -100,7 +125,9 @@ export function copyFrozen(weights: PolicyWeights): PolicyWeights {
     return made;
   };
   const copyAll = (layer: LayerWeights) =>
-    Object.fromEntries(Object.entries(layer).map(([name, weight]) => [name, copy(weight)])) as unknown as LayerWeights;
+    Object.fromEntries(
+      Object.entries(layer).map(([name, weight]) => [name, copy(weight)]),
+    ) as unknown as LayerWeights;
   return {
     embedding: copy(weights.embedding),
     layers: weights.layers.map(copyAll),

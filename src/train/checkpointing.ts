@@ -20,7 +20,12 @@ interface SavedState {
 
 /** A tensor to write, read back from the GPU when its turn comes. */
 function f32Tensor(name: string, tensor: Tensor): TensorSource {
-  return { name, dtype: "F32", shape: tensor.shape, bytes: async () => f32ToBytes(await readFloats(tensor), "F32") };
+  return {
+    name,
+    dtype: "F32",
+    shape: tensor.shape,
+    bytes: async () => f32ToBytes(await readFloats(tensor), "F32"),
+  };
 }
 
 export function weightTensors(weights: readonly Weight[]): TensorSource[] {
@@ -43,7 +48,12 @@ export async function saveRun(
   tracker: TrackerState,
   modelFiles: readonly string[],
 ): Promise<string> {
-  const state: SavedState = { identity: resumeIdentity(config), progress, optimizerUpdates: optimizer.updates, tracker };
+  const state: SavedState = {
+    identity: resumeIdentity(config),
+    progress,
+    optimizerUpdates: optimizer.updates,
+    tracker,
+  };
   const dir = await saveCheckpoint(runDir, {
     step: progress.step,
     weights: weightTensors(optimizer.slots.map(({ weight }) => weight)),

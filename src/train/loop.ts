@@ -85,7 +85,14 @@ function disposeLearner({ reference, optimizer }: Learner): void {
 async function save(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
   run.log.sync();
-  await saveRun(run.deps.runDir, run.config, run.learner.optimizer, progress, run.tracker.state(), run.deps.modelFiles);
+  await saveRun(
+    run.deps.runDir,
+    run.config,
+    run.learner.optimizer,
+    progress,
+    run.tracker.state(),
+    run.deps.modelFiles,
+  );
   run.savedStep = progress.step;
 }
 
@@ -112,7 +119,14 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
   let progress = start;
   try {
     while (progress.step < steps && !deps.shouldStop()) {
-      const outcome = await trainStep({ ...deps, config, learner, generator, promptsPerStep, totalSteps: steps }, progress);
+      const outcome = await trainStep({
+        ...deps,
+        config,
+        learner,
+        generator,
+        promptsPerStep,
+        totalSteps: steps,
+      }, progress);
       progress = outcome.progress;
       const texts = {
         prompts: outcome.rollouts.map(({ prompt }) => prompt.user),
@@ -125,7 +139,9 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
       if (config.save_steps > 0 && progress.step % config.save_steps === 0) await save(run, progress);
     }
   } catch (error) {
-    await save(run, progress).catch((failed) => deps.events.onMessage(`No checkpoint of step ${progress.step}: ${failed.message}`));
+    await save(run, progress).catch((failed) =>
+      deps.events.onMessage(`No checkpoint of step ${progress.step}: ${failed.message}`)
+    );
     throw error;
   } finally {
     generator.dispose();
@@ -142,18 +158,30 @@ async function writeFinalWeights(run: Run): Promise<void> {
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl"]) await rm(join(runDir, name), { recursive: true, force: true });
+  for (const name of ["runs", "samples", "metrics.jsonl"]) {
+    await rm(join(runDir, name), { recursive: true, force: true });
+  }
 }
 
-async function openRun(deps: TrainingDeps, config: RunConfig, learner: Learner): Promise<{ run: Run; progress: Progress }> {
+async function openRun(
+  deps: TrainingDeps,
+  config: RunConfig,
+  learner: Learner,
+): Promise<{ run: Run; progress: Progress }> {
   const { runDir, events } = deps;
   const { promptsPerStep } = batchShape(config, deps.communicator.size);
   const steps = totalSteps(config, deps.prompts.length, promptsPerStep);
   const restored = config.resume
-    ? await restoreRun(runDir, config, learner.optimizer, (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`))
+    ? await restoreRun(
+      runDir,
+      config,
+      learner.optimizer,
+      (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
+    )
     : null;
   if (!restored) await clearRun(runDir);
-  const progress = restored?.progress ?? { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
+  const progress = restored?.progress ??
+    { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
   const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? progress.step : -1);
   const tracker = await openTracker({
     runDir,
@@ -162,7 +190,10 @@ async function openRun(deps: TrainingDeps, config: RunConfig, learner: Learner):
     resume: restored ? { step: progress.step, state: restored.tracker } : undefined,
   });
   const savedStep = restored ? progress.step : -1;
-  return { run: { deps, config, learner, tracker, log, steps, promptsPerStep, savedStep, evaluatedStep: savedStep }, progress };
+  return {
+    run: { deps, config, learner, tracker, log, steps, promptsPerStep, savedStep, evaluatedStep: savedStep },
+    progress,
+  };
 }
 
 /**

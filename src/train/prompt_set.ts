@@ -12,7 +12,11 @@ export interface Prompt {
 }
 
 /** Encodes prompts; a long user's text loses its end, the template never does. @throws RangeError, with the line */
-export function encodePrompts(tokenizer: Tokenizer, rows: readonly PromptRow[], maxPromptLength: number): Prompt[] {
+export function encodePrompts(
+  tokenizer: Tokenizer,
+  rows: readonly PromptRow[],
+  maxPromptLength: number,
+): Prompt[] {
   return rows.map(({ prompt, line }) => {
     let encoded: EncodedPrompt;
     try {

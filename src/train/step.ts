@@ -43,7 +43,10 @@ const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
 
 /** Mean over the completions of all ranks. */
 async function meanOverRanks(communicator: Communicator, values: readonly number[]): Promise<number> {
-  const [sum, count] = await communicator.allReduceSum([values.reduce((total, value) => total + value, 0), values.length]);
+  const [sum, count] = await communicator.allReduceSum([
+    values.reduce((total, value) => total + value, 0),
+    values.length,
+  ]);
   return sum / count;
 }
 
@@ -64,11 +67,18 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const step = progress.step + 1;
   const began = performance.now();
 
-  const slots = promptsOfStep(progress.step, { promptCount: deps.prompts.length, promptsPerStep, seed: config.seed });
+  const slots = promptsOfStep(progress.step, {
+    promptCount: deps.prompts.length,
+    promptsPerStep,
+    seed: config.seed,
+  });
   const share = promptsPerStep / communicator.size;
   const firstPrompt = communicator.rank * share;
   const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
-  const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, { step, firstPrompt });
+  const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
+    step,
+    firstPrompt,
+  });
   const generateSeconds = secondsSince(began);
 
   const scoring = performance.now();
@@ -107,7 +117,11 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
     learningRate: rate,
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
-    clipRatio: { low: stats.clipRatioLow, high: stats.clipRatioHigh, region: stats.clipRatioLow + stats.clipRatioHigh },
+    clipRatio: {
+      low: stats.clipRatioLow,
+      high: stats.clipRatioHigh,
+      region: stats.clipRatioLow + stats.clipRatioHigh,
+    },
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
@@ -115,7 +129,13 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
-  return { value: lambda.lambda, jc: lambda.j, jcRaw: lambda.jRaw, jcEma: lambda.jEma ?? lambda.j, d: config.cost_threshold_d };
+  return {
+    value: lambda.lambda,
+    jc: lambda.j,
+    jcRaw: lambda.jRaw,
+    jcEma: lambda.jEma ?? lambda.j,
+    d: config.cost_threshold_d,
+  };
 }
 
 function countRollouts(rollouts: readonly Rollout[]) {

@@ -30,7 +30,12 @@ export interface Learner {
 }
 
 /** Loss and gradients of one micro-batch; gradients are added into the weights. @returns losses and stats */
-function backward(learner: Learner, batch: MicroBatch, advantagesAndWeights: Tensor, config: RunConfig): Tensor[] {
+function backward(
+  learner: Learner,
+  batch: MicroBatch,
+  advantagesAndWeights: Tensor,
+  config: RunConfig,
+): Tensor[] {
   const { policy, reference } = learner;
   const logprobsOf = (model: Policy) =>
     policyLogprobs(model, batch.sequences, batch.picked, batch.targets, config.temperature);
@@ -49,7 +54,12 @@ function backward(learner: Learner, batch: MicroBatch, advantagesAndWeights: Ten
     stats = tf.keep(made.stats);
     return made.losses;
   };
-  const { value } = tf.engine().gradients(forward, [policy.root], tf.ones([advantagesAndWeights.shape[1]!]), false);
+  const { value } = tf.engine().gradients(
+    forward,
+    [policy.root],
+    tf.ones([advantagesAndWeights.shape[1]!]),
+    false,
+  );
   return [value, stats!];
 }
 
@@ -57,7 +67,9 @@ function backward(learner: Learner, batch: MicroBatch, advantagesAndWeights: Ten
 function weightsOf(rollouts: readonly Rollout[], config: RunConfig): Float64Array {
   const isCounted = ({ end }: Rollout) => !(config.mask_truncated_completions && end === "length");
   const lengths = rollouts.map((rollout) => isCounted(rollout) ? rollout.tokens.length : 0);
-  const microBatchSizes = new Array(rollouts.length / config.per_device_train_batch_size).fill(config.per_device_train_batch_size);
+  const microBatchSizes = new Array(rollouts.length / config.per_device_train_batch_size).fill(
+    config.per_device_train_batch_size,
+  );
   const weights = sequenceWeights(config.loss_type, lengths, {
     microBatchSizes,
     maxCompletionLength: config.max_completion_length,
@@ -79,7 +91,11 @@ export async function updatePolicy(
 ): Promise<UpdateStats> {
   const batchSize = config.per_device_train_batch_size;
   const logged = tf.tidy(() => {
-    const advantages = groupAdvantages(tf.tensor1d(Float32Array.from(combined)), config.num_generations, config.scale_rewards);
+    const advantages = groupAdvantages(
+      tf.tensor1d(Float32Array.from(combined)),
+      config.num_generations,
+      config.scale_rewards,
+    );
     const weights = tf.tensor1d(Float32Array.from(weightsOf(rollouts, config)));
     const losses: Tensor[] = [];
     const stats: Tensor[] = [];
@@ -106,7 +122,9 @@ function summarize(values: Float32Array, rollouts: readonly Rollout[]): UpdateSt
   const tokens = rollouts.reduce((sum, rollout) => sum + rollout.tokens.length, 0);
   const meanOf = (stat: (typeof LOSS_STATS)[number]) => {
     let sum = 0;
-    for (let b = 0; b < count; b++) sum += values[2 + count + b * LOSS_STATS.length + LOSS_STATS.indexOf(stat)];
+    for (let b = 0; b < count; b++) {
+      sum += values[2 + count + b * LOSS_STATS.length + LOSS_STATS.indexOf(stat)];
+    }
     return sum / tokens;
   };
   let loss = 0;

@@ -17,8 +17,13 @@ export interface Finished {
 /** Starts `main.ts <args>` in the runtime that runs the test. */
 export function startProgram(args: string[]): { child: ChildProcess; finished: Promise<Finished> } {
   const main = join(ROOT, "src/cli/main.ts");
-  const runtime = "Deno" in globalThis ? ["run", "-A", "--no-check", "--unstable-webgpu"] : ["--import", "tsx"];
-  const child = spawn(process.execPath, [...runtime, main, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  const runtime = "Deno" in globalThis
+    ? ["run", "-A", "--no-check", "--unstable-webgpu"]
+    : ["--import", "tsx"];
+  const child = spawn(process.execPath, [...runtime, main, ...args], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   child.stdout.on("data", (chunk) => output += chunk);
   child.stderr.on("data", (chunk) => output += chunk);

@@ -9,7 +9,8 @@ import { openSafetensors } from "../../src/io/safetensors.ts";
 import { inScratchFolder, metricRows, RUN, runProgram, startProgram, trainArgs } from "./program.ts";
 
 const weightsOf = (runDir: string) => readFileSync(join(runDir, "model.safetensors"));
-const completionsOf = (runDir: string, step: number) => readFileSync(join(runDir, "samples", `train_${step}.jsonl`), "utf8");
+const completionsOf = (runDir: string, step: number) =>
+  readFileSync(join(runDir, "samples", `train_${step}.jsonl`), "utf8");
 
 function stepsDone(runDir: string): number {
   const path = join(runDir, "metrics.jsonl");
@@ -40,14 +41,20 @@ describe("train", () => {
       assert.equal(last.code, 0, last.output);
       assert.deepEqual(metricRows(killed), metricRows(whole));
       assert.deepEqual(weightsOf(killed), weightsOf(whole));
-      for (let step = 1; step <= 5; step++) assert.equal(completionsOf(killed, step), completionsOf(whole, step), `step ${step}`);
+      for (let step = 1; step <= 5; step++) {
+        assert.equal(completionsOf(killed, step), completionsOf(whole, step), `step ${step}`);
+      }
     });
   });
 
   it("the size of the micro-batch changes neither completions nor trained weights", async () => {
     await inScratchFolder(async (folder) => {
       const run = async (name: string, size: number) => {
-        const settings = { max_steps: 2, per_device_train_batch_size: size, gradient_accumulation_steps: 8 / size };
+        const settings = {
+          max_steps: 2,
+          per_device_train_batch_size: size,
+          gradient_accumulation_steps: 8 / size,
+        };
         const { code, output } = await runProgram(trainArgs(join(folder, name), settings));
         assert.equal(code, 0, output);
         return join(folder, name, RUN);
@@ -64,7 +71,17 @@ describe("train", () => {
       const { code, output } = await runProgram([...args, "--beta", "0,0.05", "--seed", "7"]);
       assert.equal(code, 0, output);
       for (const run of ["beta0_seed7_unified", "beta0.05_seed7_unified"]) {
-        for (const file of ["model.safetensors", "pytorch_model.bin", "config.json", "tokenizer.json", "metrics.jsonl", "report.html", "checkpoint-1"]) {
+        for (
+          const file of [
+            "model.safetensors",
+            "pytorch_model.bin",
+            "config.json",
+            "tokenizer.json",
+            "metrics.jsonl",
+            "report.html",
+            "checkpoint-1",
+          ]
+        ) {
           assert.ok(existsSync(join(folder, run, file)), `${run}/${file}`);
         }
         const evaluation = metricRows(join(folder, run)).at(-1)!;
@@ -82,7 +99,12 @@ describe("train", () => {
       request.on("data", (chunk) => body += chunk).on("end", () => {
         const { prompts } = JSON.parse(body) as { prompts: string[] };
         response.setHeader("content-type", "application/json");
-        response.end(JSON.stringify({ rewards: prompts.map((_, i) => i % 3), costs: prompts.map((_, i) => i % 2 - 0.5) }));
+        response.end(
+          JSON.stringify({
+            rewards: prompts.map((_, i) => i % 3),
+            costs: prompts.map((_, i) => i % 2 - 0.5),
+          }),
+        );
         if (++calls === 2) scorer.close(() => {}).closeAllConnections();
       });
     });
@@ -94,7 +116,10 @@ describe("train", () => {
       const { code, output } = await runProgram(args);
       assert.equal(code, 1);
       assert.match(output, new RegExp(`❌ ERROR: Scorer API at ${url} is not responding`));
-      assert.ok(existsSync(join(folder, RUN, "checkpoint-2")) || existsSync(join(folder, RUN, "checkpoint-1")), output);
+      assert.ok(
+        existsSync(join(folder, RUN, "checkpoint-2")) || existsSync(join(folder, RUN, "checkpoint-1")),
+        output,
+      );
     });
   });
 
@@ -115,7 +140,11 @@ describe("what a user may get wrong is said before anything is loaded", () => {
   const failing: [string, string[], RegExp][] = [
     ["a config that is not there", ["train", "--config", "configs/none.yaml"], /configs\/none\.yaml/],
     ["an unknown key", ["train", "--set", "lerning_rate=1"], /did you mean "?learning_rate/],
-    ["a batch that is no whole groups", ["train", "--set", "num_generations=7"], /need a multiple of num_generations = 7/],
+    [
+      "a batch that is no whole groups",
+      ["train", "--set", "num_generations=7"],
+      /need a multiple of num_generations = 7/,
+    ],
     ["an unknown task", ["trian"], /Unknown task "trian"/],
   ];
   for (const [what, args, message] of failing) {

@@ -25,13 +25,22 @@ const matrix = (values: ArrayLike<number>, width: number) =>
   tf.tensor(Float32Array.from(values), [values.length / width, width]);
 
 /** o, dq, dk, dv of sequences packed in the given order, and spare rows after them. */
-async function attentionOf(sequences: Float64Array[][], lengths: number[], spare: number): Promise<Float32Array[]> {
+async function attentionOf(
+  sequences: Float64Array[][],
+  lengths: number[],
+  spare: number,
+): Promise<Float32Array[]> {
   const padded = [...sequences, sequence(900, spare)];
   const [q, k, v, dy] = [Q_WIDTH, KV_WIDTH, KV_WIDTH, Q_WIDTH].map((width, n) =>
     matrix(padded.flatMap((one) => [...one[n]]), width)
   );
   const bounds = tf.tensor(packedBounds(lengths, spare), [q.shape[0], 2], "int32");
-  const { value, grads } = tf.engine().gradients(() => attention(q, k, v, bounds, SHAPE), [q, k, v], dy, false);
+  const { value, grads } = tf.engine().gradients(
+    () => attention(q, k, v, bounds, SHAPE),
+    [q, k, v],
+    dy,
+    false,
+  );
   return await Promise.all([value, ...grads].map((tensor) => readFloats(tensor as Tensor)));
 }
 
@@ -44,14 +53,30 @@ function cut(arrays: Float32Array[], first: number, rows: number): Float32Array[
 }
 
 /** Appends and attends to tokens promptLength.. of `one` through a plan recorded once; rows of o, one per token. */
-async function decodeAll(one: Float64Array[], promptLength: number, tokens: number, slots: number): Promise<Float32Array[]> {
+async function decodeAll(
+  one: Float64Array[],
+  promptLength: number,
+  tokens: number,
+  slots: number,
+): Promise<Float32Array[]> {
   const prompt = [1, 2].map((n) => matrix(one[n].slice(0, promptLength * KV_WIDTH), KV_WIDTH));
-  const caches = [0, 1].map(() => tf.tensor(new Float32Array(slots * KV_WIDTH).fill(7), [1, slots, KV_WIDTH]));
+  const caches = [0, 1].map(() =>
+    tf.tensor(new Float32Array(slots * KV_WIDTH).fill(7), [1, slots, KV_WIDTH])
+  );
   const [q, k, v] = [Q_WIDTH, KV_WIDTH, KV_WIDTH].map((width) => emptyTensor([1, width]));
   const position = tf.tensor([0], [1], "int32");
   const promptBounds = tf.tensor([0, promptLength], [1, 2], "int32");
-  for (const tensor of [...prompt, ...caches, position, promptBounds]) writeTensor(tensor, await tensor.data());
-  const context = { kPrompt: prompt[0], vPrompt: prompt[1], promptBounds, kCache: caches[0], vCache: caches[1], position };
+  for (const tensor of [...prompt, ...caches, position, promptBounds]) {
+    writeTensor(tensor, await tensor.data());
+  }
+  const context = {
+    kPrompt: prompt[0],
+    vPrompt: prompt[1],
+    promptBounds,
+    kCache: caches[0],
+    vCache: caches[1],
+    position,
+  };
   const made: { o?: Tensor } = {};
   const plan = recordPlan(() => {
     kvAppend(caches[0], k, position);
@@ -62,7 +87,10 @@ async function decodeAll(one: Float64Array[], promptLength: number, tokens: numb
   for (let t = 0; t < tokens; t++) {
     [q, k, v].forEach((tensor, n) => {
       const width = tensor.shape[1]!;
-      writeTensor(tensor, Float32Array.from(one[n].slice((promptLength + t) * width, (promptLength + t + 1) * width)));
+      writeTensor(
+        tensor,
+        Float32Array.from(one[n].slice((promptLength + t) * width, (promptLength + t + 1) * width)),
+      );
     });
     writeTensor(position, Int32Array.of(t));
     plan.replay();
@@ -96,7 +124,10 @@ describe("attention over packed sequences and caches", () => {
       const expected = o.slice((promptLength + t) * Q_WIDTH, (promptLength + t + 1) * Q_WIDTH);
       row.forEach((value, c) => {
         // Same terms summed in another order: a few f32 roundings of values up to 2.
-        assert.ok(Math.abs(value - expected[c]) <= 5e-6, `token ${t} column ${c}: ${value}, full pass ${expected[c]}`);
+        assert.ok(
+          Math.abs(value - expected[c]) <= 5e-6,
+          `token ${t} column ${c}: ${value}, full pass ${expected[c]}`,
+        );
       });
     });
   });

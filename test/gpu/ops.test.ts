@@ -26,7 +26,9 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, opC
     const error = Math.abs(actual[i] - expected[i]) / scale;
     assert.ok(
       error <= opCase.tolerance,
-      `${what}[${i}] = ${actual[i]}, twin ${expected[i]}: relative error ${error} > ${opCase.tolerance} (${opCase.toleranceReason})`,
+      `${what}[${i}] = ${actual[i]}, twin ${
+        expected[i]
+      }: relative error ${error} > ${opCase.tolerance} (${opCase.toleranceReason})`,
     );
   }
 }
@@ -64,9 +66,13 @@ async function checkGradient(opCase: OpCase) {
   const { inputs, weights } = differentiable(opCase);
   const xs = inputs.map((name) => operands.tensors[name]);
   let shape: number[] = [size];
-  tf.tidy(() => { shape = opCase.run(operands)[output].shape; });
+  tf.tidy(() => {
+    shape = opCase.run(operands)[output].shape;
+  });
   const dy = tf.tensor(Float32Array.from(dyValues), shape);
-  const { grads } = tf.engine().gradients(() => opCase.run(operands)[output], xs, dy, false) as { grads: Tensor[] };
+  const { grads } = tf.engine().gradients(() => opCase.run(operands)[output], xs, dy, false) as {
+    grads: Tensor[];
+  };
   const expected = gradient.twin(arrays, dyValues);
   for (let i = 0; i < inputs.length; i++) {
     assertClose(await readFloats(grads[i]), expected[inputs[i]], opCase, `d${inputs[i]}`);
@@ -87,7 +93,9 @@ function checkTwinByFiniteDifferences(opCase: OpCase) {
   const dy = randomFloats(99, opCase.twin(arrays)[output].length);
   const grads = gradient.twin(arrays, dy);
   const step = 1e-5;
-  const directions = Object.fromEntries(gradient.wrt.map((name, i) => [name, randomFloats(500 + i, arrays[name].length)]));
+  const directions = Object.fromEntries(
+    gradient.wrt.map((name, i) => [name, randomFloats(500 + i, arrays[name].length)]),
+  );
   const valueAt = (sign: number) => {
     const moved: Arrays = { ...arrays };
     for (const name of gradient.wrt) {
@@ -106,12 +114,20 @@ function checkTwinByFiniteDifferences(opCase: OpCase) {
     });
   }
   // Central differences in f64 at h = 1e-5 are good to about h^2 of the summed terms' size.
-  assert.ok(Math.abs(numeric - analytic) <= 1e-6 * scale, `finite difference ${numeric}, gradient ${analytic}`);
+  assert.ok(
+    Math.abs(numeric - analytic) <= 1e-6 * scale,
+    `finite difference ${numeric}, gradient ${analytic}`,
+  );
 }
 
-const files = readdirSync(CASE_FOLDER).filter((name) => name.endsWith(".ts") && (!only || name === `${only}.ts`)).sort();
+const files = readdirSync(CASE_FOLDER).filter((name) =>
+  name.endsWith(".ts") && (!only || name === `${only}.ts`)
+).sort();
 const suites = await Promise.all(
-  files.map(async (file) => ({ file, cases: (await import(new URL(file, CASE_FOLDER).href)).cases as OpCase[] })),
+  files.map(async (file) => ({
+    file,
+    cases: (await import(new URL(file, CASE_FOLDER).href)).cases as OpCase[],
+  })),
 );
 
 describe("ops equal their f64 twins", () => {
@@ -123,7 +139,8 @@ describe("ops equal their f64 twins", () => {
         it(`${opCase.name}: forward, and nothing written past its outputs`, () => checkForward(opCase));
         if (!opCase.gradient) continue;
         it(`${opCase.name}: gradient`, () => checkGradient(opCase));
-        it(`${opCase.name}: the twin's gradient equals finite differences`, () => checkTwinByFiniteDifferences(opCase));
+        it(`${opCase.name}: the twin's gradient equals finite differences`, () =>
+          checkTwinByFiniteDifferences(opCase));
       }
     });
   }

@@ -10,7 +10,14 @@ import { listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
-const OPTIONS: GenerationOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [2], maxTokens: 9, readbackEvery: 4 };
+const OPTIONS: GenerationOptions = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  eosIds: [2],
+  maxTokens: 9,
+  readbackEvery: 4,
+};
 const PROMPTS = [[1, 5, 9, 33], [1, 7], [1, 60, 3, 3, 8, 21, 40]];
 
 interface Sequence {
@@ -19,7 +26,10 @@ interface Sequence {
 }
 
 function rolloutsOf(completions: Completion[], groupSize: number): Sequence[] {
-  return completions.map(({ tokens }, i) => ({ prompt: { ids: PROMPTS[Math.floor(i / groupSize)] }, tokens }));
+  return completions.map(({ tokens }, i) => ({
+    prompt: { ids: PROMPTS[Math.floor(i / groupSize)] },
+    tokens,
+  }));
 }
 
 /** Log-probs of each completion's tokens by the full forward pass. */
@@ -97,7 +107,10 @@ describe("the policy", () => {
     assert.ok(completions.some(({ end }) => end === "eos"), "some completion ends by itself");
     for (const { tokens, end } of completions) {
       assert.equal(tokens.indexOf(2), end === "eos" ? tokens.length - 1 : -1);
-      assert.ok(end === "eos" ? tokens.length <= 30 : tokens.length === 30, `${tokens.length} tokens, ended by ${end}`);
+      assert.ok(
+        end === "eos" ? tokens.length <= 30 : tokens.length === 30,
+        `${tokens.length} tokens, ended by ${end}`,
+      );
     }
   });
 
@@ -122,7 +135,9 @@ describe("the policy", () => {
   it("log-probs of a sequence have the same bits alone and among others", async () => {
     const rollouts = rolloutsOf(await generate(PROMPTS, 3), 3);
     const together = await logprobsOf(policy, rollouts);
-    for (const i of [0, 4, 8]) assert.deepEqual((await logprobsOf(policy, [rollouts[i]]))[0], together[i], `rollout ${i}`);
+    for (const i of [0, 4, 8]) {
+      assert.deepEqual((await logprobsOf(policy, [rollouts[i]]))[0], together[i], `rollout ${i}`);
+    }
   });
 
   it("accumulated gradients have the same bits however the batch is split", async () => {
@@ -134,6 +149,9 @@ describe("the policy", () => {
   });
 
   it("a prompt too long for the model's positions is refused before anything runs", async () => {
-    await assert.rejects(async () => await generate([new Array(60).fill(5)], 2), /60: the model has 64 positions/);
+    await assert.rejects(
+      async () => await generate([new Array(60).fill(5)], 2),
+      /60: the model has 64 positions/,
+    );
   });
 });
