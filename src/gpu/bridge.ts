@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { DataType, NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { assertGpuHealthy } from "./device.ts";
+import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { type KernelConstants, kernelPipeline } from "./kernel.ts";
 
 interface TensorRecord {
@@ -251,7 +251,7 @@ export function flush(): void {
  * @throws Error when the device has failed since it was opened: the numbers would be zeros.
  */
 export async function readTensor(tensor: Tensor): Promise<Float32Array | Int32Array> {
-  const values = await tensor.data();
+  const values = await awaitGpu(tensor.data());
   assertGpuHealthy();
   return values as Float32Array | Int32Array;
 }

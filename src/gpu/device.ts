@@ -197,3 +197,28 @@ export async function closeGpu(): Promise<void> {
 export function assertGpuHealthy(): void {
   if (failure) throw failure;
 }
+
+const NAP_MS = 0.2;
+const napping = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Waits for work of the GPU without taking a core from it.
+ *
+ * Dawn's Node binding looks for finished work in a loop of setImmediate, which keeps one core busy for as long as
+ * anything is awaited: on a software GPU, half of a two-core machine. Short sleeps between the looks give it back.
+ */
+export async function awaitGpu<T>(work: Promise<T>): Promise<T> {
+  if (detectRuntime() === "deno") return await work;
+  let waiting = true;
+  const nap = () => {
+    if (!waiting) return;
+    Atomics.wait(napping, 0, 0, NAP_MS);
+    setImmediate(nap);
+  };
+  setImmediate(nap);
+  try {
+    return await work;
+  } finally {
+    waiting = false;
+  }
+}

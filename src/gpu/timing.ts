@@ -1,5 +1,6 @@
 /** Time that the GPU itself took, by timestamp queries where the device has them, else by the wall clock. */
 import { tfjsBackend } from "./bridge.ts";
+import { awaitGpu } from "./device.ts";
 import type { Plan } from "./plan.ts";
 
 export interface GpuTime {
@@ -23,7 +24,7 @@ async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): P
   encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
   encoder.copyBufferToBuffer(resolved, 0, readable, 0, 16);
   device.queue.submit([encoder.finish()]);
-  await readable.mapAsync(GPUMapMode.READ);
+  await awaitGpu(readable.mapAsync(GPUMapMode.READ));
   const [begin, end] = new BigUint64Array(readable.getMappedRange().slice(0));
   for (const resource of [querySet, resolved, readable]) resource.destroy();
   return Number(end - begin) * 1e-9;
@@ -36,9 +37,9 @@ export async function timePlan(plan: Plan, times: number): Promise<GpuTime> {
     const seconds = await timeByTimestamps(device, plan, times);
     if (seconds > 0) return { seconds, source: "gpu timestamps" };
   }
-  await device.queue.onSubmittedWorkDone();
+  await awaitGpu(device.queue.onSubmittedWorkDone());
   const begin = performance.now();
   plan.replay(times);
-  await device.queue.onSubmittedWorkDone();
+  await awaitGpu(device.queue.onSubmittedWorkDone());
   return { seconds: (performance.now() - begin) / 1000, source: "wall clock" };
 }

@@ -46,6 +46,21 @@ function lanes(): { WG_X: number; WG_Y: number } {
   return { WG_X: 8, WG_Y: subgroupMaxSize <= 8 ? 1 : 8 };
 }
 
+/** Whether this device runs the kernels for subgroups of 8 lanes: software Vulkan under Dawn. */
+function hasSimd8(): boolean {
+  const { features, adapterInfo } = tfjsBackend().device;
+  return features.has("subgroups") && adapterInfo.subgroupMinSize === 8 && adapterInfo.subgroupMaxSize === 8;
+}
+
+/** Kernel, lanes and grid of a tiled product of [rows, columns]; every variant gives the same bits. */
+function tiled(kernel: string, columns: number, rows: number) {
+  if (hasSimd8()) {
+    const workgroups: [number, number, number] = [Math.ceil(columns / 32), Math.ceil(rows / 16), 1];
+    return { kernel: `${kernel}_simd8`, constants: {}, workgroups };
+  }
+  return { kernel, constants: lanes(), workgroups: tileGrid(columns, rows) };
+}
+
 const written = (binding: Binding): Binding => ({ ...binding, written: true });
 const biasCode = (bias?: Weight | null) => bias ? 1 + FORMAT_CODE[bias.format] : 0;
 
@@ -88,13 +103,8 @@ export function runLinear({ x, weight, bias, y, rows, stride, kind = "many" }: L
       workgroups: [Math.ceil(N / FEW_LANES), Math.ceil(rows / 4), 1],
     });
   } else {
-    runKernel({
-      kernel: "matmul_nt",
-      constants: { ...lanes(), ...codes },
-      bindings,
-      params,
-      workgroups: tileGrid(N, rows),
-    });
+    const { kernel, constants, workgroups } = tiled("matmul_nt", N, rows);
+    runKernel({ kernel, constants: { ...constants, ...codes }, bindings, params, workgroups });
   }
 }
 
@@ -105,12 +115,16 @@ export function runLinearInputGrad({ dy, weight, dx, rows, stride }: LinearInput
   const w = { tensor: weight.tensor };
   const FORMAT = FORMAT_CODE[weight.format];
   if (isTiled(weight, step)) {
+    // The subgroup kernel takes dy by fours.
+    const { kernel, constants, workgroups } = N % 4 === 0
+      ? tiled("matmul_nn", K, rows)
+      : { kernel: "matmul_nn", constants: lanes(), workgroups: tileGrid(K, rows) };
     runKernel({
-      kernel: "matmul_nn",
-      constants: { ...lanes(), FORMAT },
+      kernel,
+      constants: { ...constants, FORMAT },
       bindings: [dy, w, written(dx)],
       params: [rows, K, N, step].map(u32),
-      workgroups: tileGrid(K, rows),
+      workgroups,
     });
   } else {
     runKernel({
@@ -130,13 +144,7 @@ export function runLinearWeightGrad({ dy, x, weight, rows, stride }: LinearWeigh
   const step = stride ?? N;
   const grad = { tensor: weight.grad, written: true };
   if (isTiled(weight, step)) {
-    runKernel({
-      kernel: "matmul_tn_acc",
-      constants: lanes(),
-      bindings: [dy, x, grad],
-      params: [rows, K, N, step].map(u32),
-      workgroups: tileGrid(K, N),
-    });
+    runKernel({ ...tiled("matmul_tn_acc", K, N), bindings: [dy, x, grad], params: [rows, K, N, step].map(u32) });
   } else {
     runKernel({
       kernel: "matmul_strided",
