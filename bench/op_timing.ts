@@ -1,7 +1,7 @@
 /** Times one case: its kernels by the GPU's clock, and the op as a program calls it by the wall clock. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { assertGpuHealthy } from "../src/gpu/device.ts";
+import { assertGpuHealthy, awaitGpu } from "../src/gpu/device.ts";
 import { flush, tfjsBackend, trimPool } from "../src/gpu/bridge.ts";
 import { recordPlan } from "../src/gpu/plan.ts";
 import { timePlan } from "../src/gpu/timing.ts";
@@ -50,7 +50,7 @@ async function wallSeconds(run: () => void, times: number): Promise<number> {
   const begin = performance.now();
   for (let i = 0; i < times; i++) tf.tidy(run);
   flush();
-  await queue.onSubmittedWorkDone();
+  await awaitGpu(queue.onSubmittedWorkDone());
   assertGpuHealthy();
   return (performance.now() - begin) / 1000;
 }

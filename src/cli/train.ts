@@ -6,7 +6,7 @@ import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
-import { writeFileAtomic } from "../io/atomic_files.ts";
+import { assertWritableFolder, writeFileAtomic } from "../io/atomic_files.ts";
 import { readPrompts } from "../io/prompts.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposeTrunk } from "../policy/llama.ts";
@@ -105,6 +105,7 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
   const { events, close } = terminalEvents(config, banner);
   const { scorer, close: closeScorer } = await openScorer(config, device, (text) => events.onMessage(text));
   try {
+    await assertWritableFolder(runDir);
     await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
     const modelFiles = await writeModelConfig(runDir, loaded);
     const result = await runTraining({

@@ -79,6 +79,7 @@ const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 
 let recording: { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null = null;
 let guardWords = 0;
+let plainKernels = false;
 const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
 const floatBits = new Float32Array(1);
 const wordBits = new Uint32Array(floatBits.buffer);
@@ -100,6 +101,16 @@ export function foldGrid(count: number): [number, number, number] {
   if (count <= limit) return [count, 1, 1];
   const y = Math.ceil(count / limit);
   return [Math.ceil(count / y), y, 1];
+}
+
+/**
+ * Whether this device runs the kernels written for subgroups of exactly 8 lanes: software Vulkan under Dawn. They
+ * exist beside a plain kernel that gives the same bits.
+ */
+export function hasSimd8(): boolean {
+  if (plainKernels) return false;
+  const { features, adapterInfo } = tfjsBackend().device;
+  return features.has("subgroups") && adapterInfo.subgroupMinSize === 8 && adapterInfo.subgroupMaxSize === 8;
 }
 
 /** Lanes for a workgroup that reduces a row of `width`: about 8 values each, a power of two from 8 to 256. */
@@ -355,6 +366,16 @@ export function withGuardWords<R>(words: number, body: () => R): R {
   }
 }
 
+/** Runs `body` with the plain kernels on a device that has better ones; for tests that hold the two together. */
+export function withPlainKernels<R>(body: () => R): R {
+  plainKernels = true;
+  try {
+    return body();
+  } finally {
+    plainKernels = false;
+  }
+}
+
 /** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
 export async function readGuarded(
   tensor: Tensor,
@@ -423,6 +444,7 @@ export function jointGradients<Names extends string>(
 
 /** Copies a tensor's bytes into another of the same or a larger size, in queue order. */
 export function copyTensor(source: TensorInfo, target: TensorInfo): void {
+  if (recording) throw new Error("Cannot record a copy in a plan: use a kernel");
   const backend = tfjsBackend();
   const from = gpuBuffer(backend, { tensor: source });
   const to = gpuBuffer(backend, { tensor: target, written: true });

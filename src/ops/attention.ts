@@ -6,6 +6,7 @@ import {
   disposeInfo,
   f32,
   foldGrid,
+  hasSimd8,
   newTensor,
   runKernel,
   u32,
@@ -52,8 +53,7 @@ function runByRows(kernel: string, bindings: Binding[], headCount: number, shape
   const { heads, kvHeads, headDim, scale } = shape;
   const rows = bindings[0].tensor.shape[0];
   runKernel({
-    kernel,
-    constants: { WG: ROWS_PER_GROUP },
+    ...(hasSimd8() ? { kernel: `${kernel}_simd8` } : { kernel, constants: { WG: ROWS_PER_GROUP } }),
     bindings,
     params: [u32(rows), u32(heads), u32(kvHeads), f32(scale), u32(headDim / 4)],
     workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount),

@@ -1,10 +1,10 @@
 /** The run: resume, steps, evaluations, checkpoints, final weights. */
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openAppendLog } from "../io/append_log.ts";
-import { assertWritableFolder } from "../io/atomic_files.ts";
+import { removeStalePartials } from "../io/atomic_files.ts";
 import { writeSafetensors } from "../io/safetensors.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { writeTorchBin } from "../io/torch_bin.ts";
@@ -201,8 +201,7 @@ async function openRun(
  * is one and `resume` is on. A failure saves a checkpoint of the last whole step before it is thrown on.
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
-  await mkdir(deps.runDir, { recursive: true }).catch(() => {}); // the next line explains a folder that cannot be
-  await assertWritableFolder(deps.runDir);
+  await removeStalePartials(deps.runDir);
   const learner = makeLearner(deps.policy, config);
   const { run, progress: start } = await openRun(deps, config, learner);
   const began = performance.now();

@@ -1,0 +1,37 @@
+/** Where a device has subgroup kernels, the plain ones still give the same bits: a run does not depend on the choice. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import type { OpCase } from "../../bench/case.ts";
+import { randomFloats } from "../../bench/case.ts";
+import { cases as attentionCases } from "../../bench/cases/attention.ts";
+import { cases as linearCases } from "../../bench/cases/linear.ts";
+import { caseOperands } from "../../bench/operands.ts";
+import { readFloats, withPlainKernels } from "../../src/gpu/bridge.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+
+/** Output and all gradients of a case, in order. */
+async function bitsOf(opCase: OpCase, choose: <R>(body: () => R) => R): Promise<Uint32Array[]> {
+  const operands = caseOperands(opCase);
+  const tensors = choose(() => {
+    const output = opCase.run(operands)[0];
+    if (!opCase.gradient) return [output];
+    const xs = opCase.gradient.wrt.filter((name) => name in operands.tensors).map((name) => operands.tensors[name]);
+    const dy = tf.tensor(Float32Array.from(randomFloats(5, output.size)), output.shape);
+    const { grads } = tf.engine().gradients(() => opCase.run(operands)[0], xs, dy, false) as { grads: Tensor[] };
+    return [output, ...grads, ...Object.values(operands.weights).flatMap(({ grad }) => grad ?? [])];
+  });
+  const values = await Promise.all(tensors.map((tensor) => readFloats(tensor)));
+  return values.map((floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length));
+}
+
+describe("plain and subgroup kernels", () => {
+  before(async () => void await openGpu());
+  after(closeGpu);
+  for (const opCase of [...linearCases, ...attentionCases].filter((one) => !one.benchOnly)) {
+    it(`${opCase.name}: the same bits`, async () => {
+      assert.deepEqual(await bitsOf(opCase, withPlainKernels), await bitsOf(opCase, (body) => body()));
+    });
+  }
+});
