@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { closeGpu, openGpu, awaitGpu } from "../src/gpu/device.ts";
+import { awaitGpu, closeGpu, openGpu } from "../src/gpu/device.ts";
 import { flush } from "../src/gpu/bridge.ts";
 import { linear } from "../src/ops/linear.ts";
 import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
@@ -8,7 +8,7 @@ import { rmsNorm } from "../src/ops/rms_norm.ts";
 import { embedding } from "../src/ops/embedding.ts";
 import { swiglu } from "../src/ops/swiglu.ts";
 const { device } = await openGpu();
-const W8 = process.env.SPIN ? (<T>(p:Promise<T>)=>p) : awaitGpu;
+const W8 = process.env.SPIN ? (<T>(p: Promise<T>) => p) : awaitGpu;
 const N = 2560, D = 96, F = 256, V = 1024, M = 1280;
 const rnd = (s: number[]) => tf.randomUniform(s, -1, 1);
 const W = (o: number, i: number) => ({

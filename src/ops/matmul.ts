@@ -138,7 +138,11 @@ export function runLinearWeightGrad({ dy, x, weight, rows, stride }: LinearWeigh
   const step = stride ?? N;
   const grad = { tensor: weight.grad, written: true };
   if (isTiled(weight, step)) {
-    runKernel({ ...tiled("matmul_tn_acc", K, N), bindings: [dy, x, grad], params: [rows, K, N, step].map(u32) });
+    runKernel({
+      ...tiled("matmul_tn_acc", K, N),
+      bindings: [dy, x, grad],
+      params: [rows, K, N, step].map(u32),
+    });
   } else {
     runKernel({
       kernel: "matmul_strided",

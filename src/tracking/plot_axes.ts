@@ -15,10 +15,13 @@ export function niceTicks(min: number, max: number, target = 5): number[] {
   );
 }
 
-/** The interval to draw for values in [min, max]: a little wider, and never empty. */
+/**
+ * The interval to draw for values in [min, max]: a little wider, and never so narrow that the ticks' digits would
+ * not tell them apart.
+ */
 export function paddedRange(min: number, max: number): [number, number] {
   const span = max - min;
-  if (span > 0) return [min - 0.05 * span, max + 0.05 * span];
+  if (span > 1e-3 * Math.max(Math.abs(min), Math.abs(max))) return [min - 0.05 * span, max + 0.05 * span];
   const around = Math.abs(min) > 0 ? Math.abs(min) * 0.1 : 1;
   return [min - around, max + around];
 }

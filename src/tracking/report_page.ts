@@ -151,7 +151,7 @@ font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;margin:.5rem 0 0}h2{font-size:1.15rem;margin:2rem 0 .5rem;display:inline-block}
 .lead,.note,figcaption{color:var(--soft);margin:0}.note{font-size:.85rem}figure{margin:0}
 figcaption{font-size:.85rem;padding-left:.3rem}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1.5rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr));gap:1.5rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 .text,th[scope=row]{text-align:left}

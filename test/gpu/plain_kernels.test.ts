@@ -17,9 +17,13 @@ async function bitsOf(opCase: OpCase, choose: <R>(body: () => R) => R): Promise<
   const tensors = choose(() => {
     const output = opCase.run(operands)[0];
     if (!opCase.gradient) return [output];
-    const xs = opCase.gradient.wrt.filter((name) => name in operands.tensors).map((name) => operands.tensors[name]);
+    const xs = opCase.gradient.wrt.filter((name) => name in operands.tensors).map((name) =>
+      operands.tensors[name]
+    );
     const dy = tf.tensor(Float32Array.from(randomFloats(5, output.size)), output.shape);
-    const { grads } = tf.engine().gradients(() => opCase.run(operands)[0], xs, dy, false) as { grads: Tensor[] };
+    const { grads } = tf.engine().gradients(() => opCase.run(operands)[0], xs, dy, false) as {
+      grads: Tensor[];
+    };
     return [output, ...grads, ...Object.values(operands.weights).flatMap(({ grad }) => grad ?? [])];
   });
   const values = await Promise.all(tensors.map((tensor) => readFloats(tensor)));
