@@ -3,7 +3,13 @@ import { openModelFolder } from "../io/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { makeTrunk, type Policy } from "../policy/llama.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
-import { loadScoreModel, parseScoreConfig, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
+import {
+  disposeScoreModel,
+  loadScoreModel,
+  parseScoreConfig,
+  type ScoreModel,
+  scoreSequences,
+} from "../policy/score_model.ts";
 import { loadPolicyWeights } from "../policy/weights.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
 
@@ -55,26 +61,44 @@ async function loadScorer(dir: string, type: "reward" | "cost"): Promise<LoadedS
 }
 
 /**
- * Ids of a conversation as the score models read it: BOS, the text, one EOS. Too long: the end of the answer is cut,
+ * Ids of a conversation as the score models read it: BOS, the text, one EOS (also where the text ends with one
+ * already). Too long: the end of the answer is cut,
  * the EOS stays, since the score is read there.
  */
 export function conversationIds(tokenizer: Tokenizer, text: string, maxLength: number): number[] {
   const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
-  const ids = [...bos, ...tokenizer.encodeWithoutSpecial(text)].slice(0, maxLength - 1);
+  const eosText = tokenizer.decode([tokenizer.eosId]);
+  const body = eosText !== "" && text.endsWith(eosText) ? text.slice(0, -eosText.length) : text;
+  const ids = [...bos, ...tokenizer.encodeWithoutSpecial(body)].slice(0, maxLength - 1);
   return [...ids, tokenizer.eosId];
 }
 
-/** Loads reward and cost model and returns the function that a scorer service serves. */
-export async function loadScoreTexts(
+/** Reward and cost model on the GPU, as a scorer service serves them. */
+export interface LoadedScorers {
+  scoreTexts: ScoreTexts;
+  dispose(): void;
+}
+
+/** Loads reward and cost model. @throws Error naming file and tensor for what does not fit */
+export async function loadScorers(
   rewardDir: string,
   costDir: string,
   maxLength: number,
-): Promise<ScoreTexts> {
+): Promise<LoadedScorers> {
   const reward = await loadScorer(rewardDir, "reward");
   const cost = await loadScorer(costDir, "cost");
   const scoresOf = ({ model, tokenizer }: LoadedScoreModel, texts: readonly string[]) => {
     const longest = Math.min(maxLength, model.trunk.config.maxPositions);
     return scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)));
   };
-  return async (texts) => ({ rewards: await scoresOf(reward, texts), costs: await scoresOf(cost, texts) });
+  return {
+    scoreTexts: async (texts) => ({
+      rewards: await scoresOf(reward, texts),
+      costs: await scoresOf(cost, texts),
+    }),
+    dispose() {
+      disposeScoreModel(reward.model);
+      disposeScoreModel(cost.model);
+    },
+  };
 }

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { openGpu } from "../gpu/device.ts";
 import { serveScorer } from "../scorer/serve.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
-import { loadScoreTexts } from "./models.ts";
+import { loadScorers } from "./models.ts";
 
 interface ScorerOptions {
   reward_model: string;
@@ -46,7 +46,7 @@ export async function scorerCommand(args: string[]): Promise<number> {
   const maxLength = wholeNumber("max_length", options.max_length, 2);
   const { info } = await openGpu();
   process.stdout.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
-  const scoreTexts = await loadScoreTexts(options.reward_model, options.cost_model, maxLength);
+  const { scoreTexts } = await loadScorers(options.reward_model, options.cost_model, maxLength);
   const service = await serveScorer({ scoreTexts, device: info.name, port, hostname: options.hostname });
   process.stdout.write(`Service will be available at ${service.url}\n`);
   if (options.url_file) await writeScorerUrl(options.url_file, service.url);

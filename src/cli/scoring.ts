@@ -3,7 +3,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { createScorerClient, type ScorerClient } from "../scorer/client.ts";
 import { serveScorer } from "../scorer/serve.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
-import { loadScoreTexts } from "./models.ts";
+import { loadScorers } from "./models.ts";
 
 export interface OpenScorer {
   scorer: ScorerClient;
@@ -31,13 +31,14 @@ export async function openScorer(
   device: string,
   print: (text: string) => void,
 ): Promise<OpenScorer> {
-  const service = config.scorer_url === null
-    ? await serveScorer({
-      scoreTexts: await loadScoreTexts(config.reward_model, config.cost_model, config.scorer_max_length),
-      device,
-      maxItems: Infinity,
-    })
+  const models = config.scorer_url === null
+    ? await loadScorers(config.reward_model, config.cost_model, config.scorer_max_length)
     : null;
+  const service = models && await serveScorer({ scoreTexts: models.scoreTexts, device, maxItems: Infinity });
+  const close = async () => {
+    await service?.close();
+    models?.dispose();
+  };
   const url = service?.url ??
     await resolveScorerUrl(config.scorer_url!, {
       onWait: (path) => print(`Waiting for the scorer's address in ${path} ...`),
@@ -57,8 +58,8 @@ export async function openScorer(
   try {
     await scorer.checkHealth();
   } catch (error) {
-    await service?.close();
+    await close();
     throw error;
   }
-  return { scorer, close: async () => await service?.close() };
+  return { scorer, close };
 }

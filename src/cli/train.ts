@@ -1,4 +1,5 @@
 /** The `train` command: one run per value of beta. */
+import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { batchShape } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
@@ -45,7 +46,6 @@ async function writeModelConfig(runDir: string, { configText, tokenizer }: Loade
 
 /** Copies tokenizer files beside the final weights, so that the folder opens as a model. */
 async function copyTokenizer(runDir: string, files: readonly string[]): Promise<void> {
-  const { copyFile } = await import("node:fs/promises");
   for (const file of files) await copyFile(file, join(runDir, basename(file)));
 }
 

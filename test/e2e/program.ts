@@ -59,6 +59,8 @@ export function trainArgs(outputDir: string, settings: Record<string, unknown> =
     max_completion_length: 8,
     max_steps: 5,
     save_steps: 2,
+    debug_log_every: 1,
+    debug_log_n_samples: 64,
     ...settings,
   };
   const set = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${JSON.stringify(value)}`]);
