@@ -3,7 +3,7 @@
  * The only file that touches tfjs internals.
  */
 import * as tf from "@tensorflow/tfjs";
-import type { DataType, NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
+import type { DataType, Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { type KernelConstants, kernelPipeline } from "./kernel.ts";
 
@@ -384,62 +384,6 @@ export async function readGuarded(
   const words = new Uint32Array(all.buffer, all.byteOffset, all.length);
   const intact = words.subarray(tensor.size).every((word) => word === GUARD_BITS);
   return { values: all.subarray(0, tensor.size), intact };
-}
-
-/** An op: a kernel registered with tfjs so that its tape differentiates it. */
-export interface OpDefinition<Inputs extends string, Attrs> {
-  name: string;
-  /** Runs on the GPU; returns one or several new tensors. */
-  forward(inputs: Record<Inputs, TensorInfo>, attrs: Attrs): TensorInfo | TensorInfo[];
-  /** What backward needs: input names, and which outputs. Saved in the order inputs, outputs. */
-  saves?: { inputs?: Inputs[]; outputs?: boolean[] };
-  /** Gradient of each differentiable input given dy (an array when there are several outputs). */
-  gradient?(dy: Tensor | Tensor[], saved: Tensor[], attrs: Attrs): Partial<Record<Inputs, () => Tensor>>;
-}
-
-/** Runs a registered op; always a list of its outputs. */
-export type Op<Inputs extends string, Attrs> = (inputs: Record<Inputs, Tensor>, attrs: Attrs) => Tensor[];
-
-/** Registers an op with tfjs and returns the function that runs it. */
-export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, Attrs>): Op<Inputs, Attrs> {
-  tf.registerKernel({
-    kernelName: op.name,
-    backendName: "webgpu",
-    kernelFunc: ({ inputs, attrs }) =>
-      op.forward(inputs as Record<Inputs, TensorInfo>, attrs as unknown as Attrs),
-  });
-  if (op.gradient) {
-    const gradient = op.gradient;
-    tf.registerGradient({
-      kernelName: op.name,
-      inputsToSave: op.saves?.inputs ?? [],
-      outputsToSave: op.saves?.outputs ?? [],
-      gradFunc: (dy, saved, attrs) =>
-        gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>,
-    });
-  }
-  return (inputs, attrs) => {
-    const made = tf.engine().runKernel(op.name, inputs, attrs as unknown as NamedAttrMap) as
-      | Tensor
-      | Tensor[];
-    return Array.isArray(made) ? made : [made];
-  };
-}
-
-/**
- * Gradients of several inputs that one kernel computes together. tfjs asks for each inside a tidy of its own, which
- * would dispose the others; so they are computed at once and handed out one by one.
- */
-export function jointGradients<Names extends string>(
-  names: Names[],
-  made: Tensor[],
-): Record<Names, () => Tensor> {
-  const hand = (tensor: Tensor) => () => {
-    const handed = tensor.clone();
-    tensor.dispose();
-    return handed;
-  };
-  return Object.fromEntries(names.map((name, i) => [name, hand(made[i])])) as Record<Names, () => Tensor>;
 }
 
 /** Copies a tensor's bytes into another of the same or a larger size, in queue order. */

@@ -1,6 +1,7 @@
 /** The residual connection. A stock tfjs op could not be replayed in a plan. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 
 const addOp = defineOp<"a" | "b", null>({
   name: "GrpoAdd",

@@ -2,7 +2,6 @@
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import {
   type Binding,
-  defineOp,
   disposeInfo,
   f32,
   foldGrid,
@@ -11,6 +10,7 @@ import {
   runKernel,
   u32,
 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 
 export interface AttentionShape {
   /** Query heads, a multiple of kvHeads: neighbouring heads/kvHeads of them share a key head. */

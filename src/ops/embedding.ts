@@ -1,7 +1,8 @@
 /** Token embedding, and the root of the tape. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { defineOp, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
 const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({

@@ -1,6 +1,7 @@
 /** Picks the rows that are needed: the head runs on completion tokens only, a score on last tokens only. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { defineOp, foldGrid, newTensor, type Op, runKernel, u32 } from "../gpu/bridge.ts";
+import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp, type Op } from "../gpu/op.ts";
 
 function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   const [picked] = rows.shape;

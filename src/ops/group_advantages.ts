@@ -1,6 +1,7 @@
 /** Group-relative advantages on the GPU; the twin is rl/advantages.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import type { ScaleRewards } from "../rl/advantages.ts";
 
 const SCALE_CODE: Record<ScaleRewards, number> = { group: 0, batch: 1, none: 2 };

@@ -1,6 +1,7 @@
 /** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import type { TokenLossConfig } from "../rl/loss.ts";
 
 /** Columns of the loss's second output. */

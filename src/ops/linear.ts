@@ -1,6 +1,7 @@
 /** Linear layer y = x w^T + bias, with the weight stored as in Llama: one row per output. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, newTensor } from "../gpu/bridge.ts";
+import { newTensor } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./matmul.ts";
 import type { Weight } from "./weight.ts";
 

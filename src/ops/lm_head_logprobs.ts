@@ -5,7 +5,8 @@
  * logits again, turns them into their gradient in place, and uses that for both products.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, byteSize, defineOp, disposeInfo, newTensor } from "../gpu/bridge.ts";
+import { type Binding, byteSize, disposeInfo, newTensor } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import { linearF64, linearGradF64 } from "./linear.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./matmul.ts";
 import {

@@ -1,6 +1,7 @@
 /** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, f32, foldGrid, lanesForRow, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, foldGrid, lanesForRow, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 import type { Weight } from "./weight.ts";
 
 interface RmsNormAttrs {

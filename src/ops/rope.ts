@@ -1,6 +1,7 @@
 /** Rotary position embedding (arXiv:2104.09864) in the layout of Hugging Face's Llama. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 
 const WG = 64;
 

@@ -1,6 +1,7 @@
 /** SwiGLU activation (arXiv:2002.05202). */
 import type { Tensor } from "@tensorflow/tfjs";
-import { defineOp, foldGrid, jointGradients, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp, jointGradients } from "../gpu/op.ts";
 
 const swigluOp = defineOp<"gate" | "up", null>({
   name: "GrpoSwiglu",

@@ -1,15 +1,7 @@
 /** Log-probabilities of chosen tokens, and entropies, from logits. */
 import type { Tensor } from "@tensorflow/tfjs";
-import {
-  type Binding,
-  copyTensor,
-  defineOp,
-  f32,
-  foldGrid,
-  newTensor,
-  runKernel,
-  u32,
-} from "../gpu/bridge.ts";
+import { type Binding, copyTensor, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { defineOp } from "../gpu/op.ts";
 
 interface TokenLogprobsSizes {
   rows: number;
