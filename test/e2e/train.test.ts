@@ -123,12 +123,12 @@ describe("train", () => {
     });
   });
 
-  it("another seed of the same folder starts its own run; another learning rate is told to", async () => {
+  it("a folder that holds a run with another learning rate is refused, naming the key, and left as it is", async () => {
     await inScratchFolder(async (folder) => {
       assert.equal((await runProgram(trainArgs(folder, { max_steps: 1 }))).code, 0);
       const again = await runProgram(trainArgs(folder, { max_steps: 1, learning_rate: 0.5 }));
       assert.equal(again.code, 1);
-      assert.match(again.output, /Cannot resume .* learning_rate: checkpoint .* now 0\.5/);
+      assert.match(again.output, /Cannot resume .*learning_rate: checkpoint 0\.001, now 0\.5/);
       const weights = await openSafetensors(join(folder, RUN, "model.safetensors"));
       assert.ok(weights.tensors.has("model.embed_tokens.weight"), "the finished run is untouched");
       await weights.close();
