@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import "../seeded_properties.ts";
 import { measure, quantile, summarize } from "../../bench/measure.ts";
 import { type OpTiming, unfitReason } from "../../bench/op_timing.ts";
 import { benchCases } from "../../bench/run.ts";

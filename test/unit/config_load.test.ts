@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { formatConfig } from "../../src/config/describe.ts";
 import { ConfigError, loadConfig, type LoadOptions } from "../../src/config/load.ts";
 import { configNotices } from "../../src/config/rules.ts";

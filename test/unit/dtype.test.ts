@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { bf16ToF32, bytesToF32, f16ToF32, f32ToBf16, f32ToBytes, f32ToF16 } from "../../src/io/dtype.ts";
 
 const every16 = Uint16Array.from({ length: 65536 }, (_, i) => i);

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { openAppendLog } from "../../src/io/append_log.ts";
 import {
   assertWritableFolder,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import {
   grpoLossF64,
   grpoTokenLoss,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { evalRow, METRIC_NAMES, stepRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 

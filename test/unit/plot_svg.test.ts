@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { formatNumber, niceTicks, paddedRange } from "../../src/tracking/plot_axes.ts";
 import { linePlot, plotLegend, scatterPlot } from "../../src/tracking/plot_svg.ts";
 

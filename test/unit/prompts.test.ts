@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { readPrompts } from "../../src/io/prompts.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import {
   openModelWeights,
   openSafetensors,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import type { ScoreTexts } from "../../src/scorer/protocol.ts";

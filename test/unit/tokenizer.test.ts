@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import "../seeded_properties.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { llama2Config, llama2Json, llama3Config, llama3Json, writeTokenizer } from "./tiny_tokenizer.ts";
@@ -59,7 +60,9 @@ for (const [name, tokenizer] of both) {
     fc.assert(fc.property(anyText, (text) => {
       const ids = tokenizer.encodeWithoutSpecial(text);
       assert.ok(!ids.some((id) => control.has(id)), JSON.stringify(text));
-      assert.equal(tokenizer.decode(ids), text);
+      // A Llama 2 tokenizer writes a space as U+2581, so it cannot tell that character from a space.
+      const spaced = (decoded: string) => name === "Llama 2" ? decoded.replaceAll("\u2581", " ") : decoded;
+      assert.equal(spaced(tokenizer.decode(ids)), spaced(text));
     }));
   });
 
