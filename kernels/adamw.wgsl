@@ -5,7 +5,7 @@
 // Shapes    weight, m, v, grad f32 [N], all in and out; clip f32 [2]: norm, scale
 // Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/adamw.ts#adamwF64
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 
 struct Params { count: u32, lr: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, correction1: f32, correction2: f32 }
 @group(0) @binding(0) var<storage, read_write> weight: array<f32>;

@@ -3,7 +3,7 @@
 // Shapes    a, b f32 [N]; out y f32 [N]  (any shape, flattened)
 // Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/add.ts#addF64     Gradient: dy for both
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;

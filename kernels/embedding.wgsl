@@ -3,7 +3,7 @@
 // Shapes    table [V,D] f32, or packed bf16/f16 two to a word; ids i32 [N], 0 <= id < V; out y f32 [N,D]
 // Dispatch  one lane per element: (ceil(N*D/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/embedding.ts#embeddingF64     Gradient: embedding_grad.wgsl
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 override FORMAT: u32 = 0u;  // 0 f32, 1 bf16, 2 f16
 
 struct Params { tokens: u32, width: u32 }

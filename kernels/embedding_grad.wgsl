@@ -4,7 +4,7 @@
 // Dispatch  one lane per column, which alone writes it: (ceil(D/WG),1,1)
 // Numerics  f32, tokens strictly in order, so splitting them over several calls gives the same bits
 // Twin      src/ops/embedding.ts#embeddingGradF64
-override WG: u32 = 32u;
+override WG: u32 = 8u;
 
 struct Params { tokens: u32, width: u32 }
 @group(0) @binding(0) var<storage, read> ids: array<i32>;

@@ -3,7 +3,7 @@
 // Shapes    x f32 [N,D]; rows i32 [M], -1 = nothing -> 0; out y f32 [M,D]
 // Dispatch  one lane per element: (ceil(M*D/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/gather_rows.ts#gatherRowsF64     Gradient: gather_rows.wgsl with the inverse rows
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 
 struct Params { picked: u32, width: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;

@@ -4,7 +4,7 @@
 //           advantages_weights f32 [2,B]; dlosses f32 [B]; out dlogp f32 [M]
 // Dispatch  one lane per token: (ceil(M/WG),1,1), folded to 2-D past 65535
 // Twin      src/rl/loss.ts#grpoTokenLoss
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 
 struct Params { tokens: u32, completions: u32, beta: f32, low: f32, high: f32 }
 @group(0) @binding(0) var<storage, read> logp: array<f32>;

@@ -4,7 +4,7 @@
 // Dispatch  one lane per column: (ceil(D/WG),1,1)
 // Numerics  f32, rows strictly in order, so splitting the rows over several calls gives the same bits
 // Twin      src/ops/rms_norm.ts#rmsNormGradF64
-override WG: u32 = 64u;
+override WG: u32 = 8u;
 
 struct Params { rows: u32, width: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;

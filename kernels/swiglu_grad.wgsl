@@ -3,7 +3,7 @@
 // Shapes    gate, up, dy f32 [N]; out dgate, dup f32 [N]  (any shape, flattened)
 // Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/swiglu.ts#swigluGradF64
-override WG: u32 = 64u;
+override WG: u32 = 256u;
 
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> gate: array<f32>;

@@ -44,7 +44,7 @@ export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): v
       f32(1 - options.beta1 ** options.step),
       f32(1 - options.beta2 ** options.step),
     ],
-    workgroups: foldGrid(Math.ceil(count / 64)),
+    workgroups: foldGrid(Math.ceil(count / 256)),
   });
 }
 

@@ -12,7 +12,7 @@ const addOp = defineOp<"a" | "b", null>({
       kernel: "add",
       bindings: [{ tensor: a }, { tensor: b }, { tensor: y, written: true }],
       params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 64)),
+      workgroups: foldGrid(Math.ceil(count / 256)),
     });
     return y;
   },

@@ -16,7 +16,7 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
       constants: { FORMAT: FORMAT_CODE[weight.format] },
       bindings: [{ tensor: table }, { tensor: ids }, { tensor: y, written: true }],
       params: [u32(tokens), u32(width)],
-      workgroups: foldGrid(Math.ceil(tokens * width / 64)),
+      workgroups: foldGrid(Math.ceil(tokens * width / 256)),
     });
     return y;
   },
@@ -37,7 +37,7 @@ function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
     kernel: "embedding_grad",
     bindings: [{ tensor: ids }, { tensor: dy }, { tensor: grad, written: true }],
     params: [u32(tokens), u32(width)],
-    workgroups: [Math.ceil(width / 32), 1, 1],
+    workgroups: [Math.ceil(width / 8), 1, 1],
   });
 }
 

@@ -11,7 +11,7 @@ function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
     kernel: "gather_rows",
     bindings: [{ tensor: x }, { tensor: rows }, { tensor: y, written: true }],
     params: [u32(picked), u32(width)],
-    workgroups: foldGrid(Math.ceil(picked * width / 64)),
+    workgroups: foldGrid(Math.ceil(picked * width / 256)),
   });
   return y;
 }

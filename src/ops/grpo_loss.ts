@@ -75,7 +75,7 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
         { tensor: dlogprobs, written: true },
       ],
       params: [u32(tokens), u32(dlosses.shape[0]), f32(attrs.beta), f32(attrs.low), f32(attrs.high)],
-      workgroups: foldGrid(Math.ceil(tokens / 64)),
+      workgroups: foldGrid(Math.ceil(tokens / 256)),
     });
     return dlogprobs;
   },

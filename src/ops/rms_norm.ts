@@ -52,7 +52,7 @@ const rmsNormGradOp = defineOp<"x" | "w" | "rstd" | "dy", { weightGrad: Tensor |
         kernel: "rms_norm_weight_grad",
         bindings: [{ tensor: x }, { tensor: rstd }, { tensor: dy }, { tensor: weightGrad, written: true }],
         params,
-        workgroups: [Math.ceil(width / 64), 1, 1],
+        workgroups: [Math.ceil(width / 8), 1, 1],
       });
     }
     return dx;

@@ -3,7 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
 
-const WG = 64;
+const WG = 256;
 
 /** cos and sin of every position, f32 [P, headDim/2] each. */
 export interface RopeTable {

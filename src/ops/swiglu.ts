@@ -12,7 +12,7 @@ const swigluOp = defineOp<"gate" | "up", null>({
       kernel: "swiglu",
       bindings: [{ tensor: gate }, { tensor: up }, { tensor: y, written: true }],
       params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 64)),
+      workgroups: foldGrid(Math.ceil(count / 256)),
     });
     return y;
   },
@@ -38,7 +38,7 @@ const swigluGradOp = defineOp<"gate" | "up" | "dy", null>({
         { tensor: dup, written: true },
       ],
       params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 64)),
+      workgroups: foldGrid(Math.ceil(count / 256)),
     });
     return [dgate, dup];
   },
