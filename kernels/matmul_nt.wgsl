@@ -2,7 +2,7 @@
 //   y[m,n] = sum_k x[m,k] w[n,k] + bias[n]
 // Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; out y f32 [M,S], S >= N (columns N..S are left as
 //           they are); K a multiple of 4 (of 8 when w is packed), S of 4. Other sizes: matmul_strided.wgsl
-// Dispatch  8 rows x 4 columns a thread: (ceil(N / (4 WG_X)), ceil(M / (8 WG_Y)), 1)
+// Dispatch  8 rows x 8 columns a thread: (ceil(N / (8 WG_X)), ceil(M / (8 WG_Y)), 1)
 // Numerics  f32, k strictly in order by fma: bits do not depend on M, on the tile or on the kernel that ran
 // Twin      src/ops/linear.ts#linearF64     Gradient: matmul_nn.wgsl (x), matmul_tn_acc.wgsl (w)
 override WG_X: u32 = 8u;
@@ -54,7 +54,7 @@ fn storeRow(m: u32, n: u32, sums: vec4f) {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
   // With WG_Y = 1 the rows are the same for all lanes, and the compiler should see that: x is then read once.
   let m = (group.y * WG_Y + select(0u, local.y, WG_Y > 1u)) * 8u;
-  let n = (group.x * WG_X + local.x) * 4u;
+  let n = (group.x * WG_X + local.x) * 8u;
   if (m >= params.rows || n >= params.columns) { return; }
   let quads = params.width / 4u;
   let lastRow = params.rows - 1u;
@@ -71,28 +71,57 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let b1 = min(n + 1u, lastColumn) * quads;
   let b2 = min(n + 2u, lastColumn) * quads;
   let b3 = min(n + 3u, lastColumn) * quads;
-  var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
-  var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f();
+  let b4 = min(n + 4u, lastColumn) * quads;
+  let b5 = min(n + 5u, lastColumn) * quads;
+  let b6 = min(n + 6u, lastColumn) * quads;
+  let b7 = min(n + 7u, lastColumn) * quads;
+  var s0 = vec4f(); var t0 = vec4f(); var s1 = vec4f(); var t1 = vec4f();
+  var s2 = vec4f(); var t2 = vec4f(); var s3 = vec4f(); var t3 = vec4f();
+  var s4 = vec4f(); var t4 = vec4f(); var s5 = vec4f(); var t5 = vec4f();
+  var s6 = vec4f(); var t6 = vec4f(); var s7 = vec4f(); var t7 = vec4f();
   for (var q = 0u; q < quads; q++) {
-    // Columns of wT: four weights that meet the same k.
+    // Columns of wT and vT: four weights each that meet the same k.
     let wT = transpose(mat4x4f(weight4(b0 + q), weight4(b1 + q), weight4(b2 + q), weight4(b3 + q)));
-    let x0 = x[a0 + q]; let x1 = x[a1 + q]; let x2 = x[a2 + q]; let x3 = x[a3 + q];
-    let x4 = x[a4 + q]; let x5 = x[a5 + q]; let x6 = x[a6 + q]; let x7 = x[a7 + q];
+    let vT = transpose(mat4x4f(weight4(b4 + q), weight4(b5 + q), weight4(b6 + q), weight4(b7 + q)));
+    let x0 = x[a0 + q];
     s0 = fma(vec4f(x0.w), wT[3], fma(vec4f(x0.z), wT[2], fma(vec4f(x0.y), wT[1], fma(vec4f(x0.x), wT[0], s0))));
+    t0 = fma(vec4f(x0.w), vT[3], fma(vec4f(x0.z), vT[2], fma(vec4f(x0.y), vT[1], fma(vec4f(x0.x), vT[0], t0))));
+    let x1 = x[a1 + q];
     s1 = fma(vec4f(x1.w), wT[3], fma(vec4f(x1.z), wT[2], fma(vec4f(x1.y), wT[1], fma(vec4f(x1.x), wT[0], s1))));
+    t1 = fma(vec4f(x1.w), vT[3], fma(vec4f(x1.z), vT[2], fma(vec4f(x1.y), vT[1], fma(vec4f(x1.x), vT[0], t1))));
+    let x2 = x[a2 + q];
     s2 = fma(vec4f(x2.w), wT[3], fma(vec4f(x2.z), wT[2], fma(vec4f(x2.y), wT[1], fma(vec4f(x2.x), wT[0], s2))));
+    t2 = fma(vec4f(x2.w), vT[3], fma(vec4f(x2.z), vT[2], fma(vec4f(x2.y), vT[1], fma(vec4f(x2.x), vT[0], t2))));
+    let x3 = x[a3 + q];
     s3 = fma(vec4f(x3.w), wT[3], fma(vec4f(x3.z), wT[2], fma(vec4f(x3.y), wT[1], fma(vec4f(x3.x), wT[0], s3))));
+    t3 = fma(vec4f(x3.w), vT[3], fma(vec4f(x3.z), vT[2], fma(vec4f(x3.y), vT[1], fma(vec4f(x3.x), vT[0], t3))));
+    let x4 = x[a4 + q];
     s4 = fma(vec4f(x4.w), wT[3], fma(vec4f(x4.z), wT[2], fma(vec4f(x4.y), wT[1], fma(vec4f(x4.x), wT[0], s4))));
+    t4 = fma(vec4f(x4.w), vT[3], fma(vec4f(x4.z), vT[2], fma(vec4f(x4.y), vT[1], fma(vec4f(x4.x), vT[0], t4))));
+    let x5 = x[a5 + q];
     s5 = fma(vec4f(x5.w), wT[3], fma(vec4f(x5.z), wT[2], fma(vec4f(x5.y), wT[1], fma(vec4f(x5.x), wT[0], s5))));
+    t5 = fma(vec4f(x5.w), vT[3], fma(vec4f(x5.z), vT[2], fma(vec4f(x5.y), vT[1], fma(vec4f(x5.x), vT[0], t5))));
+    let x6 = x[a6 + q];
     s6 = fma(vec4f(x6.w), wT[3], fma(vec4f(x6.z), wT[2], fma(vec4f(x6.y), wT[1], fma(vec4f(x6.x), wT[0], s6))));
+    t6 = fma(vec4f(x6.w), vT[3], fma(vec4f(x6.z), vT[2], fma(vec4f(x6.y), vT[1], fma(vec4f(x6.x), vT[0], t6))));
+    let x7 = x[a7 + q];
     s7 = fma(vec4f(x7.w), wT[3], fma(vec4f(x7.z), wT[2], fma(vec4f(x7.y), wT[1], fma(vec4f(x7.x), wT[0], s7))));
+    t7 = fma(vec4f(x7.w), vT[3], fma(vec4f(x7.z), vT[2], fma(vec4f(x7.y), vT[1], fma(vec4f(x7.x), vT[0], t7))));
   }
   storeRow(m, n, s0);
+  storeRow(m, n + 4u, t0);
   storeRow(m + 1u, n, s1);
+  storeRow(m + 1u, n + 4u, t1);
   storeRow(m + 2u, n, s2);
+  storeRow(m + 2u, n + 4u, t2);
   storeRow(m + 3u, n, s3);
+  storeRow(m + 3u, n + 4u, t3);
   storeRow(m + 4u, n, s4);
+  storeRow(m + 4u, n + 4u, t4);
   storeRow(m + 5u, n, s5);
+  storeRow(m + 5u, n + 4u, t5);
   storeRow(m + 6u, n, s6);
+  storeRow(m + 6u, n + 4u, t6);
   storeRow(m + 7u, n, s7);
+  storeRow(m + 7u, n + 4u, t7);
 }

@@ -69,7 +69,7 @@ function isVectored(weight: Weight): boolean {
 
 function tileGrid(columns: number, rows: number): [number, number, number] {
   const { WG_X, WG_Y } = lanes();
-  return [Math.ceil(columns / (4 * WG_X)), Math.ceil(rows / (8 * WG_Y)), 1];
+  return [Math.ceil(columns / (8 * WG_X)), Math.ceil(rows / (8 * WG_Y)), 1];
 }
 
 /** y[m,n] = sum_k x[m,k] w[n,k] + bias[n], rows m of the windows x and y. */
