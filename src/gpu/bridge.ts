@@ -288,12 +288,6 @@ export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetB
   );
 }
 
-/** Bytes that tfjs's pool holds on the GPU: in use by tensors, and allocated in all. */
-export function gpuMemory(): { usedBytes: number; allocatedBytes: number } {
-  const pool = tfjsBackend().bufferManager;
-  return { usedBytes: pool.numBytesUsed, allocatedBytes: pool.numBytesAllocated };
-}
-
 /** Destroys the buffers that tfjs's pool keeps for reuse (it never trims them itself). */
 export function trimPool(): void {
   flush();
@@ -346,11 +340,6 @@ export function recordKernels(build: () => void): Recording {
     backend.bufferManager = shared;
     backend.recordAndSubmit = stockPath;
   }
-}
-
-/** True while a plan is being recorded. */
-export function isRecording(): boolean {
-  return recording !== null;
 }
 
 /**
