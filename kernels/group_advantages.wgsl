@@ -3,7 +3,7 @@
 //   A NaN score is a completion without one: A = 0, and it enters no mean and no deviation.
 // Shapes    scores f32 [N], groups of G one after the other; out advantages f32 [N]
 // Dispatch  one workgroup; each lane takes every WG-th group
-// Numerics  f32, two passes, in order
+// Numerics  f32, two passes, in order, over differences from the first score: scores that agree give exactly 0
 // Twin      src/rl/advantages.ts#groupAdvantagesF64     Gradient: none (scores are constants)
 override WG: u32 = 64u;
 override SCALE: u32 = 0u;
@@ -13,25 +13,33 @@ struct Params { count: u32, group_size: u32 }
 @group(0) @binding(1) var<storage, read_write> advantages: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-struct Moments { mean: f32, deviation: f32 }
+// The mean is first + offset; kept apart, so that differences of scores far from 0 keep their digits.
+struct Moments { first: f32, offset: f32, deviation: f32 }
 
 // By bits: a compiler may assume that f32 arithmetic makes no NaN.
 fn is_missing(score: f32) -> bool { return (bitcast<u32>(score) & 0x7fffffffu) > 0x7f800000u; }
 
+fn centred(score: f32, about: Moments) -> f32 { return (score - about.first) - about.offset; }
+
 fn moments(begin: u32, end: u32) -> Moments {
-  var sum = 0.0;
+  var about = Moments(0.0, 0.0, 0.0);
   var present = 0.0;
   for (var i = begin; i < end; i++) {
-    if (!is_missing(scores[i])) { sum += scores[i]; present += 1.0; }
+    if (is_missing(scores[i])) { continue; }
+    if (present == 0.0) { about.first = scores[i]; }
+    about.offset += scores[i] - about.first;
+    present += 1.0;
   }
-  if (present == 0.0) { return Moments(0.0, 0.0); }
-  let mean = sum / present;
+  if (present < 2.0) { return about; }
+  about.offset /= present;
   var squares = 0.0;
   for (var i = begin; i < end; i++) {
-    if (!is_missing(scores[i])) { squares += (scores[i] - mean) * (scores[i] - mean); }
+    if (is_missing(scores[i])) { continue; }
+    let difference = centred(scores[i], about);
+    squares += difference * difference;
   }
-  if (present < 2.0) { return Moments(mean, 0.0); }
-  return Moments(mean, sqrt(squares / (present - 1.0)));
+  about.deviation = sqrt(squares / (present - 1.0));
+  return about;
 }
 
 @compute @workgroup_size(WG)
@@ -46,7 +54,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (SCALE == 0u) { divisor = group.deviation + 1e-4; }
     if (SCALE == 1u) { divisor = batch_deviation + 1e-4; }
     for (var i = begin; i < end; i++) {
-      if (is_missing(scores[i])) { advantages[i] = 0.0; } else { advantages[i] = (scores[i] - group.mean) / divisor; }
+      if (is_missing(scores[i])) { advantages[i] = 0.0; } else { advantages[i] = centred(scores[i], group) / divisor; }
     }
   }
 }

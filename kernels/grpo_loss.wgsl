@@ -1,27 +1,31 @@
-// grpo_loss: the clipped policy loss with k3 KL penalty, one sum per completion.
-//   ratio = exp(logp - old);  kl = exp(ref - logp) - (ref - logp) - 1
-//   losses[b] = w[b] * sum_t (-min(ratio A, clip(ratio, LOW, HIGH) A) + beta kl)
+// grpo_loss: the policy loss with k3 KL penalty, one sum per completion.
+//   ratio = exp(logp - old), or for LEVEL 1 exp(mean over the completion of logp - old)
+//   l     = -min(min(ratio, DELTA) A, clip(ratio, LOW, HIGH) A)      or for CISPO   -min(ratio, HIGH) A logp
+//   kl    = exp(ref - logp) - (ref - logp) - 1
+//   losses[b] = w[b] * sum_t (l + beta kl)
 //   stats[b]  = sums over the completion's tokens of kl, clipped low, clipped high, entropy
 // Shapes    logp, old, ref, entropy f32 [M], completions end to end; offsets i32 [B+1]: tokens of completion b are
-//           offsets[b] .. offsets[b+1]-1; advantages, weights f32 [B]; out losses f32 [B], stats f32 [B,4]
+//           offsets[b] .. offsets[b+1]-1; advantages_weights f32 [2,B]; out losses f32 [B], stats f32 [B,4]
 // Dispatch  one workgroup per completion: (B,1,1), folded to 2-D past 65535
 // Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order;
 //           kl by its series near 0, where exp(d) - d - 1 would cancel
 // Twin      src/rl/loss.ts#grpoTokenLoss     Gradient: grpo_loss_grad.wgsl
 override WG: u32 = 32u;  // power of two
+override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
+override CISPO: u32 = 0u;
 
-struct Params { completions: u32, beta: f32, low: f32, high: f32 }
+struct Params { completions: u32, beta: f32, low: f32, high: f32, delta: f32 }
 @group(0) @binding(0) var<storage, read> logp: array<f32>;
 @group(0) @binding(1) var<storage, read> old_logp: array<f32>;
 @group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
 @group(0) @binding(3) var<storage, read> entropy: array<f32>;
 @group(0) @binding(4) var<storage, read> offsets: array<i32>;
-@group(0) @binding(5) var<storage, read> advantages_weights: array<f32>;  // [2,B]
+@group(0) @binding(5) var<storage, read> advantages_weights: array<f32>;
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-var<workgroup> partial_loss: array<f32, WG>;
+var<workgroup> partial: array<f32, WG>;
 var<workgroup> partial_stats: array<vec4f, WG>;
 
 fn k3(d: f32) -> f32 {
@@ -29,37 +33,60 @@ fn k3(d: f32) -> f32 {
   return exp(d) - d - 1.0;
 }
 
+/** Sum of `partial` over the workgroup, in every lane. */
+fn total(lane: u32) -> f32 {
+  workgroupBarrier();
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { partial[lane] += partial[lane + half]; }
+    workgroupBarrier();
+  }
+  let sum = partial[0];
+  workgroupBarrier();
+  return sum;
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let b = group.x + group.y * groups.x;
   if (b >= params.completions) { return; }
   let advantage = advantages_weights[b];
+  let begin = u32(offsets[b]);
+  let end = u32(offsets[b + 1u]);
+  var sequence_ratio = 1.0;
+  if (LEVEL == 1u) {
+    partial[lane] = 0.0;
+    for (var i = begin + lane; i < end; i += WG) { partial[lane] += logp[i] - old_logp[i]; }
+    sequence_ratio = exp(total(lane) / max(f32(end - begin), 1.0));
+  }
   var loss = 0.0;
   var sums = vec4f(0.0);
-  for (var i = u32(offsets[b]) + lane; i < u32(offsets[b + 1u]); i += WG) {
-    let ratio = exp(logp[i] - old_logp[i]);
-    loss -= min(ratio * advantage, clamp(ratio, params.low, params.high) * advantage);
+  for (var i = begin + lane; i < end; i += WG) {
+    var ratio = sequence_ratio;
+    if (LEVEL == 0u) { ratio = exp(logp[i] - old_logp[i]); }
+    let bounded = min(ratio, params.delta);
+    if (CISPO == 1u) {
+      loss -= min(ratio, params.high) * advantage * logp[i];
+    } else {
+      loss -= min(bounded * advantage, clamp(ratio, params.low, params.high) * advantage);
+    }
     let kl = k3(ref_logp[i] - logp[i]);
     loss += params.beta * kl;
     sums += vec4f(
       kl,
-      select(0.0, 1.0, ratio < params.low && advantage < 0.0),
-      select(0.0, 1.0, ratio > params.high && advantage > 0.0),
+      select(0.0, 1.0, bounded < params.low && advantage < 0.0),
+      select(0.0, 1.0, bounded > params.high && advantage > 0.0),
       entropy[i],
     );
   }
-  partial_loss[lane] = loss;
+  partial[lane] = loss;
   partial_stats[lane] = sums;
-  workgroupBarrier();
+  let loss_sum = total(lane);
   for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) {
-      partial_loss[lane] += partial_loss[lane + half];
-      partial_stats[lane] += partial_stats[lane + half];
-    }
+    if (lane < half) { partial_stats[lane] += partial_stats[lane + half]; }
     workgroupBarrier();
   }
   if (lane == 0u) {
-    losses[b] = partial_loss[0] * advantages_weights[params.completions + b];
+    losses[b] = loss_sum * advantages_weights[params.completions + b];
     stats[b] = partial_stats[0];
   }
 }

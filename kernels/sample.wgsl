@@ -1,18 +1,33 @@
 // sample: draws one token a row, and keeps the books of generation.
-//   p[v] ~ exp(logits[v] / temperature) over the kept tokens: the top_k largest, of those the fewest that hold
-//   top_p of the probability (ties with the last one kept), then the first v whose running sum exceeds u * total.
+//   x[v] = logits[v], or with a repetition penalty, where prompt or completion hold v already: logits[v] * penalty
+//   if logits[v] < 0, logits[v] / penalty if not.
+//   p[v] ~ exp(x[v] / temperature) over the kept tokens: the top_k largest, of those the fewest that hold top_p of
+//   the probability (ties with the last one kept), of those the ones with at least min_p times the probability of the
+//   likeliest; then the first v whose running sum exceeds u * total.
 //   u = philox(key = (seed, step), counter = (prompt, generation, position, 0)): src/rl/rng.ts#uniform01
-//   temperature 0: the largest logit, the first of equals.
-// Shapes    logits f32 [L,V]; rows i32 [R,4]: logits row, prompt, generation, prompt length; state i32 [4]: slot of
-//           the last token (-1 before the first), seed, step, unused; in and out done i32 [R]; out next i32 [R] and
-//           next_position i32 [R] for the coming forward, tokens i32 [R,T] at column slot + 1 (-1 once done)
+//   temperature 0: the largest x, the first of equals.
+// Shapes    logits f32 [L,V]; rows i32 [R,4]: logits row, prompt, generation, prompt length; state i32 [4+E]: slot of
+//           the last token (-1 before the first), seed, step, E, then the E end tokens; in and out done i32 [R]; out
+//           next i32 [R] and next_position i32 [R] for the coming forward, tokens i32 [R,T] at column slot + 1 (-1 once
+//           done); in and out with a penalty seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a token that the
+//           row holds, else one word that is left alone
 // Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
-// Numerics  f32; threshold found bit by bit on order-preserving integer keys; running sums in token order
+// Numerics  f32; threshold found digit by digit on order-preserving integer keys; every sum in an order of its own row
 // Twin      src/ops/sample.ts#sampleF64
 override WG: u32 = 64u;  // power of two
-override FILTER: bool = false;  // top_k or top_p is on
+override FILTER: bool = false;  // top_k, top_p or min_p is on
+override PENALTY: bool = false;  // repetition_penalty is on
 
-struct Params { rows: u32, vocab: u32, columns: u32, top_k: u32, temperature: f32, top_p: f32, eos: vec2i }
+struct Params {
+  rows: u32,
+  vocab: u32,
+  columns: u32,
+  top_k: u32,
+  temperature: f32,
+  top_p: f32,
+  min_p_gap: f32,  // temperature * ln(min_p)
+  repetition_penalty: f32,
+}
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> rows: array<vec4i>;
 @group(0) @binding(2) var<storage, read> state: array<i32>;
@@ -20,11 +35,13 @@ struct Params { rows: u32, vocab: u32, columns: u32, top_k: u32, temperature: f3
 @group(0) @binding(4) var<storage, read_write> next: array<i32>;
 @group(0) @binding(5) var<storage, read_write> next_position: array<i32>;
 @group(0) @binding(6) var<storage, read_write> tokens: array<i32>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 var<workgroup> partial: array<f32, WG>;
 var<workgroup> partial_index: array<u32, WG>;
-var<workgroup> shared_value: f32;
+var<workgroup> bins: array<array<f32, 17>, WG>;  // 16 and one more: lanes side by side then use different banks
+var<workgroup> bin_sums: array<f32, 16>;
 
 fn mul_hi(a: u32, b: u32) -> u32 {
   let middle = (a >> 16u) * (b & 0xffffu) + (((a & 0xffffu) * (b & 0xffffu)) >> 16u);
@@ -42,31 +59,31 @@ fn philox_uniform(counter: vec4u, key: vec2u) -> f32 {
   return f32(c.x >> 8u) * 0x1p-24;
 }
 
-// Integers in the order of the floats.
+// Integers in the order of the floats; -0 and 0 are equal there too.
 fn order_key(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
+  let bits = select(bitcast<u32>(x), 0u, x == 0.0);
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-// Sum over lanes in fixed order, the same value in every lane.
-fn sum_lanes(lane: u32, value: f32) -> f32 {
-  partial[lane] = value;
-  workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partial[lane] += partial[lane + half]; }
-    workgroupBarrier();
+// Where a row's logits and its bits of `seen` begin.
+struct Row { logits: u32, seen: u32 }
+
+fn logit_at(row: Row, v: u32) -> f32 {
+  let x = logits[row.logits + v];
+  if (PENALTY) {
+    if ((seen[row.seen + v / 32u] & (1u << (v % 32u))) != 0u) {
+      return select(x / params.repetition_penalty, x * params.repetition_penalty, x < 0.0);
+    }
   }
-  let total = workgroupUniformLoad(&partial[0]);
-  workgroupBarrier();
-  return total;
+  return x;
 }
 
 // Largest logit of the row and the first place where it stands.
-fn best_token(lane: u32, base: u32) -> u32 {
+fn best_token(lane: u32, row: Row) -> u32 {
   var best = 0u;
   var best_key = 0u;
   for (var v = lane; v < params.vocab; v += WG) {
-    let key = order_key(logits[base + v]);
+    let key = order_key(logit_at(row, v));
     if (key > best_key) { best_key = key; best = v; }
   }
   partial_index[lane] = best;
@@ -75,7 +92,7 @@ fn best_token(lane: u32, base: u32) -> u32 {
     if (lane < half) {
       let mine = partial_index[lane];
       let other = partial_index[lane + half];
-      let difference = logits[base + other] - logits[base + mine];
+      let difference = logit_at(row, other) - logit_at(row, mine);
       if (difference > 0.0 || (difference == 0.0 && other < mine)) { partial_index[lane] = other; }
     }
     workgroupBarrier();
@@ -85,48 +102,65 @@ fn best_token(lane: u32, base: u32) -> u32 {
   return winner;
 }
 
-// Weight of the tokens whose key is at least `threshold`: their number, or their probability mass.
-fn mass_above(lane: u32, base: u32, peak: f32, threshold: u32, floor_key: u32, by_count: bool) -> f32 {
-  var mass = 0.0;
-  for (var v = lane; v < params.vocab; v += WG) {
-    let key = order_key(logits[base + v]);
-    if (key >= threshold && key >= floor_key) {
-      mass += select(exp((logits[base + v] - peak) / params.temperature), 1.0, by_count);
+// The key of the last token kept when tokens of floor_key and above are taken from the largest down until they hold
+// `wanted`: so many of them by_count, else this share of their probability. Four bits of it a pass: every lane sums its
+// tokens of the 16 continuations in bins of its own, in order, and these sums are added lane by lane.
+fn last_key_holding(lane: u32, row: Row, peak: f32, wanted: f32, floor_key: u32, by_count: bool) -> u32 {
+  var prefix = 0u;
+  var above = 0.0;  // held by larger prefixes
+  var target_mass = wanted;
+  for (var pass = 0u; pass < 8u; pass++) {
+    let shift = 28u - 4u * pass;
+    for (var digit = 0u; digit < 16u; digit++) { bins[lane][digit] = 0.0; }
+    for (var v = lane; v < params.vocab; v += WG) {
+      let x = logit_at(row, v);
+      let key = order_key(x);
+      // In two shifts, since WGSL has none by 32.
+      if (key >= floor_key && ((key >> shift) >> 4u) == prefix) {
+        bins[lane][(key >> shift) & 15u] += select(exp((x - peak) / params.temperature), 1.0, by_count);
+      }
     }
+    workgroupBarrier();
+    if (lane < 16u) {
+      var sum = 0.0;
+      for (var other = 0u; other < WG; other++) { sum += bins[other][lane]; }
+      bin_sums[lane] = sum;
+    }
+    workgroupBarrier();
+    if (pass == 0u && !by_count) {
+      var total = 0.0;
+      for (var digit = 0u; digit < 16u; digit++) { total += bin_sums[15u - digit]; }
+      target_mass = wanted * total;
+    }
+    var digit = 15u;
+    while (digit > 0u && above + bin_sums[digit] < target_mass) {
+      above += bin_sums[digit];
+      digit--;
+    }
+    prefix = (prefix << 4u) | digit;
   }
-  return sum_lanes(lane, mass);
+  return prefix;
 }
 
-// The largest key whose mass_above still reaches `wanted`.
-fn highest_key_holding(lane: u32, base: u32, peak: f32, wanted: f32, floor_key: u32, by_count: bool) -> u32 {
-  var threshold = 0u;
-  for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-    let mass = mass_above(lane, base, peak, threshold | bit, floor_key, by_count);
-    if (mass >= wanted) { threshold |= bit; }
-  }
-  return threshold;
-}
-
-fn kept_from(lane: u32, base: u32, peak: f32) -> u32 {
+fn kept_from(lane: u32, row: Row, peak: f32) -> u32 {
   var floor_key = 0u;
   if (params.top_k > 0u && params.top_k < params.vocab) {
-    floor_key = highest_key_holding(lane, base, peak, f32(params.top_k), 0u, true);
+    floor_key = last_key_holding(lane, row, peak, f32(params.top_k), 0u, true);
   }
   if (params.top_p < 1.0) {
-    let total = mass_above(lane, base, peak, 0u, floor_key, false);
-    floor_key = max(floor_key, highest_key_holding(lane, base, peak, params.top_p * total, floor_key, false));
+    floor_key = max(floor_key, last_key_holding(lane, row, peak, params.top_p, floor_key, false));
   }
-  return floor_key;
+  return max(floor_key, order_key(peak + params.min_p_gap));
 }
 
 // Each lane sums a run of tokens, the first lane finds the run that holds the wanted, that lane finds the token.
-fn draw(lane: u32, base: u32, peak: f32, floor_key: u32, u: f32, fallback: u32) -> u32 {
+fn draw(lane: u32, row: Row, peak: f32, floor_key: u32, u: f32, fallback: u32) -> u32 {
   let run = (params.vocab + WG - 1u) / WG;
   let begin = lane * run;
   let end = min(begin + run, params.vocab);
   var mass = 0.0;
   for (var v = begin; v < end; v++) {
-    if (!FILTER || order_key(logits[base + v]) >= floor_key) { mass += exp((logits[base + v] - peak) / params.temperature); }
+    if (!FILTER || order_key(logit_at(row, v)) >= floor_key) { mass += exp((logit_at(row, v) - peak) / params.temperature); }
   }
   partial[lane] = mass;
   if (lane == 0u) { partial_index[0] = fallback; }
@@ -143,8 +177,8 @@ fn draw(lane: u32, base: u32, peak: f32, floor_key: u32, u: f32, fallback: u32) 
     var running = before;
     var chosen = fallback;
     for (var v = begin; v < end; v++) {
-      if (!FILTER || order_key(logits[base + v]) >= floor_key) {
-        running += exp((logits[base + v] - peak) / params.temperature);
+      if (!FILTER || order_key(logit_at(row, v)) >= floor_key) {
+        running += exp((logit_at(row, v) - peak) / params.temperature);
         chosen = v;
         if (wanted < running) { break; }
       }
@@ -159,23 +193,27 @@ fn draw(lane: u32, base: u32, peak: f32, floor_key: u32, u: f32, fallback: u32) 
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let r = group.x + group.y * groups.x;
   if (r >= params.rows) { return; }
-  let row = rows[r];
-  let base = u32(row.x) * params.vocab;
+  let counters = rows[r];
+  let row = Row(u32(counters.x) * params.vocab, r * ((params.vocab + 31u) / 32u));
   let slot = u32(state[0] + 1);
-  let best = best_token(lane, base);
+  let best = best_token(lane, row);
   var chosen = best;
   if (params.temperature > 0.0) {
-    let peak = logits[base + best];
+    let peak = logit_at(row, best);
     var floor_key = 0u;
-    if (FILTER) { floor_key = kept_from(lane, base, peak); }
-    let u = philox_uniform(vec4u(u32(row.y), u32(row.z), slot, 0u), vec2u(u32(state[1]), u32(state[2])));
-    chosen = draw(lane, base, peak, floor_key, u, best);
+    if (FILTER) { floor_key = kept_from(lane, row, peak); }
+    let u = philox_uniform(vec4u(u32(counters.y), u32(counters.z), slot, 0u), vec2u(u32(state[1]), u32(state[2])));
+    chosen = draw(lane, row, peak, floor_key, u, best);
   }
+  if (PENALTY) { storageBarrier(); }  // all lanes have read `seen`
   if (lane == 0u) {
     let ended = done[r] != 0;
     if (slot < params.columns) { tokens[r * params.columns + slot] = select(i32(chosen), -1, ended); }
-    if (i32(chosen) == params.eos.x || i32(chosen) == params.eos.y) { done[r] = 1; }
+    for (var e = 0; e < state[3]; e++) {
+      if (i32(chosen) == state[4 + e]) { done[r] = 1; }
+    }
+    if (PENALTY) { seen[row.seen + chosen / 32u] |= 1u << (chosen % 32u); }
     next[r] = i32(chosen);
-    next_position[r] = row.w + i32(slot);
+    next_position[r] = counters.w + i32(slot);
   }
 }

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { grpoLoss, LOSS_STATS } from "../../src/ops/grpo_loss.ts";
-import { grpoTokenLoss, type TokenLoss, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { grpoTokenLoss, importanceRatios, type TokenLoss, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { type Arrays, type OpCase, randomFloats, randomInts, uniform } from "../case.ts";
 
 /** Visits each completion token with the loss that the twin gives it. */
@@ -13,10 +13,15 @@ function eachToken(
   const { logprobs, old, ref, offsets, scales, fixed } = arrays;
   const completions = offsets.length - 1;
   for (let b = 0; b < completions; b++) {
-    for (let i = offsets[b]; i < offsets[b + 1]; i++) {
-      // On-policy the old log-probs are the values of the log-probs, held constant.
-      const oldLogprob = onPolicy ? fixed[i] : old[i];
-      visit(i, b, grpoTokenLoss(logprobs[i], oldLogprob, ref[i], scales[b], config));
+    const [begin, end] = [offsets[b], offsets[b + 1]];
+    // On-policy the old log-probs are the values of the log-probs, held constant; so are cispo's ratios.
+    const ratios = importanceRatios(
+      (config.loss_type === "cispo" ? fixed : logprobs).slice(begin, end),
+      (onPolicy ? fixed : old).slice(begin, end),
+      config.importance_sampling_level,
+    );
+    for (let i = begin; i < end; i++) {
+      visit(i, b, grpoTokenLoss(logprobs[i], ratios[i - begin], ref[i], scales[b], config));
     }
   }
 }
@@ -40,7 +45,9 @@ function lossCase(
   });
   const logprobs = about(2, 0.3);
   return {
-    name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, beta ${config.beta}${
+    name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, ${
+      config.loss_type === "cispo" ? "cispo, " : ""
+    }${config.importance_sampling_level} ratios, beta ${config.beta}${config.delta ? ", delta" : ""}${
       onPolicy ? ", on-policy" : ""
     }`,
     inputs: {
@@ -59,7 +66,6 @@ function lossCase(
         refLogprobs: tensors.ref,
         entropy: tensors.entropy,
         offsets: tensors.offsets,
-        completionOfToken: tensors.completion,
         advantagesAndWeights: tensors.scales,
       }, config);
       return [losses, stats];
@@ -106,13 +112,30 @@ function lossCase(
   };
 }
 
-const plain = { beta: 0.04, epsilon: 0.2, epsilon_high: null };
+const plain: TokenLossConfig = {
+  loss_type: "grpo",
+  importance_sampling_level: "token",
+  beta: 0.04,
+  epsilon: 0.2,
+  epsilon_high: null,
+  delta: null,
+};
 export const cases: OpCase[] = [
   lossCase([1], 0, plain),
   lossCase([3, 1, 7], 5, plain),
-  lossCase([33, 65, 2, 40], 20, { beta: 0.1, epsilon: 0.1, epsilon_high: 0.28 }),
-  lossCase([5, 4], 1, { beta: 0, epsilon: 0.2, epsilon_high: null }),
+  lossCase([33, 65, 2, 40], 20, { ...plain, beta: 0.1, epsilon: 0.1, epsilon_high: 0.28 }),
+  lossCase([33, 65, 2, 40], 20, { ...plain, epsilon: 0.1, delta: 1.25 }),
+  lossCase([5, 0, 4], 1, { ...plain, beta: 0 }),
   lossCase([6, 6, 9], 3, plain, true),
+  lossCase([3, 1, 70, 0, 9], 5, { ...plain, importance_sampling_level: "sequence", epsilon: 0.02 }),
+  lossCase([40, 3], 3, { ...plain, importance_sampling_level: "sequence" }, true),
+  lossCase([3, 1, 70], 5, { ...plain, loss_type: "cispo", epsilon_high: 1.1 }),
+  lossCase([3, 1, 70], 5, {
+    ...plain,
+    loss_type: "cispo",
+    importance_sampling_level: "sequence",
+    epsilon_high: 1.01,
+  }),
   lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, false, true),
   lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, false, true),
 ];

@@ -2,9 +2,12 @@ import * as tf from "@tensorflow/tfjs";
 import {
   advanceDecode,
   decodeAdvanceI32,
+  hasRepetitionPenalty,
+  initialState,
   sampleF64,
   sampleTokens,
   type SamplingOptions,
+  seenTokens,
 } from "../../src/ops/sample.ts";
 import { uniform01 } from "../../src/rl/rng.ts";
 import { type OpCase, uniform } from "../case.ts";
@@ -12,13 +15,36 @@ import { type OpCase, uniform } from "../case.ts";
 const SEED = 0xdeadbee; // fits i32
 const STEP = 7;
 
+/** The state before slot `slot` is sampled. */
+function stateAt(slot: number, eosIds: number[]): Int32Array {
+  const state = initialState(SEED, STEP, eosIds);
+  state[0] = slot - 1;
+  return state;
+}
+
+type CaseOptions = SamplingOptions & { eosIds: number[] };
+
+/** What row r of a case holds: a fifth of the vocabulary, another one for each row. */
+function heldTokens(r: number, vocab: number): number[] {
+  return Array.from({ length: vocab }, (_, v) => v).filter((v) => (v * 7 + r * 3) % 5 === 0);
+}
+
+function caseName(rows: number, vocab: number, options: CaseOptions): string {
+  const { temperature, topK, topP, minP = 0, repetitionPenalty = 1 } = options;
+  return `sample ${rows} of ${vocab}, T ${temperature} k ${topK} p ${topP} min ${minP} penalty ${repetitionPenalty}`;
+}
+
 function sampleCase(
   rows: number,
   vocab: number,
   slot: number,
-  options: SamplingOptions,
+  options: CaseOptions,
   benchOnly = false,
 ): OpCase {
+  const seenRows = Array.from({ length: rows }, (_, r) => heldTokens(r, vocab));
+  const seenValues = hasRepetitionPenalty(options)
+    ? Int32Array.from(seenRows.flatMap((ids) => Array.from(seenTokens(ids, vocab))))
+    : Int32Array.of(5);
   const columns = slot + 3;
   const logitsRows = Math.ceil(rows / 2);
   const rowTable = Int32Array.from(
@@ -26,35 +52,41 @@ function sampleCase(
     (_, i) => [Math.floor(i / 8), Math.floor(i / 8) + 40, Math.floor(i / 4) % 2, 11][i % 4],
   );
   return {
-    name: `sample ${rows} of ${vocab}, T ${options.temperature} k ${options.topK} p ${options.topP}`,
+    name: caseName(rows, vocab, options),
     inputs: {
       logits: uniform(1, [logitsRows, vocab], 4),
       rows: { shape: [rows, 4], values: rowTable },
-      state: { shape: [4], values: Int32Array.from([slot - 1, SEED, STEP, 0]) },
+      state: { shape: [4 + options.eosIds.length], values: stateAt(slot, options.eosIds) },
       done: { shape: [rows], values: Int32Array.from({ length: rows }, (_, r) => r % 3 === 2 ? 1 : 0) },
       nextToken: { shape: [rows], values: new Int32Array(rows) },
       nextPosition: { shape: [rows], values: new Int32Array(rows) },
       tokens: { shape: [rows, columns], values: new Int32Array(rows * columns).fill(-1) },
+      seen: { shape: [seenValues.length], values: seenValues },
     },
-    run: ({ tensors: { logits, rows, state, done, nextToken, nextPosition, tokens } }) => {
-      const decode = { rows, state, done, nextToken, nextPosition, tokens };
+    run: ({ tensors: { logits, rows, state, done, nextToken, nextPosition, tokens, seen } }) => {
+      const decode = { rows, state, done, nextToken, nextPosition, tokens, seen };
       sampleTokens(logits, decode, options);
       advanceDecode(decode);
-      return [tokens, done, nextToken, nextPosition, state].map((tensor) => tensor.clone());
+      return [tokens, done, nextToken, nextPosition, state, seen].map((tensor) => tensor.clone());
     },
     twin: ({ logits, done, state }) => {
+      const penalised = hasRepetitionPenalty(options);
       const tokens = new Int32Array(rows * columns).fill(-1);
       const ended = Int32Array.from(done);
       const next = new Int32Array(rows);
       for (let r = 0; r < rows; r++) {
         const [logitsRow, prompt, generation] = rowTable.subarray(r * 4);
         const u = uniform01(SEED, STEP, prompt, generation, slot);
-        const drawn = sampleF64(logits.slice(logitsRow * vocab, (logitsRow + 1) * vocab), u, options).token;
+        const row = logits.slice(logitsRow * vocab, (logitsRow + 1) * vocab);
+        const drawn = sampleF64(row, u, options, new Set(penalised ? seenRows[r] : []));
         next[r] = drawn;
         tokens[r * columns + slot] = ended[r] ? -1 : drawn;
         if (options.eosIds.includes(drawn)) ended[r] = 1;
       }
-      return [tokens, ended, next, new Int32Array(rows).fill(11 + slot), decodeAdvanceI32(state)];
+      const seen = penalised
+        ? seenRows.flatMap((ids, r) => Array.from(seenTokens([...ids, next[r]], vocab)))
+        : seenValues;
+      return [tokens, ended, next, new Int32Array(rows).fill(11 + slot), decodeAdvanceI32(state), seen];
     },
     tolerance: 0,
     toleranceReason: "token ids are exact (the drawn u's are not within f32 rounding of a boundary)",
@@ -66,15 +98,29 @@ function sampleCase(
   };
 }
 
-const plain: SamplingOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [] };
+const plain: CaseOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [] };
 export const cases: OpCase[] = [
   sampleCase(1, 1, 0, plain),
   sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77] }),
   sampleCase(40, 65, 1, { ...plain, temperature: 0.7 }),
+  sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77, 9, 128, 41] }),
   sampleCase(7, 33, 2, { ...plain, temperature: 0 }),
+  sampleCase(7, 33, 2, { ...plain, temperature: 0, repetitionPenalty: 1.3 }),
+  sampleCase(40, 65, 1, { ...plain, repetitionPenalty: 1.8 }),
+  sampleCase(40, 64, 1, { ...plain, repetitionPenalty: 0.6, minP: 0.05 }),
   sampleCase(33, 257, 0, { ...plain, topK: 5 }),
   sampleCase(33, 257, 0, { ...plain, topP: 0.6 }),
   sampleCase(33, 100, 3, { ...plain, temperature: 0.5, topK: 20, topP: 0.9 }),
+  sampleCase(33, 257, 3, { ...plain, minP: 0.1 }),
+  sampleCase(33, 257, 3, {
+    temperature: 1.4,
+    topK: 60,
+    topP: 0.95,
+    minP: 0.02,
+    repetitionPenalty: 1.2,
+    eosIds: [0],
+  }),
+  sampleCase(5, 12, 0, { ...plain, minP: 1 }),
   sampleCase(5, 12, 0, { ...plain, topP: 0.0001 }),
   sampleCase(64, 512, 0, plain, true),
   sampleCase(60, 32000, 0, { ...plain, topP: 0.9 }, true),

@@ -1,6 +1,8 @@
 /** What a person watching a run sees. All of it goes through `write`, so that it can be tested as text. */
 import { Writable } from "node:stream";
 import { Presets, SingleBar } from "cli-progress";
+import type { BatchShape } from "../config/batch.ts";
+import { isDue } from "../rl/cadence.ts";
 import type { MetricName, MetricRow } from "../tracking/metrics.ts";
 import { escapeControls, truncateText } from "../tracking/printable.ts";
 import type { Texts } from "../tracking/samples.ts";
@@ -29,7 +31,7 @@ export interface BannerFacts {
   parameterCount: number;
   runDir: string;
   perDeviceTrainBatchSize: number;
-  gradientAccumulationSteps: number;
+  shape: BatchShape;
   worldSize: number;
   numGenerations: number;
   firstStep: number;
@@ -45,7 +47,7 @@ export interface SummaryFacts {
 
 export interface Terminal {
   /**
-   * A step has been done. Draws the bar, or prints a line every `logging_steps` and at the first and last
+   * A generation batch has been trained on. Draws the bar, or prints a line every `logging_steps` and at the first and last
    * step.
    */
   step(row: MetricRow): void;
@@ -68,16 +70,19 @@ export function openTerminal(
   // printed.
   const print = (text: string) => output.write(`${bar === undefined ? "" : "\r\x1b[K"}${text}\n`);
   const recent: number[] = [];
+  let lastStep = firstStep - 1;
   let isFirstPrinted = !config.debug_print_first || firstStep > 1;
 
   return {
     step(row) {
-      recent.push(row.step_time ?? NaN);
+      const done = row.step - lastStep;
+      recent.push((row.step_time ?? NaN) / done);
       if (recent.length > RATE_STEPS) recent.shift();
       const line = progressLine(row, maxSteps, recent);
       bar?.update(row.step, { line });
-      const isPrinted = row.step === firstStep || row.step === maxSteps ||
-        row.step % config.logging_steps === 0;
+      const isPrinted = lastStep < firstStep || row.step === maxSteps ||
+        isDue(config.logging_steps, row.step, done);
+      lastStep = row.step;
       if (bar === undefined && isPrinted) print(`step ${line}`);
     },
     samples(texts) {
@@ -124,8 +129,9 @@ export function progressLine(row: MetricRow, maxSteps: number, recentStepSeconds
 
 /** The run in a few lines before it starts: on what, which model, and how a batch is made up. */
 export function bannerText(facts: BannerFacts): string {
-  const { perDeviceTrainBatchSize: perDevice, gradientAccumulationSteps: accumulation, worldSize } = facts;
-  const completions = perDevice * accumulation * worldSize;
+  const { perDeviceTrainBatchSize: perDevice, shape, worldSize } = facts;
+  const updates = shape.updatesPerGeneration;
+  const isOne = updates === 1;
   const devices = worldSize === 1 ? "" : ` x ${worldSize} devices`;
   const start = facts.firstStep > 1
     ? `${facts.firstStep} to ${facts.maxSteps} (resumed)`
@@ -135,8 +141,10 @@ export function bannerText(facts: BannerFacts): string {
     ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters)`],
     [
       "batch",
-      `${perDevice} completions x ${accumulation} accumulation steps${devices} = ${completions} completions ` +
-      `= ${completions / facts.numGenerations} prompts x ${facts.numGenerations} per step`,
+      `${perDevice} completions x ${shape.stepsPerGeneration} ${isOne ? "accumulation steps" : "passes"}${devices} ` +
+      `= ${shape.completionsPerGeneration} completions ` +
+      `= ${shape.promptsPerGeneration} prompts x ${facts.numGenerations} per ` +
+      (isOne ? "step" : `generation, trained on in ${updates} steps`),
     ],
     ["steps", start],
     ["run", facts.runDir],

@@ -7,7 +7,7 @@ import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
-import { assertWritableFolder, writeFileAtomic } from "../io/atomic_files.ts";
+import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
 import { readPrompts } from "../io/prompts.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposeTrunk } from "../policy/llama.ts";
@@ -96,7 +96,7 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
       parameterCount: listWeights(policy.weights).reduce((sum, { tensor }) => sum + tensor.size, 0),
       runDir,
       perDeviceTrainBatchSize: config.per_device_train_batch_size,
-      gradientAccumulationSteps: config.gradient_accumulation_steps,
+      shape: batchShape(config, singleProcess.size),
       worldSize: singleProcess.size,
       numGenerations: config.num_generations,
       firstStep,
@@ -105,6 +105,8 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
   const { events, close } = terminalEvents(config, banner);
   const { scorer, close: closeScorer } = await openScorer(config, device, (text) => events.onMessage(text));
   try {
+    const before = config.resume ? undefined : await setAside(runDir);
+    if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
     await assertWritableFolder(runDir);
     await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
     const modelFiles = await writeModelConfig(runDir, loaded);

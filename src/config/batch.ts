@@ -1,30 +1,42 @@
-/** The config keys that decide how many completions an optimizer step trains on. */
+/** The config keys that decide how many completions are sampled at a time, and how often they are trained on. */
 export interface BatchConfig {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
+  /** null = gradient_accumulation_steps */
+  steps_per_generation: number | null;
+  num_iterations: number;
   num_generations: number;
 }
 
+/** A generation batch (what is sampled and scored at once) over all ranks, and the optimizer steps made of it. */
 export interface BatchShape {
-  /** Completions sampled, scored and trained on per optimizer step, over all ranks. */
-  completionsPerStep: number;
-  promptsPerStep: number;
+  completionsPerGeneration: number;
+  promptsPerGeneration: number;
+  /** Passes, of per_device_train_batch_size completions each, over the whole batch on one rank. */
+  stepsPerGeneration: number;
+  /** Optimizer steps until the next generation batch: num_iterations times over all passes. */
+  updatesPerGeneration: number;
 }
 
 /**
- * Completions and prompts of an optimizer step:
- * completions = per_device_train_batch_size * worldSize * gradient_accumulation_steps, in whole groups of
- * num_generations.
+ * The generation batch: completions = per_device_train_batch_size * worldSize * steps_per_generation, in whole
+ * groups of num_generations, trained on in optimizer steps of gradient_accumulation_steps passes.
  *
- * @throws RangeError, naming the nearest values that fit, when the completions are no whole groups or a group
- *   has fewer than two.
+ * @throws RangeError, naming the nearest values that fit, when the completions are no whole groups, a group has
+ *   fewer than two, or the passes are no whole optimizer steps.
  */
 export function batchShape(config: BatchConfig, worldSize = 1): BatchShape {
   const problem = batchProblem(config, worldSize);
   if (problem !== null) throw new RangeError(problem);
-  const completionsPerStep = config.per_device_train_batch_size * worldSize *
-    config.gradient_accumulation_steps;
-  return { completionsPerStep, promptsPerStep: completionsPerStep / config.num_generations };
+  const accumulation = config.gradient_accumulation_steps;
+  const stepsPerGeneration = config.steps_per_generation ?? accumulation;
+  const completionsPerGeneration = config.per_device_train_batch_size * worldSize * stepsPerGeneration;
+  return {
+    completionsPerGeneration,
+    promptsPerGeneration: completionsPerGeneration / config.num_generations,
+    stepsPerGeneration,
+    updatesPerGeneration: stepsPerGeneration / accumulation * config.num_iterations,
+  };
 }
 
 /** What is wrong with the batch and which values would fit, or null. */
@@ -37,26 +49,35 @@ export function batchProblem(config: BatchConfig, worldSize = 1): string | null 
   if (groupSize < 2) {
     return `num_generations must be at least 2, got ${groupSize}: advantages compare completions of a prompt`;
   }
+  const steps = config.steps_per_generation ?? accumulation;
+  if (steps % accumulation !== 0) {
+    return `steps_per_generation must be a multiple of gradient_accumulation_steps = ${accumulation}, got ${steps}: ` +
+      `completions are trained on in whole optimizer steps; set ${
+        orList(multiplesAround(steps, accumulation))
+      }`;
+  }
   const perMicroStep = perDevice * worldSize;
-  const completions = perMicroStep * accumulation;
+  const completions = perMicroStep * steps;
   if (completions % groupSize === 0) return null;
   const sizes = divisors(completions).filter((size) => size >= 2);
+  const key = config.steps_per_generation === null ? "gradient_accumulation_steps" : "steps_per_generation";
+  const unit = groupSize / greatestCommonDivisor(perMicroStep, groupSize);
+  const fitting = config.steps_per_generation === null
+    ? unit
+    : unit * accumulation / greatestCommonDivisor(unit, accumulation);
   const remedies = [
-    `set gradient_accumulation_steps to ${
-      orList(nearestAccumulation(perMicroStep, accumulation, groupSize))
-    }`,
+    `set ${key} to ${orList(multiplesAround(steps, fitting))}`,
     ...(sizes.length > 0 ? [`or num_generations to ${orList(neighbours(sizes, groupSize))}`] : []),
   ];
   return `Cannot group ${completions} completions (per_device_train_batch_size ${perDevice} * ` +
-    `${worldSize} device${worldSize === 1 ? "" : "s"} * gradient_accumulation_steps ${accumulation}): ` +
+    `${worldSize} device${worldSize === 1 ? "" : "s"} * ${key} ${steps}): ` +
     `need a multiple of num_generations = ${groupSize}; ${remedies.join(" ")}`;
 }
 
-/** The multiples next below and next above that make whole groups. */
-function nearestAccumulation(perMicroStep: number, accumulation: number, groupSize: number): number[] {
-  const unit = groupSize / greatestCommonDivisor(perMicroStep, groupSize);
-  const below = Math.floor(accumulation / unit) * unit;
-  return [below, below + unit].filter((steps) => steps > 0);
+/** The positive multiples of `unit` next below and next above `wanted`. */
+function multiplesAround(wanted: number, unit: number): number[] {
+  const below = Math.floor(wanted / unit) * unit;
+  return [below, below + unit].filter((multiple) => multiple > 0);
 }
 
 /** The values of a sorted list next below and next above `wanted`. */
@@ -87,13 +108,22 @@ function orList(values: readonly number[]): string {
 
 /**
  * Optimizer steps of a run: max_steps when it is positive, else as many as num_train_epochs passes over the
- * prompts take (the last step may reach into the next pass).
+ * prompts take, in whole generation batches (the last may reach into the next pass).
+ *
+ * @throws RangeError, naming the nearest values that fit, when max_steps would end a run amid a generation batch.
  */
 export function totalSteps(
   config: { max_steps: number; num_train_epochs: number },
   promptCount: number,
-  promptsPerStep: number,
+  { promptsPerGeneration, updatesPerGeneration }: BatchShape,
 ): number {
-  if (config.max_steps > 0) return config.max_steps;
-  return Math.ceil(config.num_train_epochs * promptCount / promptsPerStep);
+  if (config.max_steps <= 0) {
+    return Math.ceil(config.num_train_epochs * promptCount / promptsPerGeneration) * updatesPerGeneration;
+  }
+  if (config.max_steps % updatesPerGeneration === 0) return config.max_steps;
+  throw new RangeError(
+    `max_steps must be a multiple of the ${updatesPerGeneration} optimizer steps made of a generation batch ` +
+      `(steps_per_generation / gradient_accumulation_steps * num_iterations), got ${config.max_steps}; ` +
+      `set ${orList(multiplesAround(config.max_steps, updatesPerGeneration))}`,
+  );
 }

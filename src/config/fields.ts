@@ -6,6 +6,8 @@ export type FieldMeta = {
   group: Group;
   /** The accepted values in words, as in "must be {requirement};". */
   requirement: string;
+  /** Values that other programs take and this one does not, and why. */
+  refused?: Readonly<Record<string, string>>;
   /** May differ between a checkpoint and the run that resumes it, because it does not change the weights. */
   freeOnResume: boolean;
 };
@@ -93,10 +95,23 @@ export function oneOf<const V extends readonly [string, ...string[]]>(
   values: V,
   value: V[number],
   about: About,
+  refused?: Readonly<Record<string, string>>,
 ) {
   const words = `one of ${values.map((name) => `"${name}"`).join(", ")}`;
   const schema = z.enum(values) as z.ZodType<V[number], V[number]>;
-  return schema.default(() => value).meta(meta(about, words));
+  return schema.default(() => value).meta({ ...meta(about, words), ...(refused && { refused }) });
+}
+
+/** So many, or below 1 such a share of all. */
+export function countOrShare(value: number, about: About) {
+  const schema = z.number().min(0).refine((count) => count < 1 || Number.isInteger(count));
+  return schema.default(value).meta(meta(about, "an integer >= 0, or a share of all < 1"));
+}
+
+/** Arguments of something else, by name. */
+export function argumentsOrNull(value: null, about: About) {
+  const schema = z.record(z.string(), z.union([z.number(), z.string()])).nullable();
+  return schema.default(value).meta(meta(about, "a mapping of names to numbers or words, or null"));
 }
 
 /** One number or a list of them: a sweep, run one after the other. */

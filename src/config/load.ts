@@ -134,10 +134,14 @@ function unknownKey(key: string): string {
 }
 
 function wrongValue(key: ConfigKey, value: unknown): string {
+  const { requirement, refused } = fieldMeta(key);
+  if (typeof value === "string" && refused && Object.hasOwn(refused, value)) {
+    return `${key}: "${value}" is refused: ${refused[value]}`;
+  }
   const hint = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value))
     ? "remove the quotes"
     : `remove it for the default ${JSON.stringify(defaultConfig()[key])}`;
-  return `${key} must be ${fieldMeta(key).requirement}, got ${describeValue(value)}; ${hint}`;
+  return `${key} must be ${requirement}, got ${describeValue(value)}; ${hint}`;
 }
 
 function describeValue(value: unknown): string {

@@ -10,6 +10,9 @@ const DEPENDS_ON_LENGTH = new Set<Config["lr_scheduler_type"]>([
   "cosine",
   "cosine_with_restarts",
   "polynomial",
+  "cosine_with_min_lr",
+  "cosine_warmup_with_min_lr",
+  "warmup_stable_decay",
 ]);
 
 /**
@@ -18,7 +21,8 @@ const DEPENDS_ON_LENGTH = new Set<Config["lr_scheduler_type"]>([
  * learning-rate schedule depends on it.
  */
 export function resumeIdentity(config: Config | RunConfig): ResumeIdentity {
-  const lengthMatters = DEPENDS_ON_LENGTH.has(config.lr_scheduler_type);
+  const warmupIsAShare = config.warmup_steps > 0 && config.warmup_steps < 1;
+  const lengthMatters = DEPENDS_ON_LENGTH.has(config.lr_scheduler_type) || warmupIsAShare;
   const keys = CONFIG_KEYS.filter((key) =>
     !fieldMeta(key).freeOnResume || (lengthMatters && (key === "max_steps" || key === "num_train_epochs"))
   );

@@ -1,4 +1,5 @@
 import { batchProblem } from "./batch.ts";
+import { scheduleProblem } from "./schedule.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 
 interface Rule {
@@ -11,7 +12,12 @@ interface Rule {
 /** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
 export const RULES: readonly Rule[] = [
   {
-    keys: ["gradient_accumulation_steps", "per_device_train_batch_size", "num_generations"],
+    keys: [
+      "gradient_accumulation_steps",
+      "per_device_train_batch_size",
+      "steps_per_generation",
+      "num_generations",
+    ],
     check: batchProblem,
   },
   {
@@ -38,6 +44,23 @@ export const RULES: readonly Rule[] = [
         : "max_steps must be >= 1, or -1 for num_train_epochs passes, got 0; set -1 or a number of steps",
   },
   {
+    keys: ["delta", "epsilon", "epsilon_high"],
+    check: (config) => {
+      const high = 1 + (config.epsilon_high ?? config.epsilon);
+      return config.delta === null || config.delta >= high
+        ? null
+        : `delta must be >= 1 + epsilon_high = ${high}, where clipping begins, got ${config.delta}; raise it`;
+    },
+  },
+  {
+    keys: ["epsilon_high", "loss_type"],
+    check: (config) =>
+      config.loss_type !== "cispo" || (config.epsilon_high ?? 0) >= 1
+        ? null
+        : 'epsilon_high must be >= 1 with loss_type "cispo", where it is the largest ratio itself, got ' +
+          `${config.epsilon_high}; set 5`,
+  },
+  {
     keys: ["warmup_steps", "max_steps"],
     check: (config) =>
       config.max_steps < 1 || config.warmup_steps <= config.max_steps
@@ -45,11 +68,8 @@ export const RULES: readonly Rule[] = [
         : `warmup_steps must be <= max_steps = ${config.max_steps}, got ${config.warmup_steps}; lower it`,
   },
   {
-    keys: ["learning_rate", "lr_scheduler_type"],
-    check: (config) =>
-      config.lr_scheduler_type !== "polynomial" || config.learning_rate > 1e-7
-        ? null
-        : `learning_rate must be > 1e-7, where "polynomial" ends, got ${config.learning_rate}; raise it`,
+    keys: ["lr_scheduler_kwargs", "lr_scheduler_type", "learning_rate"],
+    check: scheduleProblem,
   },
 ];
 

@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import {
+  argumentsOrNull,
+  countOrShare,
   type FieldMeta,
   flag,
   integer,
@@ -18,6 +20,7 @@ import {
   urlOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
+import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";
@@ -27,17 +30,6 @@ const LOSS = "Loss";
 const OPTIMIZER = "Optimizer and batch";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
-
-/** The names of transformers that need no further arguments. */
-export const LR_SCHEDULER_TYPES = [
-  "constant",
-  "constant_with_warmup",
-  "linear",
-  "cosine",
-  "cosine_with_restarts",
-  "polynomial",
-  "inverse_sqrt",
-] as const;
 
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
@@ -130,6 +122,15 @@ export const ConfigSchema = z.strictObject({
     "Sample from the smallest set of tokens with this mass.",
   ]),
   top_k: integer(0, { min: 0 }, [SAMPLING, "Sample from the so many likeliest tokens; 0 for all."]),
+  min_p: numberOrNull(null, { min: 0, max: 1 }, [
+    SAMPLING,
+    "Least probability of a token, as a share of the likeliest one's; null for none. After top_k and top_p.",
+  ]),
+  repetition_penalty: number(1, { above: 0 }, [
+    SAMPLING,
+    "Divides positive logits of tokens already in prompt or completion, multiplies negative ones; 1 for none. " +
+    "Only training samples with it: the loss and evaluation do not know it.",
+  ]),
   stop_strings: textList(["USER:"], [
     SAMPLING,
     "A completion ends where it writes one of these: the policy began a turn that is the user's.",
@@ -140,16 +141,31 @@ export const ConfigSchema = z.strictObject({
     "free",
   ]),
 
-  loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo"], "grpo", [
+  loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo"], "grpo", [
     LOSS,
-    "How token losses are averaged, as in TRL.",
+    "How token losses are averaged, as in TRL; cispo weighs log-probs with bounded ratios instead of clipping.",
+  ]),
+  importance_sampling_level: oneOf(["token", "sequence"], "token", [
+    LOSS,
+    "Whether each token has its own probability ratio, or a completion has one (GSPO).",
   ]),
   beta: numberOrList(0.01, { min: 0 }, [
     LOSS,
     "KL coefficient; 0 needs no reference policy. A list runs one training per value.",
   ]),
   epsilon: number(0.2, { above: 0, below: 1 }, [LOSS, "Clip range of the probability ratio."]),
-  epsilon_high: numberOrNull(null, { above: 0 }, [LOSS, "Upper clip range; null for epsilon."]),
+  epsilon_high: numberOrNull(null, { above: 0 }, [
+    LOSS,
+    "Upper clip range; null for epsilon. With cispo the largest ratio itself.",
+  ]),
+  delta: numberOrNull(null, { above: 0 }, [
+    LOSS,
+    "Upper bound of ratios that clipping leaves alone (two-sided clipping); null for none.",
+  ]),
+  num_iterations: integer(1, { min: 1 }, [
+    LOSS,
+    "How often a generation batch is trained on (mu of the GRPO paper).",
+  ]),
   scale_rewards: oneOf(["group", "batch", "none"], "group", [
     LOSS,
     "Whose standard deviation divides the advantages.",
@@ -163,10 +179,14 @@ export const ConfigSchema = z.strictObject({
   lr_scheduler_type: oneOf(LR_SCHEDULER_TYPES, "constant", [
     OPTIMIZER,
     "Learning-rate schedule, as in transformers.",
-  ]),
-  warmup_steps: integer(0, { min: 0 }, [
+  ], REFUSED_SCHEDULER_TYPES),
+  lr_scheduler_kwargs: argumentsOrNull(null, [
     OPTIMIZER,
-    'Optimizer steps of linear warm-up; "constant" has none.',
+    "Further arguments of the schedule by transformers' names, as in {num_cycles: 2}.",
+  ]),
+  warmup_steps: countOrShare(0, [
+    OPTIMIZER,
+    'Optimizer steps of linear warm-up, or below 1 their share of all steps; "constant" has none.',
   ]),
   num_train_epochs: number(1, { above: 0 }, [
     OPTIMIZER,
@@ -180,11 +200,15 @@ export const ConfigSchema = z.strictObject({
   ]),
   per_device_train_batch_size: integer(1, { min: 1 }, [
     OPTIMIZER,
-    "Completions per forward and backward pass on a device.",
+    "Completions per pass (forward and backward) on a device; times devices and passes, whole groups.",
   ]),
   gradient_accumulation_steps: integer(60, { min: 1 }, [
     OPTIMIZER,
-    "Passes per optimizer step; times batch size and devices, a multiple of num_generations.",
+    "Passes per optimizer step.",
+  ]),
+  steps_per_generation: integerOrNull(null, { min: 1 }, [
+    OPTIMIZER,
+    "Passes per generation batch, a multiple of gradient_accumulation_steps; null for one optimizer step.",
   ]),
   weight_decay: number(0, { min: 0 }, [OPTIMIZER, "Decoupled weight decay of AdamW."]),
   adam_beta1: number(0.9, { min: 0, below: 1 }, [OPTIMIZER, "Memory of the gradient average of AdamW."]),
@@ -224,7 +248,7 @@ export const ConfigSchema = z.strictObject({
   run_name: textOrNull(null, [OUTPUT, "Display name of the run; null for the run folder's name.", "free"]),
   project: text("grpo_alignment", [OUTPUT, "Project the run is logged under.", "free"]),
   entity: textOrNull(null, [OUTPUT, "Team or user the project belongs to; null for the default.", "free"]),
-  resume: flag(true, [OUTPUT, "Go on from the newest checkpoint of the same configuration.", "free"]),
+  resume: flag(true, [OUTPUT, "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.", "free"]),
   save_steps: integer(250, { min: 0 }, [
     OUTPUT,
     "Optimizer steps between checkpoints; 0 for one at the end only.",

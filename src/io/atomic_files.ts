@@ -3,7 +3,7 @@
 // A killed writer leaves ".<name>.partial-<hex>"; see removeStalePartials.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
@@ -206,6 +206,22 @@ export async function removeStalePartials(dir: string, name?: string): Promise<s
   );
   for (const entry of stale) await rm(join(dir, entry), { recursive: true, force: true });
   return stale;
+}
+
+/**
+ * Moves a folder out of the way, to the first free of `dir.old-1`, `dir.old-2`...
+ * @returns the new path; undefined when there is no such folder. Throws an explained Error.
+ */
+export async function setAside(dir: string): Promise<string | undefined> {
+  const isThere = (path: string) => stat(path).then(() => true, () => false);
+  if (!await isThere(dir)) return undefined;
+  let number = 1;
+  while (await isThere(`${dir}.old-${number}`)) number++;
+  const path = `${dir}.old-${number}`;
+  await rename(dir, path).catch((error) => {
+    throw explainFsError(error, "move", dir);
+  });
+  return path;
 }
 
 /** Creates `dir` if need be and proves by a write that files can be made there. Throws an explained Error. */

@@ -1,4 +1,4 @@
-/** A Hugging Face model folder: config.json and weights as f32 values on demand. */
+/** A Hugging Face model folder: config.json, and the weights' values on demand. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError } from "./atomic_files.ts";
@@ -9,24 +9,40 @@ export interface ModelFolder {
   dir: string;
   configPath: string;
   configText: string;
-  /** Values of the tensors, converted to f32. */
-  source: F32Source;
+  source: TensorValues;
   close(): Promise<void>;
 }
 
-export interface F32Source {
-  path: string;
-  shapeOf(name: string): readonly number[] | undefined;
-  read(name: string): Promise<Float32Array>;
+/** 16-bit values as the file stores them, two to a word: the even one in the low half. */
+export interface PackedValues {
+  format: "bf16" | "f16";
+  words: Int32Array;
 }
 
-/** Reads tensors of an open file as f32. @param path named in errors */
-export function f32Source(reader: TensorReader, path: string): F32Source {
+export interface TensorValues {
+  path: string;
+  names(): Iterable<string>;
+  shapeOf(name: string): readonly number[] | undefined;
+  /** Values converted to f32. */
+  read(name: string): Promise<Float32Array>;
+  /** Values as stored; null for a tensor of f32, or of an odd count. */
+  readPacked(name: string): Promise<PackedValues | null>;
+}
+
+/** Reads tensors of an open file. @param path named in errors */
+export function tensorValues(reader: TensorReader, path: string): TensorValues {
   return {
     path,
+    names: () => reader.tensors.keys(),
     shapeOf: (name) => reader.tensors.get(name)?.shape,
     async read(name) {
       return bytesToF32(await reader.read(name), reader.tensors.get(name)!.dtype);
+    },
+    async readPacked(name) {
+      const { dtype, byteLength } = reader.tensors.get(name)!;
+      if (dtype === "F32" || byteLength % 4 !== 0) return null;
+      const { buffer } = await reader.read(name); // of its own, so aligned
+      return { format: dtype === "BF16" ? "bf16" : "f16", words: new Int32Array(buffer, 0, byteLength / 4) };
     },
   };
 }
@@ -41,5 +57,5 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
     throw explainFsError(error, "read the model's config from", configPath);
   });
   const weights = await openModelWeights(dir);
-  return { dir, configPath, configText, source: f32Source(weights, dir), close: () => weights.close() };
+  return { dir, configPath, configText, source: tensorValues(weights, dir), close: () => weights.close() };
 }

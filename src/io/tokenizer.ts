@@ -4,12 +4,12 @@
 // a second tokenizer built from the same tokenizer.json without them (no added token to match, no vocabulary entry
 // or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text.
 
-import { AutoTokenizer, env, type PreTrainedTokenizer } from "@huggingface/transformers";
-import { access, readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { systemCode } from "./atomic_files.ts";
+import { PreTrainedTokenizer } from "@huggingface/transformers";
+import { resolve } from "node:path";
+import { pieceDecoder } from "./piece_decoder.ts";
 import { cutToFit } from "./prompt_cut.ts";
-import { parseTokenizerJson, type TokenizerJson, withoutControlTokens } from "./tokenizer_json.ts";
+import { readTokenizerFiles } from "./tokenizer_files.ts";
+import { type TokenizerJson, withExactSpaces, withoutControlTokens } from "./tokenizer_json.ts";
 
 export interface EncodedPrompt {
   readonly ids: number[];
@@ -47,131 +47,81 @@ export interface Tokenizer {
   readonly files: readonly string[];
 }
 
-const REQUIRED_FILES = ["tokenizer.json", "tokenizer_config.json"];
-const OPTIONAL_FILES = [
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "tokenizer.model",
-  "vocab.json",
-  "merges.txt",
-  "chat_template.jinja",
-];
-
 /**
- * Loads the tokenizer of a local folder (relative paths count from the working directory); never the network.
+ * Loads the tokenizer of a local folder (relative paths count from the working directory): tokenizer.json with
+ * tokenizer_config.json, or a SentencePiece tokenizer.model. Never the network.
  * Throws Error naming the missing or broken file and what to do.
  */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
-  const folder = resolve(dir); // a relative path would be taken for a model id of the hub
-  const json = parseTokenizerJson(
-    await readTokenizerFile(folder, "tokenizer.json"),
-    join(folder, "tokenizer.json"),
-  );
-  const config = JSON.parse(await readTokenizerFile(folder, "tokenizer_config.json")) as Record<
-    string,
-    unknown
-  >;
-  // The library's caches would serve an older copy of a folder that was rewritten.
-  Object.assign(env, { allowRemoteModels: false, useFSCache: false, useBrowserCache: false });
-  let full: PreTrainedTokenizer;
+  const folder = resolve(dir);
+  const { json, config, files } = await readTokenizerFiles(folder);
   try {
-    full = await AutoTokenizer.from_pretrained(folder, { local_files_only: true });
+    return wrapTokenizer(withExactSpaces(json), config, files);
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`Cannot load the tokenizer in '${folder}': ${problem}; save it again with transformers`, {
       cause,
     });
   }
-  return wrapTokenizer(full, json, config, folder, await filesIn(folder));
-}
-
-async function readTokenizerFile(folder: string, name: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(join(folder, name), "utf8");
-  } catch (cause) {
-    throw new Error(
-      `Cannot load the tokenizer in '${folder}': required ${REQUIRED_FILES.join(" and ")}, but ${name} ` +
-        `${
-          systemCode(cause) === "ENOENT" ? "is missing" : `cannot be read (${systemCode(cause) ?? cause})`
-        }; ` +
-        `save it with tokenizer.save_pretrained() of transformers (fast tokenizer)`,
-      { cause },
-    );
-  }
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return text;
-    throw new SyntaxError("it holds no object");
-  } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(
-      `Cannot load the tokenizer: '${join(folder, name)}' is required to be a JSON object: ${problem}`,
-      {
-        cause,
-      },
-    );
-  }
-}
-
-async function filesIn(folder: string): Promise<string[]> {
-  const files: string[] = [];
-  for (const name of [...REQUIRED_FILES, ...OPTIONAL_FILES]) {
-    const path = join(folder, name);
-    if (await access(path).then(() => true, () => false)) files.push(path);
-  }
-  return files;
 }
 
 function wrapTokenizer(
-  full: PreTrainedTokenizer,
   json: TokenizerJson,
-  config: Record<string, unknown>,
-  folder: string,
+  config: Readonly<Record<string, unknown>>,
   files: readonly string[],
 ): Tokenizer {
+  const full = new PreTrainedTokenizer(json, config);
   const idOf = (key: string) => (full as unknown as Record<string, number | undefined>)[`${key}_token_id`];
   const eosId = idOf("eos");
   if (eosId === undefined) {
     throw new Error(
-      `Cannot load the tokenizer in '${folder}': required an "eos_token" in tokenizer_config.json that is in the ` +
-        `vocabulary, got ${JSON.stringify(config.eos_token)}; without it no completion could end`,
+      `required an "eos_token" in tokenizer_config.json that is in the vocabulary, got ` +
+        `${JSON.stringify(config.eos_token)}; without it no completion could end`,
     );
   }
-  // The same class, so that subclass behaviour is kept.
-  const Same = full.constructor as new (json: object, config: object) => PreTrainedTokenizer;
   const named = [full.bos_token, full.eos_token, full.pad_token].filter((token) => typeof token === "string");
-  const plain = new Same(withoutControlTokens(json, named), config);
-  const encode = (text: string) => full.encode(text);
+  const plain = full;
   const encodeWithoutSpecial = (text: string) => plain.encode(text, { add_special_tokens: false });
   const frontIds = idsInFront(full);
-  const known = new Set([...Object.values(json.model.vocab), ...json.added_tokens.map((token) => token.id)]);
-  const vocabSize = [...known].reduce((largest, id) => Math.max(largest, id), -1) + 1;
-  // transformers for Python has this off by default, transformers.js on: it would change the text that is scored.
-  const cleanUp = config.clean_up_tokenization_spaces === true;
+  const tokenOf = tokensById(json);
   return {
-    encode,
+    encode: (text) => full.encode(text),
     encodeWithoutSpecial,
     encodePrompt: (userText, template, maxPromptLength) =>
       cutToFit(userText, template, maxPromptLength, frontIds, encodeWithoutSpecial, longestToken(json)),
-    decode: (ids, { skipSpecialTokens = false } = {}) => {
-      const list = Array.from(ids);
-      const wrong = list.find((id) => !Number.isSafeInteger(id) || id < 0);
-      if (wrong !== undefined) {
-        throw new RangeError(`Cannot decode token id ${wrong}: required a whole number >= 0`);
-      }
-      const inVocabulary = list.filter((id) => known.has(id));
-      if (inVocabulary.length === 0) return "";
-      return full.decode(inVocabulary, {
-        skip_special_tokens: skipSpecialTokens,
-        clean_up_tokenization_spaces: cleanUp,
-      });
-    },
+    decode: makeDecode(full, json, tokenOf),
     bosId: idOf("bos"),
     eosId,
     padId: idOf("pad") ?? eosId,
-    vocabSize,
+    vocabSize: [...tokenOf.keys()].reduce((largest, id) => Math.max(largest, id), -1) + 1,
     files,
+  };
+}
+
+function tokensById(json: TokenizerJson): Map<number, string> {
+  const tokens = new Map(Object.entries(json.model.vocab).map(([token, id]) => [id, token]));
+  for (const { id, content } of json.added_tokens) tokens.set(id, content);
+  return tokens;
+}
+
+function makeDecode(
+  full: PreTrainedTokenizer,
+  json: TokenizerJson,
+  tokenOf: ReadonlyMap<number, string>,
+): Tokenizer["decode"] {
+  const special = new Set(json.added_tokens.filter((token) => token.special).map(({ id }) => id));
+  const decodePieces = pieceDecoder(json.decoder);
+  // As transformers, which ignores clean_up_tokenization_spaces for BPE: it would change the text that is scored.
+  const cleaned = { clean_up_tokenization_spaces: false };
+  return (ids, { skipSpecialTokens = false } = {}) => {
+    const list = Array.from(ids);
+    const wrong = list.find((id) => !Number.isSafeInteger(id) || id < 0);
+    if (wrong !== undefined) {
+      throw new RangeError(`Cannot decode token id ${wrong}: required a whole number >= 0`);
+    }
+    const shown = list.filter((id) => tokenOf.has(id) && !(skipSpecialTokens && special.has(id)));
+    if (decodePieces) return decodePieces(shown.map((id) => tokenOf.get(id)!));
+    return shown.length === 0 ? "" : full.decode(shown, cleaned);
   };
 }
 

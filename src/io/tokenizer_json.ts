@@ -1,9 +1,13 @@
 // The parts of a Hugging Face tokenizer.json relied on here, and the same file without control tokens. Pure.
 
-interface AddedToken {
+export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
+  readonly single_word?: boolean;
+  readonly lstrip?: boolean;
+  readonly rstrip?: boolean;
+  readonly normalized?: boolean;
 }
 
 /** Fields not listed are passed through to the tokenizer library untouched. */
@@ -15,11 +19,13 @@ export interface TokenizerJson {
     readonly unk_token?: string | null;
   };
   readonly added_tokens: readonly AddedToken[];
+  readonly pre_tokenizer?: unknown;
+  readonly decoder?: unknown;
 }
 
-/** Parses and checks the parts used here. Throws Error naming what is required. */
-export function parseTokenizerJson(text: string, path: string): TokenizerJson {
-  const { model, added_tokens = [] } = JSON.parse(text) as Partial<TokenizerJson>;
+/** Checks the parts used here. Throws Error naming what is required. */
+export function parseTokenizerJson(file: Readonly<Record<string, unknown>>, path: string): TokenizerJson {
+  const { model, added_tokens = [] } = file as Partial<TokenizerJson>;
   const fault = (required: string) =>
     new Error(
       `Cannot load the tokenizer: '${path}' is required to hold ${required}; save it again with transformers`,
@@ -38,7 +44,33 @@ export function parseTokenizerJson(text: string, path: string): TokenizerJson {
   ) {
     throw fault(`"added_tokens" with "id" and "content" each`);
   }
-  return { ...(JSON.parse(text) as TokenizerJson), added_tokens };
+  return { ...file, model, added_tokens };
+}
+
+/** How GPT-2 and its kin split a text; what "ByteLevel" with "use_regex" means. */
+const BYTE_LEVEL_SPLIT = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+
+interface PreTokenizer {
+  readonly type?: string;
+  readonly pretokenizers?: readonly PreTokenizer[];
+  readonly use_regex?: boolean;
+  readonly add_prefix_space?: boolean;
+}
+
+function splitBeforeBytes(step: PreTokenizer): PreTokenizer {
+  if (step.pretokenizers) return { ...step, pretokenizers: step.pretokenizers.map(splitBeforeBytes) };
+  if (step.type !== "ByteLevel" || step.use_regex === false || step.add_prefix_space === true) return step;
+  const split = { type: "Split", pattern: { Regex: BYTE_LEVEL_SPLIT }, behavior: "Isolated", invert: false };
+  return { type: "Sequence", pretokenizers: [split, { ...step, use_regex: false }] };
+}
+
+/**
+ * The same tokenizer with the byte-level split spelt out. In transformers.js the built-in one takes \s as JavaScript
+ * does, with U+FEFF and without U+0085; in a "Split" it takes it as transformers does.
+ */
+export function withExactSpaces(json: TokenizerJson): TokenizerJson {
+  if (typeof json.pre_tokenizer !== "object" || json.pre_tokenizer === null) return json;
+  return { ...json, pre_tokenizer: splitBeforeBytes(json.pre_tokenizer) };
 }
 
 /**

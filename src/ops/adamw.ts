@@ -24,6 +24,7 @@ export interface AdamwState {
  * @param clip f32 [2] of `clipScale`
  */
 export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): void {
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
   const count = state.weight.size;
   runKernel({
     kernel: "adamw",
@@ -36,13 +37,15 @@ export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): v
     ],
     params: [
       u32(count),
-      f32(options.learningRate),
-      f32(options.beta1),
-      f32(options.beta2),
-      f32(options.epsilon),
-      f32(options.weightDecay),
-      f32(1 - options.beta1 ** options.step),
-      f32(1 - options.beta2 ** options.step),
+      f32(learningRate),
+      f32(epsilon),
+      f32(1 - learningRate * weightDecay),
+      f32(beta1),
+      f32(beta2),
+      f32(1 - beta1),
+      f32(1 - beta2),
+      f32(1 - beta1 ** step),
+      f32(1 - beta2 ** step),
     ],
     workgroups: foldGrid(Math.ceil(count / 256)),
   });

@@ -2,7 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
-import type { TokenLossConfig } from "../rl/loss.ts";
+import { type ClipBounds, clipBounds, type TokenLossConfig } from "../rl/loss.ts";
 
 /** Columns of the loss's second output. */
 export const LOSS_STATS = ["kl", "clippedLow", "clippedHigh", "entropy"] as const;
@@ -15,18 +15,24 @@ export interface LossContext {
   refLogprobs: Tensor | null;
   /** f32 [M], only summed up for the log. */
   entropy: Tensor;
-  /** i32 [B+1]: completion b owns tokens offsets[b] .. offsets[b+1]-1. */
+  /** i32 [B+1]: completion b owns tokens offsets[b] .. offsets[b+1]-1; those behind the last are spare. */
   offsets: Tensor;
-  /** i32 [M]: whose token it is; -1 for spare rows. */
-  completionOfToken: Tensor;
-  /** f32 [2,B]: advantages, then the weights of rl/loss.ts `sequenceWeights`. */
+  /** f32 [2,B]: advantages, then the weights of rl/loss_weights.ts `sequenceWeights`. */
   advantagesAndWeights: Tensor;
 }
 
 interface LossAttrs extends LossContext {
   beta: number;
-  low: number;
-  high: number;
+  bounds: ClipBounds;
+  constants: { LEVEL: number; CISPO: number };
+}
+
+/** Stands for "no bound": WGSL has no infinity. */
+const F32_MAX = 3.4028234663852886e38;
+const finite = (bound: number) => f32(Math.max(Math.min(bound, F32_MAX), -F32_MAX));
+
+function boundParams({ beta, bounds }: LossAttrs) {
+  return [f32(beta), finite(bounds.low), finite(bounds.high), finite(bounds.delta)];
 }
 
 const grpoLossOp = defineOp<"logprobs", LossAttrs>({
@@ -37,6 +43,7 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
     const stats = newTensor([completions, LOSS_STATS.length]);
     runKernel({
       kernel: "grpo_loss",
+      constants: attrs.constants,
       bindings: [
         { tensor: logprobs },
         { tensor: attrs.oldLogprobs ?? logprobs },
@@ -47,7 +54,7 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
         { tensor: losses, written: true },
         { tensor: stats, written: true },
       ],
-      params: [u32(completions), f32(attrs.beta), f32(attrs.low), f32(attrs.high)],
+      params: [u32(completions), ...boundParams(attrs)],
       workgroups: foldGrid(completions),
     });
     return [losses, stats];
@@ -62,20 +69,22 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   name: "GrpoLossGrad",
   forward({ logprobs, dlosses }, attrs) {
     const [tokens] = logprobs.shape;
+    const [completions] = dlosses.shape;
     const dlogprobs = newTensor([tokens]);
     runKernel({
       kernel: "grpo_loss_grad",
+      constants: attrs.constants,
       bindings: [
         { tensor: logprobs },
         { tensor: attrs.oldLogprobs ?? logprobs },
         { tensor: attrs.refLogprobs ?? logprobs },
-        { tensor: attrs.completionOfToken },
+        { tensor: attrs.offsets },
         { tensor: attrs.advantagesAndWeights },
         { tensor: dlosses },
         { tensor: dlogprobs, written: true },
       ],
-      params: [u32(tokens), u32(dlosses.shape[0]), f32(attrs.beta), f32(attrs.low), f32(attrs.high)],
-      workgroups: foldGrid(Math.ceil(tokens / 256)),
+      params: [u32(completions), u32(tokens), ...boundParams(attrs)],
+      workgroups: foldGrid(completions + 1),
     });
     return dlogprobs;
   },
@@ -95,8 +104,11 @@ export function grpoLoss(
     ...context,
     refLogprobs: config.beta === 0 ? null : context.refLogprobs,
     beta: config.beta,
-    low: 1 - config.epsilon,
-    high: 1 + (config.epsilon_high ?? config.epsilon),
+    bounds: clipBounds(config),
+    constants: {
+      LEVEL: config.importance_sampling_level === "sequence" ? 1 : 0,
+      CISPO: config.loss_type === "cispo" ? 1 : 0,
+    },
   });
   return { losses, stats };
 }

@@ -10,7 +10,15 @@ import { type Plan, recordPlan } from "../gpu/plan.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { gatherRows, inverseRows } from "../ops/gather_rows.ts";
 import { kvAppend } from "../ops/kv_append.ts";
-import { advanceDecode, type DecodeState, sampleTokens, type SamplingOptions } from "../ops/sample.ts";
+import {
+  advanceDecode,
+  type DecodeState,
+  hasRepetitionPenalty,
+  initialState,
+  sampleTokens,
+  type SamplingOptions,
+  seenTokens,
+} from "../ops/sample.ts";
 import {
   type Attend,
   causalAttend,
@@ -22,6 +30,8 @@ import {
 import { bucketRows, packSequences } from "./packing.ts";
 
 export interface GenerationOptions extends SamplingOptions {
+  /** Each of these ends a completion. */
+  eosIds: readonly number[];
   maxTokens: number;
   /** Tokens between two looks at what has ended. */
   readbackEvery: number;
@@ -75,15 +85,16 @@ export interface Generator {
   dispose(): void;
 }
 
-function makeDecodeState(rows: number, columns: number): DecodeState {
+function makeDecodeState(vocab: number, options: GenerationOptions, rows: number): DecodeState {
   const i32 = (shape: number[]) => emptyTensor(shape, "int32");
   return {
     rows: i32([rows, 4]),
-    state: i32([4]),
+    state: i32([4 + options.eosIds.length]),
     done: i32([rows]),
     nextToken: i32([rows]),
     nextPosition: i32([rows]),
-    tokens: i32([rows, columns]),
+    tokens: i32([rows, options.maxTokens]),
+    seen: i32(hasRepetitionPenalty(options) ? [rows, Math.ceil(vocab / 32)] : [1]),
   };
 }
 
@@ -116,9 +127,9 @@ function openSession(
   rows: number,
   promptRows: number,
 ): DecodeSession {
-  const { layers, kvHeads, headDim } = policy.config;
+  const { layers, kvHeads, headDim, vocabSize } = policy.config;
   const width = kvHeads * headDim;
-  const decode = makeDecodeState(rows, options.maxTokens);
+  const decode = makeDecodeState(vocabSize, options, rows);
   const promptBounds = emptyTensor([rows, 2], "int32");
   const caches = Array.from({ length: layers }, (): LayerCache => ({
     kPrompt: emptyTensor([promptRows, width]),
@@ -169,9 +180,16 @@ function prefill(
   );
   writeTensor(session.promptBounds, bounds);
   writeTensor(decode.rows, rowTable((r) => r));
-  writeTensor(decode.state, Int32Array.of(-1, seed | 0, step, 0));
+  writeTensor(decode.state, initialState(seed, step, options.eosIds));
   writeTensor(decode.done, new Int32Array(session.rows));
   writeTensor(decode.tokens, new Int32Array(session.rows * options.maxTokens).fill(-1));
+  if (hasRepetitionPenalty(options)) {
+    const perPrompt = prompts.map((ids) => seenTokens(ids, policy.config.vocabSize));
+    const width = perPrompt[0].length;
+    const seen = new Int32Array(session.rows * width);
+    for (let r = 0; r < session.rows; r++) seen.set(perPrompt[promptOfRow(r)], r * width);
+    writeTensor(decode.seen, seen);
+  }
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
     const causal = causalAttend(policy, sequences);
@@ -194,7 +212,7 @@ function readRow(
   sampled: Int32Array,
   sampledCount: number,
   request: GenerationRequest,
-  eosIds: number[],
+  eosIds: readonly number[],
 ): Completion {
   const tokens: number[] = [];
   let end: Completion["end"] = "length";

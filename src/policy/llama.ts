@@ -1,5 +1,5 @@
 /**
- * The Llama transformer, said once. Training, prefill, decoding and scoring differ in what a token attends to,
+ * The transformer of the Llama family (Llama, Mistral, Qwen2, Qwen3), said once. Training, prefill, decoding and scoring differ in what a token attends to,
  * so that is the one thing the caller passes in.
  *
  * Shapes: N tokens of all sequences end to end, D hidden, F intermediate, H heads, V vocabulary.
@@ -16,6 +16,7 @@ import { lmHeadLogprobs } from "../ops/lm_head_logprobs.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
+import type { Weight } from "../ops/weight.ts";
 import type { ModelConfig } from "./model_config.ts";
 import type { PackedSequences } from "./packing.ts";
 import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
@@ -68,6 +69,12 @@ export function disposeTrunk(trunk: Trunk): void {
   tf.dispose([trunk.rope.cos, trunk.rope.sin, trunk.root]);
 }
 
+/** RMS norm of each head of its own, where the model has it. @param x_NH f32 [N, heads*headDim] */
+function normHeads(x_NH: Tensor, weight: Weight | undefined, { headDim, rmsNormEps }: ModelConfig): Tensor {
+  if (!weight) return x_NH;
+  return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, rmsNormEps), x_NH.shape);
+}
+
 function layerForward(
   trunk: Trunk,
   l: number,
@@ -78,18 +85,20 @@ function layerForward(
 ): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
-  const rotate = (x: Tensor) => rope(x, positions, trunk.rope, { headDim: config.headDim });
+  const project = (x: Tensor, weight: Weight, bias?: Weight) => linear(x, weight, { bias, rows });
+  const rotate = (x: Tensor, norm?: Weight) =>
+    rope(normHeads(x, norm, config), positions, trunk.rope, { headDim: config.headDim });
   const normed_ND = rmsNorm(x_ND, weights.inputNorm, config.rmsNormEps);
-  const q = rotate(linear(normed_ND, weights.query, { rows }));
-  const k = rotate(linear(normed_ND, weights.key, { rows }));
-  const v = linear(normed_ND, weights.value, { rows });
-  const attended_ND = add(x_ND, linear(attend(l, q, k, v), weights.output, { rows }));
+  const q = rotate(project(normed_ND, weights.query, weights.queryBias), weights.queryNorm);
+  const k = rotate(project(normed_ND, weights.key, weights.keyBias), weights.keyNorm);
+  const v = project(normed_ND, weights.value, weights.valueBias);
+  const attended_ND = add(x_ND, project(attend(l, q, k, v), weights.output, weights.outputBias));
   const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
   const gated_NF = swiglu(
-    linear(mlpInput_ND, weights.gate, { rows }),
-    linear(mlpInput_ND, weights.up, { rows }),
+    project(mlpInput_ND, weights.gate, weights.gateBias),
+    project(mlpInput_ND, weights.up, weights.upBias),
   );
-  return add(attended_ND, linear(gated_NF, weights.down, { rows }));
+  return add(attended_ND, project(gated_NF, weights.down, weights.downBias));
 }
 
 /** Hidden states after the last layer, before the final norm. @returns f32 [N,D] */

@@ -14,7 +14,14 @@ import {
 } from "./llama.ts";
 import { type ModelConfig, parseModelConfig } from "./model_config.ts";
 import { bucketRows, packSequences } from "./packing.ts";
-import { disposeWeights, listWeights, loadExtraWeight, loadTrunk, type WeightSource } from "./weights.ts";
+import {
+  assertNoSurplus,
+  disposeWeights,
+  listWeights,
+  loadExtraWeight,
+  loadTrunk,
+  type WeightSource,
+} from "./weights.ts";
 
 export type ScoreType = "reward" | "cost";
 
@@ -80,6 +87,16 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
   return { mean, variance };
 }
 
+/** A language model's head may be left from what the score model was made of: no score goes through it. */
+const BESIDE_THE_TRUNK = [
+  "score_head.weight",
+  "score_head.bias",
+  "normalizer.mean",
+  "normalizer.var",
+  "normalizer.count",
+  "lm_head.weight",
+];
+
 /** Loads a score model; whether the head has a bias is decided by the file. */
 export async function loadScoreModel(
   source: WeightSource,
@@ -87,6 +104,7 @@ export async function loadScoreModel(
   trainable = false,
 ): Promise<ScoreModel> {
   const { hiddenSize } = config.model;
+  assertNoSurplus(source, config.model, BESIDE_THE_TRUNK);
   const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, trainable));
   const hasBias = source.shapeOf("score_head.bias") !== undefined;
   return {

@@ -1,8 +1,9 @@
-/** The parameters of a Llama model on the GPU, by their Hugging Face names. */
+/** The parameters of a model on the GPU, by their Hugging Face names. */
 import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/bridge.ts";
-import type { Weight } from "../ops/weight.ts";
+import type { Weight, WeightFormat } from "../ops/weight.ts";
 import type { ModelConfig } from "./model_config.ts";
 
+/** Optional: what only some families have. */
 export interface LayerWeights {
   inputNorm: Weight;
   query: Weight;
@@ -13,6 +14,15 @@ export interface LayerWeights {
   gate: Weight;
   up: Weight;
   down: Weight;
+  queryBias?: Weight;
+  keyBias?: Weight;
+  valueBias?: Weight;
+  outputBias?: Weight;
+  queryNorm?: Weight;
+  keyNorm?: Weight;
+  gateBias?: Weight;
+  upBias?: Weight;
+  downBias?: Weight;
 }
 
 /** The transformer without a head: what a policy and a score model share. */
@@ -27,20 +37,71 @@ export interface PolicyWeights extends TrunkWeights {
   head: Weight;
 }
 
-/** Where values come from: f32 values of a named tensor, shape checked by the caller's file layer. */
+/** Where values come from: a named tensor's values, of the shape that it says. */
 export interface WeightSource {
   /** What the weights came from, for errors. */
   path: string;
+  /** All tensors there are; absent where values are made on demand. */
+  names?(): Iterable<string>;
   shapeOf(name: string): readonly number[] | undefined;
   read(name: string): Promise<Float32Array>;
+  /** 16-bit values as they are stored, two to a word (ops/weight.ts); null for a tensor that is not stored so. */
+  readPacked?(name: string): Promise<{ format: WeightFormat; words: Int32Array } | null>;
 }
 
-async function loadWeight(
-  source: WeightSource,
-  name: string,
-  shape: number[],
-  trainable: boolean,
-): Promise<Weight> {
+type Parameter = [field: keyof LayerWeights, name: string, shape: number[], present?: boolean];
+
+/** A layer's parameters by their names in the file, with the shapes that config.json implies. */
+function layerParameters(config: ModelConfig): Parameter[] {
+  const { hiddenSize: D, intermediateSize: F, headDim, biases, headNorms } = config;
+  const [Q, K] = [config.heads * headDim, config.kvHeads * headDim];
+  const all: Parameter[] = [
+    ["inputNorm", "input_layernorm.weight", [D]],
+    ["query", "self_attn.q_proj.weight", [Q, D]],
+    ["key", "self_attn.k_proj.weight", [K, D]],
+    ["value", "self_attn.v_proj.weight", [K, D]],
+    ["output", "self_attn.o_proj.weight", [D, Q]],
+    ["postNorm", "post_attention_layernorm.weight", [D]],
+    ["gate", "mlp.gate_proj.weight", [F, D]],
+    ["up", "mlp.up_proj.weight", [F, D]],
+    ["down", "mlp.down_proj.weight", [D, F]],
+    ["queryBias", "self_attn.q_proj.bias", [Q], biases.qkv],
+    ["keyBias", "self_attn.k_proj.bias", [K], biases.qkv],
+    ["valueBias", "self_attn.v_proj.bias", [K], biases.qkv],
+    ["outputBias", "self_attn.o_proj.bias", [D], biases.output],
+    ["queryNorm", "self_attn.q_norm.weight", [headDim], headNorms],
+    ["keyNorm", "self_attn.k_norm.weight", [headDim], headNorms],
+    ["gateBias", "mlp.gate_proj.bias", [F], biases.mlp],
+    ["upBias", "mlp.up_proj.bias", [F], biases.mlp],
+    ["downBias", "mlp.down_proj.bias", [D], biases.mlp],
+  ];
+  return all.filter(([, , , present = true]) => present);
+}
+
+/** Buffers that old checkpoints hold and that follow from config.json. */
+const DERIVED = /\.rotary_emb\.inv_freq$/;
+
+/**
+ * A tensor that nothing reads means that config.json describes another model than the weights are of.
+ * @param others names that are read, or knowingly left, beside the trunk's
+ * @throws Error naming the tensors
+ */
+export function assertNoSurplus(source: WeightSource, config: ModelConfig, others: readonly string[]): void {
+  const layer = layerParameters(config).map(([, name]) => name);
+  const known = new Set([...others, "model.embed_tokens.weight", "model.norm.weight"]);
+  for (let l = 0; l < config.layers; l++) layer.forEach((name) => known.add(`model.layers.${l}.${name}`));
+  const surplus = [...source.names?.() ?? []].filter((name) => !known.has(name) && !DERIVED.test(name));
+  if (surplus.length === 0) return;
+  const more = surplus.length > 3 ? ` and ${surplus.length - 3} more` : "";
+  throw new Error(
+    `${source.path}: config.json describes a model without ${
+      surplus.slice(0, 3).join(", ")
+    }${more}, which the ` +
+      "weights hold; take config.json and weights from the same model",
+  );
+}
+
+function assertShape(source: WeightSource, name: string, shape: number[]): void {
   const actual = source.shapeOf(name);
   if (!actual) {
     throw new Error(`${source.path}: tensor "${name}" is missing; config.json says the model has it`);
@@ -49,6 +110,25 @@ async function loadWeight(
     throw new Error(
       `${source.path}: tensor "${name}" must have shape [${shape}] by config.json, has [${actual}]`,
     );
+  }
+}
+
+/**
+ * One parameter on the GPU: trainable in f32 with a gradient; frozen matrices as they are stored, where an even width
+ * lets two values share a word. (Norms and biases are few, and their kernels read f32.)
+ */
+async function loadWeight(
+  source: WeightSource,
+  name: string,
+  shape: number[],
+  trainable: boolean,
+): Promise<Weight> {
+  assertShape(source, name, shape);
+  const packable = !trainable && shape.length === 2 && shape[1] % 2 === 0;
+  const packed = packable ? await source.readPacked?.(name) : null;
+  if (packed) {
+    const tensor = uploadTensor(packed.words, [shape[0], shape[1] / 2]);
+    return { name, shape, format: packed.format, tensor, grad: null };
   }
   const tensor = uploadTensor(await source.read(name), shape);
   return { name, shape, format: "f32", tensor, grad: trainable ? zeroTensor(shape) : null };
@@ -60,33 +140,46 @@ export async function loadTrunk(
   config: ModelConfig,
   trainable: boolean,
 ): Promise<TrunkWeights> {
-  const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
+  const { hiddenSize: D } = config;
   const load = (name: string, shape: number[]) => loadWeight(source, `model.${name}`, shape, trainable);
   const layers: LayerWeights[] = [];
   const embedding = await load("embed_tokens.weight", [config.vocabSize, D]);
   for (let l = 0; l < config.layers; l++) {
-    const layer = (name: string, shape: number[]) => load(`layers.${l}.${name}.weight`, shape);
-    layers.push({
-      inputNorm: await layer("input_layernorm", [D]),
-      query: await layer("self_attn.q_proj", [heads * headDim, D]),
-      key: await layer("self_attn.k_proj", [kvHeads * headDim, D]),
-      value: await layer("self_attn.v_proj", [kvHeads * headDim, D]),
-      output: await layer("self_attn.o_proj", [D, heads * headDim]),
-      postNorm: await layer("post_attention_layernorm", [D]),
-      gate: await layer("mlp.gate_proj", [F, D]),
-      up: await layer("mlp.up_proj", [F, D]),
-      down: await layer("mlp.down_proj", [D, F]),
-    });
+    const layer: Partial<LayerWeights> = {};
+    for (const [field, name, shape] of layerParameters(config)) {
+      layer[field] = await load(`layers.${l}.${name}`, shape);
+    }
+    layers.push(layer as LayerWeights);
   }
   return { embedding, layers, norm: await load("norm.weight", [D]) };
 }
 
-/** Loads a causal language model. A missing lm_head with tied embeddings is the embedding itself. */
+/** @throws Error when the file's head is not the embedding that config.json says it is */
+async function assertTied(source: WeightSource): Promise<void> {
+  if (!source.names || !source.shapeOf("lm_head.weight")) return;
+  const [head, embedding] = [
+    await source.read("lm_head.weight"),
+    await source.read("model.embed_tokens.weight"),
+  ];
+  if (head.length === embedding.length && head.every((value, i) => value === embedding[i])) return;
+  throw new Error(
+    `${source.path}: config.json ties the head to the embedding, but "lm_head.weight" has values of its own; set ` +
+      '"tie_word_embeddings": false',
+  );
+}
+
+/**
+ * Loads a causal language model. With tied embeddings the head is the embedding itself, whether or not the file
+ * repeats it.
+ * @throws Error naming a tensor that is missing, of another shape, or unknown to config.json
+ */
 export async function loadPolicyWeights(
   source: WeightSource,
   config: ModelConfig,
   trainable: boolean,
 ): Promise<PolicyWeights> {
+  assertNoSurplus(source, config, ["lm_head.weight"]);
+  if (config.tiedEmbeddings) await assertTied(source);
   const trunk = await loadTrunk(source, config, trainable);
   if (config.tiedEmbeddings) return { ...trunk, head: trunk.embedding };
   return {
@@ -118,7 +211,7 @@ export function copyFrozen(weights: PolicyWeights): PolicyWeights {
   const copy = (weight: Weight): Weight => {
     let made = copies.get(weight);
     if (!made) {
-      const tensor = emptyTensor(weight.tensor.shape);
+      const tensor = emptyTensor(weight.tensor.shape, weight.tensor.dtype as "float32" | "int32");
       copyTensor(weight.tensor, tensor);
       copies.set(weight, made = { ...weight, grad: null, tensor });
     }

@@ -1,22 +1,61 @@
 /**
- * The GRPO loss and its gradient in f64: the twin the GPU kernel is held against, and the one place that
- * says how tokens are averaged. Shape letters: N = completions of the optimizer step, T = padded length.
+ * The GRPO loss and its gradient in f64: the twin that the GPU kernel is held against. How tokens are averaged says
+ * loss_weights.ts. Shape letters: N = completions of the optimizer step, T = padded length.
  */
 
-export type LossType = "grpo" | "bnpo" | "dr_grpo" | "dapo";
+import type { LossType } from "./loss_weights.ts";
 
-/** The config keys the per-token loss reads. */
+/** Whether every token has its own probability ratio, or a completion has one (GSPO, arXiv:2507.18071). */
+export type ImportanceSamplingLevel = "token" | "sequence";
+
+/** The config keys the loss of a token reads. */
 export interface TokenLossConfig {
+  loss_type: LossType;
+  importance_sampling_level: ImportanceSamplingLevel;
   /** KL coefficient; 0 needs no reference log-probabilities. */
   beta: number;
   epsilon: number;
-  /** Upper clip range; null = epsilon. */
+  /** Upper clip range; null = epsilon. For `cispo` the largest ratio itself. */
   epsilon_high: number | null;
+  /** Upper bound of the unclipped ratio (two-sided clipping, arXiv:2505.07291); null = none. */
+  delta: number | null;
+}
+
+/** The bounds that both the twin and the kernel clip ratios with. */
+export interface ClipBounds {
+  low: number;
+  high: number;
+  delta: number;
+}
+
+/** Clip bounds of a configuration; what is not bounded is infinite. */
+export function clipBounds(config: TokenLossConfig): ClipBounds {
+  const epsilonHigh = config.epsilon_high ?? config.epsilon;
+  if (config.loss_type === "cispo") return { low: -Infinity, high: epsilonHigh, delta: Infinity };
+  return { low: 1 - config.epsilon, high: 1 + epsilonHigh, delta: config.delta ?? Infinity };
+}
+
+/**
+ * Probability ratio of each token of one completion: exp(logprob - oldLogprob), or for level "sequence"
+ * exp(mean of the differences), the same for every token.
+ */
+export function importanceRatios(
+  logprobs: ArrayLike<number>,
+  oldLogprobs: ArrayLike<number>,
+  level: ImportanceSamplingLevel,
+): Float64Array {
+  const differences = Float64Array.from(logprobs, (logprob, t) => logprob - oldLogprobs[t]!);
+  if (level === "token") return differences.map(Math.exp);
+  const mean = sum(differences) / Math.max(differences.length, 1);
+  return differences.fill(Math.exp(mean));
 }
 
 export interface TokenLoss {
   loss: number;
-  /** d loss / d logprob */
+  /**
+   * d (sum of the completion's token losses) / d logprob of this token. A sequence's ratio depends on every token
+   * with weight 1 / length, and every token's loss on it: the two cancel, so the form is that of level "token".
+   */
   gradient: number;
   /** k3 estimate of KL(policy || reference), nats; 0 when beta is 0. */
   kl: number;
@@ -27,34 +66,55 @@ export interface TokenLoss {
 /**
  * Loss of one completion token:
  *
- *   ratio = exp(logprob - oldLogprob)
- *   loss  = -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * kl
+ *   loss  = -min(min(ratio, delta) * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * kl
+ *   loss  = -stopgrad(min(ratio, epsilon_high)) * A * logprob + beta * kl       for cispo (arXiv:2506.13585)
  *   kl    = exp(ref - logprob) - (ref - logprob) - 1        (k3, http://joschu.net/blog/kl-approx.html)
  *
+ * @param ratio of `importanceRatios`
  * @throws TypeError when beta is not 0 and there is no reference log-probability.
  */
 export function grpoTokenLoss(
   logprob: number,
-  oldLogprob: number,
+  ratio: number,
   refLogprob: number | null,
   advantage: number,
   config: TokenLossConfig,
 ): TokenLoss {
-  const low = 1 - config.epsilon;
-  const high = 1 + (config.epsilon_high ?? config.epsilon);
-  const ratio = Math.exp(logprob - oldLogprob);
-  const unclipped = ratio * advantage;
-  const clipped = Math.min(Math.max(ratio, low), high) * advantage;
-  // Inside the range both branches agree and pass the gradient; outside it only the unclipped one does.
-  const policyGradient = unclipped <= clipped ? -unclipped : 0;
+  const { low, high, delta } = clipBounds(config);
   const { kl, klGradient } = k3(logprob, refLogprob, config.beta);
+  const policy = config.loss_type === "cispo"
+    ? weightedLogprob(logprob, Math.min(ratio, high) * advantage)
+    : clippedRatio(ratio, advantage, low, high, delta);
   return {
-    loss: -Math.min(unclipped, clipped) + config.beta * kl,
-    gradient: policyGradient + config.beta * klGradient,
+    loss: policy.loss + config.beta * kl,
+    gradient: policy.gradient + config.beta * klGradient,
     kl,
-    clippedLow: ratio < low && advantage < 0,
-    clippedHigh: ratio > high && advantage > 0,
+    clippedLow: Math.min(ratio, delta) < low && advantage < 0,
+    clippedHigh: Math.min(ratio, delta) > high && advantage > 0,
   };
+}
+
+interface PolicyTerm {
+  loss: number;
+  gradient: number;
+}
+
+function weightedLogprob(logprob: number, weight: number): PolicyTerm {
+  return { loss: -weight * logprob, gradient: -weight };
+}
+
+function clippedRatio(
+  ratio: number,
+  advantage: number,
+  low: number,
+  high: number,
+  delta: number,
+): PolicyTerm {
+  const unclipped = Math.min(ratio, delta) * advantage;
+  const clipped = Math.min(Math.max(ratio, low), high) * advantage;
+  // Inside the range both branches agree and pass the gradient; outside it only the unclipped one does, below delta.
+  const passes = unclipped <= clipped && ratio <= delta;
+  return { loss: -Math.min(unclipped, clipped), gradient: passes ? -unclipped : 0 };
 }
 
 function k3(logprob: number, refLogprob: number | null, beta: number): { kl: number; klGradient: number } {
@@ -65,81 +125,6 @@ function k3(logprob: number, refLogprob: number | null, beta: number): { kl: num
   const difference = refLogprob - logprob;
   // expm1 keeps the digits that exp(x) - 1 loses near 0, where training starts.
   return { kl: Math.expm1(difference) - difference, klGradient: -Math.expm1(difference) };
-}
-
-export interface WeightTotals {
-  /** Completions per micro-batch of this rank, in order; only bnpo's weights depend on the cut. */
-  microBatchSizes: readonly number[];
-  /** Only dr_grpo reads it. */
-  maxCompletionLength: number;
-  /** Ranks that take part, each with as many completions. Default 1. */
-  worldSize?: number;
-  /** Active tokens of the step over all ranks; only dapo reads it. Default: the sum of `lengths`. */
-  totalTokens?: number;
-}
-
-/**
- * Weight w_b of each completion so that loss = sum_b w_b * sum_t mask[b,t] * l[b,t] over the optimizer step,
- * summed (not averaged) over micro-batches and ranks. N = completions of the step and M = micro-batches, both
- * over all ranks; len_b = active tokens.
- *
- *   grpo     1 / (N * max(len_b, 1))                      mean over completions of the mean over tokens
- *   bnpo     1 / (M * max(tokens of its micro-batch, 1))  mean over the tokens of a micro-batch
- *   dr_grpo  1 / (N * max_completion_length)              arXiv:2503.20783
- *   dapo     1 / max(tokens of the step, 1)               arXiv:2503.14476
- *
- * These are TRL's values: its loss of a micro-batch, divided by the accumulation steps, micro-batches being
- * equal. A completion left out of the loss (length 0) still counts in N.
- *
- * @param lengths active tokens of each completion of this rank, [N / worldSize]
- * @throws RangeError when the micro-batches do not add up to the completions.
- */
-export function sequenceWeights(
-  lossType: LossType,
-  lengths: ArrayLike<number>,
-  totals: WeightTotals,
-): Float64Array {
-  const rows = totals.microBatchSizes.reduce((total, size) => total + size, 0);
-  if (rows !== lengths.length) {
-    throw new RangeError(
-      `Cannot weigh ${lengths.length} completions: the micro-batches must add up to as many, got ${rows}`,
-    );
-  }
-  const worldSize = totals.worldSize ?? 1;
-  const completions = rows * worldSize;
-  switch (lossType) {
-    case "grpo":
-      return Float64Array.from(lengths, (length) => 1 / (completions * Math.max(length, 1)));
-    case "bnpo":
-      return microBatchWeights(lengths, totals.microBatchSizes, worldSize);
-    case "dr_grpo":
-      return new Float64Array(rows).fill(1 / (completions * totals.maxCompletionLength));
-    case "dapo": {
-      const tokens = totals.totalTokens ?? sum(lengths, 0, rows);
-      return new Float64Array(rows).fill(1 / Math.max(tokens, 1));
-    }
-  }
-}
-
-function microBatchWeights(
-  lengths: ArrayLike<number>,
-  sizes: readonly number[],
-  worldSize: number,
-): Float64Array {
-  const weights = new Float64Array(lengths.length);
-  let start = 0;
-  for (const size of sizes) {
-    const tokens = Math.max(sum(lengths, start, start + size), 1);
-    weights.fill(1 / (sizes.length * worldSize * tokens), start, start + size);
-    start += size;
-  }
-  return weights;
-}
-
-function sum(values: ArrayLike<number>, start: number, end: number): number {
-  let total = 0;
-  for (let i = start; i < end; i++) total += values[i]!;
-  return total;
 }
 
 /** One optimizer step's completions. Matrices are row-major [N, T]. */
@@ -156,49 +141,94 @@ export interface LossBatch {
   weights: ArrayLike<number>;
 }
 
+/** Sums over the active tokens of one completion. */
+export interface CompletionStats {
+  tokens: number;
+  kl: number;
+  clippedLow: number;
+  clippedHigh: number;
+}
+
 export interface LossResult {
   loss: number;
   /** d loss / d logprobs, [N, T]; 0 under the mask. */
   gradient: Float64Array;
-  /** Means over the active tokens of the step. */
-  kl: number;
-  clipRatioLow: number;
-  clipRatioHigh: number;
-  clipRatioRegion: number;
+  completions: CompletionStats[];
 }
 
-/** loss = sum_b w_b * sum_t mask[b,t] * l[b,t], its gradient, and the step's KL and clip ratios. */
+/** loss = sum_b w_b * sum_t mask[b,t] * l[b,t], its gradient, and what is logged of each completion. */
 export function grpoLossF64(batch: LossBatch, config: TokenLossConfig): LossResult {
   const rows = batch.advantages.length;
   const columns = rows === 0 ? 0 : batch.logprobs.length / rows;
   const gradient = new Float64Array(batch.logprobs.length);
-  let loss = 0, kl = 0, low = 0, high = 0, tokens = 0;
+  const completions: CompletionStats[] = [];
+  let loss = 0;
   for (let b = 0; b < rows; b++) {
-    for (let i = b * columns; i < (b + 1) * columns; i++) {
-      if (batch.completionMask[i] === 0) continue;
+    const places = Array.from({ length: columns }, (_, t) => b * columns + t)
+      .filter((i) => batch.completionMask[i] !== 0);
+    const pick = (values: ArrayLike<number>) => places.map((i) => values[i]!);
+    const ratios = importanceRatios(
+      pick(batch.logprobs),
+      pick(batch.oldLogprobs),
+      config.importance_sampling_level,
+    );
+    const stats: CompletionStats = { tokens: places.length, kl: 0, clippedLow: 0, clippedHigh: 0 };
+    places.forEach((i, t) => {
       const reference = batch.refLogprobs === null ? null : batch.refLogprobs[i]!;
-      const token = grpoTokenLoss(
-        batch.logprobs[i]!,
-        batch.oldLogprobs[i]!,
-        reference,
-        batch.advantages[b]!,
-        config,
-      );
+      const token = grpoTokenLoss(batch.logprobs[i]!, ratios[t]!, reference, batch.advantages[b]!, config);
       loss += batch.weights[b]! * token.loss;
       gradient[i] = batch.weights[b]! * token.gradient;
-      kl += token.kl;
-      low += Number(token.clippedLow);
-      high += Number(token.clippedHigh);
-      tokens++;
-    }
+      stats.kl += token.kl;
+      stats.clippedLow += Number(token.clippedLow);
+      stats.clippedHigh += Number(token.clippedHigh);
+    });
+    completions.push(stats);
   }
-  const count = Math.max(tokens, 1);
+  return { loss, gradient, completions };
+}
+
+/** The step's means, as TRL logs them. */
+export interface LossMeans {
+  kl: number;
+  clipRatioLow: number;
+  clipRatioHigh: number;
+  clipRatioRegion: number;
+  /** Smallest clipped share of a completion below, largest above. */
+  clipRatioLowMin: number;
+  clipRatioHighMax: number;
+}
+
+/**
+ * Means over the active tokens, whatever micro-batch they were in; clip ratios of level "sequence" are means over
+ * completions, a completion being clipped or not as a whole.
+ */
+export function lossMeans(
+  completions: readonly CompletionStats[],
+  level: ImportanceSamplingLevel,
+): LossMeans {
+  const total = (read: (stats: CompletionStats) => number) =>
+    completions.reduce((total, stats) => total + read(stats), 0);
+  const perToken = (value: number) => value / Math.max(total(({ tokens }) => tokens), 1);
+  const shares = (read: (stats: CompletionStats) => number) =>
+    completions.filter(({ tokens }) => tokens > 0).map((stats) => read(stats) / stats.tokens);
+  const low = shares((stats) => stats.clippedLow);
+  const high = shares((stats) => stats.clippedHigh);
+  const clipped = (read: (stats: CompletionStats) => number, ofEach: number[]) =>
+    level === "token" ? perToken(total(read)) : sum(ofEach) / Math.max(completions.length, 1);
+  const clipRatioLow = clipped((stats) => stats.clippedLow, low);
+  const clipRatioHigh = clipped((stats) => stats.clippedHigh, high);
   return {
-    loss,
-    gradient,
-    kl: kl / count,
-    clipRatioLow: low / count,
-    clipRatioHigh: high / count,
-    clipRatioRegion: (low + high) / count,
+    kl: perToken(total(({ kl }) => kl)),
+    clipRatioLow,
+    clipRatioHigh,
+    clipRatioRegion: clipRatioLow + clipRatioHigh,
+    clipRatioLowMin: low.length === 0 ? 0 : Math.min(...low),
+    clipRatioHighMax: Math.max(...high, 0),
   };
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }

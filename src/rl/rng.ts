@@ -17,7 +17,7 @@ export type Words4 = readonly [number, number, number, number];
 export type Words2 = readonly [number, number];
 
 /** The fourth counter word: one value per purpose keeps their draws apart. */
-export const STREAM = { sampling: 0, shuffle: 1 } as const;
+export const STREAM = { sampling: 0, shuffle: 1, minibatch: 2 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
@@ -67,13 +67,16 @@ export function uniform01(
 }
 
 /**
- * Order in which epoch `epoch` visits `count` prompts: Fisher-Yates with draw i from key (seed, epoch) and
- * counter (i, 0, 0, STREAM.shuffle). The index is the high word of x0 * (i + 1); bias < count / 2^32.
+ * A random order of 0 .. count-1: Fisher-Yates with draw i from key (seed, round) and counter (i, 0, 0, stream).
+ * The index is the high word of x0 * (i + 1); bias < count / 2^32.
+ *
+ * @param round the epoch (STREAM.shuffle: the order of the prompts) or the optimizer step (STREAM.minibatch: the
+ *   order in which a generation batch is cut into optimizer steps)
  */
-export function epochOrder(count: number, seed: number, epoch: number): Uint32Array {
+export function shuffledOrder(count: number, seed: number, round: number, stream: number): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
-    const [x0] = philox4x32([i, 0, 0, STREAM.shuffle], [seed, epoch]);
+    const [x0] = philox4x32([i, 0, 0, stream], [seed, round]);
     const j = mulHi(x0, i + 1);
     const held = order[i]!;
     order[i] = order[j]!;
@@ -85,27 +88,30 @@ export function epochOrder(count: number, seed: number, epoch: number): Uint32Ar
 /** Prompts of the run laid end to end, epoch after epoch, each in its own order. */
 export interface PromptOrder {
   promptCount: number;
-  promptsPerStep: number;
+  promptsPerGeneration: number;
   seed: number;
 }
 
 /**
- * Indices of the prompts that optimizer step `step` (0 = the first) trains on. Each epoch visits every prompt
- * once; a step that crosses the end of an epoch goes on with the next one, so no prompt is dropped.
+ * Indices of the prompts of generation batch `batch` (0 = the first). Each epoch visits every prompt once; a batch
+ * that crosses the end of an epoch goes on with the next one, so no prompt is dropped.
  *
  * @throws RangeError when there are no prompts.
  */
-export function promptsOfStep(step: number, { promptCount, promptsPerStep, seed }: PromptOrder): number[] {
+export function promptsOfGeneration(
+  batch: number,
+  { promptCount, promptsPerGeneration, seed }: PromptOrder,
+): number[] {
   if (promptCount < 1) {
     throw new RangeError(`Cannot draw prompts: need at least 1 training prompt, got ${promptCount}`);
   }
   const indices: number[] = [];
   let epoch = -1;
   let order: ArrayLike<number> = [];
-  for (let slot = step * promptsPerStep; slot < (step + 1) * promptsPerStep; slot++) {
+  for (let slot = batch * promptsPerGeneration; slot < (batch + 1) * promptsPerGeneration; slot++) {
     if (Math.floor(slot / promptCount) !== epoch) {
       epoch = Math.floor(slot / promptCount);
-      order = epochOrder(promptCount, seed, epoch);
+      order = shuffledOrder(promptCount, seed, epoch, STREAM.shuffle);
     }
     indices.push(order[slot % promptCount]!);
   }

@@ -3,6 +3,7 @@
  * comes out. The names without a prefix and those under `completions/` and `clip_ratio/` are TRL's, so that
  * its dashboards fit.
  */
+import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -18,8 +19,11 @@ const STEP_METRICS = [
   "kl",
   "entropy",
   "clip_ratio/low_mean",
+  "clip_ratio/low_min",
   "clip_ratio/high_mean",
+  "clip_ratio/high_max",
   "clip_ratio/region_mean",
+  "cispo_clip_ratio",
   "helpfulness/mean",
   "cost/mean",
   "combined/mean",
@@ -37,6 +41,9 @@ const STEP_METRICS = [
   "completions/mean_length",
   "completions/min_length",
   "completions/max_length",
+  "completions/mean_terminated_length",
+  "completions/min_terminated_length",
+  "completions/max_terminated_length",
   "completions/clipped_ratio",
   "completions/hallucinated_turn_ratio",
   "prompts/truncated_ratio",
@@ -77,22 +84,29 @@ export interface Judgements {
   combined: readonly number[];
 }
 
-/** One optimizer step over all ranks. Completions are prompt-major: those of a prompt are adjacent. */
+/**
+ * One generation batch over all ranks and the optimizer steps made of it (one, unless steps_per_generation or
+ * num_iterations say otherwise). Completions are prompt-major: those of a prompt are adjacent.
+ */
 export interface StepRecord extends Judgements {
-  /** Number of optimizer steps done, from 1. */
+  /** Number of optimizer steps done since the start of the run. */
   step: number;
+  /** How many of them this record is of; loss, gradNorm, kl, entropy and clipRatio are means over these. */
+  optimizerSteps: number;
   /** Passes over the training prompts, fractional. */
   epoch: number;
   /** Prompt and completion tokens seen since the start of the run. */
   numTokens: number;
   /** Completions per prompt, G. */
   numGenerations: number;
+  /** Whose deviation divides the advantages. */
+  scaleRewards: ScaleRewards;
   /** lambda after this step's update, and J = mean cost + d: clamped if so configured, raw, and smoothed. */
   lambda: { value: number; jc: number; jcRaw: number; jcEma: number; d: number };
   /** Tokens of each completion, its EOS included. */
   completionLengths: readonly number[];
-  /** Completions that reached max_completion_length without EOS. */
-  clippedCompletions: number;
+  /** Which completions ended by themselves, before max_completion_length. */
+  terminated: readonly boolean[];
   /** Completions that went on to write a turn of the user's. */
   hallucinatedTurns: number;
   /** How many of this step's completions answer a prompt that had to be shortened. */
@@ -105,8 +119,10 @@ export interface StepRecord extends Judgements {
   kl?: number;
   /** Mean entropy of the sampling distribution, nats per token; left out when not computed. */
   entropy?: number;
-  /** Share of tokens clipped below, above and at either side. */
-  clipRatio: { low: number; high: number; region: number };
+  /** Share of tokens clipped below, above and at either side; smallest and largest share of a completion. */
+  clipRatio?: { low: number; high: number; region: number; lowMin: number; highMax: number };
+  /** For cispo, in clipRatio's place: the share of tokens whose weight met the bound. */
+  cispoClipRatio?: number;
   /** Wall time of the whole step and of its phases, seconds. */
   stepSeconds: number;
   phaseSeconds: { generate: number; score: number; update: number };
@@ -121,16 +137,16 @@ export interface EvalRecord extends Judgements {
  * The row of one optimizer step.
  *
  * `reward` is TRL's name for the mean of what the advantages are made of, here the combined score;
- * `reward_std` is the mean over prompts of the group's standard deviation (divisor G - 1). A completion
- * without a score (not finite) is in no mean and no count.
+ * `reward_std` is its standard deviation (divisor n - 1) over the whole step. A completion without a score
+ * (not finite) is in no mean and no count.
  *
  * @throws {RangeError} if the judgements do not line up or do not divide into groups
  */
 export function stepRow(record: StepRecord): MetricRow {
   checkJudgements(record);
-  const groupStds = groupDeviations(record.combined, record.numGenerations);
+  const combined = record.combined.map((score) => Number.isFinite(score) ? score : NaN);
+  const statistics = rewardStatistics(combined, record.numGenerations, record.scaleRewards);
   const tokens = record.completionLengths.reduce((sum, length) => sum + length, 0);
-  const [minLength, maxLength] = extent(record.completionLengths) ?? [];
   const total = record.rewards.length;
   return definedOnly({
     step: record.step,
@@ -139,24 +155,24 @@ export function stepRow(record: StepRecord): MetricRow {
     loss: record.loss,
     grad_norm: record.gradNorm,
     learning_rate: record.learningRate,
-    reward: mean(record.combined.filter(Number.isFinite)),
-    reward_std: mean(groupStds),
-    frac_reward_zero_std: mean(groupStds.map((std) => (std <= ZERO_STD ? 1 : 0))),
+    reward: known(statistics.reward),
+    reward_std: known(statistics.rewardStd),
+    frac_reward_zero_std: statistics.fracRewardZeroStd,
     kl: record.kl,
     entropy: record.entropy,
-    "clip_ratio/low_mean": record.clipRatio.low,
-    "clip_ratio/high_mean": record.clipRatio.high,
-    "clip_ratio/region_mean": record.clipRatio.region,
+    "clip_ratio/low_mean": record.clipRatio?.low,
+    "clip_ratio/low_min": record.clipRatio?.lowMin,
+    "clip_ratio/high_mean": record.clipRatio?.high,
+    "clip_ratio/high_max": record.clipRatio?.highMax,
+    "clip_ratio/region_mean": record.clipRatio?.region,
+    cispo_clip_ratio: record.cispoClipRatio,
     ...alignmentMetrics(record),
     "lambda/value": record.lambda.value,
     "lambda/J_C": record.lambda.jc,
     "lambda/J_C_raw": record.lambda.jcRaw,
     "lambda/J_C_ema": record.lambda.jcEma,
     "lambda/d": record.lambda.d,
-    "completions/mean_length": mean(record.completionLengths),
-    "completions/min_length": minLength,
-    "completions/max_length": maxLength,
-    "completions/clipped_ratio": share(record.clippedCompletions, total),
+    ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
     "prompts/truncated_ratio": share(record.truncatedPrompts, total),
     step_time: record.stepSeconds,
@@ -185,9 +201,6 @@ export function evalRow(record: EvalRecord): MetricRow {
   });
 }
 
-/** Below this a group's standard deviation counts as zero (the absolute tolerance of torch.isclose). */
-const ZERO_STD = 1e-8;
-
 function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
   const finiteCosts = costs.filter(Number.isFinite);
   const finiteCombined = combined.filter(Number.isFinite);
@@ -206,20 +219,20 @@ function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<Met
   };
 }
 
-function groupDeviations(combined: readonly number[], numGenerations: number): number[] {
-  if (!(numGenerations >= 1) || combined.length % numGenerations !== 0) {
-    throw new RangeError(
-      `Cannot group ${combined.length} combined scores: need a multiple of numGenerations = ${numGenerations}; ` +
-        `pass every completion of the step, prompt-major`,
-    );
-  }
-  const deviations: number[] = [];
-  for (let start = 0; start < combined.length; start += numGenerations) {
-    const group = combined.slice(start, start + numGenerations).filter(Number.isFinite);
-    const deviation = standardDeviation(group);
-    if (deviation !== undefined) deviations.push(deviation);
-  }
-  return deviations;
+/** Lengths of all completions, and of those that ended by themselves; 0 where none did, as in TRL. */
+function lengthMetrics({ completionLengths, terminated }: StepRecord): Partial<MetricRow> {
+  const ended = completionLengths.filter((_, i) => terminated[i]);
+  const [min, max] = extent(completionLengths) ?? [];
+  const [minEnded, maxEnded] = extent(ended) ?? [0, 0];
+  return {
+    "completions/mean_length": mean(completionLengths),
+    "completions/min_length": min,
+    "completions/max_length": max,
+    "completions/mean_terminated_length": mean(ended) ?? 0,
+    "completions/min_terminated_length": minEnded,
+    "completions/max_terminated_length": maxEnded,
+    "completions/clipped_ratio": share(completionLengths.length - ended.length, completionLengths.length),
+  };
 }
 
 function checkJudgements({ rewards, costs, combined }: Judgements): void {
@@ -229,6 +242,11 @@ function checkJudgements({ rewards, costs, combined }: Judgements): void {
         `got ${rewards.length}, ${costs.length} and ${combined.length}; pass the lists of the same completions`,
     );
   }
+}
+
+/** A statistic over no or too few scores has no value. */
+function known(statistic: number): number | undefined {
+  return Number.isNaN(statistic) ? undefined : statistic;
 }
 
 function share(part: number, whole: number): number | undefined {

@@ -1,5 +1,6 @@
 /** Sends what a run measures to its places: metrics.jsonl, TensorBoard, and the tables under samples/. */
 import { join } from "node:path";
+import { isDue } from "../rl/cadence.ts";
 import { evalRow, stepRow } from "./metrics.ts";
 import type { EvalRecord, MetricRow, StepRecord } from "./metrics.ts";
 import { samplesMarkdown, sampleTable, writeSamples, writeScatter } from "./samples.ts";
@@ -61,23 +62,24 @@ export class Tracker {
     this.#scatter = options.resume?.state.scatter ?? EMPTY_SCATTER;
   }
 
-  /** Logs one optimizer step and returns its row. The texts are those of the record's completions. */
+  /** Logs one generation batch and returns its row. The texts are those of the record's completions. */
   async logStep(record: StepRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = stepRow(record);
     await this.#logRow(row);
-    if (isDue(step, this.#config.hist_every)) {
+    const due = (every: number) => isDue(every, step, record.optimizerSteps);
+    if (due(this.#config.hist_every)) {
       await this.#board.histogram("helpfulness/dist", record.rewards, step);
       await this.#board.histogram("cost/dist", record.costs, step);
     }
-    if (isDue(step, this.#config.debug_log_every)) {
+    if (due(this.#config.debug_log_every)) {
       const samples = sampleTable(texts, record, this.#config.debug_log_n_samples);
       await writeSamples(this.#samplesDir, "train", step, samples);
       await this.#board.text("debug/train_batch_samples", samplesMarkdown(samples), step);
     }
     if (this.#config.scatter_every > 0) {
       this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
-      if (isDue(step, this.#config.scatter_every)) await this.#writeScatterWindow(step);
+      if (due(this.#config.scatter_every)) await this.#writeScatterWindow(step);
     }
     return row;
   }
@@ -125,11 +127,6 @@ export class Tracker {
     await writeScatter(this.#samplesDir, "train", scatterPoints(this.#scatter, step));
     this.#scatter = EMPTY_SCATTER;
   }
-}
-
-/** Whether something done every `every` steps is due after step `step` (from 1). */
-function isDue(step: number, every: number): boolean {
-  return every > 0 && step % every === 0;
 }
 
 function scatterPoints({ fromStep, seen, rewards, costs }: ScatterWindow, step: number): ScatterPoints {

@@ -14,7 +14,6 @@ import type { Progress } from "./step.ts";
 interface SavedState {
   identity: ResumeIdentity;
   progress: Progress;
-  optimizerUpdates: number;
   tracker: TrackerState;
 }
 
@@ -51,7 +50,6 @@ export async function saveRun(
   const state: SavedState = {
     identity: resumeIdentity(config),
     progress,
-    optimizerUpdates: optimizer.updates,
     tracker,
   };
   const dir = await saveCheckpoint(runDir, {
@@ -98,7 +96,7 @@ export async function restoreRun(
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg`, firstMoment);
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg_sq`, secondMoment);
     }
-    optimizer.updates = saved.optimizerUpdates;
+    optimizer.updates = saved.progress.step;
     return { dir, progress: saved.progress, tracker: saved.tracker };
   } finally {
     await checkpoint.close();

@@ -1,7 +1,7 @@
 /** The run: resume, steps, evaluations, checkpoints, final weights. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { batchShape, totalSteps } from "../config/batch.ts";
+import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openAppendLog } from "../io/append_log.ts";
 import { removeStalePartials } from "../io/atomic_files.ts";
@@ -12,6 +12,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { createGenerator } from "../policy/generate.ts";
 import type { Policy } from "../policy/llama.ts";
 import { copyFrozen, disposeWeights, listWeights } from "../policy/weights.ts";
+import { isDue } from "../rl/cadence.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
@@ -28,7 +29,7 @@ export interface EvaluationOutcome extends Judgements {
 }
 
 export interface TrainingEvents {
-  /** Before the first step; `firstStep` > 1 when resumed. */
+  /** Before the first step; `firstStep` > 1 when resumed. A "step" here is an optimizer step. */
   onStart(firstStep: number, steps: number): void;
   onStep(row: MetricRow, texts: { prompts: string[]; completions: string[] }): void;
   onEvaluation(row: MetricRow): void;
@@ -67,7 +68,7 @@ interface Run {
   tracker: Tracker;
   log: ReturnType<typeof openAppendLog>;
   steps: number;
-  promptsPerStep: number;
+  shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
 }
@@ -96,6 +97,19 @@ async function save(run: Run, progress: Progress): Promise<void> {
   run.savedStep = progress.step;
 }
 
+/** Keeps the last whole step, unless the weights have already begun to move on from it. */
+async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
+  const { optimizer } = run.learner;
+  try {
+    if (optimizer.updates !== progress.step) {
+      throw new Error("the update after it had begun; the same command goes on from the checkpoint before");
+    }
+    await save(run, progress);
+  } catch (failed) {
+    run.deps.events.onMessage(`No checkpoint of step ${progress.step}: ${(failed as Error).message}`);
+  }
+}
+
 async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
@@ -106,11 +120,13 @@ async function evaluate(run: Run, progress: Progress): Promise<void> {
 
 /** Steps from `progress` on until the last one, or until the process is asked to end. */
 async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress; rows: MetricRow[] }> {
-  const { deps, config, learner, steps, promptsPerStep } = run;
+  const { deps, config, learner, steps, shape } = run;
   const generator = createGenerator(learner.policy, {
     temperature: config.temperature,
     topP: config.top_p,
     topK: config.top_k,
+    minP: config.min_p ?? 0,
+    repetitionPenalty: config.repetition_penalty,
     eosIds: learner.policy.config.eosIds,
     maxTokens: config.max_completion_length,
     readbackEvery: config.readback_every,
@@ -124,7 +140,7 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
         config,
         learner,
         generator,
-        promptsPerStep,
+        shape,
         totalSteps: steps,
       }, progress);
       progress = outcome.progress;
@@ -135,13 +151,12 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
       const row = await run.tracker.logStep(outcome.record, texts);
       rows.push(row);
       deps.events.onStep(row, texts);
-      if (config.eval_every > 0 && progress.step % config.eval_every === 0) await evaluate(run, progress);
-      if (config.save_steps > 0 && progress.step % config.save_steps === 0) await save(run, progress);
+      const due = (every: number) => isDue(every, progress.step, shape.updatesPerGeneration);
+      if (due(config.eval_every)) await evaluate(run, progress);
+      if (due(config.save_steps)) await save(run, progress);
     }
   } catch (error) {
-    await save(run, progress).catch((failed) =>
-      deps.events.onMessage(`No checkpoint of step ${progress.step}: ${failed.message}`)
-    );
+    await saveAfterFailure(run, progress);
     throw error;
   } finally {
     generator.dispose();
@@ -169,8 +184,8 @@ async function openRun(
   learner: Learner,
 ): Promise<{ run: Run; progress: Progress }> {
   const { runDir, events } = deps;
-  const { promptsPerStep } = batchShape(config, deps.communicator.size);
-  const steps = totalSteps(config, deps.prompts.length, promptsPerStep);
+  const shape = batchShape(config, deps.communicator.size);
+  const steps = totalSteps(config, deps.prompts.length, shape);
   const restored = config.resume
     ? await restoreRun(
       runDir,
@@ -191,7 +206,7 @@ async function openRun(
   });
   const savedStep = restored ? progress.step : -1;
   return {
-    run: { deps, config, learner, tracker, log, steps, promptsPerStep, savedStep, evaluatedStep: savedStep },
+    run: { deps, config, learner, tracker, log, steps, shape, savedStep, evaluatedStep: savedStep },
     progress,
   };
 }

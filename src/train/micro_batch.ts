@@ -19,8 +19,6 @@ export interface MicroBatch {
   targets: Tensor;
   /** i32 [B+1] */
   offsets: Tensor;
-  /** i32 [M] */
-  completionOfToken: Tensor;
 }
 
 /** Uploads a micro-batch. All tensors belong to the surrounding tidy. */
@@ -30,15 +28,13 @@ export function uploadMicroBatch(rollouts: readonly TokenizedRollout[]): MicroBa
   const tokenCount = rollouts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const rows = new Int32Array(bucketRows(tokenCount)).fill(-1);
   const targets = new Int32Array(rows.length).fill(-1);
-  const completionOfToken = new Int32Array(rows.length).fill(-1);
   const offsets = new Int32Array(rollouts.length + 1);
   let m = 0;
   rollouts.forEach(({ prompt, tokens }, b) => {
     const firstRow = packed.starts[b] + prompt.ids.length - 1;
     tokens.forEach((token, t) => {
       rows[m] = firstRow + t;
-      targets[m] = token;
-      completionOfToken[m++] = b;
+      targets[m++] = token;
     });
     offsets[b + 1] = m;
   });
@@ -48,6 +44,5 @@ export function uploadMicroBatch(rollouts: readonly TokenizedRollout[]): MicroBa
     picked: { rows: i32(rows), inverse: i32(inverseRows(rows, packed.ids.length)) },
     targets: i32(targets),
     offsets: i32(offsets),
-    completionOfToken: i32(completionOfToken),
   };
 }

@@ -1,4 +1,4 @@
-/** AdamW over all weights of a model; gradients are clipped by their global norm and cleared. */
+/** AdamW over all weights of a model; biases and norms are not decayed; gradients are clipped by their global norm and cleared. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
@@ -33,6 +33,14 @@ export function createOptimizer(weights: readonly Weight[]): Optimizer {
   return { updates: 0, slots };
 }
 
+/** Names, or their parts between dots, of what transformers' Trainer does not decay: biases and norms. */
+const NOT_DECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
+
+/** Whether a parameter gets weight decay, by its name, as in transformers' `Trainer.get_decay_parameter_names`. */
+export function isDecayed(name: string): boolean {
+  return !NOT_DECAYED.test(name.toLowerCase());
+}
+
 /**
  * One update from the gradients accumulated in the weights. A gradient norm that is not finite leaves weights and
  * moments as they are (the caller reads the norm and counts it).
@@ -47,7 +55,7 @@ export function optimizerStep(optimizer: Optimizer, learningRate: number, config
       beta1: config.adam_beta1,
       beta2: config.adam_beta2,
       epsilon: config.adam_epsilon,
-      weightDecay: config.weight_decay,
+      weightDecay: isDecayed(weight.name) ? config.weight_decay : 0,
       step: optimizer.updates,
     });
   }

@@ -1,16 +1,18 @@
-/** One optimizer step, read from top to bottom: sample, score, lambda, advantages and update. */
+/** One generation batch, read from top to bottom: sample, score, lambda, advantages and updates. */
+import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import type { Generator } from "../policy/generate.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
-import { promptsOfStep } from "../rl/rng.ts";
+import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { StepRecord } from "../tracking/metrics.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type Learner, updatePolicy } from "./update.ts";
+import type { UpdateStats } from "./update_stats.ts";
 
 export interface StepDeps {
   config: RunConfig;
@@ -20,11 +22,11 @@ export interface StepDeps {
   prompts: readonly Prompt[];
   scorer: Scorer;
   communicator: Communicator;
-  promptsPerStep: number;
+  shape: BatchShape;
   totalSteps: number;
 }
 
-/** What a step carries to the next. */
+/** What a generation batch leaves to the next. */
 export interface Progress {
   /** Optimizer steps done. */
   step: number;
@@ -58,21 +60,24 @@ function assertFinite(name: string, value: number, step: number): void {
 }
 
 /**
- * Runs optimizer step `progress.step + 1`.
+ * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
+ * on the same completions.
  * @throws ScorerUnavailableError or ScorerContractError from the scorer, before anything has changed
  * @throws RangeError when loss or gradient are not finite
  */
 export async function trainStep(deps: StepDeps, progress: Progress): Promise<StepOutcome> {
-  const { config, communicator, promptsPerStep } = deps;
+  const { config, communicator, shape } = deps;
+  const { promptsPerGeneration, updatesPerGeneration } = shape;
   const step = progress.step + 1;
   const began = performance.now();
 
-  const slots = promptsOfStep(progress.step, {
+  const generation = progress.step / updatesPerGeneration;
+  const slots = promptsOfGeneration(generation, {
     promptCount: deps.prompts.length,
-    promptsPerStep,
+    promptsPerGeneration,
     seed: config.seed,
   });
-  const share = promptsPerStep / communicator.size;
+  const share = promptsPerGeneration / communicator.size;
   const firstPrompt = communicator.rank * share;
   const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
@@ -93,8 +98,12 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const combined = combineScores(rewards, costs, lambda.lambda);
 
   const updating = performance.now();
-  const rate = learningRate(progress.step, { ...config, total_steps: deps.totalSteps });
-  const stats = await updatePolicy(deps.learner, rollouts, combined, rate, config);
+  const schedule = { ...config, total_steps: deps.totalSteps };
+  const rates = Array.from(
+    { length: updatesPerGeneration },
+    (_, update) => learningRate(progress.step + update, schedule),
+  );
+  const stats = await updatePolicy(deps.learner, rollouts, combined, step, rates, config);
   assertFinite("the loss", stats.loss, step);
   assertFinite("the gradient norm", stats.gradNorm, step);
   const updateSeconds = secondsSince(updating);
@@ -102,11 +111,14 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const tokens = rollouts.reduce((sum, { prompt, tokens }) => sum + prompt.ids.length + tokens.length, 0);
   const numTokens = progress.numTokens + tokens;
   const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
+  const lastStep = progress.step + updatesPerGeneration;
   const record: StepRecord = {
-    step,
-    epoch: step * promptsPerStep / deps.prompts.length,
+    step: lastStep,
+    optimizerSteps: updatesPerGeneration,
+    epoch: (generation + 1) * promptsPerGeneration / deps.prompts.length,
     numTokens,
     numGenerations: config.num_generations,
+    scaleRewards: config.scale_rewards,
     rewards,
     costs,
     combined: Array.from(combined),
@@ -114,18 +126,27 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
     ...countRollouts(rollouts),
     loss: stats.loss,
     gradNorm: stats.gradNorm,
-    learningRate: rate,
+    learningRate: rates[rates.length - 1],
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
-    clipRatio: {
-      low: stats.clipRatioLow,
-      high: stats.clipRatioHigh,
-      region: stats.clipRatioLow + stats.clipRatioHigh,
-    },
+    ...clipMetrics(stats, config),
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
-  return { progress: { step, lambda: lambdaState, numTokens }, record, rollouts };
+  return { progress: { step: lastStep, lambda: lambdaState, numTokens }, record, rollouts };
+}
+
+function clipMetrics(stats: UpdateStats, config: RunConfig): Pick<StepRecord, "clipRatio" | "cispoClipRatio"> {
+  if (config.loss_type === "cispo") return { cispoClipRatio: stats.clipRatioHigh };
+  return {
+    clipRatio: {
+      low: stats.clipRatioLow,
+      high: stats.clipRatioHigh,
+      region: stats.clipRatioRegion,
+      lowMin: stats.clipRatioLowMin,
+      highMax: stats.clipRatioHighMax,
+    },
+  };
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
@@ -142,7 +163,7 @@ function countRollouts(rollouts: readonly Rollout[]) {
   const countOf = (isCounted: (rollout: Rollout) => boolean) => rollouts.filter(isCounted).length;
   return {
     completionLengths: rollouts.map(({ tokens }) => tokens.length),
-    clippedCompletions: countOf(({ end }) => end === "length"),
+    terminated: rollouts.map(({ end }) => end !== "length"),
     hallucinatedTurns: countOf(({ hallucinatedTurn }) => hallucinatedTurn),
     truncatedPrompts: countOf(({ prompt }) => prompt.truncated),
   };

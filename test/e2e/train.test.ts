@@ -47,6 +47,36 @@ describe("train", () => {
     });
   });
 
+  it("with several steps per generation: one row for each generation, and killed equals whole", async () => {
+    await inScratchFolder(async (folder) => {
+      const settings = { steps_per_generation: 4, num_iterations: 2, max_steps: 12, save_steps: 3 };
+      const whole = join(folder, "whole", RUN);
+      const killed = join(folder, "killed", RUN);
+      const { code, output } = await runProgram(trainArgs(join(folder, "whole"), settings));
+      assert.equal(code, 0, output);
+      const args = trainArgs(join(folder, "killed"), settings);
+      await killAfterStep(args, killed, 2);
+      assert.equal((await runProgram(args)).code, 0);
+      const rows = metricRows(whole);
+      assert.deepEqual(rows.map(({ step }) => step), [4, 8, 12]);
+      assert.ok(rows.every((row) => row["clip_ratio/high_max"]! > 0), "later steps are off-policy");
+      assert.deepEqual(metricRows(killed), rows);
+      assert.deepEqual(weightsOf(killed), weightsOf(whole));
+    });
+  });
+
+  it("resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
+    await inScratchFolder(async (folder) => {
+      assert.equal((await runProgram(trainArgs(folder, { max_steps: 2 }))).code, 0);
+      const again = await runProgram(trainArgs(folder, { max_steps: 1, resume: false }));
+      assert.equal(again.code, 0, again.output);
+      assert.match(again.output, /Starting over; the run before is kept as .*unified\.old-1/);
+      assert.deepEqual(metricRows(join(folder, RUN)).map(({ step }) => step), [1]);
+      assert.ok(!existsSync(join(folder, RUN, "checkpoint-2")), "not in the new run");
+      assert.ok(existsSync(join(folder, `${RUN}.old-1`, "checkpoint-2")), "kept with the old one");
+    });
+  });
+
   it("the size of the micro-batch changes neither completions nor trained weights", async () => {
     await inScratchFolder(async (folder) => {
       const run = async (name: string, size: number) => {

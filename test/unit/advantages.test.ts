@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { groupAdvantagesF64 } from "../../src/rl/advantages.ts";
+import { groupAdvantagesF64, rewardStatistics } from "../../src/rl/advantages.ts";
 
 const score = fc.double({ min: -100, max: 100, noNaN: true });
 const groups = fc.array(fc.array(score, { minLength: 4, maxLength: 4 }), { minLength: 1, maxLength: 5 });
@@ -42,10 +42,18 @@ test("a completion without a score gets advantage 0 and is left out of mean and 
   assert.ok(Number.isNaN(groupMeans[1]));
 });
 
-test("a group whose scores agree gives no gradient and is counted", () => {
-  const { advantages, fracRewardZeroStd } = groupAdvantagesF64([0.1, 0.1, 0.1, 1, 2, 3], 3, "group");
-  assertClose(advantages.slice(0, 3), [0, 0, 0], 1e-12);
-  assert.equal(fracRewardZeroStd, 0.5);
+test("a group whose scores agree gives exactly no gradient and is counted", () => {
+  const scores = [0.1, 0.1, 0.1, 1, 2, 3];
+  assertClose(groupAdvantagesF64(scores, 3, "group").advantages.slice(0, 3), [0, 0, 0], 0);
+  assert.equal(rewardStatistics(scores, 3, "group").fracRewardZeroStd, 0.5);
+  assert.equal(rewardStatistics(scores, 3, "batch").fracRewardZeroStd, 0);
+});
+
+test("a group with fewer than two scores has no deviation: no gradient, and not counted as without spread", () => {
+  const { advantages, groupStds } = groupAdvantagesF64([5, NaN, NaN, 1, 2, 3], 3, "group");
+  assertClose(advantages.slice(0, 3), [0, 0, 0], 0);
+  assert.ok(Number.isNaN(groupStds[0]));
+  assert.equal(rewardStatistics([5, NaN, NaN, 1, 2, 3], 3, "group").fracRewardZeroStd, 0);
 });
 
 test("advantages do not change when a constant is added to a group", () => {

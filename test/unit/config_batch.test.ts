@@ -8,13 +8,34 @@ function batch(perDevice: number, accumulation: number, generations: number) {
   return {
     per_device_train_batch_size: perDevice,
     gradient_accumulation_steps: accumulation,
+    steps_per_generation: null as number | null,
+    num_iterations: 1,
     num_generations: generations,
   };
 }
 
 test("the alignment run has 60 completions of 2 prompts, on 1 device or on 4", () => {
-  assert.deepEqual(batchShape(batch(1, 60, 30)), { completionsPerStep: 60, promptsPerStep: 2 });
-  assert.deepEqual(batchShape(batch(1, 15, 30), 4), { completionsPerStep: 60, promptsPerStep: 2 });
+  const sampled = { completionsPerGeneration: 60, promptsPerGeneration: 2, updatesPerGeneration: 1 };
+  assert.deepEqual(batchShape(batch(1, 60, 30)), { ...sampled, stepsPerGeneration: 60 });
+  assert.deepEqual(batchShape(batch(1, 15, 30), 4), { ...sampled, stepsPerGeneration: 15 });
+});
+
+test("steps_per_generation samples more at a time, num_iterations trains on it more often", () => {
+  // 4 completions x 12 passes = 48 completions; steps of 3 passes: 4, twice over: 8.
+  const shape = batchShape({ ...batch(4, 3, 8), steps_per_generation: 12, num_iterations: 2 });
+  assert.deepEqual(shape, {
+    completionsPerGeneration: 48,
+    promptsPerGeneration: 6,
+    stepsPerGeneration: 12,
+    updatesPerGeneration: 8,
+  });
+});
+
+test("a generation batch is trained on in whole optimizer steps", () => {
+  assert.throws(
+    () => batchShape({ ...batch(2, 4, 2), steps_per_generation: 6 }),
+    /steps_per_generation must be a multiple of gradient_accumulation_steps = 4, got 6.*set 4 or 8/,
+  );
 });
 
 test("a group needs two completions", () => {
@@ -24,26 +45,38 @@ test("a group needs two completions", () => {
 test("every value that the error names makes a batch that fits", () => {
   const size = fc.integer({ min: 1, max: 64 });
   const world = fc.integer({ min: 1, max: 8 });
+  const group = fc.integer({ min: 2, max: 64 });
+  const perGeneration = fc.option(fc.integer({ min: 1, max: 5 }));
   fc.assert(
-    fc.property(size, size, fc.integer({ min: 2, max: 64 }), world, (perDevice, steps, group, ranks) => {
-      const problem = batchProblem(batch(perDevice, steps, group), ranks);
+    fc.property(size, size, group, world, perGeneration, (perDevice, steps, group, ranks, updates) => {
+      const config = { ...batch(perDevice, steps, group), steps_per_generation: updates && updates * steps };
+      const key = updates === null ? "gradient_accumulation_steps" : "steps_per_generation";
+      const problem = batchProblem(config, ranks);
       if (problem === null) {
-        assert.equal((perDevice * ranks * steps) % group, 0);
+        assert.equal((perDevice * ranks * steps * (updates ?? 1)) % group, 0);
         return;
       }
-      const [accumulation, generations] = problem.split("set ")[1]!.split("num_generations");
-      for (const named of accumulation!.match(/\d+/g)!) {
-        assert.equal(batchProblem(batch(perDevice, Number(named), group), ranks), null);
+      const [passes, generations] = problem.split("set ")[1]!.split("num_generations");
+      for (const named of passes!.match(/\d+/g)!) {
+        assert.equal(batchProblem({ ...config, [key]: Number(named) }, ranks), null);
       }
       for (const named of generations?.match(/\d+/g) ?? []) {
-        assert.equal(batchProblem(batch(perDevice, steps, Number(named)), ranks), null);
+        assert.equal(batchProblem({ ...config, num_generations: Number(named) }, ranks), null);
       }
     }),
   );
 });
 
-test("totalSteps() is max_steps, or the epochs in whole steps when max_steps is -1", () => {
-  assert.equal(totalSteps({ max_steps: 500, num_train_epochs: 1 }, 100, 2), 500);
-  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1 }, 100, 3), 34);
-  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 2.5 }, 100, 2), 125);
+test("totalSteps() is max_steps, or the epochs in whole generation batches when max_steps is -1", () => {
+  const shape = (promptsPerGeneration: number, updatesPerGeneration = 1) => ({
+    completionsPerGeneration: 2 * promptsPerGeneration,
+    stepsPerGeneration: updatesPerGeneration,
+    promptsPerGeneration,
+    updatesPerGeneration,
+  });
+  assert.equal(totalSteps({ max_steps: 500, num_train_epochs: 1 }, 100, shape(2)), 500);
+  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1 }, 100, shape(3)), 34);
+  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 2.5 }, 100, shape(2)), 125);
+  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1 }, 100, shape(3, 4)), 136);
+  assert.throws(() => totalSteps({ max_steps: 10, num_train_epochs: 1 }, 100, shape(3, 4)), /got 10; set 8 or 12/);
 });

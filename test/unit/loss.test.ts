@@ -5,19 +5,28 @@ import "../seeded_properties.ts";
 import {
   grpoLossF64,
   grpoTokenLoss,
+  importanceRatios,
   type LossBatch,
-  type LossType,
-  sequenceWeights,
+  lossMeans,
+  type TokenLossConfig,
 } from "../../src/rl/loss.ts";
+import { type LossType, sequenceWeights } from "../../src/rl/loss_weights.ts";
 
-const config = { beta: 0.05, epsilon: 0.2, epsilon_high: null };
+const config: TokenLossConfig = {
+  loss_type: "grpo",
+  importance_sampling_level: "token",
+  beta: 0.05,
+  epsilon: 0.2,
+  epsilon_high: null,
+  delta: null,
+};
 
 function assertNear(actual: number, expected: number, tolerance = 1e-12): void {
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} != ${expected}`);
 }
 
 test("on policy the ratio is 1: loss -A and gradient -A", () => {
-  const token = grpoTokenLoss(-1.5, -1.5, null, 0.7, { ...config, beta: 0 });
+  const token = grpoTokenLoss(-1.5, 1, null, 0.7, { ...config, beta: 0 });
   assertNear(token.loss, -0.7);
   assertNear(token.gradient, -0.7);
   assert.equal(token.clippedLow || token.clippedHigh, false);
@@ -25,32 +34,32 @@ test("on policy the ratio is 1: loss -A and gradient -A", () => {
 
 test("a ratio beyond the clip range stops the gradient only where it would go on moving away", () => {
   const off = { ...config, beta: 0 };
-  const up = Math.log(1.5), down = Math.log(0.5);
+  const up = 1.5, down = 0.5;
   // A > 0, ratio 1.5: loss -1.2 A, no gradient.
-  assertNear(grpoTokenLoss(up, 0, null, 2, off).loss, -2.4);
-  assert.equal(grpoTokenLoss(up, 0, null, 2, off).gradient, 0);
-  assert.equal(grpoTokenLoss(up, 0, null, 2, off).clippedHigh, true);
+  assertNear(grpoTokenLoss(-1, up, null, 2, off).loss, -2.4);
+  assert.equal(grpoTokenLoss(-1, up, null, 2, off).gradient, 0);
+  assert.equal(grpoTokenLoss(-1, up, null, 2, off).clippedHigh, true);
   // A < 0, ratio 1.5: not clipped, gradient -1.5 A pulls it back.
-  assertNear(grpoTokenLoss(up, 0, null, -2, off).gradient, 3);
+  assertNear(grpoTokenLoss(-1, up, null, -2, off).gradient, 3);
   // A < 0, ratio 0.5: loss 0.8 * 2, no gradient.
-  assertNear(grpoTokenLoss(down, 0, null, -2, off).loss, 1.6);
-  assert.equal(grpoTokenLoss(down, 0, null, -2, off).clippedLow, true);
-  assert.equal(grpoTokenLoss(down, 0, null, -2, off).gradient, 0);
+  assertNear(grpoTokenLoss(-1, down, null, -2, off).loss, 1.6);
+  assert.equal(grpoTokenLoss(-1, down, null, -2, off).clippedLow, true);
+  assert.equal(grpoTokenLoss(-1, down, null, -2, off).gradient, 0);
   // epsilon_high moves the upper bound alone.
-  assertNear(grpoTokenLoss(up, 0, null, 2, { ...off, epsilon_high: 0.6 }).loss, -3);
+  assertNear(grpoTokenLoss(-1, up, null, 2, { ...off, epsilon_high: 0.6 }).loss, -3);
 });
 
 test("k3 is 0 at the reference, never negative, and matches exp(d) - d - 1", () => {
-  assert.equal(grpoTokenLoss(-1, -1, -1, 0, config).kl, 0);
-  assertNear(grpoTokenLoss(-2, -2, -1, 0, config).kl, Math.E - 2);
+  assert.equal(grpoTokenLoss(-1, 1, -1, 0, config).kl, 0);
+  assertNear(grpoTokenLoss(-2, 1, -1, 0, config).kl, Math.E - 2);
   const logprob = fc.double({ min: -20, max: 0, noNaN: true });
   fc.assert(fc.property(logprob, logprob, (policy, reference) => {
-    assert.ok(grpoTokenLoss(policy, policy, reference, 0, config).kl >= 0);
+    assert.ok(grpoTokenLoss(policy, 1, reference, 0, config).kl >= 0);
   }));
 });
 
 test("beta 0 needs no reference; any other beta refuses to go without one", () => {
-  assert.throws(() => grpoTokenLoss(-1, -1, null, 1, config), /needs refLogprobs/);
+  assert.throws(() => grpoTokenLoss(-1, 1, null, 1, config), /needs refLogprobs/);
 });
 
 // 2 completions of 3 tokens; the second ends after one. NaN under the mask must not matter.
@@ -64,27 +73,60 @@ const batch: LossBatch = {
 };
 
 test("grpoLossF64() is the mean over completions of their mean token loss", () => {
-  const token = (i: number, advantage: number) =>
-    grpoTokenLoss(batch.logprobs[i]!, batch.oldLogprobs[i]!, batch.refLogprobs![i]!, advantage, config).loss;
+  const token = (i: number, advantage: number) => {
+    const ratio = Math.exp(batch.logprobs[i]! - batch.oldLogprobs[i]!);
+    return grpoTokenLoss(batch.logprobs[i]!, ratio, batch.refLogprobs![i]!, advantage, config).loss;
+  };
   const expected = ((token(0, 1.1) + token(1, 1.1) + token(2, 1.1)) / 3 + token(3, -0.9)) / 2;
-  const { loss, clipRatioHigh, clipRatioLow, clipRatioRegion } = grpoLossF64(batch, config);
+  const { loss, completions } = grpoLossF64(batch, config);
   assertNear(loss, expected);
-  // Token 2 has ratio e^0.4 > 1.2 with A > 0: one of four tokens.
-  assert.deepEqual([clipRatioHigh, clipRatioLow, clipRatioRegion], [0.25, 0, 0.25]);
+  // Token 2 has ratio e^0.4 > 1.2 with A > 0: one of four tokens, one of the three of its completion.
+  const means = lossMeans(completions, "token");
+  assert.deepEqual([means.clipRatioHigh, means.clipRatioLow, means.clipRatioRegion], [0.25, 0, 0.25]);
+  assert.deepEqual([means.clipRatioHighMax, means.clipRatioLowMin], [1 / 3, 0]);
 });
 
-test("grpoLossF64() has the gradient that finite differences have", () => {
-  const { gradient } = grpoLossF64(batch, config);
-  const step = 1e-6;
-  for (let i = 0; i < 6; i++) {
-    const at = (offset: number) =>
-      grpoLossF64({
-        ...batch,
-        logprobs: Array.from(batch.logprobs, (value, j) => (i === j ? value + offset : value)),
-      }, config).loss;
-    assertNear(gradient[i]!, (at(step) - at(-step)) / (2 * step), 1e-8);
+test("level sequence gives a completion one ratio: exp of the mean difference", () => {
+  assert.deepEqual([...importanceRatios([-1, -2], [-1.5, -2.1], "token")].map((r) => r.toFixed(9)), [
+    Math.exp(0.5).toFixed(9),
+    Math.exp(0.1).toFixed(9),
+  ]);
+  const [first, second] = importanceRatios([-1, -2], [-1.5, -2.1], "sequence");
+  assertNear(first!, Math.exp(0.3));
+  assert.equal(first, second);
+  assert.equal(importanceRatios([], [], "sequence").length, 0);
+});
+
+test("delta bounds the ratio that pulls a bad token back, and stops its gradient beyond", () => {
+  const bounded = { ...config, beta: 0, delta: 2 };
+  assertNear(grpoTokenLoss(-1, 1.9, null, -1, bounded).gradient, 1.9);
+  assertNear(grpoTokenLoss(-1, 3, null, -1, bounded).loss, 2);
+  assert.equal(grpoTokenLoss(-1, 3, null, -1, bounded).gradient, 0);
+});
+
+test("cispo weighs the log-prob with the ratio, held constant and bounded by epsilon_high", () => {
+  const cispo: TokenLossConfig = { ...config, beta: 0, loss_type: "cispo", epsilon_high: 2 };
+  assertNear(grpoTokenLoss(-1.5, 1.2, null, 0.5, cispo).loss, 1.2 * 0.5 * 1.5);
+  assertNear(grpoTokenLoss(-1.5, 3, null, 0.5, cispo).gradient, -2 * 0.5);
+  assert.equal(grpoTokenLoss(-1.5, 3, null, 0.5, cispo).clippedHigh, true);
+  assert.equal(grpoTokenLoss(-1.5, 0.1, null, -0.5, cispo).clippedLow, false);
+});
+
+test("grpoLossF64() has the gradient that finite differences have, with ratios of tokens and of sequences", () => {
+  for (const level of ["token", "sequence"] as const) {
+    const leveled = { ...config, importance_sampling_level: level };
+    const { gradient } = grpoLossF64(batch, leveled);
+    const step = 1e-6;
+    for (let i = 0; i < 6; i++) {
+      const at = (offset: number) =>
+        grpoLossF64({
+          ...batch,
+          logprobs: Array.from(batch.logprobs, (value, j) => (i === j ? value + offset : value)),
+        }, leveled).loss;
+      assertNear(gradient[i]!, (at(step) - at(-step)) / (2 * step), 1e-8);
+    }
+    assert.deepEqual([...gradient.slice(4)], [0, 0]);
   }
-  assert.deepEqual([...gradient.slice(4)], [0, 0]);
 });
 
 test("sequenceWeights() matches each loss_type worked by hand", () => {
@@ -96,6 +138,7 @@ test("sequenceWeights() matches each loss_type worked by hand", () => {
   assert.deepEqual(weights("bnpo"), [1 / 8, 1 / 8, 1 / 12, 1 / 12]);
   assert.deepEqual(weights("dr_grpo"), Array(4).fill(1 / 32));
   assert.deepEqual(weights("dapo"), Array(4).fill(1 / 10));
+  assert.deepEqual(weights("cispo"), Array(4).fill(1 / 10));
 });
 
 test("how the step is cut into micro-batches and ranks changes no weight but bnpo's", () => {
@@ -114,12 +157,12 @@ test("how the step is cut into micro-batches and ranks changes no weight but bnp
   }
 });
 
-test("a step without any active token has loss 0, not NaN", () => {
-  const empty = { ...batch, completionMask: Array(6).fill(0) };
-  assert.deepEqual(
-    { ...grpoLossF64(empty, config), gradient: null },
-    { loss: 0, gradient: null, kl: 0, clipRatioLow: 0, clipRatioHigh: 0, clipRatioRegion: 0 },
-  );
+test("a step without any active token has loss 0 and means 0, not NaN", () => {
+  const { loss, completions } = grpoLossF64({ ...batch, completionMask: Array(6).fill(0) }, config);
+  assert.equal(loss, 0);
+  for (const level of ["token", "sequence"] as const) {
+    assert.deepEqual(Object.values(lossMeans(completions, level)), [0, 0, 0, 0, 0, 0]);
+  }
 });
 
 test("sequenceWeights() refuses micro-batches that do not add up", () => {

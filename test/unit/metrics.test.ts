@@ -13,7 +13,7 @@ describe("stepRow()", () => {
   });
 
   it("matches the numbers worked by hand", () => {
-    // Two groups of two. combined = R - 2C: [1-0, 3+2, 2-2, 2-2] = [1, 5, 0, 0]; group stds sqrt(8), 0.
+    // Two groups of two. combined = R - 2C: [1-0, 3+2, 2-2, 2-2] = [1, 5, 0, 0]; the second has no spread.
     const row = stepRow(stepRecord({
       rewards: [1, 3, 2, 2],
       costs: [0, -1, 1, 1],
@@ -29,7 +29,7 @@ describe("stepRow()", () => {
     // Deviations from 1.5: 0.25 + 12.25 + 2.25 + 2.25 = 17, over n - 1 = 3.
     assert.equal(row["combined/std"], Math.sqrt(17 / 3));
     assert.deepEqual([row["combined/min"], row["combined/max"]], [0, 5]);
-    assert.equal(row.reward_std, Math.sqrt(8) / 2);
+    assert.equal(row.reward_std, Math.sqrt(17 / 3));
     assert.equal(row.frac_reward_zero_std, 0.5);
     // A cost of exactly 0 is safe.
     assert.equal(row["safety/safe_ratio"], 0.5);
@@ -42,6 +42,13 @@ describe("stepRow()", () => {
     ];
     assert.deepEqual(lengths, [10, 4, 20]);
     assert.equal(row.tokens_per_second, 10);
+  });
+
+  it("counts groups without spread as TRL does: with scale_rewards batch, the whole batch is one group", () => {
+    const record = { rewards: [1, 1, 3, 3], costs: [0, 0, 0, 0], combined: [1, 1, 3, 3], numGenerations: 2 };
+    const fraction = (scaleRewards: "group" | "batch" | "none") =>
+      stepRow(stepRecord({ ...record, scaleRewards })).frac_reward_zero_std;
+    assert.deepEqual([fraction("group"), fraction("batch"), fraction("none")], [1, 0, 1]);
   });
 
   it("has no name for what does not exist", () => {
@@ -92,7 +99,7 @@ describe("stepRow()", () => {
       () => stepRow(stepRecord({ costs: [1] })),
       /one reward, cost and combined score per completion/,
     );
-    assert.throws(() => stepRow(stepRecord({ numGenerations: 3 })), /multiple of numGenerations = 3/);
+    assert.throws(() => stepRow(stepRecord({ numGenerations: 3 })), /Cannot group 4 scores: need a multiple/);
   });
 
   it("names every timing of a row among the TIMING_METRICS", () => {

@@ -60,10 +60,81 @@ describe("parseModelConfig()", () => {
     });
   });
 
+  it("knows which linear layers of a family add a bias", () => {
+    const biases = (changes: Record<string, unknown>) => parse(changes).biases;
+    assert.deepEqual(biases({}), { qkv: false, output: false, mlp: false });
+    assert.deepEqual(biases({ attention_bias: true }), { qkv: true, output: true, mlp: false });
+    assert.deepEqual(biases({ mlp_bias: true }), { qkv: false, output: false, mlp: true });
+    assert.deepEqual(biases({ model_type: "mistral" }), { qkv: false, output: false, mlp: false });
+    assert.deepEqual(biases({ model_type: "qwen2" }), { qkv: true, output: false, mlp: false });
+    const qwen3 = { model_type: "qwen3", num_key_value_heads: 8 };
+    assert.deepEqual(biases(qwen3), { qkv: false, output: false, mlp: false });
+    assert.deepEqual(biases({ ...qwen3, attention_bias: true }), { qkv: true, output: true, mlp: false });
+  });
+
+  it("takes what a family leaves out as transformers does", () => {
+    const mistral = parse({ model_type: "mistral" });
+    assert.equal(mistral.kvHeads, 8);
+    assert.equal(parse({ model_type: "mistral", num_key_value_heads: null }).kvHeads, 32);
+    const qwen3 = parse({ model_type: "qwen3", num_key_value_heads: 8 });
+    assert.deepEqual([qwen3.headDim, qwen3.headNorms], [128, true]);
+    assert.equal(parse({ model_type: "qwen3", head_dim: 64, num_attention_heads: 64 }).headDim, 64);
+    assert.equal(parse({ model_type: "qwen2", max_position_embeddings: undefined }).maxPositions, 32768);
+    assert.equal(parse({ model_type: "qwen2" }).headNorms, false);
+  });
+
+  it("goes as far as sliding attention is full attention", () => {
+    const positions = (changes: Record<string, unknown>) => parse(changes).maxPositions;
+    const mistral = { model_type: "mistral", max_position_embeddings: 32768 };
+    assert.equal(positions({ ...mistral, sliding_window: 1024 }), 1024);
+    assert.equal(positions({ ...mistral, sliding_window: 65536 }), 32768);
+    assert.equal(positions({ ...mistral, sliding_window: null }), 32768);
+    assert.equal(positions(mistral), 4096, "the family's default window");
+    const qwen = { model_type: "qwen2", max_position_embeddings: 32768, sliding_window: 4096 };
+    assert.equal(positions({ ...qwen, use_sliding_window: false }), 32768);
+    assert.equal(positions({ ...qwen, use_sliding_window: true, sliding_window: 32768 }), 32768);
+    assert.equal(positions({ sliding_window: 16 }), 2048, "Llama does not slide");
+  });
+
+  it("a rope without its original positions was made for the model's own", () => {
+    const scaling = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+    const { ropeScaling } = parse({ rope_scaling: scaling });
+    assert.ok(ropeScaling?.type === "llama3" && ropeScaling.originalMaxPositions === 2048);
+  });
+
+  const yarn = { rope_type: "yarn", rope_theta: 10000, factor: 2 };
+  const slidingQwen = { model_type: "qwen2", use_sliding_window: true, sliding_window: 512 };
   const refused: [string, Record<string, unknown>, RegExp][] = [
-    ["another family", { model_type: "gpt2" }, /m\/config\.json: model_type "gpt2" is not supported/],
+    [
+      "another family",
+      { model_type: "gpt2" },
+      /m\/config\.json: model_type "gpt2" .* llama, mistral, qwen2, qwen3/,
+    ],
+    ["a family of an inherited name", { model_type: "constructor" }, /model_type "constructor"/],
+    ["no family", { model_type: undefined }, /model_type undefined/],
     ["another activation", { hidden_act: "gelu" }, /hidden_act "gelu"/],
-    ["biases it would not compute", { attention_bias: true }, /attention_bias/],
+    ["dropout it would leave out", { attention_dropout: 0.1 }, /attention_dropout 0\.1/],
+    ["quantized weights", { quantization_config: { bits: 4 } }, /quantization_config/],
+    ["layers that are no attention", { layer_types: ["linear_attention"] }, /layer type "linear_attention"/],
+    [
+      "a window within the positions",
+      slidingQwen,
+      /window of 512 in 2048 positions .*"max_position_embeddings": 512/,
+    ],
+    ["a rope that turns part of a head", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0\.5/],
+    [
+      "the same in the new spelling",
+      { rope_parameters: { partial_rotary_factor: 0.5 } },
+      /partial_rotary_factor/,
+    ],
+    ["a rope for each kind of layer", { rope_parameters: { full_attention: yarn } }, /"full_attention"/],
+    ["a rope in the new spelling", { rope_parameters: yarn }, /rope type "yarn"/],
+    [
+      "a rope in the oldest spelling",
+      { rope_scaling: { type: "dynamic", factor: 2 } },
+      /rope type "dynamic"/,
+    ],
+    ["a long rope", { rope_scaling: { type: "longrope", long_factor: [1, 2] } }, /rope type "longrope"/],
     ["a missing size", { hidden_size: undefined }, /"hidden_size" must be a positive number/],
     ["a fraction", { num_hidden_layers: 2.5 }, /"num_hidden_layers" must be an integer/],
     ["heads that do not divide", { num_key_value_heads: 5 }, /must be a multiple of num_key_value_heads 5/],

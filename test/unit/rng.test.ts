@@ -3,10 +3,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import {
-  epochOrder,
   mulHi,
   philox4x32,
-  promptsOfStep,
+  promptsOfGeneration,
+  shuffledOrder,
+  STREAM,
   uniform01,
   type Words2,
   type Words4,
@@ -60,22 +61,22 @@ test("uniform01() is uniform over positions", () => {
   assert.ok(chiSquare < 37.7, `chi-square ${chiSquare}, 99.9% of 15 degrees of freedom is 37.7`);
 });
 
-test("epochOrder() is a permutation that depends on seed and epoch alone", () => {
+test("shuffledOrder(, STREAM.shuffle) is a permutation that depends on seed and epoch alone", () => {
   fc.assert(fc.property(fc.integer({ min: 0, max: 200 }), u32, u32, (count, seed, epoch) => {
-    const order = epochOrder(count, seed, epoch);
+    const order = shuffledOrder(count, seed, epoch, STREAM.shuffle);
     assert.deepEqual([...order].sort((a, b) => a - b), Array.from({ length: count }, (_, i) => i));
-    assert.deepEqual(epochOrder(count, seed, epoch), order);
+    assert.deepEqual(shuffledOrder(count, seed, epoch, STREAM.shuffle), order);
   }));
-  assert.notDeepEqual(epochOrder(50, 1, 0), epochOrder(50, 2, 0));
-  assert.notDeepEqual(epochOrder(50, 1, 0), epochOrder(50, 1, 1));
+  assert.notDeepEqual(shuffledOrder(50, 1, 0, STREAM.shuffle), shuffledOrder(50, 2, 0, STREAM.shuffle));
+  assert.notDeepEqual(shuffledOrder(50, 1, 0, STREAM.shuffle), shuffledOrder(50, 1, 1, STREAM.shuffle));
 });
 
-test("promptsOfStep() visits every prompt once an epoch, across step borders", () => {
+test("promptsOfGeneration() visits every prompt once an epoch, across step borders", () => {
   // 7 prompts, 3 a step: steps 0 to 6 are 21 slots, three whole epochs.
-  const order = { promptCount: 7, promptsPerStep: 3, seed: 5 };
-  const visited = [0, 1, 2, 3, 4, 5, 6].flatMap((step) => promptsOfStep(step, order));
+  const order = { promptCount: 7, promptsPerGeneration: 3, seed: 5 };
+  const visited = [0, 1, 2, 3, 4, 5, 6].flatMap((step) => promptsOfGeneration(step, order));
   for (let epoch = 0; epoch < 3; epoch++) {
-    assert.deepEqual(visited.slice(7 * epoch, 7 * epoch + 7), [...epochOrder(7, 5, epoch)]);
+    assert.deepEqual(visited.slice(7 * epoch, 7 * epoch + 7), [...shuffledOrder(7, 5, epoch, STREAM.shuffle)]);
   }
-  assert.throws(() => promptsOfStep(0, { ...order, promptCount: 0 }), RangeError);
+  assert.throws(() => promptsOfGeneration(0, { ...order, promptCount: 0 }), RangeError);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LR_SCHEDULER_TYPES } from "../../src/config/schema.ts";
+import { LR_SCHEDULER_TYPES } from "../../src/config/schedule.ts";
 import { learningRate, type LrSchedulerType } from "../../src/rl/schedules.ts";
 
 function rates(type: LrSchedulerType, steps: readonly number[], warmup = 10): number[] {

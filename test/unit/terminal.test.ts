@@ -110,23 +110,31 @@ describe("progressLine()", () => {
 });
 
 it("bannerText() shows how the batch comes about", () => {
-  const banner = bannerText({
+  const facts = {
     device: "Example GPU",
     modelName: "models/quickstart/policy",
     parameterCount: 1_234_567,
     runDir: "outputs/run",
     perDeviceTrainBatchSize: 1,
-    gradientAccumulationSteps: 15,
+    shape: {
+      stepsPerGeneration: 15,
+      completionsPerGeneration: 60,
+      promptsPerGeneration: 2,
+      updatesPerGeneration: 1,
+    },
     worldSize: 4,
     numGenerations: 30,
     firstStep: 1,
     maxSteps: 500,
-  });
+  };
+  const banner = bannerText(facts);
   assert.match(
     banner,
     /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
   );
   assert.match(banner, /1\.23M parameters/);
+  const several = bannerText({ ...facts, shape: { ...facts.shape, updatesPerGeneration: 4 } });
+  assert.match(several, /1 completions x 15 passes .* x 30 per generation, trained on in 4 steps/);
 });
 
 it("summaryText() says how the run went and how to look at it", () => {

@@ -1,0 +1,116 @@
+/** Loading: what is kept as stored, and what a folder may not hold. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { type ModelFolder, openModelFolder } from "../../src/io/model_folder.ts";
+import { makeTrunk } from "../../src/policy/llama.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
+import {
+  copyFrozen,
+  listWeights,
+  loadPolicyWeights,
+  type PolicyWeights,
+  type WeightSource,
+} from "../../src/policy/weights.ts";
+import { logitsOf } from "../parity/golden_models.ts";
+
+const SEQUENCES = [[1, 5, 9, 33, 2], [1, 60, 3, 3, 8, 21, 40, 12, 77, 31]];
+
+const open = (path: string) => openModelFolder(fileURLToPath(new URL(`../../${path}`, import.meta.url)));
+const configOf = ({ configText, configPath }: ModelFolder) => parseModelConfig(configText, configPath);
+const unpacked = (source: WeightSource): WeightSource => ({ ...source, readPacked: undefined });
+
+/** The source with further tensors of the given values, one-dimensional unless they carry an existing name. */
+function withTensors(source: WeightSource, extra: Record<string, Float32Array>, like?: string): WeightSource {
+  return {
+    path: source.path,
+    names: () => [...source.names!(), ...Object.keys(extra)],
+    shapeOf: (name) =>
+      name in extra ? source.shapeOf(like ?? "") ?? [extra[name].length] : source.shapeOf(name),
+    read: (name) => name in extra ? Promise.resolve(extra[name]) : source.read(name),
+  };
+}
+
+describe("loading weights", () => {
+  let bf16: ModelFolder;
+  let tied: ModelFolder;
+  before(async () => {
+    await openGpu();
+    bf16 = await open("test/golden/models/mistral_bf16");
+    tied = await open("test/golden/models/llama3");
+  });
+  after(async () => {
+    await bf16.close();
+    await tied.close();
+    await closeGpu();
+  });
+
+  const logits = (folder: ModelFolder, weights: PolicyWeights) =>
+    logitsOf(makeTrunk(configOf(folder), weights), SEQUENCES);
+
+  it("frozen matrices of 16 bits stay packed, where two share a word, and change no bit of the logits", async () => {
+    const packed = await loadPolicyWeights(bf16.source, configOf(bf16), false);
+    for (const { name, shape, format } of listWeights(packed)) {
+      assert.equal(format, shape.length === 2 && shape[1] % 2 === 0 ? "bf16" : "f32", `${name} [${shape}]`);
+    }
+    assert.equal(packed.layers[0].down.format, "f32", "45 columns");
+    const plain = await loadPolicyWeights(unpacked(bf16.source), configOf(bf16), false);
+    assert.deepEqual(await logits(bf16, packed), await logits(bf16, plain));
+    assert.deepEqual(await logits(bf16, copyFrozen(packed)), await logits(bf16, plain));
+  });
+
+  it("a score model of f16 gives the same scores packed and converted", async () => {
+    const folder = await open("models/quickstart/reward");
+    const config = parseScoreConfig(folder.configText, folder.configPath);
+    const packed = await loadScoreModel(folder.source, config);
+    const plain = await loadScoreModel(unpacked(folder.source), config);
+    await folder.close();
+    assert.deepEqual([packed.scoreHead.format, plain.scoreHead.format], ["f16", "f32"]);
+    assert.deepEqual(await scoreSequences(packed, SEQUENCES), await scoreSequences(plain, SEQUENCES));
+  });
+
+  it("trainable weights are f32 with a gradient, and so is nothing of a frozen copy but the values", async () => {
+    const weights = await loadPolicyWeights(bf16.source, configOf(bf16), true);
+    assert.ok(listWeights(weights).every(({ format, grad }) => format === "f32" && grad !== null));
+    const copy = copyFrozen(weights);
+    assert.ok(listWeights(copy).every(({ format, grad }) => format === "f32" && grad === null));
+    assert.deepEqual(await logits(bf16, copy), await logits(bf16, weights));
+  });
+
+  it("a tensor that config.json does not announce is refused by name; rope buffers of old files are not", async () => {
+    const bias = "model.layers.1.self_attn.q_proj.bias";
+    const load = (extra: Record<string, Float32Array>) =>
+      loadPolicyWeights(withTensors(bf16.source, extra), configOf(bf16), false);
+    await assert.rejects(
+      load({ [bias]: new Float32Array(48) }),
+      new RegExp(`without ${bias}, which the weights hold`),
+    );
+    await load({ "model.layers.0.self_attn.rotary_emb.inv_freq": new Float32Array(6) });
+  });
+
+  it("tied embeddings may be repeated as a head, and not contradicted", async () => {
+    const values = await tied.source.read("model.embed_tokens.weight");
+    const load = (head: Float32Array) =>
+      loadPolicyWeights(
+        withTensors(tied.source, { "lm_head.weight": head }, "model.embed_tokens.weight"),
+        configOf(tied),
+        false,
+      );
+    const weights = await load(values);
+    assert.equal(weights.head, weights.embedding);
+    await assert.rejects(
+      load(values.map((value, i) => i === 7 ? value + 1 : value)),
+      /"tie_word_embeddings": false/,
+    );
+  });
+
+  it("a bias that config.json announces must be there", async () => {
+    const folder = await open("test/golden/models/llama2");
+    const configText = folder.configText.replace('"mlp_bias": false', '"mlp_bias": true');
+    const load = loadPolicyWeights(folder.source, configOf({ ...folder, configText }), false);
+    await assert.rejects(load, /"model\.layers\.0\.mlp\.gate_proj\.bias" is missing/);
+    await folder.close();
+  });
+});

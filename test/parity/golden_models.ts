@@ -1,0 +1,80 @@
+/** The tiny checkpoints of golden/make/models.py, and our logits for their sequences. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import * as tf from "@tensorflow/tfjs";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { openModelFolder } from "../../src/io/model_folder.ts";
+import { openSafetensors } from "../../src/io/safetensors.ts";
+import { bytesToF32 } from "../../src/io/dtype.ts";
+import {
+  causalAttend,
+  disposeTrunk,
+  headLogits,
+  makeTrunk,
+  type Policy,
+  trunkForward,
+  uploadSequences,
+} from "../../src/policy/llama.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { packSequences } from "../../src/policy/packing.ts";
+import { disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+
+/** One family of cases.json. */
+export interface ModelCase {
+  name: string;
+  prompts: number[][];
+  completions: number[][];
+  greedy: { prompts: number[][]; free: number[][]; eosId: number; ended: number[][] };
+}
+
+interface Golden {
+  temperature: number;
+  cases: ModelCase[];
+  bf16: { name: string; folder: string; gap: number }[];
+}
+
+const ROOT = new URL("../golden/models/", import.meta.url);
+
+export const golden: Golden = JSON.parse(readFileSync(new URL("cases.json", ROOT), "utf8"));
+
+/** Loads a checkpoint by the program's own loader, runs `body` and frees it. */
+export async function withPolicy<R>(
+  name: string,
+  trainable: boolean,
+  body: (policy: Policy) => Promise<R>,
+): Promise<R> {
+  const folder = await openModelFolder(fileURLToPath(new URL(name, ROOT)));
+  const config = parseModelConfig(folder.configText, folder.configPath);
+  const policy = makeTrunk(config, await loadPolicyWeights(folder.source, config, trainable));
+  await folder.close();
+  try {
+    return await body(policy);
+  } finally {
+    disposeTrunk(policy);
+    disposeWeights(listWeights(policy.weights));
+  }
+}
+
+/** All expected tensors of a checkpoint, by name. */
+export async function expectedOf(name: string): Promise<Map<string, Float32Array>> {
+  const file = await openSafetensors(fileURLToPath(new URL(`${name}/expected.safetensors`, ROOT)));
+  const values = new Map<string, Float32Array>();
+  for (const [tensor, { dtype }] of file.tensors) {
+    values.set(tensor, bytesToF32(await file.read(tensor), dtype));
+  }
+  await file.close();
+  return values;
+}
+
+/** Logits after every token of the sequences, laid end to end. @returns [tokens, V] */
+export async function logitsOf(policy: Policy, sequences: readonly number[][]): Promise<Float32Array> {
+  const packed = packSequences(sequences);
+  const logits = tf.tidy(() => {
+    const tensors = uploadSequences(packed);
+    const hidden_ND = trunkForward(policy, tensors, causalAttend(policy, tensors), "many");
+    return headLogits(policy, hidden_ND, "many");
+  });
+  const values = await readFloats(logits);
+  logits.dispose();
+  return values.subarray(0, packed.starts[sequences.length] * policy.config.vocabSize);
+}

@@ -1,0 +1,145 @@
+/** Token ids and conversation texts, against transformers and safe-rlhf's format (golden/make/text.py). */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { conversationIds, loadPolicy } from "../../src/cli/models.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import { sweepRuns } from "../../src/config/sweep.ts";
+import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { disposeTrunk } from "../../src/policy/llama.ts";
+import { formatConversation } from "../../src/rl/conversation.ts";
+import { encodePrompts } from "../../src/train/prompt_set.ts";
+import { differences, type ParityLine } from "./line.ts";
+
+interface TokenizerGolden {
+  vocab_size: number;
+  eos_id: number;
+  /** Of each string: tokenizer(text), ids as plain text (null: the same without BOS), decoded (null: the string). */
+  rows: [ids: number[], plain: number[] | null, decoded: string | null][];
+  decodes: [ids: number[], whole: string, withoutSpecial: string][];
+}
+
+interface Conversation {
+  user: string;
+  answer: string;
+  prompt: string;
+  conversation: string;
+  ids: Record<string, [prompt: number[], scored: number[]]>;
+}
+
+const FOLDER = new URL("../golden/text/", import.meta.url);
+const QUICKSTART = fileURLToPath(new URL("../../models/quickstart/policy", import.meta.url));
+const readGolden = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, FOLDER), "utf8"));
+
+const IDS = readGolden<{ strings: string[]; tokenizers: Record<string, TokenizerGolden> }>("ids.json");
+const CONVERSATIONS = readGolden<{ rows: Conversation[] }>("conversations.json").rows;
+
+function load(name: string): Promise<Tokenizer> {
+  return loadTokenizer(name === "quickstart" ? QUICKSTART : fileURLToPath(new URL(name, FOLDER)));
+}
+
+function encodeDifferences(tokenizer: Tokenizer, { rows, vocab_size, eos_id }: TokenizerGolden): number {
+  let count = differences([tokenizer.vocabSize, tokenizer.eosId], [vocab_size, eos_id]);
+  for (const [i, [ids, plain]] of rows.entries()) {
+    count += differences(tokenizer.encode(IDS.strings[i]), ids);
+    count += differences(tokenizer.encodeWithoutSpecial(IDS.strings[i]), plain ?? ids.slice(1));
+  }
+  return count;
+}
+
+function decodeDifferences(tokenizer: Tokenizer, { rows, decodes }: TokenizerGolden): number {
+  const got: string[] = [], expected: string[] = [];
+  for (const [i, [ids, , decoded]] of rows.entries()) {
+    got.push(tokenizer.decode(ids, { skipSpecialTokens: true }));
+    expected.push(decoded ?? IDS.strings[i]);
+  }
+  for (const [ids, whole, withoutSpecial] of decodes) {
+    got.push(tokenizer.decode(ids), tokenizer.decode(ids, { skipSpecialTokens: true }));
+    expected.push(whole, withoutSpecial);
+  }
+  return differences(got, expected);
+}
+
+function tokenizerLine(name: string, what: string): ParityLine[] {
+  const golden = IDS.tokenizers[name];
+  return [
+    {
+      what: `${what}: ids of ${IDS.strings.length} hard strings, and of each as plain text`,
+      reference: "transformers",
+      measure: "ids that differ",
+      limit: 0,
+      worst: async () => encodeDifferences(await load(name), golden),
+    },
+    {
+      what: `${what}: text of those ids, and of ${golden.decodes.length} random lists of ids`,
+      reference: "transformers",
+      measure: "texts that differ",
+      limit: 0,
+      worst: async () => decodeDifferences(await load(name), golden),
+    },
+  ];
+}
+
+/** Prompts of the training and of the evaluation set, and what the score model reads of each with an answer. */
+function conversationDifferences(name: string, tokenizer: Tokenizer): number {
+  const prompts = encodePrompts(tokenizer, CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line })), 4096);
+  let count = 0;
+  for (const [i, { answer, conversation, ids }] of CONVERSATIONS.entries()) {
+    const { user, ids: promptIds } = prompts[i];
+    const text = formatConversation(user, answer);
+    count += differences(promptIds, ids[name][0]) + differences([text], [conversation]);
+    count += differences(conversationIds(tokenizer, text, 4096), ids[name][1]);
+  }
+  return count;
+}
+
+/** Evaluates a policy on the prompts with a scorer that writes down what it is sent. */
+async function evaluationDifferences(): Promise<number> {
+  const { policy, tokenizer } = await loadPolicy(QUICKSTART, false);
+  const rows = CONVERSATIONS.filter((_, i) => i % 4 === 1);
+  const [config] = sweepRuns({ ...defaultConfig(), max_completion_length: 4, eval_batch_size: rows.length });
+  const sent: string[] = [];
+  const scorer = {
+    score(prompts: string[], responses: string[]) {
+      sent.push(...prompts.flatMap((prompt, i) => [prompt, responses[i], formatConversation(prompt, responses[i])]));
+      return Promise.resolve({ rewards: prompts.map(() => 0), costs: prompts.map(() => 0) });
+    },
+  };
+  try {
+    const prompts = encodePrompts(tokenizer, rows.map(({ user }, line) => ({ prompt: user, line })), 4096);
+    const { completions } = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config }, 0);
+    const expected = rows.flatMap((row, i) => [prompts[i].user, completions[i], row.prompt + completions[i]]);
+    return differences(sent, expected);
+  } finally {
+    disposeTrunk(policy);
+  }
+}
+
+function conversationLine(name: string, what: string): ParityLine {
+  return {
+    what: `${what}: ids of ${CONVERSATIONS.length} prompts in training and evaluation, text and ids that are scored`,
+    reference: "safe-rlhf's format, ids by transformers",
+    measure: "ids and texts that differ",
+    limit: 0,
+    worst: async () => conversationDifferences(name, await load(name)),
+  };
+}
+
+export const lines: ParityLine[] = [
+  ...tokenizerLine("llama2_model", "tokenizer.model alone"),
+  ...tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
+  ...tokenizerLine("llama2_json", "Llama 2 tokenizer.json"),
+  ...tokenizerLine("llama2_legacy", "Llama 2 tokenizer.json, legacy"),
+  ...tokenizerLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),
+  ...tokenizerLine("llama3_json", "Llama 3 tokenizer.json"),
+  ...tokenizerLine("quickstart", "quickstart policy's tokenizer.json"),
+  conversationLine("llama2_model", "tokenizer.model alone"),
+  conversationLine("quickstart", "quickstart policy's tokenizer.json"),
+  {
+    what: "evaluation sends the scorer user text and completion, unsplit, as training does",
+    reference: "safe-rlhf's format",
+    measure: "texts that differ",
+    limit: 0,
+    worst: evaluationDifferences,
+  },
+];
