@@ -1,7 +1,7 @@
 // grpo_loss: the policy loss with k3 KL penalty, one sum per completion.
 //   ratio = exp(logp - old), or for LEVEL 1 exp(mean over the completion of logp - old)
 //   l     = -min(min(ratio, DELTA) A, clip(ratio, LOW, HIGH) A)      or for CISPO   -min(ratio, HIGH) A logp
-//   kl    = exp(ref - logp) - (ref - logp) - 1
+//   kl    = exp(ref - logp) - (ref - logp) - 1, for RATIO_KL times the ratio
 //   losses[b] = w[b] * sum_t (l + beta kl)
 //   stats[b]  = sums over the completion's tokens of kl, clipped low, clipped high, entropy
 // Shapes    logp, old, ref, entropy f32 [M], completions end to end; offsets i32 [B+1]: tokens of completion b are
@@ -9,10 +9,11 @@
 // Dispatch  one workgroup per completion: (B,1,1), folded to 2-D past 65535
 // Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order;
 //           kl by its series near 0, where exp(d) - d - 1 would cancel
-// Twin      src/rl/loss.ts#grpoTokenLoss     Gradient: grpo_loss_grad.wgsl
+// Twin      src/rl/loss.ts#completionLosses     Gradient: grpo_loss_grad.wgsl
 override WG: u32 = 32u;  // power of two
 override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
 override CISPO: u32 = 0u;
+override RATIO_KL: u32 = 0u;  // 1: kl times the ratio, with its gradient
 
 struct Params { completions: u32, beta: f32, low: f32, high: f32, delta: f32 }
 @group(0) @binding(0) var<storage, read> logp: array<f32>;
@@ -69,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     } else {
       loss -= min(bounded * advantage, clamp(ratio, params.low, params.high) * advantage);
     }
-    let kl = k3(ref_logp[i] - logp[i]);
+    let kl = k3(ref_logp[i] - logp[i]) * select(1.0, ratio, RATIO_KL == 1u);
     loss += params.beta * kl;
     sums += vec4f(
       kl,

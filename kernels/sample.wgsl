@@ -103,14 +103,14 @@ fn best_token(lane: u32, row: Row) -> u32 {
 }
 
 // The key of the last token kept when tokens of floor_key and above are taken from the largest down until they hold
-// `wanted`: so many of them by_count, else this share of their probability. Four bits of it a pass: every lane sums its
+// `wanted`: so many of them by_count, else this share of their probability. Four bits of it a round: every lane sums its
 // tokens of the 16 continuations in bins of its own, in order, and these sums are added lane by lane.
 fn last_key_holding(lane: u32, row: Row, peak: f32, wanted: f32, floor_key: u32, by_count: bool) -> u32 {
   var prefix = 0u;
   var above = 0.0;  // held by larger prefixes
   var target_mass = wanted;
-  for (var pass = 0u; pass < 8u; pass++) {
-    let shift = 28u - 4u * pass;
+  for (var round = 0u; round < 8u; round++) {
+    let shift = 28u - 4u * round;
     for (var digit = 0u; digit < 16u; digit++) { bins[lane][digit] = 0.0; }
     for (var v = lane; v < params.vocab; v += WG) {
       let x = logit_at(row, v);
@@ -127,7 +127,7 @@ fn last_key_holding(lane: u32, row: Row, peak: f32, wanted: f32, floor_key: u32,
       bin_sums[lane] = sum;
     }
     workgroupBarrier();
-    if (pass == 0u && !by_count) {
+    if (round == 0u && !by_count) {
       var total = 0.0;
       for (var digit = 0u; digit < 16u; digit++) { total += bin_sums[15u - digit]; }
       target_mass = wanted * total;

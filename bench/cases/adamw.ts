@@ -11,13 +11,14 @@ const OPTIONS: AdamwOptions = {
   step: 3,
 };
 
-function adamwCase(count: number, scale: number, benchOnly = false): OpCase {
-  const secondMoment = uniform(3, [count]);
+/** @param first no moments yet, so that 1 - beta shows in every digit */
+function adamwCase(count: number, scale: number, benchOnly = false, first = false): OpCase {
+  const secondMoment = uniform(3, [count], first ? 0 : 1);
   return {
-    name: `adamw ${count} scale ${scale}`,
+    name: `adamw ${count} scale ${scale}${first ? " first step" : ""}`,
     inputs: {
       weight: uniform(1, [count]),
-      m: uniform(2, [count], 0.1),
+      m: uniform(2, [count], first ? 0 : 0.1),
       v: { shape: [count], values: secondMoment.values.map((value) => value * value) as Float64Array },
       grad: uniform(4, [count]),
       clip: { shape: [2], values: Float64Array.from([1, scale]) },
@@ -50,6 +51,7 @@ export const cases: OpCase[] = [
   adamwCase(1, 1),
   adamwCase(67, 0.25),
   adamwCase(65, 0),
+  adamwCase(33, 1, false, true),
   adamwCase(49152, 1, true),
   adamwCase(4_194_304, 1, true),
 ];

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { grpoLoss, LOSS_STATS } from "../../src/ops/grpo_loss.ts";
-import { grpoTokenLoss, importanceRatios, type TokenLoss, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { completionLosses, type TokenLoss, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { type Arrays, type OpCase, randomFloats, randomInts, uniform } from "../case.ts";
 
 /** Visits each completion token with the loss that the twin gives it. */
@@ -14,15 +14,11 @@ function eachToken(
   const completions = offsets.length - 1;
   for (let b = 0; b < completions; b++) {
     const [begin, end] = [offsets[b], offsets[b + 1]];
-    // On-policy the old log-probs are the values of the log-probs, held constant; so are cispo's ratios.
-    const ratios = importanceRatios(
-      (config.loss_type === "cispo" ? fixed : logprobs).slice(begin, end),
-      (onPolicy ? fixed : old).slice(begin, end),
-      config.importance_sampling_level,
-    );
-    for (let i = begin; i < end; i++) {
-      visit(i, b, grpoTokenLoss(logprobs[i], ratios[i - begin], ref[i], scales[b], config));
-    }
+    const part = (values: ArrayLike<number>) => Array.from(values).slice(begin, end);
+    // On-policy the old log-probs are the values of the log-probs, held constant.
+    const oldLogprobs = part(onPolicy ? fixed : old);
+    completionLosses(part(logprobs), oldLogprobs, part(ref), scales[b], config, part(fixed))
+      .forEach((token, t) => visit(begin + t, b, token));
   }
 }
 
@@ -48,6 +44,8 @@ function lossCase(
     name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, ${
       config.loss_type === "cispo" ? "cispo, " : ""
     }${config.importance_sampling_level} ratios, beta ${config.beta}${config.delta ? ", delta" : ""}${
+      config.use_bias_correction_kl ? ", ratio in kl" : ""
+    }${
       onPolicy ? ", on-policy" : ""
     }`,
     inputs: {
@@ -119,7 +117,9 @@ const plain: TokenLossConfig = {
   epsilon: 0.2,
   epsilon_high: null,
   delta: null,
+  use_bias_correction_kl: false,
 };
+const corrected: TokenLossConfig = { ...plain, use_bias_correction_kl: true };
 export const cases: OpCase[] = [
   lossCase([1], 0, plain),
   lossCase([3, 1, 7], 5, plain),
@@ -130,6 +130,10 @@ export const cases: OpCase[] = [
   lossCase([3, 1, 70, 0, 9], 5, { ...plain, importance_sampling_level: "sequence", epsilon: 0.02 }),
   lossCase([40, 3], 3, { ...plain, importance_sampling_level: "sequence" }, true),
   lossCase([3, 1, 70], 5, { ...plain, loss_type: "cispo", epsilon_high: 1.1 }),
+  lossCase([3, 1, 70], 5, { ...corrected, loss_type: "cispo", epsilon_high: 1.1 }),
+  lossCase([6, 40, 9], 3, corrected, true),
+  lossCase([33, 65, 2], 20, { ...corrected, beta: 0.3 }),
+  lossCase([33, 65, 2], 20, { ...corrected, beta: 0.3, importance_sampling_level: "sequence" }),
   lossCase([3, 1, 70], 5, {
     ...plain,
     loss_type: "cispo",

@@ -153,6 +153,10 @@ export const ConfigSchema = z.strictObject({
     LOSS,
     "KL coefficient; 0 needs no reference policy. A list runs one training per value.",
   ]),
+  use_bias_correction_kl: flag(true, [
+    LOSS,
+    "Multiply the KL term by the ratio: the gradient of reverse KL without bias; false for plain k3.",
+  ]),
   epsilon: number(0.2, { above: 0, below: 1 }, [LOSS, "Clip range of the probability ratio."]),
   epsilon_high: numberOrNull(null, { above: 0 }, [
     LOSS,
@@ -210,7 +214,10 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "Passes per generation batch, a multiple of gradient_accumulation_steps; null for one optimizer step.",
   ]),
-  weight_decay: number(0, { min: 0 }, [OPTIMIZER, "Decoupled weight decay of AdamW."]),
+  weight_decay: number(0, { min: 0 }, [
+    OPTIMIZER,
+    "Decoupled weight decay of AdamW; biases and norms have none, as in transformers.",
+  ]),
   adam_beta1: number(0.9, { min: 0, below: 1 }, [OPTIMIZER, "Memory of the gradient average of AdamW."]),
   adam_beta2: number(0.999, { min: 0, below: 1 }, [
     OPTIMIZER,
@@ -248,7 +255,11 @@ export const ConfigSchema = z.strictObject({
   run_name: textOrNull(null, [OUTPUT, "Display name of the run; null for the run folder's name.", "free"]),
   project: text("grpo_alignment", [OUTPUT, "Project the run is logged under.", "free"]),
   entity: textOrNull(null, [OUTPUT, "Team or user the project belongs to; null for the default.", "free"]),
-  resume: flag(true, [OUTPUT, "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.", "free"]),
+  resume: flag(true, [
+    OUTPUT,
+    "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.",
+    "free",
+  ]),
   save_steps: integer(250, { min: 0 }, [
     OUTPUT,
     "Optimizer steps between checkpoints; 0 for one at the end only.",

@@ -3,11 +3,26 @@
 // Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1). All loops work on the bits, never on JS numbers,
 // because moving a signalling NaN through a JS number may change it.
 
-/** Element types this project reads and writes in model files. */
+/** Element types of weights, which this project reads and writes in model files. */
 export type FloatDtype = "F32" | "BF16" | "F16";
 
+/** Whole numbers that may lie beside the weights, as the count of a score model's normalizer; they are not read. */
+export type IntegerDtype = "I64" | "I32";
+
+export type StoredDtype = FloatDtype | IntegerDtype;
+
 /** Bytes of one element. */
-export const BYTES_PER_ELEMENT: Readonly<Record<FloatDtype, number>> = { F32: 4, BF16: 2, F16: 2 };
+export const BYTES_PER_ELEMENT: Readonly<Record<StoredDtype, number>> = {
+  F32: 4,
+  BF16: 2,
+  F16: 2,
+  I64: 8,
+  I32: 4,
+};
+
+export function isFloatDtype(dtype: StoredDtype): dtype is FloatDtype {
+  return dtype === "F32" || dtype === "BF16" || dtype === "F16";
+}
 
 /** bf16 is the upper half of an f32, so widening is a shift. */
 export function bf16ToF32(bits: Uint16Array): Float32Array {
@@ -84,7 +99,8 @@ function f16BitsOf(u: number): number {
  * Elements of a tensor's raw little-endian bytes as f32; F32 bytes are viewed when aligned, else copied.
  * Throws RangeError when the byte count is no multiple of the element size.
  */
-export function bytesToF32(bytes: Uint8Array, dtype: FloatDtype): Float32Array {
+export function bytesToF32(bytes: Uint8Array, dtype: StoredDtype): Float32Array {
+  if (!isFloatDtype(dtype)) throw new TypeError(`Cannot read ${dtype} as f32: need F32, BF16 or F16`);
   const size = BYTES_PER_ELEMENT[dtype];
   if (bytes.byteLength % size !== 0) {
     throw new RangeError(`Cannot read ${bytes.byteLength} bytes as ${dtype}: need a multiple of ${size}`);

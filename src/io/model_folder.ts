@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError } from "./atomic_files.ts";
-import { bytesToF32 } from "./dtype.ts";
+import { bytesToF32, isFloatDtype } from "./dtype.ts";
 import { openModelWeights, type TensorReader } from "./safetensors.ts";
 
 export interface ModelFolder {
@@ -25,7 +25,7 @@ export interface TensorValues {
   shapeOf(name: string): readonly number[] | undefined;
   /** Values converted to f32. */
   read(name: string): Promise<Float32Array>;
-  /** Values as stored; null for a tensor of f32, or of an odd count. */
+  /** Values as stored; null for a tensor of another type, or of an odd count. */
   readPacked(name: string): Promise<PackedValues | null>;
 }
 
@@ -36,11 +36,17 @@ export function tensorValues(reader: TensorReader, path: string): TensorValues {
     names: () => reader.tensors.keys(),
     shapeOf: (name) => reader.tensors.get(name)?.shape,
     async read(name) {
-      return bytesToF32(await reader.read(name), reader.tensors.get(name)!.dtype);
+      const { dtype } = reader.tensors.get(name)!;
+      if (!isFloatDtype(dtype)) {
+        throw new TypeError(
+          `${path}: tensor "${name}" has dtype ${dtype}, required F32, BF16 or F16; convert it`,
+        );
+      }
+      return bytesToF32(await reader.read(name), dtype);
     },
     async readPacked(name) {
       const { dtype, byteLength } = reader.tensors.get(name)!;
-      if (dtype === "F32" || byteLength % 4 !== 0) return null;
+      if ((dtype !== "BF16" && dtype !== "F16") || byteLength % 4 !== 0) return null;
       const { buffer } = await reader.read(name); // of its own, so aligned
       return { format: dtype === "BF16" ? "bf16" : "f16", words: new Int32Array(buffer, 0, byteLength / 4) };
     },

@@ -4,7 +4,7 @@
 import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError, systemCode, writeFileAtomic, writeFully } from "./atomic_files.ts";
-import { BYTES_PER_ELEMENT } from "./dtype.ts";
+import { BYTES_PER_ELEMENT, type FloatDtype } from "./dtype.ts";
 import {
   buildHeader,
   byteLengthOf,
@@ -213,7 +213,7 @@ function mergeShards(
 /** A tensor to write. A function as `bytes` is called in its turn, so that one tensor is in memory at a time. */
 export interface TensorSource {
   readonly name: string;
-  readonly dtype: TensorInfo["dtype"];
+  readonly dtype: FloatDtype;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
 }

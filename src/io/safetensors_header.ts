@@ -5,11 +5,11 @@
 //          offsets count from the end of the header; tensors cover the rest of the file without hole or overlap
 // Source   https://github.com/huggingface/safetensors#format
 
-import { BYTES_PER_ELEMENT, type FloatDtype } from "./dtype.ts";
+import { BYTES_PER_ELEMENT, type StoredDtype } from "./dtype.ts";
 
 /** What a file says about one tensor. */
 export interface TensorInfo {
-  readonly dtype: FloatDtype;
+  readonly dtype: StoredDtype;
   readonly shape: readonly number[];
   readonly byteLength: number;
 }
@@ -142,7 +142,7 @@ function checkEntry(entry: unknown, what: string, bufferSizeBytes: number, path:
         `file has ${count(bufferSizeBytes)} behind the header; download or copy it again`,
     );
   }
-  const byteLength = byteLengthOf(dtype as FloatDtype, shape);
+  const byteLength = byteLengthOf(dtype as StoredDtype, shape);
   if (byteLength !== end - begin) {
     throw formatError(
       path,
@@ -150,11 +150,11 @@ function checkEntry(entry: unknown, what: string, bufferSizeBytes: number, path:
         `its data_offsets [${begin}, ${end}] give ${end - begin}; the file is damaged`,
     );
   }
-  return { dtype: dtype as FloatDtype, shape, byteLength, begin };
+  return { dtype: dtype as StoredDtype, shape, byteLength, begin };
 }
 
 /** Product of the shape times the element size; undefined past 2^53. */
-export function byteLengthOf(dtype: FloatDtype, shape: readonly number[]): number | undefined {
+export function byteLengthOf(dtype: StoredDtype, shape: readonly number[]): number | undefined {
   let bytes = BYTES_PER_ELEMENT[dtype];
   for (const size of shape) {
     bytes *= size;

@@ -80,7 +80,7 @@ function wrapTokenizer(
     );
   }
   const named = [full.bos_token, full.eos_token, full.pad_token].filter((token) => typeof token === "string");
-  const plain = full;
+  const plain = new PreTrainedTokenizer(withoutControlTokens(json, named), config);
   const encodeWithoutSpecial = (text: string) => plain.encode(text, { add_special_tokens: false });
   const frontIds = idsInFront(full);
   const tokenOf = tokensById(json);
@@ -132,7 +132,7 @@ function idsInFront(full: PreTrainedTokenizer): number[] {
   for (let at = 0; at + bare.length <= whole.length; at++) {
     if (bare.every((id, i) => whole[at + i] === id)) return whole.slice(0, at);
   }
-  throw new Error("Cannot use this tokenizer: its post_processor changes the text's own tokens; replace it");
+  throw new Error("its post_processor changes the text's own tokens");
 }
 
 /** Characters of the longest vocabulary entry: bounds how much text `n` tokens can stand for. */

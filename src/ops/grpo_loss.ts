@@ -24,7 +24,7 @@ export interface LossContext {
 interface LossAttrs extends LossContext {
   beta: number;
   bounds: ClipBounds;
-  constants: { LEVEL: number; CISPO: number };
+  constants: { LEVEL: number; CISPO: number; RATIO_KL: number };
 }
 
 /** Stands for "no bound": WGSL has no infinity. */
@@ -108,6 +108,7 @@ export function grpoLoss(
     constants: {
       LEVEL: config.importance_sampling_level === "sequence" ? 1 : 0,
       CISPO: config.loss_type === "cispo" ? 1 : 0,
+      RATIO_KL: config.use_bias_correction_kl ? 1 : 0,
     },
   });
   return { losses, stats };

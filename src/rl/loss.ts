@@ -19,6 +19,8 @@ export interface TokenLossConfig {
   epsilon_high: number | null;
   /** Upper bound of the unclipped ratio (two-sided clipping, arXiv:2505.07291); null = none. */
   delta: number | null;
+  /** Multiply the KL term by the ratio: the gradient of reverse KL without bias (arXiv:2512.02556). */
+  use_bias_correction_kl: boolean;
 }
 
 /** The bounds that both the twin and the kernel clip ratios with. */
@@ -35,11 +37,65 @@ export function clipBounds(config: TokenLossConfig): ClipBounds {
   return { low: 1 - config.epsilon, high: 1 + epsilonHigh, delta: config.delta ?? Infinity };
 }
 
+export interface TokenLoss {
+  loss: number;
+  /** d (sum of the completion's token losses) / d logprob of this token. */
+  gradient: number;
+  /** k3 estimate of KL(policy || reference), nats, times the ratio with use_bias_correction_kl; 0 when beta is 0. */
+  kl: number;
+  clippedLow: boolean;
+  clippedHigh: boolean;
+}
+
 /**
- * Probability ratio of each token of one completion: exp(logprob - oldLogprob), or for level "sequence"
- * exp(mean of the differences), the same for every token.
+ * Losses of the tokens of one completion:
+ *
+ *   ratio = exp(logprob - oldLogprob), for level "sequence" exp(mean of the differences)
+ *   loss  = -min(min(ratio, delta) * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * kl
+ *   loss  = -stopgrad(min(ratio, epsilon_high)) * A * logprob + beta * kl       for cispo (arXiv:2506.13585)
+ *   kl    = exp(ref - logprob) - (ref - logprob) - 1        (k3, http://joschu.net/blog/kl-approx.html)
+ *           * ratio with use_bias_correction_kl
+ *
+ * A sequence's ratio depends on every token with weight 1 / length, and every token's loss on it; so the gradient of
+ * the policy term has the form that it has for level "token", and that of the KL term its mean in the token's place.
+ *
+ * @param refLogprobs null when beta is 0
+ * @param held values of `logprobs` where the formula holds them constant; another list only to difference numerically
+ * @throws TypeError when beta is not 0 and there are no reference log-probabilities.
  */
-export function importanceRatios(
+export function completionLosses(
+  logprobs: ArrayLike<number>,
+  oldLogprobs: ArrayLike<number>,
+  refLogprobs: ArrayLike<number> | null,
+  advantage: number,
+  config: TokenLossConfig,
+  held: ArrayLike<number> = logprobs,
+): TokenLoss[] {
+  const { low, high, delta } = clipBounds(config);
+  const ratios = importanceRatios(logprobs, oldLogprobs, config.importance_sampling_level);
+  const heldRatios = importanceRatios(held, oldLogprobs, config.importance_sampling_level);
+  const terms = Array.from(logprobs, (logprob, t) => k3(logprob, refLogprobs?.[t] ?? null, config.beta));
+  const meanKl = sum(terms.map(({ kl }) => kl)) / Math.max(terms.length, 1);
+  return terms.map(({ kl, klGradient }, t) => {
+    const ratio = ratios[t]!;
+    const policy = config.loss_type === "cispo"
+      ? weightedLogprob(logprobs[t]!, Math.min(heldRatios[t]!, high) * advantage)
+      : clippedRatio(ratio, advantage, low, high, delta);
+    const ratioKl = config.importance_sampling_level === "token" ? kl : meanKl;
+    const corrected = config.use_bias_correction_kl;
+    const klTerm = corrected ? ratio * kl : kl;
+    return {
+      loss: policy.loss + config.beta * klTerm,
+      gradient: policy.gradient + config.beta * (corrected ? ratio * (klGradient + ratioKl) : klGradient),
+      kl: klTerm,
+      clippedLow: Math.min(ratio, delta) < low && advantage < 0,
+      clippedHigh: Math.min(ratio, delta) > high && advantage > 0,
+    };
+  });
+}
+
+/** Probability ratio of each token of one completion. */
+function importanceRatios(
   logprobs: ArrayLike<number>,
   oldLogprobs: ArrayLike<number>,
   level: ImportanceSamplingLevel,
@@ -48,50 +104,6 @@ export function importanceRatios(
   if (level === "token") return differences.map(Math.exp);
   const mean = sum(differences) / Math.max(differences.length, 1);
   return differences.fill(Math.exp(mean));
-}
-
-export interface TokenLoss {
-  loss: number;
-  /**
-   * d (sum of the completion's token losses) / d logprob of this token. A sequence's ratio depends on every token
-   * with weight 1 / length, and every token's loss on it: the two cancel, so the form is that of level "token".
-   */
-  gradient: number;
-  /** k3 estimate of KL(policy || reference), nats; 0 when beta is 0. */
-  kl: number;
-  clippedLow: boolean;
-  clippedHigh: boolean;
-}
-
-/**
- * Loss of one completion token:
- *
- *   loss  = -min(min(ratio, delta) * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * kl
- *   loss  = -stopgrad(min(ratio, epsilon_high)) * A * logprob + beta * kl       for cispo (arXiv:2506.13585)
- *   kl    = exp(ref - logprob) - (ref - logprob) - 1        (k3, http://joschu.net/blog/kl-approx.html)
- *
- * @param ratio of `importanceRatios`
- * @throws TypeError when beta is not 0 and there is no reference log-probability.
- */
-export function grpoTokenLoss(
-  logprob: number,
-  ratio: number,
-  refLogprob: number | null,
-  advantage: number,
-  config: TokenLossConfig,
-): TokenLoss {
-  const { low, high, delta } = clipBounds(config);
-  const { kl, klGradient } = k3(logprob, refLogprob, config.beta);
-  const policy = config.loss_type === "cispo"
-    ? weightedLogprob(logprob, Math.min(ratio, high) * advantage)
-    : clippedRatio(ratio, advantage, low, high, delta);
-  return {
-    loss: policy.loss + config.beta * kl,
-    gradient: policy.gradient + config.beta * klGradient,
-    kl,
-    clippedLow: Math.min(ratio, delta) < low && advantage < 0,
-    clippedHigh: Math.min(ratio, delta) > high && advantage > 0,
-  };
 }
 
 interface PolicyTerm {
@@ -167,15 +179,16 @@ export function grpoLossF64(batch: LossBatch, config: TokenLossConfig): LossResu
     const places = Array.from({ length: columns }, (_, t) => b * columns + t)
       .filter((i) => batch.completionMask[i] !== 0);
     const pick = (values: ArrayLike<number>) => places.map((i) => values[i]!);
-    const ratios = importanceRatios(
+    const tokens = completionLosses(
       pick(batch.logprobs),
       pick(batch.oldLogprobs),
-      config.importance_sampling_level,
+      batch.refLogprobs && pick(batch.refLogprobs),
+      batch.advantages[b]!,
+      config,
     );
     const stats: CompletionStats = { tokens: places.length, kl: 0, clippedLow: 0, clippedHigh: 0 };
-    places.forEach((i, t) => {
-      const reference = batch.refLogprobs === null ? null : batch.refLogprobs[i]!;
-      const token = grpoTokenLoss(batch.logprobs[i]!, ratios[t]!, reference, batch.advantages[b]!, config);
+    tokens.forEach((token, t) => {
+      const i = places[t]!;
       loss += batch.weights[b]! * token.loss;
       gradient[i] = batch.weights[b]! * token.gradient;
       stats.kl += token.kl;

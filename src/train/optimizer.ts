@@ -1,4 +1,4 @@
-/** AdamW over all weights of a model; biases and norms are not decayed; gradients are clipped by their global norm and cleared. */
+/** AdamW over all weights of a model. Gradients are clipped by their global norm and cleared. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";

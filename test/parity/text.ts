@@ -60,29 +60,28 @@ function decodeDifferences(tokenizer: Tokenizer, { rows, decodes }: TokenizerGol
   return differences(got, expected);
 }
 
-function tokenizerLine(name: string, what: string): ParityLine[] {
+function tokenizerLine(name: string, what: string): ParityLine {
   const golden = IDS.tokenizers[name];
-  return [
-    {
-      what: `${what}: ids of ${IDS.strings.length} hard strings, and of each as plain text`,
-      reference: "transformers",
-      measure: "ids that differ",
-      limit: 0,
-      worst: async () => encodeDifferences(await load(name), golden),
+  return {
+    what: `${what}: ids of ${IDS.strings.length} hard strings, of each as plain text, and back; ` +
+      `text of ${golden.decodes.length} random lists of ids`,
+    reference: "transformers",
+    measure: "ids and texts that differ",
+    limit: 0,
+    worst: async () => {
+      const tokenizer = await load(name);
+      return encodeDifferences(tokenizer, golden) + decodeDifferences(tokenizer, golden);
     },
-    {
-      what: `${what}: text of those ids, and of ${golden.decodes.length} random lists of ids`,
-      reference: "transformers",
-      measure: "texts that differ",
-      limit: 0,
-      worst: async () => decodeDifferences(await load(name), golden),
-    },
-  ];
+  };
 }
 
 /** Prompts of the training and of the evaluation set, and what the score model reads of each with an answer. */
 function conversationDifferences(name: string, tokenizer: Tokenizer): number {
-  const prompts = encodePrompts(tokenizer, CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line })), 4096);
+  const prompts = encodePrompts(
+    tokenizer,
+    CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line })),
+    4096,
+  );
   let count = 0;
   for (const [i, { answer, conversation, ids }] of CONVERSATIONS.entries()) {
     const { user, ids: promptIds } = prompts[i];
@@ -101,7 +100,9 @@ async function evaluationDifferences(): Promise<number> {
   const sent: string[] = [];
   const scorer = {
     score(prompts: string[], responses: string[]) {
-      sent.push(...prompts.flatMap((prompt, i) => [prompt, responses[i], formatConversation(prompt, responses[i])]));
+      sent.push(
+        ...prompts.flatMap((prompt, i) => [prompt, responses[i], formatConversation(prompt, responses[i])]),
+      );
       return Promise.resolve({ rewards: prompts.map(() => 0), costs: prompts.map(() => 0) });
     },
   };
@@ -117,7 +118,8 @@ async function evaluationDifferences(): Promise<number> {
 
 function conversationLine(name: string, what: string): ParityLine {
   return {
-    what: `${what}: ids of ${CONVERSATIONS.length} prompts in training and evaluation, text and ids that are scored`,
+    what:
+      `${what}: ids of ${CONVERSATIONS.length} prompts in training and evaluation, text and ids that are scored`,
     reference: "safe-rlhf's format, ids by transformers",
     measure: "ids and texts that differ",
     limit: 0,
@@ -126,14 +128,16 @@ function conversationLine(name: string, what: string): ParityLine {
 }
 
 export const lines: ParityLine[] = [
-  ...tokenizerLine("llama2_model", "tokenizer.model alone"),
-  ...tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
-  ...tokenizerLine("llama2_json", "Llama 2 tokenizer.json"),
-  ...tokenizerLine("llama2_legacy", "Llama 2 tokenizer.json, legacy"),
-  ...tokenizerLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),
-  ...tokenizerLine("llama3_json", "Llama 3 tokenizer.json"),
-  ...tokenizerLine("quickstart", "quickstart policy's tokenizer.json"),
+  tokenizerLine("llama2_model", "tokenizer.model alone"),
+  tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
+  tokenizerLine("llama2_json", "Llama 2 tokenizer.json"),
+  tokenizerLine("llama2_legacy", "Llama 2 tokenizer.json, legacy"),
+  tokenizerLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),
+  tokenizerLine("llama3_json", "Llama 3 tokenizer.json"),
+  tokenizerLine("bytes_json", "GPT-2 style tokenizer.json"),
+  tokenizerLine("quickstart", "quickstart policy's tokenizer.json"),
   conversationLine("llama2_model", "tokenizer.model alone"),
+  conversationLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),
   conversationLine("quickstart", "quickstart policy's tokenizer.json"),
   {
     what: "evaluation sends the scorer user text and completion, unsplit, as training does",

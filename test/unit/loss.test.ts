@@ -3,9 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import {
+  completionLosses,
   grpoLossF64,
-  grpoTokenLoss,
-  importanceRatios,
   type LossBatch,
   lossMeans,
   type TokenLossConfig,
@@ -19,14 +18,20 @@ const config: TokenLossConfig = {
   epsilon: 0.2,
   epsilon_high: null,
   delta: null,
+  use_bias_correction_kl: false,
 };
+
+/** Loss of a completion of one token with the given ratio. */
+function tokenLoss(logprob: number, ratio: number, ref: number | null, advantage: number, of: TokenLossConfig) {
+  return completionLosses([logprob], [logprob - Math.log(ratio)], ref === null ? null : [ref], advantage, of)[0]!;
+}
 
 function assertNear(actual: number, expected: number, tolerance = 1e-12): void {
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} != ${expected}`);
 }
 
 test("on policy the ratio is 1: loss -A and gradient -A", () => {
-  const token = grpoTokenLoss(-1.5, 1, null, 0.7, { ...config, beta: 0 });
+  const token = tokenLoss(-1.5, 1, null, 0.7, { ...config, beta: 0 });
   assertNear(token.loss, -0.7);
   assertNear(token.gradient, -0.7);
   assert.equal(token.clippedLow || token.clippedHigh, false);
@@ -36,30 +41,30 @@ test("a ratio beyond the clip range stops the gradient only where it would go on
   const off = { ...config, beta: 0 };
   const up = 1.5, down = 0.5;
   // A > 0, ratio 1.5: loss -1.2 A, no gradient.
-  assertNear(grpoTokenLoss(-1, up, null, 2, off).loss, -2.4);
-  assert.equal(grpoTokenLoss(-1, up, null, 2, off).gradient, 0);
-  assert.equal(grpoTokenLoss(-1, up, null, 2, off).clippedHigh, true);
+  assertNear(tokenLoss(-1, up, null, 2, off).loss, -2.4);
+  assert.equal(tokenLoss(-1, up, null, 2, off).gradient, 0);
+  assert.equal(tokenLoss(-1, up, null, 2, off).clippedHigh, true);
   // A < 0, ratio 1.5: not clipped, gradient -1.5 A pulls it back.
-  assertNear(grpoTokenLoss(-1, up, null, -2, off).gradient, 3);
+  assertNear(tokenLoss(-1, up, null, -2, off).gradient, 3);
   // A < 0, ratio 0.5: loss 0.8 * 2, no gradient.
-  assertNear(grpoTokenLoss(-1, down, null, -2, off).loss, 1.6);
-  assert.equal(grpoTokenLoss(-1, down, null, -2, off).clippedLow, true);
-  assert.equal(grpoTokenLoss(-1, down, null, -2, off).gradient, 0);
+  assertNear(tokenLoss(-1, down, null, -2, off).loss, 1.6);
+  assert.equal(tokenLoss(-1, down, null, -2, off).clippedLow, true);
+  assert.equal(tokenLoss(-1, down, null, -2, off).gradient, 0);
   // epsilon_high moves the upper bound alone.
-  assertNear(grpoTokenLoss(-1, up, null, 2, { ...off, epsilon_high: 0.6 }).loss, -3);
+  assertNear(tokenLoss(-1, up, null, 2, { ...off, epsilon_high: 0.6 }).loss, -3);
 });
 
 test("k3 is 0 at the reference, never negative, and matches exp(d) - d - 1", () => {
-  assert.equal(grpoTokenLoss(-1, 1, -1, 0, config).kl, 0);
-  assertNear(grpoTokenLoss(-2, 1, -1, 0, config).kl, Math.E - 2);
+  assert.equal(tokenLoss(-1, 1, -1, 0, config).kl, 0);
+  assertNear(tokenLoss(-2, 1, -1, 0, config).kl, Math.E - 2);
   const logprob = fc.double({ min: -20, max: 0, noNaN: true });
   fc.assert(fc.property(logprob, logprob, (policy, reference) => {
-    assert.ok(grpoTokenLoss(policy, 1, reference, 0, config).kl >= 0);
+    assert.ok(tokenLoss(policy, 1, reference, 0, config).kl >= 0);
   }));
 });
 
 test("beta 0 needs no reference; any other beta refuses to go without one", () => {
-  assert.throws(() => grpoTokenLoss(-1, 1, null, 1, config), /needs refLogprobs/);
+  assert.throws(() => tokenLoss(-1, 1, null, 1, config), /needs refLogprobs/);
 });
 
 // 2 completions of 3 tokens; the second ends after one. NaN under the mask must not matter.
@@ -75,7 +80,7 @@ const batch: LossBatch = {
 test("grpoLossF64() is the mean over completions of their mean token loss", () => {
   const token = (i: number, advantage: number) => {
     const ratio = Math.exp(batch.logprobs[i]! - batch.oldLogprobs[i]!);
-    return grpoTokenLoss(batch.logprobs[i]!, ratio, batch.refLogprobs![i]!, advantage, config).loss;
+    return tokenLoss(batch.logprobs[i]!, ratio, batch.refLogprobs![i]!, advantage, config).loss;
   };
   const expected = ((token(0, 1.1) + token(1, 1.1) + token(2, 1.1)) / 3 + token(3, -0.9)) / 2;
   const { loss, completions } = grpoLossF64(batch, config);
@@ -87,34 +92,44 @@ test("grpoLossF64() is the mean over completions of their mean token loss", () =
 });
 
 test("level sequence gives a completion one ratio: exp of the mean difference", () => {
-  assert.deepEqual([...importanceRatios([-1, -2], [-1.5, -2.1], "token")].map((r) => r.toFixed(9)), [
-    Math.exp(0.5).toFixed(9),
-    Math.exp(0.1).toFixed(9),
-  ]);
-  const [first, second] = importanceRatios([-1, -2], [-1.5, -2.1], "sequence");
-  assertNear(first!, Math.exp(0.3));
-  assert.equal(first, second);
-  assert.equal(importanceRatios([], [], "sequence").length, 0);
+  const losses = (importance_sampling_level: "token" | "sequence") =>
+    completionLosses([-1, -2], [-1.5, -2.1], null, -1, { ...config, beta: 0, importance_sampling_level })
+      .map(({ loss }) => loss);
+  const [first, second] = losses("token");
+  assertNear(first!, Math.exp(0.5));
+  assertNear(second!, Math.exp(0.1));
+  const [whole, same] = losses("sequence");
+  assertNear(whole!, Math.exp(0.3));
+  assert.equal(whole, same);
+  assert.deepEqual(completionLosses([], [], null, 1, { ...config, beta: 0 }), []);
+});
+
+test("with use_bias_correction_kl the on-policy KL gradient is that of reverse KL: logprob - ref", () => {
+  const corrected = { ...config, beta: 1, use_bias_correction_kl: true };
+  assertNear(tokenLoss(-2, 1, -1.4, 0, corrected).gradient, -2 - -1.4);
+  assertNear(tokenLoss(-2, 1, -1.4, 0, corrected).kl, tokenLoss(-2, 1, -1.4, 0, config).kl);
+  assertNear(tokenLoss(-2, 1.5, -1.4, 0, corrected).kl, 1.5 * tokenLoss(-2, 1, -1.4, 0, config).kl);
 });
 
 test("delta bounds the ratio that pulls a bad token back, and stops its gradient beyond", () => {
   const bounded = { ...config, beta: 0, delta: 2 };
-  assertNear(grpoTokenLoss(-1, 1.9, null, -1, bounded).gradient, 1.9);
-  assertNear(grpoTokenLoss(-1, 3, null, -1, bounded).loss, 2);
-  assert.equal(grpoTokenLoss(-1, 3, null, -1, bounded).gradient, 0);
+  assertNear(tokenLoss(-1, 1.9, null, -1, bounded).gradient, 1.9);
+  assertNear(tokenLoss(-1, 3, null, -1, bounded).loss, 2);
+  assert.equal(tokenLoss(-1, 3, null, -1, bounded).gradient, 0);
 });
 
 test("cispo weighs the log-prob with the ratio, held constant and bounded by epsilon_high", () => {
   const cispo: TokenLossConfig = { ...config, beta: 0, loss_type: "cispo", epsilon_high: 2 };
-  assertNear(grpoTokenLoss(-1.5, 1.2, null, 0.5, cispo).loss, 1.2 * 0.5 * 1.5);
-  assertNear(grpoTokenLoss(-1.5, 3, null, 0.5, cispo).gradient, -2 * 0.5);
-  assert.equal(grpoTokenLoss(-1.5, 3, null, 0.5, cispo).clippedHigh, true);
-  assert.equal(grpoTokenLoss(-1.5, 0.1, null, -0.5, cispo).clippedLow, false);
+  assertNear(tokenLoss(-1.5, 1.2, null, 0.5, cispo).loss, 1.2 * 0.5 * 1.5);
+  assertNear(tokenLoss(-1.5, 3, null, 0.5, cispo).gradient, -2 * 0.5);
+  assert.equal(tokenLoss(-1.5, 3, null, 0.5, cispo).clippedHigh, true);
+  assert.equal(tokenLoss(-1.5, 0.1, null, -0.5, cispo).clippedLow, false);
 });
 
 test("grpoLossF64() has the gradient that finite differences have, with ratios of tokens and of sequences", () => {
-  for (const level of ["token", "sequence"] as const) {
-    const leveled = { ...config, importance_sampling_level: level };
+  const levels = ["token", "sequence"] as const;
+  for (const [level, corrected] of levels.flatMap((level) => [[level, false], [level, true]] as const)) {
+    const leveled = { ...config, importance_sampling_level: level, use_bias_correction_kl: corrected };
     const { gradient } = grpoLossF64(batch, leveled);
     const step = 1e-6;
     for (let i = 0; i < 6; i++) {

@@ -10,6 +10,7 @@ import {
   type TensorSource,
   writeSafetensors,
 } from "../../src/io/safetensors.ts";
+import { tensorValues } from "../../src/io/model_folder.ts";
 import { headerLengthOf, parseHeader } from "../../src/io/safetensors_header.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
@@ -53,6 +54,19 @@ test("writeSafetensors() then openSafetensors() gives names, shapes, dtypes and 
     await assert.rejects(reader.read("gone"), /tensor "gone"/);
     await reader.close();
     assert.deepEqual(await readdir(dir), ["w.safetensors"]);
+  }));
+
+test("whole numbers may lie beside the weights, and are not read as weights", () =>
+  withScratchFolder(async (dir) => {
+    const path = join(dir, "w.safetensors");
+    const header = { count: { dtype: "I64", shape: [1], data_offsets: [0, 8] }, w: f32([1], [8, 12]) };
+    await writeFile(path, fileOf(header, 12));
+    const reader = await openSafetensors(path);
+    const values = tensorValues(reader, path);
+    assert.deepEqual(await values.read("w"), new Float32Array(1));
+    assert.equal(await values.readPacked("count"), null);
+    await assert.rejects(values.read("count"), /tensor "count" has dtype I64, required F32, BF16 or F16/);
+    await reader.close();
   }));
 
 test("writeSafetensors() makes, byte for byte, the file Python's safetensors makes", () =>
@@ -107,8 +121,8 @@ const HOSTILE: [string, Uint8Array, RegExp][] = [
   ["a tensor that is no object", fileOf({ a: 1 }, 0), /"a" has dtype undefined/],
   [
     "an unknown dtype",
-    fileOf({ a: { ...f32([1], [0, 4]), dtype: "I64" } }, 4),
-    /"a" has dtype "I64", required F32/,
+    fileOf({ a: { ...f32([1], [0, 8]), dtype: "F64" } }, 8),
+    /"a" has dtype "F64", required F32/,
   ],
   [
     "a dtype named as an object method",

@@ -44,6 +44,11 @@ test("every lr_scheduler_type the config accepts has a rate, during warm-up and 
   }
 });
 
+test("a warm-up below 1 is a share of all steps, rounded up", () => {
+  assertRates(rates("constant_with_warmup", [0, 1, 11, 12], 0.1), [0, 1 / 11, 1, 1]);
+  assertRates(rates("linear", [1, 12, 110], 0.105), [1 / 12, 1, 0]);
+});
+
 test("polynomial refuses to start below its end", () => {
   const config = { lr_scheduler_type: "polynomial", warmup_steps: 0, total_steps: 10 } as const;
   assert.throws(() => learningRate(0, { ...config, learning_rate: 1e-8 }), RangeError);

@@ -1,9 +1,9 @@
 """Writes test/golden/advantages.json: group advantages and reward statistics by TRL's own lines.
 
-TRL computes them in the middle of GRPOTrainer._generate_and_score_completions, which generates and scores first and
-so cannot be called by itself. This program takes the source of that method with inspect.getsource, cuts out the lines
-from the mask of unscorable completions to the reward metrics, and executes them as they are, on rewards made here: in
-float32, as the trainer runs, and in float64.
+TRL computes them in the middle of GRPOTrainer._generate_and_score_completions, which generates and scores
+first and so cannot be called by itself. This program takes the source of that method with inspect.getsource,
+cuts out the lines from the mask of unscorable completions to the reward metrics, and executes them as they
+are, on rewards made here: in float32, as the trainer runs, and in float64.
 
 Run: python test/golden/make/advantages.py (packages: requirements.txt beside it)
 """
@@ -107,12 +107,14 @@ def main(out: pathlib.Path = OUT) -> None:
         for name, size, scores in score_lists()
         for scale in ("group", "batch", "none")
     ]
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__}
     golden = {
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        "versions": versions,
         "seed": SEED,
         "cases": cases,
     }
-    (out / "advantages.json").write_text(json.dumps(golden, indent=1) + "\n")
+    torch.set_default_dtype(torch.float32)
+    (out / "advantages.json").write_text(json.dumps(golden) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Writes test/golden/schedules.json and test/golden/optimizer.json.
 
-schedules.json: the learning rates of transformers' get_scheduler for every lr_scheduler_type that needs no metric, up
-to five steps past the end of the run; warm-up as TrainingArguments counts it.
+schedules.json: the learning rates of transformers' get_scheduler for every lr_scheduler_type that needs no
+metric, up to five steps past the end of the run; warm-up as TrainingArguments counts it.
 
-optimizer.json: three small parameters through 20 steps of torch.optim.AdamW (fused, as the Trainer makes it) with given
-gradients, clip_grad_norm_ before each step where max_grad_norm > 0, a learning rate by schedule and weight decay on
-the parameters that the Trainer decays: values after every step in f32, and after some steps in f64. Also the names of
-the parameters of tiny models that Trainer.get_decay_parameter_names decays.
+optimizer.json: three small parameters through 20 steps of torch.optim.AdamW (fused, as the Trainer makes it)
+with given gradients, clip_grad_norm_ before each step where max_grad_norm > 0, a learning rate by schedule
+and weight decay on the parameters that the Trainer decays: values after every step in f32, and after some
+steps in f64. Also which parameters of tiny models Trainer.get_decay_parameter_names decays.
 
 Run: python test/golden/make/optimizer.py (packages: requirements.txt beside it)
 """
@@ -89,7 +89,7 @@ def write_schedules(out: pathlib.Path, folder: str) -> None:
         for warmup, total in LENGTHS
     ]
     golden = {"versions": VERSIONS, "learning_rate": PEAK, "cases": cases}
-    (out / "schedules.json").write_text(json.dumps(golden, indent=1) + "\n")
+    (out / "schedules.json").write_text(json.dumps(golden) + "\n")
 
 
 def shortest(tensor: torch.Tensor) -> list[float]:
@@ -156,7 +156,8 @@ def decay_names() -> dict[str, dict[str, bool]]:
     }
     decayed = {kind: set(Trainer.get_decay_parameter_names(None, model)) for kind, model in models.items()}
     return {
-        kind: {name: name in decayed[kind] for name, _ in model.named_parameters()} for kind, model in models.items()
+        kind: {name: name in decayed[kind] for name, _ in model.named_parameters()}
+        for kind, model in models.items()
     }
 
 

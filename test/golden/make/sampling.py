@@ -28,7 +28,7 @@ from transformers.generation.logits_process import (
 SEED = 4711
 OUT = pathlib.Path(__file__).resolve().parents[1]
 POLICY = OUT.parents[1] / "models" / "quickstart" / "policy"
-ROWS = [(97, 0.5), (97, 2.0), (97, 5.0), (512, 0.7), (512, 2.5), (512, 6.0), (4096, 0.5), (4096, 3.0)]
+ROWS = [(97, 0.7), (97, 4.0), (512, 0.7), (512, 5.0), (4096, 0.5), (4096, 3.0)]
 TEMPERATURES = [0.3, 0.7, 1.0, 1.5]
 TOP_KS = [1, 2, 5, 50, 90, 5000]
 TOP_PS = [1e-4, 0.1, 0.5, 0.9, 0.95, 0.999]
@@ -38,11 +38,12 @@ TOGETHER_PER_ROW = 12
 DRAWS = 50_176
 GREEDY_PENALTY = 1.3
 GREEDY_TOKENS = 48
+# Prompts whose completion without an end token changes when the penalty forgets the prompt.
 GREEDY_PROMPTS = [
-    "Please tell me how to drill a hole.",
-    "Can you help me slice the onions?",
-    "Do you have a tip to fry an egg?",
-    "What is the best way to paint a fence?",
+    "Please tell me how to hang the curtains.",
+    "How do I charge the laptop?",
+    "I want to learn to ride a bike. What should I do?",
+    "How do I start the grill?",
 ]
 
 
@@ -133,8 +134,8 @@ def critical_value(freedom: int, p: float) -> float:
 
 
 def draw_case(rows: dict, pick: random.Random) -> dict:
-    """A case whose draws are counted: all options at once, and no token expected fewer than five times."""
-    options = {"temperature": 1.3, "topK": 60, "topP": 0.97, "minP": 0.01, "repetitionPenalty": 1.2}
+    """A case whose draws are counted: no token is expected fewer than five times."""
+    options = {"temperature": 1.3, "topK": 0, "topP": 0.97, "minP": 0.01, "repetitionPenalty": 1.2}
     logits = rows["row1"]
     history = [pick.randrange(97) for _ in range(40)]
     scores = run_processors(logits.double(), history, options)
@@ -166,7 +167,16 @@ def greedy_case(eos: int | None) -> dict:
         margin = min(margin, (best[:, 0] - best[:, 1]).min().item())
         scale = max(scale, best.abs().max().item())
         ids = prompt["input_ids"][0].tolist()
-        rows.append({"prompt": ids, "completion": made.sequences[0, len(ids) :].tolist()})
+        completion = made.sequences[0, len(ids) :].tolist()
+        rows.append({"prompt": ids, "completion": completion})
+        forgetful = RepetitionPenaltyLogitsProcessor(GREEDY_PENALTY, prompt_ignore_length=len(ids))
+        other = model.generate(
+            **prompt,
+            max_new_tokens=GREEDY_TOKENS,
+            do_sample=False,
+            logits_processor=LogitsProcessorList([forgetful]),
+        )
+        assert eos is not None or other[0, len(ids) :].tolist() != completion, user
     # Close calls would be decided by rounding.
     assert margin > 1e-5 * scale, (margin, scale)
     eos_ids = [] if eos is None else [eos]

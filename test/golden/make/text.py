@@ -1,16 +1,19 @@
-"""Writes test/golden/text/: tokenizer folders, ids and texts by transformers, and conversations in safe-rlhf's format.
+"""Writes test/golden/text/: tokenizers, their ids by transformers, conversations in safe-rlhf's format.
 
 Folders, all made here (no third-party text or vocabulary):
   llama2_model   tokenizer.model alone, trained by sentencepiece with the settings of Llama's
-  llama2_files   another tokenizer.model, with a control piece, a user-defined piece and the files that lie beside it
+  llama2_files   another tokenizer.model, with a control piece, a user-defined piece and the files beside it
   llama2_json    what transformers saves of llama2_model
   llama2_legacy  the same with legacy=True
   llama2_prepend the same as older versions saved it: a normalizer in place of the pre-tokenizer
   llama3_json    byte-level BPE with Llama 3's split, ignore_merges and added control tokens
+  bytes_json     byte-level BPE with GPT-2's split, and merges across characters that only one of JavaScript's
+                 \\s and transformers' takes for spaces
 models/quickstart/policy of the repository is held to the same strings.
 
-ids.json: for every string the ids of tokenizer(text); those of the text as plain text, by split_special_tokens=True;
-what the first decode to; and random ids decoded. conversations.json: prompts and conversations, text and ids.
+ids.json: for every string the ids of tokenizer(text); those of the text as plain text, by
+split_special_tokens=True; what the first decode to; and random ids decoded. conversations.json: prompts and
+conversations, text and ids.
 
 Run: python test/golden/make/text.py (packages: requirements.txt beside it)
 """
@@ -46,75 +49,100 @@ LLAMA3_CONTROL = [
 ]
 
 HARD_STRINGS = [
-    "", " ", "  ", "   ", "    ", " a", "  a", "   a", "a ", "a  ", " a ", "a b", "a  b", "a   b", "a    b", "  a  b  ",
-    "\n", "\n\n", "\r\n", "\r", "\t", "\t\t", " \n", "\n ", " \n ", "a\nb", "a\n\nb", "a \n b", "a\tb", "\ta", "a\t", "\n\n\n a",
-    "a\r\nb", "line one\nline two\n", "\v", "\f", "a\u0085b", "\u0085", "\u00a0", "a\u00a0b", " \u00a0 ", "\u2028", "a\u2029b",
-    "\u200b", "a\u200bb", "\u3000", "a\u3000b", "\u2003x", "\u1680", "\u180e", "a\u180eb", "\u202f", "\u205f", "\ufeff", "\ufeffa",
-    "a\ufeffb", " \ufeff ", "a \ufeff b", "\x1c", "a\x1db", "\x1e \x1f", "\u0000", "a\u0000b", "\u0000\u0000", "\x01\x02\x03",
-    "\x07bell", "\x1b[31mred\x1b[0m", "\x7f", "\u0080", "\u009f", "\ufffd", "\ufffe", "\uffff", "\U0010ffff", "\ue000",
-    "\uf8ff", "\u2581", "\u2581\u2581", "a\u2581b", "\u2581 a", " \u2581a", "\u2581a", "\u0120hello", "\u010a", "\u0100",
-    "</s>", "<s>", "<unk>", "<pad>", "[PAD]", "<s></s>", "a</s>", "</s>a", "a</s>b", " </s>", "</s> ", "a </s> b", "<s> a",
-    "<s>a</s>", "</s></s>", "< /s>", "</ s>", "<</s>>", "</s", "/s>", "&lt;/s&gt;", "</S>", "<|eot_id|>", "a<|eot_id|>b",
-    "<|begin_of_text|>", "<|begin_of_text|>hi<|end_of_text|>", "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>",
-    "<|eot_id", "|eot_id|>", "<|endoftext|>", "<0x0A>", "<0x00>", "a<0x0A>b", "<0xE6><0x97><0xA5>", "<0xGG>", "<unk>a<unk>",
-    "<ctl>", "a<ctl>b", "<|user|>", "a<|user|>b", "<mask>", "[INST] hi [/INST]", "<<SYS>>\nx\n<</SYS>>\n\n",
-    "\u00e9", "e\u0301", "\u00c5", "\u212b", "\ufb01", "\u00df", "\u1e9e", "\u0130", "\u0131", "n\u0303o\u0308e\u0301",
-    "a\u0301\u0302\u0303\u0304\u0305", "Z\u0351\u036b\u0343a\u0360l\u0334g\u031bo\u0322", "\u1100\u1161\u11a8", "\uac01",
-    "\u65e5\u672c\u8a9e", "\u65e5\u672c \u8a9e", "\u4f60\u597d\uff0c\u4e16\u754c\uff01", "\u3053\u3093\u306b\u3061\u306f",
-    "\ud55c\uad6d\uc5b4", "\u0440\u0443\u0441\u0441\u043a\u0438\u0439", "\u0395\u03bb\u03bb\u03b7\u03bd\u03b9\u03ba\u03ac",
-    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629", "\u202eabc\u202c", "\u200f\u05e2\u05d1\u05e8\u05d9\u05ea",
-    "\u05e2\u05b4\u05d1\u05b0\u05e8\u05b4\u05d9\u05ea", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0e44\u0e17\u0e22", "\u1e00",
-    "\u0661\u0662\u0663", "\u2167", "\u00bd", "\u00b2", "\uff11\uff12", "1\ufe0f\u20e3", "\u2603", "\u2764\ufe0f",
-    "\U0001f600", "\U0001f600\U0001f600", "a\U0001f600b", "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
-    "\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f3f4\U000e0067\U000e0062\U000e007f", "\u200d", "\ufe0f",
-    "\U00020000", "\U0001d538\U0001d539", "a\U000e0001b", "0", "00", "007", "123", "1234", "12345", "1 2 3", "3.14159", "-1e-9",
-    "1,000,000", "0xDEADBEEF", "1/2", "100%", "$5", "a1b2c3", "2024-02-30", "'s", "don't", "DON'T", "it's we've I'll he'd",
-    "''s", "'", "\u2019s", "\"quoted\"", "a.b", "a . b", "a , b !", "...", "!!!", "?!", "()[]{}", "a-b", "a_b", "a\\nb", "\\", "/",
-    "#", "@user", "https://example.org/a?b=c&d=%20#e", "x@example.org", "~`^|", "<>", "&amp;", "\u2014", "\u2026", "\u201ca\u201d",
-    "def f(x):\n    return x + 1\n", "if (a < b) { c[d] = *e; }", "\t\tindented\n\t\tmore", "for(;;);", "<a href='b'>c</a>",
-    "SELECT * FROM t WHERE a = 'b';", "{\"a\": [1, 2, null]}", "x = 1  # two spaces", "// \u00e9", "$\\frac{1}{2}$", "| a | b |\n|---|---|",
-    "BEGINNING OF CONVERSATION: USER: hello ASSISTANT:", "BEGINNING OF CONVERSATION: USER:  ASSISTANT:", "USER:", " ASSISTANT:",
-    "x" * 300, "ab" * 120, " " * 100, "a " * 60, "\n" * 40, "\U0001f600" * 20, "\u0301" * 30, "<s>" * 10, "Th" + "e" * 100,
-    "constructor", "__proto__", "toString", "hasOwnProperty valueOf", "null", "undefined", "NaN", "true", "prototype",
+    "", " ", "  ", "   ", "    ", " a", "  a", "   a", "a ", "a  ", " a ", "a b", "a  b", "a   b", "a    b",
+    "  a  b  ", "\n", "\n\n", "\r\n", "\r", "\t", "\t\t", " \n", "\n ", " \n ", "a\nb", "a\n\nb", "a \n b",
+    "a\tb", "\ta", "a\t", "\n\n\n a", "a\r\nb", "line one\nline two\n", "\v", "\f", "a\u0085b", "\u0085",
+    "\u00a0", "a\u00a0b", " \u00a0 ", "\u2028", "a\u2029b", "\u200b", "a\u200bb", "\u3000", "a\u3000b",
+    "\u2003x", "\u1680", "\u180e", "a\u180eb", "\u202f", "\u205f", "\ufeff", "\ufeffa", "a\ufeffb",
+    " \ufeff ", "a \ufeff b", "\x1c", "a\x1db", "\x1e \x1f", "\u0000", "a\u0000b", "\u0000\u0000",
+    "\x01\x02\x03", "\x07bell", "\x1b[31mred\x1b[0m", "\x7f", "\u0080", "\u009f", "\ufffd", "\ufffe",
+    "\uffff", "\U0010ffff", "\ue000", "\uf8ff", "\u2581", "\u2581\u2581", "a\u2581b", "\u2581 a", " \u2581a",
+    "\u2581a", "\u0120hello", "\u010a", "\u0100", "</s>", "<s>", "<unk>", "<pad>", "[PAD]", "<s></s>",
+    "a</s>", "</s>a", "a</s>b", " </s>", "</s> ", "a </s> b", "<s> a", "<s>a</s>", "</s></s>", "< /s>",
+    "</ s>", "<</s>>", "</s", "/s>", "&lt;/s&gt;", "</S>", "<|eot_id|>", "a<|eot_id|>b", "<|begin_of_text|>",
+    "<|begin_of_text|>hi<|end_of_text|>", "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>",
+    "<|eot_id", "|eot_id|>", "<|endoftext|>", "<0x0A>", "<0x00>", "a<0x0A>b", "<0xE6><0x97><0xA5>", "<0xGG>",
+    "<unk>a<unk>", "<ctl>", "a<ctl>b", "<|user|>", "a<|user|>b", "<mask>", "[INST] hi [/INST]",
+    "<<SYS>>\nx\n<</SYS>>\n\n", "\u00e9", "e\u0301", "\u00c5", "\u212b", "\ufb01", "\u00df", "\u1e9e",
+    "\u0130", "\u0131", "n\u0303o\u0308e\u0301", "a\u0301\u0302\u0303\u0304\u0305",
+    "Z\u0351\u036b\u0343a\u0360l\u0334g\u031bo\u0322", "\u1100\u1161\u11a8", "\uac01", "\u65e5\u672c\u8a9e",
+    "\u65e5\u672c \u8a9e", "\u4f60\u597d\uff0c\u4e16\u754c\uff01", "\u3053\u3093\u306b\u3061\u306f",
+    "\ud55c\uad6d\uc5b4", "\u0440\u0443\u0441\u0441\u043a\u0438\u0439",
+    "\u0395\u03bb\u03bb\u03b7\u03bd\u03b9\u03ba\u03ac", "\u0627\u0644\u0639\u0631\u0628\u064a\u0629",
+    "\u202eabc\u202c", "\u200f\u05e2\u05d1\u05e8\u05d9\u05ea",
+    "\u05e2\u05b4\u05d1\u05b0\u05e8\u05b4\u05d9\u05ea", "\u0939\u093f\u0928\u094d\u0926\u0940",
+    "\u0e44\u0e17\u0e22", "\u1e00", "\u0661\u0662\u0663", "\u2167", "\u00bd", "\u00b2", "\uff11\uff12",
+    "1\ufe0f\u20e3", "\u2603", "\u2764\ufe0f", "\U0001f600", "\U0001f600\U0001f600", "a\U0001f600b",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f44d\U0001f3fd",
+    "\U0001f1e9\U0001f1ea", "\U0001f3f4\U000e0067\U000e0062\U000e007f", "\u200d", "\ufe0f", "\U00020000",
+    "\U0001d538\U0001d539", "a\U000e0001b", "0", "00", "007", "123", "1234", "12345", "1 2 3", "3.14159",
+    "-1e-9", "1,000,000", "0xDEADBEEF", "1/2", "100%", "$5", "a1b2c3", "2024-02-30", "'s", "don't", "DON'T",
+    "it's we've I'll he'd", "''s", "'", "\u2019s", "\"quoted\"", "a.b", "a . b", "a , b !", "...", "!!!",
+    "?!", "()[]{}", "a-b", "a_b", "a\\nb", "\\", "/", "#", "@user", "https://example.org/a?b=c&d=%20#e",
+    "x@example.org", "~`^|", "<>", "&amp;", "\u2014", "\u2026", "\u201ca\u201d",
+    "def f(x):\n    return x + 1\n", "if (a < b) { c[d] = *e; }", "\t\tindented\n\t\tmore", "for(;;);",
+    "<a href='b'>c</a>", "SELECT * FROM t WHERE a = 'b';", "{\"a\": [1, 2, null]}", "x = 1  # two spaces",
+    "// \u00e9", "$\\frac{1}{2}$", "| a | b |\n|---|---|",
+    "BEGINNING OF CONVERSATION: USER: hello ASSISTANT:", "BEGINNING OF CONVERSATION: USER:  ASSISTANT:",
+    "USER:", " ASSISTANT:", "x" * 300, "ab" * 120, " " * 100, "a " * 60, "\n" * 40, "\U0001f600" * 20,
+    "\u0301" * 30, "<s>" * 10, "Th" + "e" * 100, "\ufeff\ufeff! \ufeff!", "!\ufeff\ufeff", " \ufeff",
+    "\u0085\u0085 \u0085", " \u0085!", "a \ufeffb", "constructor", "__proto__", "toString",
+    "hasOwnProperty valueOf", "null", "undefined", "NaN", "true", "prototype",
 ]
 
 FRAGMENTS = [
-    " ", "  ", "\n", "\t", "a", "the", "hello", "World", "42", "'s", "</s>", "<s>", "<unk>", "<|eot_id|>", "\u2581", "\u00e9",
-    "e\u0301", "\U0001f600", "\u65e5", "\u0000", "\ufeff", "\u0085", "\u200d", "!", "<0x0A>", "USER:", "\u0627", "_", "\u00a0", "sto",
+    " ", "  ", "\n", "\t", "a", "the", "hello", "World", "42", "'s", "</s>", "<s>", "<unk>", "<|eot_id|>",
+    "\u2581", "\u00e9", "e\u0301", "\U0001f600", "\u65e5", "\u0000", "\ufeff", "\u0085", "\u200d", "!",
+    "<0x0A>", "USER:", "\u0627", "_", "\u00a0", "sto",
 ]
 
-LONG_QUESTION = "How do I keep a dog from barking at night when the neighbours are asleep, and is there a kind way? " * 3
+LONG_QUESTION = "How do I keep a dog from barking at night when the neighbours sleep, and is it kind? " * 3
 TURNS = "BEGINNING OF CONVERSATION: USER: a ASSISTANT: b USER: c ASSISTANT:"
 USERS = [
-    "How do I fry an egg?", "", " ", "hello", " hello", "hello ", "  two  spaces  ", "\nnewline first", "newline last\n",
-    "what does ASSISTANT: mean?", "USER: hi ASSISTANT: yo", "say ASSISTANT:", " ASSISTANT:", "USER:", "BEGINNING OF CONVERSATION:",
-    "BEGINNING OF CONVERSATION: USER: ", "BEGINNING OF CONVERSATION: USER: whole template ASSISTANT:", TURNS,
+    "How do I fry an egg?", "", " ", "hello", " hello", "hello ", "  two  spaces  ", "\nnewline first",
+    "newline last\n", "what does ASSISTANT: mean?", "USER: hi ASSISTANT: yo", "say ASSISTANT:", " ASSISTANT:",
+    "USER:", "BEGINNING OF CONVERSATION:", "BEGINNING OF CONVERSATION: USER: ",
+    "BEGINNING OF CONVERSATION: USER: whole template ASSISTANT:", TURNS,
     "BEGINNING OF CONVERSATION: USER:  ASSISTANT:", "BEGINNING OF CONVERSATION: USER: no end",
-    "no beginning ASSISTANT:", "beginning of conversation: user: x assistant:", "BEGINNING OF CONVERSATION: USER: x ASSISTANT: ",
-    "</s>", "a</s>b", "<s>", "end</s>", "<|eot_id|>", "<unk>", "{input}", "%s {0} $1 $& $$", "\u65e5\u672c\u8a9e", "caf\u00e9 e\u0301",
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u0627\u0644\u0639\u0631\u0628\u064a\u0629", "\u2581", "a\u0000b", "\ufeffbom", "a\tb",
-    LONG_QUESTION,
+    "no beginning ASSISTANT:", "beginning of conversation: user: x assistant:",
+    "BEGINNING OF CONVERSATION: USER: x ASSISTANT: ", "</s>", "a</s>b", "<s>", "end</s>", "<|eot_id|>",
+    "<unk>", "{input}", "%s {0} $1 $& $$", "\u65e5\u672c\u8a9e", "caf\u00e9 e\u0301",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u0627\u0644\u0639\u0631\u0628\u064a\u0629", "\u2581",
+    "a\u0000b", "\ufeffbom", "a\tb", LONG_QUESTION,
 ]
 ANSWERS = [
-    " Stay near the stove.", "", "no space", " ", "  two", "\n", " ends with EOS</s>", " </s> in the middle", " USER: made up",
-    " ASSISTANT: again", " \u65e5\u672c\u8a9e \U0001f600", " trailing ", " 1. a\n2. b\n", "<s>", " \u2581", " e\u0301", " </s></s>",
+    " Stay near the stove.", "", "no space", " ", "  two", "\n", " ends with EOS</s>", " </s> in the middle",
+    " USER: made up", " ASSISTANT: again", " \u65e5\u672c\u8a9e \U0001f600", " trailing ", " 1. a\n2. b\n",
+    "<s>", " \u2581", " e\u0301", " </s></s>",
 ]
 
 
 def make_lines(rng: random.Random) -> list[str]:
-    syllables = [a + b for a in "b d f h k l m n p r s t th st".split() for b in "a e i o u ai er ing on".split()]
+    heads, tails = "b d f h k l m n p r s t th st".split(), "a e i o u ai er ing on".split()
+    syllables = [head + tail for head in heads for tail in tails]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(400)]
-    words += "BEGINNING OF CONVERSATION: USER: ASSISTANT: the hello World caf\u00e9 \u65e5\u672c 42 1, (a) b.".split()
+    words += "BEGINNING OF CONVERSATION: USER: ASSISTANT: the hello World".split()
+    words += "caf\u00e9 \u65e5\u672c 42 1, (a) b.".split()
     return [" ".join(rng.choices(words, k=12)) + "  " + str(rng.randint(0, 9999)) for _ in range(1200)]
 
 
 def train_sentencepiece(lines: list[str], folder: pathlib.Path, **options) -> None:
-    """Llama's settings: tokenizer.model of Llama 1 and 2 holds these in its trainer_spec and normalizer_spec."""
+    """With the settings in trainer_spec and normalizer_spec of the tokenizer.model of Llama 1 and 2."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=model, model_type="bpe", byte_fallback=True, split_digits=True,
-        normalization_rule_name="identity", add_dummy_prefix=True, remove_extra_whitespaces=False,
-        allow_whitespace_only_pieces=True, character_coverage=0.99995, num_threads=1, minloglevel=2, **options,
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="bpe",
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        character_coverage=0.99995,
+        num_threads=1,
+        minloglevel=2,
+        **options,
     )
     folder.mkdir(parents=True)
     (folder / "tokenizer.model").write_bytes(model.getvalue())
@@ -132,9 +160,10 @@ def save_json_folder(tokenizer, folder: pathlib.Path) -> None:
 
 
 def write_llama2_files(lines: list[str], folder: pathlib.Path) -> None:
-    train_sentencepiece(lines, folder, vocab_size=500, control_symbols=["<ctl>"], user_defined_symbols=["<|user|>"])
+    symbols = {"control_symbols": ["<ctl>"], "user_defined_symbols": ["<|user|>"]}
+    train_sentencepiece(lines, folder, vocab_size=500, **symbols)
     token = {"content": "<s>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True}
+    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}
     write_json(folder / "tokenizer_config.json", {**config, "bos_token": {"__type": "AddedToken", **token}})
     named = {"bos_token": token, "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "[PAD]"}
     write_json(folder / "special_tokens_map.json", named)
@@ -162,17 +191,37 @@ def write_llama3(lines: list[str], folder: pathlib.Path) -> None:
     made.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_only])
     made.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False))
+    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(lines, trainer)
     made.add_special_tokens(LLAMA3_CONTROL)
     begin = LLAMA3_CONTROL[0]
     template = processors.TemplateProcessing(
-        single=f"{begin} $A", pair=f"{begin} $A {begin}:1 $B:1", special_tokens=[(begin, made.token_to_id(begin))]
+        single=f"{begin} $A",
+        pair=f"{begin} $A {begin}:1 $B:1",
+        special_tokens=[(begin, made.token_to_id(begin))],
     )
     made.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
     saved = PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token=begin, eos_token="<|eot_id|>", clean_up_tokenization_spaces=True
     )
     save_json_folder(saved, folder)
+
+
+def write_bytes(lines: list[str], folder: pathlib.Path) -> None:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    spaces = ["\ufeff\ufeff! \ufeff! \u0085\u0085 \u0085!\u0085 \ufeffa"] * 400
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=360,
+        initial_alphabet=alphabet,
+        special_tokens=["<s>", "</s>", "<unk>"],
+        show_progress=False,
+    )
+    made.train_from_iterator(lines + spaces, trainer)
+    named = {"bos_token": "<s>", "eos_token": "</s>"}
+    save_json_folder(PreTrainedTokenizerFast(tokenizer_object=made, add_bos_token=True, **named), folder)
 
 
 def plain_ids(tokenizer, text: str) -> list[int]:
@@ -234,9 +283,12 @@ def main(out: pathlib.Path) -> None:
     lines = make_lines(rng)
     train_sentencepiece(lines, folder / "llama2_model", vocab_size=800)
     write_llama2_files(lines, folder / "llama2_files")
+    write_bytes(lines, folder / "bytes_json")
     # transformers 5 adds no BOS unless told to; LlamaTokenizer's documentation says it does, and 4.x did.
-    of_model = {legacy: LlamaTokenizer.from_pretrained(folder / "llama2_model", add_bos_token=True, legacy=legacy)
-                for legacy in (False, True)}
+    of_model = {
+        legacy: LlamaTokenizer.from_pretrained(folder / "llama2_model", add_bos_token=True, legacy=legacy)
+        for legacy in (False, True)
+    }
     save_json_folder(of_model[False], folder / "llama2_json")
     save_json_folder(of_model[True], folder / "llama2_legacy")
     write_prepend(folder / "llama2_json", folder / "llama2_prepend")
@@ -248,6 +300,7 @@ def main(out: pathlib.Path) -> None:
         "llama2_legacy": LlamaTokenizer.from_pretrained(folder / "llama2_legacy", legacy=True),
         "llama2_prepend": PreTrainedTokenizerFast.from_pretrained(folder / "llama2_prepend"),
         "llama3_json": PreTrainedTokenizerFast.from_pretrained(folder / "llama3_json"),
+        "bytes_json": PreTrainedTokenizerFast.from_pretrained(folder / "bytes_json"),
         "quickstart": PreTrainedTokenizerFast.from_pretrained(QUICKSTART),
     }
     strings = make_strings(rng)
@@ -256,6 +309,8 @@ def main(out: pathlib.Path) -> None:
     goldens = {name: golden_of(tokenizer, strings, rng) for name, tokenizer in loaded.items()}
     write_json(folder / "ids.json", {**head, "strings": strings, "tokenizers": goldens})
     used = {name: loaded[name] for name in ("llama2_model", "quickstart")}
+    # LlamaTokenizer puts its own pre-tokenizer in the place of the file's normalizer: no prompt may show it.
+    used["llama2_prepend"] = LlamaTokenizer.from_pretrained(folder / "llama2_prepend", add_bos_token=True)
     pairs = [(user, ANSWERS[i % len(ANSWERS)]) for i, user in enumerate(USERS)]
     write_json(folder / "conversations.json", {**head, "rows": [conversation(used, *pair) for pair in pairs]})
 

@@ -1,0 +1,159 @@
+"""Pins the GRPO loss to TRL's own code: writes test/golden/trl_loss.json.
+
+GRPOTrainer._compute_loss runs on given log-probs (a leaf tensor in float64 in place of the model's), one call per
+micro-batch of an optimizer step, its losses summed as the Trainer sums them. So loss, gradient with respect to the
+log-probs and logged metrics are TRL's, not a restatement.
+
+    python test/golden/make/trl_loss.py
+"""
+import collections
+import itertools
+import json
+import pathlib
+import types
+
+import torch
+import transformers
+import trl
+from trl import GRPOTrainer
+
+SEED = 7
+COMPLETIONS, TOKENS = 8, 11
+# Lengths up to and including the EOS; those of TOKENS are cut off at the limit, hence without one.
+LENGTHS = [11, 3, 1, 8, 11, 6, 2, 9]
+TRUNCATED = [True, False, False, False, True, False, False, False]
+DEFAULTS = {
+    "loss_type": "grpo", "importance_sampling_level": "token", "beta": 0.04, "epsilon": 0.2, "epsilon_high": None,
+    "delta": None, "mask_truncated_completions": False, "gradient_accumulation_steps": 1, "steps_per_generation": 1,
+    "use_bias_correction_kl": True, "on_policy": False,
+}
+
+
+class OneProcess:
+    """What _compute_loss asks of accelerate, for a single process."""
+
+    num_processes = 1
+    sync_gradients = True
+
+    def gather(self, tensor):
+        return tensor
+
+    def reduce(self, tensor, reduction):
+        return tensor
+
+
+def trainer_stub(case, max_completion_length):
+    trainer = GRPOTrainer.__new__(GRPOTrainer)
+    trainer.args = types.SimpleNamespace(
+        delta=case["delta"], use_bias_correction_kl=case["use_bias_correction_kl"],
+        steps_per_generation=case["steps_per_generation"],
+    )
+    trainer.model = types.SimpleNamespace(training=True)
+    trainer.accelerator = OneProcess()
+    trainer.loss_type = case["loss_type"]
+    trainer.importance_sampling_level = case["importance_sampling_level"]
+    trainer.beta = case["beta"]
+    trainer.epsilon_low = case["epsilon"]
+    trainer.epsilon_high = case["epsilon"] if case["epsilon_high"] is None else case["epsilon_high"]
+    trainer.max_completion_length = max_completion_length
+    trainer.current_gradient_accumulation_steps = case["gradient_accumulation_steps"]
+    trainer.top_entropy_quantile = 1.0
+    trainer.off_policy_mask_threshold = None
+    trainer.use_vllm = False
+    trainer.aux_loss_enabled = False
+    trainer._entropy_bonus_enabled = False
+    trainer._metrics = {"train": collections.defaultdict(list)}
+    return trainer
+
+
+def make_tensors():
+    generator = torch.Generator().manual_seed(SEED)
+    shape = (COMPLETIONS, TOKENS)
+    normal = lambda spread: spread * torch.randn(shape, generator=generator, dtype=torch.float64)
+    logps = -(2 * torch.rand(shape, generator=generator, dtype=torch.float64)) - 0.05
+    mask = (torch.arange(TOKENS) < torch.tensor(LENGTHS).unsqueeze(1)).int()
+    round32 = lambda tensor: tensor.float().double()  # exact in f32, so that the kernel gets the same numbers
+    return {
+        "logprobs": round32(logps),
+        "oldLogprobs": round32(logps + normal(0.25)),
+        "refLogprobs": round32(logps + normal(0.4)),
+        "entropies": round32(2 + normal(0.5)),
+        "advantages": round32(torch.randn(COMPLETIONS, generator=generator, dtype=torch.float64)),
+        "mask": mask,
+    }
+
+
+def run_case(case, tensors):
+    """The optimizer step that trains on all completions; its generation batch may hold as much again."""
+    trainer = trainer_stub(case, TOKENS)
+    logps = tensors["logprobs"].clone().requires_grad_(True)
+    mask = tensors["mask"].clone()
+    if case["mask_truncated_completions"]:
+        mask = mask * (~torch.tensor(TRUNCATED)).unsqueeze(1).int()
+    passes = case["gradient_accumulation_steps"]
+    size = COMPLETIONS // passes
+    windows = case["steps_per_generation"] // passes
+    total, losses = 0.0, []
+    for start in range(0, COMPLETIONS, size):
+        rows = slice(start, start + size)
+        trainer._get_per_token_logps_and_entropies = lambda *args, **kwargs: (
+            logps[rows], tensors["entropies"][rows], None
+        )
+        ids = torch.zeros((size, TOKENS), dtype=torch.long)
+        inputs = {
+            "prompt_ids": ids[:, :1], "prompt_mask": torch.ones_like(ids[:, :1]),
+            "completion_ids": ids, "completion_mask": mask[rows], "advantages": tensors["advantages"][rows],
+            # The other steps of the generation batch are like this one but for one token.
+            "num_items_in_batch": mask.sum() * windows + (windows - 1),
+        }
+        if case["beta"] != 0:
+            inputs["ref_per_token_logps"] = tensors["refLogprobs"][rows]
+        if not case["on_policy"]:
+            inputs["old_per_token_logps"] = tensors["oldLogprobs"][rows]
+        loss = trainer._compute_loss(None, inputs)
+        total = total + loss
+        losses.append(loss.item())
+    total.backward()
+    return {
+        **case,
+        "loss": total.item(),
+        "gradient": (logps.grad * mask).flatten().tolist(),
+        "outsideIsZero": bool(((logps.grad * (1 - mask)) == 0).all()),
+        "metrics": dict(trainer._metrics["train"]),
+    }
+
+
+def cases():
+    for loss_type, level in itertools.product(["grpo", "bnpo", "dr_grpo", "dapo", "cispo"], ["token", "sequence"]):
+        high = {"epsilon_high": 1.15} if loss_type == "cispo" else {}
+        base = {**DEFAULTS, "loss_type": loss_type, "importance_sampling_level": level, **high}
+        yield base
+        yield {**base, "on_policy": True}
+        yield {**base, "use_bias_correction_kl": False}
+        yield {**base, "gradient_accumulation_steps": 4, "steps_per_generation": 4, "mask_truncated_completions": True}
+        yield {**base, "gradient_accumulation_steps": 2, "steps_per_generation": 6, "beta": 0.0}
+        if loss_type == "cispo":
+            yield {**base, "epsilon_high": 5.0}
+        else:
+            yield {**base, "epsilon": 0.05, "epsilon_high": 0.28, "delta": 1.3}
+            yield {**base, "epsilon": 0.01, "delta": 1.02, "gradient_accumulation_steps": 8, "steps_per_generation": 8}
+
+
+def main(out=pathlib.Path(__file__).parents[1]):
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)  # else a quotient of token counts is rounded to f32
+    tensors = make_tensors()
+    golden = {
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        "seed": SEED,
+        "tokens": TOKENS,
+        "lengths": LENGTHS,
+        "truncated": TRUNCATED,
+        "inputs": {name: tensor.flatten().tolist() for name, tensor in tensors.items() if name != "mask"},
+        "cases": [run_case(case, tensors) for case in cases()],
+    }
+    (out / "trl_loss.json").write_text(json.dumps(golden) + "\n")
+
+
+if __name__ == "__main__":
+    main()

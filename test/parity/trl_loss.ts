@@ -1,0 +1,209 @@
+/** The GRPO loss against TRL's own _compute_loss; test/golden/make/trl_loss.py wrote the numbers. */
+import { readFileSync } from "node:fs";
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { grpoLoss } from "../../src/ops/grpo_loss.ts";
+import {
+  type CompletionStats,
+  grpoLossF64,
+  type LossMeans,
+  lossMeans,
+  type TokenLossConfig,
+} from "../../src/rl/loss.ts";
+import { sequenceWeights } from "../../src/rl/loss_weights.ts";
+import { readUpdateStats, type UpdateStats } from "../../src/train/update_stats.ts";
+import { type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
+
+type Inputs = "logprobs" | "oldLogprobs" | "refLogprobs" | "entropies" | "advantages";
+
+interface GoldenCase extends TokenLossConfig {
+  mask_truncated_completions: boolean;
+  gradient_accumulation_steps: number;
+  steps_per_generation: number;
+  on_policy: boolean;
+  loss: number;
+  /** Row-major [completions, tokens]. */
+  gradient: number[];
+  /** One value for each micro-batch. */
+  metrics: Record<string, number[]>;
+}
+
+interface Golden {
+  tokens: number;
+  lengths: number[];
+  truncated: boolean[];
+  inputs: Record<Inputs, number[]>;
+  cases: GoldenCase[];
+}
+
+const golden: Golden = JSON.parse(
+  readFileSync(new URL("../golden/trl_loss.json", import.meta.url), "utf8"),
+);
+
+/** What a case comes to on our side. */
+interface Outcome {
+  loss: number;
+  /** As the golden one. */
+  gradient: ArrayLike<number>;
+  /** One for each micro-batch. */
+  means: (LossMeans & { entropy?: number })[];
+}
+
+function countedLengths({ mask_truncated_completions: leavesOut }: GoldenCase): number[] {
+  return golden.lengths.map((length, b) => leavesOut && golden.truncated[b] ? 0 : length);
+}
+
+function weightsOf(golden_case: GoldenCase, lengths: number[]): Float64Array {
+  const passes = golden_case.gradient_accumulation_steps;
+  const windows = golden_case.steps_per_generation / passes;
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  return sequenceWeights(golden_case.loss_type, lengths, {
+    microBatchSizes: new Array(passes).fill(lengths.length / passes),
+    maxCompletionLength: golden.tokens,
+    // As the generator: each further step of the generation batch has one token more.
+    totalTokens: (tokens * windows + windows - 1) / windows,
+  });
+}
+
+function* microBatches(golden_case: GoldenCase): Generator<[start: number, end: number]> {
+  const size = golden.lengths.length / golden_case.gradient_accumulation_steps;
+  for (let start = 0; start < golden.lengths.length; start += size) yield [start, start + size];
+}
+
+function twinOutcome(golden_case: GoldenCase): Outcome {
+  const { inputs, tokens } = golden;
+  const lengths = countedLengths(golden_case);
+  const { loss, gradient, completions } = grpoLossF64({
+    ...inputs,
+    oldLogprobs: golden_case.on_policy ? inputs.logprobs : inputs.oldLogprobs,
+    refLogprobs: golden_case.beta === 0 ? null : inputs.refLogprobs,
+    completionMask: inputs.logprobs.map((_, i) => i % tokens < lengths[Math.floor(i / tokens)] ? 1 : 0),
+    weights: weightsOf(golden_case, lengths),
+  }, golden_case);
+  const meansOf = (stats: CompletionStats[]) => lossMeans(stats, golden_case.importance_sampling_level);
+  return {
+    loss,
+    gradient,
+    means: [...microBatches(golden_case)].map(([start, end]) => meansOf(completions.slice(start, end))),
+  };
+}
+
+/** One micro-batch on the GPU, its completions end to end and three spare tokens behind them. */
+async function kernelMicroBatch(golden_case: GoldenCase, start: number, end: number, gradient: Float64Array) {
+  const { inputs, tokens } = golden;
+  const counted = countedLengths(golden_case);
+  const lengths = golden.lengths.slice(start, end);
+  const places = lengths.flatMap((length, b) => Array.from({ length }, (_, t) => (start + b) * tokens + t));
+  const spare = [0, 0, 0];
+  const pick = (name: Inputs) => tf.tensor1d([...places.map((i) => inputs[name][i]), ...spare]);
+  const offsets = lengths.reduce((sums, length) => [...sums, sums[sums.length - 1] + length], [0]);
+  const weights = weightsOf(golden_case, counted).map((weight, b) => counted[b] === 0 ? 0 : weight);
+  const scales = tf.tensor2d([inputs.advantages.slice(start, end), [...weights.slice(start, end)]]);
+  const context = {
+    oldLogprobs: golden_case.on_policy ? null : pick("oldLogprobs"),
+    refLogprobs: pick("refLogprobs"),
+    entropy: pick("entropies"),
+    offsets: tf.tensor1d(offsets, "int32"),
+    advantagesAndWeights: scales,
+  };
+  let stats: Tensor | null = null;
+  const { value, grad } = tf.valueAndGrad((logprobs: Tensor) => {
+    const made = grpoLoss(logprobs, context, golden_case);
+    stats = tf.keep(made.stats);
+    return made.losses;
+  })(pick("logprobs"), tf.ones([end - start]));
+  const derivatives = await readFloats(grad);
+  places.forEach((place, i) => gradient[place] = derivatives[i]);
+  const values = Float32Array.from([0, 0, ...await readFloats(value), ...await readFloats(stats!)]);
+  const level = golden_case.importance_sampling_level;
+  tf.dispose([value, grad, stats!]);
+  return readUpdateStats(values, counted.slice(start, end), end - start, level);
+}
+
+async function kernelOutcome(golden_case: GoldenCase): Promise<Outcome> {
+  const gradient = new Float64Array(golden_case.gradient.length);
+  const means: UpdateStats[] = [];
+  for (const [start, end] of microBatches(golden_case)) {
+    means.push(await kernelMicroBatch(golden_case, start, end, gradient));
+  }
+  return { loss: means.reduce((sum, { loss }) => sum + loss, 0), gradient, means };
+}
+
+const METRICS: Partial<Record<string, keyof (LossMeans & { entropy?: number })>> = {
+  "kl": "kl",
+  "entropy": "entropy",
+  "clip_ratio/low_mean": "clipRatioLow",
+  "clip_ratio/low_min": "clipRatioLowMin",
+  "clip_ratio/high_mean": "clipRatioHigh",
+  "clip_ratio/high_max": "clipRatioHighMax",
+  "clip_ratio/region_mean": "clipRatioRegion",
+  "cispo_clip_ratio": "clipRatioHigh",
+};
+
+/** Worst error of the metrics that both sides have; each logged one of TRL's is known to us. */
+function metricsError({ metrics }: GoldenCase, { means }: Outcome): number {
+  const errors = Object.entries(metrics).map(([name, expected]) => {
+    const ours = METRICS[name];
+    if (ours === undefined) throw new Error(`TRL logs "${name}", which has no counterpart here`);
+    if (ours === "entropy" && means[0].entropy === undefined) return 0;
+    return worstRelative(means.map((mean) => mean[ours]!), expected, 1e-3);
+  });
+  return Math.max(...errors);
+}
+
+async function worstOver(
+  outcomeOf: (golden_case: GoldenCase) => Outcome | Promise<Outcome>,
+  errorOf: (golden_case: GoldenCase, outcome: Outcome) => number,
+): Promise<number> {
+  let worst = 0;
+  for (const golden_case of golden.cases) {
+    worst = Math.max(worst, errorOf(golden_case, await outcomeOf(golden_case)));
+  }
+  return worst;
+}
+
+const lossError = ({ loss }: GoldenCase, outcome: Outcome) => worstRelative([outcome.loss], [loss], 0.01);
+const gradientError = ({ gradient }: GoldenCase, outcome: Outcome) =>
+  relativeFrobenius(outcome.gradient, gradient);
+
+const variety = `${golden.cases.length} settings of loss_type, ratio level, clipping, KL, accumulation`;
+const reference = "TRL GRPOTrainer._compute_loss, f64";
+
+export const lines: ParityLine[] = [
+  {
+    what: `loss, f64 twin; ${variety}`,
+    reference,
+    measure: "relative (to at least 0.01)",
+    limit: 1e-12,
+    worst: () => worstOver(twinOutcome, lossError),
+  },
+  {
+    what: "its gradient with respect to the log-probs, f64 twin",
+    reference,
+    measure: "relative Frobenius",
+    limit: 1e-12,
+    worst: () => worstOver(twinOutcome, gradientError),
+  },
+  {
+    what: "loss, GPU kernel",
+    reference,
+    measure: "relative (to at least 0.01)",
+    limit: 1e-5,
+    worst: () => worstOver(kernelOutcome, lossError),
+  },
+  {
+    what: "its gradient with respect to the log-probs, GPU kernel",
+    reference,
+    measure: "relative Frobenius",
+    limit: 1e-5,
+    worst: () => worstOver(kernelOutcome, gradientError),
+  },
+  {
+    what: "kl, entropy and clip ratios of each micro-batch, GPU kernel",
+    reference: "TRL's logged metrics",
+    measure: "relative (to at least 0.001)",
+    limit: 1e-5,
+    worst: () => worstOver(kernelOutcome, metricsError),
+  },
+];
