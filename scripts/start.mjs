@@ -19,6 +19,8 @@ const TASKS = {
   eval: { needsGpu: true, needsDev: false },
   scorer: { needsGpu: true, needsDev: false },
   bench: { needsGpu: true, needsDev: false },
+  // Runs in Node and in Deno, which is a package of the developers.
+  parity: { needsGpu: true, needsDev: true },
   report: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },

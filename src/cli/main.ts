@@ -8,6 +8,7 @@ const TASKS: Record<string, () => Promise<(args: string[]) => Promise<number>>> 
   report: async () => (await import("./report_command.ts")).reportCommand,
   doctor: async () => (await import("./doctor.ts")).doctorCommand,
   bench: async () => (await import("../../bench/run.ts")).benchCommand,
+  parity: async () => (await import("../../test/parity/run.ts")).parityCommand,
 };
 
 /** Errors of a known class speak to the user; their stack is for whoever asks with GRPO_DEBUG=1. */

@@ -1,5 +1,10 @@
 /** The areas of docs/parity.md, in its order. */
+import { lines as advantages } from "./advantages.ts";
+import { lines as lambda } from "./lambda.ts";
 import type { ParityLine } from "./line.ts";
+import { lines as optimizer } from "./optimizer.ts";
+import { lines as scores } from "./scores.ts";
+import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
 import { lines as trlSteps } from "./trl_steps.ts";
 
@@ -9,6 +14,11 @@ export interface ParityArea {
 }
 
 export const parityAreas: ParityArea[] = [
+  { title: "Advantages", lines: advantages },
   { title: "GRPO loss", lines: trlLoss },
+  { title: "Optimizer and schedules", lines: optimizer },
   { title: "Whole optimizer steps", lines: trlSteps },
+  { title: "Scores", lines: scores },
+  { title: "Tokenizer and template", lines: text },
+  { title: "Lambda", lines: lambda },
 ];

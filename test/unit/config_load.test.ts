@@ -143,10 +143,17 @@ test("the printed configuration loads back to an equal one", () => {
   assert.deepEqual(load(formatConfig(defaultConfig())), defaultConfig());
 });
 
-test("configs/grpo_alignment.yaml carries the defaults, but for its paths and scorer", () => {
+test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its scorer and its plain KL term", () => {
   const { text, fileName } = shipped("grpo_alignment.yaml");
   const config = loadConfig({ text, fileName });
-  const own = ["model_name", "train_jsonl", "eval_jsonl", "scorer_url", "output_dir"];
+  const own = [
+    "model_name",
+    "train_jsonl",
+    "eval_jsonl",
+    "scorer_url",
+    "output_dir",
+    "use_bias_correction_kl",
+  ];
   const differing = CONFIG_KEYS.filter((key) =>
     JSON.stringify(config[key]) !== JSON.stringify(defaultConfig()[key])
   );

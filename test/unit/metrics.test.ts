@@ -7,7 +7,7 @@ import { stepRecord } from "./step_record.ts";
 
 describe("stepRow()", () => {
   it("holds exactly the documented names when everything was measured", () => {
-    const { step: _, ...metrics } = stepRow(stepRecord({ kl: 0.01, entropy: 2 }));
+    const { step: _, ...metrics } = stepRow(stepRecord({ kl: 0.01, entropy: 2, cispoClipRatio: 0 }));
     const expected = METRIC_NAMES.filter((name) => !name.startsWith("eval/"));
     assert.deepEqual(Object.keys(metrics).sort(), [...expected].sort());
   });

@@ -1,8 +1,8 @@
 """Tiny random checkpoints of every supported family, and what transformers computes with them.
 
-Pins src/policy/{model_config,weights,llama,generate}.ts: logits and token log-probs of a left-padded batch, the
-gradient of a token-weighted sum of log-probs for every parameter, greedy completions (with and without an end token),
-and for two families in bf16 the logits by bf16 and by f32 arithmetic.
+Pins src/policy/{model_config,weights,llama,generate}.ts: logits and token log-probs of a left-padded batch,
+the gradient of a token-weighted sum of log-probs for every parameter, greedy completions (with and without
+an end token), and for two families in bf16 the logits by bf16 and by f32 arithmetic.
 
 Writes test/golden/models/: cases.json, and a folder per model with config.json and model.safetensors as
 save_pretrained writes them, and expected.safetensors (padding dropped, sequences laid end to end).
@@ -143,7 +143,7 @@ def greedy(model, prompts, eos):
 
 
 def greedy_cases(model, seed):
-    """64 tokens for every row; and once more with an end token that some rows reach early and some late or never."""
+    """64 tokens for every row; and once more with an end token that some rows reach early, some late or never."""
     for attempt in range(20):
         prompts = random_sequences(GREEDY_PROMPT_LENGTHS, seed + 1000 * attempt)
         free, margin = greedy(model, prompts, None)
@@ -164,7 +164,8 @@ def save_model(model, folder, expected):
         model.save_pretrained(scratch)
         for name in ["config.json", "model.safetensors"]:
             shutil.copy(pathlib.Path(scratch) / name, folder / name)
-    save_file({name: tensor.contiguous() for name, tensor in expected.items()}, folder / "expected.safetensors")
+    tensors = {name: tensor.contiguous() for name, tensor in expected.items()}
+    save_file(tensors, folder / "expected.safetensors")
 
 
 def make_family(name, index, out):
