@@ -49,12 +49,12 @@ export function hasRepetitionPenalty({ repetitionPenalty = 1 }: SamplingOptions)
   return repetitionPenalty !== 1;
 }
 
+const LARGEST_F32 = (2 - 2 ** -23) * 2 ** 127;
+
 /** T ln(min_p): how far below the largest logit a token may lie. Finite, since WGSL promises nothing for infinities. */
 function minPGap({ temperature, minP = 0 }: SamplingOptions): number {
   return minP > 0 ? temperature * Math.log(minP) : -LARGEST_F32;
 }
-
-const LARGEST_F32 = (2 - 2 ** -23) * 2 ** 127;
 
 /**
  * Samples the token of slot state[0] + 1 for every row and updates `decode` in place (not state[0]).

@@ -2,7 +2,9 @@
 import { lines as advantages } from "./advantages.ts";
 import { lines as lambda } from "./lambda.ts";
 import type { ParityLine } from "./line.ts";
+import { lines as models } from "./models.ts";
 import { lines as optimizer } from "./optimizer.ts";
+import { lines as sampling } from "./sampling.ts";
 import { lines as scores } from "./scores.ts";
 import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
@@ -14,6 +16,8 @@ export interface ParityArea {
 }
 
 export const parityAreas: ParityArea[] = [
+  { title: "Transformer and greedy generation", lines: models },
+  { title: "Sampling", lines: sampling },
   { title: "Advantages", lines: advantages },
   { title: "GRPO loss", lines: trlLoss },
   { title: "Optimizer and schedules", lines: optimizer },

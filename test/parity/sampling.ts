@@ -3,19 +3,11 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
 import { loadPolicy } from "../../src/cli/models.ts";
-import { emptyTensor, readTensor, uploadTensor } from "../../src/gpu/bridge.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
-import {
-  hasRepetitionPenalty,
-  initialState,
-  keptF64,
-  sampleTokens,
-  type SamplingOptions,
-  seenTokens,
-} from "../../src/ops/sample.ts";
+import { keptF64, type SamplingOptions } from "../../src/ops/sample.ts";
 import { createGenerator } from "../../src/policy/generate.ts";
 import { listWeights } from "../../src/policy/weights.ts";
-import { uniform01 } from "../../src/rl/rng.ts";
+import { drawOnGpu, PROMPT_OF_ZERO, uniformOf } from "./kernel_draws.ts";
 import { differences, type ParityLine, worstRelative } from "./line.ts";
 
 interface Case {
@@ -59,11 +51,6 @@ const { cases, draws, greedy }: { cases: KeptCase[]; draws: DrawCase; greedy: Gr
   readFileSync(FIXTURE, "utf8"),
 );
 
-/** Random numbers of key (SEED, STEP). Their first one for prompt PROMPT_OF_ZERO and generation 0 is exactly 0. */
-const SEED = 0xdeadbee;
-const STEP = 7;
-const PROMPT_OF_ZERO = 52_727_394;
-
 async function readLogits(): Promise<Map<string, Float32Array>> {
   const reader = await openSafetensors(
     fileURLToPath(new URL("../golden/sampling.safetensors", import.meta.url)),
@@ -81,42 +68,6 @@ const optionsOf = ({ options }: Case): SamplingOptions => ({ ...options, minP: o
 function keptTokens({ kept }: KeptCase, vocab: number): number[] {
   const bits = BigInt(`0x${kept}`);
   return Array.from({ length: vocab }, (_, v) => v).filter((v) => (bits >> BigInt(v)) & 1n);
-}
-
-/** One row to draw a token for: its logits' row, its random counters and what it holds. */
-interface DrawRow {
-  logitsRow: number;
-  prompt: number;
-  generation: number;
-  history: number[];
-}
-
-/** The kernel's first token for every row. */
-async function drawOnGpu(
-  logits: Float32Array,
-  vocab: number,
-  rows: DrawRow[],
-  options: SamplingOptions,
-): Promise<Int32Array> {
-  const count = rows.length;
-  const table = rows.flatMap(({ logitsRow, prompt, generation }) => [logitsRow, prompt, generation, 1]);
-  const seen = hasRepetitionPenalty(options)
-    ? Int32Array.from(rows.flatMap(({ history }) => Array.from(seenTokens(history, vocab))))
-    : new Int32Array(1);
-  const decode = {
-    rows: uploadTensor(Int32Array.from(table), [count, 4]),
-    state: uploadTensor(initialState(SEED, STEP, []), [4]),
-    done: uploadTensor(new Int32Array(count), [count]),
-    nextToken: emptyTensor([count], "int32"),
-    nextPosition: emptyTensor([count], "int32"),
-    tokens: emptyTensor([count, 1], "int32"),
-    seen: uploadTensor(seen, [seen.length]),
-  };
-  const uploaded = uploadTensor(logits, [logits.length / vocab, vocab]);
-  sampleTokens(uploaded, decode, options);
-  const drawn = await readTensor(decode.nextToken) as Int32Array;
-  tf.dispose([uploaded, ...Object.values(decode)]);
-  return drawn;
 }
 
 /**
@@ -204,10 +155,10 @@ async function drawnDistances(): Promise<number[]> {
     const probabilities = probabilitiesOf(weights);
     let running = 0;
     const ends = new Map(tokens.map((v, i) => [v, running += probabilities[i]]));
-    drawRows.forEach(({ generation }) => {
-      const u = uniform01(SEED, STEP, prompt, generation, 0);
-      const end = ends.get(drawn[generation]) ?? NaN;
-      const begin = end - probabilities[tokens.indexOf(drawn[generation])];
+    drawRows.forEach((row, r) => {
+      const u = uniformOf(row);
+      const end = ends.get(drawn[r]) ?? NaN;
+      const begin = end - probabilities[tokens.indexOf(drawn[r])];
       distances.push(Number.isNaN(end) ? Infinity : Math.max(0, begin - u, u - end));
     });
   }

@@ -143,7 +143,7 @@ def greedy(model, prompts, eos):
 
 
 def greedy_cases(model, seed):
-    """64 tokens for every row; and once more with an end token that some rows reach early, some late or never."""
+    """64 tokens for every row; once more with an end token that some rows reach early, some late or never."""
     for attempt in range(20):
         prompts = random_sequences(GREEDY_PROMPT_LENGTHS, seed + 1000 * attempt)
         free, margin = greedy(model, prompts, None)
