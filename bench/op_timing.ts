@@ -2,7 +2,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { assertGpuHealthy, awaitGpu } from "../src/gpu/device.ts";
-import { flush, tfjsBackend, trimPool } from "../src/gpu/bridge.ts";
+import { tfjsBackend } from "../src/gpu/backend.ts";
+import { flush, trimPool } from "../src/gpu/bridge.ts";
 import { recordPlan } from "../src/gpu/plan.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import type { CaseInput, OpCase, Operands } from "./case.ts";

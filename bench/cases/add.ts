@@ -2,17 +2,26 @@ import * as tf from "@tensorflow/tfjs";
 import { add, addF64 } from "../../src/ops/add.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-function addCase(rows: number, width: number, benchOnly = false): OpCase {
+function addCase(rows: number, width: number, scale = 1, benchOnly = false): OpCase {
+  const factor = Math.fround(scale);
   return {
-    name: `add ${rows}x${width}`,
+    name: `add ${rows}x${width}${scale === 1 ? "" : ` scale ${scale}`}`,
     inputs: { a: uniform(1, [rows, width]), b: uniform(2, [rows, width]) },
-    run: ({ tensors }) => [add(tensors.a, tensors.b)],
-    twin: ({ a, b }) => [addF64(a, b)],
-    gradient: { wrt: ["a", "b"], twin: (_, dy) => ({ a: dy, b: dy }) },
-    tolerance: 1e-7,
-    toleranceReason: "one f32 addition",
+    run: ({ tensors }) => [add(tensors.a, tensors.b, scale)],
+    twin: ({ a, b }) => [addF64(a, b, factor)],
+    gradient: {
+      wrt: ["a", "b"],
+      twin: (_, dy) => ({ a: dy, b: dy.map((value) => value * factor) }),
+    },
+    tolerance: 1.2e-7,
+    toleranceReason: "one f32 fma, or a product and a sum",
     benchOnly,
-    bench: { bytes: 3 * rows * width * 4, plainTfjs: ({ tensors }) => [tf.add(tensors.a, tensors.b)] },
+    bench: {
+      bytes: 3 * rows * width * 4,
+      plainTfjs: ({ tensors }) => [
+        scale === 1 ? tf.add(tensors.a, tensors.b) : tf.add(tensors.a, tf.mul(tensors.b, scale)),
+      ],
+    },
   };
 }
 
@@ -20,6 +29,10 @@ export const cases: OpCase[] = [
   addCase(1, 1),
   addCase(5, 13),
   addCase(65, 64),
-  addCase(2048, 96, true),
-  addCase(1024, 4096, true),
+  addCase(1, 1, -0.5),
+  addCase(7, 33, 2 / 3),
+  addCase(65, 64, 2),
+  addCase(2048, 96, 1, true),
+  addCase(1024, 4096, 1, true),
+  addCase(1024, 4096, 2, true),
 ];

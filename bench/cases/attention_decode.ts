@@ -1,74 +1,91 @@
 import type { AttentionShape } from "../../src/ops/attention.ts";
-import { attentionDecode, attentionDecodeF64, type DecodeContext } from "../../src/ops/attention_decode.ts";
-import { type OpCase, uniform } from "../case.ts";
+import { attentionDecode, attentionDecodeF64 } from "../../src/ops/attention_decode.ts";
+import type { WeightFormat } from "../../src/ops/weight.ts";
+import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
 interface DecodeShape extends Omit<AttentionShape, "scale"> {
   /** Tokens of each prompt; an empty prompt is allowed. */
   prompts: number[];
   /** Completions of each prompt. */
   group: number;
-  slots: number;
-  position: number;
+  /** Tokens of each completion's own, the new one among them. */
+  own: number;
+  blockShift?: number;
+  format?: WeightFormat;
+  /** Rows that hold nothing any more. */
+  retired?: number[];
   benchOnly?: boolean;
 }
 
+/** A prompt's blocks, filled up to their end, then the completion's own; numbered so that neighbours lie apart. */
+function blockTable({ prompts, group, own, blockShift = 4, retired = [] }: DecodeShape) {
+  const blockTokens = 2 ** blockShift;
+  const blocksOf = (tokens: number) => Math.ceil(tokens / blockTokens);
+  const longest = blocksOf(Math.max(...prompts)) + blocksOf(own);
+  const all = prompts.reduce((sum, tokens) => sum + blocksOf(tokens), 0) +
+    prompts.length * group * blocksOf(own);
+  let taken = 0;
+  // 7 shares no factor with most counts; where it does, take blocks in their order.
+  const take = (count: number) => Array.from({ length: count }, () => all % 7 ? 7 * taken++ % all : taken++);
+  const table = prompts.flatMap((tokens) => {
+    const shared = take(blocksOf(tokens));
+    return Array.from({ length: group }, () => {
+      const row = [shared.length * blockTokens - tokens, ...shared, ...take(blocksOf(own))];
+      return [...row, ...new Array(1 + longest - row.length).fill(-1)];
+    });
+  });
+  for (const r of retired) table[r].fill(-1);
+  return { table, blocks: all };
+}
+
 function decodeCase(shape: DecodeShape): OpCase {
-  const { prompts, group, slots, position, heads, kvHeads, headDim, benchOnly } = shape;
+  const { prompts, group, own, blockShift = 4, format = "f32", heads, kvHeads, headDim, benchOnly } = shape;
   const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
   const rows = prompts.length * group;
-  const promptRows = prompts.reduce((a, b) => a + b, 0);
-  const width = kvHeads * headDim;
-  const ends = prompts.map((_, n) => prompts.slice(0, n + 1).reduce((a, b) => a + b, 0));
-  const bounds = Int32Array.from({ length: rows * 2 }, (_, i) => {
-    const prompt = Math.floor(i / 2 / group);
-    return i % 2 ? ends[prompt] : ends[prompt] - prompts[prompt];
-  });
-  const seen = (promptRows * group + rows * (position + 1)) * heads;
+  const { table, blocks } = blockTable(shape);
+  const poolShape = [blocks, 2 ** blockShift, kvHeads * headDim];
+  const pool = (seed: number) =>
+    format === "f32" ? uniform(seed, poolShape, 2) : uniformWeight(seed, poolShape, format, 2);
+  const positions = Int32Array.from({ length: rows }, (_, r) => prompts[Math.floor(r / group)] + own - 1);
+  const seen = positions.reduce((sum, position) => sum + position + 1, 0);
+  const kept = prompts.reduce((a, b) => a + b, 0) + rows * own;
   return {
-    name:
-      `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, position ${position}, ` +
-      `${heads}/${kvHeads} heads of ${headDim}`,
+    name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, ${own} own tokens, ` +
+      `${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}, ${format}`,
     inputs: {
       q: uniform(1, [rows, heads * headDim], 2),
-      kPrompt: uniform(2, [promptRows, width], 2),
-      vPrompt: uniform(3, [promptRows, width], 2),
-      promptBounds: { shape: [rows, 2], values: bounds },
-      kCache: uniform(4, [rows, slots, width], 2),
-      vCache: uniform(5, [rows, slots, width], 2),
-      position: { shape: [1], values: Int32Array.of(position) },
+      k: pool(2),
+      v: pool(3),
+      table: { shape: [rows, table[0].length], values: Int32Array.from(table.flat()) },
+      positions: { shape: [rows], values: positions },
     },
-    run: (
-      { tensors: { q, ...context } },
-    ) => [attentionDecode(q, context as unknown as DecodeContext, attentionShape)],
-    twin: ({ q, ...context }) => [
-      attentionDecodeF64(
-        q,
-        context as unknown as Record<keyof DecodeContext, ArrayLike<number>>,
-        slots,
-        attentionShape,
-      ),
+    run: ({ tensors: { q, table, positions, ...pools }, weights }) => {
+      const { k, v } = format === "f32" ? pools : { k: weights.k.tensor, v: weights.v.tensor };
+      return [attentionDecode(q, { pool: { k, v, format }, table, positions, blockShift }, attentionShape)];
+    },
+    twin: ({ q, k, v, table, positions }) => [
+      attentionDecodeF64(q, { k, v, table, positions, blockShift }, attentionShape),
     ],
     tolerance: 1e-5,
     toleranceReason: "f32 sums over up to 100 keys of exponentials of f32 dot products of up to 128 terms",
     benchOnly,
     bench: {
-      flops: 4 * seen * headDim,
-      bytes: (2 * rows * heads + 2 * promptRows * kvHeads + 2 * rows * (position + 1) * kvHeads) * headDim *
-        4,
+      flops: 4 * seen * heads * headDim,
+      bytes: 2 * rows * heads * headDim * 4 + 2 * kept * kvHeads * headDim * (format === "f32" ? 4 : 2),
     },
   };
 }
 
 export const cases: OpCase[] = [
-  decodeCase({ prompts: [1], group: 1, slots: 1, position: 0, heads: 1, kvHeads: 1, headDim: 4 }),
-  decodeCase({ prompts: [5, 0, 40], group: 3, slots: 9, position: 4, heads: 4, kvHeads: 2, headDim: 16 }),
-  decodeCase({ prompts: [33, 7], group: 2, slots: 70, position: 69, heads: 3, kvHeads: 1, headDim: 80 }),
-  decodeCase({ prompts: [3], group: 2, slots: 4, position: 2, heads: 2, kvHeads: 2, headDim: 128 }),
+  decodeCase({ prompts: [1], group: 1, own: 1, heads: 1, kvHeads: 1, headDim: 4, blockShift: 1 }),
+  decodeCase({ prompts: [5, 0, 40], group: 3, own: 5, heads: 4, kvHeads: 2, headDim: 16, retired: [1, 8] }),
+  decodeCase({ prompts: [33, 7], group: 2, own: 70, heads: 3, kvHeads: 1, headDim: 80, blockShift: 3 }),
+  decodeCase({ prompts: [33, 7], group: 2, own: 20, heads: 3, kvHeads: 3, headDim: 12, format: "bf16" }),
+  decodeCase({ prompts: [3], group: 2, own: 3, heads: 2, kvHeads: 2, headDim: 128, format: "f16" }),
   decodeCase({
     prompts: new Array(8).fill(24),
     group: 8,
-    slots: 64,
-    position: 32,
+    own: 33,
     heads: 4,
     kvHeads: 4,
     headDim: 16,
@@ -77,11 +94,20 @@ export const cases: OpCase[] = [
   decodeCase({
     prompts: new Array(4).fill(256),
     group: 8,
-    slots: 512,
-    position: 256,
+    own: 257,
     heads: 8,
     kvHeads: 8,
     headDim: 64,
+    benchOnly: true,
+  }),
+  decodeCase({
+    prompts: new Array(4).fill(256),
+    group: 8,
+    own: 257,
+    heads: 8,
+    kvHeads: 8,
+    headDim: 64,
+    format: "f16",
     benchOnly: true,
   }),
 ];

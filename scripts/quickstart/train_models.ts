@@ -27,7 +27,7 @@ import {
   parseScoreConfig,
   type ScoreModel,
 } from "../../src/policy/score_model.ts";
-import { listWeights, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { hostSource, listWeights, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
 import { formatConversation, formatPrompt } from "../../src/rl/conversation.ts";
 import { learningRate } from "../../src/rl/schedules.ts";
 import type { Weight } from "../../src/ops/weight.ts";
@@ -53,7 +53,7 @@ function gaussian(random: Random, count: number, deviation: number): Float32Arra
  */
 function freshWeights(seed: number, shapeOf: (name: string) => readonly number[] | undefined): WeightSource {
   const random = seededRandom(seed);
-  return {
+  return hostSource({
     path: "fresh weights",
     shapeOf,
     read(name) {
@@ -63,7 +63,7 @@ function freshWeights(seed: number, shapeOf: (name: string) => readonly number[]
       if (name.endsWith("bias")) return Promise.resolve(new Float32Array(count));
       return Promise.resolve(gaussian(random, count, deviationOf(name, shape[1])));
     },
-  };
+  });
 }
 
 function deviationOf(name: string, inputs: number): number {
@@ -145,7 +145,7 @@ async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
   const config = parseModelConfig(configText, "recipe");
   const policy: Policy = makeTrunk(
     config,
-    await loadPolicyWeights(freshWeights(1, shapesOf(configText)), config, true),
+    await loadPolicyWeights(freshWeights(1, shapesOf(configText)), config, "float32"),
   );
   const rows = policyRows(1).map(({ prompt, response }) => ({
     prompt: { ids: [tokenizer.bosId!, ...tokenizer.encodeWithoutSpecial(formatPrompt(prompt))] },
@@ -187,11 +187,11 @@ function scoreBackward(model: ScoreModel, batch: readonly { ids: number[]; targe
 /** The body of one source under the score head of another. */
 function withHeadOf(body: WeightSource, head: WeightSource): WeightSource {
   const sourceOf = (name: string) => name.startsWith("score_head") ? head : body;
-  return {
+  return hostSource({
     path: body.path,
     shapeOf: (name) => sourceOf(name).shapeOf(name),
     read: (name) => sourceOf(name).read(name),
-  };
+  });
 }
 
 async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): Promise<void> {
@@ -200,7 +200,7 @@ async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): P
   const fresh = freshWeights(type === "reward" ? 2 : 3, shapesOf(configText));
   // A score model starts where the policy has learned to write: so it soon sees what an answer is about.
   const folder = await openModelFolder(join(MODELS, "policy"));
-  const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, true);
+  const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, "float32");
   await folder.close();
   const weights = listScoreWeights(model);
   const toSample = ({ prompt, response, reward, cost }: ScoreRow) => ({

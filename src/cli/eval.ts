@@ -10,6 +10,7 @@ import { readPrompts } from "../io/prompts.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import { evalRow } from "../tracking/metrics.ts";
 import { encodePrompts } from "../train/prompt_set.ts";
+import { resolveModel } from "./hub_models.ts";
 import { loadPolicy } from "./models.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { openScorer } from "./scoring.ts";
@@ -32,7 +33,8 @@ export async function evalCommand(args: string[]): Promise<number> {
   }
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const { info } = await openGpu();
-  const { policy, tokenizer } = await loadPolicy(config.model_name, false);
+  const { name: modelName } = await resolveModel(config.model_name);
+  const { policy, tokenizer } = await loadPolicy(modelName, false);
   const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
   const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
   const { scorer, close } = await openScorer(config, info.name, print);
@@ -43,7 +45,7 @@ export async function evalCommand(args: string[]): Promise<number> {
       config.lambda_cost,
     );
     const summary = {
-      model_name: config.model_name,
+      model_name: modelName,
       ...evalRow({ step: 0, ...outcome }),
       ...summarizeSafety(outcome.rewards, outcome.costs),
     };

@@ -1,4 +1,5 @@
-/** Puts models from disk on the GPU: where file formats (io) and the transformer (policy) meet. */
+/** Puts models from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
+import { openAdapterFolder } from "../io/adapter_folder.ts";
 import { openModelFolder } from "../io/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { makeTrunk, type Policy } from "../policy/llama.ts";
@@ -12,20 +13,51 @@ import {
 } from "../policy/score_model.ts";
 import { loadPolicyWeights } from "../policy/weights.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
+import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
+import { type ResolvedModel, resolveModel } from "./hub_models.ts";
 
 export interface LoadedPolicy {
   policy: Policy;
   tokenizer: Tokenizer;
+  /** The model; where an adapter was loaded, the one under it. */
+  base: ResolvedModel;
   /** config.json as it was read. */
   configText: string;
 }
 
-/** Loads a causal language model and its tokenizer. @throws Error naming file and tensor for what does not fit */
-export async function loadPolicy(dir: string, trainable: boolean): Promise<LoadedPolicy> {
+/**
+ * Loads a causal language model and its tokenizer.
+ * @param name a folder, a hub id, or the folder of an adapter
+ * @param adapter set: the adapter is trained, and not the weights under it
+ * @throws Error naming file and tensor for what does not fit
+ */
+export async function loadPolicy(
+  name: string,
+  trainable: boolean,
+  adapter: AdapterSettings | null = null,
+): Promise<LoadedPolicy> {
+  const adapterFolder = await openAdapterFolder(name);
+  try {
+    if (adapterFolder && trainable && !adapter) {
+      throw new RangeError(
+        `Cannot train all weights from '${name}', which is an adapter; set use_peft to train the adapter on, or ` +
+          "model_name to a whole model",
+      );
+    }
+    const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name);
+    const tokenizer = await loadTokenizer(adapterFolder?.hasTokenizer ? name : base.dir);
+    const { policy, configText } = await loadWholeModel(base.dir, trainable && !adapter, tokenizer);
+    const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
+    return { policy: { ...policy, adapters }, tokenizer, base, configText };
+  } finally {
+    await adapterFolder?.close();
+  }
+}
+
+async function loadWholeModel(dir: string, trainable: boolean, tokenizer: Tokenizer) {
   const folder = await openModelFolder(dir);
   try {
     const config = parseModelConfig(folder.configText, folder.configPath);
-    const tokenizer = await loadTokenizer(dir);
     if (tokenizer.vocabSize > config.vocabSize) {
       throw new RangeError(
         `${dir}: the tokenizer knows ${tokenizer.vocabSize} tokens, config.json's vocab_size is ${config.vocabSize}; ` +
@@ -33,19 +65,19 @@ export async function loadPolicy(dir: string, trainable: boolean): Promise<Loade
       );
     }
     const eosIds = config.eosIds.length > 0 ? config.eosIds : [tokenizer.eosId];
-    const weights = await loadPolicyWeights(folder.source, config, trainable);
-    return { policy: makeTrunk({ ...config, eosIds }, weights), tokenizer, configText: folder.configText };
+    const weights = await loadPolicyWeights(folder.source, config, trainable ? "float32" : "frozen");
+    return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText };
   } finally {
     await folder.close();
   }
 }
-
 interface LoadedScoreModel {
   model: ScoreModel;
   tokenizer: Tokenizer;
 }
 
-async function loadScorer(dir: string, type: "reward" | "cost"): Promise<LoadedScoreModel> {
+async function loadScorer(name: string, type: "reward" | "cost"): Promise<LoadedScoreModel> {
+  const { dir } = await resolveModel(name);
   const folder = await openModelFolder(dir);
   try {
     const config = parseScoreConfig(folder.configText, folder.configPath);
@@ -79,14 +111,14 @@ export interface LoadedScorers {
   dispose(): void;
 }
 
-/** Loads reward and cost model. @throws Error naming file and tensor for what does not fit */
+/** Loads reward and cost model, folders or hub ids. @throws Error naming file and tensor for what does not fit */
 export async function loadScorers(
-  rewardDir: string,
-  costDir: string,
+  rewardName: string,
+  costName: string,
   maxLength: number,
 ): Promise<LoadedScorers> {
-  const reward = await loadScorer(rewardDir, "reward");
-  const cost = await loadScorer(costDir, "cost");
+  const reward = await loadScorer(rewardName, "reward");
+  const cost = await loadScorer(costName, "cost");
   const scoresOf = ({ model, tokenizer }: LoadedScoreModel, texts: readonly string[]) => {
     const longest = Math.min(maxLength, model.trunk.config.maxPositions);
     return scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)));

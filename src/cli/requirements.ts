@@ -11,6 +11,7 @@ import { parseScoreConfig, type ScoreType } from "../policy/score_model.ts";
 import { createScorerClient } from "../scorer/client.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
+import { lookUpName } from "./hub_models.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -38,19 +39,21 @@ export async function probeRequirements(config: Config): Promise<Requirement[]> 
 }
 
 function modelRemedy(key: string): string {
-  return `set ${key} to a folder with config.json, the weights and the tokenizer of a Llama-family model`;
+  return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer of a Llama-family model`;
 }
 
-/** Opens a model folder and its tokenizer; the weights' headers are read, the weights are not. */
+/** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */
 async function describeModel(
-  dir: string,
+  wanted: string,
   check: (configText: string, configPath: string) => string,
 ): Promise<string> {
+  const { name, dir } = await lookUpName(wanted);
+  if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
   const folder = await openModelFolder(dir);
   try {
     const shape = check(folder.configText, folder.configPath);
     const { vocabSize } = await loadTokenizer(dir);
-    return `${dir}: ${shape}, ${vocabSize} tokens known`;
+    return `${name}: ${shape}, ${vocabSize} tokens known`;
   } finally {
     await folder.close();
   }
@@ -64,11 +67,11 @@ function probePolicy({ model_name }: Config): Promise<Requirement> {
     }));
 }
 
-function probeScoreModel(type: ScoreType, dir: string): Promise<Requirement> {
+function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   const key = `${type}_model`;
   const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
   return tryOut(key, remedy, () =>
-    describeModel(dir, (text, path) => {
+    describeModel(name, (text, path) => {
       const { model, type: found } = parseScoreConfig(text, path);
       if (found !== type) {
         throw new TypeError(

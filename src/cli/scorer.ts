@@ -29,8 +29,12 @@ export async function scorerCommand(args: string[]): Promise<number> {
   } = process.env;
   const options = new Command("scorer")
     .description("Serve a reward and a cost model over HTTP.")
-    .option("--reward_model <dir>", "reward model (environment: REWARD_MODEL)", REWARD_MODEL)
-    .option("--cost_model <dir>", "cost model (environment: COST_MODEL)", COST_MODEL)
+    .option(
+      "--reward_model <model>",
+      "reward model, a folder or a hub id (environment: REWARD_MODEL)",
+      REWARD_MODEL,
+    )
+    .option("--cost_model <model>", "cost model, a folder or a hub id (environment: COST_MODEL)", COST_MODEL)
     .option("--port <number>", "port to listen on; 0 takes a free one", "8000")
     .option("--hostname <address>", "address to listen on", "0.0.0.0")
     .option("--url_file <path>", "write the service's URL to this file once it answers")

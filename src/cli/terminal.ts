@@ -1,12 +1,13 @@
 /** What a person watching a run sees. All of it goes through `write`, so that it can be tested as text. */
-import { Writable } from "node:stream";
-import { Presets, SingleBar } from "cli-progress";
 import type { BatchShape } from "../config/batch.ts";
+import type { GenerationProgress } from "../policy/generate.ts";
 import { isDue } from "../rl/cadence.ts";
 import type { MetricName, MetricRow } from "../tracking/metrics.ts";
 import { escapeControls, truncateText } from "../tracking/printable.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { trendOf } from "../tracking/trend.ts";
+import { everyHalfMinute, generationLine } from "./generation_progress.ts";
+import { startBar } from "./progress_bar.ts";
 
 /** Where text goes: usually standard output. */
 export interface TerminalOutput {
@@ -29,6 +30,8 @@ export interface BannerFacts {
   device: string;
   modelName: string;
   parameterCount: number;
+  /** Parameters that are trained: all of them, or those of adapters beside them. */
+  trainedCount: number;
   runDir: string;
   perDeviceTrainBatchSize: number;
   shape: BatchShape;
@@ -51,6 +54,8 @@ export interface Terminal {
    * step.
    */
   step(row: MetricRow): void;
+  /** Completions are being sampled after step `done`: shown in the bar, or as a line every half a minute. */
+  generating(done: number, progress: GenerationProgress): void;
   /** Prints the first prompt and completion once per run, and then this batch's samples, as configured. */
   samples(texts: Texts): void;
   /** Prints whole lines, above the bar if there is one. */
@@ -69,6 +74,7 @@ export function openTerminal(
   // On a terminal the bar is on the current line: clear it, and the next redraw puts it below what is
   // printed.
   const print = (text: string) => output.write(`${bar === undefined ? "" : "\r\x1b[K"}${text}\n`);
+  const isLineDue = everyHalfMinute();
   const recent: number[] = [];
   let lastStep = firstStep - 1;
   let isFirstPrinted = !config.debug_print_first || firstStep > 1;
@@ -85,6 +91,11 @@ export function openTerminal(
       lastStep = row.step;
       if (bar === undefined && isPrinted) print(`step ${line}`);
     },
+    generating(done, progress) {
+      const line = `${stepOf(done + 1, maxSteps)}  generating  ${generationLine(progress)}`;
+      if (progress.seconds >= SHORT_SECONDS) bar?.update(done, { line });
+      if (bar === undefined && isLineDue(progress)) print(`step ${line}`);
+    },
     samples(texts) {
       const limit = config.debug_print_sample_chars;
       if (!isFirstPrinted) print(sampleText("first prompt and completion", texts, 0, limit));
@@ -99,8 +110,13 @@ export function openTerminal(
   };
 }
 
+/** A generation has the bar's line when it takes longer: else it would flicker. */
+const SHORT_SECONDS = 2;
 /** Steps whose mean time gives the rate and the time left. */
 const RATE_STEPS = 10;
+
+const stepOf = (step: number, maxSteps: number) =>
+  `${String(step).padStart(String(maxSteps).length)}/${maxSteps}`;
 
 /**
  * One step in one line of fixed columns: ` 12/500  ETA 18:54  reward -0.28  cost  1.55  ...  0.43 steps/s`.
@@ -113,7 +129,7 @@ export function progressLine(row: MetricRow, maxSteps: number, recentStepSeconds
     return value === undefined ? undefined : `${label} ${value.toFixed(digits).padStart(width)}`;
   };
   const columns = [
-    `${String(row.step).padStart(String(maxSteps).length)}/${maxSteps}`,
+    stepOf(row.step, maxSteps),
     Number.isFinite(seconds)
       ? `ETA ${formatDuration((maxSteps - row.step) * seconds).padStart(5)}`
       : undefined,
@@ -132,16 +148,21 @@ export function bannerText(facts: BannerFacts): string {
   const { perDeviceTrainBatchSize: perDevice, shape, worldSize } = facts;
   const updates = shape.updatesPerGeneration;
   const isOne = updates === 1;
+  const trained = facts.trainedCount === facts.parameterCount
+    ? ""
+    : `, ${formatCount(facts.trainedCount)} in adapters trained`;
   const devices = worldSize === 1 ? "" : ` x ${worldSize} devices`;
   const start = facts.firstStep > 1
     ? `${facts.firstStep} to ${facts.maxSteps} (resumed)`
     : `${facts.maxSteps}`;
   return block([
     ["device", facts.device],
-    ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters)`],
+    ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
     [
       "batch",
-      `${perDevice} completions x ${shape.stepsPerGeneration} ${isOne ? "accumulation steps" : "passes"}${devices} ` +
+      `${perDevice} completions x ${shape.stepsPerGeneration} ${
+        isOne ? "accumulation steps" : "passes"
+      }${devices} ` +
       `= ${shape.completionsPerGeneration} completions ` +
       `= ${shape.promptsPerGeneration} prompts x ${facts.numGenerations} per ` +
       (isOne ? "step" : `generation, trained on in ${updates} steps`),
@@ -202,44 +223,4 @@ function sampleText(title: string, { prompts, completions }: Texts, index: numbe
 
 function shellWord(text: string): string {
   return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-const DEFAULT_COLUMNS = 80;
-/** Room that a progress line takes; a bar is drawn in what is left. */
-const LINE_COLUMNS = 98;
-
-function startBar(output: TerminalOutput, doneSteps: number, maxSteps: number): SingleBar {
-  const columns = output.columns ?? DEFAULT_COLUMNS;
-  const barsize = Math.max(0, Math.min(24, columns - LINE_COLUMNS));
-  const bar = new SingleBar({
-    stream: barStream(output),
-    format: barsize > 0 ? "{bar} {line}" : "{line}",
-    barsize,
-    fps: 4,
-    linewrap: true,
-    forceRedraw: true,
-    // The command decides what a signal does, and a cursor that is never hidden need not be shown again.
-    gracefulExit: false,
-    hideCursor: false,
-  }, Presets.shades_classic);
-  bar.start(maxSteps, doneSteps, { line: `${doneSteps}/${maxSteps}` });
-  return bar;
-}
-
-const SAVE_CURSOR = "\x1b7";
-const RESTORE_CURSOR = "\x1b8";
-
-/** `output` as the stream that cli-progress wants. */
-function barStream({ write, columns }: TerminalOutput): NodeJS.WritableStream {
-  const stream = new Writable({
-    decodeStrings: false,
-    write(chunk, _encoding, done) {
-      // Each control code comes as a write of its own. Printed lines scroll the screen, so a saved position
-      // is stale.
-      const text = String(chunk);
-      if (text !== SAVE_CURSOR && text !== RESTORE_CURSOR) write(text);
-      done();
-    },
-  });
-  return Object.assign(stream, { isTTY: true, columns: columns ?? DEFAULT_COLUMNS });
 }

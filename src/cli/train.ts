@@ -9,13 +9,17 @@ import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
 import { readPrompts } from "../io/prompts.ts";
+import type { Weight } from "../ops/weight.ts";
 import { singleProcess } from "../parallel/communicator.ts";
+import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
-import { disposeWeights, listWeights } from "../policy/weights.ts";
+import { listWeights } from "../policy/weights.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
 import { encodePrompts } from "../train/prompt_set.ts";
+import { adapterSettings, writeAdapterConfig, writeMergedModel } from "./adapters.ts";
+import { type ModelPins, modelPins } from "./hub_models.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { writeReport } from "./report.ts";
@@ -33,8 +37,14 @@ export function runFolder(config: RunConfig): string {
   return join(config.output_dir, `beta${config.beta}_seed${config.seed}_unified`);
 }
 
-/** config.json for what is saved: f32 weights, whatever the model came in. */
-async function writeModelConfig(runDir: string, { configText, tokenizer }: LoadedPolicy): Promise<string[]> {
+/** What is saved beside the weights: adapter_config.json, or config.json, which says f32 whatever the model came in. */
+async function writeModelConfig(
+  runDir: string,
+  { policy, configText, tokenizer, base }: LoadedPolicy,
+): Promise<string[]> {
+  if (policy.adapters) {
+    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
+  }
   const { torch_dtype: _old, ...json } = JSON.parse(configText);
   const path = join(runDir, "config.json");
   await writeFileAtomic(
@@ -57,6 +67,7 @@ function terminalEvents(config: RunConfig, banner: (firstStep: number, steps: nu
       output.write(`${banner(firstStep, steps)}\n`);
       terminal = openTerminal(output, config, { firstStep, maxSteps: steps });
     },
+    onGenerating: (step, progress) => terminal?.generating(step, progress),
     onStep(row, texts) {
       terminal?.samples(texts);
       terminal?.step(row);
@@ -75,9 +86,18 @@ function evaluationLine(row: MetricRow): string {
     `cost ${of("eval/mean_cost")} over ${row["eval/total_samples"]} prompts (greedy)`;
 }
 
-async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<TrainingResult> {
+function parameterCount(weights: readonly Weight[]): number {
+  return weights.reduce((sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1), 0);
+}
+
+async function trainOne(
+  wanted: RunConfig,
+  pinModels: ModelPins,
+  shouldStop: () => boolean,
+): Promise<TrainingResult> {
   const { info } = await openGpu();
-  const loaded = await loadPolicy(config.model_name, true);
+  const config = await pinModels(wanted, runFolder(wanted));
+  const loaded = await loadPolicy(config.model_name, true, adapterSettings(config));
   const { policy, tokenizer } = loaded;
   const encode = async (path: string, maxSamples?: number) =>
     encodePrompts(
@@ -93,7 +113,8 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
     bannerText({
       device,
       modelName: config.model_name,
-      parameterCount: listWeights(policy.weights).reduce((sum, { tensor }) => sum + tensor.size, 0),
+      parameterCount: parameterCount(listWeights(policy.weights)),
+      trainedCount: parameterCount(trainableWeights(policy)),
       runDir,
       perDeviceTrainBatchSize: config.per_device_train_batch_size,
       shape: batchShape(config, singleProcess.size),
@@ -108,8 +129,10 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
     const before = config.resume ? undefined : await setAside(runDir);
     if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
     await assertWritableFolder(runDir);
-    await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
-    const modelFiles = await writeModelConfig(runDir, loaded);
+    const describeRun = async () => {
+      await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+      return await writeModelConfig(runDir, loaded);
+    };
     const result = await runTraining({
       runDir,
       policy,
@@ -119,18 +142,21 @@ async function trainOne(config: RunConfig, shouldStop: () => boolean): Promise<T
       communicator: singleProcess,
       evaluate: evalPrompts &&
         ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
-      modelFiles,
+      describeRun,
       events,
       shouldStop,
     }, config);
     await copyTokenizer(runDir, tokenizer.files);
+    if (config.lora_merge && result.finished) {
+      await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+    }
     close();
     await reportRun(runDir, result);
     return result;
   } finally {
     close();
     await closeScorer();
-    disposeWeights(listWeights(policy.weights));
+    disposePolicyWeights(policy);
     disposeTrunk(policy);
   }
 }
@@ -164,9 +190,10 @@ export async function trainCommand(args: string[]): Promise<number> {
   batchShape(config, singleProcess.size);
   for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
   const { shouldStop, exitCode } = stopSignal((text) => output.write(text));
+  const pinModels = modelPins();
   for (const run of sweepRuns(config)) {
     if (shouldStop()) break;
-    await trainOne(run, shouldStop);
+    await trainOne(run, pinModels, shouldStop);
   }
   return exitCode();
 }

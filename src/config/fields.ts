@@ -19,6 +19,7 @@ export const GROUPS = [
   "Lambda",
   "Sampling",
   "Loss",
+  "Adapter",
   "Optimizer and batch",
   "Evaluation",
   "Output and logging",
@@ -126,6 +127,20 @@ export function textList(value: readonly string[], about: About) {
   return z.array(z.string().min(1)).default([...value]).meta(
     meta(about, "a list of non-empty strings, [] for none"),
   );
+}
+
+/** Different ones of these names, or a word that stands for all of them. */
+export function someOf<const V extends readonly [string, ...string[]], const W extends string>(
+  values: V,
+  all: W,
+  value: readonly V[number][],
+  about: About,
+) {
+  const words = `a non-empty list of ${values.map((name) => `"${name}"`).join(", ")}, or "${all}"`;
+  const list = z.array(z.enum(values) as z.ZodType<V[number], V[number]>).min(1)
+    .refine((items) => new Set(items).size === items.length);
+  const schema = z.union([list, z.literal(all) as z.ZodType<W, W>]);
+  return schema.default(() => [...value]).meta(meta(about, words));
 }
 
 export function urlOrNull(value: string | null, about: About) {

@@ -61,6 +61,21 @@ export const RULES: readonly Rule[] = [
           `${config.epsilon_high}; set 5`,
   },
   {
+    keys: ["lora_dropout"],
+    check: (config) =>
+      config.lora_dropout === 0
+        ? null
+        : `lora_dropout must be 0, got ${config.lora_dropout}: with dropout the log-probs that are trained are not ` +
+          "those of the policy that sampled, so the ratios of GRPO would be wrong; set 0",
+  },
+  {
+    keys: ["lora_merge", "use_peft"],
+    check: (config) =>
+      config.use_peft || !config.lora_merge
+        ? null
+        : "lora_merge needs use_peft: without adapters there is nothing to merge; set one of the two",
+  },
+  {
     keys: ["warmup_steps", "max_steps"],
     check: (config) =>
       config.max_steps < 1 || config.warmup_steps <= config.max_steps

@@ -14,6 +14,7 @@ import {
   numberOrList,
   numberOrNull,
   oneOf,
+  someOf,
   text,
   textList,
   textOrNull,
@@ -27,9 +28,21 @@ const SCORER = "Scorer";
 const LAMBDA = "Lambda";
 const SAMPLING = "Sampling";
 const LOSS = "Loss";
+const ADAPTER = "Adapter";
 const OPTIMIZER = "Optimizer and batch";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
+
+/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes. */
+export const LINEAR_MODULES = [
+  "q_proj",
+  "k_proj",
+  "v_proj",
+  "o_proj",
+  "gate_proj",
+  "up_proj",
+  "down_proj",
+] as const;
 
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
@@ -37,7 +50,8 @@ const U32_MAX = 2 ** 32 - 1;
 export const ConfigSchema = z.strictObject({
   model_name: text("models/quickstart/policy", [
     MODEL,
-    "Directory of the policy to train, in Hugging Face layout (Llama family).",
+    "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
+    "that is downloaded and pinned to its commit.",
   ]),
   train_jsonl: text("models/quickstart/train_prompts.jsonl", [
     MODEL,
@@ -69,11 +83,11 @@ export const ConfigSchema = z.strictObject({
   ]),
   reward_model: text("models/quickstart/reward", [
     SCORER,
-    "Directory of the reward model, used when scorer_url is null.",
+    "Reward model, a directory or hub id, used when scorer_url is null.",
   ]),
   cost_model: text("models/quickstart/cost", [
     SCORER,
-    "Directory of the cost model, used when scorer_url is null.",
+    "Cost model, a directory or hub id, used when scorer_url is null.",
   ]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
@@ -140,6 +154,11 @@ export const ConfigSchema = z.strictObject({
     "Tokens generated between two looks at which completions have ended.",
     "free",
   ]),
+  kv_cache_dtype: oneOf(["float32", "bfloat16", "float16"], "float32", [
+    SAMPLING,
+    "How keys and values of sampled tokens are kept. 16 bits halve that memory and round: tokens are then drawn from " +
+    "log-probs a little off those of training.",
+  ]),
 
   loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo"], "grpo", [
     LOSS,
@@ -177,6 +196,31 @@ export const ConfigSchema = z.strictObject({
   mask_truncated_completions: flag(false, [
     LOSS,
     "Leave completions that were cut at max_completion_length out of the loss.",
+  ]),
+
+  use_peft: flag(false, [
+    ADAPTER,
+    "Train low-rank adapters (LoRA) beside frozen weights instead of all weights. " +
+    "The policy without them is the reference.",
+  ]),
+  lora_r: integer(16, { min: 1 }, [ADAPTER, "Rank of the adapters."]),
+  lora_alpha: number(32, { above: 0 }, [
+    ADAPTER,
+    "An adapter's output is multiplied by lora_alpha / lora_r.",
+  ]),
+  lora_dropout: number(0, { min: 0, below: 1 }, [
+    ADAPTER,
+    "Only 0 is accepted: with dropout the policy that is trained is not the one that sampled.",
+  ]),
+  lora_target_modules: someOf(LINEAR_MODULES, "all-linear", ["q_proj", "v_proj"], [
+    ADAPTER,
+    "Which linear layers get an adapter.",
+  ]),
+  use_rslora: flag(false, [ADAPTER, "Multiply by lora_alpha / sqrt(lora_r) instead."]),
+  lora_merge: flag(false, [
+    ADAPTER,
+    "At the end also write the whole model, adapters merged into the weights, to the folder merged/ of the run.",
+    "free",
   ]),
 
   learning_rate: number(5e-6, { above: 0 }, [OPTIMIZER, "Peak learning rate of AdamW."]),

@@ -39,6 +39,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
     eosIds: policy.config.eosIds,
     maxTokens: config.max_completion_length,
     readbackEvery: config.readback_every,
+    kvCacheDtype: config.kv_cache_dtype,
   });
   const completions: string[] = [];
   try {

@@ -1,54 +1,11 @@
 /**
  * Runs our kernels on tfjs tensors: in tfjs's queue order, on tfjs's buffers, without copies.
- * The only file that touches tfjs internals.
  */
 import * as tf from "@tensorflow/tfjs";
-import type { DataType, Tensor, TensorInfo } from "@tensorflow/tfjs";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { type Backend, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { type KernelConstants, kernelPipeline } from "./kernel.ts";
-
-interface TensorRecord {
-  dtype: DataType;
-  shape: number[];
-  values: unknown;
-  resource: GPUBuffer | null;
-}
-
-interface BufferPool {
-  acquireBuffer(sizeBytes: number, usage: number): GPUBuffer;
-  releaseBuffer(buffer: GPUBuffer): void;
-  dispose(): void;
-  freeBuffers: Map<string, GPUBuffer[]>;
-  numFreeBuffers: number;
-  numBytesUsed: number;
-  numBytesAllocated: number;
-}
-
-/** The part of tfjs's WebGPUBackend (4.22) that the bridge relies on. */
-interface Backend {
-  device: GPUDevice;
-  queue: GPUQueue;
-  tensorMap: { get(id: object): TensorRecord; has(id: object): boolean };
-  bufferManager: BufferPool;
-  commandQueueOwnedIds: WeakSet<object>;
-  commandEncoder: GPUCommandEncoder | null;
-  computePassEncoder: GPUComputePassEncoder | null;
-  dispatchCountInPass: number;
-  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
-  uploadToGPU(id: object): void;
-  ensureCommandEncoderReady(): void;
-  endComputePassEncoder(): void;
-  submitQueue(): void;
-  disposeData(id: object, force?: boolean): boolean;
-  recordAndSubmit(...args: unknown[]): void;
-}
-
-/** One recorded kernel call: all that a replay needs. */
-export interface RecordedDispatch {
-  pipeline: GPUComputePipeline;
-  bindGroup: GPUBindGroup;
-  workgroups: [number, number, number];
-}
 
 /** A tensor as a kernel sees it; a window (in bytes) binds part of it. */
 export interface Binding {
@@ -75,11 +32,7 @@ const DISPATCHES_PER_SUBMIT = 24;
 const UNIFORM_CACHE_ENTRIES = 4096;
 const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
-const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 
-let recording: { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null = null;
-let guardWords = 0;
-let plainKernels = false;
 const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
 const floatBits = new Float32Array(1);
 const wordBits = new Uint32Array(floatBits.buffer);
@@ -89,10 +42,6 @@ export const i32 = (value: number): number => value >>> 0;
 export function f32(value: number): number {
   floatBits[0] = value;
   return wordBits[0];
-}
-
-export function tfjsBackend(): Backend {
-  return tf.backend() as unknown as Backend;
 }
 
 /** Splits a 1-D grid over x and y so that no dimension passes WebGPU's 65535. Kernels refold with num_workgroups. */
@@ -108,9 +57,19 @@ export function foldGrid(count: number): [number, number, number] {
  * exist beside a plain kernel that gives the same bits.
  */
 export function hasSimd8(): boolean {
-  if (plainKernels) return false;
+  if (modes.plainKernels) return false;
   const { features, adapterInfo } = tfjsBackend().device;
   return features.has("subgroups") && adapterInfo.subgroupMinSize === 8 && adapterInfo.subgroupMaxSize === 8;
+}
+
+/** What the device binds, holds and dispatches at most. */
+export function deviceLimits(): GPUSupportedLimits {
+  return tfjsBackend().device.limits;
+}
+
+/** Lanes of the device's widest subgroups; undefined counts as wide. */
+export function maxSubgroupSize(): number {
+  return tfjsBackend().device.adapterInfo.subgroupMaxSize;
 }
 
 /** Lanes for a workgroup that reduces a row of `width`: about 8 values each, a power of two from 8 to 256. */
@@ -136,9 +95,9 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
       `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`,
     );
   }
-  const buffer = backend.bufferManager.acquireBuffer(sizeBytes + guardWords * 4, STORAGE_USAGE);
-  if (guardWords > 0) {
-    backend.queue.writeBuffer(buffer, sizeBytes, new Uint32Array(guardWords).fill(GUARD_BITS));
+  const buffer = backend.bufferManager.acquireBuffer(sizeBytes + modes.guardWords * 4, STORAGE_USAGE);
+  if (modes.guardWords > 0) {
+    backend.queue.writeBuffer(buffer, sizeBytes, new Uint32Array(modes.guardWords).fill(GUARD_BITS));
   }
   backend.tensorMap.get(info.dataId).resource = buffer;
   return info;
@@ -174,7 +133,7 @@ export function disposeInfo(info: TensorInfo): void {
 function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
   const record = backend.tensorMap.get(binding.tensor.dataId);
   if (!record.resource) {
-    if (recording) {
+    if (modes.recording) {
       throw new Error(
         "Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording",
       );
@@ -183,7 +142,7 @@ function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
   }
   if (binding.written) {
     record.values = null;
-    recording?.written.add(record);
+    modes.recording?.written.add(record);
   }
   return record.resource!;
 }
@@ -196,7 +155,7 @@ function storageEntry(
 ): GPUBindGroupEntry {
   const buffer = gpuBuffer(backend, binding);
   const offset = binding.offsetBytes ?? 0;
-  const size = binding.sizeBytes ?? (guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
+  const size = binding.sizeBytes ?? (modes.guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
   const limit = backend.device.limits.maxStorageBufferBindingSize;
   if (size > limit) {
     throw new RangeError(
@@ -237,8 +196,8 @@ export function runKernel(call: KernelCall): void {
     entries.push({ binding: entries.length, resource: { buffer: uniformBuffer(backend, call.params) } });
   }
   const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
-  if (recording) {
-    recording.dispatches.push({ pipeline, bindGroup, workgroups: call.workgroups });
+  if (modes.recording) {
+    modes.recording.dispatches.push({ pipeline, bindGroup, workgroups: call.workgroups });
     return;
   }
   for (const { tensor } of call.bindings) backend.commandQueueOwnedIds.add(tensor.dataId);
@@ -255,6 +214,12 @@ export function flush(): void {
   const backend = tfjsBackend();
   backend.endComputePassEncoder();
   if (backend.commandEncoder) backend.submitQueue();
+}
+
+/** Resolves once the GPU has done all that was submitted. */
+export async function settle(): Promise<void> {
+  flush();
+  await awaitGpu(tfjsBackend().queue.onSubmittedWorkDone());
 }
 
 /**
@@ -302,82 +267,20 @@ export function trimPool(): void {
   }
 }
 
-/** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */
-export interface Recording {
-  dispatches: RecordedDispatch[];
-  /** Forgets the CPU copies that tfjs holds of the tensors that the recorded kernels write. */
-  invalidateWritten(): void;
-  pool: { numBytesAllocated: number; dispose(): void };
-}
-
-/**
- * Runs `build` with kernels recorded instead of executed. Buffers made meanwhile come from a private pool, so that
- * nothing else can be given them between replays; inside the recording they are reused freely, because replays keep
- * the order. A stock tfjs op inside is an error: it could not be replayed.
- */
-export function recordKernels(build: () => void): Recording {
-  if (recording) throw new Error("Cannot record a plan inside another plan");
-  const backend = tfjsBackend();
-  flush();
-  const shared = backend.bufferManager;
-  const PoolClass = shared.constructor as new (device: GPUDevice) => BufferPool;
-  const pool = new PoolClass(backend.device);
-  const stockPath = backend.recordAndSubmit;
-  backend.bufferManager = pool;
-  backend.recordAndSubmit = () => {
-    throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
-  };
-  const made = recording = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
-  try {
-    tf.tidy(() => build());
-    const invalidateWritten = () => made.written.forEach((record) => record.values = null);
-    return { dispatches: made.dispatches, invalidateWritten, pool };
-  } catch (error) {
-    pool.dispose();
-    throw error;
-  } finally {
-    recording = null;
-    backend.bufferManager = shared;
-    backend.recordAndSubmit = stockPath;
-  }
-}
-
-/**
- * Runs `body` with guard words behind every tensor made in it; for tests.
- * @returns a function that lists the made tensors of which a kernel overwrote the guard.
- */
-export function withGuardWords<R>(words: number, body: () => R): R {
-  guardWords = words;
+/** Runs `body`, which may start a tape of its own, amid the backward pass of another: tfjs keeps only one. */
+export function withOwnTape<R>(body: () => R): R {
+  const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
+  const outer = state.activeTape;
   try {
     return body();
   } finally {
-    guardWords = 0;
+    state.activeTape = outer;
   }
-}
-
-/** Runs `body` with the plain kernels on a device that has better ones; for tests that hold the two together. */
-export function withPlainKernels<R>(body: () => R): R {
-  plainKernels = true;
-  try {
-    return body();
-  } finally {
-    plainKernels = false;
-  }
-}
-
-/** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
-export async function readGuarded(
-  tensor: Tensor,
-): Promise<{ values: Float32Array | Int32Array; intact: boolean }> {
-  const all = await readTensor(tensor);
-  const words = new Uint32Array(all.buffer, all.byteOffset, all.length);
-  const intact = words.subarray(tensor.size).every((word) => word === GUARD_BITS);
-  return { values: all.subarray(0, tensor.size), intact };
 }
 
 /** Copies a tensor's bytes into another of the same or a larger size, in queue order. */
 export function copyTensor(source: TensorInfo, target: TensorInfo): void {
-  if (recording) throw new Error("Cannot record a copy in a plan: use a kernel");
+  if (modes.recording) throw new Error("Cannot record a copy in a plan: use a kernel");
   const backend = tfjsBackend();
   const from = gpuBuffer(backend, { tensor: source });
   const to = gpuBuffer(backend, { tensor: target, written: true });

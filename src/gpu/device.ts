@@ -7,6 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
+import { countBuffers, type GpuMemory } from "./memory.ts";
 
 export type Runtime = "node" | "deno";
 
@@ -33,6 +34,8 @@ export interface GpuInfo {
 export interface Gpu {
   device: GPUDevice;
   info: GpuInfo;
+  /** Memory of all buffers made on the device, at this moment and at the most. */
+  memory(): Readonly<GpuMemory>;
 }
 
 interface AdapterDetails extends GPUAdapterInfo {
@@ -164,9 +167,10 @@ async function open(): Promise<Gpu> {
     if (typeof limit === "number" && !name.startsWith("maxDynamic")) requiredLimits[name] = limit;
   }
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  const memory = countBuffers(device);
   watch(device);
   await registerBackend(device, adapter);
-  return { device, info: describe(adapter, device) };
+  return { device, info: describe(adapter, device), memory };
 }
 
 /**

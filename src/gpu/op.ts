@@ -1,6 +1,7 @@
 /** Ops: our kernels as tfjs knows them, so that its tape differentiates what is made of them. */
 import * as tf from "@tensorflow/tfjs";
 import type { NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { withOwnTape } from "./bridge.ts";
 
 /** An op: a kernel registered with tfjs so that its tape differentiates it. */
 export interface OpDefinition<Inputs extends string, Attrs> {
@@ -40,6 +41,20 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
       | Tensor[];
     return Array.isArray(made) ? made : [made];
   };
+}
+
+/**
+ * y = f(x), of which the tape keeps x alone: backward runs f again (activation checkpointing, arXiv:1604.06174). The
+ * kernels being deterministic, the second run gives the same bits.
+ */
+export function recomputed(f: (x: Tensor) => Tensor, x: Tensor): Tensor {
+  const op = tf.customGrad((input, save) => {
+    (save as tf.GradSaveFunc)([input as Tensor]);
+    const gradFunc = (dy: Tensor, [saved]: Tensor[]) =>
+      withOwnTape(() => tf.engine().gradients(() => f(saved), [saved], dy).grads[0]);
+    return { value: f(input as Tensor), gradFunc };
+  });
+  return op(x);
 }
 
 /**

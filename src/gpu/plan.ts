@@ -1,6 +1,8 @@
 /** A recorded sequence of kernels over fixed buffers, replayed without building anything again. */
 import { assertGpuHealthy } from "./device.ts";
-import { flush, recordKernels, tfjsBackend } from "./bridge.ts";
+import { tfjsBackend } from "./backend.ts";
+import { flush } from "./bridge.ts";
+import { recordKernels } from "./recording.ts";
 
 export interface Plan {
   readonly dispatchCount: number;

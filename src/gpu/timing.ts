@@ -1,5 +1,5 @@
 /** Time that the GPU itself took, by timestamp queries where the device has them, else by the wall clock. */
-import { tfjsBackend } from "./bridge.ts";
+import { tfjsBackend } from "./backend.ts";
 import { awaitGpu } from "./device.ts";
 import type { Plan } from "./plan.ts";
 

@@ -1,7 +1,8 @@
 // Checkpoint folders: everything a run needs to go on, complete or absent.
 //
 //   <runDir>/checkpoint-<step>/
-//     model.safetensors          weights, so that `transformers` opens the folder
+//     model.safetensors          weights, so that `transformers` opens the folder; of a run that trains adapters
+//                                adapter_model.safetensors instead, for `peft`
 //     optimizer.safetensors      named optimizer tensors
 //     trainer_state.json         {"version", "step", "state"}; doubles come back bit for bit
 //     config.json, tokenizer...  copies of the model's own small files
@@ -22,14 +23,18 @@ import { openSafetensors, type TensorReader, type TensorSource, writeSafetensors
 
 const VERSION = 1;
 const MANIFEST = "checkpoint_manifest.json";
-const WEIGHTS = "model.safetensors";
+const WEIGHTS = ["model.safetensors", "adapter_model.safetensors"] as const;
 const OPTIMIZER = "optimizer.safetensors";
 const STATE = "trainer_state.json";
 const FOLDER = /^checkpoint-(0|[1-9]\d{0,14})$/;
 
+/** What the trained weights are called: a whole model's, or an adapter's. */
+export type WeightsFile = (typeof WEIGHTS)[number];
+
 export interface CheckpointContent {
   /** Optimizer steps done; names the folder. */
   readonly step: number;
+  readonly weightsFile: WeightsFile;
   readonly weights: Iterable<TensorSource>;
   readonly optimizer: Iterable<TensorSource>;
   /** Any JSON-safe value: lambda, counters, data position, config. */
@@ -60,19 +65,19 @@ interface ManifestFile {
  * after any of them no new folder is there.
  */
 export async function saveCheckpoint(runDir: string, content: CheckpointContent): Promise<string> {
-  const { step, weights, optimizer, state, modelFiles } = content;
+  const { step, weightsFile, weights, optimizer, state, modelFiles } = content;
   const dir = join(runDir, `checkpoint-${step}`);
   if (!FOLDER.test(basename(dir))) {
     throw new RangeError(`Cannot save checkpoint ${step}: step is no whole number >= 0`);
   }
-  const names = [WEIGHTS, OPTIMIZER, STATE, MANIFEST, ...modelFiles.map((path) => basename(path))];
+  const names = [weightsFile, OPTIMIZER, STATE, MANIFEST, ...modelFiles.map((path) => basename(path))];
   const taken = names.find((name, i) => names.indexOf(name) !== i);
   if (taken !== undefined) {
     throw new RangeError(`Cannot save '${dir}': two files are named ${taken}; rename one`);
   }
   const stateJson = stringifyExact({ version: VERSION, step, state }, 2);
   await writeDirectoryAtomic(dir, async (partial) => {
-    await writeSafetensors(join(partial, WEIGHTS), weights);
+    await writeSafetensors(join(partial, weightsFile), weights);
     await writeSafetensors(join(partial, OPTIMIZER), optimizer);
     await writeFileAtomic(join(partial, STATE), `${stateJson}\n`);
     for (const path of modelFiles) {
@@ -114,7 +119,7 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
  * Throws Error naming the file that is missing or changed, or the version that is not understood.
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
-  const step = await verifyCheckpoint(dir, "sizes and hashes");
+  const { step, weightsFile } = await verifyCheckpoint(dir, "sizes and hashes");
   const saved = JSON.parse(await readFile(join(dir, STATE), "utf8")) as {
     version?: unknown;
     state?: unknown;
@@ -124,7 +129,7 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
       `Cannot load '${dir}': ${STATE} has version ${JSON.stringify(saved.version)}, required ${VERSION}`,
     );
   }
-  const weights = await openSafetensors(join(dir, WEIGHTS));
+  const weights = await openSafetensors(join(dir, weightsFile));
   try {
     const optimizer = await openSafetensors(join(dir, OPTIMIZER));
     const close = async () => {
@@ -138,9 +143,17 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   }
 }
 
-/** Checks a folder against its manifest and returns its step. Throws Error with the first fault. */
-async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"): Promise<number> {
-  const { step, files } = await readManifest(dir);
+/** What a manifest says of its folder. */
+interface Manifest {
+  step: number;
+  weightsFile: WeightsFile;
+  files: ManifestFile[];
+}
+
+/** Checks a folder against its manifest. Throws Error with the first fault. */
+async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"): Promise<Manifest> {
+  const manifest = await readManifest(dir);
+  const { files } = manifest;
   const fault = (name: string, required: unknown, actual: unknown) =>
     new Error(
       `Cannot load '${dir}': ${name} is damaged: required ${required}, got ${actual}; use another checkpoint`,
@@ -149,15 +162,15 @@ async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"
     const size = await stat(join(dir, file.name)).then((stats) => stats.size, () => "no such file");
     if (size !== file.size_bytes) throw fault(file.name, `${file.size_bytes} bytes`, size);
   }
-  if (depth === "sizes") return step;
+  if (depth === "sizes") return manifest;
   for (const file of files) {
     const { sha256 } = await fingerprint(join(dir, file.name));
     if (sha256 !== file.sha256) throw fault(file.name, `SHA-256 ${file.sha256}`, sha256);
   }
-  return step;
+  return manifest;
 }
 
-async function readManifest(dir: string): Promise<{ step: number; files: ManifestFile[] }> {
+async function readManifest(dir: string): Promise<Manifest> {
   let manifest: { version?: unknown; step?: unknown; files?: unknown } | null;
   try {
     manifest = JSON.parse(await readFile(join(dir, MANIFEST), "utf8"));
@@ -179,16 +192,18 @@ async function readManifest(dir: string): Promise<{ step: number; files: Manifes
     );
   }
   const named = Array.isArray(files) ? files.filter(isManifestFile) : [];
-  const complete = [WEIGHTS, OPTIMIZER, STATE].every((name) => named.some((file) => file.name === name));
+  const holds = (name: string) => named.some((file) => file.name === name);
+  const weightsFile = WEIGHTS.find(holds);
   if (
-    !complete || !Array.isArray(files) || named.length !== files.length ||
+    !weightsFile || !holds(OPTIMIZER) || !holds(STATE) || !Array.isArray(files) ||
+    named.length !== files.length ||
     `checkpoint-${step}` !== basename(dir)
   ) {
     throw new Error(
       `Cannot load '${dir}': ${MANIFEST} does not describe this folder; use another checkpoint`,
     );
   }
-  return { step: step as number, files: named };
+  return { step: step as number, weightsFile, files: named };
 }
 
 function isManifestFile(entry: unknown): entry is ManifestFile {

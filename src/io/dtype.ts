@@ -6,8 +6,8 @@
 /** Element types of weights, which this project reads and writes in model files. */
 export type FloatDtype = "F32" | "BF16" | "F16";
 
-/** Whole numbers that may lie beside the weights, as the count of a score model's normalizer; they are not read. */
-export type IntegerDtype = "I64" | "I32";
+/** What may lie beside the weights, as a score model's count or an attention mask; it is not read as weights. */
+export type IntegerDtype = "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
 
 export type StoredDtype = FloatDtype | IntegerDtype;
 
@@ -18,6 +18,10 @@ export const BYTES_PER_ELEMENT: Readonly<Record<StoredDtype, number>> = {
   F16: 2,
   I64: 8,
   I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
 };
 
 export function isFloatDtype(dtype: StoredDtype): dtype is FloatDtype {

@@ -1,9 +1,12 @@
-/** A Hugging Face model folder: config.json, and the weights' values on demand. */
+/** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError } from "./atomic_files.ts";
-import { bytesToF32, isFloatDtype } from "./dtype.ts";
-import { openModelWeights, type TensorReader } from "./safetensors.ts";
+import type { Tensor } from "@tensorflow/tfjs";
+import { emptyTensor, settle, writeTensor } from "../gpu/bridge.ts";
+import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "./dtype.ts";
+import { openModelWeights } from "./model_weights.ts";
+import type { TensorInfo, TensorReader } from "./tensor_reader.ts";
 
 export interface ModelFolder {
   dir: string;
@@ -13,55 +16,89 @@ export interface ModelFolder {
   close(): Promise<void>;
 }
 
-/** 16-bit values as the file stores them, two to a word: the even one in the low half. */
-export interface PackedValues {
-  format: "bf16" | "f16";
-  words: Int32Array;
-}
+/** How a tensor lies on the GPU: f32, or 16-bit values two to a word, the even one in the low half. */
+export type UploadFormat = "f32" | "bf16" | "f16";
 
 export interface TensorValues {
   path: string;
+  /** Of all tensors as they are stored; a load that needs not all of them, as with a tied head, reads fewer. */
+  totalBytes: number;
   names(): Iterable<string>;
   shapeOf(name: string): readonly number[] | undefined;
-  /** Values converted to f32. */
+  dtypeOf(name: string): StoredDtype | undefined;
+  /** The format that holds the values as they are stored; f32 where no two share a word in each row. */
+  formatOf(name: string): UploadFormat;
+  /** Puts the values on the GPU, piece by piece: as they are stored, or converted to f32. */
+  upload(name: string, format: UploadFormat): Promise<Tensor>;
+  /** Values on the host, converted to f32. */
   read(name: string): Promise<Float32Array>;
-  /** Values as stored; null for a tensor of another type, or of an odd count. */
-  readPacked(name: string): Promise<PackedValues | null>;
+}
+
+/** Told after each read how many bytes it was, for progress against `totalBytes`. */
+export type OnBytes = (byteLength: number) => void;
+
+/** What the host holds of a tensor at a time. */
+const PIECE_BYTES = 16 << 20;
+/** After so many pieces the GPU is waited for: what it has not taken yet is in host memory too. */
+const PIECES_UNDER_WAY = 8;
+
+function packedFormat({ dtype, shape }: TensorInfo): UploadFormat {
+  const isPackable = shape.length > 0 && shape[shape.length - 1] % 2 === 0;
+  if (dtype === "BF16" && isPackable) return "bf16";
+  return dtype === "F16" && isPackable ? "f16" : "f32";
 }
 
 /** Reads tensors of an open file. @param path named in errors */
-export function tensorValues(reader: TensorReader, path: string): TensorValues {
+export function tensorValues(reader: TensorReader, path: string, onBytes?: OnBytes): TensorValues {
+  const floatInfo = (name: string): TensorInfo & { dtype: FloatDtype } => {
+    const info = reader.tensors.get(name)!;
+    const { dtype } = info;
+    if (isFloatDtype(dtype)) return { ...info, dtype };
+    throw new TypeError(
+      `${path}: tensor "${name}" has dtype ${dtype}, required F32, BF16 or F16; convert it`,
+    );
+  };
   return {
     path,
+    totalBytes: [...reader.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
     names: () => reader.tensors.keys(),
     shapeOf: (name) => reader.tensors.get(name)?.shape,
-    async read(name) {
-      const { dtype } = reader.tensors.get(name)!;
-      if (!isFloatDtype(dtype)) {
-        throw new TypeError(
-          `${path}: tensor "${name}" has dtype ${dtype}, required F32, BF16 or F16; convert it`,
-        );
+    dtypeOf: (name) => reader.tensors.get(name)?.dtype,
+    formatOf: (name) => packedFormat(reader.tensors.get(name)!),
+    async upload(name, format) {
+      const { dtype, shape, byteLength } = floatInfo(name);
+      const isPacked = format !== "f32";
+      const gpuShape = isPacked ? [...shape.slice(0, -1), shape[shape.length - 1] / 2] : [...shape];
+      const tensor = emptyTensor(gpuShape, isPacked ? "int32" : "float32");
+      const widening = isPacked || dtype === "F32" ? 1 : 2;
+      for (let offset = 0, pieces = 1; offset < byteLength; offset += PIECE_BYTES, pieces++) {
+        const bytes = await reader.read(name, offset, Math.min(PIECE_BYTES, byteLength - offset));
+        writeTensor(tensor, isPacked ? bytes : bytesToF32(bytes, dtype), offset * widening);
+        onBytes?.(bytes.byteLength);
+        if (pieces % PIECES_UNDER_WAY === 0) await settle();
       }
-      return bytesToF32(await reader.read(name), dtype);
+      return tensor;
     },
-    async readPacked(name) {
-      const { dtype, byteLength } = reader.tensors.get(name)!;
-      if ((dtype !== "BF16" && dtype !== "F16") || byteLength % 4 !== 0) return null;
-      const { buffer } = await reader.read(name); // of its own, so aligned
-      return { format: dtype === "BF16" ? "bf16" : "f16", words: new Int32Array(buffer, 0, byteLength / 4) };
+    async read(name) {
+      const { dtype } = floatInfo(name);
+      const bytes = await reader.read(name);
+      onBytes?.(bytes.byteLength);
+      return bytesToF32(bytes, dtype);
     },
   };
 }
 
 /**
  * Opens `dir`; weights stay on disk until they are read.
+ * @param onBytes progress of the source's reads
  * @throws Error naming the missing or broken file
  */
-export async function openModelFolder(dir: string): Promise<ModelFolder> {
+export async function openModelFolder(dir: string, onBytes?: OnBytes): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");
   const configText = await readFile(configPath, "utf8").catch((error) => {
     throw explainFsError(error, "read the model's config from", configPath);
   });
   const weights = await openModelWeights(dir);
-  return { dir, configPath, configText, source: tensorValues(weights, dir), close: () => weights.close() };
+  const source = tensorValues(weights, dir, onBytes);
+  return { dir, configPath, configText, source, close: () => weights.close() };
 }

@@ -15,7 +15,7 @@ export interface TokenizerFiles {
   readonly files: readonly string[];
 }
 
-const FILES = [
+export const TOKENIZER_FILES = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
@@ -81,8 +81,8 @@ async function withNamedTokens(folder: string, config: Record<string, unknown>) 
 /** @throws Error naming the missing or broken file and what to do */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = (name: string) => join(folder, name);
-  const there = await Promise.all(FILES.map((name) => isThere(path(name))));
-  const files = FILES.filter((_, i) => there[i]).map(path);
+  const there = await Promise.all(TOKENIZER_FILES.map((name) => isThere(path(name))));
+  const files = TOKENIZER_FILES.filter((_, i) => there[i]).map(path);
   if (!files.includes(path("tokenizer.json")) && files.includes(path("tokenizer.model"))) {
     const model = parseSentencePieceModel(
       await readTokenizerFile(folder, "tokenizer.model"),

@@ -10,7 +10,9 @@ import { Readable } from "node:stream";
 import { ZipFile } from "yazl";
 import { writeFileAtomic, writeFully } from "./atomic_files.ts";
 import { BYTES_PER_ELEMENT, type FloatDtype } from "./dtype.ts";
+import { OPCODES } from "./pickle_opcodes.ts";
 import { sourceByteLength, sourceBytes, type TensorSource } from "./safetensors.ts";
+import { rowMajorStrides } from "./strides.ts";
 
 const STORAGE_CLASS: Readonly<Record<FloatDtype, string>> = {
   F32: "FloatStorage",
@@ -18,20 +20,21 @@ const STORAGE_CLASS: Readonly<Record<FloatDtype, string>> = {
   F16: "HalfStorage",
 };
 
-// Pickle opcodes, named as in Python's pickletools.
-const PROTO = 0x80;
-const GLOBAL = 0x63;
-const EMPTY_TUPLE = 0x29;
-const REDUCE = 0x52;
-const MARK = 0x28;
-const TUPLE = 0x74;
-const BINUNICODE = 0x58;
-const BININT = 0x4a;
-const LONG1 = 0x8a;
-const NEWFALSE = 0x89;
-const BINPERSID = 0x51;
-const SETITEMS = 0x75;
-const STOP = 0x2e;
+const {
+  BININT,
+  BINPERSID,
+  BINUNICODE,
+  EMPTY_TUPLE,
+  GLOBAL,
+  LONG1,
+  MARK,
+  NEWFALSE,
+  PROTO,
+  REDUCE,
+  SETITEMS,
+  STOP,
+  TUPLE,
+} = OPCODES;
 
 /** What the pickle needs to know of a tensor. */
 type TensorShape = Pick<TensorSource, "name" | "dtype" | "shape">;
@@ -129,17 +132,6 @@ export function stateDictPickle(tensors: readonly TensorShape[]): Uint8Array {
   });
   out.push(SETITEMS, STOP);
   return Uint8Array.from(out);
-}
-
-/** Elements to step over per axis; the last axis is contiguous. As torch does, a size of 0 counts as 1. */
-function rowMajorStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= Math.max(shape[axis], 1);
-  }
-  return strides;
 }
 
 /** A whole number >= 0: BININT holds 31 bits, LONG1 the rest as 8 bytes of two's complement. */

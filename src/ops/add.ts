@@ -1,30 +1,47 @@
-/** The residual connection. A stock tfjs op could not be replayed in a plan. */
-import type { Tensor } from "@tensorflow/tfjs";
-import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+/** The residual connection, and the scaled term of an adapter. A stock tfjs op could not be replayed in a plan. */
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
 
-const addOp = defineOp<"a" | "b", null>({
+interface AddAttrs {
+  /** Factor of b. */
+  scale: number;
+}
+
+/** @param a null: only the scaled b */
+function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
+  const y = newTensor(b.shape);
+  const count = b.shape[0] * b.shape[1];
+  runKernel({
+    kernel: "add",
+    constants: { ONLY_B: a ? 0 : 1 },
+    bindings: [{ tensor: a ?? b }, { tensor: b }, { tensor: y, written: true }],
+    params: [u32(count), f32(scale)],
+    workgroups: foldGrid(Math.ceil(count / 256)),
+  });
+  return y;
+}
+
+const addOp = defineOp<"a" | "b", AddAttrs>({
   name: "GrpoAdd",
-  forward({ a, b }) {
-    const y = newTensor(a.shape);
-    const count = a.shape[0] * a.shape[1];
-    runKernel({
-      kernel: "add",
-      bindings: [{ tensor: a }, { tensor: b }, { tensor: y, written: true }],
-      params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 256)),
-    });
-    return y;
-  },
-  gradient: (dy) => ({ a: () => (dy as Tensor).clone(), b: () => (dy as Tensor).clone() }),
+  forward: ({ a, b }, { scale }) => runAdd(a, b, scale),
+  gradient: (dy, _saved, { scale }) => ({
+    a: () => (dy as Tensor).clone(),
+    b: () => scale === 1 ? (dy as Tensor).clone() : scaleOp({ b: dy as Tensor }, { scale })[0],
+  }),
 });
 
-/** a + b of one shape. @param a f32 [N,D] @param b f32 [N,D] @returns f32 [N,D] */
-export function add(a: Tensor, b: Tensor): Tensor {
-  return addOp({ a, b }, null)[0];
+const scaleOp = defineOp<"b", AddAttrs>({
+  name: "GrpoAddGrad",
+  forward: ({ b }, { scale }) => runAdd(null, b, scale),
+});
+
+/** a + scale b of one shape. @param a f32 [N,D] @param b f32 [N,D] @returns f32 [N,D] */
+export function add(a: Tensor, b: Tensor, scale = 1): Tensor {
+  return addOp({ a, b }, { scale })[0];
 }
 
 /** Twin of add.wgsl. */
-export function addF64(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
-  return Float64Array.from(a, (value, i) => value + b[i]);
+export function addF64(a: ArrayLike<number>, b: ArrayLike<number>, scale = 1): Float64Array {
+  return Float64Array.from(a, (value, i) => value + scale * b[i]);
 }

@@ -4,7 +4,7 @@
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran.
  */
-import { type Binding, foldGrid, hasSimd8, runKernel, tfjsBackend, u32 } from "../gpu/bridge.ts";
+import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -42,8 +42,7 @@ const STRIDED_LANES = 64;
 
 /** Lanes of a tiled matmul's workgroup, columns x rows: one subgroup on a CPU (8 wide), two warps or more on a GPU. */
 function lanes(): { WG_X: number; WG_Y: number } {
-  const { subgroupMaxSize } = tfjsBackend().device.adapterInfo;
-  return { WG_X: 8, WG_Y: subgroupMaxSize <= 8 ? 1 : 8 };
+  return { WG_X: 8, WG_Y: maxSubgroupSize() <= 8 ? 1 : 8 };
 }
 
 /** Kernel, lanes and grid of a tiled product of [rows, columns]; every variant gives the same bits. */

@@ -1,58 +1,57 @@
 /**
- * Samples completions: each prompt's prefill once, shared by its group; then one recorded plan, replayed once per
- * token for all rows, with the KV cache, the sampled tokens and the random counters on the GPU. The host looks at
- * the tokens every `readbackEvery` of them.
+ * Samples completions: each prompt's prefill once, shared by its group; then recorded plans, replayed once per token
+ * for all rows, with the KV cache, the sampled tokens and the random counters on the GPU. The host looks at the tokens
+ * every `readbackEvery` of them: then completions that ended give back their blocks, and when about half of the rows
+ * are left, these go on in a plan of fewer rows. What a completion holds depends on none of that.
  */
-import * as tf from "@tensorflow/tfjs";
-import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor, emptyTensor, readTensor, writeTensor } from "../gpu/bridge.ts";
-import { type Plan, recordPlan } from "../gpu/plan.ts";
-import { attentionDecode } from "../ops/attention_decode.ts";
-import { gatherRows, inverseRows } from "../ops/gather_rows.ts";
-import { kvAppend } from "../ops/kv_append.ts";
+import { readTensor } from "../gpu/bridge.ts";
 import {
-  advanceDecode,
-  type DecodeState,
-  hasRepetitionPenalty,
-  initialState,
-  sampleTokens,
-  type SamplingOptions,
-  seenTokens,
-} from "../ops/sample.ts";
+  type BatchRequest,
+  compactRows,
+  type DecodeBatch,
+  decodeBurst,
+  endRow,
+  openBatch,
+  rowsLeft,
+} from "./decode_batch.ts";
+import type { DecodeRow } from "./decode_lane.ts";
 import {
-  type Attend,
-  causalAttend,
-  headLogits,
-  type Policy,
-  trunkForward,
-  uploadSequences,
-} from "./llama.ts";
-import { bucketRows, packSequences } from "./packing.ts";
+  closeSession,
+  type DecodeSession,
+  type GenerationUsage,
+  openSession,
+  type SessionOptions,
+} from "./decode_session.ts";
+import type { Policy } from "./llama.ts";
 
-export interface GenerationOptions extends SamplingOptions {
-  /** Each of these ends a completion. */
-  eosIds: readonly number[];
-  maxTokens: number;
+export interface GenerationOptions extends SessionOptions {
   /** Tokens between two looks at what has ended. */
   readbackEvery: number;
+  /** Whether completions that ended leave the batch; they do unless this is false. Changes no result. */
+  compacts?: boolean;
 }
 
-export interface GenerationRequest {
-  /** Token ids of each prompt. */
-  prompts: readonly ArrayLike<number>[];
-  /** Completions per prompt. */
-  groupSize: number;
-  /** The random numbers' place; see rl/rng.ts. */
-  seed: number;
-  step: number;
-  /** Slot of prompts[0] among all prompts of the step (other ranks have the slots before). */
-  firstPrompt?: number;
+export interface GenerationRequest extends BatchRequest {
   /**
    * Looks at a completion's tokens so far: how many of them to keep if it ends there (a stop string), else null.
    * Called at read-backs, so it may see more tokens than it keeps.
    */
   findStop?(tokens: readonly number[]): number | null;
-  onProgress?(tokensDone: number, rowsLeft: number): void;
+  onProgress?(progress: GenerationProgress): void;
+}
+
+/** How far a generation is; told at every read-back. */
+export interface GenerationProgress {
+  /** Tokens that the completions hold so far, all together. */
+  tokens: number;
+  /** Tokens that the longest of them holds. */
+  longest: number;
+  maxTokens: number;
+  rows: number;
+  /** Completions that have not ended. */
+  rowsLeft: number;
+  /** Since the call, the prompts' prefill included. */
+  seconds: number;
 }
 
 export interface Completion {
@@ -61,197 +60,86 @@ export interface Completion {
   end: "eos" | "stop" | "length";
 }
 
-/** Prompt and completion keys and values of one layer. */
-interface LayerCache {
-  kPrompt: Tensor;
-  vPrompt: Tensor;
-  k: Tensor;
-  v: Tensor;
-}
-
-/** Buffers and plan for one shape of batch; reused from step to step. */
-interface DecodeSession {
-  rows: number;
-  promptRows: number;
-  decode: DecodeState;
-  promptBounds: Tensor;
-  caches: LayerCache[];
-  plan: Plan;
-  dispose(): void;
-}
-
 export interface Generator {
+  /**
+   * Completions in the order of the prompts, groupSize of each.
+   * @throws RangeError for an empty prompt, or lengths beyond the model's positions
+   */
   generate(request: GenerationRequest): Promise<Completion[]>;
+  /** What the last call took; null before the first. */
+  readonly usage: Readonly<GenerationUsage> | null;
+  /** Blocks that the cache has room for. */
+  readonly cacheBlocks: number;
+  /** Frees cache and plans; another call makes them again. */
   dispose(): void;
 }
 
-function makeDecodeState(vocab: number, options: GenerationOptions, rows: number): DecodeState {
-  const i32 = (shape: number[]) => emptyTensor(shape, "int32");
-  return {
-    rows: i32([rows, 4]),
-    state: i32([4 + options.eosIds.length]),
-    done: i32([rows]),
-    nextToken: i32([rows]),
-    nextPosition: i32([rows]),
-    tokens: i32([rows, options.maxTokens]),
-    seen: i32(hasRepetitionPenalty(options) ? [rows, Math.ceil(vocab / 32)] : [1]),
-  };
+/** A request on its way. */
+interface Run {
+  batch: DecodeBatch;
+  options: GenerationOptions;
+  request: GenerationRequest;
+  /** Of the rows that ended, at their places. */
+  completions: Completion[];
 }
 
-/** Forward of the last sampled token of every row, then the next one's draw. */
-function recordDecode(
-  policy: Policy,
-  options: GenerationOptions,
-  decode: DecodeState,
-  promptBounds: Tensor,
-  caches: LayerCache[],
-): Plan {
-  const attend: Attend = (l, q, k, v) => {
-    const { kPrompt, vPrompt, k: kCache, v: vCache } = caches[l];
-    kvAppend(kCache, k, decode.state);
-    kvAppend(vCache, v, decode.state);
-    const inputs = { kPrompt, vPrompt, promptBounds, kCache, vCache, position: decode.state };
-    return attentionDecode(q, inputs, policy.attentionShape);
-  };
-  return recordPlan(() => {
-    const tokens = { ids: decode.nextToken, positions: decode.nextPosition };
-    const hidden_RD = trunkForward(policy, tokens, attend, "few");
-    sampleTokens(headLogits(policy, hidden_RD, "few"), decode, options);
-    advanceDecode(decode);
-  });
-}
-
-function openSession(
-  policy: Policy,
-  options: GenerationOptions,
-  rows: number,
-  promptRows: number,
-): DecodeSession {
-  const { layers, kvHeads, headDim, vocabSize } = policy.config;
-  const width = kvHeads * headDim;
-  const decode = makeDecodeState(vocabSize, options, rows);
-  const promptBounds = emptyTensor([rows, 2], "int32");
-  const caches = Array.from({ length: layers }, (): LayerCache => ({
-    kPrompt: emptyTensor([promptRows, width]),
-    vPrompt: emptyTensor([promptRows, width]),
-    k: emptyTensor([rows, options.maxTokens, width]),
-    v: emptyTensor([rows, options.maxTokens, width]),
-  }));
-  const plan = recordDecode(policy, options, decode, promptBounds, caches);
-  const owned = [
-    ...Object.values(decode),
-    promptBounds,
-    ...caches.flatMap((cache) => Object.values(cache)),
-  ] as Tensor[];
-  return {
-    rows,
-    promptRows,
-    decode,
-    promptBounds,
-    caches,
-    plan,
-    dispose() {
-      plan.dispose();
-      tf.dispose(owned);
-    },
-  };
-}
-
-/** Prompts forward, their keys and values kept, and the first token of every row sampled. */
-function prefill(
-  policy: Policy,
-  options: GenerationOptions,
-  session: DecodeSession,
-  request: GenerationRequest,
-): void {
-  const { prompts, groupSize, seed, step, firstPrompt = 0 } = request;
-  const packed = packSequences(prompts);
-  const { decode } = session;
-  const promptOfRow = (r: number) => Math.floor(r / groupSize);
-  const rowTable = (logitsRow: (r: number) => number) =>
-    Int32Array.from({ length: session.rows * 4 }, (_, i) => {
-      const r = i >> 2;
-      const p = promptOfRow(r);
-      return [logitsRow(r), firstPrompt + p, r % groupSize, prompts[p].length][i & 3];
-    });
-  const bounds = Int32Array.from(
-    { length: session.rows * 2 },
-    (_, i) => packed.starts[promptOfRow(i >> 1) + (i & 1)],
-  );
-  writeTensor(session.promptBounds, bounds);
-  writeTensor(decode.rows, rowTable((r) => r));
-  writeTensor(decode.state, initialState(seed, step, options.eosIds));
-  writeTensor(decode.done, new Int32Array(session.rows));
-  writeTensor(decode.tokens, new Int32Array(session.rows * options.maxTokens).fill(-1));
-  if (hasRepetitionPenalty(options)) {
-    const perPrompt = prompts.map((ids) => seenTokens(ids, policy.config.vocabSize));
-    const width = perPrompt[0].length;
-    const seen = new Int32Array(session.rows * width);
-    for (let r = 0; r < session.rows; r++) seen.set(perPrompt[promptOfRow(r)], r * width);
-    writeTensor(decode.seen, seen);
-  }
-  tf.tidy(() => {
-    const sequences = uploadSequences(packed);
-    const causal = causalAttend(policy, sequences);
-    const hidden_ND = trunkForward(policy, sequences, (l, q, k, v) => {
-      copyTensor(k, session.caches[l].kPrompt);
-      copyTensor(v, session.caches[l].vPrompt);
-      return causal(l, q, k, v);
-    }, "many");
-    const lastRows = Int32Array.from(prompts, (_, p) => packed.starts[p + 1] - 1);
-    const inverse = tf.tensor1d(inverseRows(lastRows, packed.ids.length), "int32");
-    const last_PD = gatherRows(hidden_ND, tf.tensor1d(lastRows, "int32"), inverse);
-    const promptRows = tf.tensor2d(rowTable(promptOfRow), [session.rows, 4], "int32");
-    sampleTokens(headLogits(policy, last_PD, "few"), { ...decode, rows: promptRows }, options);
-    advanceDecode(decode);
-  });
-}
-
-/** One row's sampled tokens: where it ended, and how. */
-function readRow(
+/** Adds to a row's tokens what was sampled since the last look. @returns the completion, if it ended there */
+function extendRow(
+  { tokens }: DecodeRow,
   sampled: Int32Array,
-  sampledCount: number,
-  request: GenerationRequest,
-  eosIds: readonly number[],
-): Completion {
-  const tokens: number[] = [];
+  count: number,
+  { options, request }: Run,
+): Completion | null {
   let end: Completion["end"] = "length";
-  for (let t = 0; t < sampledCount && end === "length"; t++) {
-    tokens.push(sampled[t]);
-    if (eosIds.includes(sampled[t])) end = "eos";
+  while (tokens.length < count && end === "length") {
+    tokens.push(sampled[tokens.length]);
+    if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
   }
   const kept = request.findStop?.(tokens) ?? null;
-  if (kept === null) return { tokens, end };
-  return { tokens: tokens.slice(0, kept), end: "stop" };
+  if (kept !== null) return { tokens: tokens.slice(0, kept), end: "stop" };
+  return end === "eos" || count === options.maxTokens ? { tokens, end } : null;
 }
 
-/** Replays the plan until every row has ended; returns the completions. */
-async function decodeRows(
-  session: DecodeSession,
-  options: GenerationOptions,
-  request: GenerationRequest,
-): Promise<Completion[]> {
-  const { decode, rows } = session;
-  const ended: (Completion | null)[] = new Array(rows).fill(null);
-  const readBack = async (count: number) => {
-    const sampled = await readTensor(decode.tokens) as Int32Array;
-    for (let r = 0; r < rows; r++) {
-      const row = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
-      if (ended[r]) continue;
-      const completion = readRow(row, count, request, options.eosIds);
-      if (completion.end !== "length" || count === options.maxTokens) ended[r] = completion;
-    }
-    const left = ended.filter((completion) => completion === null).length;
-    request.onProgress?.(count, left);
-    return left;
+/** Looks at the tokens sampled so far, `count` of every row that is left, and takes out the rows that ended. */
+async function readBack(run: Run, count: number): Promise<void> {
+  const { batch, options, completions } = run;
+  const sampled = await readTensor(batch.lane.decode.tokens) as Int32Array;
+  batch.rows.forEach((row, r) => {
+    if (!row) return;
+    const columns = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
+    const completion = extendRow(row, columns, count, run);
+    if (!completion) return;
+    completions[row.index] = completion;
+    endRow(batch, r);
+  });
+}
+
+function progressOf({ batch, options, completions }: Run, count: number, began: number): GenerationProgress {
+  const left = rowsLeft(batch).length;
+  const ended = completions.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  return {
+    tokens: ended + left * count,
+    longest: count,
+    maxTokens: options.maxTokens,
+    rows: completions.length,
+    rowsLeft: left,
+    seconds: (performance.now() - began) / 1000,
   };
+}
+
+/** Decodes until every row has ended. */
+async function decodeRows(run: Run, began: number): Promise<void> {
+  const { batch, options, request } = run;
   let count = 1; // the prefill sampled the first
-  do {
+  for (;;) {
     const burst = Math.min(options.readbackEvery, options.maxTokens - count);
-    if (burst > 0) session.plan.replay(burst);
+    if (burst > 0) decodeBurst(batch, count, burst);
     count += burst;
-  } while (await readBack(count) > 0);
-  return ended as Completion[];
+    await readBack(run, count);
+    request.onProgress?.(progressOf(run, count, began));
+    if (rowsLeft(batch).length === 0) return;
+    if (options.compacts ?? true) compactRows(batch, count);
+  }
 }
 
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {
@@ -267,27 +155,34 @@ function checkRequest(policy: Policy, options: GenerationOptions, request: Gener
   }
 }
 
-/**
- * A generator over `policy` as its weights are at each call. Keeps its buffers between calls of the same size.
- * @throws RangeError (from generate) for an empty prompt, or lengths beyond the model's positions
- */
+/** A generator over `policy` as its weights are at each call. Keeps cache and plans between calls. */
 export function createGenerator(policy: Policy, options: GenerationOptions): Generator {
   let session: DecodeSession | null = null;
+  const dispose = () => {
+    if (session) closeSession(session);
+    session = null;
+  };
   return {
-    generate(request) {
+    async generate(request) {
+      const began = performance.now();
       checkRequest(policy, options, request);
-      const rows = request.prompts.length * request.groupSize;
-      const promptRows = bucketRows(request.prompts.reduce((sum, prompt) => sum + prompt.length, 0));
-      if (!session || session.rows !== rows || session.promptRows < promptRows) {
-        session?.dispose();
-        session = openSession(policy, options, rows, promptRows);
+      session ??= openSession(policy, options);
+      try {
+        const batch = openBatch(session, request, options.readbackEvery);
+        const completions: Completion[] = new Array(batch.rows.length);
+        await decodeRows({ batch, options, request, completions }, began);
+        return completions;
+      } catch (error) {
+        dispose(); // rows of this call still hold blocks
+        throw error;
       }
-      prefill(policy, options, session, request);
-      return decodeRows(session, options, request);
     },
-    dispose() {
-      session?.dispose();
-      session = null;
+    get usage() {
+      return session?.usage ?? null;
     },
+    get cacheBlocks() {
+      return session?.cache.blocks.capacity ?? 0;
+    },
+    dispose,
   };
 }

@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { uploadTensor } from "../gpu/bridge.ts";
+import { recomputed } from "../gpu/op.ts";
 import { add } from "../ops/add.ts";
 import { attention, type AttentionShape } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -17,6 +18,7 @@ import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import type { Weight } from "../ops/weight.ts";
+import type { AdapterSet } from "./adapters.ts";
 import type { ModelConfig } from "./model_config.ts";
 import type { PackedSequences } from "./packing.ts";
 import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
@@ -31,10 +33,14 @@ export type RowCount = "few" | "many";
 export interface Trunk {
   config: ModelConfig;
   weights: TrunkWeights;
+  /** Trained beside frozen weights. */
+  adapters?: AdapterSet;
   rope: RopeTable;
   attentionShape: AttentionShape;
   /** Root of the tape; see ops/embedding.ts. */
   root: Tensor;
+  /** Keep of each layer its input alone, and run it again in backward. */
+  recomputesLayers?: boolean;
 }
 
 export interface Policy extends Trunk {
@@ -75,6 +81,22 @@ function normHeads(x_NH: Tensor, weight: Weight | undefined, { headDim, rmsNormE
   return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, rmsNormEps), x_NH.shape);
 }
 
+/** y = x W^T + bias, and the adapter's scale (x A^T) B^T where W has one. */
+function linearLayer(
+  { adapters }: Trunk,
+  x: Tensor,
+  weight: Weight,
+  bias: Weight | undefined,
+  rows: RowCount,
+): Tensor {
+  const adapter = adapters?.byWeight.get(weight);
+  if (!adapter) return linear(x, weight, { bias, rows });
+  return tf.tidy(() => {
+    const low = linear(x, adapter.a, { rows });
+    return add(linear(x, weight, { bias, rows }), linear(low, adapter.b, { rows }), adapter.scale);
+  });
+}
+
 function layerForward(
   trunk: Trunk,
   l: number,
@@ -85,7 +107,7 @@ function layerForward(
 ): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
-  const project = (x: Tensor, weight: Weight, bias?: Weight) => linear(x, weight, { bias, rows });
+  const project = (x: Tensor, weight: Weight, bias?: Weight) => linearLayer(trunk, x, weight, bias, rows);
   const rotate = (x: Tensor, norm?: Weight) =>
     rope(normHeads(x, norm, config), positions, trunk.rope, { headDim: config.headDim });
   const normed_ND = rmsNorm(x_ND, weights.inputNorm, config.rmsNormEps);
@@ -106,8 +128,9 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
   let x_ND = embedding(trunk.root, tokens.ids, trunk.weights.embedding);
   for (let l = 0; l < trunk.config.layers; l++) {
     const before = x_ND;
-    // Frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
-    x_ND = tf.tidy(() => layerForward(trunk, l, before, tokens.positions, attend, rows));
+    const layer = (x: Tensor) => layerForward(trunk, l, x, tokens.positions, attend, rows);
+    // tidy frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
+    x_ND = trunk.recomputesLayers ? recomputed(layer, before) : tf.tidy(() => layer(before));
   }
   return x_ND;
 }

@@ -17,6 +17,7 @@ import { bucketRows, packSequences } from "./packing.ts";
 import {
   assertNoSurplus,
   disposeWeights,
+  type Holding,
   listWeights,
   loadExtraWeight,
   loadTrunk,
@@ -101,16 +102,16 @@ const BESIDE_THE_TRUNK = [
 export async function loadScoreModel(
   source: WeightSource,
   config: ScoreConfig,
-  trainable = false,
+  holding: Holding = "frozen",
 ): Promise<ScoreModel> {
   const { hiddenSize } = config.model;
   assertNoSurplus(source, config.model, BESIDE_THE_TRUNK);
-  const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, trainable));
+  const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, holding));
   const hasBias = source.shapeOf("score_head.bias") !== undefined;
   return {
     trunk,
-    scoreHead: await loadExtraWeight(source, "score_head.weight", [1, hiddenSize], trainable),
-    bias: hasBias ? await loadExtraWeight(source, "score_head.bias", [1], trainable) : null,
+    scoreHead: await loadExtraWeight(source, "score_head.weight", [1, hiddenSize], holding),
+    bias: hasBias ? await loadExtraWeight(source, "score_head.bias", [1], holding) : null,
     type: config.type,
     normalizer: await loadNormalizer(source, config),
   };

@@ -1,5 +1,7 @@
 /** The parameters of a model on the GPU, by their Hugging Face names. */
+import type { Tensor } from "@tensorflow/tfjs";
 import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/bridge.ts";
+import { packWeight } from "../ops/pack.ts";
 import type { Weight, WeightFormat } from "../ops/weight.ts";
 import type { ModelConfig } from "./model_config.ts";
 
@@ -37,16 +39,49 @@ export interface PolicyWeights extends TrunkWeights {
   head: Weight;
 }
 
-/** Where values come from: a named tensor's values, of the shape that it says. */
+/** Where parameters come from, by name. */
 export interface WeightSource {
   /** What the weights came from, for errors. */
   path: string;
   /** All tensors there are; absent where values are made on demand. */
   names?(): Iterable<string>;
   shapeOf(name: string): readonly number[] | undefined;
+  /** How the values are stored; a packed format only where two share a word in each row. */
+  formatOf(name: string): WeightFormat;
+  /**
+   * Puts the values on the GPU, as they are stored or as f32.
+   * @returns f32 of the tensor's shape, or int32 with half the columns
+   */
+  upload(name: string, format: WeightFormat): Promise<Tensor>;
+  /** f32 values on the host, of what is needed there. */
   read(name: string): Promise<Float32Array>;
-  /** 16-bit values as they are stored, two to a word (ops/weight.ts); null for a tensor that is not stored so. */
-  readPacked?(name: string): Promise<{ format: WeightFormat; words: Int32Array } | null>;
+}
+
+/** A source of values that are made or kept on the host, in f32. */
+export function hostSource(
+  values: Pick<WeightSource, "path" | "names" | "shapeOf" | "read">,
+): WeightSource {
+  const { path, names, shapeOf, read } = values;
+  const upload = async (name: string) => uploadTensor(await read(name), [...shapeOf(name)!]);
+  return { path, names, shapeOf, read, formatOf: () => "f32", upload };
+}
+
+/** A source of tensors without values, to rehearse with. @param format of every matrix of even width */
+export function emptySource(
+  shapeOf: WeightSource["shapeOf"],
+  formatOf: WeightSource["formatOf"],
+): WeightSource {
+  return {
+    path: "rehearsal",
+    shapeOf,
+    formatOf,
+    upload(name, format) {
+      const shape = [...shapeOf(name)!];
+      if (format === "f32") return Promise.resolve(emptyTensor(shape));
+      return Promise.resolve(emptyTensor([...shape.slice(0, -1), shape[shape.length - 1] / 2], "int32"));
+    },
+    read: (name) => Promise.resolve(new Float32Array(shapeOf(name)!.reduce((size, n) => size * n, 1))),
+  };
 }
 
 type Parameter = [field: keyof LayerWeights, name: string, shape: number[], present?: boolean];
@@ -113,35 +148,47 @@ function assertShape(source: WeightSource, name: string, shape: number[]): void 
   }
 }
 
+/** How parameters are held: trained (in f32, or matrices in bf16 beside the optimizer's f32), or as they are stored. */
+export type Holding = "float32" | "bfloat16" | "frozen";
+
+/** Uploads a matrix packed to bf16: as it is stored, or rounded on the GPU. */
+async function uploadBf16(source: WeightSource, name: string, shape: number[]): Promise<Tensor> {
+  if (source.formatOf(name) === "bf16") return await source.upload(name, "bf16");
+  const values = await source.upload(name, "f32");
+  const tensor = emptyTensor([shape[0], shape[1] / 2], "int32");
+  packWeight(values, { name, shape, format: "bf16", tensor, grad: null });
+  values.dispose();
+  return tensor;
+}
+
 /**
- * One parameter on the GPU: trainable in f32 with a gradient; frozen matrices as they are stored, where an even width
- * lets two values share a word. (Norms and biases are few, and their kernels read f32.)
+ * One parameter on the GPU, with a gradient where it is trained. Matrices may be packed where an even width lets two
+ * values share a word. (Norms and biases are few, and their kernels read f32.)
  */
 async function loadWeight(
   source: WeightSource,
   name: string,
   shape: number[],
-  trainable: boolean,
+  holding: Holding,
 ): Promise<Weight> {
   assertShape(source, name, shape);
-  const packable = !trainable && shape.length === 2 && shape[1] % 2 === 0;
-  const packed = packable ? await source.readPacked?.(name) : null;
-  if (packed) {
-    const tensor = uploadTensor(packed.words, [shape[0], shape[1] / 2]);
-    return { name, shape, format: packed.format, tensor, grad: null };
+  const grad = holding === "frozen" ? null : zeroTensor(shape);
+  const isPackable = shape.length === 2 && shape[1] % 2 === 0;
+  if (isPackable && holding === "bfloat16") {
+    return { name, shape, format: "bf16", tensor: await uploadBf16(source, name, shape), grad };
   }
-  const tensor = uploadTensor(await source.read(name), shape);
-  return { name, shape, format: "f32", tensor, grad: trainable ? zeroTensor(shape) : null };
+  const format = isPackable && holding === "frozen" ? source.formatOf(name) : "f32";
+  return { name, shape, format, tensor: await source.upload(name, format), grad };
 }
 
-/** Loads embedding, layers and final norm. `trainable` gives each weight a gradient. */
+/** Loads embedding, layers and final norm. */
 export async function loadTrunk(
   source: WeightSource,
   config: ModelConfig,
-  trainable: boolean,
+  holding: Holding,
 ): Promise<TrunkWeights> {
   const { hiddenSize: D } = config;
-  const load = (name: string, shape: number[]) => loadWeight(source, `model.${name}`, shape, trainable);
+  const load = (name: string, shape: number[]) => loadWeight(source, `model.${name}`, shape, holding);
   const layers: LayerWeights[] = [];
   const embedding = await load("embed_tokens.weight", [config.vocabSize, D]);
   for (let l = 0; l < config.layers; l++) {
@@ -176,15 +223,15 @@ async function assertTied(source: WeightSource): Promise<void> {
 export async function loadPolicyWeights(
   source: WeightSource,
   config: ModelConfig,
-  trainable: boolean,
+  holding: Holding,
 ): Promise<PolicyWeights> {
   assertNoSurplus(source, config, ["lm_head.weight"]);
   if (config.tiedEmbeddings) await assertTied(source);
-  const trunk = await loadTrunk(source, config, trainable);
+  const trunk = await loadTrunk(source, config, holding);
   if (config.tiedEmbeddings) return { ...trunk, head: trunk.embedding };
   return {
     ...trunk,
-    head: await loadWeight(source, "lm_head.weight", [config.vocabSize, config.hiddenSize], trainable),
+    head: await loadWeight(source, "lm_head.weight", [config.vocabSize, config.hiddenSize], holding),
   };
 }
 
@@ -193,9 +240,9 @@ export function loadExtraWeight(
   source: WeightSource,
   name: string,
   shape: number[],
-  trainable: boolean,
+  holding: Holding,
 ): Promise<Weight> {
-  return loadWeight(source, name, shape, trainable);
+  return loadWeight(source, name, shape, holding);
 }
 
 /** Every parameter once, in file order. */
@@ -205,16 +252,19 @@ export function listWeights(weights: TrunkWeights & { head?: Weight }): Weight[]
   return [weights.embedding, ...layers, weights.norm, ...head];
 }
 
+/** A frozen copy of one weight. */
+export function copyWeight(weight: Weight): Weight {
+  const tensor = emptyTensor(weight.tensor.shape, weight.tensor.dtype as "float32" | "int32");
+  copyTensor(weight.tensor, tensor);
+  return { ...weight, grad: null, tensor };
+}
+
 /** A frozen copy on the GPU: the reference policy of full fine-tuning. */
 export function copyFrozen(weights: PolicyWeights): PolicyWeights {
   const copies = new Map<Weight, Weight>();
   const copy = (weight: Weight): Weight => {
     let made = copies.get(weight);
-    if (!made) {
-      const tensor = emptyTensor(weight.tensor.shape, weight.tensor.dtype as "float32" | "int32");
-      copyTensor(weight.tensor, tensor);
-      copies.set(weight, made = { ...weight, grad: null, tensor });
-    }
+    if (!made) copies.set(weight, made = copyWeight(weight));
     return made;
   };
   const copyAll = (layer: LayerWeights) =>

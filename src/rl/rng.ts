@@ -17,7 +17,7 @@ export type Words4 = readonly [number, number, number, number];
 export type Words2 = readonly [number, number];
 
 /** The fourth counter word: one value per purpose keeps their draws apart. */
-export const STREAM = { sampling: 0, shuffle: 1, minibatch: 2 } as const;
+export const STREAM = { sampling: 0, shuffle: 1, minibatch: 2, adapter: 3 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
@@ -83,6 +83,23 @@ export function shuffledOrder(count: number, seed: number, round: number, stream
     order[j] = held;
   }
   return order;
+}
+
+/**
+ * Start values of a weight: f32, uniform in [-bound, bound). Element e is word e % 4 of the draw with key (seed, 0)
+ * and counter (floor(e / 4), 0, weight, STREAM.adapter), as u = (x >> 8) * 2^-24.
+ *
+ * @param weight the weight's place among those that are drawn
+ */
+export function uniformWeights(count: number, bound: number, seed: number, weight: number): Float32Array {
+  const values = new Float32Array(count);
+  for (let e = 0; e < count; e += 4) {
+    const words = philox4x32([e / 4, 0, weight, STREAM.adapter], [seed, 0]);
+    for (let w = 0; w < 4 && e + w < count; w++) {
+      values[e + w] = ((words[w]! >>> 8) * 2 ** -23 - 1) * bound;
+    }
+  }
+  return values;
 }
 
 /** Prompts of the run laid end to end, epoch after epoch, each in its own order. */

@@ -2,7 +2,13 @@
 import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { readFloats, writeTensor } from "../gpu/bridge.ts";
-import { latestCheckpoint, loadCheckpoint, pruneCheckpoints, saveCheckpoint } from "../io/checkpoint.ts";
+import {
+  latestCheckpoint,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+  type WeightsFile,
+} from "../io/checkpoint.ts";
 import { bytesToF32, f32ToBytes } from "../io/dtype.ts";
 import type { TensorReader, TensorSource } from "../io/safetensors.ts";
 import type { Weight } from "../ops/weight.ts";
@@ -38,6 +44,11 @@ function momentTensors(optimizer: Optimizer): TensorSource[] {
   ]);
 }
 
+/** The name of the trained weights' file, as `transformers` or `peft` looks for it. */
+export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsFile {
+  return use_peft ? "adapter_model.safetensors" : "model.safetensors";
+}
+
 /** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
 export async function saveRun(
   runDir: string,
@@ -54,6 +65,7 @@ export async function saveRun(
   };
   const dir = await saveCheckpoint(runDir, {
     step: progress.step,
+    weightsFile: weightsFile(config),
     weights: weightTensors(optimizer.slots.map(({ weight }) => weight)),
     optimizer: momentTensors(optimizer),
     state,

@@ -9,15 +9,15 @@ import { writeSafetensors } from "../io/safetensors.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { writeTorchBin } from "../io/torch_bin.ts";
 import type { Communicator } from "../parallel/communicator.ts";
-import { createGenerator } from "../policy/generate.ts";
+import { createGenerator, type GenerationProgress } from "../policy/generate.ts";
+import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
 import type { Policy } from "../policy/llama.ts";
-import { copyFrozen, disposeWeights, listWeights } from "../policy/weights.ts";
 import { isDue } from "../rl/cadence.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
-import { restoreRun, saveRun, weightTensors } from "./checkpointing.ts";
+import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Progress, trainStep } from "./step.ts";
@@ -31,6 +31,8 @@ export interface EvaluationOutcome extends Judgements {
 export interface TrainingEvents {
   /** Before the first step; `firstStep` > 1 when resumed. A "step" here is an optimizer step. */
   onStart(firstStep: number, steps: number): void;
+  /** While completions are sampled; `step` is the last optimizer step done. */
+  onGenerating?(step: number, progress: GenerationProgress): void;
   onStep(row: MetricRow, texts: { prompts: string[]; completions: string[] }): void;
   onEvaluation(row: MetricRow): void;
   onMessage(text: string): void;
@@ -45,8 +47,11 @@ export interface TrainingDeps {
   communicator: Communicator;
   /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. */
   evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
-  /** config.json and tokenizer files, for checkpoints and final weights. */
-  modelFiles: readonly string[];
+  /**
+   * Writes what tells of the run and its model to the run's folder. Called once it is clear that the run may go on
+   * there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
+   */
+  describeRun(): Promise<readonly string[]>;
   events: TrainingEvents;
   /** True once the process was asked to end: the run saves and stops after the step in progress. */
   shouldStop(): boolean;
@@ -65,6 +70,8 @@ interface Run {
   deps: TrainingDeps;
   config: RunConfig;
   learner: Learner;
+  /** Files of the run's folder that checkpoints copy. */
+  modelFiles: readonly string[];
   tracker: Tracker;
   log: ReturnType<typeof openAppendLog>;
   steps: number;
@@ -74,12 +81,12 @@ interface Run {
 }
 
 function makeLearner(policy: Policy, config: RunConfig): Learner {
-  const reference = config.beta === 0 ? null : { ...policy, weights: copyFrozen(policy.weights) };
-  return { policy, reference, optimizer: createOptimizer(listWeights(policy.weights)) };
+  const reference = config.beta === 0 ? null : freezeReference(policy);
+  return { policy, reference, optimizer: createOptimizer(trainableWeights(policy)) };
 }
 
-function disposeLearner({ reference, optimizer }: Learner): void {
-  if (reference) disposeWeights(listWeights(reference.weights));
+function disposeLearner({ policy, reference, optimizer }: Learner): void {
+  if (reference) disposeReference(reference, policy);
   disposeOptimizer(optimizer);
 }
 
@@ -92,7 +99,7 @@ async function save(run: Run, progress: Progress): Promise<void> {
     run.learner.optimizer,
     progress,
     run.tracker.state(),
-    run.deps.modelFiles,
+    run.modelFiles,
   );
   run.savedStep = progress.step;
 }
@@ -130,11 +137,13 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
     eosIds: learner.policy.config.eosIds,
     maxTokens: config.max_completion_length,
     readbackEvery: config.readback_every,
+    kvCacheDtype: config.kv_cache_dtype,
   });
   const rows: MetricRow[] = [];
   let progress = start;
   try {
     while (progress.step < steps && !deps.shouldStop()) {
+      const done = progress.step;
       const outcome = await trainStep({
         ...deps,
         config,
@@ -142,6 +151,7 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
         generator,
         shape,
         totalSteps: steps,
+        onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
       }, progress);
       progress = outcome.progress;
       const texts = {
@@ -164,11 +174,11 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
   return { progress, rows };
 }
 
-/** Weights for transformers and torch.load, in the run's own folder. */
-async function writeFinalWeights(run: Run): Promise<void> {
-  const tensors = weightTensors(listWeights(run.learner.policy.weights));
-  await writeSafetensors(join(run.deps.runDir, "model.safetensors"), tensors);
-  await writeTorchBin(join(run.deps.runDir, "pytorch_model.bin"), tensors);
+/** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */
+async function writeFinalWeights({ deps: { runDir }, config, learner }: Run): Promise<void> {
+  const tensors = weightTensors(trainableWeights(learner.policy));
+  await writeSafetensors(join(runDir, weightsFile(config)), tensors);
+  if (!config.use_peft) await writeTorchBin(join(runDir, "pytorch_model.bin"), tensors);
 }
 
 /** Folders that a run which starts over must not inherit. */
@@ -195,6 +205,7 @@ async function openRun(
     )
     : null;
   if (!restored) await clearRun(runDir);
+  const modelFiles = await deps.describeRun();
   const progress = restored?.progress ??
     { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
   const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? progress.step : -1);
@@ -206,7 +217,18 @@ async function openRun(
   });
   const savedStep = restored ? progress.step : -1;
   return {
-    run: { deps, config, learner, tracker, log, steps, shape, savedStep, evaluatedStep: savedStep },
+    run: {
+      deps,
+      config,
+      learner,
+      modelFiles,
+      tracker,
+      log,
+      steps,
+      shape,
+      savedStep,
+      evaluatedStep: savedStep,
+    },
     progress,
   };
 }

@@ -5,6 +5,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { zeroTensor } from "../gpu/bridge.ts";
 import { adamw } from "../ops/adamw.ts";
 import { clipScale } from "../ops/grad_norm.ts";
+import { packWeight, unpackWeight } from "../ops/pack.ts";
 import type { Weight } from "../ops/weight.ts";
 
 export type OptimizerConfig = Pick<
@@ -14,6 +15,8 @@ export type OptimizerConfig = Pick<
 
 interface Slot {
   weight: Weight;
+  /** f32: the weight's own tensor, or, where that is packed, the values that it is rounded from. */
+  master: Tensor;
   firstMoment: Tensor;
   secondMoment: Tensor;
 }
@@ -27,6 +30,7 @@ export interface Optimizer {
 export function createOptimizer(weights: readonly Weight[]): Optimizer {
   const slots = weights.map((weight) => ({
     weight,
+    master: weight.format === "f32" ? weight.tensor : unpackWeight(weight),
     firstMoment: zeroTensor(weight.shape),
     secondMoment: zeroTensor(weight.shape),
   }));
@@ -49,8 +53,8 @@ export function isDecayed(name: string): boolean {
 export function optimizerStep(optimizer: Optimizer, learningRate: number, config: OptimizerConfig): Tensor {
   const clip = clipScale(optimizer.slots.map(({ weight }) => weight.grad!), config.max_grad_norm);
   optimizer.updates++;
-  for (const { weight, firstMoment, secondMoment } of optimizer.slots) {
-    adamw({ weight: weight.tensor, firstMoment, secondMoment, grad: weight.grad! }, clip, {
+  for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
+    adamw({ weight: master, firstMoment, secondMoment, grad: weight.grad! }, clip, {
       learningRate,
       beta1: config.adam_beta1,
       beta2: config.adam_beta2,
@@ -58,10 +62,14 @@ export function optimizerStep(optimizer: Optimizer, learningRate: number, config
       weightDecay: isDecayed(weight.name) ? config.weight_decay : 0,
       step: optimizer.updates,
     });
+    if (weight.format !== "f32") packWeight(master, weight);
   }
   return clip;
 }
 
 export function disposeOptimizer(optimizer: Optimizer): void {
-  for (const { firstMoment, secondMoment } of optimizer.slots) tf.dispose([firstMoment, secondMoment]);
+  for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
+    tf.dispose([firstMoment, secondMoment]);
+    if (master !== weight.tensor) master.dispose();
+  }
 }

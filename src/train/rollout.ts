@@ -1,7 +1,7 @@
 /** Samples the completions of one optimizer step. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
-import type { Generator } from "../policy/generate.ts";
+import type { GenerationProgress, Generator } from "../policy/generate.ts";
 import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompt_set.ts";
 
@@ -34,11 +34,12 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
 
 /** @param step counter of the random numbers; @param firstPrompt slot of prompts[0] among the step's prompts */
 export async function sampleRollouts(
-  generator: Generator,
+  generator: Pick<Generator, "generate">,
   tokenizer: Tokenizer,
   prompts: readonly Prompt[],
   config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">,
   place: { step: number; firstPrompt: number },
+  onProgress?: (progress: GenerationProgress) => void,
 ): Promise<Rollout[]> {
   const completions = await generator.generate({
     prompts: prompts.map((prompt) => prompt.ids),
@@ -47,6 +48,7 @@ export async function sampleRollouts(
     step: place.step,
     firstPrompt: place.firstPrompt,
     findStop: findStopIn(tokenizer, config.stop_strings),
+    onProgress,
   });
   return completions.map(({ tokens, end }, i) => {
     const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });

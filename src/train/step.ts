@@ -3,7 +3,7 @@ import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
-import type { Generator } from "../policy/generate.ts";
+import type { GenerationProgress, Generator } from "../policy/generate.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
@@ -17,13 +17,15 @@ import type { UpdateStats } from "./update_stats.ts";
 export interface StepDeps {
   config: RunConfig;
   learner: Learner;
-  generator: Generator;
+  generator: Pick<Generator, "generate">;
   tokenizer: Tokenizer;
   prompts: readonly Prompt[];
   scorer: Scorer;
   communicator: Communicator;
   shape: BatchShape;
   totalSteps: number;
+  /** How far the sampling of completions is, at every read-back. */
+  onGenerating?(progress: GenerationProgress): void;
 }
 
 /** What a generation batch leaves to the next. */
@@ -83,7 +85,7 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
     step,
     firstPrompt,
-  });
+  }, deps.onGenerating);
   const generateSeconds = secondsSince(began);
 
   const scoring = performance.now();
@@ -136,7 +138,10 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   return { progress: { step: lastStep, lambda: lambdaState, numTokens }, record, rollouts };
 }
 
-function clipMetrics(stats: UpdateStats, config: RunConfig): Pick<StepRecord, "clipRatio" | "cispoClipRatio"> {
+function clipMetrics(
+  stats: UpdateStats,
+  config: RunConfig,
+): Pick<StepRecord, "clipRatio" | "cispoClipRatio"> {
   if (config.loss_type === "cispo") return { cispoClipRatio: stats.clipRatioHigh };
   return {
     clipRatio: {

@@ -65,6 +65,39 @@ describe("train", () => {
     });
   });
 
+  it("a run of adapters, killed and started again, equals one never killed; eval takes its folder", async () => {
+    await inScratchFolder(async (folder) => {
+      const settings = { use_peft: true, lora_target_modules: ["q_proj", "down_proj"], lora_r: 3 };
+      const whole = join(folder, "whole", RUN);
+      const killed = join(folder, "killed", RUN);
+      const wholeArgs = trainArgs(join(folder, "whole"), { ...settings, lora_merge: true });
+      const { code, output } = await runProgram(wholeArgs);
+      assert.equal(code, 0, output);
+      const args = trainArgs(join(folder, "killed"), settings);
+      await killAfterStep(args, killed, 3);
+      assert.ok(!existsSync(join(killed, "adapter_model.safetensors")), "killed before the end");
+      const last = await runProgram(args);
+      assert.equal(last.code, 0, last.output);
+      const adapterOf = (runDir: string) => readFileSync(join(runDir, "adapter_model.safetensors"));
+      assert.deepEqual(metricRows(killed), metricRows(whole));
+      assert.deepEqual(adapterOf(killed), adapterOf(whole));
+      assert.deepEqual(adapterOf(join(whole, "checkpoint-5")), adapterOf(whole));
+      for (const name of ["model.safetensors", "pytorch_model.bin", "config.json", "merged"]) {
+        assert.ok(!existsSync(join(killed, name)), `${name} is not written for an adapter`);
+      }
+      const moved = await runProgram([...args, "--set", "lora_r=4"]);
+      assert.match(moved.output, /Cannot resume .*lora_r: checkpoint 3, now 4/);
+      const { r } = JSON.parse(readFileSync(join(killed, "adapter_config.json"), "utf8"));
+      assert.equal(r, 3, "the refused run left the folder as it was");
+      for (const model of [whole, join(whole, "merged")]) {
+        const evaluation = ["--set", `model_name=${model}`, "--set", "max_completion_length=8"];
+        const out = await runProgram(["eval", ...evaluation, "--output", join(folder, "eval")]);
+        assert.equal(out.code, 0, out.output);
+        assert.match(out.output, /"eval\/total_samples": 64/);
+      }
+    });
+  });
+
   it("resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
     await inScratchFolder(async (folder) => {
       assert.equal((await runProgram(trainArgs(folder, { max_steps: 2 }))).code, 0);

@@ -5,12 +5,12 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../../bench/case.ts";
 import { packedBounds } from "../../bench/cases/attention.ts";
-import { emptyTensor, readFloats, writeTensor } from "../../src/gpu/bridge.ts";
+import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { attention, type AttentionShape } from "../../src/ops/attention.ts";
 import { attentionDecode } from "../../src/ops/attention_decode.ts";
-import { kvAppend } from "../../src/ops/kv_append.ts";
+import { kvAppend, type KvPool } from "../../src/ops/kv_append.ts";
 
 const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 16, scale: 0.25 };
 const Q_WIDTH = SHAPE.heads * SHAPE.headDim;
@@ -52,47 +52,51 @@ function cut(arrays: Float32Array[], first: number, rows: number): Float32Array[
   });
 }
 
-/** Appends and attends to tokens promptLength.. of `one` through a plan recorded once; rows of o, one per token. */
+/** Values of `one`'s tokens from `first` on, of its array number `n`. */
+function tokensOf(one: Float64Array[], n: number, first: number, tokens: number): Float32Array {
+  const width = n === 0 ? Q_WIDTH : KV_WIDTH;
+  return Float32Array.from(one[n].slice(first * width, (first + tokens) * width));
+}
+
+/**
+ * Keeps the first `promptLength` tokens of `one` at once, then appends and attends to the others one by one through a
+ * plan recorded once; rows of o, one per token.
+ * @param start place of the first token in its block; @param order the blocks, of 2^blockShift tokens
+ */
 async function decodeAll(
   one: Float64Array[],
-  promptLength: number,
-  tokens: number,
-  slots: number,
+  { promptLength, tokens, start, order, blockShift }: {
+    promptLength: number;
+    tokens: number;
+    start: number;
+    order: number[];
+    blockShift: number;
+  },
 ): Promise<Float32Array[]> {
-  const prompt = [1, 2].map((n) => matrix(one[n].slice(0, promptLength * KV_WIDTH), KV_WIDTH));
-  const caches = [0, 1].map(() =>
-    tf.tensor(new Float32Array(slots * KV_WIDTH).fill(7), [1, slots, KV_WIDTH])
+  const poolShape = [Math.max(...order) + 1, 2 ** blockShift, KV_WIDTH];
+  const filled = () =>
+    uploadTensor(new Float32Array(poolShape[0] * poolShape[1] * KV_WIDTH).fill(7), poolShape);
+  const pool: KvPool = { k: filled(), v: filled(), format: "f32" };
+  const table = { table: uploadTensor(Int32Array.of(start, ...order), [1, 1 + order.length]), blockShift };
+  const [k, v] = [1, 2].map((n) => matrix(tokensOf(one, n, 0, promptLength), KV_WIDTH));
+  const places = Int32Array.from({ length: promptLength }, (_, t) => t);
+  kvAppend(
+    pool,
+    { k, v, owners: tf.zeros([promptLength], "int32"), positions: tf.tensor1d(places, "int32") },
+    table,
   );
-  const [q, k, v] = [Q_WIDTH, KV_WIDTH, KV_WIDTH].map((width) => emptyTensor([1, width]));
-  const position = tf.tensor([0], [1], "int32");
-  const promptBounds = tf.tensor([0, promptLength], [1, 2], "int32");
-  for (const tensor of [...prompt, ...caches, position, promptBounds]) {
-    writeTensor(tensor, await tensor.data());
-  }
-  const context = {
-    kPrompt: prompt[0],
-    vPrompt: prompt[1],
-    promptBounds,
-    kCache: caches[0],
-    vCache: caches[1],
-    position,
-  };
+  const fresh = [Q_WIDTH, KV_WIDTH, KV_WIDTH].map((width) => emptyTensor([1, width]));
+  const owners = uploadTensor(Int32Array.of(0), [1]);
+  const positions = uploadTensor(Int32Array.of(0), [1]);
   const made: { o?: Tensor } = {};
   const plan = recordPlan(() => {
-    kvAppend(caches[0], k, position);
-    kvAppend(caches[1], v, position);
-    made.o = tf.keep(attentionDecode(q, context, SHAPE));
+    kvAppend(pool, { k: fresh[1], v: fresh[2], owners, positions }, table);
+    made.o = tf.keep(attentionDecode(fresh[0], { pool, positions, ...table }, SHAPE));
   });
   const rows: Float32Array[] = [];
-  for (let t = 0; t < tokens; t++) {
-    [q, k, v].forEach((tensor, n) => {
-      const width = tensor.shape[1]!;
-      writeTensor(
-        tensor,
-        Float32Array.from(one[n].slice((promptLength + t) * width, (promptLength + t + 1) * width)),
-      );
-    });
-    writeTensor(position, Int32Array.of(t));
+  for (let t = promptLength; t < promptLength + tokens; t++) {
+    fresh.forEach((tensor, n) => writeTensor(tensor, tokensOf(one, n, t, 1)));
+    writeTensor(positions, Int32Array.of(t));
     plan.replay();
     rows.push((await readFloats(tf.tidy(() => tf.add(made.o!, 0)))).slice());
   }
@@ -119,7 +123,8 @@ describe("attention over packed sequences and caches", () => {
     const [promptLength, tokens] = [35, 6];
     const one = sequence(50, promptLength + tokens);
     const [o] = await attentionOf([one], [promptLength + tokens], 0);
-    const decoded = await decodeAll(one, promptLength, tokens, 8);
+    const layout = { start: 5, order: [9, 0, 4, 2, 7, 3], blockShift: 3 };
+    const decoded = await decodeAll(one, { promptLength, tokens, ...layout });
     decoded.forEach((row, t) => {
       const expected = o.slice((promptLength + t) * Q_WIDTH, (promptLength + t + 1) * Q_WIDTH);
       row.forEach((value, c) => {
@@ -130,5 +135,16 @@ describe("attention over packed sequences and caches", () => {
         );
       });
     });
+  });
+  it("gives the same bits wherever the blocks lie and however large they are", async () => {
+    const [promptLength, tokens] = [37, 9];
+    const one = sequence(70, promptLength + tokens);
+    const decode = (start: number, order: number[], blockShift: number) =>
+      decodeAll(one, { promptLength, tokens, start, order, blockShift });
+    const expected = await decode(0, [0], 6);
+    assert.deepEqual(await decode(18, [0], 6), expected);
+    assert.deepEqual(await decode(3, [4, 1, 3, 0], 4), expected);
+    const ofTwo = Array.from({ length: 23 }, (_, b) => 5 * b % 23);
+    assert.deepEqual(await decode(0, ofTwo, 1), expected);
   });
 });

@@ -7,10 +7,10 @@ import {
   newTensor,
   readFloats,
   runKernel,
-  tfjsBackend,
   u32,
   uploadTensor,
 } from "../../src/gpu/bridge.ts";
+import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { add } from "../../src/ops/add.ts";

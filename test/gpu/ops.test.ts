@@ -7,7 +7,8 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { Arrays, OpCase } from "../../bench/case.ts";
 import { randomFloats } from "../../bench/case.ts";
 import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readFloats, readGuarded, withGuardWords } from "../../src/gpu/bridge.ts";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { readGuarded, withGuardWords } from "../../src/gpu/test_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 
 const CASE_FOLDER = new URL("../../bench/cases/", import.meta.url);

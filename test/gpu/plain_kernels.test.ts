@@ -8,7 +8,8 @@ import { randomFloats } from "../../bench/case.ts";
 import { cases as attentionCases } from "../../bench/cases/attention.ts";
 import { cases as linearCases } from "../../bench/cases/linear.ts";
 import { caseOperands } from "../../bench/operands.ts";
-import { readFloats, withPlainKernels } from "../../src/gpu/bridge.ts";
+import { readFloats } from "../../src/gpu/bridge.ts";
+import { withPlainKernels } from "../../src/gpu/test_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 
 /** Output and all gradients of a case, in order. */

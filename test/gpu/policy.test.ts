@@ -4,11 +4,13 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { rehearse } from "../../src/gpu/rehearsal.ts";
+import { bytesToF32, f32ToBytes } from "../../src/io/dtype.ts";
 import { type Completion, createGenerator, type GenerationOptions } from "../../src/policy/generate.ts";
 import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
-import { listWeights } from "../../src/policy/weights.ts";
+import { type Holding, hostSource, listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
-import { tinyPolicy } from "./tiny_policy.ts";
+import { tinyPolicy, tinySource } from "./tiny_policy.ts";
 
 const OPTIONS: GenerationOptions = {
   temperature: 1,
@@ -44,8 +46,11 @@ async function logprobsOf(policy: Policy, rollouts: Sequence[]): Promise<number[
 }
 
 /** Gradients of a fixed weighting of the log-probs, after the given micro-batches. */
-async function gradientsOf(batches: Sequence[][]): Promise<Float32Array[]> {
-  const policy = await tinyPolicy(true);
+async function gradientsOf(
+  batches: Sequence[][],
+  { recomputesLayers = false, holding = "float32" as Holding, source = tinySource() } = {},
+): Promise<Float32Array[]> {
+  const policy = { ...await tinyPolicy(holding, source), recomputesLayers };
   for (const rollouts of batches) {
     tf.tidy(() => {
       const batch = uploadMicroBatch(rollouts);
@@ -146,6 +151,35 @@ describe("the policy", () => {
     const split = await gradientsOf([rollouts.slice(0, 1), rollouts.slice(1, 4), rollouts.slice(4)]);
     assert.ok(whole.every((grad) => grad.some((value) => value !== 0)), "every weight has a gradient");
     assert.deepEqual(split, whole);
+  });
+
+  it("running each layer again in backward changes no bit of the gradients and takes less memory", async () => {
+    const rollouts = rolloutsOf(await generate(PROMPTS, 2), 2);
+    const measured = async (recomputesLayers: boolean) => {
+      const bytes = await rehearse(async (memory) => {
+        await gradientsOf([rollouts], { recomputesLayers });
+        return memory().peakBytes;
+      });
+      return { gradients: await gradientsOf([rollouts], { recomputesLayers }), bytes };
+    };
+    const kept = await measured(false);
+    const again = await measured(true);
+    assert.deepEqual(again.gradients, kept.gradients);
+    assert.ok(again.bytes < kept.bytes, `${again.bytes} bytes, ${kept.bytes} with all activations kept`);
+  });
+
+  it("weights held in bf16 give the gradients of f32 weights of the same values, bit for bit", async () => {
+    const rollouts = rolloutsOf(await generate(PROMPTS, 2), 2);
+    const whole = tinySource();
+    const rounded = hostSource({
+      ...whole,
+      read: async (name) => {
+        const values = await whole.read(name);
+        return whole.shapeOf(name)!.length < 2 ? values : bytesToF32(f32ToBytes(values, "BF16"), "BF16");
+      },
+    });
+    const packed = await gradientsOf([rollouts], { holding: "bfloat16", source: whole });
+    assert.deepEqual(packed, await gradientsOf([rollouts], { holding: "float32", source: rounded }));
   });
 
   it("a prompt too long for the model's positions is refused before anything runs", async () => {

@@ -9,7 +9,7 @@ import {
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
-import type { WeightSource } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weights.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";
 
 const CONFIG = { ...TINY_CONFIG, score_dim: 1, score_type: "reward", do_normalize: false };
@@ -22,7 +22,7 @@ function withHead(extra: Record<string, number[]> = {}): WeightSource {
     "score_head.weight": Array.from({ length: TINY_CONFIG.hidden_size }, (_, d) => Math.sin(d)),
     ...extra,
   };
-  return {
+  return hostSource({
     path: "tiny score model",
     shapeOf: (name) => {
       if (name === "score_head.weight") return [1, TINY_CONFIG.hidden_size];
@@ -30,7 +30,7 @@ function withHead(extra: Record<string, number[]> = {}): WeightSource {
       return name.startsWith("model.") ? trunk.shapeOf(name) : undefined;
     },
     read: (name) => name in own ? Promise.resolve(Float32Array.from(own[name])) : trunk.read(name),
-  };
+  });
 }
 
 const load = (source: WeightSource, config: Record<string, unknown> = CONFIG): Promise<ScoreModel> =>

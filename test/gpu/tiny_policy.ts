@@ -2,7 +2,7 @@
 import { randomFloats } from "../../bench/case.ts";
 import { makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { type Holding, hostSource, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
 
 export const TINY_CONFIG = {
   model_type: "llama",
@@ -29,7 +29,7 @@ export function tinySource(): WeightSource {
     if (name.includes("down_proj")) return [D, F];
     return [D, D];
   };
-  return {
+  return hostSource({
     path: "tiny",
     shapeOf,
     read(name) {
@@ -38,10 +38,10 @@ export function tinySource(): WeightSource {
       const values = randomFloats(seed, shape.reduce((a, b) => a * b, 1), name.includes("norm") ? 0.2 : 0.35);
       return Promise.resolve(Float32Array.from(values, (value) => name.includes("norm") ? 1 + value : value));
     },
-  };
+  });
 }
 
-export async function tinyPolicy(trainable = false): Promise<Policy> {
+export async function tinyPolicy(holding: Holding = "frozen", source = tinySource()): Promise<Policy> {
   const config = parseModelConfig(JSON.stringify(TINY_CONFIG), "tiny");
-  return makeTrunk(config, await loadPolicyWeights(tinySource(), config, trainable));
+  return makeTrunk(config, await loadPolicyWeights(source, config, holding));
 }

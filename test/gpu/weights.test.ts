@@ -1,34 +1,45 @@
 /** Loading: what is kept as stored, and what a folder may not hold. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readTensor, uploadTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { type ModelFolder, openModelFolder } from "../../src/io/model_folder.ts";
+import { bytesToF32 } from "../../src/io/dtype.ts";
+import { type ModelFolder, openModelFolder, tensorValues } from "../../src/io/model_folder.ts";
+import { openSafetensors, writeSafetensors } from "../../src/io/safetensors.ts";
 import { makeTrunk } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
 import {
   copyFrozen,
+  hostSource,
   listWeights,
   loadPolicyWeights,
   type PolicyWeights,
   type WeightSource,
 } from "../../src/policy/weights.ts";
+import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 
 const SEQUENCES = [[1, 5, 9, 33, 2], [1, 60, 3, 3, 8, 21, 40, 12, 77, 31]];
 
 const open = (path: string) => openModelFolder(fileURLToPath(new URL(`../../${path}`, import.meta.url)));
 const configOf = ({ configText, configPath }: ModelFolder) => parseModelConfig(configText, configPath);
-const unpacked = (source: WeightSource): WeightSource => ({ ...source, readPacked: undefined });
+const unpacked = (source: WeightSource): WeightSource => hostSource(source);
 
 /** The source with further tensors of the given values, one-dimensional unless they carry an existing name. */
 function withTensors(source: WeightSource, extra: Record<string, Float32Array>, like?: string): WeightSource {
   return {
-    path: source.path,
+    ...source,
     names: () => [...source.names!(), ...Object.keys(extra)],
     shapeOf: (name) =>
       name in extra ? source.shapeOf(like ?? "") ?? [extra[name].length] : source.shapeOf(name),
+    formatOf: (name) => name in extra ? "f32" : source.formatOf(name),
+    upload: (name, format) =>
+      name in extra
+        ? Promise.resolve(uploadTensor(extra[name], [...source.shapeOf(like ?? "") ?? [extra[name].length]]))
+        : source.upload(name, format),
     read: (name) => name in extra ? Promise.resolve(extra[name]) : source.read(name),
   };
 }
@@ -51,12 +62,12 @@ describe("loading weights", () => {
     logitsOf(makeTrunk(configOf(folder), weights), SEQUENCES);
 
   it("frozen matrices of 16 bits stay packed, where two share a word, and change no bit of the logits", async () => {
-    const packed = await loadPolicyWeights(bf16.source, configOf(bf16), false);
+    const packed = await loadPolicyWeights(bf16.source, configOf(bf16), "frozen");
     for (const { name, shape, format } of listWeights(packed)) {
       assert.equal(format, shape.length === 2 && shape[1] % 2 === 0 ? "bf16" : "f32", `${name} [${shape}]`);
     }
     assert.equal(packed.layers[0].down.format, "f32", "45 columns");
-    const plain = await loadPolicyWeights(unpacked(bf16.source), configOf(bf16), false);
+    const plain = await loadPolicyWeights(unpacked(bf16.source), configOf(bf16), "frozen");
     assert.deepEqual(await logits(bf16, packed), await logits(bf16, plain));
     assert.deepEqual(await logits(bf16, copyFrozen(packed)), await logits(bf16, plain));
   });
@@ -72,17 +83,38 @@ describe("loading weights", () => {
   });
 
   it("trainable weights are f32 with a gradient, and so is nothing of a frozen copy but the values", async () => {
-    const weights = await loadPolicyWeights(bf16.source, configOf(bf16), true);
+    const weights = await loadPolicyWeights(bf16.source, configOf(bf16), "float32");
     assert.ok(listWeights(weights).every(({ format, grad }) => format === "f32" && grad !== null));
     const copy = copyFrozen(weights);
     assert.ok(listWeights(copy).every(({ format, grad }) => format === "f32" && grad === null));
     assert.deepEqual(await logits(bf16, copy), await logits(bf16, weights));
   });
 
+  it("a tensor larger than a piece arrives whole, packed or widened, and its bytes are told as they come", () =>
+    withScratchFolder(async (dir) => {
+      const path = join(dir, "large.safetensors");
+      const shape = [3, 6 << 20]; // 36 MiB of bf16, in pieces of 16
+      const words = Uint32Array.from({ length: shape[0] * shape[1] / 2 }, (_, i) => Math.imul(i, 0x9e3779b1) & 0xbfffbfff);
+      const bytes = new Uint8Array(words.buffer);
+      await writeSafetensors(path, [{ name: "w", dtype: "BF16", shape, bytes }]);
+      const reader = await openSafetensors(path);
+      const told: number[] = [];
+      const source = tensorValues(reader, path, (count) => told.push(count));
+      assert.equal(source.formatOf("w"), "bf16");
+      const packed = await source.upload("w", "bf16");
+      assert.deepEqual(await readTensor(packed), new Int32Array(words.buffer));
+      assert.deepEqual(told, [16 << 20, 16 << 20, 4 << 20]);
+      const wide = await source.upload("w", "f32");
+      assert.deepEqual(await readTensor(wide), bytesToF32(bytes, "BF16"));
+      await reader.close();
+      packed.dispose();
+      wide.dispose();
+    }));
+
   it("a tensor that config.json does not announce is refused by name; rope buffers of old files are not", async () => {
     const bias = "model.layers.1.self_attn.q_proj.bias";
     const load = (extra: Record<string, Float32Array>) =>
-      loadPolicyWeights(withTensors(bf16.source, extra), configOf(bf16), false);
+      loadPolicyWeights(withTensors(bf16.source, extra), configOf(bf16), "frozen");
     await assert.rejects(
       load({ [bias]: new Float32Array(48) }),
       new RegExp(`without ${bias}, which the weights hold`),
@@ -96,7 +128,7 @@ describe("loading weights", () => {
       loadPolicyWeights(
         withTensors(tied.source, { "lm_head.weight": head }, "model.embed_tokens.weight"),
         configOf(tied),
-        false,
+        "frozen",
       );
     const weights = await load(values);
     assert.equal(weights.head, weights.embedding);
@@ -109,7 +141,7 @@ describe("loading weights", () => {
   it("a bias that config.json announces must be there", async () => {
     const folder = await open("test/golden/models/llama2");
     const configText = folder.configText.replace('"mlp_bias": false', '"mlp_bias": true');
-    const load = loadPolicyWeights(folder.source, configOf({ ...folder, configText }), false);
+    const load = loadPolicyWeights(folder.source, configOf({ ...folder, configText }), "frozen");
     await assert.rejects(load, /"model\.layers\.0\.mlp\.gate_proj\.bias" is missing/);
     await folder.close();
   });

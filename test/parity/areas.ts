@@ -2,6 +2,7 @@
 import { lines as advantages } from "./advantages.ts";
 import { lines as lambda } from "./lambda.ts";
 import type { ParityLine } from "./line.ts";
+import { lines as lora } from "./lora.ts";
 import { lines as models } from "./models.ts";
 import { lines as optimizer } from "./optimizer.ts";
 import { lines as sampling } from "./sampling.ts";
@@ -17,6 +18,7 @@ export interface ParityArea {
 
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
+  { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
   { title: "Advantages", lines: advantages },
   { title: "GRPO loss", lines: trlLoss },

@@ -1,39 +1,34 @@
 /** The decoding path of policy/generate.ts with given tokens in place of sampled ones, so that its logits show. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor, emptyTensor, readFloats, writeTensor } from "../../src/gpu/bridge.ts";
+import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/bridge.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
-import { attentionDecode } from "../../src/ops/attention_decode.ts";
-import { kvAppend } from "../../src/ops/kv_append.ts";
-import {
-  causalAttend,
-  headLogits,
-  type Policy,
-  trunkForward,
-  uploadSequences,
-} from "../../src/policy/llama.ts";
+import type { BlockTable } from "../../src/ops/kv_append.ts";
+import { BLOCK_TOKENS, blocksFor } from "../../src/policy/kv_blocks.ts";
+import { createKvCache, decodeAttend, type KvCache, prefillAttend } from "../../src/policy/kv_cache.ts";
+import { headLogits, type Policy, trunkForward, uploadSequences } from "../../src/policy/llama.ts";
 import { packSequences } from "../../src/policy/packing.ts";
+import type { WeightFormat } from "../../src/ops/weight.ts";
 
-interface LayerCache {
-  kPrompt: Tensor;
-  vPrompt: Tensor;
-  k: Tensor;
-  v: Tensor;
+/** A row of its own blocks for each prompt and `tokens` tokens after it. */
+function blockTable(cache: KvCache, prompts: readonly number[][], tokens: number): BlockTable {
+  const perRow = blocksFor(Math.max(...prompts.map(({ length }) => length)) + tokens, cache.blockTokens);
+  cache.reserve(prompts.length * perRow, prompts.length * perRow);
+  const rows = prompts.map(() => [0, ...cache.blocks.take(perRow)]);
+  const table = uploadTensor(Int32Array.from(rows.flat()), [prompts.length, 1 + perRow]);
+  return { table, blockShift: cache.blockShift };
 }
 
-/** Prompts forward; their keys and values kept. @returns rows of each prompt, [R,2] */
-function prefill(policy: Policy, prompts: readonly number[][], caches: LayerCache[]): Int32Array {
+/** Prompts forward; their keys and values kept. */
+function prefill(policy: Policy, prompts: readonly number[][], cache: KvCache, table: BlockTable): void {
   const packed = packSequences(prompts);
+  const owners = new Int32Array(packed.ids.length).fill(-1);
+  prompts.forEach((_, p) => owners.fill(p, packed.starts[p], packed.starts[p + 1]));
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
-    const causal = causalAttend(policy, sequences);
-    trunkForward(policy, sequences, (l, q, k, v) => {
-      copyTensor(k, caches[l].kPrompt);
-      copyTensor(v, caches[l].vPrompt);
-      return causal(l, q, k, v);
-    }, "many");
+    const attend = prefillAttend(policy, cache, sequences, table, tf.tensor1d(owners, "int32"));
+    trunkForward(policy, sequences, attend, "many");
   });
-  return Int32Array.from(prompts.flatMap((_, p) => [packed.starts[p], packed.starts[p + 1]]));
 }
 
 /**
@@ -45,41 +40,29 @@ export async function decodeLogits(
   policy: Policy,
   prompts: readonly number[][],
   tokens: readonly number[][],
+  format: WeightFormat = "f32",
 ): Promise<Float32Array[]> {
-  const [rows, slots] = [prompts.length, tokens[0].length];
-  const width = policy.config.kvHeads * policy.config.headDim;
-  const promptRows = packSequences(prompts).ids.length;
-  const caches = policy.weights.layers.map((): LayerCache => ({
-    kPrompt: emptyTensor([promptRows, width]),
-    vPrompt: emptyTensor([promptRows, width]),
-    k: emptyTensor([rows, slots, width]),
-    v: emptyTensor([rows, slots, width]),
-  }));
-  const i32 = (shape: number[]) => emptyTensor(shape, "int32");
-  const [ids, positions, position, promptBounds] = [i32([rows]), i32([rows]), i32([1]), i32([rows, 2])];
-  writeTensor(promptBounds, prefill(policy, prompts, caches));
+  const rows = prompts.length;
+  const cache = createKvCache(policy.config, format, BLOCK_TOKENS);
+  const table = blockTable(cache, prompts, tokens[0].length);
+  prefill(policy, prompts, cache, table);
+  const [ids, positions] = [emptyTensor([rows], "int32"), emptyTensor([rows], "int32")];
+  const owners = uploadTensor(Int32Array.from(prompts, (_, r) => r), [rows]);
+  const attend = decodeAttend(policy, cache, table, owners, positions);
   const made: { logits?: Tensor } = {};
   const plan = recordPlan(() => {
-    const hidden_RD = trunkForward(policy, { ids, positions }, (l, q, k, v) => {
-      const { kPrompt, vPrompt, k: kCache, v: vCache } = caches[l];
-      kvAppend(kCache, k, position);
-      kvAppend(vCache, v, position);
-      const context = { kPrompt, vPrompt, promptBounds, kCache, vCache, position };
-      return attentionDecode(q, context, policy.attentionShape);
-    }, "few");
+    const hidden_RD = trunkForward(policy, { ids, positions }, attend, "few");
     made.logits = tf.keep(headLogits(policy, hidden_RD, "few"));
   });
-  const logits: Tensor[] = [];
-  for (let t = 0; t < slots; t++) {
+  const logits = tokens[0].map((_, t) => {
     writeTensor(ids, Int32Array.from(tokens, (row) => row[t]));
     writeTensor(positions, Int32Array.from(prompts, (prompt) => prompt.length + t));
-    writeTensor(position, Int32Array.of(t));
     plan.replay();
-    logits.push(tf.add(made.logits!, 0));
-  }
+    return tf.add(made.logits!, 0);
+  });
   const values = await Promise.all(logits.map(readFloats));
   plan.dispose();
-  const owned: Tensor[] = caches.flatMap((cache) => Object.values(cache));
-  tf.dispose([...logits, ...owned, ids, positions, position, promptBounds]);
+  cache.dispose();
+  tf.dispose([...logits, ids, positions, owners, table.table]);
   return values;
 }

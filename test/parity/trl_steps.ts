@@ -76,7 +76,7 @@ async function loadPolicy(): Promise<Policy> {
   const folder = await openModelFolder(fileURLToPath(new URL("before", FOLDER)));
   try {
     const config = parseModelConfig(folder.configText, folder.configPath);
-    return makeTrunk(config, await loadPolicyWeights(folder.source, config, true));
+    return makeTrunk(config, await loadPolicyWeights(folder.source, config, "float32"));
   } finally {
     await folder.close();
   }

@@ -20,7 +20,14 @@ const tensor = (name: string, fill: number) => ({
 
 /** A whole checkpoint of `step`; its weights hold the step. */
 function contentOf(step: number, state: unknown = { step }): CheckpointContent {
-  return { step, weights: [tensor("w", step)], optimizer: [tensor("w.m", 7)], state, modelFiles: [] };
+  return {
+    step,
+    weights: [tensor("w", step)],
+    optimizer: [tensor("w.m", 7)],
+    state,
+    modelFiles: [],
+    weightsFile: "model.safetensors",
+  };
 }
 
 test("loadCheckpoint() gives back weights, optimizer, copied files and a state equal bit for bit", () =>

@@ -93,6 +93,21 @@ test("a batch that is no whole groups names the values that fit, for the devices
   assert.equal(load("gradient_accumulation_steps: 15", { worldSize: 4 }).gradient_accumulation_steps, 15);
 });
 
+test("adapters take modules by name or all of them, and refuse dropout with the reason", () => {
+  const modules = (typed: string) =>
+    load("use_peft: true", { overrides: [`lora_target_modules=${typed}`] }).lora_target_modules;
+  assert.deepEqual(modules("q_proj"), ["q_proj"]);
+  assert.deepEqual(modules("q_proj,down_proj"), ["q_proj", "down_proj"]);
+  assert.equal(modules("all-linear"), "all-linear");
+  assert.match(
+    problemsOf("lora_target_modules: [lm_head]")[0]!,
+    /lora_target_modules must be a non-empty list/,
+  );
+  assert.match(problemsOf("lora_target_modules: [q_proj, q_proj]")[0]!, /lora_target_modules must be/);
+  assert.match(problemsOf("lora_dropout: 0.05")[0]!, /lora_dropout must be 0, got 0.05: .*ratios of GRPO/);
+  assert.match(problemsOf("lora_merge: true")[0]!, /lora_merge needs use_peft/);
+});
+
 test("a rule between keys is skipped while one of them is invalid by itself", () => {
   assert.equal(problemsOf("num_generations: 1\ngradient_accumulation_steps: 45").length, 1);
 });

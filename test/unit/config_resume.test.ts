@@ -32,6 +32,13 @@ test("keys that change what is learned must stay, and the error names each that 
   );
 });
 
+test("what an adapter is must stay; whether it is merged at the end may change", () => {
+  const peft = "use_peft=true";
+  assert.deepEqual(resumeConflicts(identity(peft), identity(peft, "lora_merge=true")), []);
+  const changed = ["lora_r=8", "lora_alpha=8", "lora_target_modules=all-linear", "use_rslora=true"];
+  assert.equal(resumeConflicts(identity(), identity(peft, ...changed)).length, 5);
+});
+
 test("the run's length must stay where the learning-rate schedule depends on it", () => {
   const cosine = "lr_scheduler_type=cosine";
   assert.deepEqual(resumeConflicts(identity(cosine), identity(cosine, "max_steps=900")), [

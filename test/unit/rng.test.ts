@@ -9,6 +9,7 @@ import {
   shuffledOrder,
   STREAM,
   uniform01,
+  uniformWeights,
   type Words2,
   type Words4,
 } from "../../src/rl/rng.ts";
@@ -76,7 +77,26 @@ test("promptsOfGeneration() visits every prompt once an epoch, across step borde
   const order = { promptCount: 7, promptsPerGeneration: 3, seed: 5 };
   const visited = [0, 1, 2, 3, 4, 5, 6].flatMap((step) => promptsOfGeneration(step, order));
   for (let epoch = 0; epoch < 3; epoch++) {
-    assert.deepEqual(visited.slice(7 * epoch, 7 * epoch + 7), [...shuffledOrder(7, 5, epoch, STREAM.shuffle)]);
+    assert.deepEqual(visited.slice(7 * epoch, 7 * epoch + 7), [
+      ...shuffledOrder(7, 5, epoch, STREAM.shuffle),
+    ]);
   }
   assert.throws(() => promptsOfGeneration(0, { ...order, promptCount: 0 }), RangeError);
+});
+
+test("uniformWeights() takes each element from its own word: a shorter weight begins with the same values", () => {
+  fc.assert(
+    fc.property(
+      u32,
+      fc.integer({ min: 0, max: 99 }),
+      fc.integer({ min: 1, max: 41 }),
+      (seed, weight, count) => {
+        const values = uniformWeights(count, 0.25, seed, weight);
+        assert.ok(values.every((value) => value >= -0.25 && value < 0.25));
+        assert.deepEqual(uniformWeights(43, 0.25, seed, weight).slice(0, count), values);
+        const words = philox4x32([Math.floor((count - 1) / 4), 0, weight, STREAM.adapter], [seed, 0]);
+        assert.equal(values[count - 1], ((words[(count - 1) % 4]! >>> 8) * 2 ** -23 - 1) * 0.25);
+      },
+    ),
+  );
 });

@@ -4,12 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import {
-  openModelWeights,
-  openSafetensors,
-  type TensorSource,
-  writeSafetensors,
-} from "../../src/io/safetensors.ts";
+import { openSafetensors, type TensorSource, writeSafetensors } from "../../src/io/safetensors.ts";
 import { tensorValues } from "../../src/io/model_folder.ts";
 import { headerLengthOf, parseHeader } from "../../src/io/safetensors_header.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
@@ -56,15 +51,19 @@ test("writeSafetensors() then openSafetensors() gives names, shapes, dtypes and 
     assert.deepEqual(await readdir(dir), ["w.safetensors"]);
   }));
 
-test("whole numbers may lie beside the weights, and are not read as weights", () =>
+test("whole numbers and masks may lie beside the weights, and are not read as weights", () =>
   withScratchFolder(async (dir) => {
     const path = join(dir, "w.safetensors");
-    const header = { count: { dtype: "I64", shape: [1], data_offsets: [0, 8] }, w: f32([1], [8, 12]) };
-    await writeFile(path, fileOf(header, 12));
+    const header = {
+      count: { dtype: "I64", shape: [1], data_offsets: [0, 8] },
+      w: f32([1], [8, 12]),
+      mask: { dtype: "BOOL", shape: [3], data_offsets: [12, 15] },
+    };
+    await writeFile(path, fileOf(header, 15));
     const reader = await openSafetensors(path);
     const values = tensorValues(reader, path);
     assert.deepEqual(await values.read("w"), new Float32Array(1));
-    assert.equal(await values.readPacked("count"), null);
+    assert.equal(values.formatOf("count"), "f32");
     await assert.rejects(values.read("count"), /tensor "count" has dtype I64, required F32, BF16 or F16/);
     await reader.close();
   }));
@@ -226,48 +225,6 @@ test("a good file with one byte changed or its end cut is read or refused, never
     }
   }));
 });
-
-async function writeShards(dir: string, weightMap: Record<string, unknown>): Promise<void> {
-  for (const [i, name] of ["a", "b"].entries()) {
-    const bytes = new Uint8Array(4).fill(i + 1);
-    await writeSafetensors(join(dir, `model-${i + 1}.safetensors`), [{
-      name,
-      dtype: "F32",
-      shape: [1],
-      bytes,
-    }]);
-  }
-  await writeFile(join(dir, "model.safetensors.index.json"), JSON.stringify({ weight_map: weightMap }));
-}
-
-test("openModelWeights() reads the shards of an index as one", () =>
-  withScratchFolder(async (dir) => {
-    await writeShards(dir, { a: "model-1.safetensors", b: "model-2.safetensors" });
-    const weights = await openModelWeights(dir);
-    assert.deepEqual([...weights.tensors.keys()], ["a", "b"]);
-    assert.deepEqual(await weights.read("b"), Uint8Array.of(2, 2, 2, 2));
-    await weights.close();
-  }));
-
-test("openModelWeights() says what it looked for, which shards are missing and where index and shards differ", () =>
-  withScratchFolder(async (dir) => {
-    await assert.rejects(
-      openModelWeights(dir),
-      /looked for model.safetensors and model.safetensors.index.json/,
-    );
-    await writeShards(dir, { a: "model-1.safetensors", b: "model-3.safetensors" });
-    await assert.rejects(openModelWeights(dir), /1 of its 2 shards are missing: model-3.safetensors/);
-    await writeShards(dir, { a: "model-2.safetensors", b: "model-2.safetensors" });
-    await assert.rejects(openModelWeights(dir), /places tensor "a" in model-2.safetensors, which lacks it/);
-    await writeShards(dir, { a: "model-1.safetensors" });
-    assert.equal((await openModelWeights(dir)).tensors.size, 1);
-    await writeShards(dir, { a: "../model-1.safetensors" });
-    await assert.rejects(openModelWeights(dir), /name a .safetensors file beside it/);
-    await writeShards(dir, {});
-    await assert.rejects(openModelWeights(dir), /names no tensor/);
-    await writeFile(join(dir, "model.safetensors.index.json"), "{");
-    await assert.rejects(openModelWeights(dir), /required valid JSON/);
-  }));
 
 test("a file that is cut while open fails its next read instead of giving zeros", () =>
   withScratchFolder(async (dir) => {

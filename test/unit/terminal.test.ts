@@ -89,6 +89,39 @@ describe("openTerminal() with a TTY", () => {
   });
 });
 
+describe("while completions are sampled", () => {
+  const at = (seconds: number) => ({
+    tokens: 2000 * seconds,
+    longest: 96,
+    maxTokens: 512,
+    rows: 60,
+    rowsLeft: 41,
+    seconds,
+  });
+
+  it("the bar shows token, completions left and tokens/s", () => {
+    const { terminal, text } = openFake({ isTTY: true, columns: 160 });
+    terminal.generating(3, at(2));
+    terminal.close();
+    assert.match(
+      text(),
+      / 4\/12 {2}generating {2}token {2}96\/512 {2}41 of 60 completions left {2}2000 tokens\/s/,
+    );
+  });
+
+  it("a log gets a line every half a minute of a generation, none of short ones", () => {
+    const { terminal, text } = openFake({ isTTY: false });
+    for (let seconds = 1; seconds <= 70; seconds++) terminal.generating(0, at(seconds));
+    for (let seconds = 1; seconds <= 29; seconds++) terminal.generating(1, at(seconds));
+    for (let seconds = 1; seconds <= 31; seconds += 10) terminal.generating(2, at(seconds));
+    terminal.close();
+    const steps = text().trimEnd().split("\n").map((line) =>
+      /^step +(\d+)\/12 {2}generating /.exec(line)?.[1]
+    );
+    assert.deepEqual(steps, ["1", "1", "3"]);
+  });
+});
+
 describe("progressLine()", () => {
   it("gives the rate and the time left from the mean step time", () => {
     const line = progressLine(rowOf(2), 12, [1, 3]);
@@ -114,6 +147,7 @@ it("bannerText() shows how the batch comes about", () => {
     device: "Example GPU",
     modelName: "models/quickstart/policy",
     parameterCount: 1_234_567,
+    trainedCount: 1_234_567,
     runDir: "outputs/run",
     perDeviceTrainBatchSize: 1,
     shape: {
@@ -132,7 +166,11 @@ it("bannerText() shows how the batch comes about", () => {
     banner,
     /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
   );
-  assert.match(banner, /1\.23M parameters/);
+  assert.match(banner, /1\.23M parameters\)/);
+  assert.match(
+    bannerText({ ...facts, trainedCount: 20_480 }),
+    /1\.23M parameters, 20\.5K in adapters trained/,
+  );
   const several = bannerText({ ...facts, shape: { ...facts.shape, updatesPerGeneration: 4 } });
   assert.match(several, /1 completions x 15 passes .* x 30 per generation, trained on in 4 steps/);
 });

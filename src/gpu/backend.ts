@@ -1,0 +1,61 @@
+/** The part of tfjs's WebGPU backend (4.22) that gpu/ relies on. Only the files here that import this touch it. */
+import * as tf from "@tensorflow/tfjs";
+import type { DataType, TensorInfo } from "@tensorflow/tfjs";
+
+export interface TensorRecord {
+  dtype: DataType;
+  shape: number[];
+  values: unknown;
+  resource: GPUBuffer | null;
+}
+
+export interface BufferPool {
+  acquireBuffer(sizeBytes: number, usage: number): GPUBuffer;
+  releaseBuffer(buffer: GPUBuffer): void;
+  dispose(): void;
+  freeBuffers: Map<string, GPUBuffer[]>;
+  numFreeBuffers: number;
+  numBytesUsed: number;
+  numBytesAllocated: number;
+}
+
+export interface Backend {
+  device: GPUDevice;
+  queue: GPUQueue;
+  tensorMap: { get(id: object): TensorRecord; has(id: object): boolean };
+  bufferManager: BufferPool;
+  commandQueueOwnedIds: WeakSet<object>;
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  dispatchCountInPass: number;
+  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
+  uploadToGPU(id: object): void;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  disposeData(id: object, force?: boolean): boolean;
+  recordAndSubmit(...args: unknown[]): void;
+}
+
+/** One recorded kernel call: all that a replay needs. */
+export interface RecordedDispatch {
+  pipeline: GPUComputePipeline;
+  bindGroup: GPUBindGroup;
+  workgroups: [number, number, number];
+}
+
+export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
+
+/** How kernels and tensors are treated for the moment; each mode's own file sets and clears it. */
+export const modes = {
+  /** Kernels are written down, not run (recording.ts). */
+  recording: null as { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null,
+  /** Words of GUARD_BITS behind every new tensor (test_modes.ts). */
+  guardWords: 0,
+  /** The plain kernels also where the device has better ones (test_modes.ts). */
+  plainKernels: false,
+};
+
+export function tfjsBackend(): Backend {
+  return tf.backend() as unknown as Backend;
+}

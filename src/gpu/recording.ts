@@ -1,0 +1,44 @@
+/** Writes kernels down instead of running them: what gpu/plan.ts replays. */
+import * as tf from "@tensorflow/tfjs";
+import { type BufferPool, modes, type RecordedDispatch, tfjsBackend, type TensorRecord } from "./backend.ts";
+import { flush } from "./bridge.ts";
+
+/** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */
+export interface Recording {
+  dispatches: RecordedDispatch[];
+  /** Forgets the CPU copies that tfjs holds of the tensors that the recorded kernels write. */
+  invalidateWritten(): void;
+  pool: { numBytesAllocated: number; dispose(): void };
+}
+
+/**
+ * Runs `build` with kernels recorded instead of executed. Buffers made meanwhile come from a private pool, so that
+ * nothing else can be given them between replays; inside the recording they are reused freely, because replays keep
+ * the order. A stock tfjs op inside is an error: it could not be replayed.
+ */
+export function recordKernels(build: () => void): Recording {
+  if (modes.recording) throw new Error("Cannot record a plan inside another plan");
+  const backend = tfjsBackend();
+  flush();
+  const shared = backend.bufferManager;
+  const PoolClass = shared.constructor as new (device: GPUDevice) => BufferPool;
+  const pool = new PoolClass(backend.device);
+  const stockPath = backend.recordAndSubmit;
+  backend.bufferManager = pool;
+  backend.recordAndSubmit = () => {
+    throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+  };
+  const made = modes.recording = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
+  try {
+    tf.tidy(() => build());
+    const invalidateWritten = () => made.written.forEach((record) => record.values = null);
+    return { dispatches: made.dispatches, invalidateWritten, pool };
+  } catch (error) {
+    pool.dispose();
+    throw error;
+  } finally {
+    modes.recording = null;
+    backend.bufferManager = shared;
+    backend.recordAndSubmit = stockPath;
+  }
+}

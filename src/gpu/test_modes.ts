@@ -1,0 +1,36 @@
+/** Ways to run kernels that only tests need. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { GUARD_BITS, modes } from "./backend.ts";
+import { readTensor } from "./bridge.ts";
+
+/**
+ * Runs `body` with guard words behind every tensor made in it, which `readGuarded` looks at.
+ */
+export function withGuardWords<R>(words: number, body: () => R): R {
+  modes.guardWords = words;
+  try {
+    return body();
+  } finally {
+    modes.guardWords = 0;
+  }
+}
+
+/** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
+export async function readGuarded(
+  tensor: Tensor,
+): Promise<{ values: Float32Array | Int32Array; intact: boolean }> {
+  const all = await readTensor(tensor);
+  const words = new Uint32Array(all.buffer, all.byteOffset, all.length);
+  const intact = words.subarray(tensor.size).every((word) => word === GUARD_BITS);
+  return { values: all.subarray(0, tensor.size), intact };
+}
+
+/** Runs `body` with the plain kernels on a device that has better ones. */
+export function withPlainKernels<R>(body: () => R): R {
+  modes.plainKernels = true;
+  try {
+    return body();
+  } finally {
+    modes.plainKernels = false;
+  }
+}

@@ -1,0 +1,178 @@
+/** How a generation is laid out in blocks and plans decides what it takes, never what it gives. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import { randomInts } from "../../bench/case.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import {
+  type Completion,
+  createGenerator,
+  type GenerationOptions,
+  type GenerationProgress,
+  type GenerationRequest,
+} from "../../src/policy/generate.ts";
+import { blocksFor, generationBytes } from "../../src/policy/kv_blocks.ts";
+import type { Policy } from "../../src/policy/llama.ts";
+import { tinyPolicy } from "./tiny_policy.ts";
+
+const OPTIONS: GenerationOptions = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  eosIds: [2],
+  maxTokens: 40,
+  readbackEvery: 5,
+};
+/** Everything in one block, nobody leaves. */
+const PLAIN: Partial<GenerationOptions> = { blockTokens: 64, compacts: false };
+const PROMPTS = [[1, 5, 9, 33], [1, 7], [1, 60, 3, 3, 8, 21, 40, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23]];
+
+const bytesUsed = () => (tf.memory() as tf.MemoryInfo & { numBytesInGPU: number }).numBytesInGPU;
+
+/** Ends a completion after a number of tokens that its first ones decide: most soon, a few late. */
+function endsAnywhere(tokens: readonly number[]): number | null {
+  const [drawn] = randomInts(tokens.slice(0, 3).reduce((sum, token) => 61 * sum + token, 7), 1, 40);
+  const length = 3 + Math.floor(drawn * drawn / 40);
+  return tokens.length >= length ? length : null;
+}
+
+describe("generation in blocks", () => {
+  let policy: Policy;
+  before(async () => {
+    await openGpu();
+    policy = await tinyPolicy();
+  });
+  after(closeGpu);
+
+  const REQUEST: GenerationRequest = {
+    prompts: PROMPTS,
+    groupSize: 7,
+    seed: 11,
+    step: 3,
+    findStop: endsAnywhere,
+  };
+  const run = async (options: Partial<GenerationOptions>, request: Partial<GenerationRequest> = {}) => {
+    const generator = createGenerator(policy, { ...OPTIONS, ...options });
+    const completions = await generator.generate({ ...REQUEST, ...request });
+    const { usage, cacheBlocks } = generator;
+    generator.dispose();
+    return { completions, usage: usage!, cacheBlocks };
+  };
+
+  for (const blockTokens of [2, 8, 16, 32]) {
+    it(`gives the same completions in blocks of ${blockTokens} tokens, with and without compaction`, async () => {
+      const expected = (await run(PLAIN)).completions;
+      assert.deepEqual((await run({ blockTokens, compacts: false })).completions, expected);
+      assert.deepEqual((await run({ blockTokens })).completions, expected);
+    });
+  }
+
+  it("gives the same completions whenever the host looks, whoever ends when, with every sampling option", async () => {
+    const [sizes, looks, groups] = [1, 2, 3].map((seed) => randomInts(seed, 5, 100));
+    for (let i = 0; i < 5; i++) {
+      const options = { topK: 30, topP: 0.95, minP: 0.01, repetitionPenalty: 1.2, temperature: 1.5 };
+      const request = { step: i, groupSize: 1 + groups[i] % 9 };
+      const expected = await run({ ...options, ...PLAIN, readbackEvery: 40 }, request);
+      const layout = { blockTokens: 2 ** (1 + sizes[i] % 5), readbackEvery: 1 + looks[i] % 12 };
+      const actual = await run({ ...options, ...layout }, request);
+      assert.deepEqual(actual.completions, expected.completions, JSON.stringify({ ...layout, ...request }));
+    }
+  });
+
+  it("gives a prompt the same completions alone and among others", async () => {
+    const together = (await run({})).completions;
+    const parts: Completion[] = [];
+    for (let p = 0; p < PROMPTS.length; p++) {
+      parts.push(...(await run({}, { prompts: [PROMPTS[p]], firstPrompt: p })).completions);
+    }
+    assert.deepEqual(parts, together);
+  });
+
+  it("a completion of a single token needs no block of its own", async () => {
+    const { completions, usage } = await run({ maxTokens: 1, blockTokens: 16 });
+    assert.ok(completions.every(({ tokens }) => tokens.length === 1));
+    assert.equal(usage.rowSteps, 0);
+  });
+
+  it("a long group of which most end early takes fewer row-steps and less memory", async () => {
+    const group = { prompts: [PROMPTS[2]], groupSize: 60 };
+    const kept = await run({ compacts: false, blockTokens: 4 }, group);
+    const left = await run({ blockTokens: 4 }, group);
+    assert.deepEqual(left.completions, kept.completions);
+    const longest = Math.max(...left.completions.map(({ tokens }) => tokens.length));
+    assert.equal(kept.usage.rowSteps, 60 * (Math.ceil((longest - 1) / 5) * 5 - (longest > 36 ? 1 : 0)));
+    assert.ok(
+      left.usage.rowSteps < 0.6 * kept.usage.rowSteps,
+      `${left.usage.rowSteps} of ${kept.usage.rowSteps}`,
+    );
+    const atMost = blocksFor(PROMPTS[2].length, 4) + 60 * blocksFor(39, 4);
+    assert.ok(
+      left.usage.mostBlocks < 0.5 * atMost,
+      `${left.usage.mostBlocks} blocks, ${atMost} if none ended`,
+    );
+    assert.ok(left.cacheBlocks <= 1.5 * left.usage.mostBlocks, `${left.cacheBlocks} blocks allocated`);
+  });
+
+  it("a second batch of the same kind records no plan and needs no memory", async () => {
+    const generator = createGenerator(policy, OPTIONS);
+    const first = await generator.generate(REQUEST);
+    assert.ok(generator.usage!.recordings >= 2);
+    const before = [tf.memory().numTensors, bytesUsed()];
+    assert.deepEqual(await generator.generate(REQUEST), first);
+    assert.equal(generator.usage!.recordings, 0);
+    assert.deepEqual([tf.memory().numTensors, bytesUsed()], before);
+    generator.dispose();
+  });
+
+  it("a generator goes on after a call that failed, and after it was disposed", async () => {
+    const expected = (await run({})).completions;
+    const generator = createGenerator(policy, OPTIONS);
+    const failing = generator.generate({
+      ...REQUEST,
+      findStop: (tokens) => {
+        if (tokens.length > 8) throw new Error("no such word");
+        return null;
+      },
+    });
+    await assert.rejects(failing, /no such word/);
+    assert.deepEqual(await generator.generate(REQUEST), expected);
+    generator.dispose();
+    assert.deepEqual(await generator.generate(REQUEST), expected);
+    generator.dispose();
+  });
+
+  for (const kvCacheDtype of ["float32", "float16"] as const) {
+    it(`takes the bytes that generationBytes() says, ${kvCacheDtype}`, async () => {
+      const options = { ...OPTIONS, kvCacheDtype, repetitionPenalty: 1.1, eosIds: [], blockTokens: 8 };
+      const generator = createGenerator(policy, options);
+      const before = bytesUsed();
+      await generator.generate({ ...REQUEST, findStop: undefined }); // none ends: the cache grows to its most
+      await generator.generate(REQUEST); // one after the other ends: plans of all widths
+      const said = generationBytes(policy.config, {
+        promptLengths: PROMPTS.map(({ length }) => length),
+        groupSize: REQUEST.groupSize,
+        maxTokens: options.maxTokens,
+        kvCacheDtype,
+        blockTokens: 8,
+        eosCount: 0,
+        hasRepetitionPenalty: true,
+      });
+      assert.equal(generator.cacheBlocks, said.mostBlocks);
+      assert.equal(bytesUsed() - before, said.cache + said.state);
+      generator.dispose();
+      assert.equal(bytesUsed(), before, "all of it is given back");
+    });
+  }
+
+  it("tells at each look how many tokens there are and how many completions are left", async () => {
+    const told: GenerationProgress[] = [];
+    const { completions } = await run({}, { onProgress: (progress) => void told.push(progress) });
+    const last = told[told.length - 1];
+    assert.equal(last.tokens, completions.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    assert.equal(last.rowsLeft, 0);
+    for (let i = 1; i < told.length; i++) {
+      assert.ok(told[i].tokens > told[i - 1].tokens && told[i].rowsLeft <= told[i - 1].rowsLeft);
+      assert.ok(told[i].seconds > told[i - 1].seconds);
+    }
+  });
+});

@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { baseModelName } from "../../src/io/adapter_folder.ts";
+import {
+  adapterScale,
+  formatAdapterConfig,
+  parseAdapterConfig,
+  targetModules,
+} from "../../src/policy/adapter_config.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+const CONFIG = { rank: 8, alpha: 12, useRslora: true, baseModel: "org/name", revision: "main" };
+
+const parse = (change: Record<string, unknown> = {}) =>
+  parseAdapterConfig(
+    JSON.stringify({ ...JSON.parse(formatAdapterConfig(CONFIG, ["q_proj"])), ...change }),
+    "a.json",
+  );
+
+test("a written config is read back equal, and names peft's keys", () => {
+  assert.deepEqual(parse(), CONFIG);
+  const json = JSON.parse(formatAdapterConfig(CONFIG, ["v_proj", "q_proj"]));
+  assert.deepEqual(json.target_modules, ["q_proj", "v_proj"]);
+  assert.equal(json.base_model_name_or_path, "org/name");
+});
+
+test("the scale is alpha / r, and alpha / sqrt(r) for rslora", () => {
+  assert.equal(adapterScale({ rank: 4, alpha: 6, useRslora: false }), 1.5);
+  assert.equal(adapterScale({ rank: 4, alpha: 6, useRslora: true }), 3);
+});
+
+test("all-linear stands for the seven linear layers", () => {
+  assert.equal(targetModules("all-linear").length, 7);
+  assert.deepEqual(targetModules(["o_proj"]), ["o_proj"]);
+});
+
+const REFUSED: [key: string, value: unknown][] = [
+  ["peft_type", "IA3"],
+  ["task_type", "SEQ_CLS"],
+  ["r", 0],
+  ["lora_alpha", "16"],
+  ["use_dora", true],
+  ["use_qalora", true],
+  ["use_something_new", true],
+  ["bias", "all"],
+  ["lora_bias", true],
+  ["modules_to_save", ["lm_head"]],
+  ["rank_pattern", { q_proj: 4 }],
+  ["alpha_pattern", { q_proj: 4 }],
+  ["fan_in_fan_out", true],
+  ["layer_replication", [[0, 2]]],
+  ["init_lora_weights", "pissa"],
+];
+for (const [key, value] of REFUSED) {
+  test(`${key} ${JSON.stringify(value)} is refused by name`, () => {
+    assert.throws(() => parse({ [key]: value }), new RegExp(`^TypeError: a\\.json: ${key} `));
+  });
+}
+
+test("keys that are unset, and how a file's values were drawn, are no reason to refuse it", () => {
+  const change = {
+    modules_to_save: null,
+    rank_pattern: {},
+    use_dora: false,
+    init_lora_weights: "gaussian",
+    extra: 1,
+  };
+  assert.deepEqual(parse(change), CONFIG);
+});
+
+test("a base model's folder counts from the working directory, else from the adapter's; else it is a hub id", () =>
+  withScratchFolder(async (dir) => {
+    const adapter = join(dir, "runs/adapter");
+    for (const name of [join(dir, "base"), adapter]) await mkdir(name, { recursive: true });
+    await writeFile(join(dir, "base/config.json"), "{}");
+    assert.equal(await baseModelName(adapter, join(dir, "base"), null), join(dir, "base"));
+    assert.equal(await baseModelName(adapter, "../../base", null), join(dir, "base"));
+    assert.equal(
+      await baseModelName(adapter, "models/quickstart/policy", "main"),
+      "models/quickstart/policy",
+    );
+    assert.equal(await baseModelName(adapter, "org/name", "abc"), "org/name@abc");
+    assert.equal(await baseModelName(adapter, "org/name", null), "org/name");
+  }));

@@ -1,0 +1,161 @@
+/** Names of models: what is a hub id, where the cache is, which commit a run keeps. */
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { downloadProgress, hubSettings, modelPins, resolveModel } from "../../src/cli/hub_models.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { sweepRuns } from "../../src/config/sweep.ts";
+import { parseHubName, pinnedCommit } from "../../src/io/hub_name.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+const [FIRST, SECOND] = ["1".repeat(40), "2".repeat(40)];
+
+describe("a hub id", () => {
+  it('is "org/name", alone or with "@revision"', () => {
+    assert.deepEqual(parseHubName("org/name"), { id: "org/name", revision: undefined });
+    assert.deepEqual(parseHubName("PKU-Alignment/alpaca_7b.v1@refs/pr/1"), {
+      id: "PKU-Alignment/alpaca_7b.v1",
+      revision: "refs/pr/1",
+    });
+  });
+
+  for (
+    const name of [
+      "name",
+      "models/quickstart/policy",
+      "/org/name",
+      "./name",
+      "../name",
+      "org/name/",
+      "org/..",
+      "a--b/c",
+      "org/name@",
+      "org/name@../x",
+      "org/name@a//b",
+      "org/na me",
+      `org/${"n".repeat(96)}`,
+    ]
+  ) it(`is not ${JSON.stringify(name)}`, () => assert.equal(parseHubName(name), undefined));
+
+  it("without a revision keeps the commit of a run with the same id, and of no other", () => {
+    const name = { id: "org/name", revision: undefined };
+    assert.equal(pinnedCommit(name, `org/name@${FIRST}`), FIRST);
+    assert.equal(pinnedCommit(name, `org/other@${FIRST}`), undefined);
+    assert.equal(pinnedCommit(name, "org/name@main"), undefined);
+    assert.equal(pinnedCommit({ ...name, revision: "main" }, `org/name@${FIRST}`), undefined);
+  });
+});
+
+describe("a model's folder", () => {
+  it("wins over the hub when it exists, and a name that is no hub id is left to who opens it", async () => {
+    assert.deepEqual(await resolveModel("models/quickstart"), {
+      name: "models/quickstart",
+      dir: "models/quickstart",
+    });
+    assert.deepEqual(await resolveModel("no/such/folder"), { name: "no/such/folder", dir: "no/such/folder" });
+  });
+
+  it("in the cache is where huggingface_hub has it", async () => {
+    const cacheOf = async (env: Record<string, string>) => (await hubSettings(env)).cacheDir;
+    assert.equal(await cacheOf({}), join(homedir(), ".cache", "huggingface", "hub"));
+    assert.equal(await cacheOf({ XDG_CACHE_HOME: "/x" }), join("/x", "huggingface", "hub"));
+    assert.equal(await cacheOf({ HF_HOME: "/h", XDG_CACHE_HOME: "/x" }), join("/h", "hub"));
+    assert.equal(await cacheOf({ HF_HUB_CACHE: "/c", HF_HOME: "/h" }), "/c");
+  });
+
+  it("may need a token: HF_TOKEN, else the one of a login", async () => {
+    await withScratchFolder(async (home) => {
+      assert.equal((await hubSettings({ HF_HOME: home })).token, undefined);
+      await writeFile(join(home, "token"), "hf_saved\n");
+      assert.equal((await hubSettings({ HF_HOME: home })).token, "hf_saved");
+      assert.equal((await hubSettings({ HF_HOME: home, HF_TOKEN: "hf_given" })).token, "hf_given");
+    });
+  });
+
+  it("HF_ENDPOINT and HF_HUB_OFFLINE are honoured", async () => {
+    const { endpoint, offline } = await hubSettings({ HF_ENDPOINT: "http://mirror/", HF_HUB_OFFLINE: "1" });
+    assert.deepEqual([endpoint, offline], ["http://mirror", true]);
+    assert.equal((await hubSettings({ HF_HUB_OFFLINE: "0" })).offline, false);
+  });
+});
+
+describe("pins", () => {
+  const runOf = (overrides: string[]) =>
+    sweepRuns(loadConfig({ text: "seed: 1", fileName: "test.yaml" }, { overrides }))[0];
+  const fakeHub = () => {
+    const asked: string[] = [];
+    const resolve = (name: string) => {
+      asked.push(name);
+      const isUnpinned = name.startsWith("org/") && !name.includes("@");
+      return Promise.resolve({ name: isUnpinned ? `${name}@${SECOND}` : name, dir: "" });
+    };
+    return { asked, resolve };
+  };
+
+  it("go into the config, one for all runs of a sweep; folders stay as they are", async () => {
+    const { asked, resolve } = fakeHub();
+    const pin = modelPins(resolve);
+    const run = runOf(["model_name=org/name", "reward_model=org/name"]);
+    for (const runDir of ["none-a", "none-b"]) {
+      const pinned = await pin(run, runDir);
+      assert.equal(pinned.model_name, `org/name@${SECOND}`);
+      assert.equal(pinned.reward_model, pinned.model_name);
+      assert.equal(pinned.cost_model, run.cost_model);
+    }
+    assert.deepEqual(asked, ["org/name", run.cost_model]);
+  });
+
+  it("of score models are left alone where a service scores", async () => {
+    const { asked, resolve } = fakeHub();
+    const run = runOf(["scorer_url=http://127.0.0.1:1", "reward_model=org/reward"]);
+    assert.equal((await modelPins(resolve)(run, "none")).reward_model, "org/reward");
+    assert.deepEqual(asked, [run.model_name]);
+  });
+
+  it("of the run that is resumed stay, unless it starts over or another revision is named", async () => {
+    await withScratchFolder(async (runDir) => {
+      await mkdir(runDir, { recursive: true });
+      await writeFile(join(runDir, "run_config.json"), JSON.stringify({ model_name: `org/name@${FIRST}` }));
+      const modelOf = async (...overrides: string[]) =>
+        (await modelPins(fakeHub().resolve)(runOf(overrides), runDir)).model_name;
+      assert.equal(await modelOf("model_name=org/name"), `org/name@${FIRST}`);
+      assert.equal(await modelOf("model_name=org/name", "resume=false"), `org/name@${SECOND}`);
+      assert.equal(await modelOf("model_name=org/name@v2"), "org/name@v2");
+      assert.equal(await modelOf("model_name=org/other"), `org/other@${SECOND}`);
+    });
+  });
+});
+
+describe("the progress of a download", () => {
+  const show = (isTTY: boolean, doneBytes: number[], stepMs: number) => {
+    let [text, nowMs] = ["", 0];
+    const { update, close } = downloadProgress({ write: (part) => text += part, isTTY }, () => nowMs);
+    for (const done of doneBytes) {
+      update({ id: "org/name", doneBytes: done * 1e9, totalBytes: 4e9 });
+      nowMs += stepMs;
+    }
+    close();
+    return text;
+  };
+
+  it("is a bar on a terminal, with the rate of this download alone", () => {
+    const redraws = show(true, [1, 2, 4], 2000).split("\r\x1b[K").slice(1);
+    assert.equal(
+      redraws[1],
+      `${"█".repeat(12)}${"░".repeat(12)} downloading org/name  2.00 of 4.00 GB  0.500 GB/s`,
+    );
+    assert.equal(redraws[2], `${"█".repeat(24)} downloading org/name  4.00 of 4.00 GB  0.750 GB/s\n`);
+  });
+
+  it("is a line every 10 s elsewhere, and one at the end", () => {
+    const lines = show(false, [0, 1, 2, 3, 4], 6000).trim().split("\n");
+    assert.deepEqual(lines.map((line) => /([\d.]+) of/.exec(line)?.[1]), ["0.00", "2.00", "4.00"]);
+  });
+
+  it("is nothing when all was there, and never leaves a half line", () => {
+    assert.equal(show(true, [4], 1), "");
+    assert.match(show(true, [0, 1], 1000), /\n$/);
+  });
+});
