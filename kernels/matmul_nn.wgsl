@@ -1,13 +1,15 @@
 // matmul_nn: dx = dy w, the gradient of a linear layer with respect to its input.
-//   dx[m,k] = sum_n dy[m,n] w[n,k]
+//   dx[m,k] = sum_n dy[m,n] w[n,k]     (ADD: dx[m,k] += the same sum)
 // Shapes    dy f32 [M,S], of which columns 0..N count; w [N,K] in FORMAT; out dx f32 [M,K]
 //           K a multiple of 4 (of 8 when w is packed), S of 4. Other sizes: matmul_strided.wgsl
 // Dispatch  8 rows x 8 columns a thread: (ceil(K / (8 WG_X)), ceil(M / (8 WG_Y)), 1)
-// Numerics  f32, n strictly in order by fma: bits do not depend on M, on the tile or on the kernel that ran
+// Numerics  f32, n strictly in order by fma (ADD: onto dx): bits do not depend on M, on the tile, on the kernel that ran
+//           or on the windows of w
 // Twin      src/ops/linear.ts#linearGradF64
 override WG_X: u32 = 8u;
 override WG_Y: u32 = 1u;
 override FORMAT: u32 = 0u;  // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
+override ADD: u32 = 0u;     // 1: go on from dx, for w in windows of rows
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<vec4f>;
@@ -27,6 +29,11 @@ fn weight4(i: u32) -> vec4f {
   if (FORMAT == 0u) { return bitcast<vec4f>(w[i]); }
   let quad = w[i / 2u];
   return unpack4(select(quad.xy, quad.zw, (i & 1u) == 1u));
+}
+
+fn start(m: u32, k: u32) -> vec4f {
+  if (ADD == 0u) { return vec4f(); }
+  return dx[min(m, params.rows - 1u) * (params.width / 4u) + k];
 }
 
 fn storeRow(m: u32, k: u32, sums: vec4f) {
@@ -52,10 +59,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let a6 = min(m + 6u, last) * step;
   let a7 = min(m + 7u, last) * step;
   let kept = min(l, quads - 1u);
-  var s0 = vec4f(); var t0 = vec4f(); var s1 = vec4f(); var t1 = vec4f();
-  var s2 = vec4f(); var t2 = vec4f(); var s3 = vec4f(); var t3 = vec4f();
-  var s4 = vec4f(); var t4 = vec4f(); var s5 = vec4f(); var t5 = vec4f();
-  var s6 = vec4f(); var t6 = vec4f(); var s7 = vec4f(); var t7 = vec4f();
+  var s0 = start(m, k); var t0 = start(m, kept);
+  var s1 = start(m + 1u, k); var t1 = start(m + 1u, kept);
+  var s2 = start(m + 2u, k); var t2 = start(m + 2u, kept);
+  var s3 = start(m + 3u, k); var t3 = start(m + 3u, kept);
+  var s4 = start(m + 4u, k); var t4 = start(m + 4u, kept);
+  var s5 = start(m + 5u, k); var t5 = start(m + 5u, kept);
+  var s6 = start(m + 6u, k); var t6 = start(m + 6u, kept);
+  var s7 = start(m + 7u, k); var t7 = start(m + 7u, kept);
   let whole = params.columns / 4u;
   for (var q = 0u; q < whole; q++) {
     let b = q * 4u * quads + k;

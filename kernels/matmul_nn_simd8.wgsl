@@ -1,15 +1,16 @@
 // matmul_nn_simd8: matmul_nn for subgroups of 8 lanes. The same product, the same bits.
-//   dx[m,k] = sum_n dy[m,n] w[n,k]
+//   dx[m,k] = sum_n dy[m,n] w[n,k]     (ADD: dx[m,k] += the same sum)
 // Shapes    as matmul_nn.wgsl: dy f32 [M,S], of which columns 0..N count; w [N,K] in FORMAT; out dx f32 [M,K]; N and S
 //           multiples of 4, K of 4 (of 8 when w is packed)
 // Dispatch  a workgroup is one subgroup and makes 16 rows x 32 columns: (ceil(K/32), ceil(M/16), 1)
-// Numerics  f32, n strictly in order by fma
+// Numerics  f32, n strictly in order by fma (ADD: onto dx)
 // Why       A lane of a CPU's subgroup loads one value at a time, so what all lanes need is loaded once, by one lane each,
 //           and broadcast: a quarter of the loads of the plain kernel. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear.ts#linearGradF64
 enable subgroups;
 
 override FORMAT: u32 = 0u;  // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
+override ADD: u32 = 0u;     // 1: go on from dx, for w in windows of rows
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<vec4f>;
@@ -31,6 +32,11 @@ fn weight4(i: u32) -> vec4f {
   return unpack4(select(quad.xy, quad.zw, (i & 1u) == 1u));
 }
 
+fn start(m: u32, k: u32) -> vec4f {
+  if (ADD == 0u) { return vec4f(); }
+  return dx[min(m, params.rows - 1u) * (params.width / 4u) + k];
+}
+
 fn store_row(m: u32, k: u32, sums: vec4f) {
   if (m < params.rows && k < params.width / 4u) { dx[m * (params.width / 4u) + k] = sums; }
 }
@@ -46,10 +52,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let row_a = min(m + lane, last_row) * step;
   let row_b = min(m + 8u + lane, last_row) * step;
   let column = min(k, quads - 1u);
-  var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
-  var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f();
-  var s8 = vec4f(); var s9 = vec4f(); var s10 = vec4f(); var s11 = vec4f();
-  var s12 = vec4f(); var s13 = vec4f(); var s14 = vec4f(); var s15 = vec4f();
+  var s0 = start(m, column);
+  var s1 = start(m + 1u, column);
+  var s2 = start(m + 2u, column);
+  var s3 = start(m + 3u, column);
+  var s4 = start(m + 4u, column);
+  var s5 = start(m + 5u, column);
+  var s6 = start(m + 6u, column);
+  var s7 = start(m + 7u, column);
+  var s8 = start(m + 8u, column);
+  var s9 = start(m + 9u, column);
+  var s10 = start(m + 10u, column);
+  var s11 = start(m + 11u, column);
+  var s12 = start(m + 12u, column);
+  var s13 = start(m + 13u, column);
+  var s14 = start(m + 14u, column);
+  var s15 = start(m + 15u, column);
   for (var q = 0u; q < params.columns / 4u; q++) {
     let da = dy[row_a + q];
     let db = dy[row_b + q];

@@ -12,7 +12,7 @@ const OPTIONS: AdamwOptions = {
 };
 
 /** @param first no moments yet, so that 1 - beta shows in every digit */
-function adamwCase(count: number, scale: number, benchOnly = false, first = false): OpCase {
+export function adamwCase(count: number, scale: number, benchOnly = false, first = false): OpCase {
   const secondMoment = uniform(3, [count], first ? 0 : 1);
   return {
     name: `adamw ${count} scale ${scale}${first ? " first step" : ""}`,

@@ -3,7 +3,7 @@ import { embedding, embeddingF64, embeddingGradF64 } from "../../src/ops/embeddi
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
 
-function embeddingCase(
+export function embeddingCase(
   tokens: number,
   vocab: number,
   width: number,

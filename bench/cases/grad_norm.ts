@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import { clipScale, gradNormF64 } from "../../src/ops/grad_norm.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-function normCase(sizes: number[], maxNorm: number, spoil = false, benchOnly = false): OpCase {
+export function normCase(sizes: number[], maxNorm: number, spoil = false, benchOnly = false): OpCase {
   const inputs = Object.fromEntries(sizes.map((size, i) => [`g${i}`, uniform(i + 1, [size])]));
   if (spoil) inputs.g0.values[0] = Infinity;
   return {

@@ -45,9 +45,7 @@ function lossCase(
       config.loss_type === "cispo" ? "cispo, " : ""
     }${config.importance_sampling_level} ratios, beta ${config.beta}${config.delta ? ", delta" : ""}${
       config.use_bias_correction_kl ? ", ratio in kl" : ""
-    }${
-      onPolicy ? ", on-policy" : ""
-    }`,
+    }${onPolicy ? ", on-policy" : ""}`,
     inputs: {
       logprobs,
       fixed: { shape: [tokens], values: logprobs.values.slice() },

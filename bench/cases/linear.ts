@@ -10,7 +10,7 @@ interface LinearCase {
   benchOnly?: boolean;
 }
 
-function linearCase(M: number, K: number, N: number, options: LinearCase = {}): OpCase {
+export function linearCase(M: number, K: number, N: number, options: LinearCase = {}): OpCase {
   const { format = "f32", bias, rows = "many", benchOnly } = options;
   const wrt = ["x", ...(format === "f32" ? ["w"] : []), ...(bias === "f32" ? ["bias"] : [])];
   return {

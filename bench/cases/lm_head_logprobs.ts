@@ -12,7 +12,7 @@ interface LmHeadCase {
 }
 
 /** Every seventh row is padding. */
-function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
+export function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
   const { chunkRows, temperature = 1, format = "f32", benchOnly } = options;
   const sizes = { M, D, V, temperature };
   const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 ? -1 : token);

@@ -14,7 +14,7 @@ function awkward(count: number, format: "bf16" | "f16"): Float64Array {
   }) as Float64Array;
 }
 
-function packCase(rows: number, columns: number, format: "bf16" | "f16", benchOnly = false): OpCase {
+export function packCase(rows: number, columns: number, format: "bf16" | "f16", benchOnly = false): OpCase {
   return {
     name: `pack ${format} ${rows}x${columns}`,
     inputs: {
@@ -33,7 +33,7 @@ function packCase(rows: number, columns: number, format: "bf16" | "f16", benchOn
   };
 }
 
-function unpackCase(rows: number, columns: number, format: "bf16" | "f16", benchOnly = false): OpCase {
+export function unpackCase(rows: number, columns: number, format: "bf16" | "f16", benchOnly = false): OpCase {
   return {
     name: `unpack ${format} ${rows}x${columns}`,
     inputs: { weight: uniformWeight(2, [rows, columns], format) },

@@ -1,15 +1,20 @@
 /** The `doctor` command: what this machine has, what a run lacks, and what to do about it. Installs nothing. */
+import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { type GpuInfo, openGpu } from "../gpu/device.ts";
 import {
   driverFindings,
   exitCodeOf,
+  type Finding,
+  formatBytes,
   formatDiagnosis,
   gpuFindings,
   machineFindings,
   requirementFindings,
   type Section,
 } from "./diagnosis.ts";
+import { lookUpName } from "./hub_models.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
+import { memoryLines, planRun, promptLengths } from "./memory.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { probeRequirements } from "./requirements.ts";
 
@@ -19,6 +24,39 @@ async function probeGpu(): Promise<GpuInfo | Error> {
     return (await openGpu()).info;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** Models of the run that lie on a hub and not in the cache. */
+async function notDownloaded(config: RunConfig): Promise<string[]> {
+  const scorers = config.scorer_url === null ? [config.reward_model, config.cost_model] : [];
+  const found = await Promise.all([config.model_name, ...scorers].map(lookUpName));
+  return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
+}
+
+/** The memory that training with the config takes, part by part, or why that cannot be said. */
+async function memorySection(options: ConfigOptions): Promise<Section> {
+  const title = "GPU memory";
+  try {
+    const findings: Finding[] = [];
+    for (const run of sweepRuns(await readConfig(options)).slice(0, 1)) {
+      const missing = await notDownloaded(run);
+      if (missing.length > 0) {
+        const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
+        return { title, findings: [{ mark: "note", subject: "training", detail }] };
+      }
+      const planned = await planRun(run, await promptLengths(run));
+      const [total] = memoryLines(planned, run.per_device_train_batch_size);
+      findings.push({ mark: "ok", subject: "training", detail: total });
+      for (const { name, bytes } of planned.plan.parts) {
+        findings.push({ mark: "note", subject: name, detail: formatBytes(bytes) });
+      }
+    }
+    return { title, findings };
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : String(error);
+    const remedy = "set what the message says, or what the lines above miss";
+    return { title, findings: requirementFindings([{ subject: "training", outcome: { failure, remedy } }]) };
   }
 }
 
@@ -49,6 +87,7 @@ export async function doctorCommand(args: string[]): Promise<number> {
     { title: "Vulkan drivers", findings: driverFindings(drivers) },
     { title: "GPU", findings: gpuFindings(await probeGpu(), drivers) },
     await configSection(options),
+    await memorySection(options),
   ];
   const verdict = {
     ready: `Ready: training with ${options.config} can start.`,

@@ -34,7 +34,7 @@ export async function evalCommand(args: string[]): Promise<number> {
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const { info } = await openGpu();
   const { name: modelName } = await resolveModel(config.model_name);
-  const { policy, tokenizer } = await loadPolicy(modelName, false);
+  const { policy, tokenizer } = await loadPolicy(modelName, "frozen");
   const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
   const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
   const { scorer, close } = await openScorer(config, info.name, print);

@@ -4,14 +4,19 @@ import type { GenerationProgress } from "../policy/generate.ts";
 /** Seconds between two lines where there is no bar to draw over. */
 const LINE_SECONDS = 30;
 
-/** `token 256/512  41 of 60 completions left  1843 tokens/s`: the tokens of all completions, over the time so far. */
-export function generationLine(
-  { tokens, longest, maxTokens, rows, rowsLeft, seconds }: GenerationProgress,
-): string {
+/**
+ * `generating  token 256/512  41 of 60 completions left  1843 tokens/s`: the tokens of all completions, over the time so
+ * far. Once none is left it says what comes then.
+ */
+export function generationLine(progress: GenerationProgress): string {
+  const { tokens, longest, maxTokens, rows, rowsLeft, seconds } = progress;
+  const rate = `${(tokens / seconds).toFixed(0)} tokens/s`;
+  if (rowsLeft === 0) return `generated ${tokens} tokens  ${rate}  scoring and training`;
   return [
+    "generating",
     `token ${String(longest).padStart(String(maxTokens).length)}/${maxTokens}`,
     `${String(rowsLeft).padStart(String(rows).length)} of ${rows} completions left`,
-    `${(tokens / seconds).toFixed(0)} tokens/s`,
+    rate,
   ].join("  ");
 }
 

@@ -3,9 +3,10 @@ import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
-import { fetchModel, type HubProgress, type HubSettings, lookUpModel } from "../io/hub.ts";
+import { fetchModel, type HubSettings, lookUpModel } from "../io/hub.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub_name.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
+import { bytesProgress } from "./bytes_progress.ts";
 import type { TerminalOutput } from "./terminal.ts";
 
 export interface ResolvedModel {
@@ -36,7 +37,7 @@ export async function resolveModel(
 ): Promise<ResolvedModel> {
   const hubName = await hubNameOf(name);
   if (hubName === undefined) return { name, dir: name };
-  const progress = downloadProgress(output, () => performance.now());
+  const progress = bytesProgress(output, () => performance.now(), "downloading");
   try {
     const { id, commit, dir } = await fetchModel(hubName, await hubSettings(process.env), progress.update);
     return { name: `${id}@${commit}`, dir };
@@ -99,46 +100,4 @@ async function resumedName(name: string, saved: unknown): Promise<string> {
   if (hubName === undefined || typeof saved !== "string") return name;
   const commit = pinnedCommit(hubName, saved);
   return commit === undefined ? name : `${hubName.id}@${commit}`;
-}
-
-/** Milliseconds between two redraws on a terminal, and between two lines elsewhere. */
-const REDRAW_MS = 250;
-const LINE_MS = 10_000;
-const BAR_WIDTH = 24;
-
-/** Shows a download: a bar on a terminal, else a line every 10 s and at its end. Nothing when all was there. */
-export function downloadProgress(output: TerminalOutput, nowMs: () => number): {
-  update(progress: HubProgress): void;
-  close(): void;
-} {
-  let first: { doneBytes: number; atMs: number } | undefined;
-  let shownMs = -Infinity;
-  let isBarShown = false;
-  return {
-    update(progress) {
-      const { doneBytes, totalBytes } = progress;
-      const atMs = nowMs();
-      first ??= { doneBytes, atMs };
-      const isEnd = doneBytes === totalBytes;
-      if (first.doneBytes === totalBytes) return;
-      if (!isEnd && atMs - shownMs < (output.isTTY ? REDRAW_MS : LINE_MS)) return;
-      shownMs = atMs;
-      const line = downloadLine(progress, (doneBytes - first.doneBytes) / 1e6 / (atMs - first.atMs));
-      isBarShown = output.isTTY && !isEnd;
-      if (!output.isTTY) output.write(`${line}\n`);
-      else output.write(`\r\x1b[K${barOf(doneBytes / totalBytes)} ${line}${isEnd ? "\n" : ""}`);
-    },
-    // An error that ends the download starts on a line of its own.
-    close: () => isBarShown && output.write("\n"),
-  };
-}
-
-function barOf(share: number): string {
-  const full = Math.floor(share * BAR_WIDTH);
-  return `${"█".repeat(full)}${"░".repeat(BAR_WIDTH - full)}`;
-}
-
-function downloadLine({ id, doneBytes, totalBytes }: HubProgress, gbPerSecond: number): string {
-  const rate = Number.isFinite(gbPerSecond) ? `  ${gbPerSecond.toFixed(3)} GB/s` : "";
-  return `downloading ${id}  ${(doneBytes / 1e9).toFixed(2)} of ${(totalBytes / 1e9).toFixed(2)} GB${rate}`;
 }

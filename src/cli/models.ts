@@ -1,6 +1,6 @@
 /** Puts models from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
 import { openAdapterFolder } from "../io/adapter_folder.ts";
-import { openModelFolder } from "../io/model_folder.ts";
+import { type ModelFolder, openModelFolder } from "../io/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { makeTrunk, type Policy } from "../policy/llama.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
@@ -11,9 +11,10 @@ import {
   type ScoreModel,
   scoreSequences,
 } from "../policy/score_model.ts";
-import { loadPolicyWeights } from "../policy/weights.ts";
+import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
+import { bytesProgress } from "./bytes_progress.ts";
 import { type ResolvedModel, resolveModel } from "./hub_models.ts";
 
 export interface LoadedPolicy {
@@ -25,20 +26,34 @@ export interface LoadedPolicy {
   configText: string;
 }
 
+/** The tokenizer of a model, or of an adapter, which may bring its own. */
+export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
+  const adapterFolder = await openAdapterFolder(name);
+  try {
+    if (adapterFolder?.hasTokenizer) return await loadTokenizer(name);
+    return await loadTokenizer(
+      (await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name)).dir,
+    );
+  } finally {
+    await adapterFolder?.close();
+  }
+}
+
 /**
  * Loads a causal language model and its tokenizer.
  * @param name a folder, a hub id, or the folder of an adapter
+ * @param holding "frozen" to evaluate it, else how its weights are trained
  * @param adapter set: the adapter is trained, and not the weights under it
  * @throws Error naming file and tensor for what does not fit
  */
 export async function loadPolicy(
   name: string,
-  trainable: boolean,
+  holding: Holding,
   adapter: AdapterSettings | null = null,
 ): Promise<LoadedPolicy> {
   const adapterFolder = await openAdapterFolder(name);
   try {
-    if (adapterFolder && trainable && !adapter) {
+    if (adapterFolder && holding !== "frozen" && !adapter) {
       throw new RangeError(
         `Cannot train all weights from '${name}', which is an adapter; set use_peft to train the adapter on, or ` +
           "model_name to a whole model",
@@ -46,7 +61,7 @@ export async function loadPolicy(
     }
     const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name);
     const tokenizer = await loadTokenizer(adapterFolder?.hasTokenizer ? name : base.dir);
-    const { policy, configText } = await loadWholeModel(base.dir, trainable && !adapter, tokenizer);
+    const { policy, configText } = await loadWholeModel(base.dir, adapter ? "frozen" : holding, tokenizer);
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
     return { policy: { ...policy, adapters }, tokenizer, base, configText };
   } finally {
@@ -54,8 +69,8 @@ export async function loadPolicy(
   }
 }
 
-async function loadWholeModel(dir: string, trainable: boolean, tokenizer: Tokenizer) {
-  const folder = await openModelFolder(dir);
+async function loadWholeModel(dir: string, holding: Holding, tokenizer: Tokenizer) {
+  const folder = await openShownFolder(dir);
   try {
     const config = parseModelConfig(folder.configText, folder.configPath);
     if (tokenizer.vocabSize > config.vocabSize) {
@@ -65,12 +80,32 @@ async function loadWholeModel(dir: string, trainable: boolean, tokenizer: Tokeni
       );
     }
     const eosIds = config.eosIds.length > 0 ? config.eosIds : [tokenizer.eosId];
-    const weights = await loadPolicyWeights(folder.source, config, trainable ? "float32" : "frozen");
+    const weights = await loadPolicyWeights(folder.source, config, holding);
     return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText };
   } finally {
     await folder.close();
   }
 }
+
+/** Loads below this are over before they are read about. */
+const SHOWN_BYTES = 1e8;
+
+/** A model's folder that shows how its weights come in, where these are many. */
+async function openShownFolder(dir: string): Promise<ModelFolder> {
+  const progress = bytesProgress(process.stdout, () => performance.now(), "loading");
+  let doneBytes = 0;
+  const folder = await openModelFolder(dir, (count) => {
+    const { totalBytes } = folder.source;
+    doneBytes += count;
+    if (totalBytes >= SHOWN_BYTES) progress.update({ id: dir, doneBytes, totalBytes });
+  });
+  const close = async () => {
+    progress.close();
+    await folder.close();
+  };
+  return { ...folder, close };
+}
+
 interface LoadedScoreModel {
   model: ScoreModel;
   tokenizer: Tokenizer;
@@ -78,7 +113,7 @@ interface LoadedScoreModel {
 
 async function loadScorer(name: string, type: "reward" | "cost"): Promise<LoadedScoreModel> {
   const { dir } = await resolveModel(name);
-  const folder = await openModelFolder(dir);
+  const folder = await openShownFolder(dir);
   try {
     const config = parseScoreConfig(folder.configText, folder.configPath);
     if (config.type !== type) {

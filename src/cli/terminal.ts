@@ -2,6 +2,7 @@
 import type { BatchShape } from "../config/batch.ts";
 import type { GenerationProgress } from "../policy/generate.ts";
 import { isDue } from "../rl/cadence.ts";
+import { formatBytes } from "./diagnosis.ts";
 import type { MetricName, MetricRow } from "../tracking/metrics.ts";
 import { escapeControls, truncateText } from "../tracking/printable.ts";
 import type { Texts } from "../tracking/samples.ts";
@@ -33,6 +34,8 @@ export interface BannerFacts {
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
   runDir: string;
+  /** The GPU memory that is planned, and its parts. */
+  memory: [total: string, parts: string];
   perDeviceTrainBatchSize: number;
   shape: BatchShape;
   worldSize: number;
@@ -46,6 +49,9 @@ export interface SummaryFacts {
   rows: readonly MetricRow[];
   runDir: string;
   trainingSeconds: number;
+  /** Of GPU memory, at the most. */
+  peakBytes: number;
+  plannedBytes: number;
 }
 
 export interface Terminal {
@@ -92,7 +98,7 @@ export function openTerminal(
       if (bar === undefined && isPrinted) print(`step ${line}`);
     },
     generating(done, progress) {
-      const line = `${stepOf(done + 1, maxSteps)}  generating  ${generationLine(progress)}`;
+      const line = `${stepOf(done + 1, maxSteps)}  ${generationLine(progress)}`;
       if (progress.seconds >= SHORT_SECONDS) bar?.update(done, { line });
       if (bar === undefined && isLineDue(progress)) print(`step ${line}`);
     },
@@ -168,12 +174,15 @@ export function bannerText(facts: BannerFacts): string {
       (isOne ? "step" : `generation, trained on in ${updates} steps`),
     ],
     ["steps", start],
+    ["GPU memory", facts.memory[0]],
+    ["", facts.memory[1]],
     ["run", facts.runDir],
   ]);
 }
 
 /** The run in a few lines after it ended: what changed, where the files are, and how to look at them. */
-export function summaryText({ rows, runDir, trainingSeconds }: SummaryFacts): string {
+export function summaryText(facts: SummaryFacts): string {
+  const { rows, runDir, trainingSeconds, peakBytes, plannedBytes } = facts;
   const change = (name: MetricName, digits: number): string | undefined => {
     const trend = trendOf(rows, name);
     if (trend === undefined) return undefined;
@@ -188,6 +197,7 @@ export function summaryText({ rows, runDir, trainingSeconds }: SummaryFacts): st
     ["lambda", change("lambda/value", 3)],
     ["eval safe", change("eval/safe_ratio", 3)],
     ["time", `${formatDuration(trainingSeconds)} for ${rows.length} steps`],
+    ["GPU memory", `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned`],
     ["files", runDir],
     ["report", `npm run report -- ${shellWord(runDir)}   (deno task report ${shellWord(runDir)})`],
     ["TensorBoard", `tensorboard --logdir ${shellWord(`${runDir}/runs`)}`],

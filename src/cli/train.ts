@@ -8,18 +8,16 @@ import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
-import { readPrompts } from "../io/prompts.ts";
-import type { Weight } from "../ops/weight.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
-import { listWeights } from "../policy/weights.ts";
+import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
-import { encodePrompts } from "../train/prompt_set.ts";
 import { adapterSettings, writeAdapterConfig, writeMergedModel } from "./adapters.ts";
 import { type ModelPins, modelPins } from "./hub_models.ts";
+import { lengthsOf, loadPrompts, memoryLines, planRun } from "./memory.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { writeReport } from "./report.ts";
@@ -37,10 +35,11 @@ export function runFolder(config: RunConfig): string {
   return join(config.output_dir, `beta${config.beta}_seed${config.seed}_unified`);
 }
 
-/** What is saved beside the weights: adapter_config.json, or config.json, which says f32 whatever the model came in. */
+/** What is saved beside the weights: adapter_config.json, or config.json with the type that they are saved in. */
 async function writeModelConfig(
   runDir: string,
   { policy, configText, tokenizer, base }: LoadedPolicy,
+  dtype: RunConfig["dtype"],
 ): Promise<string[]> {
   if (policy.adapters) {
     return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
@@ -49,7 +48,7 @@ async function writeModelConfig(
   const path = join(runDir, "config.json");
   await writeFileAtomic(
     path,
-    `${JSON.stringify({ ...json, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`,
+    `${JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)}\n`,
   );
   return [path, ...tokenizer.files];
 }
@@ -86,27 +85,17 @@ function evaluationLine(row: MetricRow): string {
     `cost ${of("eval/mean_cost")} over ${row["eval/total_samples"]} prompts (greedy)`;
 }
 
-function parameterCount(weights: readonly Weight[]): number {
-  return weights.reduce((sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1), 0);
-}
-
 async function trainOne(
   wanted: RunConfig,
   pinModels: ModelPins,
   shouldStop: () => boolean,
 ): Promise<TrainingResult> {
-  const { info } = await openGpu();
+  const { info, memory } = await openGpu();
   const config = await pinModels(wanted, runFolder(wanted));
-  const loaded = await loadPolicy(config.model_name, true, adapterSettings(config));
+  const { prompts, evalPrompts } = await loadPrompts(config);
+  const planned = await planRun(config, lengthsOf({ prompts, evalPrompts }));
+  const loaded = await loadPolicy(config.model_name, config.dtype, adapterSettings(config));
   const { policy, tokenizer } = loaded;
-  const encode = async (path: string, maxSamples?: number) =>
-    encodePrompts(
-      tokenizer,
-      await readPrompts(path, { promptKey: config.prompt_key, maxSamples }),
-      config.max_prompt_length,
-    );
-  const prompts = await encode(config.train_jsonl, config.max_samples ?? undefined);
-  const evalPrompts = config.eval_jsonl === null ? null : await encode(config.eval_jsonl);
   const runDir = runFolder(config);
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
   const banner = (firstStep: number, steps: number) =>
@@ -116,6 +105,7 @@ async function trainOne(
       parameterCount: parameterCount(listWeights(policy.weights)),
       trainedCount: parameterCount(trainableWeights(policy)),
       runDir,
+      memory: memoryLines(planned, config.per_device_train_batch_size),
       perDeviceTrainBatchSize: config.per_device_train_batch_size,
       shape: batchShape(config, singleProcess.size),
       worldSize: singleProcess.size,
@@ -131,7 +121,7 @@ async function trainOne(
     await assertWritableFolder(runDir);
     const describeRun = async () => {
       await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
-      return await writeModelConfig(runDir, loaded);
+      return await writeModelConfig(runDir, loaded, config.dtype);
     };
     const result = await runTraining({
       runDir,
@@ -140,6 +130,7 @@ async function trainOne(
       prompts,
       scorer,
       communicator: singleProcess,
+      rowsPerPass: planned.plan.rowsPerPass,
       evaluate: evalPrompts &&
         ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
       describeRun,
@@ -151,7 +142,7 @@ async function trainOne(
       await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
     }
     close();
-    await reportRun(runDir, result);
+    await reportRun(runDir, result, { plannedBytes: planned.plan.peakBytes, peakBytes: memory().peakBytes });
     return result;
   } finally {
     close();
@@ -164,6 +155,7 @@ async function trainOne(
 async function reportRun(
   runDir: string,
   { rows, finished, trainingSeconds, progress }: TrainingResult,
+  memory: { plannedBytes: number; peakBytes: number },
 ): Promise<void> {
   if (rows.length === 0 && finished) {
     output.write(
@@ -172,7 +164,7 @@ async function reportRun(
     return;
   }
   const page = await writeReport(runDir);
-  output.write(`${summaryText({ rows, runDir, trainingSeconds })}\nReport: ${page}\n`);
+  output.write(`${summaryText({ rows, runDir, trainingSeconds, ...memory })}\nReport: ${page}\n`);
   if (!finished) output.write(`Stopped after step ${progress.step}; the same command goes on from there.\n`);
 }
 

@@ -84,6 +84,10 @@ export function flag(value: boolean, about: About) {
   return z.boolean().default(value).meta(meta(about, "true or false"));
 }
 
+export function flagOrNull(value: boolean | null, about: About) {
+  return z.boolean().nullable().default(value).meta(meta(about, "true, false, or null"));
+}
+
 export function text(value: string, about: About) {
   return z.string().min(1).default(value).meta(meta(about, "a non-empty string"));
 }

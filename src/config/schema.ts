@@ -8,6 +8,7 @@ import {
   countOrShare,
   type FieldMeta,
   flag,
+  flagOrNull,
   integer,
   integerOrNull,
   number,
@@ -66,6 +67,11 @@ export const ConfigSchema = z.strictObject({
   max_samples: integerOrNull(null, { min: 1 }, [
     MODEL,
     "Use only the first so many training prompts; null for all. Evaluation prompts are never cut.",
+  ]),
+  dtype: oneOf(["float32", "bfloat16"], "float32", [
+    MODEL,
+    "How trained matrices are held for forward and backward; bfloat16 keeps f32 values beside, for the optimizer. " +
+    "Frozen weights stay as they are stored.",
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
@@ -257,6 +263,17 @@ export const ConfigSchema = z.strictObject({
   steps_per_generation: integerOrNull(null, { min: 1 }, [
     OPTIMIZER,
     "Passes per generation batch, a multiple of gradient_accumulation_steps; null for one optimizer step.",
+  ]),
+  gradient_checkpointing: flagOrNull(null, [
+    OPTIMIZER,
+    "Keep of each layer its input alone and run it again in backward: less memory, a third more work, the same bits; " +
+    "null for models above 1B parameters.",
+    "free",
+  ]),
+  gpu_memory_gib: numberOrNull(null, { above: 0 }, [
+    OPTIMIZER,
+    "GPU memory in GiB that the run may take; null for what the machine has, where that can be asked.",
+    "free",
   ]),
   weight_decay: number(0, { min: 0 }, [
     OPTIMIZER,

@@ -54,6 +54,8 @@ export const modes = {
   guardWords: 0,
   /** The plain kernels also where the device has better ones (test_modes.ts). */
   plainKernels: false,
+  /** Bytes that one binding takes at the most, where that is below the device's limit (test_modes.ts). */
+  bindingLimit: Infinity,
 };
 
 export function tfjsBackend(): Backend {

@@ -67,6 +67,11 @@ export function deviceLimits(): GPUSupportedLimits {
   return tfjsBackend().device.limits;
 }
 
+/** Bytes of a buffer that a kernel sees at the most. */
+export function bindingLimit(): number {
+  return Math.min(deviceLimits().maxStorageBufferBindingSize, modes.bindingLimit);
+}
+
 /** Lanes of the device's widest subgroups; undefined counts as wide. */
 export function maxSubgroupSize(): number {
   return tfjsBackend().device.adapterInfo.subgroupMaxSize;
@@ -156,7 +161,7 @@ function storageEntry(
   const buffer = gpuBuffer(backend, binding);
   const offset = binding.offsetBytes ?? 0;
   const size = binding.sizeBytes ?? (modes.guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
-  const limit = backend.device.limits.maxStorageBufferBindingSize;
+  const limit = bindingLimit();
   if (size > limit) {
     throw new RangeError(
       `Cannot run ${call.kernel}: binding ${index} of shape [${binding.tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
@@ -253,10 +258,11 @@ export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetB
   );
 }
 
-/** Destroys the buffers that tfjs's pool keeps for reuse (it never trims them itself). */
-export function trimPool(): void {
-  flush();
+/** Destroys the buffers that tfjs's pool keeps for reuse (it never trims them itself), where they are more than `spareBytes`. */
+export function trimPool(spareBytes = 0): void {
+  flush(); // what is disposed is free from then on
   const pool = tfjsBackend().bufferManager;
+  if (pool.numBytesAllocated - pool.numBytesUsed <= spareBytes) return;
   for (const [key, buffers] of pool.freeBuffers) {
     for (const buffer of buffers) {
       pool.numBytesAllocated -= buffer.size;

@@ -1,6 +1,6 @@
 /** Writes kernels down instead of running them: what gpu/plan.ts replays. */
 import * as tf from "@tensorflow/tfjs";
-import { type BufferPool, modes, type RecordedDispatch, tfjsBackend, type TensorRecord } from "./backend.ts";
+import { type BufferPool, modes, type RecordedDispatch, type TensorRecord, tfjsBackend } from "./backend.ts";
 import { flush } from "./bridge.ts";
 
 /** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */

@@ -38,7 +38,12 @@ function countedBuffer({ size, usage, mappedAtCreation = false }: GPUBufferDescr
 
 /** A device with the limits and features of `real`. */
 function countingDevice(real: GPUDevice): GPUDevice {
-  const queue = { ...nothing as object, submit() {}, writeBuffer() {}, onSubmittedWorkDone: () => Promise.resolve() };
+  const queue = {
+    ...nothing as object,
+    submit() {},
+    writeBuffer() {},
+    onSubmittedWorkDone: () => Promise.resolve(),
+  };
   const own: Record<string | symbol, unknown> = {
     limits: real.limits,
     features: real.features,

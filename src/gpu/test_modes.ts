@@ -34,3 +34,13 @@ export function withPlainKernels<R>(body: () => R): R {
     modes.plainKernels = false;
   }
 }
+
+/** Runs `body` as on a device that binds at most so many bytes of a buffer. */
+export function withBindingLimit<R>(bytes: number, body: () => R): R {
+  modes.bindingLimit = bytes;
+  try {
+    return body();
+  } finally {
+    modes.bindingLimit = Infinity;
+  }
+}

@@ -1,10 +1,12 @@
-/** The folder of an adapter as `peft` saves it: adapter_config.json and adapter_model.safetensors. */
+/** The folder of an adapter as `peft` saves it: adapter_config.json and its weights. */
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError, systemCode } from "./atomic_files.ts";
 import { parseHubName } from "./hub_name.ts";
 import { type TensorValues, tensorValues } from "./model_folder.ts";
 import { openSafetensors } from "./safetensors.ts";
+import type { TensorReader } from "./tensor_reader.ts";
+import { openTorchBin } from "./torch_bin_reader.ts";
 
 export interface AdapterFolder {
   dir: string;
@@ -30,11 +32,21 @@ export async function openAdapterFolder(dir: string): Promise<AdapterFolder | nu
     throw explainFsError(error, "read the adapter's config from", configPath);
   });
   if (configText === null) return null;
-  const weights = await openSafetensors(join(dir, "adapter_model.safetensors"));
+  const weights = await openWeights(dir);
   const source = tensorValues(weights, dir);
   const hasTokenizer = await isThere(join(dir, "tokenizer.json")) ||
     await isThere(join(dir, "tokenizer.model"));
   return { dir, configPath, configText, source, hasTokenizer, close: () => weights.close() };
+}
+
+async function openWeights(dir: string): Promise<TensorReader> {
+  const [safetensors, bin] = [join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin")];
+  if (await isThere(safetensors)) return await openSafetensors(safetensors);
+  if (await isThere(bin)) return await openTorchBin(bin);
+  throw new Error(
+    `Cannot load the adapter in '${dir}': looked for adapter_model.safetensors and adapter_model.bin, found neither; ` +
+      "give the folder that peft's save_pretrained wrote",
+  );
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -16,11 +16,11 @@ const MAX_TEXT_BYTES = 2 ** 14;
 /** Longest `GLOBAL` line, in bytes. */
 const MAX_NAME_BYTES = 256;
 /** Values that wait to be used; our own writer lays out all tensors before it sets them. */
-const MAX_STACK = 2 ** 20;
+const MAX_STACK = 2 ** 19;
 const MAX_OPEN_MARKS = 1000;
-const MAX_MEMO = 2 ** 19;
-/** Tuples, dicts and objects: seven for a tensor, so about 37,000 tensors in one file. */
-const MAX_CONTAINERS = 2 ** 18;
+const MAX_MEMO = 2 ** 18;
+/** Tuples, dicts and objects: seven for a tensor, so about 18,000 tensors in one file. */
+const MAX_CONTAINERS = 2 ** 17;
 
 const REMEDY = "if you trust the file, convert it in Python: AutoModelForCausalLM.from_pretrained(DIR)" +
   ".save_pretrained(DIR)";

@@ -82,9 +82,10 @@ export async function writeTorchBin(path: string, tensors: Iterable<TensorSource
   });
 }
 
+/** Copies: the stream holds some of them back while the next source may fill the same memory again. */
 function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {
   const size = 1 << 20;
-  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size);
 }
 
 /** Pickle of the state dict; storage i holds tensor i. */

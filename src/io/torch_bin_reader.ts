@@ -9,7 +9,7 @@ import { gatherStrided, isRowMajor, spanOf } from "./strides.ts";
 import { checkedLength, type TensorInfo, type TensorReader, unknownTensor } from "./tensor_reader.ts";
 import { dataPosition, readZipDirectory, type ZipDirectory } from "./zip_reader.ts";
 
-/** Largest pickle, in bytes; one of 37,000 tensors has about 6 MB. */
+/** Largest pickle, in bytes; one of 18,000 tensors has about 3 MB. */
 const MAX_PICKLE_BYTES = 2 ** 24;
 
 /** A tensor and where its storage begins in the file. */

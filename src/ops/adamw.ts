@@ -1,6 +1,7 @@
 /** The optimizer: AdamW with decoupled weight decay (arXiv:1711.05101), in place on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { f32, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
 
 export interface AdamwOptions {
   learningRate: number;
@@ -24,19 +25,21 @@ export interface AdamwState {
  * @param clip f32 [2] of `clipScale`
  */
 export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): void {
+  for (const window of windowsOf(state.weight.size, 4)) runAdamw(state, clip, options, window);
+}
+
+function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window: Window): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
-  const count = state.weight.size;
+  const { weight, firstMoment, secondMoment, grad } = state;
+  const updated = [weight, firstMoment, secondMoment, grad].map((tensor) => ({
+    ...bindWindow(tensor, 4, window),
+    written: true,
+  }));
   runKernel({
     kernel: "adamw",
-    bindings: [
-      { tensor: state.weight, written: true },
-      { tensor: state.firstMoment, written: true },
-      { tensor: state.secondMoment, written: true },
-      { tensor: state.grad, written: true },
-      { tensor: clip },
-    ],
+    bindings: [...updated, { tensor: clip }],
     params: [
-      u32(count),
+      u32(window.count),
       f32(learningRate),
       f32(epsilon),
       f32(1 - learningRate * weightDecay),
@@ -47,7 +50,7 @@ export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): v
       f32(1 - beta1 ** step),
       f32(1 - beta2 ** step),
     ],
-    workgroups: foldGrid(Math.ceil(count / 256)),
+    workgroups: foldGrid(Math.ceil(window.count / 256)),
   });
 }
 

@@ -3,21 +3,25 @@ import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
-import { FORMAT_CODE, type Weight } from "./weight.ts";
+import { bindWindow, windowsOf } from "../gpu/windows.ts";
+import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
 const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
   name: "GrpoEmbedding",
   forward({ table, ids }, { weight }) {
     const [tokens] = ids.shape;
-    const width = weight.shape[1];
+    const [vocab, width] = weight.shape;
+    const rowBytes = bytesOf(weight.format, width);
     const y = newTensor([tokens, width]);
-    runKernel({
-      kernel: "embedding",
-      constants: { FORMAT: FORMAT_CODE[weight.format] },
-      bindings: [{ tensor: table }, { tensor: ids }, { tensor: y, written: true }],
-      params: [u32(tokens), u32(width)],
-      workgroups: foldGrid(Math.ceil(tokens * width / 256)),
-    });
+    for (const window of windowsOf(vocab, rowBytes)) {
+      runKernel({
+        kernel: "embedding",
+        constants: { FORMAT: FORMAT_CODE[weight.format] },
+        bindings: [bindWindow(table, rowBytes, window), { tensor: ids }, { tensor: y, written: true }],
+        params: [tokens, width, window.first, window.count].map(u32),
+        workgroups: foldGrid(Math.ceil(tokens * width / 256)),
+      });
+    }
     return y;
   },
   saves: { inputs: ["ids"] },
@@ -33,12 +37,15 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
 
 function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
   const [tokens, width] = dy.shape;
-  runKernel({
-    kernel: "embedding_grad",
-    bindings: [{ tensor: ids }, { tensor: dy }, { tensor: grad, written: true }],
-    params: [u32(tokens), u32(width)],
-    workgroups: [Math.ceil(width / 8), 1, 1],
-  });
+  const rowBytes = bytesOf("f32", width);
+  for (const window of windowsOf(grad.shape[0], rowBytes)) {
+    runKernel({
+      kernel: "embedding_grad",
+      bindings: [{ tensor: ids }, { tensor: dy }, { ...bindWindow(grad, rowBytes, window), written: true }],
+      params: [tokens, width, window.first, window.count].map(u32),
+      workgroups: [Math.ceil(width / 8), 1, 1],
+    });
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { disposeInfo, emptyTensor, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { bindWindow, windowsOf } from "../gpu/windows.ts";
 
 /** Elements summed by one workgroup. */
 const RUN = 8192;
@@ -13,19 +14,21 @@ const RUN = 8192;
  * @returns f32 [2]: norm, scale; the caller disposes it
  */
 export function clipScale(grads: Tensor[], maxNorm: number): Tensor {
-  const runs = grads.map((grad) => Math.ceil(grad.size / RUN));
-  const total = runs.reduce((sum, n) => sum + n, 0);
+  const total = grads.reduce((sum, grad) => sum + Math.ceil(grad.size / RUN), 0);
   const sums = newTensor([total]);
   let slot = 0;
-  grads.forEach((grad, i) => {
-    runKernel({
-      kernel: "square_sums",
-      bindings: [{ tensor: grad }, { tensor: sums, written: true }],
-      params: [u32(grad.size), u32(RUN), u32(slot)],
-      workgroups: foldGrid(runs[i]),
-    });
-    slot += runs[i];
-  });
+  for (const grad of grads) {
+    for (const window of windowsOf(grad.size, 4, RUN)) {
+      const runs = Math.ceil(window.count / RUN);
+      runKernel({
+        kernel: "square_sums",
+        bindings: [bindWindow(grad, 4, window), { tensor: sums, written: true }],
+        params: [window.count, RUN, slot].map(u32),
+        workgroups: foldGrid(runs),
+      });
+      slot += runs;
+    }
+  }
   const clip = tf.tidy(() => emptyTensor([2]));
   runKernel({
     kernel: "clip_scale",

@@ -5,7 +5,7 @@
  * logits again, turns them into their gradient in place, and uses that for both products.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, byteSize, disposeInfo, newTensor } from "../gpu/bridge.ts";
+import { type Binding, bindingLimit, byteSize, disposeInfo, newTensor } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
 import { linearF64, linearGradF64 } from "./linear.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./matmul.ts";
@@ -19,7 +19,10 @@ import type { Weight } from "./weight.ts";
 
 export interface LmHeadOptions {
   temperature: number;
-  /** Rows whose logits exist at a time; a multiple of 64. Changes memory and speed, never a bit of the result. */
+  /**
+   * Rows whose logits exist at a time, at most: fewer where one binding takes no more. A multiple of 64. Changes memory
+   * and speed, never a bit of the result.
+   */
   chunkRows: number;
 }
 
@@ -34,8 +37,13 @@ interface Chunk {
   window(tensor: TensorInfo): Binding;
 }
 
+/** Windows of rows begin at multiples of it, so that those of 4 bytes a row are aligned. */
+const ROW_STEP = 64;
+
 /** Calls `body` for each chunk of rows in order, with one logits buffer that all of them share. */
-function forEachChunk(rows: number, stride: number, chunkRows: number, body: (chunk: Chunk) => void): void {
+function forEachChunk(rows: number, stride: number, mostRows: number, body: (chunk: Chunk) => void): void {
+  const bindable = Math.floor(bindingLimit() / (4 * stride * ROW_STEP)) * ROW_STEP;
+  const chunkRows = Math.min(mostRows, Math.max(ROW_STEP, bindable));
   const logits = newTensor([Math.min(rows, chunkRows), stride]);
   for (let first = 0; first < rows; first += chunkRows) {
     const count = Math.min(chunkRows, rows - first);
@@ -126,9 +134,9 @@ export function lmHeadLogprobs(
         `need [M,${head.shape[1]}] and M tokens`,
     );
   }
-  if (!(chunkRows >= 64) || chunkRows % 64 !== 0) {
+  if (!(chunkRows >= ROW_STEP) || chunkRows % ROW_STEP !== 0) {
     throw new RangeError(
-      `Cannot work in chunks of ${chunkRows} rows: need a positive multiple of 64, so that windows are aligned`,
+      `Cannot work in chunks of ${chunkRows} rows: need a positive multiple of ${ROW_STEP}, so that windows are aligned`,
     );
   }
   const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows });

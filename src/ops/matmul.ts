@@ -1,11 +1,14 @@
 /**
- * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them.
+ * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them. A weight that is
+ * larger than one binding goes through in windows of its rows.
  *
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
- * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran.
+ * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.
  */
+import type { Tensor } from "@tensorflow/tfjs";
 import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
-import { FORMAT_CODE, type Weight } from "./weight.ts";
+import { bindFrom, bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
+import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
 interface Sizes {
@@ -71,12 +74,38 @@ function tileGrid(columns: number, rows: number): [number, number, number] {
   return [Math.ceil(columns / (8 * WG_X)), Math.ceil(rows / (8 * WG_Y)), 1];
 }
 
+/** Weight rows, and with them columns of y or dy, that one dispatch takes. */
+function weightWindows({ shape: [N, K], format }: Weight): Window[] {
+  return windowsOf(N, bytesOf(format, K));
+}
+
+/** The rows of a weight. */
+function bindRows({ tensor, shape: [, K], format }: Weight, window: Window): Binding {
+  return bindWindow(tensor, bytesOf(format, K), window);
+}
+
+/** y or dy from the window's first column on: the stride stays, and the kernels leave the columns after its last. */
+const bindColumns = (binding: Binding, { first }: Window) => bindFrom(binding, bytesOf("f32", first));
+
 /** y[m,n] = sum_k x[m,k] w[n,k] + bias[n], rows m of the windows x and y. */
-export function runLinear({ x, weight, bias, y, rows, stride, kind = "many" }: LinearRun): void {
-  const [N, K] = weight.shape;
-  const step = stride ?? N;
-  const w = { tensor: weight.tensor };
-  const bindings = [x, w, bias ? { tensor: bias.tensor } : w, written(y)];
+export function runLinear(run: LinearRun): void {
+  for (const window of weightWindows(run.weight)) runLinearWindow(run, window);
+}
+
+function runLinearWindow(
+  { x, weight, bias, y, rows, stride, kind = "many" }: LinearRun,
+  window: Window,
+): void {
+  const K = weight.shape[1];
+  const N = window.count;
+  const step = stride ?? weight.shape[0];
+  const w = bindRows(weight, window);
+  const bindings = [
+    x,
+    w,
+    bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : w,
+    written(bindColumns(y, window)),
+  ];
   const codes = { FORMAT: FORMAT_CODE[weight.format], BIAS: biasCode(bias) };
   const params = [u32(rows), u32(K), u32(N), u32(step)];
   if (!isVectored(weight)) {
@@ -102,11 +131,21 @@ export function runLinear({ x, weight, bias, y, rows, stride, kind = "many" }: L
 }
 
 /** dx[m,k] = sum_n dy[m,n] w[n,k], rows m of the windows dy and dx. */
-export function runLinearInputGrad({ dy, weight, dx, rows, stride }: LinearInputGradRun): void {
-  const [N, K] = weight.shape;
-  const step = stride ?? N;
-  const w = { tensor: weight.tensor };
-  const FORMAT = FORMAT_CODE[weight.format];
+export function runLinearInputGrad(run: LinearInputGradRun): void {
+  for (const window of weightWindows(run.weight)) runLinearInputGradWindow(run, window);
+}
+
+function runLinearInputGradWindow(
+  { dy, weight, dx, rows, stride }: LinearInputGradRun,
+  window: Window,
+): void {
+  const K = weight.shape[1];
+  const N = window.count;
+  const step = stride ?? weight.shape[0];
+  const w = bindRows(weight, window);
+  const d = bindColumns(dy, window);
+  // Later windows go on where the chain over n was: dx holds its sums unrounded.
+  const codes = { FORMAT: FORMAT_CODE[weight.format], ADD: window.first > 0 ? 1 : 0 };
   if (isTiled(weight, step)) {
     // The subgroup kernel takes dy by fours.
     const { kernel, constants, workgroups } = N % 4 === 0
@@ -114,16 +153,16 @@ export function runLinearInputGrad({ dy, weight, dx, rows, stride }: LinearInput
       : { kernel: "matmul_nn", constants: lanes(), workgroups: tileGrid(K, rows) };
     runKernel({
       kernel,
-      constants: { ...constants, FORMAT },
-      bindings: [dy, w, written(dx)],
+      constants: { ...constants, ...codes },
+      bindings: [d, w, written(dx)],
       params: [rows, K, N, step].map(u32),
       workgroups,
     });
   } else {
     runKernel({
       kernel: "matmul_strided",
-      constants: { WG: STRIDED_LANES, FORMAT },
-      bindings: [dy, w, w, written(dx)],
+      constants: { WG: STRIDED_LANES, ...codes },
+      bindings: [d, w, w, written(dx)],
       params: [rows, K, N, step, 1, 1, K, K].map(u32),
       workgroups: foldGrid(Math.ceil(rows * K / STRIDED_LANES)),
     });
@@ -131,22 +170,33 @@ export function runLinearInputGrad({ dy, weight, dx, rows, stride }: LinearInput
 }
 
 /** weight.grad[n,k] += sum_m dy[m,n] x[m,k], rows m of the windows dy and x, in order. Nothing when it is frozen. */
-export function runLinearWeightGrad({ dy, x, weight, rows, stride }: LinearWeightGradRun): void {
-  if (!weight.grad) return;
-  const [N, K] = weight.shape;
-  const step = stride ?? N;
-  const grad = { tensor: weight.grad, written: true };
+export function runLinearWeightGrad(run: LinearWeightGradRun): void {
+  const { shape: [N, K], grad } = run.weight;
+  if (!grad) return;
+  for (const window of windowsOf(N, bytesOf("f32", K))) runLinearWeightGradWindow(run, grad, window);
+}
+
+function runLinearWeightGradWindow(
+  { dy, x, weight, rows, stride }: LinearWeightGradRun,
+  whole: Tensor,
+  window: Window,
+): void {
+  const K = weight.shape[1];
+  const N = window.count;
+  const step = stride ?? weight.shape[0];
+  const grad = written(bindWindow(whole, bytesOf("f32", K), window));
+  const d = bindColumns(dy, window);
   if (isTiled(weight, step)) {
     runKernel({
       ...tiled("matmul_tn_acc", K, N),
-      bindings: [dy, x, grad],
+      bindings: [d, x, grad],
       params: [rows, K, N, step].map(u32),
     });
   } else {
     runKernel({
       kernel: "matmul_strided",
       constants: { WG: STRIDED_LANES, ADD: 1 },
-      bindings: [dy, x, x, grad],
+      bindings: [d, x, x, grad],
       params: [N, K, rows, 1, step, 1, K, K].map(u32),
       workgroups: foldGrid(Math.ceil(N * K / STRIDED_LANES)),
     });

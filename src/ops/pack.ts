@@ -1,43 +1,52 @@
 /** Between f32 and the packed 16-bit formats of weights, on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { bindWindow, windowsOf } from "../gpu/windows.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
 const LANES = 256;
+const WORD_BYTES = 4;
+/** Of the two f32 values of a word. */
+const PAIR_BYTES = 8;
 
 function assertPacked({ name, format }: Weight): void {
   if (format === "f32") throw new TypeError(`Weight "${name}" is f32: need one that is packed`);
 }
 
+/** Runs pack.wgsl or unpack.wgsl: the weight's words and f32 values, one way or the other. */
+function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: Tensor): void {
+  for (const window of windowsOf(tensor.size, PAIR_BYTES)) {
+    const words = bindWindow(tensor, WORD_BYTES, window);
+    const pairs = bindWindow(values, PAIR_BYTES, window);
+    const [from, to] = kernel === "pack" ? [pairs, words] : [words, pairs];
+    runKernel({
+      kernel,
+      constants: { FORMAT: FORMAT_CODE[format] },
+      bindings: [from, { ...to, written: true }],
+      params: [u32(window.count)],
+      workgroups: foldGrid(Math.ceil(window.count / LANES)),
+    });
+  }
+}
+
 /** weight.tensor = values, rounded to the weight's format (nearest even). @param values f32 [weight.shape] */
 export function packWeight(values: Tensor, weight: Weight): void {
   assertPacked(weight);
-  const words = weight.tensor.size;
-  runKernel({
-    kernel: "pack",
-    constants: { FORMAT: FORMAT_CODE[weight.format] },
-    bindings: [{ tensor: values }, { tensor: weight.tensor, written: true }],
-    params: [u32(words)],
-    workgroups: foldGrid(Math.ceil(words / LANES)),
-  });
+  convert("pack", weight, values);
 }
 
 /** The values of a packed weight. @returns f32 [weight.shape] */
 export function unpackWeight(weight: Weight): Tensor {
   assertPacked(weight);
   const values = emptyTensor(weight.shape);
-  const words = weight.tensor.size;
-  runKernel({
-    kernel: "unpack",
-    constants: { FORMAT: FORMAT_CODE[weight.format] },
-    bindings: [{ tensor: weight.tensor }, { tensor: values, written: true }],
-    params: [u32(words)],
-    workgroups: foldGrid(Math.ceil(words / LANES)),
-  });
+  convert("unpack", weight, values);
   return values;
 }
 
-const FORMATS = { bf16: { mantissa: 7, smallest: -126, largest: 127 }, f16: { mantissa: 10, smallest: -14, largest: 15 } };
+const FORMATS = {
+  bf16: { mantissa: 7, smallest: -126, largest: 127 },
+  f16: { mantissa: 10, smallest: -14, largest: 15 },
+};
 
 /** The 16 bits of `value` in a format, rounded to nearest even: by arithmetic, not by bits. */
 function bits16(value: number, format: "bf16" | "f16"): number {

@@ -15,9 +15,16 @@ export interface Weight {
   name: string;
   shape: number[];
   format: WeightFormat;
+  /** What its file holds, where that is narrower than `format`: it has these values until it is trained. */
+  stored?: WeightFormat;
   tensor: Tensor;
   grad: Tensor | null;
 }
 
 /** The `override FORMAT` of kernels that read weights in any format. */
 export const FORMAT_CODE: Record<WeightFormat, number> = { f32: 0, bf16: 1, f16: 2 };
+
+/** Bytes of so many values. */
+export function bytesOf(format: WeightFormat, values: number): number {
+  return format === "f32" ? 4 * values : 2 * values;
+}

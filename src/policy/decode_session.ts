@@ -41,11 +41,11 @@ export interface DecodeSession {
   lanes: Map<number, DecodeLane>;
   /** Prompt blocks that a row of the tables has room for. */
   promptRoom: number;
-  usage: GenerationUsage;
+  usage: SessionUsage;
 }
 
-/** What a generation took. */
-export interface GenerationUsage {
+/** What a generation took of its session. */
+export interface SessionUsage {
   /** Replays, each counted with the rows of its plan. */
   rowSteps: number;
   /** Most cache blocks held at once. */
@@ -54,7 +54,7 @@ export interface GenerationUsage {
   recordings: number;
 }
 
-const NO_USAGE: GenerationUsage = { rowSteps: 0, mostBlocks: 0, recordings: 0 };
+const NO_USAGE: SessionUsage = { rowSteps: 0, mostBlocks: 0, recordings: 0 };
 
 export function openSession(policy: Policy, options: SessionOptions): DecodeSession {
   const { kvCacheDtype = "float32", blockTokens = BLOCK_TOKENS } = options;

@@ -18,9 +18,9 @@ import type { DecodeRow } from "./decode_lane.ts";
 import {
   closeSession,
   type DecodeSession,
-  type GenerationUsage,
   openSession,
   type SessionOptions,
+  type SessionUsage,
 } from "./decode_session.ts";
 import type { Policy } from "./llama.ts";
 
@@ -29,6 +29,8 @@ export interface GenerationOptions extends SessionOptions {
   readbackEvery: number;
   /** Whether completions that ended leave the batch; they do unless this is false. Changes no result. */
   compacts?: boolean;
+  /** A cache of more bytes than this is freed after each call, for what comes then; half a gigabyte unless set. */
+  keptBytes?: number;
 }
 
 export interface GenerationRequest extends BatchRequest {
@@ -60,6 +62,12 @@ export interface Completion {
   end: "eos" | "stop" | "length";
 }
 
+/** What a generation took. */
+export interface GenerationUsage extends SessionUsage {
+  /** Bytes of the KV cache, which does not shrink while a generation goes on. */
+  cacheBytes: number;
+}
+
 export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each.
@@ -68,8 +76,6 @@ export interface Generator {
   generate(request: GenerationRequest): Promise<Completion[]>;
   /** What the last call took; null before the first. */
   readonly usage: Readonly<GenerationUsage> | null;
-  /** Blocks that the cache has room for. */
-  readonly cacheBlocks: number;
   /** Frees cache and plans; another call makes them again. */
   dispose(): void;
 }
@@ -155,9 +161,13 @@ function checkRequest(policy: Policy, options: GenerationOptions, request: Gener
   }
 }
 
+const KEPT_BYTES = 2 ** 29;
+
 /** A generator over `policy` as its weights are at each call. Keeps cache and plans between calls. */
 export function createGenerator(policy: Policy, options: GenerationOptions): Generator {
+  const { keptBytes = KEPT_BYTES } = options;
   let session: DecodeSession | null = null;
+  let usage: GenerationUsage | null = null;
   const dispose = () => {
     if (session) closeSession(session);
     session = null;
@@ -171,6 +181,8 @@ export function createGenerator(policy: Policy, options: GenerationOptions): Gen
         const batch = openBatch(session, request, options.readbackEvery);
         const completions: Completion[] = new Array(batch.rows.length);
         await decodeRows({ batch, options, request, completions }, began);
+        usage = { ...session.usage, cacheBytes: session.cache.sizeBytes() };
+        if (usage.cacheBytes > keptBytes) dispose();
         return completions;
       } catch (error) {
         dispose(); // rows of this call still hold blocks
@@ -178,10 +190,7 @@ export function createGenerator(policy: Policy, options: GenerationOptions): Gen
       }
     },
     get usage() {
-      return session?.usage ?? null;
-    },
-    get cacheBlocks() {
-      return session?.cache.blocks.capacity ?? 0;
+      return usage;
     },
     dispose,
   };

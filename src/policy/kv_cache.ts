@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor, deviceLimits, emptyTensor, trimPool } from "../gpu/bridge.ts";
+import { byteSize, copyTensor, deviceLimits, emptyTensor, trimPool } from "../gpu/bridge.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { type BlockTable, kvAppend, type KvPool } from "../ops/kv_append.ts";
 import type { WeightFormat } from "../ops/weight.ts";
@@ -23,6 +23,8 @@ export interface KvCache {
    * @returns whether the pools are new ones, so that plans recorded over the old are stale
    */
   reserve(count: number, most: number): boolean;
+  /** Bytes that the pools take. */
+  sizeBytes(): number;
   dispose(): void;
 }
 
@@ -64,8 +66,10 @@ export function createKvCache(
       blocks.extend(capacity);
       return true;
     },
+    sizeBytes: () => pools.reduce((sum, { k, v }) => sum + byteSize(k) + byteSize(v), 0),
     dispose() {
       for (const { k, v } of pools) tf.dispose([k, v]);
+      trimPool();
     },
   };
 }

@@ -175,10 +175,18 @@ async function loadWeight(
   const grad = holding === "frozen" ? null : zeroTensor(shape);
   const isPackable = shape.length === 2 && shape[1] % 2 === 0;
   if (isPackable && holding === "bfloat16") {
-    return { name, shape, format: "bf16", tensor: await uploadBf16(source, name, shape), grad };
+    return {
+      name,
+      shape,
+      format: "bf16",
+      stored: "bf16",
+      tensor: await uploadBf16(source, name, shape),
+      grad,
+    };
   }
-  const format = isPackable && holding === "frozen" ? source.formatOf(name) : "f32";
-  return { name, shape, format, tensor: await source.upload(name, format), grad };
+  const stored = isPackable ? source.formatOf(name) : "f32";
+  const format = holding === "frozen" ? stored : "f32";
+  return { name, shape, format, stored, tensor: await source.upload(name, format), grad };
 }
 
 /** Loads embedding, layers and final norm. */
@@ -245,6 +253,10 @@ export function loadExtraWeight(
   return loadWeight(source, name, shape, holding);
 }
 
+export function parameterCount(weights: readonly Weight[]): number {
+  return weights.reduce((sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1), 0);
+}
+
 /** Every parameter once, in file order. */
 export function listWeights(weights: TrunkWeights & { head?: Weight }): Weight[] {
   const layers = weights.layers.flatMap((layer) => Object.values(layer) as Weight[]);
@@ -252,14 +264,24 @@ export function listWeights(weights: TrunkWeights & { head?: Weight }): Weight[]
   return [weights.embedding, ...layers, weights.norm, ...head];
 }
 
-/** A frozen copy of one weight. */
+/**
+ * A frozen copy of one weight as it was loaded, packed where its file holds 16 bits: every value then has them.
+ * To be made before the weight is trained.
+ */
 export function copyWeight(weight: Weight): Weight {
+  const { name, shape, format, stored = format } = weight;
+  if (format === "f32" && stored !== "f32") {
+    const tensor = emptyTensor([...shape.slice(0, -1), shape[shape.length - 1] / 2], "int32");
+    const copy: Weight = { name, shape, format: stored, tensor, grad: null };
+    packWeight(weight.tensor, copy);
+    return copy;
+  }
   const tensor = emptyTensor(weight.tensor.shape, weight.tensor.dtype as "float32" | "int32");
   copyTensor(weight.tensor, tensor);
   return { ...weight, grad: null, tensor };
 }
 
-/** A frozen copy on the GPU: the reference policy of full fine-tuning. */
+/** A frozen copy on the GPU, before the first update: the reference policy of full fine-tuning. */
 export function copyFrozen(weights: PolicyWeights): PolicyWeights {
   const copies = new Map<Weight, Weight>();
   const copy = (weight: Weight): Weight => {

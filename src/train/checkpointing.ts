@@ -1,7 +1,7 @@
 /** A run's state on disk and back: weights, optimizer, lambda, counters, and what identifies the run. */
 import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { readFloats, writeTensor } from "../gpu/bridge.ts";
+import { readFloats, readTensor, writeTensor } from "../gpu/bridge.ts";
 import {
   latestCheckpoint,
   loadCheckpoint,
@@ -9,9 +9,9 @@ import {
   saveCheckpoint,
   type WeightsFile,
 } from "../io/checkpoint.ts";
-import { bytesToF32, f32ToBytes } from "../io/dtype.ts";
+import { f32ToBytes, type FloatDtype } from "../io/dtype.ts";
 import type { TensorReader, TensorSource } from "../io/safetensors.ts";
-import type { Weight } from "../ops/weight.ts";
+import type { Weight, WeightFormat } from "../ops/weight.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { Optimizer } from "./optimizer.ts";
@@ -33,12 +33,24 @@ function f32Tensor(name: string, tensor: Tensor): TensorSource {
   };
 }
 
+const DTYPE: Record<WeightFormat, FloatDtype> = { f32: "F32", bf16: "BF16", f16: "F16" };
+
+/** Weights as they are held: f32, or 16 bits. */
 export function weightTensors(weights: readonly Weight[]): TensorSource[] {
-  return weights.map((weight) => f32Tensor(weight.name, weight.tensor));
+  return weights.map(({ name, shape, format, tensor }) => ({
+    name,
+    dtype: DTYPE[format],
+    shape,
+    bytes: async () => {
+      const { buffer, byteOffset, byteLength } = await readTensor(tensor);
+      return new Uint8Array(buffer, byteOffset, byteLength);
+    },
+  }));
 }
 
 function momentTensors(optimizer: Optimizer): TensorSource[] {
-  return optimizer.slots.flatMap(({ weight, firstMoment, secondMoment }) => [
+  return optimizer.slots.flatMap(({ weight, master, firstMoment, secondMoment }) => [
+    ...(master === weight.tensor ? [] : [f32Tensor(`${weight.name}.master`, master)]),
     f32Tensor(`${weight.name}.exp_avg`, firstMoment),
     f32Tensor(`${weight.name}.exp_avg_sq`, secondMoment),
   ]);
@@ -75,8 +87,9 @@ export async function saveRun(
   return dir;
 }
 
+/** @param tensor of the same bytes as the one in the file */
 async function restore(reader: TensorReader, name: string, tensor: Tensor): Promise<void> {
-  writeTensor(tensor, bytesToF32(await reader.read(name), "F32"));
+  writeTensor(tensor, await reader.read(name));
 }
 
 export interface RestoredRun {
@@ -103,7 +116,8 @@ export async function restoreRun(
   try {
     const saved = checkpoint.state as SavedState;
     assertResumable(saved.identity, resumeIdentity(config), dir);
-    for (const { weight, firstMoment, secondMoment } of optimizer.slots) {
+    for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
+      if (master !== weight.tensor) await restore(checkpoint.optimizer, `${weight.name}.master`, master);
       await restore(checkpoint.weights, weight.name, weight.tensor);
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg`, firstMoment);
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg_sq`, secondMoment);

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { trimPool } from "../gpu/bridge.ts";
 import { openAppendLog } from "../io/append_log.ts";
 import { removeStalePartials } from "../io/atomic_files.ts";
 import { writeSafetensors } from "../io/safetensors.ts";
@@ -12,6 +13,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { createGenerator, type GenerationProgress } from "../policy/generate.ts";
 import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
 import type { Policy } from "../policy/llama.ts";
+import { listWeights, parameterCount } from "../policy/weights.ts";
 import { isDue } from "../rl/cadence.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -20,6 +22,7 @@ import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
+import { generationOptions } from "./rollout.ts";
 import { type Progress, trainStep } from "./step.ts";
 import type { Learner } from "./update.ts";
 
@@ -45,6 +48,8 @@ export interface TrainingDeps {
   prompts: readonly Prompt[];
   scorer: Scorer;
   communicator: Communicator;
+  /** Completions of a micro-batch that are trained on at a time, by the memory plan; null for all. */
+  rowsPerPass: number | null;
   /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. */
   evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
   /**
@@ -80,9 +85,21 @@ interface Run {
   evaluatedStep: number;
 }
 
-function makeLearner(policy: Policy, config: RunConfig): Learner {
+/** Models above this recompute their layers in backward unless told not to. */
+const LARGE_MODEL = 1e9;
+
+/** What is trained, and what it is held against. The policy must be as it was loaded. */
+export function makeLearner(policy: Policy, config: RunConfig): Learner {
+  const recomputesLayers = config.gradient_checkpointing ??
+    parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
   const reference = config.beta === 0 ? null : freezeReference(policy);
-  return { policy, reference, optimizer: createOptimizer(trainableWeights(policy)) };
+  const optimizer = createOptimizer(trainableWeights(policy));
+  return {
+    policy: { ...policy, recomputesLayers },
+    reference,
+    optimizer,
+    rowsPerPass: config.per_device_train_batch_size,
+  };
 }
 
 function disposeLearner({ policy, reference, optimizer }: Learner): void {
@@ -102,6 +119,7 @@ async function save(run: Run, progress: Progress): Promise<void> {
     run.modelFiles,
   );
   run.savedStep = progress.step;
+  trimPool(); // of the buffers that weights were read back through
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
@@ -128,17 +146,7 @@ async function evaluate(run: Run, progress: Progress): Promise<void> {
 /** Steps from `progress` on until the last one, or until the process is asked to end. */
 async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress; rows: MetricRow[] }> {
   const { deps, config, learner, steps, shape } = run;
-  const generator = createGenerator(learner.policy, {
-    temperature: config.temperature,
-    topP: config.top_p,
-    topK: config.top_k,
-    minP: config.min_p ?? 0,
-    repetitionPenalty: config.repetition_penalty,
-    eosIds: learner.policy.config.eosIds,
-    maxTokens: config.max_completion_length,
-    readbackEvery: config.readback_every,
-    kvCacheDtype: config.kv_cache_dtype,
-  });
+  const generator = createGenerator(learner.policy, generationOptions(learner.policy, config));
   const rows: MetricRow[] = [];
   let progress = start;
   try {
@@ -240,6 +248,7 @@ async function openRun(
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   await removeStalePartials(deps.runDir);
   const learner = makeLearner(deps.policy, config);
+  learner.rowsPerPass = deps.rowsPerPass ?? learner.rowsPerPass;
   const { run, progress: start } = await openRun(deps, config, learner);
   const began = performance.now();
   try {

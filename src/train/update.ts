@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { readFloats } from "../gpu/bridge.ts";
+import { readFloats, trimPool } from "../gpu/bridge.ts";
 import { groupAdvantages } from "../ops/group_advantages.ts";
 import { grpoLoss } from "../ops/grpo_loss.ts";
 import { type Policy, policyLogprobs } from "../policy/llama.ts";
@@ -18,6 +18,8 @@ export interface Learner {
   /** null when beta is 0. */
   reference: Policy | null;
   optimizer: Optimizer;
+  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
+  rowsPerPass: number;
 }
 
 /** What an update reads of a rollout. */
@@ -34,12 +36,16 @@ interface PreparedBatch {
   advantagesAndWeights: Tensor;
 }
 
+/** Freed buffers that may wait for reuse: micro-batches of other lengths need others. */
+const MOST_SPARE_BYTES = 512 << 20;
+
 function logprobsOf(model: Policy, { sequences, picked, targets }: MicroBatch, config: RunConfig): Tensor[] {
   return policyLogprobs(model, sequences, picked, targets, config.temperature);
 }
 
 /** Loss and gradients of one micro-batch; gradients are added into the weights. @returns losses [B], stats [4 B] */
 function backward({ policy }: Learner, batch: PreparedBatch, config: RunConfig): Tensor[] {
+  trimPool(MOST_SPARE_BYTES);
   let stats: Tensor | null = null;
   const forward = () => {
     const [logprobs, entropy] = logprobsOf(policy, batch.tokens, config);
@@ -67,18 +73,24 @@ function weightsOf(lengths: readonly number[], windows: number, config: RunConfi
   const microBatchSizes = new Array(config.gradient_accumulation_steps).fill(
     config.per_device_train_batch_size,
   );
-  const weights = Array.from({ length: windows }, (_, w) =>
-    sequenceWeights(config.loss_type, lengths.slice(w * size, (w + 1) * size), {
-      microBatchSizes,
-      maxCompletionLength: config.max_completion_length,
-      totalTokens,
-    }));
-  return Float32Array.from(weights.flatMap((list) => [...list]), (weight, b) => lengths[b] === 0 ? 0 : weight);
+  const weights = Array.from(
+    { length: windows },
+    (_, w) =>
+      sequenceWeights(config.loss_type, lengths.slice(w * size, (w + 1) * size), {
+        microBatchSizes,
+        maxCompletionLength: config.max_completion_length,
+        totalTokens,
+      }),
+  );
+  return Float32Array.from(
+    weights.flatMap((list) => [...list]),
+    (weight, b) => lengths[b] === 0 ? 0 : weight,
+  );
 }
 
 /** Uploads the micro-batches; reference and old log-probs are those of the models as they are now. */
 function prepareBatches(
-  { policy, reference }: Learner,
+  { policy, reference, rowsPerPass: size }: Learner,
   rollouts: readonly TrainedRollout[],
   advantages: Tensor,
   weights: Tensor,
@@ -86,7 +98,6 @@ function prepareBatches(
   config: RunConfig,
 ): PreparedBatch[] {
   const batches: PreparedBatch[] = [];
-  const size = config.per_device_train_batch_size;
   for (let start = 0; start < rollouts.length; start += size) {
     const tokens = uploadMicroBatch(rollouts.slice(start, start + size));
     batches.push({
@@ -124,7 +135,7 @@ export async function updatePolicy(
     : Int32Array.from(shuffledOrder(rollouts.length, config.seed, step, STREAM.minibatch));
   const ordered = Array.from(order, (i) => rollouts[i]);
   const lengths = countedLengths(ordered, config);
-  const passes = config.gradient_accumulation_steps;
+  const passes = ordered.length / windows / learner.rowsPerPass;
   const logged = tf.tidy(() => {
     const advantages = groupAdvantages(
       tf.tensor1d(Float32Array.from(combined)),
@@ -150,8 +161,8 @@ export async function updatePolicy(
   const updates: UpdateStats[] = [];
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {
     const first = (update % windows) * size;
-    const { per_device_train_batch_size: microBatchSize, importance_sampling_level: level } = config;
-    updates.push(readUpdateStats(values, lengths.slice(first, first + size), microBatchSize, level));
+    const own = lengths.slice(first, first + size);
+    updates.push(readUpdateStats(values, own, learner.rowsPerPass, config.importance_sampling_level));
   }
   tf.dispose(logged);
   return meanStats(updates);

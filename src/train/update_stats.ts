@@ -34,7 +34,8 @@ export function readUpdateStats(
     const b = i % microBatchSize;
     const block = 2 + (i - b) * (1 + columns);
     const at = block + microBatchSize + b * columns;
-    const stat = (name: (typeof LOSS_STATS)[number]) => length === 0 ? 0 : values[at + LOSS_STATS.indexOf(name)];
+    const stat = (name: (typeof LOSS_STATS)[number]) =>
+      length === 0 ? 0 : values[at + LOSS_STATS.indexOf(name)];
     loss += values[block + b];
     entropy += stat("entropy");
     tokens += length;

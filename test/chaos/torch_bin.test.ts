@@ -32,12 +32,19 @@ const MAX_GROWTH_BYTES = 100e6;
 
 interface Outcome {
   refused: string | undefined;
+  /** Of CPU time. */
   ms: number;
+}
+
+/** Of this process: other work on the machine does not count. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Runs `read` and checks that it ends in time, with a value or with an Error of ours. */
 async function judge(what: string, read: () => unknown): Promise<Outcome> {
-  const startMs = performance.now();
+  const startMs = cpuMs();
   let refused: string | undefined;
   try {
     await read();
@@ -47,7 +54,7 @@ async function judge(what: string, read: () => unknown): Promise<Outcome> {
     assert.match(refused, /^Cannot read 'x\.bin': /, what);
     assert.ok(refused.length < 1000, `${what}: a message of ${refused.length} characters`);
   }
-  const ms = performance.now() - startMs;
+  const ms = cpuMs() - startMs;
   assert.ok(ms < MAX_MS, `${what} took ${ms} ms`);
   return { refused, ms };
 }

@@ -98,6 +98,29 @@ describe("train", () => {
     });
   });
 
+  it("an adapter is trained on from its folder, only as what it is", async () => {
+    await inScratchFolder(async (folder) => {
+      const settings = { use_peft: true, lora_r: 3, max_steps: 1 };
+      const first = await runProgram(trainArgs(join(folder, "first"), settings));
+      assert.equal(first.code, 0, first.output);
+      const train = (change: Record<string, unknown>) => {
+        const model_name = join(folder, "first", RUN);
+        return runProgram(trainArgs(join(folder, "second"), { ...settings, model_name, ...change }));
+      };
+      assert.match((await train({ use_peft: false })).output, /Cannot train all weights from .*use_peft/);
+      assert.match((await train({ lora_r: 16 })).output, /lora_r: adapter 3, settings 16/);
+      const second = await train({});
+      assert.equal(second.code, 0, second.output);
+      const config = readFileSync(join(folder, "second", RUN, "adapter_config.json"), "utf8");
+      assert.equal(JSON.parse(config).base_model_name_or_path, "models/quickstart/policy");
+      assert.equal(
+        metricRows(join(folder, "second", RUN))[0].kl,
+        0,
+        "the reference is the adapter that it began with",
+      );
+    });
+  });
+
   it("resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
     await inScratchFolder(async (folder) => {
       assert.equal((await runProgram(trainArgs(folder, { max_steps: 2 }))).code, 0);

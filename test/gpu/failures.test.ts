@@ -2,14 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import {
-  emptyTensor,
-  newTensor,
-  readFloats,
-  runKernel,
-  u32,
-  uploadTensor,
-} from "../../src/gpu/bridge.ts";
+import { emptyTensor, newTensor, readFloats, runKernel, u32, uploadTensor } from "../../src/gpu/bridge.ts";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { randomInts } from "../../bench/case.ts";
+import { trimPool } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   type Completion,
@@ -11,7 +12,7 @@ import {
   type GenerationProgress,
   type GenerationRequest,
 } from "../../src/policy/generate.ts";
-import { blocksFor, generationBytes } from "../../src/policy/kv_blocks.ts";
+import { blockBytes, blocksFor, generationBytes } from "../../src/policy/kv_blocks.ts";
 import type { Policy } from "../../src/policy/llama.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
@@ -54,9 +55,9 @@ describe("generation in blocks", () => {
   const run = async (options: Partial<GenerationOptions>, request: Partial<GenerationRequest> = {}) => {
     const generator = createGenerator(policy, { ...OPTIONS, ...options });
     const completions = await generator.generate({ ...REQUEST, ...request });
-    const { usage, cacheBlocks } = generator;
+    const usage = generator.usage!;
     generator.dispose();
-    return { completions, usage: usage!, cacheBlocks };
+    return { completions, usage };
   };
 
   for (const blockTokens of [2, 8, 16, 32]) {
@@ -110,7 +111,8 @@ describe("generation in blocks", () => {
       left.usage.mostBlocks < 0.5 * atMost,
       `${left.usage.mostBlocks} blocks, ${atMost} if none ended`,
     );
-    assert.ok(left.cacheBlocks <= 1.5 * left.usage.mostBlocks, `${left.cacheBlocks} blocks allocated`);
+    const allocated = left.usage.cacheBytes / blockBytes(policy.config, 4, "f32");
+    assert.ok(allocated <= 1.5 * left.usage.mostBlocks, `${allocated} blocks allocated`);
   });
 
   it("a second batch of the same kind records no plan and needs no memory", async () => {
@@ -141,11 +143,26 @@ describe("generation in blocks", () => {
     generator.dispose();
   });
 
+  it("a large cache is freed after each call, and the next gives the same completions", async () => {
+    const expected = (await run({})).completions;
+    trimPool();
+    const { memory } = await openGpu();
+    const before = memory().liveBytes;
+    const generator = createGenerator(policy, { ...OPTIONS, keptBytes: 100_000 });
+    assert.deepEqual(await generator.generate(REQUEST), expected);
+    assert.ok(generator.usage!.cacheBytes > 100_000);
+    const kept = memory().liveBytes - before;
+    assert.ok(kept < 100_000, `${kept} bytes of ${generator.usage!.cacheBytes} are still allocated`);
+    assert.deepEqual(await generator.generate(REQUEST), expected);
+  });
+
   for (const kvCacheDtype of ["float32", "float16"] as const) {
     it(`takes the bytes that generationBytes() says, ${kvCacheDtype}`, async () => {
       const options = { ...OPTIONS, kvCacheDtype, repetitionPenalty: 1.1, eosIds: [], blockTokens: 8 };
       const generator = createGenerator(policy, options);
-      const before = bytesUsed();
+      trimPool();
+      const { memory } = await openGpu();
+      const [before, liveBefore] = [bytesUsed(), memory().liveBytes];
       await generator.generate({ ...REQUEST, findStop: undefined }); // none ends: the cache grows to its most
       await generator.generate(REQUEST); // one after the other ends: plans of all widths
       const said = generationBytes(policy.config, {
@@ -157,8 +174,14 @@ describe("generation in blocks", () => {
         eosCount: 0,
         hasRepetitionPenalty: true,
       });
-      assert.equal(generator.cacheBlocks, said.mostBlocks);
+      assert.equal(generator.usage!.cacheBytes, said.cache);
       assert.equal(bytesUsed() - before, said.cache + said.state);
+      trimPool();
+      const taken = memory().liveBytes - liveBefore;
+      assert.ok(
+        taken > said.cache + said.state && taken <= said.atMost,
+        `${taken} bytes, at most ${said.atMost}`,
+      );
       generator.dispose();
       assert.equal(bytesUsed(), before, "all of it is given back");
     });

@@ -94,7 +94,10 @@ describe("loading weights", () => {
     withScratchFolder(async (dir) => {
       const path = join(dir, "large.safetensors");
       const shape = [3, 6 << 20]; // 36 MiB of bf16, in pieces of 16
-      const words = Uint32Array.from({ length: shape[0] * shape[1] / 2 }, (_, i) => Math.imul(i, 0x9e3779b1) & 0xbfffbfff);
+      const words = Uint32Array.from(
+        { length: shape[0] * shape[1] / 2 },
+        (_, i) => Math.imul(i, 0x9e3779b1) & 0xbfffbfff,
+      );
       const bytes = new Uint8Array(words.buffer);
       await writeSafetensors(path, [{ name: "w", dtype: "BF16", shape, bytes }]);
       const reader = await openSafetensors(path);

@@ -45,7 +45,10 @@ export async function withPolicy<R>(
 ): Promise<R> {
   const folder = await openModelFolder(fileURLToPath(new URL(name, ROOT)));
   const config = parseModelConfig(folder.configText, folder.configPath);
-  const policy = makeTrunk(config, await loadPolicyWeights(folder.source, config, trainable ? "float32" : "frozen"));
+  const policy = makeTrunk(
+    config,
+    await loadPolicyWeights(folder.source, config, trainable ? "float32" : "frozen"),
+  );
   await folder.close();
   try {
     return await body(policy);

@@ -50,7 +50,9 @@ export async function parityCommand(args: string[]): Promise<number> {
     .option("--json", "print the errors of this runtime as JSON and write nothing")
     .parse(args, { from: "user" });
   const asJson = command.opts<{ json?: boolean }>().json === true;
-  const { run, failures } = await measure((text) => void (asJson ? process.stderr : process.stdout).write(text));
+  const { run, failures } = await measure((text) =>
+    void (asJson ? process.stderr : process.stdout).write(text)
+  );
   if (asJson) {
     process.stdout.write(`${JSON.stringify(run)}\n`);
     return 0;

@@ -188,7 +188,7 @@ async function chiSquareShare(): Promise<number> {
 
 async function greedyTokensThatDiffer(): Promise<number> {
   const dir = fileURLToPath(new URL("../../models/quickstart/policy", import.meta.url));
-  const { policy } = await loadPolicy(dir, false);
+  const { policy } = await loadPolicy(dir, "frozen");
   let wrong = 0;
   for (const { repetitionPenalty, maxTokens, eosIds, rows } of greedy) {
     const options = {

@@ -94,7 +94,7 @@ function conversationDifferences(name: string, tokenizer: Tokenizer): number {
 
 /** Evaluates a policy on the prompts with a scorer that writes down what it is sent. */
 async function evaluationDifferences(): Promise<number> {
-  const { policy, tokenizer } = await loadPolicy(QUICKSTART, false);
+  const { policy, tokenizer } = await loadPolicy(QUICKSTART, "frozen");
   const rows = CONVERSATIONS.filter((_, i) => i % 4 === 1);
   const [config] = sweepRuns({ ...defaultConfig(), max_completion_length: 4, eval_batch_size: rows.length });
   const sent: string[] = [];

@@ -108,13 +108,16 @@ async function train(name: RunName): Promise<Trained> {
   let generation = 0;
   const deps = {
     config,
-    learner: { policy, reference, optimizer },
+    learner: { policy, reference, optimizer, rowsPerPass: config.per_device_train_batch_size },
     generator: {
       generate: () => {
         const first = generation++ * shape.promptsPerGeneration;
         batch = run.rollouts.slice(first, first + shape.promptsPerGeneration).flatMap((r) => r.completions);
         return Promise.resolve(
-          batch.map(({ ids }) => ({ tokens: ids, end: ids.at(-1) === 2 ? "eos" as const : "length" as const })),
+          batch.map(({ ids }) => ({
+            tokens: ids,
+            end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
+          })),
         );
       },
       dispose() {},
@@ -122,8 +125,7 @@ async function train(name: RunName): Promise<Trained> {
     tokenizer: { decode: () => "" } as unknown as Tokenizer,
     prompts: placePrompts(run),
     scorer: {
-      score: () =>
-        Promise.resolve({ rewards: batch.map((c) => c.reward), costs: batch.map((c) => c.cost) }),
+      score: () => Promise.resolve({ rewards: batch.map((c) => c.reward), costs: batch.map((c) => c.cost) }),
     },
     communicator: singleProcess,
     shape,

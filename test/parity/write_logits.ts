@@ -14,7 +14,7 @@ const LENGTHS = [5, 17, 32];
 const [folder, path] = process.argv.slice(2);
 if (path === undefined) throw new TypeError("Usage: write_logits.ts <folder> <logits.json>");
 await openGpu();
-const { policy } = await loadPolicy(folder, false);
+const { policy } = await loadPolicy(folder, "frozen");
 const { vocabSize } = policy.config;
 const ids = LENGTHS.map((length, s) =>
   Array.from({ length }, (_, t) => Math.floor(uniform01(1, 0, s, 0, t, STREAM.sampling) * vocabSize))

@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { baseModelName } from "../../src/io/adapter_folder.ts";
+import { baseModelName, openAdapterFolder } from "../../src/io/adapter_folder.ts";
 import {
   adapterScale,
   formatAdapterConfig,
   parseAdapterConfig,
   targetModules,
 } from "../../src/policy/adapter_config.ts";
+import { writeSafetensors } from "../../src/io/safetensors.ts";
+import { writeTorchBin } from "../../src/io/torch_bin.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const CONFIG = { rank: 8, alpha: 12, useRslora: true, baseModel: "org/name", revision: "main" };
@@ -83,4 +85,27 @@ test("a base model's folder counts from the working directory, else from the ada
     );
     assert.equal(await baseModelName(adapter, "org/name", "abc"), "org/name@abc");
     assert.equal(await baseModelName(adapter, "org/name", null), "org/name");
+  }));
+
+test("a folder opens with its weights in either format; without a config it is no adapter", () =>
+  withScratchFolder(async (dir) => {
+    assert.equal(await openAdapterFolder(dir), null);
+    await writeFile(join(dir, "adapter_config.json"), formatAdapterConfig(CONFIG, ["q_proj"]));
+    await assert.rejects(
+      openAdapterFolder(dir),
+      /looked for adapter_model\.safetensors and adapter_model\.bin/,
+    );
+    const values = Float32Array.of(1, -2, 0.5, 3);
+    const tensor = { name: "a", dtype: "F32" as const, shape: [2, 2], bytes: new Uint8Array(values.buffer) };
+    await writeTorchBin(join(dir, "adapter_model.bin"), [tensor]);
+    const readFirst = async () => {
+      const folder = (await openAdapterFolder(dir))!;
+      const read = await folder.source.read("a");
+      await folder.close();
+      return read;
+    };
+    assert.deepEqual(await readFirst(), values);
+    const negated = new Uint8Array(values.map((value) => -value).buffer);
+    await writeSafetensors(join(dir, "adapter_model.safetensors"), [{ ...tensor, bytes: negated }]);
+    assert.deepEqual(await readFirst(), values.map((value) => -value), "safetensors first");
   }));

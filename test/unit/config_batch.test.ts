@@ -78,5 +78,8 @@ test("totalSteps() is max_steps, or the epochs in whole generation batches when 
   assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1 }, 100, shape(3)), 34);
   assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 2.5 }, 100, shape(2)), 125);
   assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1 }, 100, shape(3, 4)), 136);
-  assert.throws(() => totalSteps({ max_steps: 10, num_train_epochs: 1 }, 100, shape(3, 4)), /got 10; set 8 or 12/);
+  assert.throws(
+    () => totalSteps({ max_steps: 10, num_train_epochs: 1 }, 100, shape(3, 4)),
+    /got 10; set 8 or 12/,
+  );
 });

@@ -6,7 +6,7 @@ import "../seeded_properties.ts";
 import { formatConfig } from "../../src/config/describe.ts";
 import { ConfigError, loadConfig, type LoadOptions } from "../../src/config/load.ts";
 import { configNotices } from "../../src/config/rules.ts";
-import { CONFIG_KEYS, defaultConfig } from "../../src/config/schema.ts";
+import { CONFIG_KEYS, defaultConfig, fieldMeta } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 
 function load(text: string, options: LoadOptions = {}) {
@@ -182,6 +182,14 @@ test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its s
 
 test("configs/quickstart.yaml loads and needs no scorer", () => {
   assert.equal(loadConfig(shipped("quickstart.yaml")).scorer_url, null);
+});
+
+test("configs/quickstart_lora.yaml is quickstart.yaml with adapters, a rate of their own and its own folder", () => {
+  const [full, lora] = ["quickstart.yaml", "quickstart_lora.yaml"].map((name) => loadConfig(shipped(name)));
+  const differing = CONFIG_KEYS.filter((key) => JSON.stringify(full![key]) !== JSON.stringify(lora![key]));
+  const others = differing.filter((key) => fieldMeta(key).group !== "Adapter");
+  assert.deepEqual(others, ["learning_rate", "output_dir"]);
+  assert.ok(lora!.use_peft);
 });
 
 test("configNotices() explains keys that do nothing", () => {

@@ -4,7 +4,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { downloadProgress, hubSettings, modelPins, resolveModel } from "../../src/cli/hub_models.ts";
+import { bytesProgress } from "../../src/cli/bytes_progress.ts";
+import { hubSettings, modelPins, resolveModel } from "../../src/cli/hub_models.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { parseHubName, pinnedCommit } from "../../src/io/hub_name.ts";
@@ -131,7 +132,11 @@ describe("pins", () => {
 describe("the progress of a download", () => {
   const show = (isTTY: boolean, doneBytes: number[], stepMs: number) => {
     let [text, nowMs] = ["", 0];
-    const { update, close } = downloadProgress({ write: (part) => text += part, isTTY }, () => nowMs);
+    const { update, close } = bytesProgress(
+      { write: (part) => text += part, isTTY },
+      () => nowMs,
+      "downloading",
+    );
     for (const done of doneBytes) {
       update({ id: "org/name", doneBytes: done * 1e9, totalBytes: 4e9 });
       nowMs += stepMs;

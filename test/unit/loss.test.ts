@@ -22,8 +22,20 @@ const config: TokenLossConfig = {
 };
 
 /** Loss of a completion of one token with the given ratio. */
-function tokenLoss(logprob: number, ratio: number, ref: number | null, advantage: number, of: TokenLossConfig) {
-  return completionLosses([logprob], [logprob - Math.log(ratio)], ref === null ? null : [ref], advantage, of)[0]!;
+function tokenLoss(
+  logprob: number,
+  ratio: number,
+  ref: number | null,
+  advantage: number,
+  of: TokenLossConfig,
+) {
+  return completionLosses(
+    [logprob],
+    [logprob - Math.log(ratio)],
+    ref === null ? null : [ref],
+    advantage,
+    of,
+  )[0]!;
 }
 
 function assertNear(actual: number, expected: number, tolerance = 1e-12): void {

@@ -109,6 +109,13 @@ describe("while completions are sampled", () => {
     );
   });
 
+  it("the bar says so when all completions have ended", () => {
+    const { terminal, text } = openFake({ isTTY: true, columns: 160 });
+    terminal.generating(3, { ...at(2), rowsLeft: 0 });
+    terminal.close();
+    assert.match(text(), / 4\/12 {2}generated 4000 tokens {2}2000 tokens\/s {2}scoring and training/);
+  });
+
   it("a log gets a line every half a minute of a generation, none of short ones", () => {
     const { terminal, text } = openFake({ isTTY: false });
     for (let seconds = 1; seconds <= 70; seconds++) terminal.generating(0, at(seconds));
@@ -149,6 +156,7 @@ it("bannerText() shows how the batch comes about", () => {
     parameterCount: 1_234_567,
     trainedCount: 1_234_567,
     runDir: "outputs/run",
+    memory: ["planned 60 GiB of 80 GiB", "weights 13 GiB, generation 32 GiB"] as [string, string],
     perDeviceTrainBatchSize: 1,
     shape: {
       stepsPerGeneration: 15,
@@ -179,10 +187,17 @@ it("summaryText() says how the run went and how to look at it", () => {
   const rows = [1, 2].map((step) =>
     stepRow(stepRecord({ step, costs: step === 1 ? [1, 1, 1, 1] : [0, 0, 0, 1] }))
   );
-  const summary = summaryText({ rows, runDir: "out/it's", trainingSeconds: 61 });
+  const summary = summaryText({
+    rows,
+    runDir: "out/it's",
+    trainingSeconds: 61,
+    peakBytes: 3 << 20,
+    plannedBytes: 4 << 20,
+  });
   assert.match(summary, /^safe ratio {3}0\.000 -> 0\.750/);
   assert.match(summary, /helpfulness {2}2\.500 -> 2\.500/);
   assert.match(summary, /1:01 for 2 steps/);
+  assert.match(summary, /3 MiB at the most, 4 MiB planned/);
   assert.ok(summary.includes(`tensorboard --logdir 'out/it'\\''s/runs'`));
   assert.doesNotMatch(summary, /eval/);
 });

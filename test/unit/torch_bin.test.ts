@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { TensorSource } from "../../src/io/safetensors.ts";
 import { stateDictPickle, writeTorchBin } from "../../src/io/torch_bin.ts";
+import { openTorchBin } from "../../src/io/torch_bin_reader.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const bytes = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 37) % 256);
@@ -50,6 +51,23 @@ test("sizes from 2^31 on are written as LONG1", () => {
   );
   assert.ok(pickle.includes("8a080000008000000000"));
 });
+
+test("sources may fill the same memory one after the other", () =>
+  withScratchFolder(async (dir) => {
+    const path = join(dir, "w.bin");
+    const memory = new Uint8Array(5 << 20);
+    const names = ["a", "b", "c", "d"];
+    const fill = (i: number) => () => memory.fill(i + 1);
+    await writeTorchBin(
+      path,
+      names.map((name, i) => ({ name, dtype: "F16", shape: [memory.length / 2], bytes: fill(i) })),
+    );
+    const reader = await openTorchBin(path);
+    for (const [i, name] of names.entries()) {
+      assert.ok(Buffer.from(await reader.read(name)).equals(memory.fill(i + 1)), name);
+    }
+    await reader.close();
+  }));
 
 test("a tensor that fails or does not fit stops the write and leaves no file", () =>
   withScratchFolder(async (dir) => {

@@ -11,7 +11,10 @@ import sys
 import time
 
 # One process each: a generator may set torch's default type or replace parts of TRL.
-AREAS = ["models", "lora", "sampling", "advantages", "trl_loss", "optimizer", "trl_steps", "scores", "text", "lambda_rule"]
+AREAS = [
+    "models", "lora", "sampling", "advantages", "trl_loss", "optimizer", "trl_steps", "scores", "text", "lambda_rule",
+    "weights_files",
+]
 
 
 def main():

@@ -1,0 +1,203 @@
+/** What a run will take of the GPU's memory, against what there is: planned before the weights are loaded. */
+import * as os from "node:os";
+import { promisify } from "node:util";
+import { execFile } from "node:child_process";
+import { batchShape } from "../config/batch.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { type GpuInfo, openGpu } from "../gpu/device.ts";
+import { openAdapterFolder } from "../io/adapter_folder.ts";
+import { openModelFolder } from "../io/model_folder.ts";
+import { readPrompts } from "../io/prompts.ts";
+import { singleProcess } from "../parallel/communicator.ts";
+import { createAdapters } from "../policy/adapters.ts";
+import { makeTrunk } from "../policy/llama.ts";
+import { parseModelConfig } from "../policy/model_config.ts";
+import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
+import { emptySource, loadPolicyWeights } from "../policy/weights.ts";
+import { makeLearner } from "../train/loop.ts";
+import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
+import { encodePrompts, type Prompt } from "../train/prompt_set.ts";
+import { adapterSettings, baseModelOf } from "./adapters.ts";
+import { formatBytes } from "./diagnosis.ts";
+import { resolveModel } from "./hub_models.ts";
+import { loadTokenizerOf } from "./models.ts";
+
+/** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
+export interface MemoryBudget {
+  bytes: number;
+  source: string;
+}
+
+const GIB = 2 ** 30;
+
+/** Free memory: as configured, of the system for software, else as nvidia-smi says. */
+export async function memoryBudget(
+  config: Pick<RunConfig, "gpu_memory_gib">,
+  info: Pick<GpuInfo, "isSoftware">,
+): Promise<MemoryBudget | null> {
+  if (config.gpu_memory_gib !== null) return { bytes: config.gpu_memory_gib * GIB, source: "gpu_memory_gib" };
+  if (info.isSoftware) return { bytes: os.freemem(), source: "free system memory" };
+  const query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
+  const answer = await promisify(execFile)("nvidia-smi", query, { timeout: 10_000 }).catch(() => null);
+  const mebibytes = answer?.stdout.trim().split("\n").map(Number);
+  // Of several GPUs, WebGPU does not say which one is open: the smallest is safe.
+  if (!mebibytes?.length || mebibytes.some(Number.isNaN)) return null;
+  return { bytes: Math.min(...mebibytes) * 2 ** 20, source: "nvidia-smi" };
+}
+
+/** Opens a model's folder and hands on its config and a source of its shapes without values. */
+async function withShapes<R>(
+  name: string,
+  use: (
+    folder: { configText: string; configPath: string; source: ReturnType<typeof emptySource> },
+  ) => Promise<R>,
+): Promise<R> {
+  const { dir } = await resolveModel(name);
+  const folder = await openModelFolder(dir);
+  try {
+    const { configText, configPath, source } = folder;
+    return await use({ configText, configPath, source: emptySource(source.shapeOf, source.formatOf) });
+  } finally {
+    await folder.close();
+  }
+}
+
+async function emptyPolicy(config: RunConfig) {
+  const adapterFolder = await openAdapterFolder(config.model_name);
+  const name = adapterFolder ? await baseModelOf(adapterFolder) : config.model_name;
+  await adapterFolder?.close();
+  return await withShapes(name, async ({ configText, configPath, source }) => {
+    const model = parseModelConfig(configText, configPath);
+    const settings = adapterSettings(config);
+    const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
+    const adapters = settings
+      ? createAdapters(weights, settings, settings.modules, settings.seed)
+      : undefined;
+    return { ...makeTrunk(model, weights), adapters };
+  });
+}
+
+async function emptyScorer(config: RunConfig) {
+  const load = (name: string) =>
+    withShapes(
+      name,
+      ({ configText, configPath, source }) =>
+        loadScoreModel(source, parseScoreConfig(configText, configPath)),
+    );
+  const models = [await load(config.reward_model), await load(config.cost_model)];
+  return async (rows: number, length: number) => {
+    for (const model of models) {
+      const ids = new Int32Array(Math.min(length, model.trunk.config.maxPositions));
+      await scoreSequences(model, Array.from({ length: rows }, () => ids));
+    }
+  };
+}
+
+export interface RunPrompts {
+  prompts: Prompt[];
+  evalPrompts: Prompt[] | null;
+}
+
+/** The run's prompts as the policy reads them. */
+export async function loadPrompts(config: RunConfig): Promise<RunPrompts> {
+  const tokenizer = await loadTokenizerOf(config.model_name);
+  const encode = async (path: string, maxSamples?: number) =>
+    encodePrompts(
+      tokenizer,
+      await readPrompts(path, { promptKey: config.prompt_key, maxSamples }),
+      config.max_prompt_length,
+    );
+  return {
+    prompts: await encode(config.train_jsonl, config.max_samples ?? undefined),
+    evalPrompts: config.eval_jsonl === null ? null : await encode(config.eval_jsonl),
+  };
+}
+
+export function lengthsOf({ prompts, evalPrompts }: RunPrompts): PromptLengths {
+  const longest = (list: readonly Prompt[]) => list.reduce((most, { ids }) => Math.max(most, ids.length), 1);
+  return {
+    longestPrompt: longest(prompts),
+    longestEvalPrompt: longest(evalPrompts ?? []),
+    evalPrompts: evalPrompts?.length ?? 0,
+  };
+}
+
+export const promptLengths = async (config: RunConfig) => lengthsOf(await loadPrompts(config));
+
+export interface PromptLengths {
+  longestPrompt: number;
+  longestEvalPrompt: number;
+  evalPrompts: number;
+}
+
+const runModels = (config: RunConfig, lengths: PromptLengths): RunModels => ({
+  makePolicy: () => emptyPolicy(config),
+  makeLearner,
+  makeScorer: config.scorer_url === null ? () => emptyScorer(config) : null,
+  ...lengths,
+});
+
+/** Changes that make a run smaller, those that cost least first. */
+const REMEDIES: readonly Partial<RunConfig>[] = [
+  { gradient_checkpointing: true },
+  { kv_cache_dtype: "float16" },
+  { use_peft: true },
+  { use_peft: true, gradient_checkpointing: true, kv_cache_dtype: "float16" },
+];
+
+/** Settings with which the run would fit, as they are set on the command line. */
+async function findRemedies(config: RunConfig, lengths: PromptLengths, budget: number): Promise<string[]> {
+  const shorter = { max_completion_length: Math.ceil(config.max_completion_length / 2) };
+  const changes = REMEDIES.flatMap((change) => [change, { ...change, ...shorter }]);
+  const found: string[] = [];
+  for (const change of changes) {
+    const smaller = { ...config, ...change };
+    if (JSON.stringify(smaller) === JSON.stringify(config)) continue;
+    const plan = await planMemory(runModels(smaller, lengths), smaller, batchShape(smaller), 1);
+    if (plan.peakBytes > budget) continue;
+    const settings = Object.entries(change).map(([key, value]) => `--set ${key}=${value}`).join(" ");
+    found.push(`${settings} (${formatBytes(plan.peakBytes)})`);
+    if (found.length === 3) break;
+  }
+  return found;
+}
+
+export interface PlannedMemory {
+  plan: MemoryPlan;
+  budget: MemoryBudget | null;
+}
+
+/**
+ * Plans the run's memory and chooses how many completions are trained on at a time.
+ * @throws RangeError, naming settings that would fit, when it takes more than there is
+ */
+export async function planRun(config: RunConfig, lengths: PromptLengths): Promise<PlannedMemory> {
+  const { info } = await openGpu();
+  const budget = await memoryBudget(config, info);
+  const shape = batchShape(config, singleProcess.size);
+  const limit = budget?.bytes ?? Infinity;
+  const plan = await fittingPlan(runModels(config, lengths), config, shape, limit);
+  if (plan.peakBytes <= limit) return { plan, budget };
+  const remedies = await findRemedies(config, lengths, limit);
+  const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
+    .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
+  throw new RangeError(
+    `The run needs ${
+      formatBytes(plan.peakBytes)
+    } of GPU memory even with one completion at a time (${largest}), and ` +
+      `there are ${formatBytes(limit)} (${budget!.source}); ` +
+      (remedies.length > 0
+        ? `it fits with ${remedies.join(", or ")}`
+        : "take a smaller model, or a GPU with more memory, or set gpu_memory_gib if there is more"),
+  );
+}
+
+/** The plan in two lines: "planned 1.2 GiB of 22 GiB", and by part. */
+export function memoryLines({ plan, budget }: PlannedMemory, perDeviceBatchSize: number): [string, string] {
+  const of = budget ? ` of ${formatBytes(budget.bytes)} (${budget.source})` : "";
+  const split = plan.rowsPerPass === perDeviceBatchSize
+    ? ""
+    : `, with ${plan.rowsPerPass} of ${perDeviceBatchSize} completions trained on at a time`;
+  const parts = plan.parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
+  return [`planned ${formatBytes(plan.peakBytes)}${of}${split}`, parts];
+}

@@ -1,0 +1,136 @@
+/** The memory plan of a run: its phases, run at their largest shapes on a device that only counts. */
+import type { BatchShape } from "../config/batch.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { readTensor, trimPool } from "../gpu/bridge.ts";
+import { rehearse } from "../gpu/rehearsal.ts";
+import type { Weight } from "../ops/weight.ts";
+import { trainableWeights } from "../policy/adapters.ts";
+import { createGenerator } from "../policy/generate.ts";
+import type { Policy } from "../policy/llama.ts";
+import { generationOptions } from "./rollout.ts";
+import { type Learner, updatePolicy } from "./update.ts";
+
+/** What a run is made of, without the values. */
+export interface RunModels {
+  /** The policy with its weights and adapters, on the device at hand. */
+  makePolicy(): Promise<Policy>;
+  makeLearner(policy: Policy, config: RunConfig): Learner;
+  /** Loads the score models that run in this process, and returns how a batch is scored; null for a service. */
+  makeScorer: (() => Promise<(rows: number, length: number) => Promise<unknown>>) | null;
+  /** Tokens of the longest training and evaluation prompt. */
+  longestPrompt: number;
+  longestEvalPrompt: number;
+  evalPrompts: number;
+}
+
+export interface MemoryPart {
+  name: string;
+  bytes: number;
+}
+
+export interface MemoryPlan {
+  /** Rows of a forward and backward pass. */
+  rowsPerPass: number;
+  /** What each phase takes beside what the ones before it hold. */
+  parts: MemoryPart[];
+  peakBytes: number;
+}
+
+const bytesOf = (weights: readonly Weight[]) =>
+  weights.reduce((sum, { grad }) => sum + (grad ? grad.size * 4 : 0), 0);
+
+/** Reads one tensor of each size, as saving does. */
+async function readEachSize(learner: Learner): Promise<void> {
+  const tensors = learner.optimizer.slots.flatMap((
+    { weight, master, firstMoment },
+  ) => [weight.tensor, master, firstMoment]);
+  const bySize = new Map(tensors.map((tensor) => [tensor.size, tensor]));
+  for (const tensor of bySize.values()) await readTensor(tensor);
+  trimPool();
+}
+
+async function evaluateOnce(policy: Policy, models: RunModels, config: RunConfig): Promise<void> {
+  const generator = createGenerator(policy, {
+    ...generationOptions(policy, config),
+    temperature: 0,
+    eosIds: [-1],
+  });
+  const rows = Math.min(config.eval_batch_size, models.evalPrompts);
+  const prompts = Array.from({ length: rows }, () => new Int32Array(models.longestEvalPrompt));
+  await generator.generate({ prompts, groupSize: 1, seed: 0, step: 0 });
+  generator.dispose();
+  trimPool();
+}
+
+/**
+ * Counts the memory of a run, every prompt being as long as the longest and every completion as long as is allowed.
+ * @throws RangeError when a tensor is larger than this GPU can hold or bind
+ */
+export function planMemory(
+  models: RunModels,
+  config: RunConfig,
+  { promptsPerGeneration, updatesPerGeneration }: BatchShape,
+  rowsPerPass: number,
+): Promise<MemoryPlan> {
+  return rehearse(async (memory) => {
+    const parts: MemoryPart[] = [];
+    const part = async <R>(name: string, body: () => R | Promise<R>): Promise<R> => {
+      const before = memory();
+      const made = await body();
+      const { liveBytes, peakBytes } = memory();
+      // A phase that frees what it took counts with its peak, where that was the highest so far.
+      const most = peakBytes > before.peakBytes ? peakBytes : liveBytes;
+      parts.push({ name, bytes: most - before.liveBytes });
+      return made;
+    };
+    const policy = await part("weights", models.makePolicy);
+    const gradients = bytesOf(trainableWeights(policy));
+    parts[0].bytes -= gradients;
+    parts.push({ name: "gradients", bytes: gradients });
+    const score = models.makeScorer && await part("score models", models.makeScorer);
+    const learner = await part("optimizer and reference", () => models.makeLearner(policy, config));
+    learner.rowsPerPass = rowsPerPass;
+    // Nothing is computed, so every token is 0: which must end no completion.
+    const options = { ...generationOptions(learner.policy, config), eosIds: [-1] };
+    const generator = createGenerator(learner.policy, options);
+    const prompt = { ids: Array<number>(models.longestPrompt).fill(0) };
+    const prompts = Array.from({ length: promptsPerGeneration }, () => prompt.ids);
+    const completions = await part(
+      "generation",
+      () => generator.generate({ prompts, groupSize: config.num_generations, seed: 0, step: 0 }),
+    );
+    if (score) {
+      const length = models.longestPrompt + config.max_completion_length;
+      await part(
+        "scoring",
+        () => score(config.scorer_batch_size, Math.min(length, config.scorer_max_length)),
+      );
+    }
+    await part("training pass", async () => {
+      const rollouts = completions.map(({ tokens }) => ({ prompt, tokens, end: "eos" as const }));
+      const rates = Array<number>(updatesPerGeneration).fill(0);
+      await updatePolicy(learner, rollouts, rollouts.map(() => 0), 0, rates, config);
+    });
+    if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
+    await part("saving", () => readEachSize(learner));
+    generator.dispose();
+    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes: memory().peakBytes };
+  });
+}
+
+/** The plan with the most rows per pass that fits; else the one with one row, which does not. */
+export async function fittingPlan(
+  models: RunModels,
+  config: RunConfig,
+  shape: BatchShape,
+  budgetBytes: number,
+): Promise<MemoryPlan> {
+  const all = config.per_device_train_batch_size;
+  let plan: MemoryPlan | null = null;
+  for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
+    while (all % rows !== 0) rows--;
+    plan = await planMemory(models, config, shape, rows);
+    if (plan.peakBytes <= budgetBytes) return plan;
+  }
+  return plan!;
+}

@@ -1,0 +1,116 @@
+/** Weights that are larger than one binding go through in windows, and no bit of a result shows it. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import fc from "fast-check";
+import { type OpCase, randomFloats } from "../../bench/case.ts";
+import { adamwCase } from "../../bench/cases/adamw.ts";
+import { embeddingCase } from "../../bench/cases/embedding.ts";
+import { normCase } from "../../bench/cases/grad_norm.ts";
+import { linearCase } from "../../bench/cases/linear.ts";
+import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
+import { packCase, unpackCase } from "../../bench/cases/pack.ts";
+import { caseOperands, disposeOperands } from "../../bench/operands.ts";
+import { readTensor, zeroTensor } from "../../src/gpu/bridge.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { withBindingLimit, withPlainKernels } from "../../src/gpu/test_modes.ts";
+import { windowsOf } from "../../src/gpu/windows.ts";
+
+type Mode = <R>(body: () => R) => R;
+
+/** Each with a limit that its other tensors keep to, and its weight does not: windows of 128 rows or 256, and a rest. */
+const CASES: [OpCase, limit: number][] = [
+  [linearCase(33, 64, 300), 40_000],
+  [linearCase(5, 36, 300, { bias: "f32" }), 20_000],
+  [linearCase(5, 36, 301), 20_000],
+  [linearCase(6, 35, 302, { bias: "f32" }), 20_000],
+  [linearCase(3, 40, 270, { format: "bf16", bias: "bf16", rows: "few" }), 21_000],
+  [linearCase(3, 10, 390, { format: "bf16", bias: "f16" }), 6_000],
+  [linearCase(9, 48, 400, { format: "f16", bias: "f32" }), 25_000],
+  [embeddingCase(67, 300, 34, "f32"), 18_000],
+  [embeddingCase(67, 300, 34, "bf16"), 9_300],
+  [embeddingCase(67, 401, 6, "f16"), 2_000],
+  // Logits of 128 rows are over the limit as well: the chunks become smaller.
+  [lmHeadCase(150, 136, 301, { chunkRows: 128, temperature: 0.8 }), 80_000],
+  [lmHeadCase(150, 136, 301, { chunkRows: 64, format: "bf16" }), 83_000],
+  [adamwCase(1000, 0.25), 1_100],
+  [adamwCase(1000, 0), 1_100],
+  [normCase([33, 20_000, 8192, 9001], 1), 34_000],
+  [packCase(37, 34, "bf16"), 1_100],
+  [unpackCase(37, 34, "f16"), 1_100],
+];
+
+/** Bytes of the largest tensor that the op reads or adds to. */
+function largestOperand({ tensors, weights }: ReturnType<typeof caseOperands>): number {
+  const parameters = Object.values(weights).flatMap(({ tensor, grad }) => grad ? [tensor, grad] : [tensor]);
+  return 4 * Math.max(...[...Object.values(tensors), ...parameters].map(({ size }) => size));
+}
+
+/** Outputs, gradients of the inputs, and gradients of the weights (of the packed ones too), in order. */
+function resultsOf(opCase: OpCase, operands: ReturnType<typeof caseOperands>): Tensor[] {
+  const outputs = opCase.run(operands);
+  if (!opCase.gradient) return outputs;
+  const inputs = opCase.gradient.wrt.filter((name) => name in operands.tensors);
+  const dy = tf.tensor(Float32Array.from(randomFloats(5, outputs[0].size)), outputs[0].shape);
+  const { grads } = tf.engine().gradients(
+    () => opCase.run(operands)[0],
+    inputs.map((name) => operands.tensors[name]),
+    dy,
+    false,
+  ) as { grads: Tensor[] };
+  return [...outputs, ...grads, ...Object.values(operands.weights).flatMap(({ grad }) => grad ?? [])];
+}
+
+async function bitsOf(opCase: OpCase, mode: Mode, limit = 0): Promise<Uint32Array[]> {
+  const operands = caseOperands(opCase);
+  for (const weight of Object.values(operands.weights)) weight.grad ??= zeroTensor(weight.shape);
+  assert.ok(largestOperand(operands) > limit, "the case does not test what it is for");
+  const values = await Promise.all(
+    mode(() => resultsOf(opCase, operands)).map((tensor) => readTensor(tensor)),
+  );
+  disposeOperands(operands);
+  return values.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));
+}
+
+describe("tensors larger than one binding", () => {
+  before(async () => void await openGpu());
+  after(closeGpu);
+
+  for (const [opCase, limit] of CASES) {
+    it(`${opCase.name} within bindings of ${limit} bytes: the same bits, with plain kernels too`, async () => {
+      const whole = await bitsOf(opCase, (body) => body());
+      assert.deepEqual(await bitsOf(opCase, (body) => withBindingLimit(limit, body), limit), whole);
+      const plain: Mode = (body) => withPlainKernels(() => withBindingLimit(limit, body));
+      assert.deepEqual(await bitsOf(opCase, plain, limit), whole);
+    });
+  }
+
+  it("windows follow each other, begin at aligned offsets and fit a binding", () => {
+    const sizes = fc.record({
+      count: fc.integer({ min: 1, max: 5000 }),
+      itemBytes: fc.integer({ min: 1, max: 200 }).map((words) => 2 * words),
+      limit: fc.integer({ min: 128 * 400, max: 2 ** 20 }),
+    });
+    fc.assert(fc.property(sizes, ({ count, itemBytes, limit }) => {
+      const windows = withBindingLimit(limit, () => windowsOf(count, itemBytes));
+      let next = 0;
+      for (const window of windows) {
+        assert.equal(window.first, next);
+        assert.equal(window.first * itemBytes % 256, 0);
+        assert.ok(window.count > 0 && window.count * itemBytes <= limit);
+        next += window.count;
+      }
+      assert.equal(next, count);
+      assert.equal(windows.length === 1, count * itemBytes <= limit);
+    }));
+  });
+
+  it("activations over the limit are an error that names it", async () => {
+    const opCase = linearCase(64, 36, 300);
+    await assert.rejects(
+      bitsOf(opCase, (body) => withBindingLimit(40_000, body)),
+      /binding 3 of shape \[64,300\] needs 76800 bytes, this GPU binds at most 40000; use a smaller batch/,
+    );
+  });
+});
