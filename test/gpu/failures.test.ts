@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { emptyTensor, newTensor, readFloats, runKernel, u32, uploadTensor } from "../../src/gpu/bridge.ts";
+import {
+  emptyTensor,
+  f32,
+  newTensor,
+  readFloats,
+  runKernel,
+  u32,
+  uploadTensor,
+} from "../../src/gpu/bridge.ts";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
@@ -30,7 +38,7 @@ describe("gpu failures", () => {
       runKernel({
         kernel: "add",
         bindings: [{ tensor: doubled }, { tensor: x }, { tensor: sum, written: true }],
-        params: [u32(4)],
+        params: [u32(4), f32(1)],
         workgroups: [1, 1, 1],
       });
     });
