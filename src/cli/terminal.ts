@@ -197,7 +197,7 @@ export function summaryText(facts: SummaryFacts): string {
     ["lambda", change("lambda/value", 3)],
     ["eval safe", change("eval/safe_ratio", 3)],
     ["time", `${formatDuration(trainingSeconds)} for ${rows.length} steps`],
-    ["GPU memory", `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned`],
+    ["GPU memory", memoryText(peakBytes, plannedBytes)],
     ["files", runDir],
     ["report", `npm run report -- ${shellWord(runDir)}   (deno task report ${shellWord(runDir)})`],
     ["TensorBoard", `tensorboard --logdir ${shellWord(`${runDir}/runs`)}`],
@@ -224,6 +224,12 @@ function formatCount(count: number): string {
 function block(entries: readonly (readonly [string, string])[]): string {
   const width = Math.max(...entries.map(([label]) => label.length));
   return entries.map(([label, value]) => `${label.padEnd(width)}  ${escapeControls(value)}`).join("\n");
+}
+
+function memoryText(peakBytes: number, plannedBytes: number): string {
+  const percent = (100 * (peakBytes / plannedBytes - 1)).toFixed(1);
+  const difference = `${percent.startsWith("-") ? "" : "+"}${percent} %`;
+  return `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned (${difference})`;
 }
 
 function sampleText(title: string, { prompts, completions }: Texts, index: number, limit: number): string {

@@ -101,10 +101,8 @@ export function planMemory(
     );
     if (score) {
       const length = models.longestPrompt + config.max_completion_length;
-      await part(
-        "scoring",
-        () => score(config.scorer_batch_size, Math.min(length, config.scorer_max_length)),
-      );
+      const rows = Math.min(config.scorer_batch_size, completions.length);
+      await part("scoring", () => score(rows, Math.min(length, config.scorer_max_length)));
     }
     await part("training pass", async () => {
       const rollouts = completions.map(({ tokens }) => ({ prompt, tokens, end: "eos" as const }));

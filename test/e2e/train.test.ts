@@ -151,6 +151,31 @@ describe("train", () => {
     });
   });
 
+  it("where memory is short fewer completions are trained on at a time, with the same weights; where there is none the run is refused", async () => {
+    await inScratchFolder(async (folder) => {
+      const run = (name: string, gibibytes: number | null) =>
+        runProgram(
+          trainArgs(join(folder, name), {
+            max_steps: 1,
+            per_device_train_batch_size: 8,
+            gradient_accumulation_steps: 1,
+            gpu_memory_gib: gibibytes,
+          }),
+        );
+      const ample = await run("ample", null);
+      assert.equal(ample.code, 0, ample.output);
+      const planned = Number(ample.output.match(/planned ([\d.]+) MiB/)![1]);
+      const short = await run("short", (planned - 1) / 1024);
+      assert.equal(short.code, 0, short.output);
+      assert.match(short.output, /with [421] of 8 completions trained on at a time/);
+      assert.deepEqual(weightsOf(join(folder, "short", RUN)), weightsOf(join(folder, "ample", RUN)));
+      const none = await run("none", 0.001);
+      assert.equal(none.code, 1, none.output);
+      assert.match(none.output, /needs [\d.]+ MiB of GPU memory .*there are 1 MiB \(gpu_memory_gib\)/);
+      assert.ok(!existsSync(join(folder, "none", RUN, "metrics.jsonl")), "nothing was begun");
+    });
+  });
+
   it("a sweep over beta leaves one complete run folder for each, and evaluates at the end", async () => {
     await inScratchFolder(async (folder) => {
       const args = trainArgs(folder, { max_steps: 1, eval_jsonl: "models/quickstart/eval_prompts.jsonl" });

@@ -197,7 +197,7 @@ it("summaryText() says how the run went and how to look at it", () => {
   assert.match(summary, /^safe ratio {3}0\.000 -> 0\.750/);
   assert.match(summary, /helpfulness {2}2\.500 -> 2\.500/);
   assert.match(summary, /1:01 for 2 steps/);
-  assert.match(summary, /3 MiB at the most, 4 MiB planned/);
+  assert.match(summary, /3 MiB at the most, 4 MiB planned \(-25\.0 %\)/);
   assert.ok(summary.includes(`tensorboard --logdir 'out/it'\\''s/runs'`));
   assert.doesNotMatch(summary, /eval/);
 });
