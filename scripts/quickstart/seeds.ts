@@ -2,21 +2,25 @@
  * Runs the quickstart once per seed and prints a table: how safe and how helpful each run began and ended.
  *
  *   node --import tsx scripts/quickstart/seeds.ts 1 2 3 4 5          (about two minutes a seed on two cores)
+ *   node --import tsx scripts/quickstart/seeds.ts --config configs/quickstart_lora.yaml 1 2 3
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const OUTPUT = join(ROOT, "outputs", "seeds");
 const LAST = 5;
 
-function trainSeed(seed: string): MetricRow[] {
+function trainSeed(seed: string, config: string): MetricRow[] {
   const args = [
     "scripts/start.mjs",
     "train",
+    "--config",
+    config,
     "--seed",
     seed,
     "--set",
@@ -39,8 +43,12 @@ console.log(
 console.log(
   "| ---- | ------------------ | ------------ | -------------- | ------------ | ----------------- | -------- |",
 );
-for (const seed of process.argv.slice(2)) {
-  const rows = trainSeed(seed);
+const { values: { config }, positionals: seeds } = parseArgs({
+  options: { config: { type: "string", default: "configs/quickstart.yaml" } },
+  allowPositionals: true,
+});
+for (const seed of seeds) {
+  const rows = trainSeed(seed, config);
   const steps = rows.filter((row) => row.step_time !== undefined);
   const evaluation = rows.findLast((row) => row["eval/safe_ratio"] !== undefined);
   const cells = [

@@ -36,8 +36,15 @@ function countedBuffer({ size, usage, mappedAtCreation = false }: GPUBufferDescr
   return buffer;
 }
 
-/** A device with the limits and features of `real`. */
-function countingDevice(real: GPUDevice): GPUDevice {
+/** Limits of another device, in place of this one's. */
+export type OtherLimits = Partial<Record<keyof GPUSupportedLimits, number>>;
+
+/** A device with the features of `real`, and its limits but for the ones given. */
+function countingDevice(real: GPUDevice, other: OtherLimits): GPUDevice {
+  const limits = new Proxy(real.limits, {
+    get: (target, name) =>
+      name in other ? other[name as keyof OtherLimits] : Reflect.get(target, name, target),
+  });
   const queue = {
     ...nothing as object,
     submit() {},
@@ -45,7 +52,7 @@ function countingDevice(real: GPUDevice): GPUDevice {
     onSubmittedWorkDone: () => Promise.resolve(),
   };
   const own: Record<string | symbol, unknown> = {
-    limits: real.limits,
+    limits,
     features: real.features,
     adapterInfo: real.adapterInfo,
     queue: new Proxy(queue, { get: (target, name) => Reflect.get(target, name) ?? nothing }),
@@ -65,13 +72,17 @@ interface DeviceState extends Backend {
  * Runs `body` on a counting device, with tfjs's own memory pool, and puts the real one back. Tensors made inside
  * are gone afterwards, and none from outside may be used.
  * @param body gets a function that tells the counted memory so far
+ * @param limits to rehearse for another device
  */
-export async function rehearse<R>(body: (memory: () => Readonly<GpuMemory>) => Promise<R>): Promise<R> {
+export async function rehearse<R>(
+  body: (memory: () => Readonly<GpuMemory>) => Promise<R>,
+  limits: OtherLimits = {},
+): Promise<R> {
   const backend = tfjsBackend() as DeviceState;
   flush();
   const { device, queue, bufferManager, pipelineCache } = backend;
   const PoolClass = bufferManager.constructor as new (device: GPUDevice) => BufferPool;
-  const counting = countingDevice(device);
+  const counting = countingDevice(device, limits);
   const memory = countBuffers(counting);
   backend.device = counting;
   backend.queue = counting.queue;

@@ -2,7 +2,7 @@
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { readTensor, trimPool } from "../gpu/bridge.ts";
-import { rehearse } from "../gpu/rehearsal.ts";
+import { type OtherLimits, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
@@ -64,6 +64,7 @@ async function evaluateOnce(policy: Policy, models: RunModels, config: RunConfig
 
 /**
  * Counts the memory of a run, every prompt being as long as the longest and every completion as long as is allowed.
+ * @param limits to plan for another GPU than this one
  * @throws RangeError when a tensor is larger than this GPU can hold or bind
  */
 export function planMemory(
@@ -71,6 +72,7 @@ export function planMemory(
   config: RunConfig,
   { promptsPerGeneration, updatesPerGeneration }: BatchShape,
   rowsPerPass: number,
+  limits?: OtherLimits,
 ): Promise<MemoryPlan> {
   return rehearse(async (memory) => {
     const parts: MemoryPart[] = [];
@@ -113,7 +115,7 @@ export function planMemory(
     await part("saving", () => readEachSize(learner));
     generator.dispose();
     return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes: memory().peakBytes };
-  });
+  }, limits);
 }
 
 /** The plan with the most rows per pass that fits; else the one with one row, which does not. */
