@@ -139,25 +139,32 @@ const runModels = (config: RunConfig, lengths: PromptLengths): RunModels => ({
 
 /** Changes that make a run smaller, those that cost least first. */
 const REMEDIES: readonly Partial<RunConfig>[] = [
+  { eval_batch_size: 8 },
   { gradient_checkpointing: true },
   { kv_cache_dtype: "float16" },
   { use_peft: true },
-  { use_peft: true, gradient_checkpointing: true, kv_cache_dtype: "float16" },
+  { use_peft: true, eval_batch_size: 8, gradient_checkpointing: true, kv_cache_dtype: "float16" },
 ];
+
+/** Bytes that the run would take with other settings; infinite for what cannot even be planned. */
+function bytesWith(config: RunConfig, lengths: PromptLengths): Promise<number> {
+  return planMemory(runModels(config, lengths), config, batchShape(config), 1)
+    .then(({ peakBytes }) => peakBytes, () => Infinity);
+}
 
 /** Settings with which the run would fit, as they are set on the command line. */
 async function findRemedies(config: RunConfig, lengths: PromptLengths, budget: number): Promise<string[]> {
   const shorter = { max_completion_length: Math.ceil(config.max_completion_length / 2) };
-  const changes = REMEDIES.flatMap((change) => [change, { ...change, ...shorter }]);
   const found: string[] = [];
-  for (const change of changes) {
-    const smaller = { ...config, ...change };
-    if (JSON.stringify(smaller) === JSON.stringify(config)) continue;
-    const plan = await planMemory(runModels(smaller, lengths), smaller, batchShape(smaller), 1);
-    if (plan.peakBytes > budget) continue;
-    const settings = Object.entries(change).map(([key, value]) => `--set ${key}=${value}`).join(" ");
-    found.push(`${settings} (${formatBytes(plan.peakBytes)})`);
-    if (found.length === 3) break;
+  for (const remedy of REMEDIES) {
+    for (const change of [remedy, { ...remedy, ...shorter }]) {
+      const bytes = await bytesWith({ ...config, ...change }, lengths);
+      if (bytes > budget) continue;
+      const settings = Object.entries(change).map(([key, value]) => `--set ${key}=${value}`).join(" ");
+      found.push(`${settings} (${formatBytes(bytes)})`);
+      break;
+    }
+    if (found.length === 2) break;
   }
   return found;
 }
