@@ -47,9 +47,15 @@ describe("train", () => {
     });
   });
 
-  it("with several steps per generation: one row for each generation, and killed equals whole", async () => {
+  it("with several steps per generation and bf16 weights: one row for each generation, and killed equals whole", async () => {
     await inScratchFolder(async (folder) => {
-      const settings = { steps_per_generation: 4, num_iterations: 2, max_steps: 12, save_steps: 3 };
+      const settings = {
+        steps_per_generation: 4,
+        num_iterations: 2,
+        max_steps: 12,
+        save_steps: 3,
+        dtype: "bfloat16",
+      };
       const whole = join(folder, "whole", RUN);
       const killed = join(folder, "killed", RUN);
       const { code, output } = await runProgram(trainArgs(join(folder, "whole"), settings));
