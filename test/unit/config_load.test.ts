@@ -184,11 +184,11 @@ test("configs/quickstart.yaml loads and needs no scorer", () => {
   assert.equal(loadConfig(shipped("quickstart.yaml")).scorer_url, null);
 });
 
-test("configs/quickstart_lora.yaml is quickstart.yaml with adapters, a rate of their own and its own folder", () => {
+test("configs/quickstart_lora.yaml is quickstart.yaml with adapters, a rate and length of their own and its own folder", () => {
   const [full, lora] = ["quickstart.yaml", "quickstart_lora.yaml"].map((name) => loadConfig(shipped(name)));
   const differing = CONFIG_KEYS.filter((key) => JSON.stringify(full![key]) !== JSON.stringify(lora![key]));
   const others = differing.filter((key) => fieldMeta(key).group !== "Adapter");
-  assert.deepEqual(others, ["learning_rate", "output_dir"]);
+  assert.deepEqual(others, ["learning_rate", "max_steps", "eval_every", "output_dir", "save_steps"]);
   assert.ok(lora!.use_peft);
 });
 
