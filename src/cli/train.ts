@@ -6,6 +6,7 @@ import { formatConfig } from "../config/describe.ts";
 import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
+import { trimPool } from "../gpu/bridge.ts";
 import { openGpu } from "../gpu/device.ts";
 import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
@@ -149,6 +150,7 @@ async function trainOne(
     await closeScorer();
     disposePolicyWeights(policy);
     disposeTrunk(policy);
+    trimPool(); // the next run of a sweep plans with what is free
   }
 }
 
