@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { readFloats, trimPool } from "../gpu/bridge.ts";
+import { limitPool, readFloats } from "../gpu/bridge.ts";
 import { groupAdvantages } from "../ops/group_advantages.ts";
 import { grpoLoss } from "../ops/grpo_loss.ts";
 import { type Policy, policyLogprobs } from "../policy/llama.ts";
@@ -20,6 +20,8 @@ export interface Learner {
   optimizer: Optimizer;
   /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
   rowsPerPass: number;
+  /** Tokens read and predicted by the last pass: others need other buffers. */
+  passShape?: string;
 }
 
 /** What an update reads of a rollout. */
@@ -36,16 +38,16 @@ interface PreparedBatch {
   advantagesAndWeights: Tensor;
 }
 
-/** Freed buffers that may wait for reuse: micro-batches of other lengths need others. */
-const MOST_SPARE_BYTES = 512 << 20;
-
 function logprobsOf(model: Policy, { sequences, picked, targets }: MicroBatch, config: RunConfig): Tensor[] {
   return policyLogprobs(model, sequences, picked, targets, config.temperature);
 }
 
 /** Loss and gradients of one micro-batch; gradients are added into the weights. @returns losses [B], stats [4 B] */
-function backward({ policy }: Learner, batch: PreparedBatch, config: RunConfig): Tensor[] {
-  trimPool(MOST_SPARE_BYTES);
+function backward(learner: Learner, batch: PreparedBatch, config: RunConfig): Tensor[] {
+  const { policy } = learner;
+  const shape = `${batch.tokens.sequences.ids.size},${batch.tokens.targets.size}`;
+  if (shape !== learner.passShape) limitPool();
+  learner.passShape = shape;
   let stats: Tensor | null = null;
   const forward = () => {
     const [logprobs, entropy] = logprobsOf(policy, batch.tokens, config);

@@ -22,10 +22,11 @@ A line passes while its worst error over the whole fixture is at most the limit;
 
 /** Numbers as the table shows them: 0, or two digits and an exponent. */
 export function shortNumber(value: number): string {
-  return value === 0 ? "0" : value.toExponential(1).replace("e+0", "").replace(".0e", "e");
+  return value === 0 ? "0" : value.toExponential(1).replace(/\.0(?=e)/, "").replace("e+0", "");
 }
 
-const cell = (text: string) => text.replaceAll("|", "\\\\|");
+/** Text as a cell of a Markdown table. */
+export const cell = (text: string) => text.replaceAll("|", "\\|");
 
 function* rowsOf(area: ParityArea, errorsOf: (line: ParityLine) => string[]): Generator<string> {
   for (const line of area.lines) {
