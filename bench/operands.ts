@@ -1,10 +1,8 @@
 /** Puts the inputs of a case on the GPU. */
 import * as tf from "@tensorflow/tfjs";
-import { bytesToF32, f32ToBytes, type FloatDtype } from "../src/io/dtype.ts";
+import { bytesToF32, DTYPE_OF_FORMAT, f32ToBytes } from "../src/io/dtype.ts";
 import type { WeightFormat } from "../src/ops/weight.ts";
 import type { Arrays, OpCase, Operands } from "./case.ts";
-
-const DTYPE: Record<WeightFormat, FloatDtype> = { f32: "F32", bf16: "BF16", f16: "F16" };
 
 /** Values in the words a kernel reads: f32 as they are, bf16 and f16 two to an i32 (even index low). */
 function packWeight(values: Float32Array, format: WeightFormat): Float32Array | Int32Array {
@@ -12,11 +10,11 @@ function packWeight(values: Float32Array, format: WeightFormat): Float32Array | 
   if (values.length % 2) {
     throw new RangeError(`Cannot pack ${values.length} values two to a word: need an even number`);
   }
-  return new Int32Array(f32ToBytes(values, DTYPE[format]).slice().buffer);
+  return new Int32Array(f32ToBytes(values, DTYPE_OF_FORMAT[format]).slice().buffer);
 }
 
 function roundToFormat(values: Float32Array, format: WeightFormat): Float32Array {
-  return bytesToF32(f32ToBytes(values, DTYPE[format]), DTYPE[format]);
+  return bytesToF32(f32ToBytes(values, DTYPE_OF_FORMAT[format]), DTYPE_OF_FORMAT[format]);
 }
 
 /** The f64 arrays that the twin sees: floats rounded to f32, packed weights rounded to their format. */

@@ -8,13 +8,11 @@ import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../src/gpu/device.ts";
-import { createAdapters } from "../src/policy/adapters.ts";
-import { makeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
-import { emptySource, loadPolicyWeights } from "../src/policy/weights.ts";
+import { emptySource } from "../src/policy/weights.ts";
 import { makeLearner } from "../src/train/loop.ts";
 import { planMemory, type RunModels } from "../src/train/memory_plan.ts";
-import { adapterSettings } from "../src/cli/adapters.ts";
+import { emptyPolicy } from "../src/cli/memory.ts";
 import { llamaConfig, llamaShapes } from "./random_llama.ts";
 
 /** Llama 7B and Alpaca-7B, stored in bf16. */
@@ -41,14 +39,7 @@ function modelsOf(config: RunConfig): RunModels {
   );
   const model = parseModelConfig(llamaConfig(SHAPE), "7B");
   return {
-    async makePolicy() {
-      const settings = adapterSettings(config);
-      const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
-      const adapters = settings
-        ? createAdapters(weights, settings, settings.modules, settings.seed)
-        : undefined;
-      return { ...makeTrunk(model, weights), adapters };
-    },
+    makePolicy: () => emptyPolicy(source, model, config),
     makeLearner,
     makeScorer: null,
     longestPrompt: LONGEST_PROMPT,

@@ -1,4 +1,4 @@
-import { f32ToBytes, type FloatDtype } from "../../src/io/dtype.ts";
+import { DTYPE_OF_FORMAT, f32ToBytes } from "../../src/io/dtype.ts";
 import { kvAppend, kvAppendF64 } from "../../src/ops/kv_append.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type CaseInput, type OpCase, randomFloats, uniform, uniformWeight } from "../case.ts";
@@ -15,12 +15,10 @@ interface AppendShape {
   benchOnly?: boolean;
 }
 
-const DTYPE: Record<WeightFormat, FloatDtype> = { f32: "F32", bf16: "BF16", f16: "F16" };
-
 /** Twin outputs as a kernel stores them: packed pools as their i32 words. */
 function stored(values: Float64Array, format: WeightFormat): ArrayLike<number> {
   if (format === "f32") return values;
-  return new Int32Array(f32ToBytes(Float32Array.from(values), DTYPE[format]).slice().buffer);
+  return new Int32Array(f32ToBytes(Float32Array.from(values), DTYPE_OF_FORMAT[format]).slice().buffer);
 }
 
 /** Values that f16 holds exactly: WGSL leaves open which way pack2x16float rounds. Multiples of 2^-9 in [-1, 1). */

@@ -38,20 +38,20 @@ async function notDownloaded(config: RunConfig): Promise<string[]> {
 async function memorySection(options: ConfigOptions): Promise<Section> {
   const title = "GPU memory";
   try {
-    const findings: Finding[] = [];
-    for (const run of sweepRuns(await readConfig(options)).slice(0, 1)) {
-      const missing = await notDownloaded(run);
-      if (missing.length > 0) {
-        const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
-        return { title, findings: [{ mark: "note", subject: "training", detail }] };
-      }
-      const planned = await planRun(run, await promptLengths(run));
-      const [total] = memoryLines(planned, run.per_device_train_batch_size);
-      findings.push({ mark: "ok", subject: "training", detail: total });
-      for (const { name, bytes } of planned.plan.parts) {
-        findings.push({ mark: "note", subject: name, detail: formatBytes(bytes) });
-      }
+    const [run] = sweepRuns(await readConfig(options));
+    const missing = await notDownloaded(run);
+    if (missing.length > 0) {
+      const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
+      return { title, findings: [{ mark: "note", subject: "training", detail }] };
     }
+    const planned = await planRun(run, await promptLengths(run));
+    const [total] = memoryLines(planned, run.per_device_train_batch_size);
+    const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
+      mark: "note",
+      subject: name,
+      detail: formatBytes(bytes),
+    }));
+    const findings: Finding[] = [{ mark: "ok", subject: "training", detail: total }, ...parts];
     return { title, findings };
   } catch (error) {
     const failure = error instanceof Error ? error.message : String(error);

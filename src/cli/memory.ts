@@ -5,22 +5,21 @@ import { execFile } from "node:child_process";
 import { batchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { type GpuInfo, openGpu } from "../gpu/device.ts";
-import { openAdapterFolder } from "../io/adapter_folder.ts";
 import { openModelFolder } from "../io/model_folder.ts";
 import { readPrompts } from "../io/prompts.ts";
+import type { Tokenizer } from "../io/tokenizer.ts";
 import { singleProcess } from "../parallel/communicator.ts";
-import { createAdapters } from "../policy/adapters.ts";
-import { makeTrunk } from "../policy/llama.ts";
-import { parseModelConfig } from "../policy/model_config.ts";
+import { makeTrunk, type Policy } from "../policy/llama.ts";
+import { type ModelConfig, parseModelConfig } from "../policy/model_config.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
-import { emptySource, loadPolicyWeights } from "../policy/weights.ts";
+import { emptySource, loadPolicyWeights, type WeightSource } from "../policy/weights.ts";
 import { makeLearner } from "../train/loop.ts";
 import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
 import { encodePrompts, type Prompt } from "../train/prompt_set.ts";
-import { adapterSettings, baseModelOf } from "./adapters.ts";
+import { adapterSettings, makeAdapters } from "./adapters.ts";
 import { formatBytes } from "./diagnosis.ts";
 import { resolveModel } from "./hub_models.ts";
-import { loadTokenizerOf } from "./models.ts";
+import { loadTokenizerOf, withModel } from "./models.ts";
 
 /** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
 export interface MemoryBudget {
@@ -47,12 +46,11 @@ export async function memoryBudget(
 
 /** Opens a model's folder and hands on its config and a source of its shapes without values. */
 async function withShapes<R>(
-  name: string,
+  dir: string,
   use: (
-    folder: { configText: string; configPath: string; source: ReturnType<typeof emptySource> },
+    folder: { configText: string; configPath: string; source: WeightSource },
   ) => Promise<R>,
 ): Promise<R> {
-  const { dir } = await resolveModel(name);
   const folder = await openModelFolder(dir);
   try {
     const { configText, configPath, source } = folder;
@@ -62,25 +60,29 @@ async function withShapes<R>(
   }
 }
 
-async function emptyPolicy(config: RunConfig) {
-  const adapterFolder = await openAdapterFolder(config.model_name);
-  const name = adapterFolder ? await baseModelOf(adapterFolder) : config.model_name;
-  await adapterFolder?.close();
-  return await withShapes(name, async ({ configText, configPath, source }) => {
-    const model = parseModelConfig(configText, configPath);
-    const settings = adapterSettings(config);
-    const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
-    const adapters = settings
-      ? createAdapters(weights, settings, settings.modules, settings.seed)
-      : undefined;
-    return { ...makeTrunk(model, weights), adapters };
-  });
+/** The policy that a run trains, with new adapters where it has any. @param source without values */
+export async function emptyPolicy(
+  source: WeightSource,
+  model: ModelConfig,
+  config: RunConfig,
+): Promise<Policy> {
+  const settings = adapterSettings(config);
+  const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
+  return { ...makeTrunk(model, weights), adapters: await makeAdapters(weights, null, settings, model) };
 }
 
-async function emptyScorer(config: RunConfig) {
-  const load = (name: string) =>
+const emptyPolicyOf = (config: RunConfig) =>
+  withModel(config.model_name, ({ base }) =>
     withShapes(
-      name,
+      base.dir,
+      ({ configText, configPath, source }) =>
+        emptyPolicy(source, parseModelConfig(configText, configPath), config),
+    ));
+
+async function emptyScorer(config: RunConfig) {
+  const load = async (name: string) =>
+    await withShapes(
+      (await resolveModel(name)).dir,
       ({ configText, configPath, source }) =>
         loadScoreModel(source, parseScoreConfig(configText, configPath)),
     );
@@ -94,6 +96,7 @@ async function emptyScorer(config: RunConfig) {
 }
 
 export interface RunPrompts {
+  tokenizer: Tokenizer;
   prompts: Prompt[];
   evalPrompts: Prompt[] | null;
 }
@@ -108,12 +111,15 @@ export async function loadPrompts(config: RunConfig): Promise<RunPrompts> {
       config.max_prompt_length,
     );
   return {
+    tokenizer,
     prompts: await encode(config.train_jsonl, config.max_samples ?? undefined),
     evalPrompts: config.eval_jsonl === null ? null : await encode(config.eval_jsonl),
   };
 }
 
-export function lengthsOf({ prompts, evalPrompts }: RunPrompts): PromptLengths {
+export function lengthsOf(
+  { prompts, evalPrompts }: Pick<RunPrompts, "prompts" | "evalPrompts">,
+): PromptLengths {
   const longest = (list: readonly Prompt[]) => list.reduce((most, { ids }) => Math.max(most, ids.length), 1);
   return {
     longestPrompt: longest(prompts),
@@ -131,7 +137,7 @@ export interface PromptLengths {
 }
 
 const runModels = (config: RunConfig, lengths: PromptLengths): RunModels => ({
-  makePolicy: () => emptyPolicy(config),
+  makePolicy: () => emptyPolicyOf(config),
   makeLearner,
   makeScorer: config.scorer_url === null ? () => emptyScorer(config) : null,
   ...lengths,

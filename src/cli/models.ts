@@ -1,5 +1,5 @@
 /** Puts models from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
-import { openAdapterFolder } from "../io/adapter_folder.ts";
+import { type AdapterFolder, openAdapterFolder } from "../io/adapter_folder.ts";
 import { type ModelFolder, openModelFolder } from "../io/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer.ts";
 import { makeTrunk, type Policy } from "../policy/llama.ts";
@@ -26,17 +26,28 @@ export interface LoadedPolicy {
   configText: string;
 }
 
-/** The tokenizer of a model, or of an adapter, which may bring its own. */
-export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
+/** What a name stands for: a model, or an adapter's folder over its base model. */
+interface NamedModel {
+  base: ResolvedModel;
+  adapterFolder: AdapterFolder | null;
+  /** Where the tokenizer is: an adapter may bring its own. */
+  tokenizerDir: string;
+}
+
+/** Finds the model of a name (a folder, a hub id, or the folder of an adapter) for as long as `use` runs. */
+export async function withModel<R>(name: string, use: (model: NamedModel) => Promise<R>): Promise<R> {
   const adapterFolder = await openAdapterFolder(name);
   try {
-    if (adapterFolder?.hasTokenizer) return await loadTokenizer(name);
-    return await loadTokenizer(
-      (await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name)).dir,
-    );
+    const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name);
+    return await use({ base, adapterFolder, tokenizerDir: adapterFolder?.hasTokenizer ? name : base.dir });
   } finally {
     await adapterFolder?.close();
   }
+}
+
+/** The tokenizer that a policy goes with. */
+export function loadTokenizerOf(name: string): Promise<Tokenizer> {
+  return withModel(name, ({ tokenizerDir }) => loadTokenizer(tokenizerDir));
 }
 
 /**
@@ -44,29 +55,27 @@ export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
  * @param name a folder, a hub id, or the folder of an adapter
  * @param holding "frozen" to evaluate it, else how its weights are trained
  * @param adapter set: the adapter is trained, and not the weights under it
+ * @param loaded its tokenizer, where that is loaded already
  * @throws Error naming file and tensor for what does not fit
  */
-export async function loadPolicy(
+export function loadPolicy(
   name: string,
   holding: Holding,
   adapter: AdapterSettings | null = null,
+  loaded?: Tokenizer,
 ): Promise<LoadedPolicy> {
-  const adapterFolder = await openAdapterFolder(name);
-  try {
+  return withModel(name, async ({ base, adapterFolder, tokenizerDir }) => {
     if (adapterFolder && holding !== "frozen" && !adapter) {
       throw new RangeError(
         `Cannot train all weights from '${name}', which is an adapter; set use_peft to train the adapter on, or ` +
           "model_name to a whole model",
       );
     }
-    const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name);
-    const tokenizer = await loadTokenizer(adapterFolder?.hasTokenizer ? name : base.dir);
+    const tokenizer = loaded ?? await loadTokenizer(tokenizerDir);
     const { policy, configText } = await loadWholeModel(base.dir, adapter ? "frozen" : holding, tokenizer);
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
     return { policy: { ...policy, adapters }, tokenizer, base, configText };
-  } finally {
-    await adapterFolder?.close();
-  }
+  });
 }
 
 async function loadWholeModel(dir: string, holding: Holding, tokenizer: Tokenizer) {

@@ -93,10 +93,10 @@ async function trainOne(
 ): Promise<TrainingResult> {
   const { info, memory } = await openGpu();
   const config = await pinModels(wanted, runFolder(wanted));
-  const { prompts, evalPrompts } = await loadPrompts(config);
+  const { tokenizer, prompts, evalPrompts } = await loadPrompts(config);
   const planned = await planRun(config, lengthsOf({ prompts, evalPrompts }));
-  const loaded = await loadPolicy(config.model_name, config.dtype, adapterSettings(config));
-  const { policy, tokenizer } = loaded;
+  const loaded = await loadPolicy(config.model_name, config.dtype, adapterSettings(config), tokenizer);
+  const { policy } = loaded;
   const runDir = runFolder(config);
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
   const banner = (firstStep: number, steps: number) =>

@@ -2,6 +2,7 @@
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
 import { createGenerator } from "../policy/generate.ts";
+import { greedyOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
 import { combineScores } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -32,15 +33,7 @@ export interface EvaluationDeps {
 
 async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
   const { policy, tokenizer, prompts, config } = deps;
-  const generator = createGenerator(policy, {
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    eosIds: policy.config.eosIds,
-    maxTokens: config.max_completion_length,
-    readbackEvery: config.readback_every,
-    kvCacheDtype: config.kv_cache_dtype,
-  });
+  const generator = createGenerator(policy, greedyOptions(policy, config));
   const completions: string[] = [];
   try {
     for (let start = 0; start < prompts.length; start += config.eval_batch_size) {

@@ -3,6 +3,8 @@
 // Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1). All loops work on the bits, never on JS numbers,
 // because moving a signalling NaN through a JS number may change it.
 
+import type { WeightFormat } from "../ops/weight.ts";
+
 /** Element types of weights, which this project reads and writes in model files. */
 export type FloatDtype = "F32" | "BF16" | "F16";
 
@@ -10,6 +12,13 @@ export type FloatDtype = "F32" | "BF16" | "F16";
 export type IntegerDtype = "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
 
 export type StoredDtype = FloatDtype | IntegerDtype;
+
+/** What a file calls the type of a weight that the GPU holds in a format. */
+export const DTYPE_OF_FORMAT: Readonly<Record<WeightFormat, FloatDtype>> = {
+  f32: "F32",
+  bf16: "BF16",
+  f16: "F16",
+};
 
 /** Bytes of one element. */
 export const BYTES_PER_ELEMENT: Readonly<Record<StoredDtype, number>> = {

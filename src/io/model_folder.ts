@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { explainFsError } from "./atomic_files.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor, settle, writeTensor } from "../gpu/bridge.ts";
+import type { WeightFormat } from "../ops/weight.ts";
 import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "./dtype.ts";
 import { openModelWeights } from "./model_weights.ts";
 import type { TensorInfo, TensorReader } from "./tensor_reader.ts";
@@ -16,9 +17,6 @@ export interface ModelFolder {
   close(): Promise<void>;
 }
 
-/** How a tensor lies on the GPU: f32, or 16-bit values two to a word, the even one in the low half. */
-export type UploadFormat = "f32" | "bf16" | "f16";
-
 export interface TensorValues {
   path: string;
   /** Of all tensors as they are stored; a load that needs not all of them, as with a tied head, reads fewer. */
@@ -27,9 +25,9 @@ export interface TensorValues {
   shapeOf(name: string): readonly number[] | undefined;
   dtypeOf(name: string): StoredDtype | undefined;
   /** The format that holds the values as they are stored; f32 where no two share a word in each row. */
-  formatOf(name: string): UploadFormat;
+  formatOf(name: string): WeightFormat;
   /** Puts the values on the GPU, piece by piece: as they are stored, or converted to f32. */
-  upload(name: string, format: UploadFormat): Promise<Tensor>;
+  upload(name: string, format: WeightFormat): Promise<Tensor>;
   /** Values on the host, converted to f32. */
   read(name: string): Promise<Float32Array>;
 }
@@ -42,7 +40,7 @@ const PIECE_BYTES = 16 << 20;
 /** After so many pieces the GPU is waited for: what it has not taken yet is in host memory too. */
 const PIECES_UNDER_WAY = 8;
 
-function packedFormat({ dtype, shape }: TensorInfo): UploadFormat {
+function packedFormat({ dtype, shape }: TensorInfo): WeightFormat {
   const isPackable = shape.length > 0 && shape[shape.length - 1] % 2 === 0;
   if (dtype === "BF16" && isPackable) return "bf16";
   return dtype === "F16" && isPackable ? "f16" : "f32";

@@ -9,9 +9,9 @@ import {
   saveCheckpoint,
   type WeightsFile,
 } from "../io/checkpoint.ts";
-import { f32ToBytes, type FloatDtype } from "../io/dtype.ts";
+import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/dtype.ts";
 import type { TensorReader, TensorSource } from "../io/safetensors.ts";
-import type { Weight, WeightFormat } from "../ops/weight.ts";
+import type { Weight } from "../ops/weight.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { Optimizer } from "./optimizer.ts";
@@ -33,13 +33,11 @@ function f32Tensor(name: string, tensor: Tensor): TensorSource {
   };
 }
 
-const DTYPE: Record<WeightFormat, FloatDtype> = { f32: "F32", bf16: "BF16", f16: "F16" };
-
 /** Weights as they are held: f32, or 16 bits. */
 export function weightTensors(weights: readonly Weight[]): TensorSource[] {
   return weights.map(({ name, shape, format, tensor }) => ({
     name,
-    dtype: DTYPE[format],
+    dtype: DTYPE_OF_FORMAT[format],
     shape,
     bytes: async () => {
       const { buffer, byteOffset, byteLength } = await readTensor(tensor);

@@ -12,6 +12,7 @@ import { writeTorchBin } from "../io/torch_bin.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { createGenerator, type GenerationProgress } from "../policy/generate.ts";
 import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
+import { samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { isDue } from "../rl/cadence.ts";
@@ -22,7 +23,6 @@ import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
-import { generationOptions } from "./rollout.ts";
 import { type Progress, trainStep } from "./step.ts";
 import type { Learner } from "./update.ts";
 
@@ -146,7 +146,7 @@ async function evaluate(run: Run, progress: Progress): Promise<void> {
 /** Steps from `progress` on until the last one, or until the process is asked to end. */
 async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress; rows: MetricRow[] }> {
   const { deps, config, learner, steps, shape } = run;
-  const generator = createGenerator(learner.policy, generationOptions(learner.policy, config));
+  const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
   const rows: MetricRow[] = [];
   let progress = start;
   try {

@@ -6,8 +6,8 @@ import { type OtherLimits, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
+import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
-import { generationOptions } from "./rollout.ts";
 import { type Learner, updatePolicy } from "./update.ts";
 
 /** What a run is made of, without the values. */
@@ -49,12 +49,11 @@ async function readEachSize(learner: Learner): Promise<void> {
   trimPool();
 }
 
+/** Nothing is computed, so every token is 0: which must end no completion. */
+const NO_END = [-1];
+
 async function evaluateOnce(policy: Policy, models: RunModels, config: RunConfig): Promise<void> {
-  const generator = createGenerator(policy, {
-    ...generationOptions(policy, config),
-    temperature: 0,
-    eosIds: [-1],
-  });
+  const generator = createGenerator(policy, { ...greedyOptions(policy, config), eosIds: NO_END });
   const rows = Math.min(config.eval_batch_size, models.evalPrompts);
   const prompts = Array.from({ length: rows }, () => new Int32Array(models.longestEvalPrompt));
   await generator.generate({ prompts, groupSize: 1, seed: 0, step: 0 });
@@ -92,8 +91,7 @@ export function planMemory(
     const score = models.makeScorer && await part("score models", models.makeScorer);
     const learner = await part("optimizer and reference", () => models.makeLearner(policy, config));
     learner.rowsPerPass = rowsPerPass;
-    // Nothing is computed, so every token is 0: which must end no completion.
-    const options = { ...generationOptions(learner.policy, config), eosIds: [-1] };
+    const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
     const prompt = { ids: Array<number>(models.longestPrompt).fill(0) };
     const prompts = Array.from({ length: promptsPerGeneration }, () => prompt.ids);

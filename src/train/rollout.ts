@@ -1,8 +1,7 @@
 /** Samples the completions of one optimizer step. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
-import type { GenerationOptions, GenerationProgress, Generator } from "../policy/generate.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { GenerationProgress, Generator } from "../policy/generate.ts";
 import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompt_set.ts";
 
@@ -30,21 +29,6 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
     let kept = 1;
     while (!holdsStop(tokens.slice(0, kept))) kept++;
     return kept;
-  };
-}
-
-/** How a run samples. */
-export function generationOptions(policy: Policy, config: RunConfig): GenerationOptions {
-  return {
-    temperature: config.temperature,
-    topP: config.top_p,
-    topK: config.top_k,
-    minP: config.min_p ?? 0,
-    repetitionPenalty: config.repetition_penalty,
-    eosIds: policy.config.eosIds,
-    maxTokens: config.max_completion_length,
-    readbackEvery: config.readback_every,
-    kvCacheDtype: config.kv_cache_dtype,
   };
 }
 
