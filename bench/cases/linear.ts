@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { linear, linearF64, linearGradF64, type LinearOptions } from "../../src/ops/linear.ts";
+import { linear, linearF64, linearGradF64, type LinearOptions, linears } from "../../src/ops/linear.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
@@ -45,6 +45,73 @@ export function linearCase(M: number, K: number, N: number, options: LinearCase 
   };
 }
 
+/** The outputs come side by side in one tensor first, so that the gradient of all of them is tested. */
+export function linearsCase(M: number, K: number, widths: number[], options: LinearCase = {}): OpCase {
+  const { format = "f32", bias, rows = "many" } = options;
+  const names = widths.map((_, i) => `w${i}`);
+  const biasNames = widths.map((_, i) => `bias${i}`).filter((_, i) => bias && i % 2 === 0);
+  const inputs: OpCase["inputs"] = { x: uniform(1, [M, K]) };
+  names.forEach((name, i) => inputs[name] = uniformWeight(2 + i, [widths[i], K], format));
+  biasNames.forEach((name) => inputs[name] = uniformWeight(9, [widths[Number(name.slice(4))]], bias));
+  return {
+    name: `linears ${M}x${K}x(${widths}) ${format}${bias ? ` bias ${bias}` : ""}${
+      rows === "few" ? " few" : ""
+    }`,
+    inputs,
+    run: ({ tensors, weights }) => {
+      const biases = names.map((_, i) => weights[`bias${i}`]);
+      const ys = linears(tensors.x, names.map((name) => weights[name]), { biases, rows });
+      return [tf.concat(ys, 1), ...ys];
+    },
+    twin: (arrays) => {
+      const ys = widths.map((N, i) =>
+        linearF64(arrays.x, arrays[`w${i}`], arrays[`bias${i}`] ?? null, M, K, N)
+      );
+      return [joinColumns(ys, widths, M), ...ys];
+    },
+    gradient: {
+      wrt: ["x", ...(format === "f32" ? names : []), ...(bias === "f32" ? biasNames : [])],
+      twin: (arrays, dy) => {
+        const dys = splitColumns(dy, widths, M);
+        const dx = new Float64Array(M * K);
+        const grads: Record<string, ArrayLike<number>> = { x: dx };
+        widths.forEach((N, i) => {
+          const made = linearGradF64(arrays.x, arrays[`w${i}`], dys[i], M, K, N);
+          made.dx.forEach((value, at) => dx[at] += value);
+          grads[`w${i}`] = made.dw;
+          grads[`bias${i}`] = made.db;
+        });
+        return grads;
+      },
+    },
+    tolerance: 1e-5,
+    toleranceReason: "f32 sums over the width, and in dx over all outputs",
+  };
+}
+
+/** Matrices of M rows side by side. */
+function joinColumns(parts: ArrayLike<number>[], widths: number[], M: number): Float64Array {
+  const rows = Array.from(
+    { length: M },
+    (_, m) => parts.map((part, i) => Array.from({ length: widths[i] }, (_, n) => part[m * widths[i] + n])),
+  );
+  return Float64Array.from(rows.flat(2));
+}
+
+/** The matrices that joinColumns put side by side. */
+function splitColumns(joined: Float64Array, widths: number[], M: number): Float64Array[] {
+  const all = widths.reduce((sum, width) => sum + width, 0);
+  let first = 0;
+  return widths.map((width) => {
+    const begin = first;
+    first += width;
+    return Float64Array.from(
+      { length: M * width },
+      (_, at) => joined[Math.floor(at / width) * all + begin + at % width],
+    );
+  });
+}
+
 export const cases: OpCase[] = [
   linearCase(1, 1, 1),
   linearCase(3, 5, 7, { bias: "f32" }),
@@ -63,6 +130,10 @@ export const cases: OpCase[] = [
   linearCase(7, 10, 6, { format: "f16" }),
   linearCase(3, 16, 40, { format: "bf16", bias: "f16", rows: "few" }),
   linearCase(3, 16, 40, { format: "f16", rows: "few" }),
+  linearsCase(7, 12, [8, 4, 4], { bias: "f32" }),
+  linearsCase(33, 64, [64, 20, 36]),
+  linearsCase(5, 35, [6, 3], { bias: "f32" }),
+  linearsCase(3, 24, [24, 13, 10], { format: "bf16", bias: "bf16", rows: "few" }),
   linearCase(2048, 96, 256, { benchOnly: true }),
   linearCase(2048, 256, 96, { benchOnly: true }),
   linearCase(512, 512, 512, { benchOnly: true }),

@@ -6,42 +6,73 @@ import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad }
 import type { Weight } from "./weight.ts";
 
 interface LinearAttrs {
-  weight: Weight;
-  bias: Weight | null;
+  weights: readonly Weight[];
+  biases: readonly (Weight | null)[];
   kind: "many" | "few";
 }
 
-const linearOp = defineOp<"x", LinearAttrs>({
+/** Names of the gradients of the outputs, one for each weight. */
+type OutputGrad = `dy${number}`;
+
+const linearsOp = defineOp<"x", LinearAttrs>({
   name: "GrpoLinear",
-  forward({ x }, { weight, bias, kind }) {
+  forward({ x }, { weights, biases, kind }) {
     const rows = x.shape[0];
-    const y = newTensor([rows, weight.shape[0]]);
-    runLinear({ x: { tensor: x }, weight, bias, y: { tensor: y }, rows, kind });
-    return y;
+    return weights.map((weight, i) => {
+      const y = newTensor([rows, weight.shape[0]]);
+      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, kind });
+      return y;
+    });
   },
   saves: { inputs: ["x"] },
-  gradient(dy, [x], { weight, bias }) {
-    return { x: () => linearGradOp({ x, dy: dy as Tensor }, { weight, bias })[0] };
+  gradient(dy, [x], attrs) {
+    const dys = [dy].flat().map((each, i) => [`dy${i}`, each] as const);
+    return { x: () => linearsGradOp({ x, ...Object.fromEntries(dys) }, attrs)[0] };
   },
 });
 
-const linearGradOp = defineOp<"x" | "dy", { weight: Weight; bias: Weight | null }>({
+const linearsGradOp = defineOp<"x" | OutputGrad, LinearAttrs>({
   name: "GrpoLinearGrad",
-  forward({ x, dy }, { weight, bias }) {
-    const rows = x.shape[0];
-    const dx = newTensor(x.shape);
-    runLinearInputGrad({ dy: { tensor: dy }, weight, dx: { tensor: dx }, rows });
-    runLinearWeightGrad({ dy: { tensor: dy }, x: { tensor: x }, weight, rows });
-    if (bias) runLinearBiasGrad({ dy: { tensor: dy }, bias, rows });
+  forward(inputs, { weights, biases }) {
+    const x = { tensor: inputs.x };
+    const rows = inputs.x.shape[0];
+    const dx = newTensor(inputs.x.shape);
+    weights.forEach((weight, i) => {
+      const dy = { tensor: inputs[`dy${i}`] };
+      const bias = biases[i];
+      runLinearInputGrad({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0 });
+      runLinearWeightGrad({ dy, x, weight, rows });
+      if (bias) runLinearBiasGrad({ dy, bias, rows });
+    });
     return dx;
   },
 });
 
+/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
+type Rows = "many" | "few";
+
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
-  /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
-  rows?: "many" | "few";
+  rows?: Rows;
+}
+
+export interface LinearsOptions {
+  /** Of each weight, undefined where it has none. */
+  biases?: readonly (Weight | undefined)[];
+  rows?: Rows;
+}
+
+function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
+  const [N, K] = weight.shape;
+  if (x.rank !== 2 || x.shape[1] !== K) {
+    throw new RangeError(`Cannot apply "${weight.name}" [${weight.shape}] to [${x.shape}]: need [rows,${K}]`);
+  }
+  if (bias && bias.shape[0] !== N) {
+    throw new RangeError(
+      `Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`,
+    );
+  }
 }
 
 /**
@@ -52,17 +83,28 @@ export interface LinearOptions {
  * @throws RangeError when the shapes do not fit
  */
 export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): Tensor {
-  const [N, K] = weight.shape;
-  if (x.rank !== 2 || x.shape[1] !== K) {
-    throw new RangeError(`Cannot apply "${weight.name}" [${weight.shape}] to [${x.shape}]: need [rows,${K}]`);
-  }
-  const { bias, rows = "many" } = options;
-  if (bias && bias.shape[0] !== N) {
+  const { bias, rows } = options;
+  return linears(x, [weight], { biases: [bias], rows })[0];
+}
+
+/**
+ * Several linear layers of one x, as queries, keys and values are: y_i = x w_i^T + bias_i, with the bits of `linear`.
+ * Backward makes one dx: its chain over the outputs goes on from weight to weight, in their order, where separate layers
+ * would each make a dx that the tape then adds.
+ * @param x f32 [M,K]
+ * @param weights [N_i,K]; the `grad` of each, when it has one, is added to in backward
+ * @returns f32 [M,N_i], one for each weight
+ * @throws RangeError when the shapes do not fit
+ */
+export function linears(x: Tensor, weights: readonly Weight[], options: LinearsOptions = {}): Tensor[] {
+  const { biases = [], rows = "many" } = options;
+  if (weights.length === 0 || biases.length > weights.length) {
     throw new RangeError(
-      `Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`,
+      `Cannot apply ${weights.length} weights with ${biases.length} biases: need a weight, and no more biases than weights`,
     );
   }
-  return linearOp({ x }, { weight, bias: bias ?? null, kind: rows })[0];
+  weights.forEach((weight, i) => assertFits(x, weight, biases[i]));
+  return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), kind: rows });
 }
 
 /** Twin of matmul_nt.wgsl and linear_few.wgsl in f64. @returns y [M,N] */

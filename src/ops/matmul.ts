@@ -30,6 +30,8 @@ export interface LinearInputGradRun extends Sizes {
   dy: Binding;
   weight: Weight;
   dx: Binding;
+  /** dx goes on from what it holds: its chain over the outputs began with another weight. */
+  adds?: boolean;
 }
 
 export interface LinearWeightGradRun extends Sizes {
@@ -130,13 +132,13 @@ function runLinearWindow(
   }
 }
 
-/** dx[m,k] = sum_n dy[m,n] w[n,k], rows m of the windows dy and dx. */
+/** dx[m,k] = sum_n dy[m,n] w[n,k] (adds: dx[m,k] += that), rows m of the windows dy and dx. */
 export function runLinearInputGrad(run: LinearInputGradRun): void {
   for (const window of weightWindows(run.weight)) runLinearInputGradWindow(run, window);
 }
 
 function runLinearInputGradWindow(
-  { dy, weight, dx, rows, stride }: LinearInputGradRun,
+  { dy, weight, dx, rows, stride, adds }: LinearInputGradRun,
   window: Window,
 ): void {
   const K = weight.shape[1];
@@ -145,7 +147,7 @@ function runLinearInputGradWindow(
   const w = bindRows(weight, window);
   const d = bindColumns(dy, window);
   // Later windows go on where the chain over n was: dx holds its sums unrounded.
-  const codes = { FORMAT: FORMAT_CODE[weight.format], ADD: window.first > 0 ? 1 : 0 };
+  const codes = { FORMAT: FORMAT_CODE[weight.format], ADD: adds || window.first > 0 ? 1 : 0 };
   if (isTiled(weight, step)) {
     // The subgroup kernel takes dy by fours.
     const { kernel, constants, workgroups } = N % 4 === 0

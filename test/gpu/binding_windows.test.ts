@@ -8,7 +8,7 @@ import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
 import { adamwCase } from "../../bench/cases/adamw.ts";
 import { embeddingCase } from "../../bench/cases/embedding.ts";
 import { normCase } from "../../bench/cases/grad_norm.ts";
-import { linearCase } from "../../bench/cases/linear.ts";
+import { linearCase, linearsCase } from "../../bench/cases/linear.ts";
 import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
 import { packCase, unpackCase } from "../../bench/cases/pack.ts";
 import { caseOperands, disposeOperands } from "../../bench/operands.ts";
@@ -25,6 +25,7 @@ const CASES: [OpCase, limit: number][] = [
   [linearCase(5, 36, 300, { bias: "f32" }), 20_000],
   [linearCase(5, 36, 301), 20_000],
   [linearCase(6, 35, 302, { bias: "f32" }), 20_000],
+  [linearsCase(5, 36, [300, 280], { bias: "f32" }), 20_000],
   [linearCase(3, 40, 270, { format: "bf16", bias: "bf16", rows: "few" }), 21_000],
   [linearCase(3, 10, 390, { format: "f16", bias: "bf16" }), 6_000],
   [linearCase(9, 48, 400, { format: "bf16", bias: "f32" }), 25_000],
