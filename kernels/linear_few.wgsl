@@ -1,20 +1,22 @@
-// linear_few: y = x w^T + bias for few rows, as in decoding, where reading w is the cost.
-//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n]
-// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; out y f32 [M,S], S >= N (columns N..S are left as
-//           they are); K a multiple of 4 (of 8 when w is packed). Other sizes: matmul_strided.wgsl
+// linear_few: y = x w^T + bias + residual for few rows, as in decoding, where reading w is the cost.
+//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n]
+// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; residual and out y f32 [M,S], S >= N (columns N..S
+//           are left as they are); K a multiple of 4 (of 8 when w is packed). Other sizes: matmul_strided.wgsl
 // Dispatch  4 rows x 1 column a thread: (ceil(N / WG), ceil(M / 4), 1)
 // Numerics  f32, k strictly in order by fma: the same bits as matmul_nt.wgsl
 // Twin      src/ops/linear.ts#linearF64     Gradient: matmul_nn.wgsl (x), matmul_tn_acc.wgsl (w)
 override WG: u32 = 32u;
 override FORMAT: u32 = 0u;  // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;    // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;  // 1: add it
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 fn unpack4(words: vec2u) -> vec4f {
   if (FORMAT == 1u) {
@@ -43,7 +45,9 @@ fn store(m: u32, n: u32, sum: f32) {
   if (m >= params.rows) { return; }
   var value = sum;
   if (BIAS != 0u) { value += biasAt(n); }
-  y[m * params.stride + n] = value;
+  let at = m * params.stride + n;
+  if (RESIDUAL != 0u) { value += residual[at]; }
+  y[at] = value;
 }
 
 @compute @workgroup_size(WG)

@@ -1,7 +1,7 @@
-// matmul_nt: y = x w^T + bias, the forward pass of a linear layer.
-//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n]
-// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; out y f32 [M,S], S >= N (columns N..S are left as
-//           they are); K a multiple of 4 (of 8 when w is packed), S of 4. Other sizes: matmul_strided.wgsl
+// matmul_nt: y = x w^T + bias + residual, the forward pass of a linear layer.
+//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n]
+// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; residual and out y f32 [M,S], S >= N (columns N..S
+//           are left as they are); K a multiple of 4 (of 8 when w is packed), S of 4. Other sizes: matmul_strided.wgsl
 // Dispatch  8 rows x 8 columns a thread: (ceil(N / (8 WG_X)), ceil(M / (8 WG_Y)), 1)
 // Numerics  f32, k strictly in order by fma: bits do not depend on M, on the tile or on the kernel that ran
 // Twin      src/ops/linear.ts#linearF64     Gradient: matmul_nn.wgsl (x), matmul_tn_acc.wgsl (w)
@@ -9,13 +9,15 @@ override WG_X: u32 = 8u;
 override WG_Y: u32 = 1u;
 override FORMAT: u32 = 0u;  // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;    // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;  // 1: add it
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 fn unpack4(words: vec2u) -> vec4f {
   if (FORMAT == 1u) {
@@ -46,7 +48,9 @@ fn storeRow(m: u32, n: u32, sums: vec4f) {
     if (n + j >= params.columns) { return; }
     var value = sums[j];
     if (BIAS != 0u) { value += biasAt(n + j); }
-    y[m * params.stride + n + j] = value;
+    let at = m * params.stride + n + j;
+    if (RESIDUAL != 0u) { value += residual[at]; }
+    y[at] = value;
   }
 }
 

@@ -1,7 +1,7 @@
 // matmul_nt_simd8: matmul_nt for subgroups of 8 lanes. The same product, the same bits.
-//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n]
-// Shapes    as matmul_nt.wgsl: x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; out y f32 [M,S], S >= N; K a multiple
-//           of 4 (of 8 when w is packed), S of 4
+//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n]
+// Shapes    as matmul_nt.wgsl: x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; residual and out y f32 [M,S], S >= N;
+//           K a multiple of 4 (of 8 when w is packed), S of 4
 // Dispatch  a workgroup is one subgroup and makes 16 rows x 32 columns: (ceil(N/32), ceil(M/16), 1)
 // Numerics  f32, k strictly in order by fma
 // Why       A lane of a CPU's subgroup loads one value at a time, so what all lanes need is loaded once, by one lane each,
@@ -11,13 +11,15 @@ enable subgroups;
 
 override FORMAT: u32 = 0u;  // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;    // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;  // 1: add it
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 fn unpack4(words: vec2u) -> vec4f {
   if (FORMAT == 1u) {
@@ -48,7 +50,9 @@ fn store_row(m: u32, n: u32, sums: vec4f) {
     if (n + j >= params.columns) { return; }
     var value = sums[j];
     if (BIAS != 0u) { value += bias_at(n + j); }
-    y[m * params.stride + n + j] = value;
+    let at = m * params.stride + n + j;
+    if (RESIDUAL != 0u) { value += residual[at]; }
+    y[at] = value;
   }
 }
 

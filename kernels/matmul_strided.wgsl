@@ -1,12 +1,14 @@
 // matmul_strided: a matrix product of any shape and layout, for sizes that the tiled matmuls do not take.
-//   c[i,j] = sum_l a[i aRow + l aStep] b[j bRow + l bStep] + bias[j]     (ADD: c[i,j] += the same sum)
-// Shapes    a f32; b in FORMAT; bias [J] in BIAS; out c f32 [I, cRow >= J], of which columns 0..J are written
+//   c[i,j] = sum_l a[i aRow + l aStep] b[j bRow + l bStep] + bias[j] + residual[i,j]     (ADD: c[i,j] += the same sum)
+// Shapes    a f32; b in FORMAT; bias [J] in BIAS; residual and out c f32 [I, cRow >= J], of which
+//           columns 0..J are written
 // Dispatch  one thread per element: ceil(I J / WG) workgroups, folded to 2-D past 65535
 // Numerics  f32, l strictly in order by fma (ADD: onto c): the same bits as the tiled matmuls
 // Twin      src/ops/linear.ts#linearF64, #linearGradF64
 override WG: u32 = 64u;
 override FORMAT: u32 = 0u;  // of b: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;    // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;  // 1: add it
 override ADD: u32 = 0u;     // 1: add to c
 
 struct Params { rows: u32, columns: u32, terms: u32, aRow: u32, aStep: u32, bRow: u32, bStep: u32, cRow: u32 }
@@ -14,7 +16,8 @@ struct Params { rows: u32, columns: u32, terms: u32, aRow: u32, aStep: u32, bRow
 @group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 // One value of a word that holds two.
 fn unpack(word: u32, i: u32, format: u32) -> f32 {
@@ -47,5 +50,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     sum = fma(a[i * params.aRow + l * params.aStep], bAt(j * params.bRow + l * params.bStep), sum);
   }
   if (BIAS != 0u) { sum += biasAt(j); }
+  if (RESIDUAL != 0u) { sum += residual[at]; }
   c[at] = sum;
 }

@@ -6,27 +6,38 @@ import { type OpCase, uniform, uniformWeight } from "../case.ts";
 interface LinearCase {
   format?: WeightFormat;
   bias?: WeightFormat;
+  residual?: boolean;
   rows?: LinearOptions["rows"];
   benchOnly?: boolean;
 }
 
 export function linearCase(M: number, K: number, N: number, options: LinearCase = {}): OpCase {
-  const { format = "f32", bias, rows = "many", benchOnly } = options;
-  const wrt = ["x", ...(format === "f32" ? ["w"] : []), ...(bias === "f32" ? ["bias"] : [])];
+  const { format = "f32", bias, residual, rows = "many", benchOnly } = options;
+  const wrt = [
+    "x",
+    ...(residual ? ["residual"] : []),
+    ...(format === "f32" ? ["w"] : []),
+    ...(bias === "f32" ? ["bias"] : []),
+  ];
   return {
-    name: `linear ${M}x${K}x${N} ${format}${bias ? ` bias ${bias}` : ""}${rows === "few" ? " few" : ""}`,
+    name: `linear ${M}x${K}x${N} ${format}${bias ? ` bias ${bias}` : ""}${residual ? " residual" : ""}${
+      rows === "few" ? " few" : ""
+    }`,
     inputs: {
       x: uniform(1, [M, K]),
       w: uniformWeight(2, [N, K], format),
       ...(bias ? { bias: uniformWeight(3, [N], bias) } : {}),
+      ...(residual ? { residual: uniform(4, [M, N]) } : {}),
     },
-    run: ({ tensors, weights }) => [linear(tensors.x, weights.w, { bias: weights.bias, rows })],
-    twin: ({ x, w, bias }) => [linearF64(x, w, bias ?? null, M, K, N)],
+    run: ({ tensors, weights }) => [
+      linear(tensors.x, weights.w, { bias: weights.bias, residual: tensors.residual, rows }),
+    ],
+    twin: ({ x, w, bias, residual }) => [linearF64(x, w, bias ?? null, M, K, N, residual ?? null)],
     gradient: {
       wrt,
       twin: ({ x, w }, dy) => {
         const { dx, dw, db } = linearGradF64(x, w, dy, M, K, N);
-        return { x: dx, w: dw, bias: db };
+        return { x: dx, w: dw, bias: db, residual: dy };
       },
     },
     tolerance: 1e-5,
@@ -130,6 +141,10 @@ export const cases: OpCase[] = [
   linearCase(7, 10, 6, { format: "f16" }),
   linearCase(3, 16, 40, { format: "bf16", bias: "f16", rows: "few" }),
   linearCase(3, 16, 40, { format: "f16", rows: "few" }),
+  linearCase(17, 36, 68, { residual: true }),
+  linearCase(9, 24, 21, { format: "f16", bias: "f32", residual: true }),
+  linearCase(3, 40, 33, { bias: "f32", residual: true, rows: "few" }),
+  linearCase(3, 5, 7, { bias: "f32", residual: true }),
   linearsCase(7, 12, [8, 4, 4], { bias: "f32" }),
   linearsCase(33, 64, [64, 20, 36]),
   linearsCase(5, 35, [6, 3], { bias: "f32" }),

@@ -5,7 +5,7 @@ import { defineOp } from "../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./matmul.ts";
 import type { Weight } from "./weight.ts";
 
-interface LinearAttrs {
+interface LinearsAttrs {
   weights: readonly Weight[];
   biases: readonly (Weight | null)[];
   kind: "many" | "few";
@@ -14,7 +14,7 @@ interface LinearAttrs {
 /** Names of the gradients of the outputs, one for each weight. */
 type OutputGrad = `dy${number}`;
 
-const linearsOp = defineOp<"x", LinearAttrs>({
+const linearsOp = defineOp<"x", LinearsAttrs>({
   name: "GrpoLinear",
   forward({ x }, { weights, biases, kind }) {
     const rows = x.shape[0];
@@ -31,7 +31,7 @@ const linearsOp = defineOp<"x", LinearAttrs>({
   },
 });
 
-const linearsGradOp = defineOp<"x" | OutputGrad, LinearAttrs>({
+const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
   name: "GrpoLinearGrad",
   forward(inputs, { weights, biases }) {
     const x = { tensor: inputs.x };
@@ -48,12 +48,39 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearAttrs>({
   },
 });
 
+interface LinearAttrs {
+  weight: Weight;
+  bias: Weight | null;
+  kind: "many" | "few";
+}
+
+const residualOp = defineOp<"x" | "residual", LinearAttrs>({
+  name: "GrpoLinearResidual",
+  forward({ x, residual }, { weight, bias, kind }) {
+    const rows = x.shape[0];
+    const y = newTensor(residual.shape);
+    const bindings = { x: { tensor: x }, residual: { tensor: residual }, y: { tensor: y } };
+    runLinear({ ...bindings, weight, bias, rows, kind });
+    return y;
+  },
+  saves: { inputs: ["x"] },
+  gradient(dy, [x], { weight, bias, kind }) {
+    const attrs = { weights: [weight], biases: [bias], kind };
+    return {
+      x: () => linearsGradOp({ x, dy0: dy as Tensor }, attrs)[0],
+      residual: () => (dy as Tensor).clone(),
+    };
+  },
+});
+
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
 type Rows = "many" | "few";
 
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
+  /** f32 [M,N], added to the output as a tensor that the tape differentiates too. */
+  residual?: Tensor;
   rows?: Rows;
 }
 
@@ -76,15 +103,24 @@ function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
 }
 
 /**
- * y[m,n] = sum_k x[m,k] w[n,k] + bias[n].
+ * y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n], with the bits of `add(residual, linear(x, weight, {bias}))`.
  * @param x f32 [M,K]
  * @param weight [N,K]; its `grad`, when it has one, is added to in backward
  * @returns f32 [M,N]
  * @throws RangeError when the shapes do not fit
  */
 export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): Tensor {
-  const { bias, rows } = options;
-  return linears(x, [weight], { biases: [bias], rows })[0];
+  const { bias, residual, rows } = options;
+  if (!residual) return linears(x, [weight], { biases: [bias], rows })[0];
+  assertFits(x, weight, bias);
+  if (residual.rank !== 2 || residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
+    throw new RangeError(
+      `Cannot add a residual [${residual.shape}] to outputs of "${weight.name}": need [${x.shape[0]},${
+        weight.shape[0]
+      }]`,
+    );
+  }
+  return residualOp({ x, residual }, { weight, bias: bias ?? null, kind: rows ?? "many" })[0];
 }
 
 /**
@@ -115,13 +151,14 @@ export function linearF64(
   M: number,
   K: number,
   N: number,
+  residual: ArrayLike<number> | null = null,
 ): Float64Array {
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
     for (let n = 0; n < N; n++) {
       let sum = 0;
       for (let k = 0; k < K; k++) sum += x[m * K + k] * w[n * K + k];
-      y[m * N + n] = sum + (bias ? bias[n] : 0);
+      y[m * N + n] = sum + (bias ? bias[n] : 0) + (residual ? residual[m * N + n] : 0);
     }
   }
   return y;

@@ -21,6 +21,8 @@ export interface LinearRun extends Sizes {
   x: Binding;
   weight: Weight;
   bias?: Weight | null;
+  /** As y. */
+  residual?: Binding | null;
   y: Binding;
   /** "few": below 8 rows, the kernel that works on 4 rows at a time, not on 8. The bits are the same. */
   kind?: "many" | "few";
@@ -89,13 +91,13 @@ function bindRows({ tensor, shape: [, K], format }: Weight, window: Window): Bin
 /** y or dy from the window's first column on: the stride stays, and the kernels leave the columns after its last. */
 const bindColumns = (binding: Binding, { first }: Window) => bindFrom(binding, bytesOf("f32", first));
 
-/** y[m,n] = sum_k x[m,k] w[n,k] + bias[n], rows m of the windows x and y. */
+/** y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n], rows m of the windows x, residual and y. */
 export function runLinear(run: LinearRun): void {
   for (const window of weightWindows(run.weight)) runLinearWindow(run, window);
 }
 
 function runLinearWindow(
-  { x, weight, bias, y, rows, stride, kind = "many" }: LinearRun,
+  { x, weight, bias, residual, y, rows, stride, kind = "many" }: LinearRun,
   window: Window,
 ): void {
   const K = weight.shape[1];
@@ -107,8 +109,13 @@ function runLinearWindow(
     w,
     bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : w,
     written(bindColumns(y, window)),
+    residual ? bindColumns(residual, window) : w,
   ];
-  const codes = { FORMAT: FORMAT_CODE[weight.format], BIAS: biasCode(bias) };
+  const codes = {
+    FORMAT: FORMAT_CODE[weight.format],
+    BIAS: biasCode(bias),
+    RESIDUAL: residual ? 1 : 0,
+  };
   const params = [u32(rows), u32(K), u32(N), u32(step)];
   if (!isVectored(weight)) {
     runKernel({
@@ -164,7 +171,7 @@ function runLinearInputGradWindow(
     runKernel({
       kernel: "matmul_strided",
       constants: { WG: STRIDED_LANES, ...codes },
-      bindings: [d, w, w, written(dx)],
+      bindings: [d, w, w, written(dx), w],
       params: [rows, K, N, step, 1, 1, K, K].map(u32),
       workgroups: foldGrid(Math.ceil(rows * K / STRIDED_LANES)),
     });
@@ -198,7 +205,7 @@ function runLinearWeightGradWindow(
     runKernel({
       kernel: "matmul_strided",
       constants: { WG: STRIDED_LANES, ADD: 1 },
-      bindings: [d, x, x, grad],
+      bindings: [d, x, x, grad, x],
       params: [N, K, rows, 1, step, 1, K, K].map(u32),
       workgroups: foldGrid(Math.ceil(N * K / STRIDED_LANES)),
     });

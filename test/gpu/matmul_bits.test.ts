@@ -6,6 +6,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats, randomInts } from "../../bench/case.ts";
 import { readFloats } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { add } from "../../src/ops/add.ts";
 import { linear } from "../../src/ops/linear.ts";
 import { lmHeadLogprobs } from "../../src/ops/lm_head_logprobs.ts";
 import type { Weight } from "../../src/ops/weight.ts";
@@ -81,6 +82,15 @@ describe("matmul bits", () => {
     for (const [row, count] of [[0, 1], [77, 7], [20, 8], [M - 1, 1]]) {
       const few = await readFloats(linear(rowsOf(x, row, count, K), weight, { rows: "few" }));
       assert.deepEqual(few, many.slice(row * N, (row + count) * N));
+    }
+  });
+
+  it("a residual gives the bits of adding it afterwards", async () => {
+    const [x, residual, weight] = [matrix(1, M, K), matrix(5, M, N), weightOf(2, N)];
+    for (const rows of ["few", "many"] as const) {
+      const [part, rest] = [rowsOf(x, 3, 7, K), rowsOf(residual, 3, 7, N)];
+      const added = await readFloats(add(rest, linear(part, weight, { rows })));
+      assert.deepEqual(await readFloats(linear(part, weight, { residual: rest, rows })), added);
     }
   });
 
