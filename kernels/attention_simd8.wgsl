@@ -1,14 +1,18 @@
 // attention_simd8: attention for subgroups of 8 lanes. The same sums, the same bits.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
-//   lse[i,h] = m + log sum_j p[j];   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
-// Shapes    as attention.wgsl: q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], lse f32 [N,H];
+//   softmax[i,h] = (m, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
+//   Shared keys before a sequence's own take two runs, which add as one would. PREFIX: j = bounds[i].x .. bounds[i].y - 1,
+//   any rows of k and v; o is left undivided. AFTER_PREFIX: continues from what that run left in o and softmax
+// Shapes    as attention.wgsl: q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], softmax f32 [N,H,2];
 //           D = 4*vectors <= 128
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order with a running maximum; a key that a row must not see gets weight 0
 // Why       A lane of a CPU's subgroup loads one value at a time. The 8 lanes load 8 keys between them, one each, and
 //           broadcast: an eighth of the loads of the plain kernel. Chosen where subgroups are 8 wide: software GPUs
-// Twin      src/ops/attention.ts#attentionF64     Gradient: attention_grad_*.wgsl
+// Twin      src/ops/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 enable subgroups;
+override PREFIX: bool = false;
+override AFTER_PREFIX: bool = false;
 
 struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
@@ -16,7 +20,7 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bounds: array<vec2i>;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(5) var<storage, read_write> softmax: array<vec2f>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 var<private> most: f32 = -3.0e38;
@@ -35,6 +39,17 @@ fn weigh(dots: vec4f, seen: bool) -> vec2f {
   return vec2f(keep, p);
 }
 
+// The first key that any of these rows sees, and the one after the last.
+fn all_keys(first_row: u32, last_row: u32) -> vec2u {
+  if (!PREFIX) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
+  var all = vec2u(0xffffffffu, 0u);
+  for (var row = first_row; row <= last_row; row++) {
+    let own = vec2u(bounds[row]);
+    if (own.x < own.y) { all = vec2u(min(all.x, own.x), max(all.y, own.y)); }
+  }
+  return all;
+}
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = group.x + group.y * groups.x;
@@ -43,7 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (first_row >= params.rows) { return; }
   let last_row = min(first_row + 8u, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
-  let start = u32(bounds[row].x);
+  let own = vec2u(bounds[row]);
+  let end = select(row + 1u, own.y, PREFIX);
   let q_base = (row * params.heads + head) * params.vectors;
   let kv_head = head / (params.heads / params.kv_heads);
 
@@ -52,9 +68,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var c = 0u; c < params.vectors; c++) {
     query[c] = q[q_base + c] * params.scale;
     sum[c] = vec4f();
+    if (AFTER_PREFIX) { sum[c] = o[q_base + c]; }
   }
-  for (var j = u32(bounds[first_row].x); j <= last_row; j += 8u) {
-    let kv_base = (min(j + lane, last_row) * params.kv_heads + kv_head) * params.vectors;
+  if (AFTER_PREFIX) {
+    most = softmax[row * params.heads + head].x;
+    weights = softmax[row * params.heads + head].y;
+  }
+  let keys = all_keys(first_row, last_row);
+  for (var j = keys.x; j < keys.y; j += 8u) {
+    let kv_base = (min(j + lane, keys.y - 1u) * params.kv_heads + kv_head) * params.vectors;
     var dots0 = vec4f(); var dots1 = vec4f(); var dots2 = vec4f(); var dots3 = vec4f(); var dots4 = vec4f(); var dots5 = vec4f(); var dots6 = vec4f(); var dots7 = vec4f();
     for (var c = 0u; c < params.vectors; c++) {
       let mine = k[kv_base + c];
@@ -68,14 +90,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       dots6 = fma(query_c, subgroupBroadcast(mine, 6u), dots6);
       dots7 = fma(query_c, subgroupBroadcast(mine, 7u), dots7);
     }
-    let w0 = weigh(dots0, j + 0u >= start && j + 0u <= row);
-    let w1 = weigh(dots1, j + 1u >= start && j + 1u <= row);
-    let w2 = weigh(dots2, j + 2u >= start && j + 2u <= row);
-    let w3 = weigh(dots3, j + 3u >= start && j + 3u <= row);
-    let w4 = weigh(dots4, j + 4u >= start && j + 4u <= row);
-    let w5 = weigh(dots5, j + 5u >= start && j + 5u <= row);
-    let w6 = weigh(dots6, j + 6u >= start && j + 6u <= row);
-    let w7 = weigh(dots7, j + 7u >= start && j + 7u <= row);
+    let w0 = weigh(dots0, j + 0u >= own.x && j + 0u < end);
+    let w1 = weigh(dots1, j + 1u >= own.x && j + 1u < end);
+    let w2 = weigh(dots2, j + 2u >= own.x && j + 2u < end);
+    let w3 = weigh(dots3, j + 3u >= own.x && j + 3u < end);
+    let w4 = weigh(dots4, j + 4u >= own.x && j + 4u < end);
+    let w5 = weigh(dots5, j + 5u >= own.x && j + 5u < end);
+    let w6 = weigh(dots6, j + 6u >= own.x && j + 6u < end);
+    let w7 = weigh(dots7, j + 7u >= own.x && j + 7u < end);
     for (var c = 0u; c < params.vectors; c++) {
       let mine = v[kv_base + c];
       var sum_c = sum[c];
@@ -91,6 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
   if (first_row + lane > last_row) { return; }
-  for (var c = 0u; c < params.vectors; c++) { o[q_base + c] = sum[c] / weights; }
-  lse[row * params.heads + head] = most + log(weights);
+  let divisor = select(weights, 1.0, PREFIX);
+  for (var c = 0u; c < params.vectors; c++) { o[q_base + c] = sum[c] / divisor; }
+  softmax[row * params.heads + head] = vec2f(most, weights);
 }

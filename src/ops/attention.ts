@@ -48,76 +48,143 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   }
 }
 
+/**
+ * Keys and values that several sequences see before their own: those of a prompt, computed once for all of its
+ * completions. Backward adds into `dk` and `dv`, queries in order, starting from what they hold: passes over parts of
+ * the readers, one after the other, give the same bits as one pass.
+ */
+export interface PrefixKeys {
+  /** f32 [P, kvHeads*headDim], rotated */
+  k: Tensor;
+  /** f32 [P, kvHeads*headDim] */
+  v: Tensor;
+  /** i32 [N,2]: half-open range of prefix rows that each token sees before its own sequence; empty: none. */
+  ranges: Tensor;
+  /** i32 [P,2]: half-open range of the rows of q that see each prefix row: without gaps; empty: none. */
+  readers: Tensor;
+  /** Gradient accumulators in the shape of k and v; null: not wanted. */
+  dk: Tensor | null;
+  dv: Tensor | null;
+}
+
+interface AttentionAttrs extends AttentionShape {
+  prefix: PrefixKeys | null;
+}
+
 /** Runs one of the kernels that give a lane to each row of a head. */
-function runByRows(kernel: string, bindings: Binding[], headCount: number, shape: AttentionShape): void {
-  const { heads, kvHeads, headDim, scale } = shape;
-  const rows = bindings[0].tensor.shape[0];
+function runByRows(
+  kernel: string,
+  constants: Record<string, number>,
+  bindings: Binding[],
+  [rows, headCount]: [number, number],
+  { heads, kvHeads, headDim, scale }: AttentionShape,
+): void {
   runKernel({
-    ...(hasSimd8() ? { kernel: `${kernel}_simd8` } : { kernel, constants: { WG: ROWS_PER_GROUP } }),
+    ...(hasSimd8()
+      ? { kernel: `${kernel}_simd8`, constants }
+      : { kernel, constants: { WG: ROWS_PER_GROUP, ...constants } }),
     bindings,
     params: [u32(rows), u32(heads), u32(kvHeads), f32(scale), u32(headDim / 4)],
     workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount),
   });
 }
 
+const reads = (tensors: TensorInfo[]): Binding[] => tensors.map((tensor) => ({ tensor }));
+const writes = (tensors: TensorInfo[]): Binding[] => tensors.map((tensor) => ({ tensor, written: true }));
+
 type ForwardInput = "q" | "k" | "v" | "bounds";
 
-const attentionOp = defineOp<ForwardInput, AttentionShape>({
+const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
-  forward({ q, k, v, bounds }, shape) {
-    const rows = q.shape[0];
-    const o = newTensor(q.shape);
-    const lse = newTensor([rows, shape.heads]);
-    const inputs = [{ tensor: q }, { tensor: k }, { tensor: v }, { tensor: bounds }];
-    const outputs = [{ tensor: o, written: true }, { tensor: lse, written: true }];
-    runByRows("attention", [...inputs, ...outputs], shape.heads, shape);
-    return [o, lse];
+  forward({ q, k, v, bounds }, { prefix, ...shape }) {
+    const grid: [number, number] = [q.shape[0], shape.heads];
+    const made = [newTensor(q.shape), newTensor([...grid, 2])];
+    if (prefix) {
+      const inputs = reads([q, prefix.k, prefix.v, prefix.ranges]);
+      runByRows("attention", { PREFIX: 1 }, [...inputs, ...writes(made)], grid, shape);
+    }
+    const constants = { AFTER_PREFIX: prefix ? 1 : 0 };
+    runByRows("attention", constants, [...reads([q, k, v, bounds]), ...writes(made)], grid, shape);
+    return made;
   },
   saves: { inputs: ["q", "k", "v", "bounds"], outputs: [true, true] },
-  gradient(dys, [q, k, v, bounds, o, lse], shape) {
-    const [dq, dk, dv] = attentionGradOp({ q, k, v, bounds, o, lse, dy: (dys as Tensor[])[0] }, shape);
+  gradient(dys, [q, k, v, bounds, o, softmax], attrs) {
+    const [dq, dk, dv] = attentionGradOp({ q, k, v, bounds, o, softmax, dy: (dys as Tensor[])[0] }, attrs);
     return { q: () => dq, k: () => dk, v: () => dv };
   },
 });
 
-const attentionGradOp = defineOp<ForwardInput | "o" | "lse" | "dy", AttentionShape>({
+const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", AttentionAttrs>({
   name: "GrpoAttentionGrad",
-  forward({ q, k, v, bounds, o, lse, dy }, shape) {
-    const stats = gradStats(o, dy, lse, shape.headDim);
+  forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
+    const stats = gradStats(o, dy, softmax, shape.headDim);
+    const rows = q.shape[0];
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
-    const inputs = [q, k, v, bounds, stats, dy].map((tensor) => ({ tensor }));
-    runByRows("attention_grad_q", [...inputs, { tensor: dq, written: true }], shape.heads, shape);
-    const outputs = [{ tensor: dk, written: true }, { tensor: dv, written: true }];
-    runByRows("attention_grad_kv", [...inputs, ...outputs], shape.kvHeads, shape);
+    const own = reads([q, k, v, bounds, stats, dy]);
+    if (prefix) {
+      const shared = (rowRanges: Tensor) => reads([q, prefix.k, prefix.v, rowRanges, stats, dy]);
+      const before = [...shared(prefix.ranges), ...writes([dq])];
+      runByRows("attention_grad_q", { PREFIX: 1 }, before, [rows, shape.heads], shape);
+      if (prefix.dk && prefix.dv) {
+        const sums = [...shared(prefix.readers), ...writes([prefix.dk, prefix.dv])];
+        runByRows("attention_grad_kv", { PREFIX: 1 }, sums, [prefix.k.shape[0], shape.kvHeads], shape);
+      }
+    }
+    const constants = { AFTER_PREFIX: prefix ? 1 : 0 };
+    runByRows("attention_grad_q", constants, [...own, ...writes([dq])], [rows, shape.heads], shape);
+    runByRows("attention_grad_kv", {}, [...own, ...writes([dk, dv])], [rows, shape.kvHeads], shape);
     disposeInfo(stats);
     return [dq, dk, dv];
   },
 });
 
 /** @returns f32 [N, heads, 2]: the log of each softmax's sum, and do.o. The caller disposes it. */
-function gradStats(o: TensorInfo, dy: TensorInfo, lse: TensorInfo, headDim: number): TensorInfo {
-  const stats = newTensor([...lse.shape, 2]);
-  const count = lse.shape[0] * lse.shape[1];
+function gradStats(o: TensorInfo, dy: TensorInfo, softmax: TensorInfo, headDim: number): TensorInfo {
+  const stats = newTensor(softmax.shape);
+  const count = softmax.shape[0] * softmax.shape[1];
   runKernel({
     kernel: "attention_grad_stats",
     constants: { WG: STATS_WG },
-    bindings: [{ tensor: o }, { tensor: dy }, { tensor: lse }, { tensor: stats, written: true }],
+    bindings: [...reads([o, dy, softmax]), ...writes([stats])],
     params: [u32(count), u32(headDim / 4)],
     workgroups: foldGrid(Math.ceil(count / STATS_WG)),
   });
   return stats;
 }
 
+/** @throws RangeError when the parts of a prefix do not fit each other or the tokens */
+function checkPrefix(prefix: PrefixKeys, rows: number, shape: AttentionShape): void {
+  const { k, v, ranges, readers, dk, dv } = prefix;
+  checkAttentionShape(shape, { "prefix k": [k, shape.kvHeads], "prefix v": [v, shape.kvHeads] });
+  const prefixRows = k.shape[0];
+  const alike = [v, dk ?? k, dv ?? k].every(({ shape }) => `${shape}` === `${k.shape}`);
+  if (!alike || readers.size !== 2 * prefixRows || ranges.size !== 2 * rows || !dk !== !dv) {
+    throw new RangeError(
+      `Cannot attend to a prefix of k [${k.shape}], v [${v.shape}], ranges [${ranges.shape}], readers ` +
+        `[${readers.shape}], dk [${dk?.shape}] and dv [${dv?.shape}] from ${rows} rows: need v like k, readers ` +
+        `[${prefixRows},2], ranges [${rows},2], and both of dk and dv like k, or neither`,
+    );
+  }
+}
+
 /**
- * o[i] = softmax_j(scale q[i].k[j]) v[j] over the tokens j of i's own sequence up to i itself.
- * A sequence's bits are the same whatever stands beside it and wherever it stands.
+ * o[i] = softmax_j(scale q[i].k[j]) v[j] over the prefix rows that i sees, then the tokens j of i's own sequence up to i
+ * itself. A sequence's bits are the same whatever stands beside it and wherever it stands, and o and dq the same as if its
+ * prefix stood before it, unshared.
  * @param q f32 [N, heads*headDim]
  * @param k f32 [N, kvHeads*headDim]; `v` alike
  * @param bounds i32 [N,2]: half-open row range of each token's sequence; sequences lie end to end, in order
  * @returns f32 [N, heads*headDim]
  * @throws RangeError when the widths do not fit the heads
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, shape: AttentionShape): Tensor {
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  bounds: Tensor,
+  shape: AttentionShape,
+  prefix: PrefixKeys | null = null,
+): Tensor {
   checkAttentionShape(shape, { q: [q, shape.heads], k: [k, shape.kvHeads], v: [v, shape.kvHeads] });
   const [rows] = q.shape;
   if (k.shape[0] !== rows || v.shape[0] !== rows || bounds.size !== 2 * rows) {
@@ -125,78 +192,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, shape
       `Cannot attend: q [${q.shape}], k [${k.shape}], v [${v.shape}] and bounds [${bounds.shape}] need the same number of rows`,
     );
   }
+  if (prefix) checkPrefix(prefix, rows, shape);
   const { heads, kvHeads, headDim, scale } = shape;
-  return attentionOp({ q, k, v, bounds }, { heads, kvHeads, headDim, scale })[0];
-}
-
-/** The operands of the twins, row-major. */
-export interface AttentionArrays {
-  q: ArrayLike<number>;
-  k: ArrayLike<number>;
-  v: ArrayLike<number>;
-  bounds: ArrayLike<number>;
-}
-
-function dotF64(
-  a: ArrayLike<number>,
-  aBase: number,
-  b: ArrayLike<number>,
-  bBase: number,
-  count: number,
-): number {
-  let sum = 0;
-  for (let c = 0; c < count; c++) sum += a[aBase + c] * b[bBase + c];
-  return sum;
-}
-
-/** Calls `visit` for each (row, head) with the offsets of its query and visible keys, and their softmax. */
-function forEachSoftmax(
-  { q, k, bounds }: AttentionArrays,
-  { heads, kvHeads, headDim, scale }: AttentionShape,
-  visit: (qBase: number, keyBases: number[], p: number[]) => void,
-): void {
-  for (let slot = 0; slot < q.length / headDim; slot++) {
-    const row = Math.floor(slot / heads);
-    const kvHead = Math.floor((slot % heads) / (heads / kvHeads));
-    const keyBases = Array.from(
-      { length: row + 1 - bounds[2 * row] },
-      (_, n) => ((bounds[2 * row] + n) * kvHeads + kvHead) * headDim,
-    );
-    const scores = keyBases.map((base) => scale * dotF64(q, slot * headDim, k, base, headDim));
-    const most = scores.reduce((a, b) => Math.max(a, b));
-    const exps = scores.map((score) => Math.exp(score - most));
-    const total = exps.reduce((a, b) => a + b);
-    visit(slot * headDim, keyBases, exps.map((value) => value / total));
-  }
-}
-
-/** Twin of attention.wgsl in f64. @returns o [N, heads*headDim] */
-export function attentionF64(arrays: AttentionArrays, shape: AttentionShape): Float64Array {
-  const o = new Float64Array(arrays.q.length);
-  forEachSoftmax(arrays, shape, (qBase, keyBases, p) => {
-    keyBases.forEach((base, n) => {
-      for (let c = 0; c < shape.headDim; c++) o[qBase + c] += p[n] * arrays.v[base + c];
-    });
-  });
-  return o;
-}
-
-/** Twin of attention_grad_stats, _q and _kv.wgsl in f64. @returns gradients of q, k and v in their shapes */
-export function attentionGradF64(arrays: AttentionArrays, dy: ArrayLike<number>, shape: AttentionShape) {
-  const { q, k, v } = arrays;
-  const { headDim, scale } = shape;
-  const [dq, dk, dv] = [q, k, v].map(({ length }) => new Float64Array(length));
-  forEachSoftmax(arrays, shape, (qBase, keyBases, p) => {
-    const pulls = keyBases.map((base) => dotF64(dy, qBase, v, base, headDim));
-    const delta = p.reduce((sum, weight, n) => sum + weight * pulls[n], 0);
-    keyBases.forEach((base, n) => {
-      const ds = scale * p[n] * (pulls[n] - delta);
-      for (let c = 0; c < headDim; c++) {
-        dq[qBase + c] += ds * k[base + c];
-        dk[base + c] += ds * q[qBase + c];
-        dv[base + c] += p[n] * dy[qBase + c];
-      }
-    });
-  });
-  return { q: dq, k: dk, v: dv };
+  return attentionOp({ q, k, v, bounds }, { heads, kvHeads, headDim, scale, prefix })[0];
 }
