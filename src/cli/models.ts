@@ -168,10 +168,11 @@ export async function loadScorers(
     return scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)));
   };
   return {
-    scoreTexts: async (texts) => ({
-      rewards: await scoresOf(reward, texts),
-      costs: await scoresOf(cost, texts),
-    }),
+    async scoreTexts(texts) {
+      // Together: the cost model's texts are tokenized while the GPU runs the reward model.
+      const [rewards, costs] = await Promise.all([scoresOf(reward, texts), scoresOf(cost, texts)]);
+      return { rewards, costs };
+    },
     dispose() {
       disposeScoreModel(reward.model);
       disposeScoreModel(cost.model);

@@ -40,6 +40,8 @@ export interface GenerationRequest extends BatchRequest {
    */
   findStop?(tokens: readonly number[]): number | null;
   onProgress?(progress: GenerationProgress): void;
+  /** The completions of a prompt, as soon as all of them have ended. */
+  onGroup?(prompt: number, completions: Completion[]): void;
 }
 
 /** How far a generation is; told at every read-back. */
@@ -108,7 +110,7 @@ function extendRow(
 
 /** Looks at the tokens sampled so far, `count` of every row that is left, and takes out the rows that ended. */
 async function readBack(run: Run, count: number): Promise<void> {
-  const { batch, options, completions } = run;
+  const { batch, options, request, completions } = run;
   const sampled = await readTensor(batch.lane.decode.tokens) as Int32Array;
   batch.rows.forEach((row, r) => {
     if (!row) return;
@@ -117,6 +119,10 @@ async function readBack(run: Run, count: number): Promise<void> {
     if (!completion) return;
     completions[row.index] = completion;
     endRow(batch, r);
+    if (row.prompt.readers > 0) return;
+    const { groupSize, onGroup } = request;
+    const first = row.index - row.generation;
+    onGroup?.(first / groupSize, completions.slice(first, first + groupSize));
   });
 }
 

@@ -12,7 +12,7 @@ import { add } from "../ops/add.ts";
 import { attention, type AttentionShape } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
-import { linear } from "../ops/linear.ts";
+import { linear, linears } from "../ops/linear.ts";
 import { lmHeadLogprobs } from "../ops/lm_head_logprobs.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
@@ -81,20 +81,24 @@ function normHeads(x_NH: Tensor, weight: Weight | undefined, { headDim, rmsNormE
   return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, rmsNormEps), x_NH.shape);
 }
 
-/** y = x W^T + bias, and the adapter's scale (x A^T) B^T where W has one. */
-function linearLayer(
+/** A linear layer's weight and bias. */
+type LayerPart = [weight: Weight, bias: Weight | undefined];
+
+/** y_i = x W_i^T + bias_i, and the adapter's scale (x A_i^T) B_i^T where W_i has one. x is read by one op alone. */
+function linearLayers(
   { adapters }: Trunk,
   x: Tensor,
-  weight: Weight,
-  bias: Weight | undefined,
+  layers: readonly LayerPart[],
   rows: RowCount,
-): Tensor {
-  const adapter = adapters?.byWeight.get(weight);
-  if (!adapter) return linear(x, weight, { bias, rows });
-  return tf.tidy(() => {
-    const low = linear(x, adapter.a, { rows });
-    return add(linear(x, weight, { bias, rows }), linear(low, adapter.b, { rows }), adapter.scale);
-  });
+): Tensor[] {
+  const adapterOf = layers.map(([weight]) => adapters?.byWeight.get(weight));
+  const present = adapterOf.filter((adapter) => adapter !== undefined);
+  const weights = [...layers.map(([weight]) => weight), ...present.map(({ a }) => a)];
+  const made = linears(x, weights, { biases: layers.map(([, bias]) => bias), rows });
+  let low = layers.length;
+  return adapterOf.map((adapter, i) =>
+    adapter ? add(made[i], linear(made[low++], adapter.b, { rows }), adapter.scale) : made[i]
+  );
 }
 
 function layerForward(
@@ -107,20 +111,23 @@ function layerForward(
 ): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
-  const project = (x: Tensor, weight: Weight, bias?: Weight) => linearLayer(trunk, x, weight, bias, rows);
+  const project = (x: Tensor, ...layers: LayerPart[]) => linearLayers(trunk, x, layers, rows);
   const rotate = (x: Tensor, norm?: Weight) =>
     rope(normHeads(x, norm, config), positions, trunk.rope, { headDim: config.headDim });
   const normed_ND = rmsNorm(x_ND, weights.inputNorm, config.rmsNormEps);
-  const q = rotate(project(normed_ND, weights.query, weights.queryBias), weights.queryNorm);
-  const k = rotate(project(normed_ND, weights.key, weights.keyBias), weights.keyNorm);
-  const v = project(normed_ND, weights.value, weights.valueBias);
-  const attended_ND = add(x_ND, project(attend(l, q, k, v), weights.output, weights.outputBias));
-  const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
-  const gated_NF = swiglu(
-    project(mlpInput_ND, weights.gate, weights.gateBias),
-    project(mlpInput_ND, weights.up, weights.upBias),
+  const [q, k, v] = project(
+    normed_ND,
+    [weights.query, weights.queryBias],
+    [weights.key, weights.keyBias],
+    [weights.value, weights.valueBias],
   );
-  return add(attended_ND, project(gated_NF, weights.down, weights.downBias));
+  const context_NH = attend(l, rotate(q, weights.queryNorm), rotate(k, weights.keyNorm), v);
+  const [output_ND] = project(context_NH, [weights.output, weights.outputBias]);
+  const attended_ND = add(x_ND, output_ND);
+  const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
+  const [gate, up] = project(mlpInput_ND, [weights.gate, weights.gateBias], [weights.up, weights.upBias]);
+  const [down_ND] = project(swiglu(gate, up), [weights.down, weights.downBias]);
+  return add(attended_ND, down_ND);
 }
 
 /** Hidden states after the last layer, before the final norm. @returns f32 [N,D] */
@@ -149,6 +156,25 @@ export function headLogits(policy: Policy, hidden_ND: Tensor, rows: RowCount): T
 export interface SequenceTensors extends TokenTensors {
   /** i32 [N,2] */
   bounds: Tensor;
+  /** Beginnings that the sequences go on from; see shared_prefix.ts. */
+  prefix?: PrefixRows & { keys: readonly PrefixKeys[] };
+}
+
+/** Which rows see which rows of the beginnings. */
+export interface PrefixRows {
+  /** i32 [N,2] */
+  ranges: Tensor;
+  /** i32 [P,2] */
+  readers: Tensor;
+}
+
+/** A layer's keys and values of P tokens that other sequences go on from, f32 [P, kvHeads*headDim]. */
+export interface PrefixKeys {
+  k: Tensor;
+  v: Tensor;
+  /** What the sequences pull at them, added up in place; null where nothing is trained. */
+  dk: Tensor | null;
+  dv: Tensor | null;
 }
 
 export function uploadSequences(packed: PackedSequences): SequenceTensors {
@@ -160,9 +186,12 @@ export function uploadSequences(packed: PackedSequences): SequenceTensors {
   };
 }
 
-/** Each token attends to its own sequence up to itself. */
-export function causalAttend(trunk: Trunk, sequences: SequenceTensors): Attend {
-  return (_layer, q, k, v) => attention(q, k, v, sequences.bounds, trunk.attentionShape);
+/** Each token attends to the beginning of its sequence, where that is shared, and to its own sequence up to itself. */
+export function causalAttend(trunk: Trunk, { bounds, prefix }: SequenceTensors): Attend {
+  return (l, q, k, v) => {
+    const shared = prefix && { ...prefix.keys[l], ranges: prefix.ranges, readers: prefix.readers };
+    return attention(q, k, v, bounds, trunk.attentionShape, shared);
+  };
 }
 
 /** Rows whose hidden state is used, as tensors of `gatherRows`. */

@@ -7,7 +7,7 @@
 export interface PackedSequences {
   /** i32 [N] */
   ids: Int32Array;
-  /** i32 [N]: place in the own sequence. */
+  /** i32 [N]: place in the text. */
   positions: Int32Array;
   /** i32 [N,2]: rows of the own sequence, from (inclusive) and to (exclusive). */
   bounds: Int32Array;
@@ -21,7 +21,11 @@ export function bucketRows(rows: number): number {
   return Math.ceil(rows / step) * step;
 }
 
-export function packSequences(sequences: readonly ArrayLike<number>[]): PackedSequences {
+/** @param firstPositions place of each sequence's first token in a text that began before; 0 unless given */
+export function packSequences(
+  sequences: readonly ArrayLike<number>[],
+  firstPositions?: readonly number[],
+): PackedSequences {
   const starts = [0];
   for (const tokens of sequences) starts.push(starts[starts.length - 1] + tokens.length);
   const rows = starts[sequences.length];
@@ -30,10 +34,11 @@ export function packSequences(sequences: readonly ArrayLike<number>[]): PackedSe
   const positions = new Int32Array(padded);
   const bounds = new Int32Array(padded * 2);
   sequences.forEach((tokens, s) => {
+    const firstPosition = firstPositions?.[s] ?? 0;
     for (let t = 0; t < tokens.length; t++) {
       const row = starts[s] + t;
       ids[row] = tokens[t];
-      positions[row] = t;
+      positions[row] = firstPosition + t;
       bounds[2 * row] = starts[s];
       bounds[2 * row + 1] = starts[s + 1];
     }

@@ -15,6 +15,13 @@ import {
 import { type ModelConfig, parseModelConfig } from "./model_config.ts";
 import { bucketRows, packSequences } from "./packing.ts";
 import {
+  cutCommonBeginnings,
+  disposeKeys,
+  packRests,
+  prefixKeys,
+  uploadPrefixRows,
+} from "./shared_prefix.ts";
+import {
   assertNoSurplus,
   disposeWeights,
   type Holding,
@@ -155,6 +162,22 @@ export function lastTokenRows(starts: readonly number[]): Int32Array {
   return rows;
 }
 
+/** Scores of sequences; what neighbours have in common (completions of one prompt) is computed once. @returns as endScores */
+function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]): tf.Tensor {
+  const cut = cutCommonBeginnings(sequences);
+  if (!cut) {
+    const packed = packSequences(sequences);
+    return endScores(model, uploadSequences(packed), lastTokenRows(packed.starts));
+  }
+  const prefixes = packSequences(cut.prefixes);
+  const packed = packRests(cut.rests, cut.prefixOf, prefixes);
+  const keys = prefixKeys(model.trunk, uploadSequences(prefixes), false);
+  const prefix = { ...uploadPrefixRows(packed), keys };
+  const scores = endScores(model, { ...uploadSequences(packed), prefix }, lastTokenRows(packed.starts));
+  disposeKeys(keys);
+  return scores;
+}
+
 /**
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
  * @throws RangeError for an empty sequence
@@ -167,8 +190,7 @@ export async function scoreSequences(
   if (sequences.some((tokens) => tokens.length === 0)) {
     throw new RangeError("Cannot score an empty text: need at least one token");
   }
-  const packed = packSequences(sequences);
-  const scores = tf.tidy(() => endScores(model, uploadSequences(packed), lastTokenRows(packed.starts)));
+  const scores = tf.tidy(() => packedScores(model, sequences));
   const values = await readFloats(scores);
   scores.dispose();
   return Array.from(values.subarray(0, sequences.length), (score) => normalizeScore(score, model));

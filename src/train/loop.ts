@@ -24,7 +24,7 @@ import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Progress, trainStep } from "./step.ts";
-import type { Learner } from "./update.ts";
+import type { Learner } from "./prepared_step.ts";
 
 export interface EvaluationOutcome extends Judgements {
   prompts: string[];

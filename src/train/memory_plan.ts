@@ -8,7 +8,8 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
-import { type Learner, updatePolicy } from "./update.ts";
+import type { Learner } from "./prepared_step.ts";
+import { updatePolicy } from "./update.ts";
 
 /** What a run is made of, without the values. */
 export interface RunModels {
@@ -93,11 +94,19 @@ export function planMemory(
     learner.rowsPerPass = rowsPerPass;
     const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
-    const prompt = { ids: Array<number>(models.longestPrompt).fill(0) };
-    const prompts = Array.from({ length: promptsPerGeneration }, () => prompt.ids);
+    const prompts = Array.from(
+      { length: promptsPerGeneration },
+      () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
+    );
     const completions = await part(
       "generation",
-      () => generator.generate({ prompts, groupSize: config.num_generations, seed: 0, step: 0 }),
+      () =>
+        generator.generate({
+          prompts: prompts.map(({ ids }) => ids),
+          groupSize: config.num_generations,
+          seed: 0,
+          step: 0,
+        }),
     );
     if (score) {
       const length = models.longestPrompt + config.max_completion_length;
@@ -105,7 +114,11 @@ export function planMemory(
       await part("scoring", () => score(rows, Math.min(length, config.scorer_max_length)));
     }
     await part("training pass", async () => {
-      const rollouts = completions.map(({ tokens }) => ({ prompt, tokens, end: "eos" as const }));
+      const rollouts = completions.map(({ tokens }, i) => ({
+        prompt: prompts[Math.floor(i / config.num_generations)],
+        tokens,
+        end: "eos" as const,
+      }));
       const rates = Array<number>(updatesPerGeneration).fill(0);
       await updatePolicy(learner, rollouts, rollouts.map(() => 0), 0, rates, config);
     });

@@ -2,8 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { inverseRows } from "../ops/gather_rows.ts";
-import { type PickedRows, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
-import { bucketRows, packSequences } from "../policy/packing.ts";
+import { type PickedRows, type PrefixRows, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
+import { bucketRows, type PackedSequences, packSequences } from "../policy/packing.ts";
+import { packRests, uploadPrefixRows } from "../policy/shared_prefix.ts";
 
 export interface TokenizedRollout {
   prompt: { ids: readonly number[] };
@@ -13,6 +14,8 @@ export interface TokenizedRollout {
 /** M = completion tokens of the micro-batch, rounded up; B = its completions. */
 export interface MicroBatch {
   sequences: SequenceTensors;
+  /** Where the prompts were computed before; null where they are part of the sequences. */
+  prefixRows: PrefixRows | null;
   /** The row before each completion token: the one that predicts it. */
   picked: PickedRows;
   /** i32 [M]: the completion tokens; -1 = spare. */
@@ -21,18 +24,49 @@ export interface MicroBatch {
   offsets: Tensor;
 }
 
-/** Uploads a micro-batch. All tensors belong to the surrounding tidy. */
-export function uploadMicroBatch(rollouts: readonly TokenizedRollout[]): MicroBatch {
+/** Prompts that are computed once for all their completions: all but the last token, which predicts the first. */
+export interface SharedPrompts {
+  packed: PackedSequences;
+  /** Index of each rollout's prompt. */
+  indexOf: ReadonlyMap<TokenizedRollout, number>;
+}
+
+/** The prompts of rollouts, those of one prompt standing together; null where there is nothing to share. */
+export function sharePrompts(rollouts: readonly TokenizedRollout[]): SharedPrompts | null {
+  const indexOf = new Map<TokenizedRollout, number>();
+  const beginnings: (readonly number[])[] = [];
+  rollouts.forEach((rollout, i) => {
+    if (rollout.prompt !== rollouts[i - 1]?.prompt) beginnings.push(rollout.prompt.ids.slice(0, -1));
+    indexOf.set(rollout, beginnings.length - 1);
+  });
+  const isShared = beginnings.length < rollouts.length && beginnings.some(({ length }) => length > 0);
+  return isShared ? { packed: packSequences(beginnings), indexOf } : null;
+}
+
+/**
+ * Uploads a micro-batch. All tensors belong to the surrounding tidy.
+ * @param prompts where they are computed apart; the sequences then begin with the prompt's last token
+ */
+export function uploadMicroBatch(
+  rollouts: readonly TokenizedRollout[],
+  prompts: SharedPrompts | null = null,
+): MicroBatch {
+  const firstToken = ({ prompt }: TokenizedRollout) => prompts ? prompt.ids.length - 1 : 0;
   // Nothing is predicted from the last token, so it is not read.
-  const packed = packSequences(rollouts.map(({ prompt, tokens }) => [...prompt.ids, ...tokens.slice(0, -1)]));
+  const sequences = rollouts.map((rollout) => [
+    ...rollout.prompt.ids.slice(firstToken(rollout)),
+    ...rollout.tokens.slice(0, -1),
+  ]);
+  const rests = prompts && packRests(sequences, rollouts.map((r) => prompts.indexOf.get(r)!), prompts.packed);
+  const packed = rests ?? packSequences(sequences);
   const tokenCount = rollouts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const rows = new Int32Array(bucketRows(tokenCount)).fill(-1);
   const targets = new Int32Array(rows.length).fill(-1);
   const offsets = new Int32Array(rollouts.length + 1);
   let m = 0;
-  rollouts.forEach(({ prompt, tokens }, b) => {
-    const firstRow = packed.starts[b] + prompt.ids.length - 1;
-    tokens.forEach((token, t) => {
+  rollouts.forEach((rollout, b) => {
+    const firstRow = packed.starts[b] + rollout.prompt.ids.length - 1 - firstToken(rollout);
+    rollout.tokens.forEach((token, t) => {
       rows[m] = firstRow + t;
       targets[m++] = token;
     });
@@ -41,6 +75,7 @@ export function uploadMicroBatch(rollouts: readonly TokenizedRollout[]): MicroBa
   const i32 = (values: Int32Array) => tf.tensor1d(values, "int32");
   return {
     sequences: uploadSequences(packed),
+    prefixRows: rests && uploadPrefixRows(rests),
     picked: { rows: i32(rows), inverse: i32(inverseRows(rows, packed.ids.length)) },
     targets: i32(targets),
     offsets: i32(offsets),

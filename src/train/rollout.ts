@@ -1,7 +1,7 @@
 /** Samples the completions of one optimizer step. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer.ts";
-import type { GenerationProgress, Generator } from "../policy/generate.ts";
+import type { Completion, GenerationProgress, Generator } from "../policy/generate.ts";
 import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompt_set.ts";
 
@@ -32,6 +32,12 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
   };
 }
 
+export interface RolloutEvents {
+  onProgress?(progress: GenerationProgress): void;
+  /** A prompt's rollouts, as soon as all of them have ended. @param first place of the first among all */
+  onGroup?(rollouts: Rollout[], first: number): void;
+}
+
 /** @param step counter of the random numbers; @param firstPrompt slot of prompts[0] among the step's prompts */
 export async function sampleRollouts(
   generator: Pick<Generator, "generate">,
@@ -39,9 +45,15 @@ export async function sampleRollouts(
   prompts: readonly Prompt[],
   config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">,
   place: { step: number; firstPrompt: number },
-  onProgress?: (progress: GenerationProgress) => void,
+  { onProgress, onGroup }: RolloutEvents = {},
 ): Promise<Rollout[]> {
-  const completions = await generator.generate({
+  const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
+    const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
+    const { text } = trimAtStopString(whole, config.stop_strings);
+    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole) };
+  };
+  const groups: Rollout[][] = [];
+  await generator.generate({
     prompts: prompts.map((prompt) => prompt.ids),
     groupSize: config.num_generations,
     seed: config.seed,
@@ -49,15 +61,10 @@ export async function sampleRollouts(
     firstPrompt: place.firstPrompt,
     findStop: findStopIn(tokenizer, config.stop_strings),
     onProgress,
+    onGroup(p, completions) {
+      groups[p] = completions.map((completion) => rolloutOf(prompts[p], completion));
+      onGroup?.(groups[p], p * config.num_generations);
+    },
   });
-  return completions.map(({ tokens, end }, i) => {
-    const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-    return {
-      prompt: prompts[Math.floor(i / config.num_generations)],
-      tokens,
-      text: trimAtStopString(whole, config.stop_strings).text,
-      end,
-      hallucinatedTurn: hasHallucinatedTurn(whole),
-    };
-  });
+  return groups.flat();
 }

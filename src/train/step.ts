@@ -9,9 +9,11 @@ import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { StepRecord } from "../tracking/metrics.ts";
+import { scoreEarly } from "./early_scoring.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
-import { type Learner, updatePolicy } from "./update.ts";
+import type { Learner } from "./prepared_step.ts";
+import { updatePolicy } from "./update.ts";
 import type { UpdateStats } from "./update_stats.ts";
 
 export interface StepDeps {
@@ -82,19 +84,16 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const share = promptsPerGeneration / communicator.size;
   const firstPrompt = communicator.rank * share;
   const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
+  const scoring = scoreEarly(deps.scorer, config.scorer_batch_size);
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
     step,
     firstPrompt,
-  }, deps.onGenerating);
+  }, { onProgress: deps.onGenerating, onGroup: scoring.add });
   const generateSeconds = secondsSince(began);
 
-  const scoring = performance.now();
-  const { rewards, costs } = await deps.scorer.score(
-    rollouts.map(({ prompt }) => prompt.user),
-    rollouts.map(({ text }) => text),
-    { batchSize: config.scorer_batch_size },
-  );
-  const scoreSeconds = secondsSince(scoring);
+  const waiting = performance.now();
+  const { rewards, costs } = await scoring.finish();
+  const scoreSeconds = secondsSince(waiting);
 
   const lambda = updateLambda(progress.lambda, await meanOverRanks(communicator, costs), config);
   const combined = combineScores(rewards, costs, lambda.lambda);

@@ -9,6 +9,7 @@ import {
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
+import { cutCommonBeginnings } from "../../src/policy/shared_prefix.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weights.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";
 
@@ -48,6 +49,19 @@ describe("a score model", () => {
     }
     assert.deepEqual(await scoreSequences(model, [...TEXTS].reverse()), [...together].reverse());
     assert.equal(new Set(together).size, TEXTS.length, "different texts, different scores");
+  });
+
+  it("gives completions of one prompt, which share its pass, the bits that each gets alone", async () => {
+    const model = await load(withHead());
+    const prompts = [[1, 9, 33, 17, 5, 4, 28], [1, 9, 8, 7, 6, 5, 44, 3]];
+    const texts = prompts.flatMap((
+      prompt,
+    ) => [[...prompt, 2], [...prompt, 12, 30, 2], [...prompt, 12, 31, 40, 2]]);
+    assert.notEqual(cutCommonBeginnings(texts), null, "they are shared");
+    const together = await scoreSequences(model, texts);
+    for (let i = 0; i < texts.length; i++) {
+      assert.equal((await scoreSequences(model, [texts[i]]))[0], together[i]);
+    }
   });
 
   it("reads a bias if and only if the weights hold one", async () => {

@@ -10,6 +10,7 @@ import { openModelFolder } from "../../src/io/model_folder.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import type { Tokenizer } from "../../src/io/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
+import type { GenerationRequest } from "../../src/policy/generate.ts";
 import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { copyFrozen, disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
@@ -110,15 +111,17 @@ async function train(name: RunName): Promise<Trained> {
     config,
     learner: { policy, reference, optimizer, rowsPerPass: config.per_device_train_batch_size },
     generator: {
-      generate: () => {
+      generate: ({ groupSize, onGroup }: GenerationRequest) => {
         const first = generation++ * shape.promptsPerGeneration;
         batch = run.rollouts.slice(first, first + shape.promptsPerGeneration).flatMap((r) => r.completions);
-        return Promise.resolve(
-          batch.map(({ ids }) => ({
-            tokens: ids,
-            end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
-          })),
-        );
+        const completions = batch.map(({ ids }) => ({
+          tokens: ids,
+          end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
+        }));
+        for (let p = 0; p * groupSize < completions.length; p++) {
+          onGroup?.(p, completions.slice(p * groupSize, (p + 1) * groupSize));
+        }
+        return Promise.resolve(completions);
       },
       dispose() {},
     },

@@ -1,0 +1,158 @@
+/** What of an optimizer step does not change while it is trained on: tokens, weights, reference and old log-probs. */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import type { RunConfig } from "../config/sweep.ts";
+import {
+  type Policy,
+  policyLogprobs,
+  type PrefixKeys,
+  type SequenceTensors,
+  uploadSequences,
+} from "../policy/llama.ts";
+import { disposeKeys, prefixKeys } from "../policy/shared_prefix.ts";
+import { sequenceWeights } from "../rl/loss_weights.ts";
+import { shuffledOrder, STREAM } from "../rl/rng.ts";
+import { type MicroBatch, type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
+import type { Optimizer } from "./optimizer.ts";
+import type { Rollout } from "./rollout.ts";
+
+/** What is trained, and what it is held against. */
+export interface Learner {
+  policy: Policy;
+  /** null when beta is 0. */
+  reference: Policy | null;
+  optimizer: Optimizer;
+  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
+  rowsPerPass: number;
+  /** Tokens read and predicted by the last pass: others need other buffers. */
+  passShape?: string;
+}
+
+/** What an update reads of a rollout. */
+export type TrainedRollout = Pick<Rollout, "tokens" | "end"> & { prompt: { ids: readonly number[] } };
+
+/** A micro-batch with what does not change while it is trained on. */
+export interface PreparedBatch {
+  tokens: MicroBatch;
+  /** f32 [M]; null when beta is 0. */
+  refLogprobs: Tensor | null;
+  /** f32 [M]; null where every ratio is 1, the policy being the one that sampled. */
+  oldLogprobs: Tensor | null;
+  /** f32 [2,B] */
+  advantagesAndWeights: Tensor;
+}
+
+/** The completions of one optimizer step. */
+export interface PreparedStep {
+  /** Their prompts; null where each micro-batch reads its own. */
+  prompts: SequenceTensors | null;
+  batches: PreparedBatch[];
+}
+
+export function logprobsOf(
+  model: Policy,
+  { sequences, prefixRows, picked, targets }: MicroBatch,
+  keys: readonly PrefixKeys[] | null,
+  config: RunConfig,
+): Tensor[] {
+  const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
+  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
+}
+
+/** Log-probs of all micro-batches of a step, nothing being trained. @returns f32 [M] each */
+function frozenLogprobs(
+  model: Policy,
+  prompts: SequenceTensors | null,
+  batches: readonly MicroBatch[],
+  config: RunConfig,
+): Tensor[] {
+  return tf.tidy(() => {
+    const keys = prompts && prefixKeys(model, prompts, false);
+    const logprobs = batches.map((batch) => tf.tidy(() => logprobsOf(model, batch, keys, config)[0]));
+    disposeKeys(keys);
+    return logprobs;
+  });
+}
+
+/** Bytes of keys, values and their gradients that the prompts of a step may take; where they need more, none is shared. */
+const SHARED_BYTES = 2 ** 31;
+
+/** The prompts of a step, where they are to be computed once: a matter of the settings, so that no split decides it. */
+function promptsToShare(
+  rollouts: readonly TrainedRollout[],
+  { config: { layers, kvHeads, headDim } }: Policy,
+  config: RunConfig,
+): SharedPrompts | null {
+  const shared = sharePrompts(rollouts);
+  if (!shared) return null;
+  const tokens = (shared.packed.starts.length - 1) * config.max_prompt_length;
+  return tokens * 4 * 4 * layers * kvHeads * headDim <= SHARED_BYTES ? shared : null;
+}
+
+/** Uploads a step's micro-batches; reference and old log-probs are those of the models as they are now. */
+export function prepareStep(
+  learner: Learner,
+  rollouts: readonly TrainedRollout[],
+  advantagesAndWeights: Tensor,
+  isOnPolicy: boolean,
+  config: RunConfig,
+): PreparedStep {
+  const { policy, reference, rowsPerPass: size } = learner;
+  const shared = promptsToShare(rollouts, policy, config);
+  const prompts = shared && uploadSequences(shared.packed);
+  const starts = Array.from({ length: rollouts.length / size }, (_, i) => i * size);
+  const tokens = starts.map((start) => uploadMicroBatch(rollouts.slice(start, start + size), shared));
+  const logprobs = (model: Policy) => frozenLogprobs(model, prompts, tokens, config);
+  const refLogprobs = reference && logprobs(reference);
+  const oldLogprobs = isOnPolicy ? null : logprobs(policy);
+  const batches = tokens.map((tokens, i) => ({
+    tokens,
+    refLogprobs: refLogprobs && refLogprobs[i],
+    oldLogprobs: oldLogprobs && oldLogprobs[i],
+    advantagesAndWeights: tf.slice(advantagesAndWeights, [0, starts[i]], [2, size]),
+  }));
+  return { prompts, batches };
+}
+
+/** Which completions each step takes, those of a prompt together: as drawn, or all in the one step there is. */
+export function drawSteps(count: number, windows: number, step: number, config: RunConfig): Int32Array[] {
+  const size = count / windows;
+  const drawn = windows === 1
+    ? Array.from({ length: count }, (_, i) => i)
+    : Array.from(shuffledOrder(count, config.seed, step, STREAM.minibatch));
+  // bnpo's weights depend on which completions make a micro-batch: there, only these are put in order.
+  const together = config.loss_type === "bnpo" ? config.per_device_train_batch_size : size;
+  for (let first = 0; first < count; first += together) {
+    const part = drawn.slice(first, first + together).sort((a, b) => a - b);
+    drawn.splice(first, part.length, ...part);
+  }
+  return Array.from({ length: windows }, (_, w) => Int32Array.from(drawn.slice(w * size, (w + 1) * size)));
+}
+
+/** Tokens of each completion that are in the loss. */
+export function countedLengths(rollouts: readonly TrainedRollout[], config: RunConfig): number[] {
+  const isCounted = ({ end }: TrainedRollout) => !(config.mask_truncated_completions && end === "length");
+  return rollouts.map((rollout) => isCounted(rollout) ? rollout.tokens.length : 0);
+}
+
+/** Weights of the completions of the whole batch, by optimizer step; 0 for those left out of the loss. */
+export function weightsOf(lengths: readonly number[], windows: number, config: RunConfig): Float32Array {
+  const size = lengths.length / windows;
+  const totalTokens = lengths.reduce((sum, length) => sum + length, 0) / windows;
+  const microBatchSizes = new Array(config.gradient_accumulation_steps).fill(
+    config.per_device_train_batch_size,
+  );
+  const weights = Array.from(
+    { length: windows },
+    (_, w) =>
+      sequenceWeights(config.loss_type, lengths.slice(w * size, (w + 1) * size), {
+        microBatchSizes,
+        maxCompletionLength: config.max_completion_length,
+        totalTokens,
+      }),
+  );
+  return Float32Array.from(
+    weights.flatMap((list) => [...list]),
+    (weight, b) => lengths[b] === 0 ? 0 : weight,
+  );
+}
