@@ -10,54 +10,16 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type LlamaShape, writeRandomLlama } from "./random_llama.ts";
+import { writeRandomLlama } from "./random_llama.ts";
+import { SHAPES } from "./shapes.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const QUICKSTART = join(ROOT, "models", "quickstart", "policy");
 
-interface Trial {
-  shape: LlamaShape;
-  /** Settings under which a step is of a size that the machine in mind bears. */
-  settings: Record<string, unknown>;
-}
-
-const TRIALS: Record<string, Trial> = {
-  // The shape of JackFram/llama-160m.
-  "160m": {
-    shape: { hidden: 768, intermediate: 3072, layers: 12, heads: 12, kvHeads: 12, vocab: 32000 },
-    settings: {
-      num_generations: 4,
-      per_device_train_batch_size: 2,
-      gradient_accumulation_steps: 4,
-      max_completion_length: 24,
-    },
-  },
-  // TinyLlama.
-  "1b": {
-    shape: { hidden: 2048, intermediate: 5632, layers: 22, heads: 32, kvHeads: 4, vocab: 32000 },
-    settings: {
-      num_generations: 30,
-      per_device_train_batch_size: 4,
-      gradient_accumulation_steps: 15,
-      max_completion_length: 512,
-    },
-  },
-  // Llama 7B and Alpaca-7B.
-  "7b": {
-    shape: { hidden: 4096, intermediate: 11008, layers: 32, heads: 32, kvHeads: 32, vocab: 32000 },
-    settings: {
-      num_generations: 30,
-      per_device_train_batch_size: 1,
-      gradient_accumulation_steps: 60,
-      max_completion_length: 512,
-    },
-  },
-};
-
 const [size, mode, ...overrides] = process.argv.slice(2);
-const trial = TRIALS[size];
+const trial = SHAPES[size];
 if (!trial || (mode !== "lora" && mode !== "full")) {
-  console.error(`usage: shape.ts ${Object.keys(TRIALS).join("|")} lora|full [KEY=VALUE...]`);
+  console.error(`usage: shape.ts ${Object.keys(SHAPES).join("|")} lora|full [KEY=VALUE...]`);
   process.exit(1);
 }
 
@@ -77,8 +39,8 @@ try {
     save_steps: 0,
     readback_every: 16,
     lora_target_modules: "all-linear",
-    use_peft: mode === "lora",
     ...trial.settings,
+    use_peft: mode === "lora",
   };
   const set = Object.entries(settings).flatMap((
     [key, value],

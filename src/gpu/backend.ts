@@ -37,8 +37,15 @@ export interface Backend {
   recordAndSubmit(...args: unknown[]): void;
 }
 
+/** What a profile says of a dispatch. */
+export interface DispatchLabel {
+  kernel: string;
+  /** Bytes of its bindings: what it can read and write at the most. */
+  boundBytes: number;
+}
+
 /** One recorded kernel call: all that a replay needs. */
-export interface RecordedDispatch {
+export interface RecordedDispatch extends DispatchLabel {
   pipeline: GPUComputePipeline;
   bindGroup: GPUBindGroup;
   workgroups: [number, number, number];
@@ -50,6 +57,10 @@ export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 export const modes = {
   /** Kernels are written down, not run (recording.ts). */
   recording: null as { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null,
+  /** Every dispatch goes into a timed pass of its own (profile.ts). */
+  profiling: null as {
+    beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;
+  } | null,
   /** Words of GUARD_BITS behind every new tensor (test_modes.ts). */
   guardWords: 0,
   /** The plain kernels also where the device has better ones (test_modes.ts). */

@@ -3,7 +3,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import { type Backend, type DispatchLabel, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { type KernelConstants, kernelPipeline } from "./kernel.ts";
 
@@ -187,6 +187,11 @@ function uniformBuffer(backend: Backend, params: number[]): GPUBuffer {
   return buffer;
 }
 
+function labelOf(kernel: string, entries: readonly GPUBindGroupEntry[]): DispatchLabel {
+  const sizes = entries.map(({ resource }) => (resource as GPUBufferBinding).size ?? 0);
+  return { kernel, boundBytes: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
 /**
  * Queues one kernel (or, while a plan is being recorded, only records it).
  * @throws RangeError when a tensor is over the device's binding limit.
@@ -202,11 +207,21 @@ export function runKernel(call: KernelCall): void {
   }
   const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
   if (modes.recording) {
-    modes.recording.dispatches.push({ pipeline, bindGroup, workgroups: call.workgroups });
+    modes.recording.dispatches.push({
+      ...labelOf(call.kernel, entries),
+      pipeline,
+      bindGroup,
+      workgroups: call.workgroups,
+    });
     return;
   }
   for (const { tensor } of call.bindings) backend.commandQueueOwnedIds.add(tensor.dataId);
   backend.ensureCommandEncoderReady();
+  if (modes.profiling) {
+    backend.endComputePassEncoder();
+    const label = labelOf(call.kernel, entries);
+    backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, label);
+  }
   const pass = backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, bindGroup);

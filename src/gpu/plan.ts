@@ -1,6 +1,6 @@
 /** A recorded sequence of kernels over fixed buffers, replayed without building anything again. */
 import { assertGpuHealthy } from "./device.ts";
-import { tfjsBackend } from "./backend.ts";
+import { modes, tfjsBackend } from "./backend.ts";
 import { flush } from "./bridge.ts";
 import { recordKernels } from "./recording.ts";
 
@@ -28,9 +28,14 @@ export function recordPlan(build: () => void): Plan {
       flush();
       const { device } = tfjsBackend();
       const encoder = device.createCommandEncoder();
-      const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+      let pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
       for (let round = 0; round < times; round++) {
-        for (const { pipeline, bindGroup, workgroups } of dispatches) {
+        for (const dispatch of dispatches) {
+          if (modes.profiling) {
+            pass.end();
+            pass = modes.profiling.beginPass(encoder, dispatch);
+          }
+          const { pipeline, bindGroup, workgroups } = dispatch;
           pass.setPipeline(pipeline);
           pass.setBindGroup(0, bindGroup);
           pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);

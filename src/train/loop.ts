@@ -102,7 +102,8 @@ export function makeLearner(policy: Policy, config: RunConfig): Learner {
   };
 }
 
-function disposeLearner({ policy, reference, optimizer }: Learner): void {
+/** Frees what makeLearner made; the policy stays. */
+export function disposeLearner({ policy, reference, optimizer }: Learner): void {
   if (reference) disposeReference(reference, policy);
   disposeOptimizer(optimizer);
 }

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import "../seeded_properties.ts";
 import { measure, quantile, summarize } from "../../bench/measure.ts";
 import { type OpTiming, unfitReason } from "../../bench/op_timing.ts";
-import { benchCases } from "../../bench/run.ts";
+import { benchCases } from "../../bench/op_bench.ts";
 import { alignColumns, benchTable, speedOf, speedup, threeDigits } from "../../bench/table.ts";
 
 const CEILINGS = { copyGBps: 10, fmaGflops: 100 };

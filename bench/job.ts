@@ -1,0 +1,227 @@
+/** Times the phases of one training step of a named shape, each alone, and profiles the kernels of each. */
+import * as tf from "@tensorflow/tfjs";
+import type { Gpu } from "../src/gpu/device.ts";
+import { trimPool } from "../src/gpu/bridge.ts";
+import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
+import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
+import { createGenerator, type Generator } from "../src/policy/generate.ts";
+import { samplingOptions } from "../src/policy/generation_options.ts";
+import { policyLogprobs } from "../src/policy/llama.ts";
+import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
+import { uploadMicroBatch } from "../src/train/micro_batch.ts";
+import { optimizerStep } from "../src/train/optimizer.ts";
+import { type TrainedRollout, updatePolicy } from "../src/train/update.ts";
+import { randomFloats } from "./case.ts";
+import { type Ceilings, measureCeilings } from "./ceilings.ts";
+import type { Job } from "./job_model.ts";
+import { countTokens, forwardFlops, headFlops } from "./model_flops.ts";
+import { type PhaseTiming, timePhase } from "./phase_timing.ts";
+
+export interface PhaseReport {
+  name: string;
+  /** Tokens that the phase makes or reads. */
+  tokens: number;
+  timing: PhaseTiming;
+  flops: number;
+  /** null on a device without timestamps. */
+  kernels: KernelProfile[] | null;
+}
+
+export interface JobReport {
+  phases: PhaseReport[];
+  ceilings: Ceilings;
+}
+
+interface Phase {
+  name: string;
+  tokens: number;
+  flops: number;
+  run(): unknown;
+  /** A phase that this one begins with, whose figures are taken off. */
+  without?: string;
+}
+
+/** Listed, and counted in forward/backward already. */
+export const HEAD_PHASE = "of which head";
+/** As in policy/llama.ts. */
+const HEAD_CHUNK_ROWS = 1024;
+/** No further run of a phase begins after this time. */
+const BUDGET_SECONDS = 10;
+/** No token has this id: completions run to their full length, so that every run does the same work. */
+const NO_END = [-1];
+
+function generatorOf({ learner, config }: Job, maxTokens: number): Generator {
+  return createGenerator(learner.policy, {
+    ...samplingOptions(learner.policy, config),
+    eosIds: NO_END,
+    maxTokens,
+  });
+}
+
+function passesOf({ learner, rollouts }: Job): TrainedRollout[][] {
+  const size = learner.rowsPerPass;
+  return Array.from({ length: rollouts.length / size }, (_, i) => rollouts.slice(i * size, (i + 1) * size));
+}
+
+/** Log-probs of every completion under the reference policy. */
+function runReference(job: Job): void {
+  const { learner: { reference }, config } = job;
+  for (const rollouts of passesOf(job)) {
+    tf.tidy(() => {
+      const { sequences, picked, targets } = uploadMicroBatch(rollouts);
+      policyLogprobs(reference!, sequences, picked, targets, config.temperature);
+    });
+  }
+}
+
+/** The head alone, forward and backward, over the rows that predict completion tokens. */
+function runHead(job: Job): void {
+  const { learner: { policy }, config, named: { shape } } = job;
+  for (const rollouts of passesOf(job)) {
+    tf.tidy(() => {
+      const { targets } = uploadMicroBatch(rollouts);
+      const rows = targets.size;
+      const hidden = tf.tensor2d(Float32Array.from(randomFloats(1, rows * shape.hidden)), [
+        rows,
+        shape.hidden,
+      ]);
+      const options = { temperature: config.temperature, chunkRows: HEAD_CHUNK_ROWS };
+      const forward = () => lmHeadLogprobs(hidden, policy.weights.head, targets, options)[0];
+      tf.engine().gradients(forward, [hidden], tf.ones([rows]), false);
+    });
+  }
+}
+
+/** A score model on the policy's own trunk: as much work as one of its size, without the memory. */
+function scoreModelOf({ learner: { policy }, named: { shape } }: Job): ScoreModel {
+  const { adapters: _none, ...trunk } = policy;
+  const size = [1, shape.hidden];
+  const tensor = tf.tensor2d(Float32Array.from(randomFloats(3, shape.hidden)), [1, shape.hidden]);
+  const scoreHead = { name: "score_head.weight", shape: size, format: "f32" as const, tensor, grad: null };
+  return { trunk, scoreHead, bias: null, type: "reward", normalizer: null };
+}
+
+/** Reward and cost of all completions. */
+async function runScore(job: Job, model: ScoreModel): Promise<void> {
+  const texts = job.rollouts.map(({ prompt, tokens }) => [...prompt.ids, ...tokens]);
+  const size = job.config.scorer_batch_size;
+  for (const _type of ["reward", "cost"]) {
+    for (let start = 0; start < texts.length; start += size) {
+      await scoreSequences(model, texts.slice(start, start + size));
+    }
+  }
+}
+
+/** Forward, backward and optimizer as training does them, without a reference. */
+const runUpdate = ({ learner, rollouts, config }: Job) =>
+  updatePolicy(
+    { ...learner, reference: null },
+    rollouts,
+    rollouts.map((_, i) => i % 3),
+    1,
+    [1e-6],
+    { ...config, beta: 0 },
+  );
+
+function phasesOf(
+  job: Job,
+  score: ScoreModel,
+  generators: { prefill: Generator; whole: Generator },
+): Phase[] {
+  const { named: { shape, promptTokens: P }, config, prompts, rollouts, learner } = job;
+  const [B, C] = [rollouts.length, config.max_completion_length];
+  const of = (count: number, from: number, to: number, headRows: number) => {
+    const counts = countTokens(Array(count).fill({ from, to, headRows }));
+    return { tokens: counts.tokens, flops: forwardFlops(shape, counts) };
+  };
+  const request = { prompts, groupSize: config.num_generations, seed: 1, step: 1 };
+  const training = of(B, 0, P + C - 1, C);
+  const scoring = of(2 * B, 0, P + C, 0);
+  // Backward is twice a forward where all weights are trained, else as much as one.
+  const passes = config.use_peft ? 2 : 3;
+  const head = headFlops(shape, B * C);
+  return [
+    { name: "prefill", ...of(prompts.length, 0, P, 1), run: () => generators.prefill.generate(request) },
+    {
+      name: "decode",
+      ...of(B, P, P + C - 1, C - 1),
+      run: () => generators.whole.generate(request),
+      without: "prefill",
+    },
+    { name: "score", ...scoring, run: () => runScore(job, score) },
+    { name: "reference", ...training, run: () => runReference(job) },
+    {
+      name: "optimizer",
+      tokens: 0,
+      flops: 0,
+      run: () => tf.dispose(optimizerStep(learner.optimizer, 1e-6, config)),
+    },
+    {
+      name: "forward/backward",
+      tokens: training.tokens,
+      flops: passes * training.flops,
+      run: () => runUpdate(job),
+      without: "optimizer",
+    },
+    { name: HEAD_PHASE, tokens: B * C, flops: passes * head, run: () => runHead(job) },
+  ];
+}
+
+function timingWithout(timing: PhaseTiming, part: PhaseTiming): PhaseTiming {
+  return {
+    ...timing,
+    seconds: timing.seconds - part.seconds,
+    jsSeconds: timing.jsSeconds - part.jsSeconds,
+  };
+}
+
+function kernelsWithout(all: KernelProfile[], part: KernelProfile[]): KernelProfile[] {
+  const taken = new Map(part.map((own) => [own.kernel, own]));
+  return all.map((own) => {
+    const { calls = 0, seconds = 0, boundBytes = 0 } = taken.get(own.kernel) ?? {};
+    return {
+      kernel: own.kernel,
+      calls: own.calls - calls,
+      seconds: own.seconds - seconds,
+      boundBytes: own.boundBytes - boundBytes,
+    };
+  }).filter(({ calls }) => calls > 0);
+}
+
+/** Times and profiles every phase. @param onPhase told before each */
+export async function runJob(
+  job: Job,
+  { device }: Gpu,
+  repeats: number,
+  onPhase: (name: string) => void,
+): Promise<JobReport> {
+  onPhase("the device's ceilings");
+  const ceilings = await measureCeilings(device);
+  const generators = {
+    prefill: generatorOf(job, 1),
+    whole: generatorOf(job, job.config.max_completion_length),
+  };
+  const score = scoreModelOf(job);
+  const canProfile = device.features.has("timestamp-query");
+  const measured = new Map<string, PhaseReport>();
+  const phases: PhaseReport[] = [];
+  for (const { name, tokens, flops, run, without } of phasesOf(job, score, generators)) {
+    onPhase(name);
+    const timing = await timePhase(run, repeats, BUDGET_SECONDS);
+    const kernels = canProfile ? await profileKernels(run) : null;
+    measured.set(name, { name, tokens, flops, timing, kernels });
+    const part = without === undefined ? undefined : measured.get(without);
+    phases.push({
+      name,
+      tokens,
+      flops,
+      timing: part ? timingWithout(timing, part.timing) : timing,
+      kernels: part && kernels ? kernelsWithout(kernels, part.kernels!) : kernels,
+    });
+    trimPool();
+  }
+  generators.prefill.dispose();
+  generators.whole.dispose();
+  score.scoreHead.tensor.dispose();
+  return { phases, ceilings };
+}

@@ -1,0 +1,92 @@
+/** A training run without files: a learner of a named shape with random weights, and prompts of random tokens. */
+import { batchShape } from "../src/config/batch.ts";
+import { defaultConfig } from "../src/config/schema.ts";
+import type { RunConfig } from "../src/config/sweep.ts";
+import { formatBytes } from "../src/cli/diagnosis.ts";
+import { emptyPolicy, memoryBudget } from "../src/cli/memory.ts";
+import type { Gpu } from "../src/gpu/device.ts";
+import { disposePolicyWeights } from "../src/policy/adapters.ts";
+import { disposeTrunk } from "../src/policy/llama.ts";
+import { parseModelConfig } from "../src/policy/model_config.ts";
+import { emptySource } from "../src/policy/weights.ts";
+import { disposeLearner, makeLearner } from "../src/train/loop.ts";
+import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
+import type { Learner, TrainedRollout } from "../src/train/update.ts";
+import { randomInts } from "./case.ts";
+import { llamaConfig, type LlamaShape, llamaShapes } from "./random_llama.ts";
+import { randomSource } from "./random_source.ts";
+import type { NamedShape } from "./shapes.ts";
+
+export interface Job {
+  named: NamedShape;
+  config: RunConfig;
+  learner: Learner;
+  prompts: Int32Array[];
+  /** As long as completions may be: random weights end none. */
+  rollouts: TrainedRollout[];
+  plan: MemoryPlan;
+  dispose(): void;
+}
+
+/** Frozen weights are stored in 16 bits, trained ones in f32. */
+const formatOf = (config: RunConfig) => config.use_peft ? "bf16" : "f32";
+
+function configOf({ settings }: NamedShape): RunConfig {
+  return { ...defaultConfig(), lora_target_modules: "all-linear", beta: 0.02, eval_jsonl: null, ...settings };
+}
+
+function runModels({ shape, promptTokens }: NamedShape, config: RunConfig): RunModels {
+  const shapes = new Map(llamaShapes(shape));
+  const format = formatOf(config);
+  const source = emptySource(
+    (name) => shapes.get(name),
+    (name) => shapes.get(name)!.length === 2 ? format : "f32",
+  );
+  return {
+    makePolicy: () => emptyPolicy(source, modelConfig(shape), config),
+    makeLearner,
+    makeScorer: null,
+    longestPrompt: promptTokens,
+    longestEvalPrompt: promptTokens,
+    evalPrompts: 0,
+  };
+}
+
+const modelConfig = (shape: LlamaShape) => parseModelConfig(llamaConfig(shape), "random weights");
+
+/**
+ * Plans the memory of a step of this shape, and makes what it trains.
+ * @throws RangeError, with the plan's figures, when it does not fit the device
+ */
+export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
+  const { shape, promptTokens } = named;
+  const config = configOf(named);
+  const batch = batchShape(config);
+  const budget = await memoryBudget(config, info);
+  const plan = await fittingPlan(runModels(named, config), config, batch, budget?.bytes ?? Infinity);
+  if (budget && plan.peakBytes > budget.bytes) {
+    throw new RangeError(
+      `A step of this shape needs ${
+        formatBytes(plan.peakBytes)
+      } of GPU memory with one completion at a time, and ` +
+        `there are ${formatBytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
+    );
+  }
+  const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);
+  const learner = { ...makeLearner(policy, config), rowsPerPass: plan.rowsPerPass };
+  const prompts = Array.from(
+    { length: batch.promptsPerGeneration },
+    (_, p) => randomInts(100 + p, promptTokens, shape.vocab),
+  );
+  const rollouts = Array.from({ length: batch.completionsPerGeneration }, (_, i): TrainedRollout => ({
+    prompt: { ids: Array.from(prompts[Math.floor(i / config.num_generations)]) },
+    tokens: Array.from(randomInts(1000 + i, config.max_completion_length, shape.vocab)),
+    end: "length",
+  }));
+  const dispose = () => {
+    disposeLearner(learner);
+    disposePolicyWeights(policy);
+    disposeTrunk(policy);
+  };
+  return { named, config, learner, prompts, rollouts, plan, dispose };
+}
