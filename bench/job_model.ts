@@ -11,7 +11,7 @@ import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weights.ts";
 import { disposeLearner, makeLearner } from "../src/train/loop.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
-import type { Learner, TrainedRollout } from "../src/train/update.ts";
+import type { Learner, TrainedRollout } from "../src/train/prepared_step.ts";
 import { randomInts } from "./case.ts";
 import { llamaConfig, type LlamaShape, llamaShapes } from "./random_llama.ts";
 import { randomSource } from "./random_source.ts";
