@@ -37,6 +37,9 @@ export const cases: OpCase[] = [
   rmsNormCase(7, 33),
   rmsNormCase(65, 64),
   rmsNormCase(3, 257),
+  rmsNormCase(1, 4),
+  rmsNormCase(9, 60),
+  rmsNormCase(3, 260),
   rmsNormCase(2048, 96, true),
   rmsNormCase(1024, 2048, true),
 ];

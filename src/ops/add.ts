@@ -9,7 +9,7 @@ interface AddAttrs {
 }
 
 /** @param a null: only the scaled b */
-function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
+export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
   const y = newTensor(b.shape);
   const count = b.shape[0] * b.shape[1];
   runKernel({
