@@ -1,7 +1,7 @@
-// rms_norm_grad_vec4: as rms_norm_grad.wgsl, where the width is a multiple of 4; also the gradient of add_rms_norm.
+// rms_norm_grad_vec4: as rms_norm_grad.wgsl, where the width is a multiple of 4; also the gradient of residual_norm.
 //   dx[r,d] = rstd * (dy[r,d] w[d] - x[r,d] rstd^2 * mean_j(dy[r,j] w[j] x[r,j]))      RESIDUAL: dsum[r,d] + that
-// Shapes    x, dy, dsum f32 [R,D]; w f32 [D]; rstd f32 [R]; out dx f32 [R,D]; D a multiple of 4; x is the sum for RESIDUAL,
-//           and dsum is not read without it
+// Shapes    x, dy, dsum f32 [R,D]; w f32 [D]; rstd f32 [R]; out dx f32 [R,D]; D a multiple of 4; dsum is
+//           read for RESIDUAL alone
 // Dispatch  LANES lanes per row, 64 a workgroup: (ceil(R * LANES / 64),1,1), folded to 2-D past 65535
 // Numerics  f32; the mean: 32 chains of vec4s, joined in fixed order, so LANES does not show in the bits
 // Twin      src/ops/rms_norm.ts#rmsNormGradF64

@@ -33,6 +33,7 @@ export interface Backend {
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;
+  incRef(id: object): void;
   disposeData(id: object, force?: boolean): boolean;
   recordAndSubmit(...args: unknown[]): void;
 }

@@ -130,6 +130,12 @@ export function zeroTensor(shape: number[]): Tensor {
   return tensor;
 }
 
+/** The same tensor once more, as an output of an op: no copy, and freed with the last of its holders. */
+export function aliasOf({ dataId, shape, dtype }: TensorInfo): TensorInfo {
+  tfjsBackend().incRef(dataId);
+  return { dataId, shape, dtype };
+}
+
 /** Frees a tensor that only kernels saw (a scratch buffer inside an op). */
 export function disposeInfo(info: TensorInfo): void {
   tfjsBackend().disposeData(info.dataId);

@@ -14,6 +14,7 @@ import { embedding } from "../ops/embedding.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
 import { linear, linears } from "../ops/linear.ts";
 import { lmHeadLogprobs } from "../ops/lm_head_logprobs.ts";
+import { residualNorm } from "../ops/residual_norm.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
@@ -101,6 +102,19 @@ function linearLayers(
   );
 }
 
+/** stream + x W^T + bias, and the adapter's part where W has one. */
+function addLayer(
+  trunk: Trunk,
+  stream_ND: Tensor,
+  x: Tensor,
+  [weight, bias]: LayerPart,
+  rows: RowCount,
+): Tensor {
+  const adapter = trunk.adapters?.byWeight.get(weight);
+  if (!adapter) return linear(x, weight, { bias, residual: stream_ND, rows });
+  return add(stream_ND, linearLayers(trunk, x, [[weight, bias]], rows)[0]);
+}
+
 function layerForward(
   trunk: Trunk,
   l: number,
@@ -114,7 +128,7 @@ function layerForward(
   const project = (x: Tensor, ...layers: LayerPart[]) => linearLayers(trunk, x, layers, rows);
   const rotate = (x: Tensor, norm?: Weight) =>
     rope(normHeads(x, norm, config), positions, trunk.rope, { headDim: config.headDim });
-  const normed_ND = rmsNorm(x_ND, weights.inputNorm, config.rmsNormEps);
+  const [stream_ND, normed_ND] = residualNorm(x_ND, weights.inputNorm, config.rmsNormEps);
   const [q, k, v] = project(
     normed_ND,
     [weights.query, weights.queryBias],
@@ -122,12 +136,10 @@ function layerForward(
     [weights.value, weights.valueBias],
   );
   const context_NH = attend(l, rotate(q, weights.queryNorm), rotate(k, weights.keyNorm), v);
-  const [output_ND] = project(context_NH, [weights.output, weights.outputBias]);
-  const attended_ND = add(x_ND, output_ND);
-  const mlpInput_ND = rmsNorm(attended_ND, weights.postNorm, config.rmsNormEps);
+  const attended_ND = addLayer(trunk, stream_ND, context_NH, [weights.output, weights.outputBias], rows);
+  const [middle_ND, mlpInput_ND] = residualNorm(attended_ND, weights.postNorm, config.rmsNormEps);
   const [gate, up] = project(mlpInput_ND, [weights.gate, weights.gateBias], [weights.up, weights.upBias]);
-  const [down_ND] = project(swiglu(gate, up), [weights.down, weights.downBias]);
-  return add(attended_ND, down_ND);
+  return addLayer(trunk, middle_ND, swiglu(gate, up), [weights.down, weights.downBias], rows);
 }
 
 /** Hidden states after the last layer, before the final norm. @returns f32 [N,D] */

@@ -7,7 +7,7 @@ import { randomFloats } from "../../bench/case.ts";
 import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { add } from "../../src/ops/add.ts";
-import { addRmsNorm } from "../../src/ops/add_rms_norm.ts";
+import { residualNorm } from "../../src/ops/residual_norm.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
 import type { Weight } from "../../src/ops/weight.ts";
 
@@ -20,30 +20,27 @@ async function bitsOf(tensors: Tensor[]): Promise<Uint32Array[]> {
   return values.map((floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length));
 }
 
-type Norms = (x: Tensor, branch: Tensor, weight: Weight) => [Tensor, Tensor];
+type Norms = (x: Tensor, weight: Weight) => [Tensor, Tensor];
 
-/** Sum, norm, and the gradients of x, branch and weight. */
+/** Stream, norm, and the gradients of x and weight. */
 async function residualBits(rows: number, width: number, norms: Norms): Promise<Uint32Array[]> {
-  const [x, branch, tensor] = [floats(1, [rows, width]), floats(2, [rows, width]), floats(3, [width])];
+  const [x, tensor] = [floats(1, [rows, width]), floats(3, [width])];
   const weight: Weight = { name: "w", shape: [width], format: "f32", tensor, grad: zeroTensor([width]) };
   const joined = () => {
-    const [sum, normed] = norms(x, branch, weight);
-    return add(sum, normed, 0.7);
+    const [stream, normed] = norms(x, weight);
+    return add(stream, normed, 0.7);
   };
-  const { grads } = tf.engine().gradients(joined, [x, branch], floats(4, [rows, width]), false);
-  return await bitsOf([...norms(x, branch, weight), ...grads, weight.grad!]);
+  const { grads } = tf.engine().gradients(joined, [x], floats(4, [rows, width]), false);
+  return await bitsOf([...norms(x, weight), ...grads, weight.grad!]);
 }
 
 describe("fused ops", () => {
   before(async () => void await openGpu());
   after(closeGpu);
   for (const [rows, width] of [[1, 4], [5, 33], [37, 96], [3, 260]]) {
-    it(`add_rms_norm of [${rows},${width}]: the bits of add, then rms_norm, forward and backward`, async () => {
-      const apart: Norms = (x, branch, weight) => {
-        const sum = add(x, branch);
-        return [sum, rmsNorm(sum, weight, EPS)];
-      };
-      const fused: Norms = (x, branch, weight) => addRmsNorm(x, branch, weight, EPS);
+    it(`residual_norm of [${rows},${width}]: the bits of rms_norm beside x, forward and backward`, async () => {
+      const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, EPS)];
+      const fused: Norms = (x, weight) => residualNorm(x, weight, EPS);
       assert.deepEqual(await residualBits(rows, width, fused), await residualBits(rows, width, apart));
     });
   }
