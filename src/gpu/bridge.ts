@@ -123,11 +123,19 @@ export function uploadTensor(values: Float32Array | Int32Array, shape: number[])
 /** Zeros, made on the GPU. */
 export function zeroTensor(shape: number[]): Tensor {
   const tensor = emptyTensor(shape);
+  clearTensor(tensor);
+  return tensor;
+}
+
+/** Sets a tensor to zero, in queue order. */
+export function clearTensor(tensor: TensorInfo): void {
+  if (modes.recording) throw new Error("Cannot record the clearing of a tensor in a plan: use a kernel");
   const backend = tfjsBackend();
+  const buffer = gpuBuffer(backend, { tensor, written: true });
   backend.ensureCommandEncoderReady();
   backend.endComputePassEncoder();
-  backend.commandEncoder!.clearBuffer(backend.tensorMap.get(tensor.dataId).resource!);
-  return tensor;
+  backend.commandEncoder!.clearBuffer(buffer);
+  backend.commandQueueOwnedIds.add(tensor.dataId);
 }
 
 /** The same tensor once more, as an output of an op: no copy, and freed with the last of its holders. */
@@ -327,4 +335,11 @@ export function copyTensor(source: TensorInfo, target: TensorInfo): void {
   backend.commandEncoder!.copyBufferToBuffer(from, 0, to, 0, byteSize(source));
   backend.commandQueueOwnedIds.add(source.dataId);
   backend.commandQueueOwnedIds.add(target.dataId);
+}
+
+/** A tensor with the values that another has now. */
+export function copyOf(source: Tensor): Tensor {
+  const copy = emptyTensor(source.shape, source.dtype as "float32" | "int32");
+  copyTensor(source, copy);
+  return copy;
 }

@@ -14,15 +14,21 @@ export interface Plan {
   dispose(): void;
 }
 
+export interface RecordedPlan<Outputs> extends Plan {
+  /** What `build` returned; each replay writes it anew. The tensors are the plan's own, and gone with it. */
+  readonly outputs: Outputs;
+}
+
 /**
  * Records the kernels that `build` runs. `build` may only use our ops, and reads and writes tensors that exist
  * before the call and outlive the plan. What changes from replay to replay (position, tokens) lives in such tensors.
  */
-export function recordPlan(build: () => void): Plan {
-  const { dispatches, invalidateWritten, pool } = recordKernels(build);
+export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs> {
+  const { dispatches, outputs, invalidateWritten, sizeBytes, dispose } = recordKernels(build);
   return {
+    outputs,
     dispatchCount: dispatches.length,
-    sizeBytes: pool.numBytesAllocated,
+    sizeBytes,
     replay(times = 1, timestampWrites) {
       assertGpuHealthy();
       flush();
@@ -45,6 +51,6 @@ export function recordPlan(build: () => void): Plan {
       invalidateWritten();
       device.queue.submit([encoder.finish()]);
     },
-    dispose: () => pool.dispose(),
+    dispose,
   };
 }

@@ -1,14 +1,27 @@
 /** Writes kernels down instead of running them: what gpu/plan.ts replays. */
 import * as tf from "@tensorflow/tfjs";
-import { type BufferPool, modes, type RecordedDispatch, type TensorRecord, tfjsBackend } from "./backend.ts";
+import type { Tensor } from "@tensorflow/tfjs";
+import {
+  type Backend,
+  type BufferPool,
+  modes,
+  type RecordedDispatch,
+  type TensorRecord,
+  tfjsBackend,
+} from "./backend.ts";
 import { flush } from "./bridge.ts";
+import { tensorsOf } from "./tensor_tree.ts";
 
 /** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */
-export interface Recording {
+export interface Recording<Outputs> {
   dispatches: RecordedDispatch[];
+  /** What `build` returned; its tensors live until dispose(). */
+  outputs: Outputs;
   /** Forgets the CPU copies that tfjs holds of the tensors that the recorded kernels write. */
   invalidateWritten(): void;
-  pool: { numBytesAllocated: number; dispose(): void };
+  /** Bytes of the buffers made. */
+  sizeBytes: number;
+  dispose(): void;
 }
 
 /**
@@ -16,7 +29,7 @@ export interface Recording {
  * nothing else can be given them between replays; inside the recording they are reused freely, because replays keep
  * the order. A stock tfjs op inside is an error: it could not be replayed.
  */
-export function recordKernels(build: () => void): Recording {
+export function recordKernels<Outputs>(build: () => Outputs): Recording<Outputs> {
   if (modes.recording) throw new Error("Cannot record a plan inside another plan");
   const backend = tfjsBackend();
   flush();
@@ -30,9 +43,18 @@ export function recordKernels(build: () => void): Recording {
   };
   const made = modes.recording = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
   try {
-    tf.tidy(() => build());
-    const invalidateWritten = () => made.written.forEach((record) => record.values = null);
-    return { dispatches: made.dispatches, invalidateWritten, pool };
+    const outputs = tf.tidy(() => {
+      const built = build();
+      tensorsOf(built).forEach(tf.keep);
+      return built as tf.TensorContainer;
+    }) as Outputs;
+    return {
+      dispatches: made.dispatches,
+      outputs,
+      invalidateWritten: () => made.written.forEach((record) => record.values = null),
+      sizeBytes: pool.numBytesAllocated,
+      dispose: () => disposeWithPool(backend, pool, tensorsOf(outputs)),
+    };
   } catch (error) {
     pool.dispose();
     throw error;
@@ -41,4 +63,14 @@ export function recordKernels(build: () => void): Recording {
     backend.bufferManager = shared;
     backend.recordAndSubmit = stockPath;
   }
+}
+
+/** Frees tensors whose buffers came from a private pool, and the pool. */
+function disposeWithPool(backend: Backend, pool: BufferPool, tensors: Tensor[]): void {
+  flush(); // or tfjs would free them later, into the shared pool
+  const shared = backend.bufferManager;
+  backend.bufferManager = pool;
+  tf.dispose(tensors);
+  backend.bufferManager = shared;
+  pool.dispose();
 }

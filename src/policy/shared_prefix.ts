@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { zeroTensor } from "../gpu/bridge.ts";
+import { clearTensor, emptyTensor } from "../gpu/bridge.ts";
 import { addGradient } from "../ops/add_gradient.ts";
 import { attention } from "../ops/attention.ts";
 import {
@@ -129,31 +129,40 @@ export function uploadPrefixRows({ ranges, readers }: PackedRests): PrefixRows {
 export function prefixKeys(trunk: Trunk, prefixes: SequenceTensors, withGradients: boolean): PrefixKeys[] {
   const keys: PrefixKeys[] = [];
   const causal = causalAttend(trunk, prefixes);
-  const zerosLike = ({ shape }: Tensor) => withGradients ? tf.keep(zeroTensor(shape)) : null;
   tf.tidy(() => {
     trunkForward(trunk, prefixes, (l, q, k, v) => {
-      keys[l] = { k: tf.keep(k), v: tf.keep(v), dk: zerosLike(k), dv: zerosLike(v) };
+      const gradient = () => withGradients ? tf.keep(emptyTensor(k.shape)) : null;
+      keys[l] = { k: tf.keep(k), v: tf.keep(v), dk: gradient(), dv: gradient() };
       return causal(l, q, k, v);
     }, "many");
   });
   return keys;
 }
 
+/** Sets the gathered gradients to zero: they begin undefined. */
+export function clearGradients(keys: readonly PrefixKeys[]): void {
+  for (const { dk, dv } of keys) [dk, dv].forEach((gradient) => gradient && clearTensor(gradient));
+}
+
 export function disposeKeys(keys: readonly PrefixKeys[] | null): void {
   for (const layer of keys ?? []) Object.values(layer).forEach((tensor: Tensor | null) => tensor?.dispose());
 }
 
-/** Backward through the beginnings, from the gradients that gathered in `keys`; adds into the weights' gradients. */
-export function prefixBackward(trunk: Trunk, prefixes: SequenceTensors, keys: readonly PrefixKeys[]): void {
+/**
+ * Backward through the beginnings, from the gradients that gathered in `keys`; adds into the weights' gradients.
+ * @param none zeros [P,D]: nobody reads the last layer's output
+ */
+export function prefixBackward(
+  trunk: Trunk,
+  prefixes: SequenceTensors,
+  keys: readonly PrefixKeys[],
+  none: Tensor,
+): void {
   const forward = () =>
     trunkForward(trunk, prefixes, (l, q, k, v) => {
       const { dk, dv } = keys[l];
       const [pulledK, pulledV] = [addGradient(k, dk!), addGradient(v, dv!)];
       return attention(q, pulledK, pulledV, prefixes.bounds, trunk.attentionShape);
     }, "many");
-  tf.tidy(() => {
-    // Nobody reads the last layer's output.
-    const none = zeroTensor([prefixes.ids.size, trunk.config.hiddenSize]);
-    tf.engine().gradients(forward, [trunk.root], none, false);
-  });
+  tf.tidy(() => void tf.engine().gradients(forward, [trunk.root], none, false));
 }

@@ -24,7 +24,7 @@ import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Progress, trainStep } from "./step.ts";
-import type { Learner } from "./prepared_step.ts";
+import { type Learner, makeReplays } from "./passes.ts";
 
 export interface EvaluationOutcome extends Judgements {
   prompts: string[];
@@ -99,11 +99,13 @@ export function makeLearner(policy: Policy, config: RunConfig): Learner {
     reference,
     optimizer,
     rowsPerPass: config.per_device_train_batch_size,
+    replays: makeReplays(),
   };
 }
 
 /** Frees what makeLearner made; the policy stays. */
-export function disposeLearner({ policy, reference, optimizer }: Learner): void {
+export function disposeLearner({ policy, reference, optimizer, replays }: Learner): void {
+  for (const recorded of Object.values(replays)) recorded.dispose();
   if (reference) disposeReference(reference, policy);
   disposeOptimizer(optimizer);
 }

@@ -8,7 +8,7 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
-import type { Learner } from "./prepared_step.ts";
+import { KEPT_RECORDED_BYTES, type Learner } from "./passes.ts";
 import { updatePolicy } from "./update.ts";
 
 /** What a run is made of, without the values. */
@@ -125,7 +125,9 @@ export function planMemory(
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
     generator.dispose();
-    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes: memory().peakBytes };
+    parts.push({ name: "passes of other sizes", bytes: KEPT_RECORDED_BYTES });
+    const peakBytes = memory().peakBytes + KEPT_RECORDED_BYTES;
+    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };
   }, limits);
 }
 

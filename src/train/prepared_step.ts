@@ -2,76 +2,21 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import {
-  type Policy,
-  policyLogprobs,
-  type PrefixKeys,
-  type SequenceTensors,
-  uploadSequences,
-} from "../policy/llama.ts";
-import { disposeKeys, prefixKeys } from "../policy/shared_prefix.ts";
+import { type Policy, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
-import { type MicroBatch, type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
+import { frozenLogprobs, type Learner, type PreparedBatch } from "./passes.ts";
 import type { Rollout } from "./rollout.ts";
-
-/** What is trained, and what it is held against. */
-export interface Learner {
-  policy: Policy;
-  /** null when beta is 0. */
-  reference: Policy | null;
-  optimizer: Optimizer;
-  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
-  rowsPerPass: number;
-  /** Tokens read and predicted by the last pass: others need other buffers. */
-  passShape?: string;
-}
 
 /** What an update reads of a rollout. */
 export type TrainedRollout = Pick<Rollout, "tokens" | "end"> & { prompt: { ids: readonly number[] } };
-
-/** A micro-batch with what does not change while it is trained on. */
-export interface PreparedBatch {
-  tokens: MicroBatch;
-  /** f32 [M]; null when beta is 0. */
-  refLogprobs: Tensor | null;
-  /** f32 [M]; null where every ratio is 1, the policy being the one that sampled. */
-  oldLogprobs: Tensor | null;
-  /** f32 [2,B] */
-  advantagesAndWeights: Tensor;
-}
 
 /** The completions of one optimizer step. */
 export interface PreparedStep {
   /** Their prompts; null where each micro-batch reads its own. */
   prompts: SequenceTensors | null;
   batches: PreparedBatch[];
-}
-
-export function logprobsOf(
-  model: Policy,
-  { sequences, prefixRows, picked, targets }: MicroBatch,
-  keys: readonly PrefixKeys[] | null,
-  config: RunConfig,
-): Tensor[] {
-  const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
-  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
-}
-
-/** Log-probs of all micro-batches of a step, nothing being trained. @returns f32 [M] each */
-function frozenLogprobs(
-  model: Policy,
-  prompts: SequenceTensors | null,
-  batches: readonly MicroBatch[],
-  config: RunConfig,
-): Tensor[] {
-  return tf.tidy(() => {
-    const keys = prompts && prefixKeys(model, prompts, false);
-    const logprobs = batches.map((batch) => tf.tidy(() => logprobsOf(model, batch, keys, config)[0]));
-    disposeKeys(keys);
-    return logprobs;
-  });
 }
 
 /** Bytes of keys, values and their gradients that the prompts of a step may take; where they need more, none is shared. */
@@ -102,7 +47,7 @@ export function prepareStep(
   const prompts = shared && uploadSequences(shared.packed);
   const starts = Array.from({ length: rollouts.length / size }, (_, i) => i * size);
   const tokens = starts.map((start) => uploadMicroBatch(rollouts.slice(start, start + size), shared));
-  const logprobs = (model: Policy) => frozenLogprobs(model, prompts, tokens, config);
+  const logprobs = (model: Policy) => frozenLogprobs(learner, model, prompts, tokens, config);
   const refLogprobs = reference && logprobs(reference);
   const oldLogprobs = isOnPolicy ? null : logprobs(policy);
   const batches = tokens.map((tokens, i) => ({

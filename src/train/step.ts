@@ -12,7 +12,7 @@ import type { StepRecord } from "../tracking/metrics.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
-import type { Learner } from "./prepared_step.ts";
+import type { Learner } from "./passes.ts";
 import { updatePolicy } from "./update.ts";
 import type { UpdateStats } from "./update_stats.ts";
 

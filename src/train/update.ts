@@ -4,16 +4,11 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { limitPool, readFloats } from "../gpu/bridge.ts";
 import { groupAdvantages } from "../ops/group_advantages.ts";
-import { grpoLoss } from "../ops/grpo_loss.ts";
-import type { PrefixKeys } from "../policy/llama.ts";
-import { disposeKeys, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
 import { optimizerStep } from "./optimizer.ts";
+import { backward, backwardPrompts, type Learner, promptKeys } from "./passes.ts";
 import {
   countedLengths,
   drawSteps,
-  type Learner,
-  logprobsOf,
-  type PreparedBatch,
   type PreparedStep,
   prepareStep,
   type TrainedRollout,
@@ -21,41 +16,16 @@ import {
 } from "./prepared_step.ts";
 import { meanStats, readUpdateStats, type UpdateStats } from "./update_stats.ts";
 
-/** Loss and gradients of one micro-batch; gradients are added into the weights. @returns losses [B], stats [4 B] */
-function backward(
-  learner: Learner,
-  batch: PreparedBatch,
-  keys: readonly PrefixKeys[] | null,
-  config: RunConfig,
-): Tensor[] {
-  const { policy } = learner;
-  const shape = `${batch.tokens.sequences.ids.size},${batch.tokens.targets.size}`;
-  if (shape !== learner.passShape) limitPool();
-  learner.passShape = shape;
-  let stats: Tensor | null = null;
-  const forward = () => {
-    const [logprobs, entropy] = logprobsOf(policy, batch.tokens, keys, config);
-    const made = grpoLoss(logprobs, { ...batch, entropy, offsets: batch.tokens.offsets }, config);
-    stats = tf.keep(made.stats);
-    return made.losses;
-  };
-  const ones = tf.ones([batch.advantagesAndWeights.shape[1]!]);
-  const { value } = tf.engine().gradients(forward, [policy.root], ones, false);
-  const flat = stats!.flatten();
-  stats!.dispose();
-  return [value, flat];
-}
-
 /** Adds a step's gradients into the weights: first from all completions, then from the prompts they share. */
 function accumulateGradients(
   learner: Learner,
   { prompts, batches }: PreparedStep,
   config: RunConfig,
 ): Tensor[] {
-  const keys = prompts && prefixKeys(learner.policy, prompts, true);
-  const parts = batches.flatMap((batch) => tf.tidy(() => backward(learner, batch, keys, config)));
-  if (prompts && keys) prefixBackward(learner.policy, prompts, keys);
-  disposeKeys(keys);
+  const keys = promptKeys(learner, learner.policy, prompts);
+  const ones = tf.ones([learner.rowsPerPass]);
+  const parts = batches.flatMap((batch) => tf.tidy(() => backward(learner, batch, ones, keys, config)));
+  if (prompts && keys) backwardPrompts(learner, prompts, keys);
   return parts;
 }
 
@@ -103,6 +73,8 @@ export async function updatePolicy(
       return tf.concat([optimizerStep(learner.optimizer, rate, config), ...parts] as tf.Tensor1D[]);
     });
   });
+  for (const replays of Object.values(learner.replays)) replays.trim();
+  limitPool();
   const size = ordered.length / windows;
   const updates: UpdateStats[] = [];
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {

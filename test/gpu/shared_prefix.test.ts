@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/bridge.ts";
+import { readFloats, zeroTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
-import { disposeKeys, prefixBackward, prefixKeys } from "../../src/policy/shared_prefix.ts";
+import { clearGradients, disposeKeys, prefixBackward, prefixKeys } from "../../src/policy/shared_prefix.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { sharePrompts, type TokenizedRollout, uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
@@ -28,6 +28,7 @@ async function trainedOn(isShared: boolean, rowsPerPass: number, { recomputesLay
   tf.tidy(() => {
     const prompts = shared && uploadSequences(shared.packed);
     const keys = prompts && prefixKeys(policy, prompts, true);
+    if (keys) clearGradients(keys);
     for (let start = 0; start < ROLLOUTS.length; start += rowsPerPass) {
       const batch = uploadMicroBatch(ROLLOUTS.slice(start, start + rowsPerPass), shared);
       const prefix = batch.prefixRows && keys ? { ...batch.prefixRows, keys } : undefined;
@@ -41,7 +42,9 @@ async function trainedOn(isShared: boolean, rowsPerPass: number, { recomputesLay
       const weights = tf.cast(tf.add(batch.targets, 3), "float32").mul(0.01) as tf.Tensor;
       tf.engine().gradients(forward, [policy.root], weights, false);
     }
-    if (prompts && keys) prefixBackward(policy, prompts, keys);
+    if (prompts && keys) {
+      prefixBackward(policy, prompts, keys, zeroTensor([prompts.ids.size, policy.config.hiddenSize]));
+    }
     disposeKeys(keys);
   });
   const values: number[] = [];

@@ -18,6 +18,7 @@ import { initialLambdaState } from "../../src/rl/lambda.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricName, type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
+import { makeReplays } from "../../src/train/passes.ts";
 import type { Prompt } from "../../src/train/prompt_set.ts";
 import { type Progress, trainStep } from "../../src/train/step.ts";
 import { differences, type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
@@ -109,7 +110,13 @@ async function train(name: RunName): Promise<Trained> {
   let generation = 0;
   const deps = {
     config,
-    learner: { policy, reference, optimizer, rowsPerPass: config.per_device_train_batch_size },
+    learner: {
+      policy,
+      reference,
+      optimizer,
+      rowsPerPass: config.per_device_train_batch_size,
+      replays: makeReplays(),
+    },
     generator: {
       generate: ({ groupSize, onGroup }: GenerationRequest) => {
         const first = generation++ * shape.promptsPerGeneration;

@@ -1,0 +1,127 @@
+/** The passes of a step over tokens: frozen log-probs, and forward and backward; recorded once per size, then replayed. */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import type { RunConfig } from "../config/sweep.ts";
+import { copyOf, zeroTensor } from "../gpu/bridge.ts";
+import { createReplays, type Replays } from "../gpu/replay.ts";
+import { grpoLoss } from "../ops/grpo_loss.ts";
+import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
+import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
+import type { MicroBatch } from "./micro_batch.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+/** What is trained, and what it is held against. */
+export interface Learner {
+  policy: Policy;
+  /** null when beta is 0. */
+  reference: Policy | null;
+  optimizer: Optimizer;
+  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
+  rowsPerPass: number;
+  /** Recorded passes: over the prompts of a step, and over its micro-batches. */
+  replays: { prompts: Replays; passes: Replays };
+}
+
+/** Passes of other sizes than the ones in use stay recorded within this much memory. */
+const KEPT_BYTES = { prompts: 2 ** 23, passes: 2 ** 25 };
+
+/** What a run may hold of them beside what its largest passes take. */
+export const KEPT_RECORDED_BYTES = KEPT_BYTES.prompts + KEPT_BYTES.passes;
+
+export function makeReplays(): Learner["replays"] {
+  return { prompts: createReplays(KEPT_BYTES.prompts), passes: createReplays(KEPT_BYTES.passes) };
+}
+
+/** Where a model's prompts are, for the names of what reads them. */
+const placeOf = (keys: readonly PrefixKeys[] | null) => keys ? `on ${keys[0].k.id}` : "";
+
+/** A micro-batch with what does not change while it is trained on. */
+export interface PreparedBatch {
+  tokens: MicroBatch;
+  /** f32 [M]; null when beta is 0. */
+  refLogprobs: Tensor | null;
+  /** f32 [M]; null where every ratio is 1, the policy being the one that sampled. */
+  oldLogprobs: Tensor | null;
+  /** f32 [2,B] */
+  advantagesAndWeights: Tensor;
+}
+
+function logprobsOf(
+  model: Policy,
+  { sequences, prefixRows, picked, targets }: MicroBatch,
+  keys: readonly PrefixKeys[] | null,
+  config: RunConfig,
+): Tensor[] {
+  const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
+  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
+}
+
+/** Keys and values of a step's prompts; good until other prompts are run. */
+export function promptKeys(
+  { replays, policy }: Learner,
+  model: Policy,
+  prompts: SequenceTensors | null,
+): PrefixKeys[] | null {
+  if (!prompts) return null;
+  const isTrained = model === policy;
+  const name = isTrained ? "policy" : "reference";
+  const keys = replays.prompts.run(name, prompts, (own) => prefixKeys(model, own, isTrained));
+  clearGradients(keys);
+  return keys;
+}
+
+/** Log-probs of all micro-batches of a step, nothing being trained. @returns f32 [M] each */
+export function frozenLogprobs(
+  learner: Learner,
+  model: Policy,
+  prompts: SequenceTensors | null,
+  batches: readonly MicroBatch[],
+  config: RunConfig,
+): Tensor[] {
+  const keys = promptKeys(learner, model, prompts);
+  const name = `log-probs of ${model === learner.policy ? "policy" : "reference"} ${placeOf(keys)}`;
+  return batches.map((batch) =>
+    copyOf(learner.replays.passes.run(name, batch, (own) => logprobsOf(model, own, keys, config)[0]))
+  );
+}
+
+/**
+ * Loss and gradients of one micro-batch; gradients are added into the weights, and into those of the prompts' keys.
+ * @param ones f32 [B]
+ * @returns losses [B], stats [4 B]
+ */
+export function backward(
+  { policy, replays }: Learner,
+  batch: PreparedBatch,
+  ones: Tensor,
+  keys: PrefixKeys[] | null,
+  config: RunConfig,
+): Tensor[] {
+  const { losses, stats } = replays.passes.run(`training ${placeOf(keys)}`, { batch, ones }, (own) => {
+    const { tokens, ...context } = own.batch;
+    let stats: Tensor | null = null;
+    const forward = () => {
+      const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
+      const made = grpoLoss(logprobs, { ...context, entropy, offsets: tokens.offsets }, config);
+      stats = tf.keep(made.stats);
+      return made.losses;
+    };
+    const { value } = tf.engine().gradients(forward, [policy.root], own.ones, false);
+    return { losses: value, stats: stats! };
+  });
+  return [copyOf(losses), tf.reshape(copyOf(stats), [-1])];
+}
+
+/** Takes the gradients of the prompts' keys into the weights. */
+export function backwardPrompts(
+  { policy, replays }: Learner,
+  prompts: SequenceTensors,
+  keys: PrefixKeys[],
+): void {
+  const none = zeroTensor([prompts.ids.size, policy.config.hiddenSize]);
+  replays.passes.run(
+    `prompts ${placeOf(keys)}`,
+    { prompts, none },
+    (own) => prefixBackward(policy, own.prompts, keys, own.none),
+  );
+}
