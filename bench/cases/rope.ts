@@ -69,6 +69,7 @@ function ropeCase(shape: RopeShape): OpCase {
 export const cases: OpCase[] = [
   ropeCase({ rows: 1, heads: 1, headDim: 4, positions: 3 }),
   ropeCase({ rows: 37, heads: 3, headDim: 12, positions: 50 }),
+  ropeCase({ rows: 13, heads: 9, headDim: 8, positions: 20 }),
   ropeCase({ rows: 9, heads: 2, headDim: 80, positions: 2000, scaling: { type: "linear", factor: 4 } }),
   ropeCase({ rows: 11, heads: 1, headDim: 128, positions: 9000, scaling: LLAMA3 }),
   ropeCase({ rows: 2048, heads: 4, headDim: 16, positions: 64, benchOnly: true }),

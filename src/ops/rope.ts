@@ -3,7 +3,12 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
 
-const WG = 256;
+const WG = 64;
+/** That one lane rotates, as in the kernels. */
+const HEADS_PER_LANE = 4;
+
+/** Lanes over the heads of a row, for each two pairs of a head. */
+export const headUnits = (heads: number) => Math.ceil(heads / HEADS_PER_LANE);
 
 /** cos and sin of every position, f32 [P, headDim/2] each. */
 export interface RopeTable {
@@ -34,7 +39,7 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
   forward({ x, positions, cos, sin }, { headDim, inverse }) {
     const [rows, width] = x.shape;
     const y = newTensor([rows, width]);
-    const count = rows * width / 4;
+    const count = rows * headUnits(width / headDim) * headDim / 4;
     runKernel({
       kernel: "rope",
       constants: { WG },

@@ -7,9 +7,12 @@ import { randomFloats } from "../../bench/case.ts";
 import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { add } from "../../src/ops/add.ts";
+import { kvAppend, type KvPool } from "../../src/ops/kv_append.ts";
 import { residualNorm } from "../../src/ops/residual_norm.ts";
 import { rmsNorm } from "../../src/ops/rms_norm.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import { rope, ropeTable } from "../../src/ops/rope.ts";
+import { type FreshRows, ropeKv } from "../../src/ops/rope_kv.ts";
+import type { Weight, WeightFormat } from "../../src/ops/weight.ts";
 
 const EPS = 1e-5;
 const floats = (seed: number, shape: number[]) =>
@@ -34,6 +37,30 @@ async function residualBits(rows: number, width: number, norms: Norms): Promise<
   return await bitsOf([...norms(x, weight), ...grads, weight.grad!]);
 }
 
+const HEAD_DIM = 12;
+/** Blocks of 4 tokens; the third row holds nothing, the last position lies past its blocks. */
+const TABLE = [[3, 5, 0, -1], [0, 2, 4, 1], [-1, -1, -1, -1], [1, 3, -1, -1], [0, 3, -1, -1]];
+const POSITIONS = [4, 11, 0, -1, 12];
+
+/** Rotated queries and both pools after a decoding step of 5 query heads over 2 key heads. */
+async function keptBits(
+  format: WeightFormat,
+  step: (pool: KvPool, fresh: FreshRows, angles: { cos: Tensor; sin: Tensor }, table: Tensor) => Tensor,
+): Promise<Uint32Array[]> {
+  const words = 2 * HEAD_DIM / (format === "f32" ? 1 : 2);
+  const pool: KvPool = { k: zeroTensor([6, 4, words]), v: zeroTensor([6, 4, words]), format };
+  const fresh = {
+    q: floats(1, [5, 5 * HEAD_DIM]),
+    k: floats(2, [5, 2 * HEAD_DIM]),
+    v: floats(3, [5, 2 * HEAD_DIM]),
+    positions: uploadTensor(Int32Array.from(POSITIONS), [5]),
+  };
+  const { cos, sin, shape } = ropeTable(10, HEAD_DIM, 10000);
+  const angles = { cos: uploadTensor(cos, shape), sin: uploadTensor(sin, shape) };
+  const rotated = step(pool, fresh, angles, uploadTensor(Int32Array.from(TABLE.flat()), [5, 4]));
+  return await bitsOf([rotated, pool.k, pool.v]);
+}
+
 describe("fused ops", () => {
   before(async () => void await openGpu());
   after(closeGpu);
@@ -42,6 +69,22 @@ describe("fused ops", () => {
       const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, EPS)];
       const fused: Norms = (x, weight) => residualNorm(x, weight, EPS);
       assert.deepEqual(await residualBits(rows, width, fused), await residualBits(rows, width, apart));
+    });
+  }
+  for (const format of ["f32", "bf16", "f16"] as const) {
+    it(`rope_kv into ${format} pools: the bits of rope for queries and keys, then kv_append`, async () => {
+      const options = { headDim: HEAD_DIM };
+      const apart = await keptBits(format, (pool, { q, k, v, positions }, angles, table) => {
+        const owners = uploadTensor(Int32Array.from(POSITIONS, (_, r) => r), [5]);
+        const turned = rope(k, positions, angles, options);
+        kvAppend(pool, { k: turned, v, owners, positions }, { table, blockShift: 2 });
+        return rope(q, positions, angles, options);
+      });
+      const fused = await keptBits(
+        format,
+        (pool, fresh, angles, table) => ropeKv(pool, fresh, angles, { table, blockShift: 2 }, options),
+      );
+      assert.deepEqual(fused, apart);
     });
   }
 });
