@@ -51,8 +51,6 @@ export interface DecodeLane {
   readonly width: number;
   readonly decode: DecodeState;
   readonly table: BlockTable;
-  /** i32 [R]: 0 .. R-1 */
-  readonly owners: Tensor;
   /** null: not recorded yet, or the tensors it was recorded over are gone. */
   plan: Plan | null;
 }
@@ -67,8 +65,6 @@ export function openLane(
 ): DecodeLane {
   const i32 = (shape: number[]) => emptyTensor(shape, "int32");
   const seenWords = Math.ceil(policy.config.vocabSize / 32);
-  const owners = i32([width]);
-  writeTensor(owners, Int32Array.from({ length: width }, (_, r) => r));
   const decode = {
     rows: i32([width, 4]),
     state: i32([4 + options.eosIds.length]),
@@ -78,18 +74,18 @@ export function openLane(
     tokens: i32([width, options.maxTokens]),
     seen: i32(hasRepetitionPenalty(options) ? [width, seenWords] : [1]),
   };
-  return { width, decode, table: { table: i32([width, columns]), blockShift }, owners, plan: null };
+  return { width, decode, table: { table: i32([width, columns]), blockShift }, plan: null };
 }
 
-export function disposeLane({ plan, decode, table, owners }: DecodeLane): void {
+export function disposeLane({ plan, decode, table }: DecodeLane): void {
   plan?.dispose();
-  tf.dispose([...Object.values(decode), table.table, owners] as Tensor[]);
+  tf.dispose([...Object.values(decode), table.table] as Tensor[]);
 }
 
 /** Forward of the last sampled token of every row, then the next one's draw. */
 export function recordLane(policy: Policy, options: LaneOptions, cache: KvCache, lane: DecodeLane): Plan {
-  const { decode, table, owners } = lane;
-  const attend = decodeAttend(policy, cache, table, owners, decode.nextPosition);
+  const { decode, table } = lane;
+  const attend = decodeAttend(policy, cache, table, decode.nextPosition);
   return recordPlan(() => {
     const tokens = { ids: decode.nextToken, positions: decode.nextPosition };
     const hidden_RD = trunkForward(policy, tokens, attend, "few");

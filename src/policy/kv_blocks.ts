@@ -143,7 +143,7 @@ export interface GenerationBytes {
 
 /** Bytes of what openLane() makes for one width. */
 function stateBytes(width: number, columns: number, config: ModelConfig, size: GenerationSize): number {
-  const perRow = 4 + 1 + 1 + 1 + size.maxTokens + 1 + columns;
+  const perRow = 4 + 1 + 1 + 1 + size.maxTokens + columns;
   const seen = size.hasRepetitionPenalty ? width * Math.ceil(config.vocabSize / 32) : 1;
   return 4 * (width * perRow + 4 + size.eosCount + seen);
 }

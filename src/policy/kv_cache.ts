@@ -5,11 +5,13 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { byteSize, copyTensor, deviceLimits, emptyTensor, trimPool } from "../gpu/bridge.ts";
+import { attention } from "../ops/attention.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { type BlockTable, kvAppend, type KvPool } from "../ops/kv_append.ts";
+import { ropeKv } from "../ops/rope_kv.ts";
 import type { WeightFormat } from "../ops/weight.ts";
 import { type BlockList, blockShiftOf, createBlockList, grownCapacity } from "./kv_blocks.ts";
-import { type Attend, causalAttend, type SequenceTensors, type Trunk } from "./llama.ts";
+import { type Attend, rotate, type SequenceTensors, type Trunk } from "./llama.ts";
 
 export interface KvCache {
   readonly blocks: BlockList;
@@ -85,27 +87,28 @@ export function prefillAttend(
   table: BlockTable,
   owners: Tensor,
 ): Attend {
-  const causal = causalAttend(trunk, sequences);
+  const { positions, bounds } = sequences;
   return (l, q, k, v) => {
-    kvAppend(cache.pools[l], { k, v, owners, positions: sequences.positions }, table);
-    return causal(l, q, k, v);
+    const turned = rotate(trunk, k, positions);
+    kvAppend(cache.pools[l], { k: turned, v, owners, positions }, table);
+    return attention(rotate(trunk, q, positions), turned, v, bounds, trunk.attentionShape);
   };
 }
 
 /**
  * One new token of every row is kept, and attends to all that its row holds.
- * @param owners i32 [R]: 0 .. R-1; @param positions i32 [R]: the new token's place in its row
+ * @param positions i32 [R]: the new token's place in its row
  */
 export function decodeAttend(
   trunk: Trunk,
   cache: KvCache,
   table: BlockTable,
-  owners: Tensor,
   positions: Tensor,
 ): Attend {
+  const { headDim } = trunk.config;
   return (l, q, k, v) => {
     const pool = cache.pools[l];
-    kvAppend(pool, { k, v, owners, positions }, table);
-    return attentionDecode(q, { ...table, pool, positions }, trunk.attentionShape);
+    const turned = ropeKv(pool, { q, k, v, positions }, trunk.rope, table, { headDim });
+    return attentionDecode(turned, { ...table, pool, positions }, trunk.attentionShape);
   };
 }

@@ -24,7 +24,7 @@ import type { ModelConfig } from "./model_config.ts";
 import type { PackedSequences } from "./packing.ts";
 import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
 
-/** What q attends to in a layer. q_NH, k_NK, v_NK (already rotated) -> context_NH */
+/** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
 /** "few": one token a row (decoding); "many": whole sequences. Chooses matmul kernels, not results. */
@@ -82,6 +82,11 @@ function normHeads(x_NH: Tensor, weight: Weight | undefined, { headDim, rmsNormE
   return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, rmsNormEps), x_NH.shape);
 }
 
+/** The heads of x turned by the positions of their tokens. @param x_NH f32 [N, heads*headDim] */
+export function rotate({ rope: table, config }: Trunk, x_NH: Tensor, positions: Tensor): Tensor {
+  return rope(x_NH, positions, table, { headDim: config.headDim });
+}
+
 /** A linear layer's weight and bias. */
 type LayerPart = [weight: Weight, bias: Weight | undefined];
 
@@ -119,15 +124,12 @@ function layerForward(
   trunk: Trunk,
   l: number,
   x_ND: Tensor,
-  positions: Tensor,
   attend: Attend,
   rows: RowCount,
 ): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
   const project = (x: Tensor, ...layers: LayerPart[]) => linearLayers(trunk, x, layers, rows);
-  const rotate = (x: Tensor, norm?: Weight) =>
-    rope(normHeads(x, norm, config), positions, trunk.rope, { headDim: config.headDim });
   const [stream_ND, normed_ND] = residualNorm(x_ND, weights.inputNorm, config.rmsNormEps);
   const [q, k, v] = project(
     normed_ND,
@@ -135,7 +137,8 @@ function layerForward(
     [weights.key, weights.keyBias],
     [weights.value, weights.valueBias],
   );
-  const context_NH = attend(l, rotate(q, weights.queryNorm), rotate(k, weights.keyNorm), v);
+  const [queries, keys] = [normHeads(q, weights.queryNorm, config), normHeads(k, weights.keyNorm, config)];
+  const context_NH = attend(l, queries, keys, v);
   const attended_ND = addLayer(trunk, stream_ND, context_NH, [weights.output, weights.outputBias], rows);
   const [middle_ND, mlpInput_ND] = residualNorm(attended_ND, weights.postNorm, config.rmsNormEps);
   const [gate, up] = project(mlpInput_ND, [weights.gate, weights.gateBias], [weights.up, weights.upBias]);
@@ -147,7 +150,7 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
   let x_ND = embedding(trunk.root, tokens.ids, trunk.weights.embedding);
   for (let l = 0; l < trunk.config.layers; l++) {
     const before = x_ND;
-    const layer = (x: Tensor) => layerForward(trunk, l, x, tokens.positions, attend, rows);
+    const layer = (x: Tensor) => layerForward(trunk, l, x, attend, rows);
     // tidy frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
     x_ND = trunk.recomputesLayers ? recomputed(layer, before) : tf.tidy(() => layer(before));
   }
@@ -199,10 +202,11 @@ export function uploadSequences(packed: PackedSequences): SequenceTensors {
 }
 
 /** Each token attends to the beginning of its sequence, where that is shared, and to its own sequence up to itself. */
-export function causalAttend(trunk: Trunk, { bounds, prefix }: SequenceTensors): Attend {
+export function causalAttend(trunk: Trunk, { positions, bounds, prefix }: SequenceTensors): Attend {
   return (l, q, k, v) => {
+    const turn = (x: Tensor) => rotate(trunk, x, positions);
     const shared = prefix && { ...prefix.keys[l], ranges: prefix.ranges, readers: prefix.readers };
-    return attention(q, k, v, bounds, trunk.attentionShape, shared);
+    return attention(turn(q), turn(k), v, bounds, trunk.attentionShape, shared);
   };
 }
 

@@ -9,9 +9,9 @@ import { clearTensor, emptyTensor } from "../gpu/bridge.ts";
 import { addGradient } from "../ops/add_gradient.ts";
 import { attention } from "../ops/attention.ts";
 import {
-  causalAttend,
   type PrefixKeys,
   type PrefixRows,
+  rotate,
   type SequenceTensors,
   type Trunk,
   trunkForward,
@@ -128,12 +128,13 @@ export function uploadPrefixRows({ ranges, readers }: PackedRests): PrefixRows {
 /** Keys and values of the beginnings in every layer, for sequences to go on from. Dispose with disposeKeys. */
 export function prefixKeys(trunk: Trunk, prefixes: SequenceTensors, withGradients: boolean): PrefixKeys[] {
   const keys: PrefixKeys[] = [];
-  const causal = causalAttend(trunk, prefixes);
+  const { positions, bounds } = prefixes;
   tf.tidy(() => {
     trunkForward(trunk, prefixes, (l, q, k, v) => {
+      const turned = rotate(trunk, k, positions);
       const gradient = () => withGradients ? tf.keep(emptyTensor(k.shape)) : null;
-      keys[l] = { k: tf.keep(k), v: tf.keep(v), dk: gradient(), dv: gradient() };
-      return causal(l, q, k, v);
+      keys[l] = { k: tf.keep(turned), v: tf.keep(v), dk: gradient(), dv: gradient() };
+      return attention(rotate(trunk, q, positions), turned, v, bounds, trunk.attentionShape);
     }, "many");
   });
   return keys;
@@ -158,11 +159,12 @@ export function prefixBackward(
   keys: readonly PrefixKeys[],
   none: Tensor,
 ): void {
+  const { positions, bounds } = prefixes;
   const forward = () =>
     trunkForward(trunk, prefixes, (l, q, k, v) => {
       const { dk, dv } = keys[l];
-      const [pulledK, pulledV] = [addGradient(k, dk!), addGradient(v, dv!)];
-      return attention(q, pulledK, pulledV, prefixes.bounds, trunk.attentionShape);
+      const [pulledK, pulledV] = [addGradient(rotate(trunk, k, positions), dk!), addGradient(v, dv!)];
+      return attention(rotate(trunk, q, positions), pulledK, pulledV, bounds, trunk.attentionShape);
     }, "many");
   tf.tidy(() => void tf.engine().gradients(forward, [trunk.root], none, false));
 }

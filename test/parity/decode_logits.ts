@@ -47,8 +47,7 @@ export async function decodeLogits(
   const table = blockTable(cache, prompts, tokens[0].length);
   prefill(policy, prompts, cache, table);
   const [ids, positions] = [emptyTensor([rows], "int32"), emptyTensor([rows], "int32")];
-  const owners = uploadTensor(Int32Array.from(prompts, (_, r) => r), [rows]);
-  const attend = decodeAttend(policy, cache, table, owners, positions);
+  const attend = decodeAttend(policy, cache, table, positions);
   const made: { logits?: Tensor } = {};
   const plan = recordPlan(() => {
     const hidden_RD = trunkForward(policy, { ids, positions }, attend, "few");
@@ -63,6 +62,6 @@ export async function decodeLogits(
   const values = await Promise.all(logits.map(readFloats));
   plan.dispose();
   cache.dispose();
-  tf.dispose([...logits, ids, positions, owners, table.table]);
+  tf.dispose([...logits, ids, positions, table.table]);
   return values;
 }
