@@ -1,16 +1,15 @@
 // adamw: one AdamW step (arXiv:1711.05101, as torch.optim.AdamW), in place; clears the gradient for the next step.
 //   g = grad * clip.scale;  w *= decay;  m = b1 m + rest1 g;  v = b2 v + rest2 g^2
-//   w -= lr (m / c1) / (sqrt(v / c2) + eps)
-//   decay = 1 - lr weight_decay, rest = 1 - b, c = 1 - b^t come rounded from f64: in f32, 1 - 0.999 is 1e-5 off
+//   w -= step m / (sqrt(v) root + eps)
+//   decay = 1 - lr weight_decay, rest = 1 - b, step = lr / (1 - b1^t) and root = 1 / sqrt(1 - b2^t) come rounded from f64:
+//   in f32, 1 - 0.999 is 1e-5 off
 //   clip.scale = 0 (the norm was not finite): nothing changes but the gradient, which is cleared.
 // Shapes    weight, m, v, grad f32 [N], all in and out; clip f32 [2]: norm, scale
 // Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
 // Twin      src/ops/adamw.ts#adamwF64
 override WG: u32 = 256u;
 
-struct Params {
-  count: u32, lr: f32, eps: f32, decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, correction1: f32, correction2: f32
-}
+struct Params { count: u32, step: f32, root: f32, eps: f32, decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32 }
 @group(0) @binding(0) var<storage, read_write> weight: array<f32>;
 @group(0) @binding(1) var<storage, read_write> m: array<f32>;
 @group(0) @binding(2) var<storage, read_write> v: array<f32>;
@@ -26,8 +25,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let g = grad[i] * scale;
   grad[i] = 0.0;
   if (scale == 0.0) { return; }
-  let decayed = weight[i] * params.decay;
-  m[i] = fma(params.beta1, m[i], params.rest1 * g);
-  v[i] = fma(params.beta2, v[i], params.rest2 * g * g);
-  weight[i] = decayed - params.lr * (m[i] / params.correction1) / (sqrt(v[i] / params.correction2) + params.eps);
+  let first = fma(params.beta1, m[i], params.rest1 * g);
+  let second = fma(params.beta2, v[i], params.rest2 * g * g);
+  m[i] = first;
+  v[i] = second;
+  weight[i] = weight[i] * params.decay - params.step * first / fma(sqrt(second), params.root, params.eps);
 }

@@ -50,7 +50,9 @@ export function adamwCase(count: number, scale: number, benchOnly = false, first
 export const cases: OpCase[] = [
   adamwCase(1, 1),
   adamwCase(67, 0.25),
+  adamwCase(1156, 0.25),
   adamwCase(65, 0),
+  adamwCase(68, 0),
   adamwCase(33, 1, false, true),
   adamwCase(49152, 1, true),
   adamwCase(4_194_304, 1, true),

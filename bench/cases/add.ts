@@ -29,6 +29,7 @@ export const cases: OpCase[] = [
   addCase(1, 1),
   addCase(5, 13),
   addCase(65, 64),
+  addCase(33, 36),
   addCase(1, 1, -0.5),
   addCase(7, 33, 2 / 3),
   addCase(65, 64, 2),

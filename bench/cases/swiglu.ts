@@ -29,6 +29,7 @@ export const cases: OpCase[] = [
   swigluCase(1, 1),
   swigluCase(7, 33),
   swigluCase(64, 65),
+  swigluCase(1, 8),
   swigluCase(2048, 256, true),
   swigluCase(1024, 5504, true),
 ];

@@ -1,6 +1,7 @@
 /** The optimizer: AdamW with decoupled weight decay (arXiv:1711.05101), in place on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, runKernel, u32 } from "../gpu/bridge.ts";
+import { flatGrid } from "../gpu/vec4.ts";
 import { bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
 
 export interface AdamwOptions {
@@ -35,22 +36,23 @@ function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window
     ...bindWindow(tensor, 4, window),
     written: true,
   }));
+  const { isVec4, count, constants, workgroups } = flatGrid(window.count);
   runKernel({
-    kernel: "adamw",
+    kernel: isVec4 ? "adamw_vec4" : "adamw",
+    constants,
     bindings: [...updated, { tensor: clip }],
     params: [
-      u32(window.count),
-      f32(learningRate),
+      u32(count),
+      f32(learningRate / (1 - beta1 ** step)),
+      f32(1 / Math.sqrt(1 - beta2 ** step)),
       f32(epsilon),
       f32(1 - learningRate * weightDecay),
       f32(beta1),
       f32(beta2),
       f32(1 - beta1),
       f32(1 - beta2),
-      f32(1 - beta1 ** step),
-      f32(1 - beta2 ** step),
     ],
-    workgroups: foldGrid(Math.ceil(window.count / 256)),
+    workgroups,
   });
 }
 

@@ -1,7 +1,8 @@
 /** The residual connection, and the scaled term of an adapter. A stock tfjs op could not be replayed in a plan. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
+import { flatGrid } from "../gpu/vec4.ts";
 
 interface AddAttrs {
   /** Factor of b. */
@@ -11,13 +12,13 @@ interface AddAttrs {
 /** @param a null: only the scaled b */
 export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
   const y = newTensor(b.shape);
-  const count = b.shape[0] * b.shape[1];
+  const { isVec4, count, constants, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
   runKernel({
-    kernel: "add",
-    constants: { ONLY_B: a ? 0 : 1 },
+    kernel: isVec4 ? "add_vec4" : "add",
+    constants: { ...constants, ONLY_B: a ? 0 : 1 },
     bindings: [{ tensor: a ?? b }, { tensor: b }, { tensor: y, written: true }],
     params: [u32(count), f32(scale)],
-    workgroups: foldGrid(Math.ceil(count / 256)),
+    workgroups,
   });
   return y;
 }

@@ -1,18 +1,20 @@
 /** SwiGLU activation (arXiv:2002.05202). */
 import type { Tensor } from "@tensorflow/tfjs";
-import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp, jointGradients } from "../gpu/op.ts";
+import { flatGrid } from "../gpu/vec4.ts";
 
 const swigluOp = defineOp<"gate" | "up", null>({
   name: "GrpoSwiglu",
   forward({ gate, up }) {
     const y = newTensor(gate.shape);
-    const count = gate.shape[0] * gate.shape[1];
+    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
     runKernel({
-      kernel: "swiglu",
+      kernel: isVec4 ? "swiglu_vec4" : "swiglu",
+      constants,
       bindings: [{ tensor: gate }, { tensor: up }, { tensor: y, written: true }],
       params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 256)),
+      workgroups,
     });
     return y;
   },
@@ -27,9 +29,10 @@ const swigluGradOp = defineOp<"gate" | "up" | "dy", null>({
   forward({ gate, up, dy }) {
     const dgate = newTensor(gate.shape);
     const dup = newTensor(gate.shape);
-    const count = gate.shape[0] * gate.shape[1];
+    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
     runKernel({
-      kernel: "swiglu_grad",
+      kernel: isVec4 ? "swiglu_grad_vec4" : "swiglu_grad",
+      constants,
       bindings: [
         { tensor: gate },
         { tensor: up },
@@ -38,7 +41,7 @@ const swigluGradOp = defineOp<"gate" | "up" | "dy", null>({
         { tensor: dup, written: true },
       ],
       params: [u32(count)],
-      workgroups: foldGrid(Math.ceil(count / 256)),
+      workgroups,
     });
     return [dgate, dup];
   },
