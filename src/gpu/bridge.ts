@@ -4,7 +4,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { type Backend, type DispatchLabel, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
-import { assertGpuHealthy, awaitGpu } from "./device.ts";
+import { assertGpuHealthy, awaitGpu, isSoftware } from "./device.ts";
 import { type KernelConstants, kernelPipeline } from "./kernel.ts";
 
 /** A tensor as a kernel sees it; a window (in bytes) binds part of it. */
@@ -60,6 +60,27 @@ export function hasSimd8(): boolean {
   if (modes.plainKernels) return false;
   const { features, adapterInfo } = tfjsBackend().device;
   return features.has("subgroups") && adapterInfo.subgroupMinSize === 8 && adapterInfo.subgroupMaxSize === 8;
+}
+
+/** Whether only plain kernels are to run, whatever the device has. */
+export function plainKernelsOnly(): boolean {
+  return modes.plainKernels;
+}
+
+/** A fact about the device, found out once for each: asking WebGPU before every dispatch would take as long as one. */
+export function deviceFact<T>(find: () => T): () => T {
+  const known = new WeakMap<GPUDevice, { fact: T }>();
+  return () => {
+    const { device } = tfjsBackend();
+    let found = known.get(device);
+    if (!found) known.set(device, found = { fact: find() });
+    return found.fact;
+  };
+}
+
+/** Whether the device is a CPU that plays a GPU. */
+export function isSoftwareDevice(): boolean {
+  return isSoftware(tfjsBackend().device.adapterInfo);
 }
 
 /** What the device binds, holds and dispatches at most. */

@@ -109,10 +109,14 @@ export async function openAdapter(): Promise<GPUAdapter> {
   );
 }
 
+/** Whether an adapter is a CPU that plays a GPU. */
+export function isSoftware({ description, device, architecture }: GPUAdapterInfo): boolean {
+  return /llvmpipe|swiftshader|software|lavapipe/i.test(`${description} ${device} ${architecture}`);
+}
+
 function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
   const details = adapter.info as AdapterDetails;
   const limits = device.limits;
-  const label = `${details.description} ${details.device} ${details.architecture}`;
   return {
     runtime: detectRuntime(),
     runtimeVersion: runtimeVersion(),
@@ -132,7 +136,7 @@ function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
     subgroupMatrixConfigs: [...(details.subgroupMatrixConfigs ?? [])].map((c) =>
       `${c.componentType}->${c.resultComponentType} ${c.M}x${c.N}x${c.K}`
     ),
-    isSoftware: /llvmpipe|swiftshader|software|lavapipe/i.test(label),
+    isSoftware: isSoftware(details),
   };
 }
 

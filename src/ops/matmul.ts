@@ -8,6 +8,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
+import { type MatmulSize, matmulTile } from "./matmul_choice.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -53,7 +54,17 @@ function lanes(): { WG_X: number; WG_Y: number } {
 }
 
 /** Kernel, lanes and grid of a tiled product of [rows, columns]; every variant gives the same bits. */
-function tiled(kernel: string, columns: number, rows: number) {
+function tiled(size: MatmulSize) {
+  const { kernel, columns, rows } = size;
+  const tile = matmulTile(size);
+  if (tile) {
+    const workgroups: [number, number, number] = [
+      Math.ceil(columns / tile.TILE_N),
+      Math.ceil(rows / tile.TILE_M),
+      1,
+    ];
+    return { kernel: `${kernel}_tile`, constants: tile, workgroups };
+  }
   if (hasSimd8()) {
     const workgroups: [number, number, number] = [Math.ceil(columns / 32), Math.ceil(rows / 16), 1];
     return { kernel: `${kernel}_simd8`, constants: {}, workgroups };
@@ -134,7 +145,13 @@ function runLinearWindow(
       workgroups: [Math.ceil(N / FEW_LANES), Math.ceil(rows / 4), 1],
     });
   } else {
-    const { kernel, constants, workgroups } = tiled("matmul_nt", N, rows);
+    const { kernel, constants, workgroups } = tiled({
+      kernel: "matmul_nt",
+      format: weight.format,
+      rows,
+      columns: N,
+      summed: K,
+    });
     runKernel({ kernel, constants: { ...constants, ...codes }, bindings, params, workgroups });
   }
 }
@@ -158,7 +175,7 @@ function runLinearInputGradWindow(
   if (isTiled(weight, step)) {
     // The subgroup kernel takes dy by fours.
     const { kernel, constants, workgroups } = N % 4 === 0
-      ? tiled("matmul_nn", K, rows)
+      ? tiled({ kernel: "matmul_nn", format: weight.format, rows, columns: K, summed: N })
       : { kernel: "matmul_nn", constants: lanes(), workgroups: tileGrid(K, rows) };
     runKernel({
       kernel,
@@ -197,7 +214,7 @@ function runLinearWeightGradWindow(
   const d = bindColumns(dy, window);
   if (isTiled(weight, step)) {
     runKernel({
-      ...tiled("matmul_tn_acc", K, N),
+      ...tiled({ kernel: "matmul_tn_acc", format: "f32", rows: N, columns: K, summed: rows }),
       bindings: [d, x, grad],
       params: [rows, K, N, step].map(u32),
     });

@@ -34,10 +34,13 @@ test("every kernel opens with its name, and names a twin that exists", () => {
   assert.deepEqual(kernels.map(headerComplaint).filter((text) => text !== undefined), []);
 });
 
-/** Whether code runs a kernel by its name; a variant for 8-wide subgroups is chosen by suffix. */
+/** Of kernels for 8-wide subgroups, and of those that tile in workgroup memory. */
+const VARIANTS = ["_simd8", "_tile"];
+
+/** Whether code runs a kernel by its name; a variant is chosen by suffix. */
 function runsKernel(code: string, name: string): boolean {
-  const variant = "_simd8";
-  if (!name.endsWith(variant)) return code.includes(`"${name}"`);
+  const variant = VARIANTS.find((suffix) => name.endsWith(suffix));
+  if (!variant) return code.includes(`"${name}"`);
   return code.includes(`"${name.slice(0, -variant.length)}"`) && code.includes(`${variant}\``);
 }
 
