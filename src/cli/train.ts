@@ -18,6 +18,7 @@ import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
 import { adapterSettings, writeAdapterConfig, writeMergedModel } from "./adapters.ts";
 import { type ModelPins, modelPins } from "./hub_models.ts";
+import { tuneKernels } from "./kernel_tuning.ts";
 import { lengthsOf, loadPrompts, memoryLines, planRun } from "./memory.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
@@ -94,9 +95,13 @@ async function trainOne(
   const { info, memory } = await openGpu();
   const config = await pinModels(wanted, runFolder(wanted));
   const { tokenizer, prompts, evalPrompts } = await loadPrompts(config);
-  const planned = await planRun(config, lengthsOf({ prompts, evalPrompts }));
+  const lengths = lengthsOf({ prompts, evalPrompts });
+  const planned = await planRun(config, lengths);
   const loaded = await loadPolicy(config.model_name, config.dtype, adapterSettings(config), tokenizer);
   const { policy } = loaded;
+  const mostTokens = planned.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
+  const weights = [...listWeights(policy.weights), ...trainableWeights(policy)];
+  await tuneKernels(info, weights, mostTokens, output);
   const runDir = runFolder(config);
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
   const banner = (firstStep: number, steps: number) =>

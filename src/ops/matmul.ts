@@ -53,6 +53,9 @@ function lanes(): { WG_X: number; WG_Y: number } {
   return { WG_X: 8, WG_Y: maxSubgroupSize() <= 8 ? 1 : 8 };
 }
 
+/** The kernels that tile in registers. */
+export const TILED = { output: "matmul_nt", inputGrad: "matmul_nn", weightGrad: "matmul_tn_acc" };
+
 /** Kernel, lanes and grid of a tiled product of [rows, columns]; every variant gives the same bits. */
 function tiled(size: MatmulSize) {
   const { kernel, columns, rows } = size;
@@ -146,7 +149,7 @@ function runLinearWindow(
     });
   } else {
     const { kernel, constants, workgroups } = tiled({
-      kernel: "matmul_nt",
+      kernel: TILED.output,
       format: weight.format,
       rows,
       columns: N,
@@ -175,8 +178,8 @@ function runLinearInputGradWindow(
   if (isTiled(weight, step)) {
     // The subgroup kernel takes dy by fours.
     const { kernel, constants, workgroups } = N % 4 === 0
-      ? tiled({ kernel: "matmul_nn", format: weight.format, rows, columns: K, summed: N })
-      : { kernel: "matmul_nn", constants: lanes(), workgroups: tileGrid(K, rows) };
+      ? tiled({ kernel: TILED.inputGrad, format: weight.format, rows, columns: K, summed: N })
+      : { kernel: TILED.inputGrad, constants: lanes(), workgroups: tileGrid(K, rows) };
     runKernel({
       kernel,
       constants: { ...constants, ...codes },
@@ -214,7 +217,7 @@ function runLinearWeightGradWindow(
   const d = bindColumns(dy, window);
   if (isTiled(weight, step)) {
     runKernel({
-      ...tiled({ kernel: "matmul_tn_acc", format: "f32", rows: N, columns: K, summed: rows }),
+      ...tiled({ kernel: TILED.weightGrad, format: "f32", rows: N, columns: K, summed: rows }),
       bindings: [d, x, grad],
       params: [rows, K, N, step].map(u32),
     });

@@ -67,7 +67,7 @@ export function matmulCandidates(limits: TileLimits, isSoftware: boolean): Matmu
 }
 
 /** Those of the device that is open. */
-const deviceCandidates = deviceFact(() => matmulCandidates(deviceLimits(), isSoftwareDevice()));
+export const deviceCandidates = deviceFact(() => matmulCandidates(deviceLimits(), isSoftwareDevice()));
 
 /** The largest guessed candidate that is half full and makes enough workgroups, or else the smallest. */
 export function guessedVariant({ rows, columns }: MatmulSize, candidates: MatmulVariant[]): MatmulVariant {
@@ -79,11 +79,15 @@ export function guessedVariant({ rows, columns }: MatmulSize, candidates: Matmul
   return guessed.find(suits) ?? guessed.at(-1) ?? REGISTERS;
 }
 
-const bucket = (size: number) => Math.ceil(Math.log2(size));
+/** From here on a size fills any GPU, and no longer tells products apart. */
+export const FULL_SIZE = 4096;
+
+/** The largest size of a class. */
+const bucket = (size: number) => Math.min(FULL_SIZE, 2 ** Math.ceil(Math.log2(size)));
 
 /** Products of one class run alike: the same kernel and format, sizes between the same powers of two. */
 export function matmulClass({ kernel, format, rows, columns, summed }: MatmulSize): string {
-  return `${kernel} ${format} ${[rows, columns, summed].map((size) => `2^${bucket(size)}`).join(" x ")}`;
+  return `${kernel} ${format} ${[rows, columns, summed].map(bucket).join(" x ")}`;
 }
 
 /** Variants by class. */

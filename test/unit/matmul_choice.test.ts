@@ -70,8 +70,9 @@ test("a guess is a candidate, for every size", () => {
   }));
 });
 
-test("a class holds the sizes above one power of two up to the next", () => {
-  assert.equal(matmulClass(size(1, 4096, 11008)), "matmul_nt f32 2^0 x 2^12 x 2^14");
+test("a class holds the sizes above one power of two up to the next, and all that fill a GPU", () => {
+  assert.equal(matmulClass(size(1, 2047, 11008)), "matmul_nt f32 1 x 2048 x 4096");
   assert.equal(matmulClass(size(1025, 2048)), matmulClass(size(2048, 1025)));
   assert.notEqual(matmulClass(size(1024, 2048)), matmulClass(size(1025, 2048)));
+  assert.equal(matmulClass(size(4000, 4096)), matmulClass(size(70_000, 4097)));
 });
