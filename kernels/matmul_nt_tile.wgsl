@@ -1,7 +1,7 @@
 // matmul_nt_tile: matmul_nt for GPUs with fast workgroup memory. The same product, the same bits.
-//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n]
-// Shapes    as matmul_nt.wgsl: x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; out y f32 [M,S], S >= N (columns N..S
-//           are left as they are); K a multiple of 4 (of 8 when w is packed)
+//   y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n]
+// Shapes    as matmul_nt.wgsl: x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; residual and out y f32 [M,S], S >= N
+//           (columns N..S are left as they are); K a multiple of 4 (of 8 when w is packed)
 // Dispatch  a workgroup makes TILE_M rows x TILE_N columns: (ceil(N / TILE_N), ceil(M / TILE_M), 1)
 // Numerics  f32, k strictly in order by fma
 // Why       A value of x is loaded once per TILE_N columns and one of w once per TILE_M rows: slabs of TILE_K of both lie
@@ -15,6 +15,7 @@ override LANE_M: u32 = 8u;   // rows a lane makes: 4 or 8
 override LANE_N: u32 = 4u;   // columns a lane makes: 4 or 8
 override FORMAT: u32 = 0u;   // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;     // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;  // 1: add it
 
 override WG_X = TILE_N / LANE_N;
 override WG_Y = TILE_M / LANE_M;
@@ -30,7 +31,8 @@ struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 var<workgroup> xSlab: array<vec4f, X_SIZE>;  // [TILE_K][rows]
 var<workgroup> wSlab: array<vec4f, W_SIZE>;  // [TILE_K][columns]
@@ -110,7 +112,9 @@ fn storeQuad(m: u32, n: u32, sums: vec4f) {
     if (n + j >= params.columns) { return; }
     var value = sums[j];
     if (BIAS != 0u) { value += biasAt(n + j); }
-    y[m * params.stride + n + j] = value;
+    let at = m * params.stride + n + j;
+    if (RESIDUAL != 0u) { value += residual[at]; }
+    y[at] = value;
   }
 }
 

@@ -37,6 +37,7 @@ const CASES: [OpCase, tiles: string[]][] = [
   [linearCase(65, 132, 33), [LARGE, SMALL]],
   [linearCase(130, 148, 60), [LARGE, SMALL, "64x64x16 by 8x4"]],
   [linearCase(130, 20, 133, { bias: "f32" }), [SMALL]],
+  [linearCase(18, 32, 20, { bias: "f32", residual: true }), [SMALL]],
   [linearCase(33, 24, 20, { format: "bf16", bias: "bf16" }), [SMALL]],
   [linearCase(19, 136, 72, { format: "f16", bias: "f16" }), [SMALL]],
   // Products that are too small for f32: sums of -0, to which no 0 may be added.
