@@ -1,6 +1,6 @@
 /** The `bench` command: which benchmark is wanted, and where its numbers go. */
-import { Command, InvalidArgumentError } from "commander";
-import { openGpu } from "../src/gpu/device.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/atomic_files.ts";
 import { runJob } from "./job.ts";
 import { openJob } from "./job_model.ts";
@@ -9,13 +9,19 @@ import { benchOps, reportJson } from "./op_bench.ts";
 import { showProgress } from "./progress.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
 import { benchTable } from "./table.ts";
+import { benchTraining, PEER_CHOICES, type PeerChoice } from "./train_bench.ts";
+import { trainTable } from "./train_table.ts";
 
 interface BenchOptions {
   op?: string;
-  job?: true;
+  peer: PeerChoice;
+  job?: boolean;
+  train?: boolean;
+  tiny?: boolean;
   shape: string;
   json?: string;
-  repeat: number;
+  /** Unless given: as many as the benchmark has time for. */
+  repeat?: number;
 }
 
 /** What a benchmark prints, and what it writes with --json. */
@@ -24,23 +30,31 @@ interface Outcome {
   json: string;
 }
 
-async function opsOutcome({ op, repeat }: BenchOptions): Promise<Outcome> {
+async function opsOutcome({ op, repeat = 5 }: BenchOptions): Promise<Outcome> {
   const report = await benchOps(op, repeat);
   return { text: benchTable(report), json: reportJson(report) };
 }
 
-async function jobOutcome({ shape, repeat }: BenchOptions): Promise<Outcome> {
+const deviceLine = ({ info }: Gpu) =>
+  `${info.name} (${info.driver}), ${info.runtime} ${info.runtimeVersion}, ${new Date().toISOString()}`;
+
+const jsonText = (report: unknown) => `${JSON.stringify(report, null, 2)}\n`;
+
+async function trainOutcome({ repeat = 3, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+  const report = await benchTraining(repeat, peer, tiny);
+  return { text: trainTable(deviceLine(await openGpu()), report), json: jsonText(report) };
+}
+
+async function jobOutcome({ shape, repeat = 5 }: BenchOptions): Promise<Outcome> {
   const named = namedShape(shape);
   const gpu = await openGpu();
-  const { info } = gpu;
   showProgress("planning memory");
   const job = await openJob(named, gpu);
   const report = await runJob(job, gpu, repeat, showProgress);
   job.dispose();
   showProgress("");
-  const title =
-    `one step at shape ${shape}: ${info.name} (${info.driver}), ${info.runtime} ${info.runtimeVersion}`;
-  return { text: jobTable(title, report), json: `${JSON.stringify(report, null, 2)}\n` };
+  const title = `${deviceLine(gpu)}\none training step at shape ${shape}`;
+  return { text: jobTable(title, report), json: jsonText(report) };
 }
 
 function repeatCount(text: string): number {
@@ -56,14 +70,18 @@ export async function benchCommand(args: string[]): Promise<number> {
       "Times this program on this device: every op (the default), or the phases of a training step.",
     )
     .option("--op <name>", "only this op: a file name in bench/cases without .ts")
+    .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"))
+    .option("--train", "a training step of a 15M model: ours, plain tfjs and jax-js")
+    .option("--tiny", "a tiny model for --train, to see whether all of it runs")
     .option("--job", "the phases of a training step, and where the GPU's time goes by kernel")
     .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")
     .option("--json <file>", "write all numbers to this file")
-    .option("--repeat <count>", "samples per measurement", repeatCount, 5)
+    .option("--repeat <count>", "samples per measurement", repeatCount)
     .allowExcessArguments(false)
     .parse(args, { from: "user" })
     .opts<BenchOptions>();
-  const { text, json } = options.job ? await jobOutcome(options) : await opsOutcome(options);
+  const outcomeOf = options.job ? jobOutcome : options.train ? trainOutcome : opsOutcome;
+  const { text, json } = await outcomeOf(options);
   process.stdout.write(`${text}\n`);
   if (options.json !== undefined) {
     await writeFileAtomic(options.json, json);

@@ -18,7 +18,8 @@ const TASKS = {
   train: { needsGpu: true, needsDev: false },
   eval: { needsGpu: true, needsDev: false },
   scorer: { needsGpu: true, needsDev: false },
-  bench: { needsGpu: true, needsDev: false },
+  // Compares with a library that nothing else needs.
+  bench: { needsGpu: true, needsDev: true },
   // Runs in Node and in Deno, which is a package of the developers.
   parity: { needsGpu: true, needsDev: true },
   report: { needsGpu: false, needsDev: false },

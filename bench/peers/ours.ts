@@ -1,0 +1,62 @@
+/** The trainee of this project: what `train` does with a micro-batch. */
+import * as tf from "@tensorflow/tfjs";
+import { readFloats, trimPool } from "../../src/gpu/bridge.ts";
+import { disposePolicyWeights } from "../../src/policy/adapters.ts";
+import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
+import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
+import { type TrainedRollout, updatePolicy } from "../../src/train/update.ts";
+import { llamaConfig } from "../random_llama.ts";
+import type { PeerTask, Trainee } from "./task.ts";
+
+/** The task's model as a policy that is trained. */
+export async function policyOf({ shape, weights }: PeerTask): Promise<Policy> {
+  const source = hostSource({
+    path: "random weights",
+    shapeOf: (name) => weights.get(name)?.shape,
+    read: (name) => Promise.resolve(weights.get(name)!.values),
+  });
+  const config = parseModelConfig(llamaConfig(shape), "random weights");
+  return makeTrunk(config, await loadPolicyWeights(source, config, "float32"));
+}
+
+/** A prompt of one token, and a completion of T. */
+function rolloutsOf({ rows, length, ids, targets }: PeerTask): TrainedRollout[] {
+  return Array.from({ length: rows }, (_, b) => ({
+    prompt: { ids: [ids[b * length]] },
+    tokens: Array.from(targets.subarray(b * length, (b + 1) * length)),
+    end: "length",
+  }));
+}
+
+export async function ours(task: PeerTask): Promise<Trainee> {
+  const { config, rewards } = task;
+  const policy = await policyOf(task);
+  const learner = makeLearner(policy, config);
+  const rollouts = rolloutsOf(task);
+  let steps = 0;
+  return {
+    name: "this project",
+    async meanLogprob() {
+      const logprobs = tf.tidy(() => {
+        const { sequences, picked, targets } = uploadMicroBatch(rollouts);
+        return policyLogprobs(policy, sequences, picked, targets, config.temperature)[0];
+      });
+      const values = await readFloats(logprobs);
+      logprobs.dispose();
+      return values.reduce((sum, value) => sum + value, 0) / task.targets.length;
+    },
+    async step() {
+      const stats = await updatePolicy(learner, rollouts, rewards, ++steps, [config.learning_rate], config);
+      return stats.gradNorm;
+    },
+    dispose() {
+      disposeLearner(learner);
+      disposePolicyWeights(policy);
+      disposeTrunk(policy);
+      trimPool();
+    },
+  };
+}

@@ -1,0 +1,163 @@
+/** One training step of the same model three ways: ours, plain tfjs ops, and @jax-js/jax on the same device. */
+import { settle, trimPool } from "../src/gpu/bridge.ts";
+import { openGpu } from "../src/gpu/device.ts";
+import { countBuffers } from "../src/gpu/memory.ts";
+import { summarize, type Timing } from "./measure.ts";
+import { ours } from "./peers/ours.ts";
+import { plainTfjs } from "./peers/plain_tfjs.ts";
+import { MODEL_15M, MODEL_TINY, type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
+import { showProgress } from "./progress.ts";
+
+export const PEER_CHOICES = ["all", "tfjs", "jax", "none"] as const;
+export type PeerChoice = (typeof PEER_CHOICES)[number];
+
+/** What a trainee computes, before anything is timed. */
+export interface TrainCheck {
+  /** Before the first step, and after it. */
+  meanLogprobs: readonly [number, number];
+  /** Of the first two steps. */
+  gradNorms: readonly [number, number];
+}
+
+export interface TraineeReport {
+  name: string;
+  check: TrainCheck;
+  timing: Timing;
+  /** Most bytes of GPU buffers that it held at once. */
+  peakBytes: number;
+}
+
+export interface TrainReport {
+  parameters: number;
+  rows: number;
+  length: number;
+  trainees: TraineeReport[];
+  /** Peers that this device cannot run, and why. */
+  skipped: { name: string; reason: string }[];
+}
+
+/** Relative, of every number of a check: f32 sums in another order. */
+const AGREEMENT = 1e-3;
+
+async function runCheck(trainee: Trainee): Promise<TrainCheck> {
+  const before = await trainee.meanLogprob();
+  const first = await trainee.step();
+  const after = await trainee.meanLogprob();
+  return { meanLogprobs: [before, after], gradNorms: [first, await trainee.step()] };
+}
+
+/** A peer that runs and computes something else. */
+export class DisagreementError extends Error {}
+
+/** @throws DisagreementError when a peer computes something else: its time would mean nothing */
+export function assertAgreement(own: TrainCheck, peer: TrainCheck, name: string): void {
+  const numbers = (check: TrainCheck) => [...check.meanLogprobs, ...check.gradNorms];
+  const names = [
+    "mean log-prob",
+    "mean log-prob after a step",
+    "gradient norm",
+    "gradient norm of the second step",
+  ];
+  numbers(peer).forEach((value, i) => {
+    const wanted = numbers(own)[i];
+    if (Math.abs(value - wanted) <= AGREEMENT * Math.abs(wanted)) return;
+    throw new DisagreementError(
+      `Not timed: ${name} gives a ${
+        names[i]
+      } of ${value}, this project ${wanted}; they must agree to ${AGREEMENT}`,
+    );
+  });
+}
+
+interface Entrant {
+  trainee: Trainee;
+  check: TrainCheck;
+  peakBytes: number;
+  seconds: number[];
+}
+
+/** Makes a trainee, holds it against the first, and counts its memory while it is alone. */
+async function enter(
+  make: () => Promise<Trainee>,
+  first: Entrant | undefined,
+  device: GPUDevice,
+): Promise<Entrant> {
+  trimPool();
+  await settle();
+  const createBuffer = device.createBuffer;
+  const memory = countBuffers(device);
+  try {
+    const trainee = await make();
+    const check = await runCheck(trainee);
+    if (first) assertAgreement(first.check, check, trainee.name);
+    return { trainee, check, peakBytes: memory().peakBytes, seconds: [] };
+  } finally {
+    device.createBuffer = createBuffer;
+  }
+}
+
+type Maker = [name: string, make: () => Promise<Trainee>];
+
+function makersOf(task: PeerTask, peers: PeerChoice, device: GPUDevice): Maker[] {
+  const wants = (name: PeerChoice) => peers === "all" || peers === name;
+  const tfjs: Maker = ["plain tfjs", () => plainTfjs(task)];
+  const jax: Maker = ["@jax-js/jax", async () => (await import("./peers/jax_js.ts")).jaxJs(task, device)];
+  return [
+    ["this project", () => ours(task)],
+    ...(wants("tfjs") ? [tfjs] : []),
+    ...(wants("jax") ? [jax] : []),
+  ];
+}
+
+/** Makes all trainees; a peer that cannot run here is left out, one that computes something else is an error. */
+async function enterAll(makers: Maker[], device: GPUDevice) {
+  const entrants: Entrant[] = [];
+  const skipped: TrainReport["skipped"] = [];
+  for (const [name, make] of makers) {
+    showProgress(`${name}: two steps, held against this project's`);
+    try {
+      entrants.push(await enter(make, entrants[0], device));
+    } catch (error) {
+      if (entrants.length === 0 || error instanceof DisagreementError) throw error;
+      skipped.push({ name, reason: (error as Error).message.split("\n")[0] });
+    }
+  }
+  return { entrants, skipped };
+}
+
+/** Times `repeats` steps of each in turn, so that a slow minute of the machine is shared by all. */
+async function race(entrants: readonly Entrant[], repeats: number): Promise<void> {
+  for (let round = 0; round < repeats; round++) {
+    for (const { trainee, seconds } of entrants) {
+      showProgress(`step ${round + 1} of ${repeats}: ${trainee.name}`);
+      await settle();
+      const begin = performance.now();
+      await trainee.step();
+      seconds.push((performance.now() - begin) / 1000);
+    }
+  }
+}
+
+/**
+ * Races the trainees.
+ * @param isTiny a model of a few thousand parameters, to see whether all of it runs
+ * @throws DisagreementError when two of them do not compute the same
+ */
+export async function benchTraining(
+  repeats: number,
+  peers: PeerChoice,
+  isTiny: boolean,
+): Promise<TrainReport> {
+  const { device } = await openGpu();
+  const task = isTiny ? peerTask(MODEL_TINY, 4, 16) : peerTask(MODEL_15M, 8, 256);
+  const { rows, length, weights } = task;
+  const { entrants, skipped } = await enterAll(makersOf(task, peers, device), device);
+  await race(entrants, repeats);
+  showProgress("");
+  const trainees = entrants.map(({ trainee, check, peakBytes, seconds }) => {
+    trainee.dispose();
+    return { name: trainee.name, check, peakBytes, timing: summarize(seconds, 1) };
+  });
+  const parameters = [...weights.values()].reduce((sum, { values }) => sum + values.length, 0);
+  return { parameters, rows, length, trainees, skipped };
+}
