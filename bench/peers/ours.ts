@@ -7,7 +7,8 @@ import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
-import { type TrainedRollout, updatePolicy } from "../../src/train/update.ts";
+import type { TrainedRollout } from "../../src/train/prepared_step.ts";
+import { updatePolicy } from "../../src/train/update.ts";
 import { llamaConfig } from "../random_llama.ts";
 import type { PeerTask, Trainee } from "./task.ts";
 
