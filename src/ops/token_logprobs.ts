@@ -1,6 +1,16 @@
 /** Log-probabilities of chosen tokens, and entropies, from logits. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { type Binding, copyTensor, f32, foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import {
+  type Binding,
+  copyTensor,
+  f32,
+  foldGrid,
+  lanesForRow,
+  maxSubgroupSize,
+  newTensor,
+  runKernel,
+  u32,
+} from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
 
 interface TokenLogprobsSizes {
@@ -19,6 +29,14 @@ const sizeParams = ({ rows, columns, stride, temperature }: TokenLogprobsSizes) 
   f32(1 / temperature),
 ];
 
+/** Variant and lanes for rows of this size: a software GPU, 8 lanes wide, takes a row with 8. */
+function rowLaunch({ rows, columns, stride }: TokenLogprobsSizes) {
+  const workgroups = foldGrid(rows);
+  if (stride % 4) return { isVec4: false, constants: { WG: 32 }, workgroups };
+  const WG = maxSubgroupSize() <= 8 ? 8 : lanesForRow(columns / 4);
+  return { isVec4: true, constants: { WG }, workgroups };
+}
+
 /** token_logprobs.wgsl on row windows. */
 export function runTokenLogprobs(
   { logits, tokens, logprobs, entropy, logsum, ...sizes }:
@@ -26,11 +44,12 @@ export function runTokenLogprobs(
     & TokenLogprobsSizes,
 ): void {
   const outputs = [logprobs, entropy, logsum].map((binding) => ({ ...binding, written: true }));
+  const { isVec4, ...launch } = rowLaunch(sizes);
   runKernel({
-    kernel: "token_logprobs",
+    kernel: isVec4 ? "token_logprobs_vec4" : "token_logprobs",
+    ...launch,
     bindings: [logits, tokens, ...outputs],
     params: sizeParams(sizes),
-    workgroups: foldGrid(sizes.rows),
   });
 }
 
@@ -40,11 +59,12 @@ export function runTokenLogprobsGrad(
     & Record<"logits" | "tokens" | "logsum" | "dlogprobs", Binding>
     & TokenLogprobsSizes,
 ): void {
+  const { isVec4, ...launch } = rowLaunch(sizes);
   runKernel({
-    kernel: "token_logprobs_grad",
+    kernel: isVec4 ? "token_logprobs_grad_vec4" : "token_logprobs_grad",
+    ...launch,
     bindings: [{ ...logits, written: true }, tokens, logsum, dlogprobs],
     params: sizeParams(sizes),
-    workgroups: foldGrid(sizes.rows),
   });
 }
 
