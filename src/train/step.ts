@@ -85,10 +85,13 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const firstPrompt = communicator.rank * share;
   const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
   const scoring = scoreEarly(deps.scorer, config.scorer_batch_size);
+  // One in this process would take this GPU's memory while the KV cache has it.
+  const isElsewhere = config.scorer_url !== null;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
     step,
     firstPrompt,
-  }, { onProgress: deps.onGenerating, onGroup: scoring.add });
+  }, { onProgress: deps.onGenerating, onGroup: isElsewhere ? scoring.add : undefined });
+  if (!isElsewhere) scoring.add(rollouts, 0);
   const generateSeconds = secondsSince(began);
 
   const waiting = performance.now();
