@@ -10,7 +10,7 @@ import { policyLogprobs } from "../src/policy/llama.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";
 import { optimizerStep } from "../src/train/optimizer.ts";
-import type { TrainedRollout } from "../src/train/prepared_step.ts";
+import { disposeUpdate, prepareUpdate, type TrainedRollout } from "../src/train/prepared_step.ts";
 import { updatePolicy } from "../src/train/update.ts";
 import { randomFloats } from "./case.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
@@ -64,15 +64,9 @@ function passesOf({ learner, rollouts }: Job): TrainedRollout[][] {
   return Array.from({ length: rollouts.length / size }, (_, i) => rollouts.slice(i * size, (i + 1) * size));
 }
 
-/** Log-probs of every completion under the reference policy. */
-function runReference(job: Job): void {
-  const { learner: { reference }, config } = job;
-  for (const rollouts of passesOf(job)) {
-    tf.tidy(() => {
-      const { sequences, picked, targets } = uploadMicroBatch(rollouts);
-      policyLogprobs(reference!, sequences, picked, targets, config.temperature);
-    });
-  }
+/** Log-probs of every completion under the reference policy, as an update begins. */
+function runReference({ learner, rollouts, config }: Job): void {
+  disposeUpdate(prepareUpdate(learner, rollouts, 1, 1, config));
 }
 
 /** The head alone, forward and backward, over the rows that predict completion tokens. */
@@ -114,15 +108,12 @@ async function runScore(job: Job, model: ScoreModel): Promise<void> {
 }
 
 /** Forward, backward and optimizer as training does them, without a reference. */
-const runUpdate = ({ learner, rollouts, config }: Job) =>
-  updatePolicy(
-    { ...learner, reference: null },
-    rollouts,
-    rollouts.map((_, i) => i % 3),
-    1,
-    [1e-6],
-    { ...config, beta: 0 },
-  );
+function runUpdate(job: Job): Promise<unknown> {
+  const config = { ...job.config, beta: 0 };
+  const learner = { ...job.learner, reference: null };
+  const prepared = prepareUpdate(learner, job.rollouts, 1, 1, config);
+  return updatePolicy(learner, prepared, job.rollouts.map((_, i) => i % 3), [1e-6], config);
+}
 
 function phasesOf(
   job: Job,

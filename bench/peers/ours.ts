@@ -7,7 +7,7 @@ import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
-import type { TrainedRollout } from "../../src/train/prepared_step.ts";
+import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_step.ts";
 import { updatePolicy } from "../../src/train/update.ts";
 import { llamaConfig } from "../random_llama.ts";
 import type { PeerTask, Trainee } from "./task.ts";
@@ -50,7 +50,8 @@ export async function ours(task: PeerTask): Promise<Trainee> {
       return values.reduce((sum, value) => sum + value, 0) / task.targets.length;
     },
     async step() {
-      const stats = await updatePolicy(learner, rollouts, rewards, ++steps, [config.learning_rate], config);
+      const prepared = prepareUpdate(learner, rollouts, ++steps, 1, config);
+      const stats = await updatePolicy(learner, prepared, rewards, [config.learning_rate], config);
       return stats.gradNorm;
     },
     dispose() {

@@ -9,6 +9,7 @@ import { createGenerator } from "../policy/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
 import { KEPT_RECORDED_BYTES, type Learner } from "./passes.ts";
+import { prepareUpdate } from "./prepared_step.ts";
 import { updatePolicy } from "./update.ts";
 
 /** What a run is made of, without the values. */
@@ -120,7 +121,8 @@ export function planMemory(
         end: "eos" as const,
       }));
       const rates = Array<number>(updatesPerGeneration).fill(0);
-      await updatePolicy(learner, rollouts, rollouts.map(() => 0), 0, rates, config);
+      const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
+      await updatePolicy(learner, prepared, rollouts.map(() => 0), rates, config);
     });
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));

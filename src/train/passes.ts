@@ -42,8 +42,6 @@ export interface PreparedBatch {
   refLogprobs: Tensor | null;
   /** f32 [M]; null where every ratio is 1, the policy being the one that sampled. */
   oldLogprobs: Tensor | null;
-  /** f32 [2,B] */
-  advantagesAndWeights: Tensor;
 }
 
 function logprobsOf(
@@ -85,28 +83,38 @@ export function frozenLogprobs(
   );
 }
 
+/** What is known of a micro-batch's completions once they are scored. */
+export interface Weighting {
+  /** f32 [2,B] */
+  advantagesAndWeights: Tensor;
+  /** f32 [B]: the step's loss is the sum of theirs. */
+  ones: Tensor;
+}
+
 /**
  * Loss and gradients of one micro-batch; gradients are added into the weights, and into those of the prompts' keys.
- * @param ones f32 [B]
+ * @param weighting of its completions
  * @returns losses [B], stats [4 B]
  */
 export function backward(
   { policy, replays }: Learner,
   batch: PreparedBatch,
-  ones: Tensor,
+  weighting: Weighting,
   keys: PrefixKeys[] | null,
   config: RunConfig,
 ): Tensor[] {
-  const { losses, stats } = replays.passes.run(`training ${placeOf(keys)}`, { batch, ones }, (own) => {
-    const { tokens, ...context } = own.batch;
+  const { losses, stats } = replays.passes.run(`training ${placeOf(keys)}`, { batch, weighting }, (own) => {
+    const { tokens, refLogprobs, oldLogprobs } = own.batch;
+    const { advantagesAndWeights, ones } = own.weighting;
+    const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
     let stats: Tensor | null = null;
     const forward = () => {
       const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-      const made = grpoLoss(logprobs, { ...context, entropy, offsets: tokens.offsets }, config);
+      const made = grpoLoss(logprobs, { ...context, entropy }, config);
       stats = tf.keep(made.stats);
       return made.losses;
     };
-    const { value } = tf.engine().gradients(forward, [policy.root], own.ones, false);
+    const { value } = tf.engine().gradients(forward, [policy.root], ones, false);
     return { losses: value, stats: stats! };
   });
   return [copyOf(losses), tf.reshape(copyOf(stats), [-1])];

@@ -1,7 +1,7 @@
 /** What of an optimizer step does not change while it is trained on: tokens, weights, reference and old log-probs. */
 import * as tf from "@tensorflow/tfjs";
-import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
+import { tensorsOf } from "../gpu/tensor_tree.ts";
 import { type Policy, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
@@ -35,10 +35,9 @@ function promptsToShare(
 }
 
 /** Uploads a step's micro-batches; reference and old log-probs are those of the models as they are now. */
-export function prepareStep(
+function prepareStep(
   learner: Learner,
   rollouts: readonly TrainedRollout[],
-  advantagesAndWeights: Tensor,
   isOnPolicy: boolean,
   config: RunConfig,
 ): PreparedStep {
@@ -54,13 +53,12 @@ export function prepareStep(
     tokens,
     refLogprobs: refLogprobs && refLogprobs[i],
     oldLogprobs: oldLogprobs && oldLogprobs[i],
-    advantagesAndWeights: tf.slice(advantagesAndWeights, [0, starts[i]], [2, size]),
   }));
   return { prompts, batches };
 }
 
 /** Which completions each step takes, those of a prompt together: as drawn, or all in the one step there is. */
-export function drawSteps(count: number, windows: number, step: number, config: RunConfig): Int32Array[] {
+function drawSteps(count: number, windows: number, step: number, config: RunConfig): Int32Array[] {
   const size = count / windows;
   const drawn = windows === 1
     ? Array.from({ length: count }, (_, i) => i)
@@ -75,7 +73,7 @@ export function drawSteps(count: number, windows: number, step: number, config: 
 }
 
 /** Tokens of each completion that are in the loss. */
-export function countedLengths(rollouts: readonly TrainedRollout[], config: RunConfig): number[] {
+function countedLengths(rollouts: readonly TrainedRollout[], config: RunConfig): number[] {
   const isCounted = ({ end }: TrainedRollout) => !(config.mask_truncated_completions && end === "length");
   return rollouts.map((rollout) => isCounted(rollout) ? rollout.tokens.length : 0);
 }
@@ -100,4 +98,43 @@ export function weightsOf(lengths: readonly number[], windows: number, config: R
     weights.flatMap((list) => [...list]),
     (weight, b) => lengths[b] === 0 ? 0 : weight,
   );
+}
+
+/** A generation batch made ready: all that does not depend on its scores. */
+export interface PreparedUpdate {
+  /** Places of the rollouts in the order in which they are trained on. */
+  order: Int32Array;
+  /** Tokens of each that are in the loss, in that order. */
+  lengths: number[];
+  /** One per optimizer step of an iteration. */
+  steps: PreparedStep[];
+}
+
+/**
+ * Uploads a generation batch and queues the log-probs that it is held against. The GPU can be busy with that while its
+ * scores are waited for.
+ * @param step number of the first of the optimizer steps; where there are several, they draw their completions by it
+ * @param updates optimizer steps
+ */
+export function prepareUpdate(
+  learner: Learner,
+  rollouts: readonly TrainedRollout[],
+  step: number,
+  updates: number,
+  config: RunConfig,
+): PreparedUpdate {
+  const draws = drawSteps(rollouts.length, updates / config.num_iterations, step, config);
+  const order = Int32Array.from(draws.flatMap((draw) => [...draw]));
+  const steps: PreparedStep[] = [];
+  tf.tidy(() => {
+    for (const draw of draws) {
+      steps.push(prepareStep(learner, Array.from(draw, (i) => rollouts[i]), updates === 1, config));
+    }
+    tensorsOf(steps).forEach(tf.keep);
+  });
+  return { order, lengths: countedLengths(Array.from(order, (i) => rollouts[i]), config), steps };
+}
+
+export function disposeUpdate({ steps }: PreparedUpdate): void {
+  tf.dispose(tensorsOf(steps));
 }

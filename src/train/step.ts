@@ -13,6 +13,7 @@ import { scoreEarly } from "./early_scoring.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import type { Learner } from "./passes.ts";
+import { prepareUpdate } from "./prepared_step.ts";
 import { updatePolicy } from "./update.ts";
 import type { UpdateStats } from "./update_stats.ts";
 
@@ -95,6 +96,8 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
   const generateSeconds = secondsSince(began);
 
   const waiting = performance.now();
+  const prepare = () => prepareUpdate(deps.learner, rollouts, step, updatesPerGeneration, config);
+  const prepared = isElsewhere ? prepare() : null;
   const { rewards, costs } = await scoring.finish();
   const scoreSeconds = secondsSince(waiting);
 
@@ -107,7 +110,7 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
     { length: updatesPerGeneration },
     (_, update) => learningRate(progress.step + update, schedule),
   );
-  const stats = await updatePolicy(deps.learner, rollouts, combined, step, rates, config);
+  const stats = await updatePolicy(deps.learner, prepared ?? prepare(), combined, rates, config);
   assertFinite("the loss", stats.loss, step);
   assertFinite("the gradient norm", stats.gradNorm, step);
   const updateSeconds = secondsSince(updating);
