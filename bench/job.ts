@@ -6,7 +6,6 @@ import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/generate.ts";
 import { samplingOptions } from "../src/policy/generation_options.ts";
-import { policyLogprobs } from "../src/policy/llama.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";
 import { optimizerStep } from "../src/train/optimizer.ts";

@@ -59,7 +59,7 @@ describe("replays", () => {
     replays.dispose();
   });
 
-  it("free what was used longest ago once they take more than the limit, and all at the end", async () => {
+  it("free what was used longest ago once they take more than the limit, and all at the end", () => {
     const rows = 2 ** 13; // plans of 256 KiB
     const replays = createReplays(2 ** 19);
     builds = 0;
