@@ -68,6 +68,8 @@ export const modes = {
   plainKernels: false,
   /** Bytes that one binding takes at the most, where that is below the device's limit (test_modes.ts). */
   bindingLimit: Infinity,
+  /** What products of linear layers round their inputs to (precision.ts). */
+  matmulPrecision: "float32" as "float32" | "float16",
 };
 
 export function tfjsBackend(): Backend {

@@ -44,3 +44,13 @@ export function withBindingLimit<R>(bytes: number, body: () => R): R {
     modes.bindingLimit = Infinity;
   }
 }
+
+/** Runs `body` with linear layers on matrix units, also on a device that cannot: its kernels are made and not run. */
+export function withFloat16Matmuls<R>(body: () => R): R {
+  modes.matmulPrecision = "float16";
+  try {
+    return body();
+  } finally {
+    modes.matmulPrecision = "float32";
+  }
+}

@@ -7,8 +7,10 @@
  */
 import type { Tensor } from "@tensorflow/tfjs";
 import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
+import { matmulPrecision } from "../gpu/precision.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
 import { type MatmulSize, matmulTile } from "./matmul_choice.ts";
+import { runMatrixLinear } from "./matmul_matrix.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -138,6 +140,18 @@ function runLinearWindow(
       bindings,
       params: [rows, N, K, K, 1, K, 1, step].map(u32),
       workgroups: foldGrid(Math.ceil(rows * N / STRIDED_LANES)),
+    });
+  } else if (matmulPrecision() === "float16") {
+    const [, , biasRows, yColumns] = bindings;
+    const sizes = { rows, width: K, columns: N, stride: step };
+    runMatrixLinear({
+      x,
+      w,
+      bias: biasRows,
+      y: yColumns,
+      format: weight.format,
+      biasCode: codes.BIAS,
+      ...sizes,
     });
   } else if (kind === "few" && rows < FEW_ROWS_BELOW) {
     runKernel({

@@ -1,0 +1,39 @@
+import * as tf from "@tensorflow/tfjs";
+import { rowShiftsF64, runRowShifts } from "../../src/ops/matmul_matrix.ts";
+import type { WeightFormat } from "../../src/ops/weight.ts";
+import { type OpCase, uniform, uniformWeight } from "../case.ts";
+
+/** Rows of very different sizes: from 2^-120 to 2^120 where the format holds that, and a row of zeros. */
+function rowShiftsCase(M: number, K: number, format: WeightFormat = "f32"): OpCase {
+  const name = `row_shifts ${M}x${K} ${format}`;
+  const input = format === "f32" ? uniform(1, [M, K]) : uniformWeight(1, [M, K], format);
+  const span = format === "f16" ? 10 : 120;
+  const values = input.values.map((value, i) => {
+    const m = Math.floor(i / K);
+    return m % 7 === 3 ? 0 : Math.fround(value * 2 ** ((m * 37) % (2 * span) - span));
+  });
+  const a = { shape: input.shape, weight: input.weight, values: Float64Array.from(values) };
+  return {
+    name,
+    inputs: { a },
+    run: ({ tensors, weights }) => {
+      const tensor = format === "f32" ? tensors.a : weights.a.tensor;
+      return [tf.engine().makeTensorFromTensorInfo(runRowShifts({ tensor }, format, M, K))];
+    },
+    twin: ({ a }) => [rowShiftsF64(a, M, K)],
+    tolerance: 0,
+    toleranceReason: "exact",
+    bench: { bytes: (format === "f32" ? 4 : 2) * M * K },
+  };
+}
+
+export const cases: OpCase[] = [
+  rowShiftsCase(1, 4),
+  rowShiftsCase(29, 260),
+  rowShiftsCase(17, 1032),
+  rowShiftsCase(19, 8, "bf16"),
+  rowShiftsCase(23, 264, "bf16"),
+  rowShiftsCase(23, 264, "f16"),
+  rowShiftsCase(70_000, 4),
+  { ...rowShiftsCase(4096, 4096, "bf16"), benchOnly: true },
+];
