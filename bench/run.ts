@@ -2,6 +2,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/atomic_files.ts";
+import { benchDecoding } from "./decode_bench.ts";
+import { decodeTable } from "./decode_table.ts";
 import { runJob } from "./job.ts";
 import { openJob } from "./job_model.ts";
 import { jobTable } from "./job_table.ts";
@@ -17,6 +19,7 @@ interface BenchOptions {
   peer: PeerChoice;
   job?: boolean;
   train?: boolean;
+  decode?: boolean;
   tiny?: boolean;
   shape: string;
   json?: string;
@@ -45,6 +48,11 @@ async function trainOutcome({ repeat = 3, peer, tiny = false }: BenchOptions): P
   return { text: trainTable(deviceLine(await openGpu()), report), json: jsonText(report) };
 }
 
+async function decodeOutcome({ repeat = 3, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+  const report = await benchDecoding(repeat, peer === "all" || peer === "tfjs", tiny);
+  return { text: decodeTable(deviceLine(await openGpu()), report), json: jsonText(report) };
+}
+
 async function jobOutcome({ shape, repeat = 5 }: BenchOptions): Promise<Outcome> {
   const named = namedShape(shape);
   const gpu = await openGpu();
@@ -55,6 +63,12 @@ async function jobOutcome({ shape, repeat = 5 }: BenchOptions): Promise<Outcome>
   showProgress("");
   const title = `${deviceLine(gpu)}\none training step at shape ${shape}`;
   return { text: jobTable(title, report), json: jsonText(report) };
+}
+
+function outcomeOf({ job, train, decode }: BenchOptions) {
+  if (job) return jobOutcome;
+  if (train) return trainOutcome;
+  return decode ? decodeOutcome : opsOutcome;
 }
 
 function repeatCount(text: string): number {
@@ -72,7 +86,8 @@ export async function benchCommand(args: string[]): Promise<number> {
     .option("--op <name>", "only this op: a file name in bench/cases without .ts")
     .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"))
     .option("--train", "a training step of a 15M model: ours, plain tfjs and jax-js")
-    .option("--tiny", "a tiny model for --train, to see whether all of it runs")
+    .option("--decode", "decoding of a 15M model: recorded, unrecorded and plain tfjs; JavaScript of a token")
+    .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
     .option("--job", "the phases of a training step, and where the GPU's time goes by kernel")
     .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")
     .option("--json <file>", "write all numbers to this file")
@@ -80,8 +95,7 @@ export async function benchCommand(args: string[]): Promise<number> {
     .allowExcessArguments(false)
     .parse(args, { from: "user" })
     .opts<BenchOptions>();
-  const outcomeOf = options.job ? jobOutcome : options.train ? trainOutcome : opsOutcome;
-  const { text, json } = await outcomeOf(options);
+  const { text, json } = await outcomeOf(options)(options);
   process.stdout.write(`${text}\n`);
   if (options.json !== undefined) {
     await writeFileAtomic(options.json, json);

@@ -66,6 +66,8 @@ export const modes = {
   guardWords: 0,
   /** The plain kernels also where the device has better ones (test_modes.ts). */
   plainKernels: false,
+  /** Plans queue their kernels afresh each time (test_modes.ts). */
+  replaysAfresh: false,
   /** Bytes that one binding takes at the most, where that is below the device's limit (test_modes.ts). */
   bindingLimit: Infinity,
   /** What products of linear layers round their inputs to (precision.ts). */

@@ -1,4 +1,4 @@
-/** Ways to run kernels that only tests need. */
+/** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { GUARD_BITS, modes } from "./backend.ts";
 import { readTensor } from "./bridge.ts";
@@ -52,5 +52,15 @@ export function withFloat16Matmuls<R>(body: () => R): R {
     return body();
   } finally {
     modes.matmulPrecision = "float32";
+  }
+}
+
+/** Runs `body` with plans that record nothing: a replay queues every kernel as if it were called for the first time. */
+export async function withoutReplay<R>(body: () => Promise<R>): Promise<R> {
+  modes.replaysAfresh = true;
+  try {
+    return await body();
+  } finally {
+    modes.replaysAfresh = false;
   }
 }

@@ -1,0 +1,166 @@
+/** Decoding of the 15M model: our recorded plan, the same kernels unrecorded, and plain tfjs ops. */
+import { settle, trimPool } from "../src/gpu/bridge.ts";
+import { openGpu } from "../src/gpu/device.ts";
+import { withoutReplay } from "../src/gpu/test_modes.ts";
+import { disposePolicyWeights } from "../src/policy/adapters.ts";
+import { openBatch } from "../src/policy/decode_batch.ts";
+import { closeSession, openSession, replayLane } from "../src/policy/decode_session.ts";
+import { createGenerator } from "../src/policy/generate.ts";
+import { disposeTrunk, type Policy } from "../src/policy/llama.ts";
+import { randomInts } from "./case.ts";
+import { quantile, summarize, type Timing } from "./measure.ts";
+import { policyOf } from "./peers/ours.ts";
+import { plainDecoder } from "./peers/plain_decode.ts";
+import { MODEL_15M, MODEL_TINY, type PeerTask, peerTask } from "./peers/task.ts";
+import { showProgress } from "./progress.ts";
+import type { LlamaShape } from "./random_llama.ts";
+
+export interface DecoderReport {
+  name: string;
+  /** Of one token of all rows, after the prefill. */
+  timing: Timing;
+}
+
+export interface DecodeReport {
+  rows: number;
+  promptTokens: number;
+  tokens: number;
+  decoders: DecoderReport[];
+  /** JavaScript of one replayed token of a model of 32 layers: replay() with its submit. */
+  replay: { layers: number; dispatches: number; fastestMs: number; medianMs: number };
+}
+
+/** Greedy tokens that follow each prompt, [rows * count]. */
+type Decode = (count: number) => Promise<Int32Array>;
+
+interface Decoder {
+  name: string;
+  decode: Decode;
+  dispose(): void;
+}
+
+const READBACK_EVERY = 16;
+const GREEDY = { temperature: 0, topP: 1, topK: 0, eosIds: [-1], readbackEvery: READBACK_EVERY };
+
+/** @param wrap how a generation is run */
+function ourDecoder(
+  name: string,
+  policy: Policy,
+  prompts: readonly Int32Array[],
+  wrap: <R>(body: () => Promise<R>) => Promise<R>,
+): Decoder {
+  const generators = new Map<number, ReturnType<typeof createGenerator>>();
+  const generatorOf = (maxTokens: number) => {
+    if (!generators.has(maxTokens)) {
+      generators.set(maxTokens, createGenerator(policy, { ...GREEDY, maxTokens }));
+    }
+    return generators.get(maxTokens)!;
+  };
+  return {
+    name,
+    async decode(count) {
+      const request = { prompts, groupSize: 1, seed: 1, step: 1 };
+      const completions = await wrap(() => generatorOf(count).generate(request));
+      return Int32Array.from(completions.flatMap(({ tokens }) => tokens));
+    },
+    dispose: () => generators.forEach((generator) => generator.dispose()),
+  };
+}
+
+function tfjsDecoder(task: PeerTask, prompts: readonly Int32Array[]): Decoder {
+  const { decode, dispose } = plainDecoder(task);
+  return { name: "plain tfjs", decode: (count) => decode(prompts, count), dispose };
+}
+
+/** @throws Error when a peer picks other tokens: its time would mean nothing */
+async function assertSameTokens(own: Decoder, peer: Decoder, count: number): Promise<void> {
+  const [wanted, found] = [await own.decode(count), await peer.decode(count)];
+  const at = found.findIndex((token, i) => token !== wanted[i]);
+  if (at < 0 && found.length === wanted.length) return;
+  throw new Error(
+    `Not timed: ${peer.name} picks token ${found[at]} for row ${Math.floor(at / count)}, place ${
+      at % count
+    }, ` +
+      `where this project picks ${wanted[at]}; greedy decoding of the same weights must agree`,
+  );
+}
+
+async function secondsOf(decode: Decode, count: number): Promise<number> {
+  await settle();
+  const begin = performance.now();
+  await decode(count);
+  return (performance.now() - begin) / 1000;
+}
+
+/** Times decoders in turn: a generation of `tokens` less one of 1, which is all prefill. */
+async function race(decoders: readonly Decoder[], tokens: number, repeats: number): Promise<DecoderReport[]> {
+  const samples = decoders.map((): number[] => []);
+  for (let round = 0; round <= repeats; round++) {
+    for (const [d, { name, decode }] of decoders.entries()) {
+      showProgress(round === 0 ? `warming up: ${name}` : `round ${round} of ${repeats}: ${name}`);
+      const prefill = await secondsOf(decode, 1);
+      const seconds = await secondsOf(decode, tokens) - prefill;
+      if (round > 0) samples[d].push(seconds);
+      trimPool();
+    }
+  }
+  return decoders.map(({ name }, d) => ({ name, timing: summarize(samples[d], tokens - 1) }));
+}
+
+/** 32 layers, so narrow that JavaScript is what takes time. */
+const DEEP: LlamaShape = { hidden: 32, intermediate: 32, layers: 32, heads: 2, kvHeads: 2, vocab: 64 };
+const REPLAYS = 40;
+
+/** Milliseconds of JavaScript that a replayed token takes, the GPU being idle before each. */
+async function measureReplay(rows: number): Promise<DecodeReport["replay"]> {
+  const task = peerTask(DEEP, 4, REPLAYS + 16);
+  const policy = await policyOf(task);
+  const session = openSession(policy, { ...GREEDY, maxTokens: REPLAYS + 8 });
+  const prompts = Array.from({ length: rows }, () => task.ids.subarray(0, 4));
+  const { lane } = openBatch(session, { prompts, groupSize: 1, seed: 1, step: 1 }, REPLAYS + 4);
+  replayLane(session, lane, 1); // recorded here
+  const times: number[] = [];
+  for (let i = 0; i < REPLAYS; i++) {
+    await settle();
+    const begin = performance.now();
+    replayLane(session, lane, 1);
+    times.push(performance.now() - begin);
+  }
+  await settle();
+  const dispatches = lane.plan!.dispatchCount;
+  closeSession(session);
+  disposePolicyWeights(policy);
+  disposeTrunk(policy);
+  return { layers: DEEP.layers, dispatches, fastestMs: Math.min(...times), medianMs: quantile(times, 0.5) };
+}
+
+/** Times all decoders. @param withTfjs false: ours alone */
+export async function benchDecoding(
+  repeats: number,
+  withTfjs: boolean,
+  isTiny: boolean,
+): Promise<DecodeReport> {
+  await openGpu();
+  const [shape, rows, promptTokens, tokens] = isTiny ? [MODEL_TINY, 4, 8, 9] : [MODEL_15M, 32, 64, 33];
+  const task = peerTask(shape, 4, promptTokens + tokens);
+  const prompts = Array.from({ length: rows }, (_, r) => randomInts(50 + r, promptTokens, shape.vocab));
+  const policy = await policyOf(task);
+  const own = ourDecoder("recorded plan", policy, prompts, (body) => body());
+  const peers = [
+    ourDecoder("the same kernels, unrecorded", policy, prompts, withoutReplay),
+    ...(withTfjs ? [tfjsDecoder(task, prompts)] : []),
+  ];
+  for (const peer of peers) {
+    showProgress(`${peer.name}: its tokens, held against this project's`);
+    await assertSameTokens(own, peer, 9);
+  }
+  const decoders = await race([own, ...peers], tokens, repeats);
+  for (const decoder of [own, ...peers]) decoder.dispose();
+  disposePolicyWeights(policy);
+  disposeTrunk(policy);
+  trimPool();
+  showProgress("JavaScript of a replayed token");
+  const replay = await measureReplay(rows);
+  showProgress("");
+  return { rows, promptTokens, tokens, decoders, replay };
+}

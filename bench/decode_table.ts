@@ -1,0 +1,26 @@
+/** The decoders of --decode as a table. Pure. */
+import type { DecodeReport } from "./decode_bench.ts";
+import { alignColumns, threeDigits } from "./table.ts";
+
+export function decodeTable(title: string, report: DecodeReport): string {
+  const { rows, promptTokens, tokens, decoders, replay } = report;
+  const [own] = decoders;
+  const cells = decoders.map(({ name, timing: { seconds, spread } }) => [
+    name,
+    threeDigits(seconds * 1000),
+    spread === null ? "-" : `${Math.round(spread * 100)}%`,
+    threeDigits(rows / seconds),
+    `${threeDigits(seconds / own.timing.seconds)}x`,
+  ]);
+  return [
+    title,
+    `greedy decoding of a Llama, ${rows} rows, ${promptTokens} tokens read and ${tokens} made; the same tokens by all`,
+    "",
+    alignColumns([["", "ms a token", "+-", "tokens/s", "x ours"], ...cells]),
+    "",
+    `JavaScript of a replayed token, ${replay.layers} layers, ${replay.dispatches} dispatches: ` +
+    `${replay.medianMs.toFixed(2)} ms (median; fastest ${replay.fastestMs.toFixed(2)} ms)`,
+    "",
+    "ms a token  of all rows together: a generation less its prefill, by its tokens; in turn, so that a slow minute is shared",
+  ].join("\n");
+}
