@@ -1,7 +1,7 @@
 // matmul_nt_matrix: matmul_nt on the matrix units of a GPU, of inputs rounded to f16.
-//   y[m,n] = (sum_k round(x[m,k] 2^s[m]) round(w[n,k] 2^t[n])) 2^-(s[m] + t[n]) + bias[n]
-// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; s i32 [M] and t i32 [N] from row_shifts.wgsl; out y f32
-//           [M,S], S >= N (columns N..S are left as they are); K a multiple of 4 (of 8 when w is packed)
+//   y[m,n] = (sum_k round(x[m,k] 2^s[m]) round(w[n,k] 2^t[n])) 2^-(s[m] + t[n]) + bias[n] + residual[m,n]
+// Shapes    x f32 [M,K]; w [N,K] in FORMAT; bias [N] in BIAS; s i32 [M] and t i32 [N] from row_shifts.wgsl; residual and out
+//           y f32 [M,S], S >= N (columns N..S are left as they are); K a multiple of 4 (of 8 when w is packed)
 // Dispatch  a workgroup of four subgroups makes 64 rows x 64 columns: (ceil(N / 64), ceil(M / 64), 1)
 // Numerics  Inputs keep 11 significant bits, f16's, and no value overflows; only what is 2^-29 of its row's largest
 //           keeps fewer. Products are exact and summed in f32 in the order of the hardware. Shifts are exact both ways. A
@@ -16,6 +16,7 @@ enable chromium_experimental_subgroup_matrix;
 override SUBGROUP: u32 = 32u;  // lanes of every subgroup
 override FORMAT: u32 = 0u;     // of w: 0 f32, 1 bf16 pairs, 2 f16 pairs
 override BIAS: u32 = 0u;       // 0 none, else 1 + its format
+override RESIDUAL: u32 = 0u;   // 1: add it
 override LANES = 4u * SUBGROUP;
 
 const TILE = 64u;                   // rows, and columns
@@ -30,7 +31,8 @@ struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read> xShift: array<i32>;
 @group(0) @binding(5) var<storage, read> wShift: array<i32>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> residual: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 var<workgroup> xSlab: array<vec4h, TILE * LINE>;  // [rows][k]
 var<workgroup> wSlab: array<vec4h, TILE * LINE>;  // [columns][k]
@@ -90,7 +92,9 @@ fn store(m: u32, n: u32, sum: f32) {
   if (m >= params.rows || n >= params.columns) { return; }
   var value = shifted(sum, -(xShift[m] + wShift[n]));
   if (BIAS != 0u) { value += biasAt(n); }
-  y[m * params.stride + n] = value;
+  let at = m * params.stride + n;
+  if (RESIDUAL != 0u) { value += residual[at]; }
+  y[at] = value;
 }
 
 @compute @workgroup_size(LANES)

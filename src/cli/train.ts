@@ -8,6 +8,7 @@ import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { trimPool } from "../gpu/bridge.ts";
 import { openGpu } from "../gpu/device.ts";
+import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
@@ -93,6 +94,7 @@ async function trainOne(
   shouldStop: () => boolean,
 ): Promise<TrainingResult> {
   const { info, memory } = await openGpu();
+  setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted));
   const { tokenizer, prompts, evalPrompts } = await loadPrompts(config);
   const lengths = lengthsOf({ prompts, evalPrompts });

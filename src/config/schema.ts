@@ -73,6 +73,11 @@ export const ConfigSchema = z.strictObject({
     "How trained matrices are held for forward and backward; bfloat16 keeps f32 values beside, for the optimizer. " +
     "Frozen weights stay as they are stored.",
   ]),
+  matmul_precision: oneOf(["float32", "float16"], "float32", [
+    MODEL,
+    "float16: linear layers multiply on a GPU's matrix units (tensor cores) in forward, inputs rounded to 11 significant " +
+    "bits, sums in f32; gradients stay f32. Needs such a GPU, and Node.",
+  ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
     "Tokens of a prompt; where it is longer, the end of the user's text is cut and the template stays whole.",

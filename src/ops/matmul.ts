@@ -142,7 +142,7 @@ function runLinearWindow(
       workgroups: foldGrid(Math.ceil(rows * N / STRIDED_LANES)),
     });
   } else if (matmulPrecision() === "float16") {
-    const [, , biasRows, yColumns] = bindings;
+    const [, , biasRows, yColumns, residualColumns] = bindings;
     const sizes = { rows, width: K, columns: N, stride: step };
     runMatrixLinear({
       x,
@@ -151,6 +151,7 @@ function runLinearWindow(
       y: yColumns,
       format: weight.format,
       biasCode: codes.BIAS,
+      residual: residual ? residualColumns : null,
       ...sizes,
     });
   } else if (kind === "few" && rows < FEW_ROWS_BELOW) {

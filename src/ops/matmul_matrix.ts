@@ -36,6 +36,7 @@ export interface MatrixLinearRun {
   bias: Binding;
   /** 0: none, else 1 + the code of its format. */
   biasCode: number;
+  residual: Binding | null;
   y: Binding;
   rows: number;
   width: number;
@@ -43,14 +44,26 @@ export interface MatrixLinearRun {
   stride: number;
 }
 
-/** y = x w^T + bias with inputs rounded to f16; width a multiple of 4, of 8 when w is packed. */
+/** y = x w^T + bias + residual with inputs rounded to f16; width a multiple of 4, of 8 when w is packed. */
 export function runMatrixLinear(run: MatrixLinearRun): void {
-  const { x, w, format, bias, biasCode, y, rows, width, columns, stride } = run;
+  const { x, w, format, bias, biasCode, residual, y, rows, width, columns, stride } = run;
   const shifts = [runRowShifts(x, "f32", rows, width), runRowShifts(w, format, columns, width)];
   runKernel({
     kernel: "matmul_nt_matrix",
-    constants: { SUBGROUP: maxSubgroupSize(), FORMAT: FORMAT_CODE[format], BIAS: biasCode },
-    bindings: [x, w, bias, { ...y, written: true }, ...shifts.map((tensor) => ({ tensor }))],
+    constants: {
+      SUBGROUP: maxSubgroupSize(),
+      FORMAT: FORMAT_CODE[format],
+      BIAS: biasCode,
+      RESIDUAL: residual ? 1 : 0,
+    },
+    bindings: [
+      x,
+      w,
+      bias,
+      { ...y, written: true },
+      ...shifts.map((tensor) => ({ tensor })),
+      residual ?? x,
+    ],
     params: [rows, width, columns, stride].map(u32),
     workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
   });

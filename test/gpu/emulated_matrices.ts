@@ -48,7 +48,7 @@ function emulatedSource(): string {
   }, kernelSource("matmul_nt_matrix"));
 }
 
-/** Runs matmul_nt_matrix with f32 weights and bias. @param tensors x, w, bias, y, and the shifts of x and w */
+/** Runs matmul_nt_matrix with f32 weights, bias and residual. @param tensors x, w, bias, y, the shifts of x and w, residual */
 export function runEmulatedMatrices(
   tensors: Tensor[],
   { M, K, N, stride }: Record<"M" | "K" | "N" | "stride", number>,
@@ -56,7 +56,7 @@ export function runEmulatedMatrices(
   flush();
   const { device, queue, tensorMap } = tfjsBackend();
   const module = device.createShaderModule({ code: emulatedSource() });
-  const constants = { SUBGROUP: 8, BIAS: 1 };
+  const constants = { SUBGROUP: 8, BIAS: 1, RESIDUAL: 1 };
   const pipeline = device.createComputePipeline({ layout: "auto", compute: { module, constants } });
   const params = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
   queue.writeBuffer(params, 0, Uint32Array.of(M, K, N, stride));

@@ -115,7 +115,7 @@ describe("linear layers on matrix units", () => {
       linearCase(130, 36, 70),
       linearCase(1, 8, 3, { bias: "f32", rows: "few" }),
       linearCase(9, 48, 40, { format: "bf16", bias: "bf16" }),
-      linearCase(300, 64, 130, { format: "f16", bias: "f16" }),
+      linearCase(300, 64, 130, { format: "f16", bias: "f16", residual: true }),
     ];
     for (const opCase of cases) {
       const errors = await errorsOn(device, () => {
@@ -133,12 +133,14 @@ describe("linear layers on matrix units", () => {
       const x = scaledRows(1, M, K, (m) => 2 ** (m % 60 - 30));
       const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
       const bias = randomFloats(3, N);
+      const residual = randomFloats(4, M * stride);
       const before = new Float32Array(M * stride).fill(7);
       const tensors = [
         ...[x, w, bias].map((values) => uploadTensor(Float32Array.from(values), [values.length])),
         uploadTensor(before, [M, stride]),
         uploadTensor(rowShiftsF64(x, M, K), [M]),
         uploadTensor(rowShiftsF64(w, N, K), [N]),
+        uploadTensor(Float32Array.from(residual), [M, stride]),
       ];
       runEmulatedMatrices(tensors, { M, K, N, stride });
       tfjsBackend().tensorMap.get(tensors[3].dataId).values = null;
@@ -148,7 +150,10 @@ describe("linear layers on matrix units", () => {
       const expected = rows(linearF16F64(x, w, bias, M, K, N), N);
       for (const [m, row] of rows(y, stride).entries()) {
         const largest = Math.max(...expected[m].map(Math.abs));
-        row.forEach((value, n) => assert.ok(Math.abs(value - expected[m][n]) <= 1e-6 * largest, `${m},${n}`));
+        row.forEach((value, n) => {
+          const sum = expected[m][n] + residual[m * stride + n];
+          assert.ok(Math.abs(value - sum) <= 1e-6 * (largest + 1), `${m},${n}`);
+        });
         assert.ok(y.subarray(m * stride + N, (m + 1) * stride).every((value) => value === 7));
       }
     });
