@@ -1,7 +1,20 @@
 import * as tf from "@tensorflow/tfjs";
 import { linear, linearF64, linearGradF64, type LinearOptions, linears } from "../../src/ops/linear.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
-import { type OpCase, uniform, uniformWeight } from "../case.ts";
+import { bytesToF32, DTYPE_OF_FORMAT, f32ToBytes } from "../../src/io/dtype.ts";
+import { type CaseInput, type OpCase, uniform, uniformWeight } from "../case.ts";
+
+/** A packed weight's values as an f32 tensor, which is what plain tfjs takes. */
+function unpacked({ shape, values }: CaseInput, format: WeightFormat): CaseInput {
+  const dtype = DTYPE_OF_FORMAT[format];
+  const rounded = () => Float64Array.from(bytesToF32(f32ToBytes(Float32Array.from(values), dtype), dtype));
+  return {
+    shape,
+    get values() {
+      return rounded();
+    },
+  };
+}
 
 interface LinearCase {
   format?: WeightFormat;
@@ -13,6 +26,8 @@ interface LinearCase {
 
 export function linearCase(M: number, K: number, N: number, options: LinearCase = {}): OpCase {
   const { format = "f32", bias, residual, rows = "many", benchOnly } = options;
+  const weight = uniformWeight(2, [N, K], format);
+  const isUnpacked = benchOnly && format !== "f32";
   const wrt = [
     "x",
     ...(residual ? ["residual"] : []),
@@ -25,7 +40,8 @@ export function linearCase(M: number, K: number, N: number, options: LinearCase 
     }`,
     inputs: {
       x: uniform(1, [M, K]),
-      w: uniformWeight(2, [N, K], format),
+      w: weight,
+      ...(isUnpacked ? { unpacked: unpacked(weight, format) } : {}),
       ...(bias ? { bias: uniformWeight(3, [N], bias) } : {}),
       ...(residual ? { residual: uniform(4, [M, N]) } : {}),
     },
@@ -46,12 +62,10 @@ export function linearCase(M: number, K: number, N: number, options: LinearCase 
     bench: {
       flops: 2 * M * K * N,
       bytes: 4 * (M * K + M * N) + (format === "f32" ? 4 : 2) * N * K,
-      plainTfjs: format === "f32"
-        ? ({ tensors, weights }) => {
-          const y = tf.matMul(tensors.x, weights.w.tensor, false, true);
-          return [bias ? tf.add(y, weights.bias.tensor) : y];
-        }
-        : undefined,
+      plainTfjs: ({ tensors, weights }) => {
+        const y = tf.matMul(tensors.x, tensors.unpacked ?? weights.w.tensor, false, true);
+        return [bias ? tf.add(y, weights.bias.tensor) : y];
+      },
     },
   };
 }
@@ -135,6 +149,9 @@ export const cases: OpCase[] = [
   linearCase(5, 96, 72, { bias: "f32", rows: "few" }),
   linearCase(1, 40, 33, { rows: "few" }),
   linearCase(2, 3, 5, { rows: "few" }),
+  linearCase(1, 16, 70, { format: "bf16", bias: "f32", residual: true, rows: "few" }),
+  linearCase(2, 36, 31, { bias: "f32", rows: "few" }),
+  linearCase(4, 24, 129, { format: "f16", rows: "few" }),
   linearCase(19, 24, 20, { format: "bf16", bias: "bf16" }),
   linearCase(19, 24, 21, { format: "f16", bias: "f32" }),
   linearCase(7, 10, 6, { format: "bf16", bias: "f16" }),
@@ -155,6 +172,12 @@ export const cases: OpCase[] = [
   linearCase(1024, 1024, 1024, { benchOnly: true }),
   linearCase(64, 96, 256, { benchOnly: true }),
   linearCase(4, 96, 256, { rows: "few", benchOnly: true }),
+  linearCase(64, 64, 128, { rows: "few", benchOnly: true }),
+  linearCase(32, 288, 768, { rows: "few", benchOnly: true }),
+  linearCase(32, 288, 768, { rows: "few", format: "bf16", benchOnly: true }),
+  linearCase(32, 288, 32000, { rows: "few", benchOnly: true }),
+  linearCase(32, 288, 32000, { rows: "few", format: "bf16", benchOnly: true }),
+  linearCase(1, 2048, 8192, { rows: "few", benchOnly: true }),
   linearCase(1, 2048, 8192, { rows: "few", format: "bf16", benchOnly: true }),
   linearCase(2048, 4096, 4096, { format: "bf16", benchOnly: true }),
 ];

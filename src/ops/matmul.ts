@@ -7,6 +7,7 @@
  */
 import type { Tensor } from "@tensorflow/tfjs";
 import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
+import type { KernelConstants } from "../gpu/kernel.ts";
 import { matmulPrecision } from "../gpu/precision.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
 import { type MatmulSize, matmulTile } from "./matmul_choice.ts";
@@ -27,7 +28,7 @@ export interface LinearRun extends Sizes {
   /** As y. */
   residual?: Binding | null;
   y: Binding;
-  /** "few": below 8 rows, the kernel that works on 4 rows at a time, not on 8. The bits are the same. */
+  /** "few": for a handful of rows, the kernel that works on 1, 2 or 4 of them at a time. The bits are the same. */
   kind?: "many" | "few";
 }
 
@@ -45,9 +46,6 @@ export interface LinearWeightGradRun extends Sizes {
   weight: Weight;
 }
 
-/** The tiled kernel works on 8 rows at a time: from here on its tiles are full, and it is the faster one. */
-const FEW_ROWS_BELOW = 8;
-const FEW_LANES = 32;
 const STRIDED_LANES = 64;
 
 /** Lanes of a tiled matmul's workgroup, columns x rows: one subgroup on a CPU (8 wide), two warps or more on a GPU. */
@@ -71,10 +69,23 @@ function tiled(size: MatmulSize) {
     return { kernel: `${kernel}_tile`, constants: tile, workgroups };
   }
   if (hasSimd8()) {
-    const workgroups: [number, number, number] = [Math.ceil(columns / 32), Math.ceil(rows / 16), 1];
-    return { kernel: `${kernel}_simd8`, constants: {}, workgroups };
+    // Half a tile where that holds all rows: rows past the last would cost what others do.
+    const half = kernel === TILED.output && rows <= 8;
+    const tileRows = half ? 8 : 16;
+    const constants: KernelConstants = half ? { TILE_ROWS: tileRows } : {};
+    const workgroups: [number, number, number] = [Math.ceil(columns / 32), Math.ceil(rows / tileRows), 1];
+    return { kernel: `${kernel}_simd8`, constants, workgroups };
   }
   return { kernel, constants: lanes(), workgroups: tileGrid(columns, rows) };
+}
+
+/** Lanes, rows at a time and grid of linear_few; null where the tiled kernel is the faster one. */
+function fewRows(columns: number, rows: number) {
+  if (rows > (hasSimd8() ? 2 : 4)) return null;
+  const lanes = maxSubgroupSize() <= 8 ? 8 : 32;
+  const constants = { WG: lanes, ROWS: rows > 2 ? 4 : rows };
+  const workgroups: [number, number, number] = [Math.ceil(columns / (4 * lanes)), 1, 1];
+  return { kernel: "linear_few", constants, workgroups };
 }
 
 const written = (binding: Binding): Binding => ({ ...binding, written: true });
@@ -154,22 +165,10 @@ function runLinearWindow(
       residual: residual ? residualColumns : null,
       ...sizes,
     });
-  } else if (kind === "few" && rows < FEW_ROWS_BELOW) {
-    runKernel({
-      kernel: "linear_few",
-      constants: { WG: FEW_LANES, ...codes },
-      bindings,
-      params,
-      workgroups: [Math.ceil(N / FEW_LANES), Math.ceil(rows / 4), 1],
-    });
   } else {
-    const { kernel, constants, workgroups } = tiled({
-      kernel: TILED.output,
-      format: weight.format,
-      rows,
-      columns: N,
-      summed: K,
-    });
+    const few = kind === "few" ? fewRows(N, rows) : null;
+    const size = { kernel: TILED.output, format: weight.format, rows, columns: N, summed: K };
+    const { kernel, constants, workgroups } = few ?? tiled(size);
     runKernel({ kernel, constants: { ...constants, ...codes }, bindings, params, workgroups });
   }
 }
