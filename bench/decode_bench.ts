@@ -141,7 +141,7 @@ export async function benchDecoding(
   isTiny: boolean,
 ): Promise<DecodeReport> {
   await openGpu();
-  const [shape, rows, promptTokens, tokens] = isTiny ? [MODEL_TINY, 4, 8, 9] : [MODEL_15M, 32, 64, 33];
+  const [shape, rows, promptTokens, tokens] = isTiny ? [MODEL_TINY, 4, 8, 9] : [MODEL_15M, 32, 64, 17];
   const task = peerTask(shape, 4, promptTokens + tokens);
   const prompts = Array.from({ length: rows }, (_, r) => randomInts(50 + r, promptTokens, shape.vocab));
   const policy = await policyOf(task);
