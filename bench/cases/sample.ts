@@ -40,6 +40,7 @@ function sampleCase(
   slot: number,
   options: CaseOptions,
   benchOnly = false,
+  spread = 4,
 ): OpCase {
   const seenRows = Array.from({ length: rows }, (_, r) => heldTokens(r, vocab));
   const seenValues = hasRepetitionPenalty(options)
@@ -52,9 +53,9 @@ function sampleCase(
     (_, i) => [Math.floor(i / 8), Math.floor(i / 8) + 40, Math.floor(i / 4) % 2, 11][i % 4],
   );
   return {
-    name: caseName(rows, vocab, options),
+    name: caseName(rows, vocab, options) + (spread === 4 ? "" : ` logits to ${spread}`),
     inputs: {
-      logits: uniform(1, [logitsRows, vocab], 4),
+      logits: uniform(1, [logitsRows, vocab], spread),
       rows: { shape: [rows, 4], values: rowTable },
       state: { shape: [4 + options.eosIds.length], values: stateAt(slot, options.eosIds) },
       done: { shape: [rows], values: Int32Array.from({ length: rows }, (_, r) => r % 3 === 2 ? 1 : 0) },
@@ -122,6 +123,17 @@ export const cases: OpCase[] = [
   }),
   sampleCase(5, 12, 0, { ...plain, minP: 1 }),
   sampleCase(5, 12, 0, { ...plain, topP: 0.0001 }),
+  // More tokens than a short row has: spread widely, in one step of the first histogram, and all alike.
+  sampleCase(9, 5003, 0, plain),
+  sampleCase(9, 5003, 0, { ...plain, topP: 0.7 }),
+  sampleCase(9, 5003, 0, { ...plain, temperature: 0.6, topK: 40 }),
+  sampleCase(9, 5003, 0, { ...plain, topK: 3000, topP: 0.9, repetitionPenalty: 1.2 }),
+  sampleCase(9, 5003, 0, { ...plain, topK: 700, topP: 0.5 }, false, 0.02),
+  sampleCase(9, 5003, 0, { ...plain, topP: 0.5 }, false, 0.0005),
+  sampleCase(5, 1025, 0, { ...plain, topK: 7, topP: 0.5 }, false, 0),
+  sampleCase(5, 1030, 0, { ...plain, temperature: 0.5, topK: 200, topP: 0.99 }, false, 40),
   sampleCase(64, 512, 0, plain, true),
+  sampleCase(60, 32000, 0, plain, true),
+  sampleCase(60, 32000, 0, { ...plain, topK: 50 }, true),
   sampleCase(60, 32000, 0, { ...plain, topP: 0.9 }, true),
 ];

@@ -1,6 +1,6 @@
 /** Token sampling on the GPU, inside the decode plan. Random numbers follow rl/rng.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { f32, foldGrid, maxSubgroupSize, runKernel, u32 } from "../gpu/bridge.ts";
 
 export interface SamplingOptions {
   /** 0 = greedy. */
@@ -66,6 +66,7 @@ export function sampleTokens(logits: Tensor, decode: DecodeState, options: Sampl
   runKernel({
     kernel: "sample",
     constants: {
+      WG: maxSubgroupSize() <= 8 ? 8 : 64,
       FILTER: topK > 0 || topP < 1 || minP > 0 ? 1 : 0,
       PENALTY: hasRepetitionPenalty(options) ? 1 : 0,
     },
