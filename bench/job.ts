@@ -126,8 +126,14 @@ function phasesOf(
     return { tokens: counts.tokens, flops: forwardFlops(shape, counts) };
   };
   const request = { prompts, groupSize: config.num_generations, seed: 1, step: 1 };
-  const training = of(B, 0, P + C - 1, C);
-  const scoring = of(2 * B, 0, P + C, 0);
+  /** Whole sequences whose prompts, but for `own` tokens, are computed once. */
+  const shared = (own: number, length: number, headRows: number) => {
+    const { flops } = of(B, P - own, length, headRows);
+    return { tokens: B * length, flops: flops + of(prompts.length, 0, P - own, 0).flops };
+  };
+  const training = shared(1, P + C - 1, C);
+  const one = shared(0, P + C, 0);
+  const scoring = { tokens: 2 * one.tokens, flops: 2 * one.flops };
   // Backward is twice a forward where all weights are trained, else as much as one.
   const passes = config.use_peft ? 2 : 3;
   const head = headFlops(shape, B * C);

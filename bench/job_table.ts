@@ -98,7 +98,8 @@ export function kernelTable({ phases }: JobReport): string {
 
 export const JOB_LEGEND = [
   "ms           wall clock of the phase alone until the GPU is done; +- half the interquartile range",
-  "tokens/s     read (prefill, score, reference, forward/backward) or made (decode), in all rows together",
+  "tokens/s     read (prefill, score, reference, forward/backward) or made (decode), in all rows together; a prompt that is",
+  "             computed once counts for each completion that it is read with",
   "JS           share of the wall clock in which this process did not wait for the GPU; drivers that block a submit count",
   "kernels ms   sum of the kernels' own times, each in a pass of its own",
   "GFLOP        of the model's matmuls and attention, counted from its shape; what is computed twice counts once",
