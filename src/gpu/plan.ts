@@ -37,6 +37,7 @@ export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs>
       const { device } = tfjsBackend();
       const encoder = device.createCommandEncoder();
       let pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+      let current: GPUComputePipeline | null = null;
       for (let round = 0; round < times; round++) {
         for (const dispatch of dispatches) {
           if (modes.profiling) {
@@ -44,7 +45,8 @@ export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs>
             pass = modes.profiling.beginPass(encoder, dispatch);
           }
           const { pipeline, bindGroup, workgroups } = dispatch;
-          pass.setPipeline(pipeline);
+          if (pipeline !== current) pass.setPipeline(pipeline);
+          current = modes.profiling ? null : pipeline;
           pass.setBindGroup(0, bindGroup);
           pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
         }
