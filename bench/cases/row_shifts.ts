@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { rowShiftsF64, runRowShifts } from "../../src/ops/matmul_matrix.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
-import { type OpCase, uniform, uniformWeight } from "../case.ts";
+import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
 
 /** Rows of very different sizes: from 2^-120 to 2^120 where the format holds that, and a row of zeros. */
 function rowShiftsCase(M: number, K: number, format: WeightFormat = "f32"): OpCase {
@@ -18,12 +18,41 @@ function rowShiftsCase(M: number, K: number, format: WeightFormat = "f32"): OpCa
     inputs: { a },
     run: ({ tensors, weights }) => {
       const tensor = format === "f32" ? tensors.a : weights.a.tensor;
-      return [tf.engine().makeTensorFromTensorInfo(runRowShifts({ tensor }, format, M, K))];
+      return [
+        tf.engine().makeTensorFromTensorInfo(runRowShifts({ matrix: { tensor }, format, rows: M, width: K })),
+      ];
     },
     twin: ({ a }) => [rowShiftsF64(a, M, K)],
     tolerance: 0,
     toleranceReason: "exact",
     bench: { bytes: (format === "f32" ? 4 : 2) * M * K },
+  };
+}
+
+/** Columns of [M,S] that go the other way by shifts of their own; what lies beyond them does not count. */
+function columnsCase(M: number, K: number, S: number): OpCase {
+  const a = uniform(1, [M, S]);
+  const values = a.values.map((value, i) => i % S < K ? value : 1e30);
+  const columns = { shape: [K], values: randomInts(2, K, 253).map((shift) => shift - 126) };
+  return {
+    name: `row_shifts ${M}x${K} of ${M}x${S}, with shifts of the columns`,
+    inputs: { a: { shape: a.shape, values: Float64Array.from(values) }, columns },
+    run: ({ tensors }) => {
+      const sizes = { rows: M, width: K, stride: S };
+      const shifts = runRowShifts({
+        matrix: { tensor: tensors.a },
+        format: "f32",
+        columns: tensors.columns,
+        ...sizes,
+      });
+      return [tf.engine().makeTensorFromTensorInfo(shifts)];
+    },
+    twin: ({ a, columns }) => {
+      const counted = Array.from({ length: M }, (_, m) => [...a.slice(m * S, m * S + K)]).flat();
+      return [rowShiftsF64(counted, M, K, columns)];
+    },
+    tolerance: 0,
+    toleranceReason: "exact",
   };
 }
 
@@ -35,5 +64,8 @@ export const cases: OpCase[] = [
   rowShiftsCase(23, 264, "bf16"),
   rowShiftsCase(23, 264, "f16"),
   rowShiftsCase(70_000, 4),
+  columnsCase(5, 33, 36),
+  columnsCase(1, 1, 4),
+  columnsCase(40, 300, 300),
   { ...rowShiftsCase(4096, 4096, "bf16"), benchOnly: true },
 ];

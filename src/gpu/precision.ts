@@ -42,8 +42,9 @@ export function matrixUnitsMissing({ features, limits, adapterInfo }: MatrixFact
 }
 
 /**
- * Sets how linear layers multiply from now on, in the forward pass; gradients are always f32. "float32", the default,
- * gives the same bits on every device; "float16" is faster and rounds inputs to 11 significant bits.
+ * Sets how linear layers multiply from now on for their outputs and the gradients of their inputs; gradients of weights
+ * are always f32. "float32", the default, gives the same bits on every device; "float16" is faster and rounds what is
+ * multiplied to 11 significant bits.
  * @throws Error when the device cannot
  */
 export function setMatmulPrecision(precision: MatmulPrecision): void {

@@ -11,7 +11,7 @@ import type { KernelConstants } from "../gpu/kernel.ts";
 import { matmulPrecision } from "../gpu/precision.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../gpu/windows.ts";
 import { type MatmulSize, matmulTile } from "./matmul_choice.ts";
-import { runMatrixLinear } from "./matmul_matrix.ts";
+import { runMatrixInputGrad, runMatrixLinear } from "./matmul_matrix.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -189,7 +189,10 @@ function runLinearInputGradWindow(
   const d = bindColumns(dy, window);
   // Later windows go on where the chain over n was: dx holds its sums unrounded.
   const codes = { FORMAT: FORMAT_CODE[weight.format], ADD: adds || window.first > 0 ? 1 : 0 };
-  if (isTiled(weight, step)) {
+  if (isTiled(weight, step) && matmulPrecision() === "float16") {
+    const sizes = { rows, width: K, columns: N, stride: step };
+    runMatrixInputGrad({ dy: d, w, dx, format: weight.format, adds: codes.ADD === 1, ...sizes });
+  } else if (isTiled(weight, step)) {
     // The subgroup kernel takes dy by fours.
     const { kernel, constants, workgroups } = N % 4 === 0
       ? tiled({ kernel: TILED.inputGrad, format: weight.format, rows, columns: K, summed: N })

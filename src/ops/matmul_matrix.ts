@@ -1,4 +1,4 @@
-/** The forward product of a linear layer on the matrix units of a GPU, for the precision float16. */
+/** Products of linear layers on the matrix units of a GPU, for the precision float16. */
 import type { TensorInfo } from "@tensorflow/tfjs";
 import {
   type Binding,
@@ -14,14 +14,26 @@ import { FORMAT_CODE, type WeightFormat } from "./weight.ts";
 
 const SHIFT_LANES = 64;
 
-/** Shifts of the rows of a matrix [rows, width], i32 [rows]; see kernels/row_shifts.wgsl. The caller disposes them. */
-export function runRowShifts(matrix: Binding, format: WeightFormat, rows: number, width: number): TensorInfo {
+export interface RowShiftsRun {
+  matrix: Binding;
+  format: WeightFormat;
+  rows: number;
+  width: number;
+  /** Values from one row to the next; `width` unless given. */
+  stride?: number;
+  /** Shifts of the columns, which go the other way. */
+  columns?: TensorInfo;
+}
+
+/** Shifts of the rows of a matrix, i32 [rows]; see kernels/row_shifts.wgsl. The caller disposes them. */
+export function runRowShifts(run: RowShiftsRun): TensorInfo {
+  const { matrix, format, rows, width, stride = width, columns } = run;
   const shifts = newTensor([rows], "int32");
   runKernel({
     kernel: "row_shifts",
-    constants: { WG: SHIFT_LANES, FORMAT: FORMAT_CODE[format] },
-    bindings: [matrix, { tensor: shifts, written: true }],
-    params: [rows, width].map(u32),
+    constants: { WG: SHIFT_LANES, FORMAT: FORMAT_CODE[format], COLUMNS: columns ? 1 : 0 },
+    bindings: [matrix, columns ? { tensor: columns } : matrix, { tensor: shifts, written: true }],
+    params: [rows, width, stride].map(u32),
     workgroups: foldGrid(rows),
   });
   return shifts;
@@ -47,7 +59,10 @@ export interface MatrixLinearRun {
 /** y = x w^T + bias + residual with inputs rounded to f16; width a multiple of 4, of 8 when w is packed. */
 export function runMatrixLinear(run: MatrixLinearRun): void {
   const { x, w, format, bias, biasCode, residual, y, rows, width, columns, stride } = run;
-  const shifts = [runRowShifts(x, "f32", rows, width), runRowShifts(w, format, columns, width)];
+  const shifts = [
+    runRowShifts({ matrix: x, format: "f32", rows, width }),
+    runRowShifts({ matrix: w, format, rows: columns, width }),
+  ];
   runKernel({
     kernel: "matmul_nt_matrix",
     constants: {
@@ -70,14 +85,52 @@ export function runMatrixLinear(run: MatrixLinearRun): void {
   shifts.forEach(disposeInfo);
 }
 
-/** Twin of row_shifts.wgsl. @returns the shift of each of the matrix's rows */
-export function rowShiftsF64(matrix: ArrayLike<number>, rows: number, width: number): Int32Array {
+export interface MatrixInputGradRun {
+  /** f32 [rows, stride], of which `columns` count */
+  dy: Binding;
+  /** [columns, width] in `format` */
+  w: Binding;
+  format: WeightFormat;
+  /** f32 [rows, width] */
+  dx: Binding;
+  /** dx += instead of dx = */
+  adds: boolean;
+  rows: number;
+  width: number;
+  columns: number;
+  stride: number;
+}
+
+/** dx = dy w with inputs rounded to f16; width as in runMatrixLinear, stride a multiple of 4. */
+export function runMatrixInputGrad(run: MatrixInputGradRun): void {
+  const { dy, w, format, dx, adds, rows, width, columns, stride } = run;
+  const wShifts = runRowShifts({ matrix: w, format, rows: columns, width });
+  const dShifts = runRowShifts({ matrix: dy, format: "f32", rows, width: columns, stride, columns: wShifts });
+  runKernel({
+    kernel: "matmul_nn_matrix",
+    constants: { SUBGROUP: maxSubgroupSize(), FORMAT: FORMAT_CODE[format], ADD: adds ? 1 : 0 },
+    bindings: [dy, w, { ...dx, written: true }, { tensor: dShifts }, { tensor: wShifts }],
+    params: [rows, width, columns, stride].map(u32),
+    workgroups: [Math.ceil(width / 64), Math.ceil(rows / 64), 1],
+  });
+  disposeInfo(dShifts);
+  disposeInfo(wShifts);
+}
+
+/** Twin of row_shifts.wgsl. @param columns shifts of the columns @returns the shift of each of the matrix's rows */
+export function rowShiftsF64(
+  matrix: ArrayLike<number>,
+  rows: number,
+  width: number,
+  columns?: ArrayLike<number>,
+): Int32Array {
   return Int32Array.from({ length: rows }, (_, m) => {
-    let largest = 0;
-    for (let k = 0; k < width; k++) largest = Math.max(largest, Math.abs(matrix[m * width + k]));
-    // Below f32's normal numbers the exponent field is 0.
-    const exponent = Math.max(-127, Math.floor(Math.log2(largest)));
-    return Math.max(-126, Math.min(126, 14 - exponent));
+    let most = -1000;
+    for (let k = 0; k < width; k++) {
+      const order = Math.floor(Math.log2(Math.abs(matrix[m * width + k])));
+      if (order >= -126) most = Math.max(most, order - (columns ? columns[k] : 0));
+    }
+    return Math.max(-126, Math.min(126, 14 - most));
   });
 }
 
@@ -109,5 +162,24 @@ export function linearF16F64(
     let sum = 0;
     for (let k = 0; k < K; k++) sum += a[m * K + k] * b[n * K + k];
     return sum + (bias ? bias[n] : 0);
+  });
+}
+
+/** Twin of matmul_nn_matrix.wgsl. @returns dx [M,K] */
+export function inputGradF16F64(
+  dy: ArrayLike<number>,
+  w: ArrayLike<number>,
+  M: number,
+  K: number,
+  N: number,
+): Float64Array {
+  const columns = rowShiftsF64(w, N, K);
+  const taken = Float64Array.from(dy, (value, i) => value / 2 ** columns[i % N]);
+  const [d, b] = [throughF16(taken, M, N), throughF16(w, N, K)];
+  return Float64Array.from({ length: M * K }, (_, i) => {
+    const [m, k] = [Math.floor(i / K), i % K];
+    let sum = 0;
+    for (let n = 0; n < N; n++) sum += d[m * N + n] * 2 ** columns[n] * b[n * K + k];
+    return sum;
   });
 }

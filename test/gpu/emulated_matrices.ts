@@ -1,8 +1,21 @@
-/** The kernel for matrix units, with the lanes of a subgroup in their place: what it stages, multiplies and stores is run. */
+/** The kernels for matrix units, with lanes in their place: what they stage, multiply and store is run. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { flush } from "../../src/gpu/bridge.ts";
 import { kernelSource } from "../../src/gpu/kernel.ts";
+
+const LOADS =
+  /subgroupMatrixLoad<subgroup_matrix_(left|right)<f16, 16, 16>, (row|col)_major>\(&(\w+), (.*), (\w+)\);/g;
+
+/** What reads the value in row r and column c of the left or right matrices that a kernel loads. */
+function readerOf(code: string, wanted: "left" | "right"): string {
+  const [, , order, slab, , line] = [...code.matchAll(LOADS)].find(([, side]) => side === wanted)!;
+  const [major, minor] = order === "row" ? ["r", "c"] : ["c", "r"];
+  return `fn ${wanted}Value(offset: u32, r: u32, c: u32) -> f32 {
+  return f32(${slab}[offset + ${major} * ${line} + ${minor} / 4u][${minor} % 4u]);
+}
+`;
+}
 
 /** Matrices of 16x16 in workgroup memory, four sums for each of four subgroups; a loaded matrix is its offset. */
 const EMULATION = `
@@ -10,9 +23,7 @@ var<workgroup> emulated: array<f32, 16 * 256>;
 fn emulatedMultiply(left: u32, right: u32, sum: u32, member: u32) {
   for (var at = member; at < 256u; at += SUBGROUP) {
     for (var k = 0u; k < 16u; k++) {
-      let x = xSlab[left + at / 16u * LINE + k / 4u][k % 4u];
-      let w = wSlab[right + at % 16u * LINE + k / 4u][k % 4u];
-      emulated[sum * 256u + at] += f32(x) * f32(w);
+      emulated[sum * 256u + at] += leftValue(left, at / 16u, k) * rightValue(right, k, at % 16u);
     }
   }
 }
@@ -28,7 +39,7 @@ const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
   [/@compute/, EMULATION],
   [/(fn main[^{]*\{\n)/, "$1  let subgroup = lane / SUBGROUP;\n  let member = lane % SUBGROUP;\n"],
   [/ {2}var sums: array<subgroup_matrix_result<f32, 16, 16>, 4>;\n/, ""],
-  [/subgroupMatrixLoad<subgroup_matrix_\w+<f16, 16, 16>, \w+>\(&[xw]Slab, (.*), LINE\);/g, "$1;"],
+  [LOADS, "$4;"],
   [
     /sums\[(.*)\] = subgroupMatrixMultiplyAccumulate\((\w+), (\w+), sums\[\1\]\);/g,
     "emulatedMultiply($2, $3, subgroup * 4u + $1, member);",
@@ -37,36 +48,51 @@ const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
     /subgroupMatrixStore<row_major>\(&made, (.*), sums\[(.*)\], 16u\);/,
     "emulatedStore($1, subgroup * 4u + $2, member);",
   ],
+  // Bounds that a CPU's compiler does not know, so that it does not take a minute to unroll the loops.
+  [/(for \(var \w+ = \w+; \w+ < [^;]+);/g, "$1 + (params.rows >> 31u);"],
 ];
 
-/** The kernel's text without matrix units. @throws Error when the kernel no longer looks as this file expects */
-function emulatedSource(): string {
-  return REPLACEMENTS.reduce((code, [pattern, replacement]) => {
-    const replaced = code.replace(pattern, replacement);
-    if (replaced === code) throw new Error(`matmul_nt_matrix.wgsl has nothing like ${pattern}`);
+/** A kernel's text without matrix units. @throws Error when it no longer looks as this file expects */
+function emulatedSource(kernel: string): string {
+  const code = kernelSource(kernel);
+  const readers = readerOf(code, "left") + readerOf(code, "right");
+  return REPLACEMENTS.reduce((text, [pattern, replacement]) => {
+    const replaced = text.replace(pattern, replacement);
+    if (replaced === text) throw new Error(`${kernel}.wgsl has nothing like ${pattern}`);
     return replaced;
-  }, kernelSource("matmul_nt_matrix"));
+  }, code).replace("@compute", `${readers}\n@compute`);
 }
 
-/** Runs matmul_nt_matrix with f32 weights, bias and residual. @param tensors x, w, bias, y, the shifts of x and w, residual */
+/**
+ * Runs a kernel for matrix units on a device that has f16.
+ * @param tensors in the order of its bindings
+ * @param params rows, width, columns, stride
+ * @param workgroups columns x rows of tiles
+ */
 export function runEmulatedMatrices(
+  kernel: string,
+  constants: Record<string, number>,
   tensors: Tensor[],
-  { M, K, N, stride }: Record<"M" | "K" | "N" | "stride", number>,
+  params: number[],
+  workgroups: [number, number],
 ): void {
   flush();
   const { device, queue, tensorMap } = tfjsBackend();
-  const module = device.createShaderModule({ code: emulatedSource() });
-  const constants = { SUBGROUP: 8, BIAS: 1, RESIDUAL: 1 };
-  const pipeline = device.createComputePipeline({ layout: "auto", compute: { module, constants } });
-  const params = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
-  queue.writeBuffer(params, 0, Uint32Array.of(M, K, N, stride));
-  const buffers = [...tensors.map(({ dataId }) => tensorMap.get(dataId).resource!), params];
+  const module = device.createShaderModule({ code: emulatedSource(kernel) });
+  const pipeline = device.createComputePipeline({
+    layout: "auto",
+    compute: { module, constants: { ...constants, SUBGROUP: 64 } },
+  });
+  const uniform = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  queue.writeBuffer(uniform, 0, Uint32Array.from(params));
+  const buffers = [...tensors.map(({ dataId }) => tensorMap.get(dataId).resource!), uniform];
   const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
-  pass.dispatchWorkgroups(Math.ceil(N / 64), Math.ceil(M / 64));
+  pass.dispatchWorkgroups(...workgroups);
   pass.end();
   queue.submit([encoder.finish()]);
+  for (const { dataId } of tensors) tensorMap.get(dataId).values = null;
 }

@@ -19,7 +19,7 @@ import {
 } from "../../src/gpu/precision.ts";
 import { withFloat16Matmuls } from "../../src/gpu/test_modes.ts";
 import { linearF64 } from "../../src/ops/linear.ts";
-import { linearF16F64, rowShiftsF64 } from "../../src/ops/matmul_matrix.ts";
+import { inputGradF16F64, linearF16F64, rowShiftsF64 } from "../../src/ops/matmul_matrix.ts";
 import { runEmulatedMatrices } from "./emulated_matrices.ts";
 
 const FEATURES = [
@@ -83,6 +83,26 @@ function scaledRows(seed: number, rows: number, width: number, scale: (row: numb
   );
 }
 
+const upload = (values: ArrayLike<number>) => uploadTensor(Float32Array.from(values), [values.length]);
+const shiftsOf = (...shifts: Int32Array[]) => shifts.map((values) => uploadTensor(values, [values.length]));
+
+function rowsOf(values: ArrayLike<number>, rows: number, width: number): number[][] {
+  return Array.from({ length: rows }, (_, m) => Array.from(values).slice(m * width, (m + 1) * width));
+}
+
+/** Products are exact, and their sums in f32: to 1e-6 of a row's largest. */
+function assertClose(actual: number[][], expected: number[][]): void {
+  for (const [m, row] of expected.entries()) {
+    const largest = Math.max(...row.map(Math.abs));
+    row.forEach((value, n) => {
+      assert.ok(
+        Math.abs(actual[m][n] - value) <= 1e-6 * largest,
+        `row ${m}, column ${n}: ${actual[m][n]}, not ${value}`,
+      );
+    });
+  }
+}
+
 describe("linear layers on matrix units", () => {
   before(async () => void await openGpu());
   after(closeGpu);
@@ -119,42 +139,57 @@ describe("linear layers on matrix units", () => {
     ];
     for (const opCase of cases) {
       const errors = await errorsOn(device, () => {
-        const operands = caseOperands(opCase);
-        withFloat16Matmuls(() => opCase.run(operands));
+        const { tensors, weights } = caseOperands(opCase);
+        const output = () => opCase.run({ tensors, weights })[0];
+        withFloat16Matmuls(() => tf.engine().gradients(output, [tensors.x], undefined, false));
       });
       assert.equal(errors, undefined, opCase.name);
     }
     device.destroy();
   });
 
-  for (const [M, K, N, stride] of [[130, 36, 70, 72], [1, 8, 3, 3], [65, 100, 129, 140]]) {
-    it(`${M}x${K}x${N}: the kernel, lanes in the place of the units, equals its twin`, async (test) => {
+  for (const [M, K, N, stride] of [[130, 36, 70, 72], [1, 8, 3, 4], [65, 100, 129, 140]]) {
+    it(`${M}x${K}x${N}: the output, lanes in the place of the units, equals its twin`, async (test) => {
       if (!tfjsBackend().device.features.has("shader-f16")) return test.skip("this device has no f16");
       const x = scaledRows(1, M, K, (m) => 2 ** (m % 60 - 30));
       const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
       const bias = randomFloats(3, N);
       const residual = randomFloats(4, M * stride);
-      const before = new Float32Array(M * stride).fill(7);
+      const y = upload(new Float32Array(M * stride).fill(7));
       const tensors = [
-        ...[x, w, bias].map((values) => uploadTensor(Float32Array.from(values), [values.length])),
-        uploadTensor(before, [M, stride]),
-        uploadTensor(rowShiftsF64(x, M, K), [M]),
-        uploadTensor(rowShiftsF64(w, N, K), [N]),
-        uploadTensor(Float32Array.from(residual), [M, stride]),
+        ...[x, w, bias].map(upload),
+        y,
+        ...shiftsOf(rowShiftsF64(x, M, K), rowShiftsF64(w, N, K)),
+        upload(residual),
       ];
-      runEmulatedMatrices(tensors, { M, K, N, stride });
-      tfjsBackend().tensorMap.get(tensors[3].dataId).values = null;
-      const y = await readFloats(tensors[3]);
-      const rows = (from: ArrayLike<number>, length: number) =>
-        Array.from({ length: M }, (_, m) => Array.from({ length: N }, (_, n) => from[m * length + n]));
-      const expected = rows(linearF16F64(x, w, bias, M, K, N), N);
-      for (const [m, row] of rows(y, stride).entries()) {
-        const largest = Math.max(...expected[m].map(Math.abs));
-        row.forEach((value, n) => {
-          const sum = expected[m][n] + residual[m * stride + n];
-          assert.ok(Math.abs(value - sum) <= 1e-6 * (largest + 1), `${m},${n}`);
-        });
-        assert.ok(y.subarray(m * stride + N, (m + 1) * stride).every((value) => value === 7));
+      const tiles: [number, number] = [Math.ceil(N / 64), Math.ceil(M / 64)];
+      const constants = { BIAS: 1, RESIDUAL: 1 };
+      runEmulatedMatrices("matmul_nt_matrix", constants, tensors, [M, K, N, stride], tiles);
+      const made = rowsOf(await readFloats(y), M, stride);
+      const sums = linearF16F64(x, w, bias, M, K, N).map((sum, i) =>
+        sum + residual[Math.floor(i / N) * stride + i % N]
+      );
+      assertClose(made.map((row) => row.slice(0, N)), rowsOf(sums, M, N));
+      assert.ok(made.every((row) => row.slice(N).every((value) => value === 7)));
+    });
+
+    it(`${M}x${K}x${N}: the input's gradient, added or not, equals its twin`, async (test) => {
+      if (!tfjsBackend().device.features.has("shader-f16")) return test.skip("this device has no f16");
+      const dy = scaledRows(1, M, N, (m) => 2 ** (m % 60 - 30));
+      const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
+      const strided = new Float32Array(M * stride).fill(NaN);
+      rowsOf(dy, M, N).forEach((row, m) => strided.set(row, m * stride));
+      const columns = rowShiftsF64(w, N, K);
+      const taken = dy.map((value, i) => value / 2 ** columns[i % N]);
+      const expected = inputGradF16F64(dy, w, M, K, N);
+      for (const ADD of [0, 1]) {
+        const dx = upload(Float32Array.from(expected, (value) => 3 * value));
+        const shifts = shiftsOf(rowShiftsF64(taken, M, N), columns);
+        const tiles: [number, number] = [Math.ceil(K / 64), Math.ceil(M / 64)];
+        const tensors = [upload(strided), upload(w), dx, ...shifts];
+        runEmulatedMatrices("matmul_nn_matrix", { ADD }, tensors, [M, K, N, stride], tiles);
+        const sums = expected.map((value) => ADD === 1 ? Math.fround(3 * value) + value : value);
+        assertClose(rowsOf(await readFloats(dx), M, K), rowsOf(sums, M, K));
       }
     });
   }
