@@ -40,6 +40,9 @@ export const cases: OpCase[] = [
   embeddingCase(37, 11, 34, "f32"),
   embeddingCase(9, 5, 6, "bf16"),
   embeddingCase(9, 5, 6, "f16"),
+  embeddingCase(37, 11, 36, "f32"),
+  embeddingCase(9, 5, 20, "bf16"),
+  embeddingCase(9, 5, 1028, "f16"),
   embeddingCase(2048, 512, 96, "f32", true),
   embeddingCase(1024, 32000, 1024, "f32", true),
 ];

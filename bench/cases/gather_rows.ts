@@ -31,6 +31,8 @@ export const cases: OpCase[] = [
   gatherCase(1, 1),
   gatherCase(9, 5),
   gatherCase(130, 33),
+  gatherCase(130, 36),
+  gatherCase(9, 1036),
   gatherCase(4096, 96, true),
   gatherCase(2048, 4096, true),
 ];

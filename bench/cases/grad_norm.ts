@@ -32,6 +32,7 @@ export const cases: OpCase[] = [
   normCase([1], 1),
   normCase([33, 8192, 9001], 1),
   normCase([5], 100),
+  normCase([36, 8192, 9004], 1),
   normCase([65, 3], 0),
   normCase([65, 3], 1, true),
   normCase([49152], 1, false, true),

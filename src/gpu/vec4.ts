@@ -15,13 +15,29 @@ export interface FlatGrid {
   workgroups: [number, number, number];
 }
 
-/** The grid over `values` values. A software GPU, 8 lanes wide, goes through a span 8 vec4s at a time. */
+/** A software GPU, 8 lanes wide, goes through a span 8 vec4s at a time. */
+const spanLanes = () => maxSubgroupSize() <= 8 ? 8 : 64;
+
+/** The grid over `values` values. */
 export function flatGrid(values: number): FlatGrid {
   if (values % 4) {
     const workgroups = foldGrid(Math.ceil(values / SCALAR_LANES));
     return { isVec4: false, count: values, constants: { WG: SCALAR_LANES }, workgroups };
   }
   const count = values / 4;
-  const WG = maxSubgroupSize() <= 8 ? 8 : 64;
-  return { isVec4: true, count, constants: { WG }, workgroups: foldGrid(Math.ceil(count / SPAN)) };
+  return {
+    isVec4: true,
+    count,
+    constants: { WG: spanLanes() },
+    workgroups: foldGrid(Math.ceil(count / SPAN)),
+  };
+}
+
+/**
+ * The grid of a kernel that copies rows of whole vec4s: a workgroup takes `share` rows, a span's worth of vec4s.
+ * @param width4 vec4s of a row
+ */
+export function rowShares(rows: number, width4: number) {
+  const share = Math.max(1, Math.floor(SPAN / width4));
+  return { share, constants: { WG: spanLanes() }, workgroups: foldGrid(Math.ceil(rows / share)) };
 }

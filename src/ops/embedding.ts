@@ -3,6 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
+import { rowShares } from "../gpu/vec4.ts";
 import { bindWindow, windowsOf } from "../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "./weight.ts";
 
@@ -13,13 +14,19 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
     const [vocab, width] = weight.shape;
     const rowBytes = bytesOf(weight.format, width);
     const y = newTensor([tokens, width]);
-    for (const window of windowsOf(vocab, rowBytes)) {
+    const isVec4 = width % 4 === 0;
+    const { share, constants, workgroups } = rowShares(tokens, width / 4);
+    const FORMAT = FORMAT_CODE[weight.format];
+    for (const { first, count } of windowsOf(vocab, rowBytes)) {
       runKernel({
-        kernel: "embedding",
-        constants: { FORMAT: FORMAT_CODE[weight.format] },
-        bindings: [bindWindow(table, rowBytes, window), { tensor: ids }, { tensor: y, written: true }],
-        params: [tokens, width, window.first, window.count].map(u32),
-        workgroups: foldGrid(Math.ceil(tokens * width / 256)),
+        kernel: isVec4 ? "embedding_vec4" : "embedding",
+        constants: isVec4 ? { ...constants, FORMAT } : { FORMAT },
+        bindings: [bindWindow(table, rowBytes, { first, count }), { tensor: ids }, {
+          tensor: y,
+          written: true,
+        }],
+        params: (isVec4 ? [tokens, width / 4, first, count, share] : [tokens, width, first, count]).map(u32),
+        workgroups: isVec4 ? workgroups : foldGrid(Math.ceil(tokens * width / 256)),
       });
     }
     return y;
@@ -38,12 +45,14 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
 function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
   const [tokens, width] = dy.shape;
   const rowBytes = bytesOf("f32", width);
+  const isVec4 = width % 4 === 0;
+  const columns = isVec4 ? width / 4 : width;
   for (const window of windowsOf(grad.shape[0], rowBytes)) {
     runKernel({
-      kernel: "embedding_grad",
+      kernel: isVec4 ? "embedding_grad_vec4" : "embedding_grad",
       bindings: [{ tensor: ids }, { tensor: dy }, { ...bindWindow(grad, rowBytes, window), written: true }],
-      params: [tokens, width, window.first, window.count].map(u32),
-      workgroups: [Math.ceil(width / 8), 1, 1],
+      params: [tokens, columns, window.first, window.count].map(u32),
+      workgroups: [Math.ceil(columns / 8), 1, 1],
     });
   }
 }

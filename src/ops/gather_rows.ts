@@ -2,14 +2,26 @@
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { foldGrid, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp, type Op } from "../gpu/op.ts";
+import { rowShares } from "../gpu/vec4.ts";
 
 function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   const [picked] = rows.shape;
   const width = x.shape[1];
   const y = newTensor([picked, width]);
+  const bindings = [{ tensor: x }, { tensor: rows }, { tensor: y, written: true }];
+  if (width % 4 === 0) {
+    const { share, ...launch } = rowShares(picked, width / 4);
+    runKernel({
+      kernel: "gather_rows_vec4",
+      ...launch,
+      bindings,
+      params: [picked, width / 4, share].map(u32),
+    });
+    return y;
+  }
   runKernel({
     kernel: "gather_rows",
-    bindings: [{ tensor: x }, { tensor: rows }, { tensor: y, written: true }],
+    bindings,
     params: [u32(picked), u32(width)],
     workgroups: foldGrid(Math.ceil(picked * width / 256)),
   });

@@ -21,7 +21,7 @@ export function clipScale(grads: Tensor[], maxNorm: number): Tensor {
     for (const window of windowsOf(grad.size, 4, RUN)) {
       const runs = Math.ceil(window.count / RUN);
       runKernel({
-        kernel: "square_sums",
+        kernel: window.count % 4 === 0 ? "square_sums_vec4" : "square_sums",
         bindings: [bindWindow(grad, 4, window), { tensor: sums, written: true }],
         params: [window.count, RUN, slot].map(u32),
         workgroups: foldGrid(runs),
