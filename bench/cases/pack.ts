@@ -50,9 +50,13 @@ export const cases: OpCase[] = [
   packCase(1, 2, "bf16"),
   packCase(37, 34, "bf16"),
   packCase(67, 70, "f16"),
+  packCase(68, 70, "f16"),
+  packCase(36, 34, "bf16"),
   unpackCase(1, 2, "f16"),
   unpackCase(37, 34, "bf16"),
   unpackCase(67, 70, "f16"),
+  unpackCase(68, 70, "f16"),
+  unpackCase(36, 34, "bf16"),
   packCase(2048, 2048, "bf16", true),
   unpackCase(2048, 2048, "bf16", true),
 ];

@@ -1,10 +1,11 @@
 /** Between f32 and the packed 16-bit formats of weights, on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, foldGrid, runKernel, u32 } from "../gpu/bridge.ts";
+import { emptyTensor, runKernel, u32 } from "../gpu/bridge.ts";
+import { flatGrid } from "../gpu/vec4.ts";
 import { bindWindow, windowsOf } from "../gpu/windows.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
-const LANES = 256;
+const VEC4_KERNEL = { pack: "pack_vec4", unpack: "unpack_vec4" } as const;
 const WORD_BYTES = 4;
 /** Of the two f32 values of a word. */
 const PAIR_BYTES = 8;
@@ -19,12 +20,14 @@ function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: 
     const words = bindWindow(tensor, WORD_BYTES, window);
     const pairs = bindWindow(values, PAIR_BYTES, window);
     const [from, to] = kernel === "pack" ? [pairs, words] : [words, pairs];
+    // A vec4 of values is two words; an odd number of words goes one by one.
+    const { isVec4, count, constants, workgroups } = flatGrid(2 * window.count);
     runKernel({
-      kernel,
-      constants: { FORMAT: FORMAT_CODE[format] },
+      kernel: isVec4 ? VEC4_KERNEL[kernel] : kernel,
+      constants: { ...constants, FORMAT: FORMAT_CODE[format] },
       bindings: [from, { ...to, written: true }],
-      params: [u32(window.count)],
-      workgroups: foldGrid(Math.ceil(window.count / LANES)),
+      params: [u32(isVec4 ? count : window.count)],
+      workgroups,
     });
   }
 }
