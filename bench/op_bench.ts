@@ -3,35 +3,42 @@ import { readdirSync } from "node:fs";
 import { openGpu } from "../src/gpu/device.ts";
 import type { OpCase } from "./case.ts";
 import { measureCeilings } from "./ceilings.ts";
-import { timeOp, unfitReason } from "./op_timing.ts";
+import { checkOp } from "./correctness.ts";
+import { type CasePeer, timeOp, unfitReason } from "./op_timing.ts";
 import { showProgress } from "./progress.ts";
+import type { PeerChoice } from "./train_bench.ts";
 import { type BenchReport, speedOf, speedup } from "./table.ts";
 
-interface NamedCase {
+interface CaseSuite {
   op: string;
-  opCase: OpCase;
+  cases: OpCase[];
 }
 
 const CASE_FOLDER = new URL("cases/", import.meta.url);
 
 /**
- * The benchmark cases of all ops, or of one.
+ * The cases of all ops, or of one.
  * @throws RangeError for an op that has no case file
  */
-export async function benchCases(only?: string): Promise<NamedCase[]> {
+async function caseSuites(only?: string): Promise<CaseSuite[]> {
   const ops = readdirSync(CASE_FOLDER).filter((file) => file.endsWith(".ts")).map((file) => file.slice(0, -3))
     .sort();
   if (only !== undefined && !ops.includes(only)) {
     throw new RangeError(`Cannot benchmark "${only}": no such op; ops: ${ops.join(", ")}`);
   }
-  const found: NamedCase[] = [];
-  for (const op of only === undefined ? ops : [only]) {
+  const wanted = only === undefined ? ops : [only];
+  return await Promise.all(wanted.map(async (op) => {
     const { cases } = await import(new URL(`${op}.ts`, CASE_FOLDER).href) as { cases: OpCase[] };
-    found.push(
-      ...cases.filter(({ bench, benchOnly }) => bench && benchOnly).map((opCase) => ({ op, opCase })),
-    );
-  }
-  return found;
+    return { op, cases };
+  }));
+}
+
+const benchmarksOf = (cases: readonly OpCase[]) => cases.filter(({ bench, benchOnly }) => bench && benchOnly);
+
+/** The benchmark cases of all ops, or of one. @throws RangeError for an op that has no case file */
+export async function benchCases(only?: string): Promise<{ op: string; opCase: OpCase }[]> {
+  const suites = await caseSuites(only);
+  return suites.flatMap(({ op, cases }) => benchmarksOf(cases).map((opCase) => ({ op, opCase })));
 }
 
 /** Seconds of the report as well as what the table derives from them. */
@@ -44,13 +51,27 @@ export function reportJson(report: BenchReport): string {
   return `${JSON.stringify({ ...report, ops }, null, 2)}\n`;
 }
 
-/** Times all ops, or one. */
-export async function benchOps(op: string | undefined, repeat: number): Promise<BenchReport> {
-  const cases = await benchCases(op);
+/** The libraries beside plain tfjs that are timed. jax-js is loaded only where it is wanted: tests need it not. */
+async function peersOf(choice: PeerChoice, device: GPUDevice): Promise<CasePeer[]> {
+  if (choice !== "jax" && choice !== "all") return [];
+  return [await (await import("./peers/jax_ops.ts")).jaxPeer(device)];
+}
+
+/**
+ * Times all ops, or one.
+ * @throws Error when an op is wrong: it is not timed, and nothing after it
+ */
+export async function benchOps(
+  op: string | undefined,
+  repeat: number,
+  peer: PeerChoice,
+): Promise<BenchReport> {
+  const suites = await caseSuites(op);
   const { device, info } = await openGpu();
   const date = new Date().toISOString();
   showProgress("measuring the device's ceilings");
   const ceilings = await measureCeilings(device);
+  const peers = await peersOf(peer, device);
   const report: BenchReport = {
     device: info.name,
     driver: info.driver,
@@ -58,13 +79,19 @@ export async function benchOps(op: string | undefined, repeat: number): Promise<
     date,
     ceilings,
     ops: [],
+    peers: peers.map(({ name }) => name),
     skipped: [],
   };
-  for (const [i, { op, opCase }] of cases.entries()) {
-    showProgress(`${i + 1}/${cases.length} ${opCase.name}`);
-    const reason = unfitReason(opCase.inputs, info.limits.maxStorageBufferBindingSize);
-    if (reason) report.skipped.push({ name: opCase.name, reason });
-    else report.ops.push(await timeOp(op, opCase, repeat));
+  const options = { withTfjs: peer === "all" || peer === "tfjs", peers };
+  for (const { op, cases } of suites) {
+    showProgress(`${op}: held against its twin`);
+    await checkOp(cases);
+    for (const opCase of benchmarksOf(cases)) {
+      showProgress(opCase.name);
+      const reason = unfitReason(opCase.inputs, info.limits.maxStorageBufferBindingSize);
+      if (reason) report.skipped.push({ name: opCase.name, reason });
+      else report.ops.push(await timeOp(op, opCase, repeat, options));
+    }
   }
   showProgress("");
   return report;

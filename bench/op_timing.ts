@@ -8,8 +8,9 @@ import { recordPlan } from "../src/gpu/plan.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import type { CaseInput, OpCase, Operands } from "./case.ts";
 import { randomFloats } from "./case.ts";
+import { checkAgainstPeer } from "./correctness.ts";
 import { measure, type MeasureOptions, type Timing } from "./measure.ts";
-import { caseOperands, disposeOperands } from "./operands.ts";
+import { disposeRotation, rotatedOperands, type Rotation } from "./rotation.ts";
 
 export interface OpTiming {
   op: string;
@@ -22,8 +23,13 @@ export interface OpTiming {
   forwardBackward: Timing | null;
   /** The same forward maths in stock tfjs ops; null where none is given. */
   plainForward: Timing | null;
+  /** The same in other libraries that were asked for, by name. */
+  peers: Record<string, Timing>;
   flops: number | null;
   bytes: number | null;
+  /** Copies of the operands that were used in turn, and what a round over them moves. */
+  copies: number;
+  rotatedBytes: number;
 }
 
 const KERNEL_SAMPLE_SECONDS = 0.01;
@@ -58,59 +64,121 @@ async function wallSeconds(run: () => void, times: number): Promise<number> {
 
 async function timeKernels(
   opCase: OpCase,
-  operands: Operands,
+  { operands }: Rotation,
   options: MeasureOptions,
 ): Promise<OpTiming["kernels"]> {
-  const plan = recordPlan(() => void opCase.run(operands));
+  // A round over all copies; their outputs, too, lie apart.
+  const plan = recordPlan(() => operands.forEach((own) => void opCase.run(own)));
+  const copies = operands.length;
   let source: "gpu timestamps" | "wall clock" = "wall clock";
   try {
     const timing = await measure(async (times) => {
       const taken = await timePlan(plan, times);
       source = taken.source;
-      return taken.seconds;
+      return taken.seconds / copies;
     }, options);
     assertGpuHealthy();
-    return { ...timing, source, dispatches: plan.dispatchCount };
+    return { ...timing, source, dispatches: plan.dispatchCount / copies };
   } finally {
     plan.dispose();
   }
 }
 
-/** One forward and backward of a case as a function; null for an op without gradient. */
-function backwardRun(opCase: OpCase, operands: Operands): { run: () => void; dy: Tensor } | null {
+/** Forward and backward of a case as a function of its operands; null for an op without gradient. */
+function backwardRun(
+  opCase: OpCase,
+  first: Operands,
+): { run: (operands: Operands) => void; dy: Tensor } | null {
   if (!opCase.gradient) return null;
-  const output = opCase.gradient.output ?? 0;
-  const inputs = opCase.gradient.wrt.filter((name) => !opCase.inputs[name].weight).map((name) =>
-    operands.tensors[name]
-  );
-  const shape = tf.tidy(() => opCase.run(operands)[output].shape);
+  const { wrt, output = 0 } = opCase.gradient;
+  const names = wrt.filter((name) => !opCase.inputs[name].weight);
+  const shape = tf.tidy(() => opCase.run(first)[output].shape);
   const size = shape.reduce((product, n) => product * n, 1);
   const dy = tf.tensor(Float32Array.from(randomFloats(99, size)), shape);
-  return { dy, run: () => void tf.engine().gradients(() => opCase.run(operands)[output], inputs, dy, false) };
+  const run = (operands: Operands) => {
+    const inputs = names.map((name) => operands.tensors[name]);
+    tf.engine().gradients(() => opCase.run(operands)[output], inputs, dy, false);
+  };
+  return { dy, run };
 }
 
-/** Times a case; its operands and intermediates are freed before it returns. */
-export async function timeOp(op: string, opCase: OpCase, repeats: number): Promise<OpTiming> {
+/** A library's forward of a case: operands of its own, checked against ours before it is timed. */
+export interface CasePeer {
+  name: string;
+  /** Runs it once over the operands of that index; null for a case that it does not have. */
+  prepare(op: string, opCase: OpCase, copies: number): Promise<PeerRun | null>;
+}
+
+export interface PeerRun {
+  /** Seconds of so many runs, by the wall clock. */
+  seconds(times: number): Promise<number>;
+  dispose(): void;
+}
+
+async function timePeers(
+  op: string,
+  opCase: OpCase,
+  copies: number,
+  peers: readonly CasePeer[],
+  wall: MeasureOptions,
+) {
+  const timings: Record<string, Timing> = {};
+  for (const peer of peers) {
+    const run = await peer.prepare(op, opCase, copies);
+    if (!run) continue;
+    timings[peer.name] = await measure((times) => run.seconds(times), wall);
+    run.dispose();
+  }
+  return timings;
+}
+
+/**
+ * Times a case; its operands and intermediates are freed before it returns.
+ * @param withTfjs whether to time its plain composition, too
+ * @throws Error when a peer's results are not ours
+ */
+export async function timeOp(
+  op: string,
+  opCase: OpCase,
+  repeats: number,
+  { withTfjs = true, peers = [] as readonly CasePeer[] } = {},
+): Promise<OpTiming> {
   const wall: MeasureOptions = { repeats, sampleSeconds: WALL_SAMPLE_SECONDS, budgetSeconds: BUDGET_SECONDS };
-  const timeWall = (run: () => void) => measure((times) => wallSeconds(run, times), wall);
-  const { flops = null, bytes = null, plainTfjs } = opCase.bench ?? {};
-  const operands = caseOperands(opCase);
+  const { flops = null, bytes = null } = opCase.bench ?? {};
+  const plainTfjs = withTfjs ? opCase.bench?.plainTfjs : undefined;
+  if (plainTfjs) await checkAgainstPeer(op, opCase, "plain tfjs", plainTfjs);
+  const rotation = rotatedOperands(opCase);
+  const copies = rotation.operands.length;
+  let turn = 0;
+  const timeWall = (run: (operands: Operands) => void) =>
+    measure((times) => wallSeconds(() => run(rotation.operands[turn++ % copies]), times), wall);
   try {
     // The first calls upload the operands and compile the pipelines, which a plan needs done.
-    const forward = await timeWall(() => void opCase.run(operands));
-    const kernels = await timeKernels(opCase, operands, {
+    const forward = await timeWall((operands) => void opCase.run(operands));
+    const kernels = await timeKernels(opCase, rotation, {
       ...wall,
       sampleSeconds: KERNEL_SAMPLE_SECONDS,
       isWarm: true,
     });
     const isQuick = forward.seconds <= LONGEST_FORWARD_SECONDS;
-    const backward = isQuick ? backwardRun(opCase, operands) : null;
+    const backward = isQuick ? backwardRun(opCase, rotation.operands[0]) : null;
     const forwardBackward = backward && await timeWall(backward.run);
     backward?.dy.dispose();
-    const plainForward = plainTfjs ? await timeWall(() => void plainTfjs(operands)) : null;
-    return { op, name: opCase.name, kernels, forward, forwardBackward, plainForward, flops, bytes };
+    const plainForward = plainTfjs ? await timeWall((operands) => void plainTfjs(operands)) : null;
+    const timed = { kernels, forward, forwardBackward, plainForward };
+    const others = await timePeers(op, opCase, copies, peers, wall);
+    return {
+      op,
+      name: opCase.name,
+      ...timed,
+      peers: others,
+      flops,
+      bytes,
+      copies,
+      rotatedBytes: rotation.bytes,
+    };
   } finally {
-    disposeOperands(operands);
+    disposeRotation(rotation);
     trimPool();
   }
 }

@@ -1,7 +1,10 @@
 /** The `bench` command: which benchmark is wanted, and where its numbers go. */
+import { existsSync, mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/atomic_files.ts";
+import { baselineFile, comparisonTable, readBaseline, toBaseline } from "./baseline.ts";
 import { benchDecoding } from "./decode_bench.ts";
 import { decodeTable } from "./decode_table.ts";
 import { runJob } from "./job.ts";
@@ -22,6 +25,9 @@ interface BenchOptions {
   decode?: boolean;
   tiny?: boolean;
   shape: string;
+  /** A file; true for this device's own baseline. */
+  compare?: string | true;
+  save?: boolean;
   json?: string;
   /** Unless given: as many as the benchmark has time for. */
   repeat?: number;
@@ -33,9 +39,19 @@ interface Outcome {
   json: string;
 }
 
-async function opsOutcome({ op, repeat = 5 }: BenchOptions): Promise<Outcome> {
-  const report = await benchOps(op, repeat);
-  return { text: benchTable(report), json: reportJson(report) };
+async function opsOutcome({ op, repeat = 5, peer, compare, save }: BenchOptions): Promise<Outcome> {
+  const given = typeof compare === "string" ? readBaseline(compare) : null;
+  const report = await benchOps(op, repeat, peer);
+  const file = baselineFile(report);
+  const texts = [benchTable(report)];
+  if (compare) texts.push(comparisonTable(report, given ?? readBaseline(file)));
+  if (save) {
+    const before = existsSync(file) ? readBaseline(file) : null;
+    mkdirSync(new URL(".", file), { recursive: true });
+    await writeFileAtomic(fileURLToPath(file), jsonText(toBaseline(report, before)));
+    texts.push(`Baseline written to ${fileURLToPath(file)}`);
+  }
+  return { text: texts.join("\n\n"), json: reportJson(report) };
 }
 
 const deviceLine = ({ info }: Gpu) =>
@@ -90,6 +106,8 @@ export async function benchCommand(args: string[]): Promise<number> {
     .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
     .option("--job", "the phases of a training step, and where the GPU's time goes by kernel")
     .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")
+    .option("--compare [file]", "hold the ops against a baseline: this device's own, or that of a file")
+    .option("--save", "make these numbers of the ops this device's baseline, in bench/baselines")
     .option("--json <file>", "write all numbers to this file")
     .option("--repeat <count>", "samples per measurement", repeatCount)
     .allowExcessArguments(false)

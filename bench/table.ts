@@ -2,6 +2,7 @@
 import type { Ceilings } from "./ceilings.ts";
 import type { Timing } from "./measure.ts";
 import { LONGEST_FORWARD_SECONDS, type OpTiming } from "./op_timing.ts";
+import { ROTATED_BYTES } from "./rotation.ts";
 
 export interface BenchReport {
   device: string;
@@ -11,6 +12,8 @@ export interface BenchReport {
   date: string;
   ceilings: Ceilings;
   ops: OpTiming[];
+  /** Other libraries that were timed beside plain tfjs. */
+  peers: string[];
   /** Cases that this device cannot run, and why. */
   skipped: { name: string; reason: string }[];
 }
@@ -52,7 +55,7 @@ const micros = (timing: Timing | null) => timing ? threeDigits(timing.seconds * 
 const spread = ({ spread }: Timing) => spread === null ? NONE : `${Math.round(spread * 100)}%`;
 const orNone = (value: number | null) => value === null ? NONE : threeDigits(value);
 
-const HEADINGS = [
+const headings = (peers: readonly string[]) => [
   "case",
   "kernels us",
   "+-",
@@ -64,11 +67,25 @@ const HEADINGS = [
   "with backward us",
   "plain tfjs us",
   "speed-up",
+  ...peers.flatMap((peer) => [`${peer} us`, "speed-up"]),
+  "operands",
 ];
 
-function cells(timing: OpTiming, ceilings: Ceilings): string[] {
+const times = (ratio: number | null) => ratio === null ? NONE : `${threeDigits(ratio)}x`;
+
+function peerCells({ peers, forward }: OpTiming, peer: string): string[] {
+  const timing = peers[peer] ?? null;
+  return [micros(timing), times(timing && timing.seconds / forward.seconds)];
+}
+
+/** Copies and their size; a star where a cache may hold them all. */
+function operandsCell({ copies, rotatedBytes }: OpTiming): string {
+  const size = `${copies} x ${threeDigits(rotatedBytes / copies / 2 ** 20)}`;
+  return rotatedBytes < ROTATED_BYTES ? `${size}*` : size;
+}
+
+function cells(timing: OpTiming, ceilings: Ceilings, peers: readonly string[]): string[] {
   const { gflops, gbps, share, bound } = speedOf(timing, ceilings);
-  const ratio = speedup(timing);
   return [
     timing.name,
     micros(timing.kernels),
@@ -80,7 +97,9 @@ function cells(timing: OpTiming, ceilings: Ceilings): string[] {
     spread(timing.forward),
     micros(timing.forwardBackward),
     micros(timing.plainForward),
-    ratio === null ? NONE : `${threeDigits(ratio)}x`,
+    times(speedup(timing)),
+    ...peers.flatMap((peer) => peerCells(timing, peer)),
+    operandsCell(timing),
   ];
 }
 
@@ -94,7 +113,7 @@ export function alignColumns(rows: readonly (readonly string[])[]): string {
 
 /** The whole report as text. */
 export function benchTable(report: BenchReport): string {
-  const { ceilings, ops, skipped } = report;
+  const { ceilings, ops, skipped, peers } = report;
   const clock = ops.every(({ kernels }) => kernels.source === "gpu timestamps")
     ? "GPU timestamps"
     : "the wall clock, since this device has no timestamps";
@@ -104,7 +123,7 @@ export function benchTable(report: BenchReport): string {
     `${report.device} (${report.driver}), ${report.runtime}, ${report.date}`,
     `ceilings: copy ${copy} GB/s read + written, FMA ${fma} GFLOP/s f32`,
     "",
-    alignColumns([HEADINGS, ...ops.map((timing) => cells(timing, ceilings))]),
+    alignColumns([headings(peers), ...ops.map((timing) => cells(timing, ceilings, peers))]),
     ...skipped.map(({ name, reason }) => `${name}: not run, ${reason}`),
     "",
     `kernels        forward alone, by ${clock}; its GFLOP/s and GB/s`,
@@ -112,7 +131,8 @@ export function benchTable(report: BenchReport): string {
     "call           wall clock of a call among many queued ones, the CPU's part included",
     "with backward  the same through the tape, forward included; " +
     `not measured for an op without gradient, or where a call takes over ${LONGEST_FORWARD_SECONDS} s`,
-    "speed-up       plain tfjs over call",
+    "speed-up       the other library over call; its results are held against ours before it is timed",
+    "operands       copies used in turn, and MiB that one call moves; * all of them may fit in a cache",
     "+-             half the interquartile range; - for fewer than three samples",
   ].join("\n");
 }

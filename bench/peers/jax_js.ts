@@ -13,11 +13,6 @@ interface State {
   second: Params;
 }
 
-interface Model {
-  task: PeerTask;
-  headChunks: number;
-}
-
 function rmsNorm(x: np.Array, weight: np.Array): np.Array {
   const meanSquare = np.square(x.ref).mean(-1, { keepdims: true });
   return x.mul(np.reciprocal(np.sqrt(meanSquare.add(NORM_EPS)))).mul(weight);
@@ -50,11 +45,10 @@ function attend(q: np.Array, k: np.Array, v: np.Array): np.Array {
 
 /** Log-probs of the targets, [B,T]. Takes ownership of all. */
 function logprobs(
-  { task, headChunks }: Model,
+  { shape, rows, length }: PeerTask,
   params: Params,
   batch: Omit<Batch, "coefficients">,
 ): np.Array {
-  const { shape, rows, length } = task;
   const { hidden, heads, layers } = shape;
   const { ids, targets, cos, sin } = batch;
   const take = (name: string) => params[`${name}.weight`];
@@ -74,32 +68,11 @@ function logprobs(
   }
   cos.dispose();
   sin.dispose();
-  return headLogprobs(rmsNorm(x, take("model.norm")), take("lm_head"), targets, headChunks);
-}
-
-/**
- * Log-probs of targets through the head. jax-js makes four times the logits in its backward pass, more than a small
- * device binds; so the rows go through in as few chunks as fit. @param x [B,T,D]
- */
-function headLogprobs(x: np.Array, head: np.Array, targets: np.Array, chunks: number): np.Array {
-  const parts = np.split(x, chunks, 0).map((part): [np.Array, np.Array] => [part, head.ref]);
-  head.dispose();
-  const wanted = np.split(targets, chunks, 0);
-  const logprobs = parts.map(([part, weight], i) => {
-    // jit fuses the product with one-hot rows into the sum, so that they are never in memory.
-    const rows = nn.oneHot(wanted[i], weight.shape[0]);
-    return nn.logSoftmax(project(part, weight), -1).mul(rows).sum(-1);
-  });
-  return np.concatenate(logprobs, 0);
-}
-
-/** The fewest chunks of whole rows whose logits, four times over, one binding takes. */
-function headChunksFor({ shape, rows, length }: PeerTask, bindingBytes: number): number {
-  let chunks = 1;
-  while (chunks < rows && (rows % chunks || 16 * rows * length * shape.vocab > chunks * bindingBytes)) {
-    chunks++;
-  }
-  return chunks;
+  const logits = project(rmsNorm(x, take("model.norm")), take("lm_head"));
+  // jit fuses the choice into the sum; nn.oneHot would make a [V,V] matrix first.
+  const tokens = np.arange(shape.vocab).reshape([1, 1, shape.vocab]);
+  const chosen = tokens.equal(targets.reshape([rows, length, 1]));
+  return np.where(chosen, nn.logSoftmax(logits, -1), 0).sum(-1);
 }
 
 /** AdamW of one parameter. @param corrections [2]: 1 - beta^step of both moments */
@@ -116,10 +89,9 @@ function adamStep(
   return { weight: weight.sub(first.ref.div(corrections[0]).div(root).mul(rate)), first, second };
 }
 
-function makeStep(model: Model) {
-  const { task } = model;
+function makeStep(task: PeerTask) {
   const loss = (params: Params, { coefficients, ...batch }: Batch) =>
-    logprobs(model, params, batch).mul(coefficients).sum().neg();
+    logprobs(task, params, batch).mul(coefficients).sum().neg();
   const lossAndGrad = valueAndGrad(loss);
   return jit(
     (state: { params: Params; first: Params; second: Params }, corrections: np.Array[], batch: Batch) => {
@@ -167,7 +139,6 @@ function batchOf(task: PeerTask): Batch {
 export async function jaxJs(task: PeerTask, device: GPUDevice): Promise<Trainee> {
   await initJax(device);
   const { config } = task;
-  const model = { task, headChunks: headChunksFor(task, device.limits.maxStorageBufferBindingSize) };
   const fromWeights = (make: (name: string) => np.Array): Params =>
     Object.fromEntries([...task.weights.keys()].map((name) => [name, make(name)]));
   const zeros = (name: string) => np.zeros(task.weights.get(name)!.shape);
@@ -180,10 +151,10 @@ export async function jaxJs(task: PeerTask, device: GPUDevice): Promise<Trainee>
     first: fromWeights(zeros),
     second: fromWeights(zeros),
   };
-  const trainStep = makeStep(model);
+  const trainStep = makeStep(task);
   const meanLogprob = jit((params: Params, { coefficients, ...rest }: Batch) => {
     coefficients.dispose();
-    return logprobs(model, params, rest).mean();
+    return logprobs(task, params, rest).mean();
   });
   let steps = 0;
   return {

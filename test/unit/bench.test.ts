@@ -26,6 +26,9 @@ function opTiming(work: { flops?: number; bytes?: number }): OpTiming {
     plainForward: timing(0.005),
     flops: work.flops ?? null,
     bytes: work.bytes ?? null,
+    peers: { "a peer": timing(0.004) },
+    copies: 4,
+    rotatedBytes: 2 ** 22,
   };
 }
 
@@ -130,10 +133,14 @@ test("the table names device, runtime and date, has aligned columns, and says wh
     date: "2030-01-02",
     ceilings: CEILINGS,
     ops: [opTiming({ bytes: 5e6 })],
+    peers: ["a peer"],
     skipped: [{ name: "add huge", reason: "too large" }],
   });
   assert.ok(text.startsWith("a GPU (a driver), node 20, 2030-01-02\n"));
-  assert.match(text, /add 2x2 +1000 +5% +- +5\.00 +50\.0% copy +2000 +5% +- +5000 +2\.50x\n/);
+  assert.match(
+    text,
+    /add 2x2 +1000 +5% +- +5\.00 +50\.0% copy +2000 +5% +- +5000 +2\.50x +4000 +2\.00x +4 x 1\.00\*\n/,
+  );
   assert.match(text, /add huge: not run, too large/);
   assert.equal(alignColumns([["a", "b"], ["long", "12"]]), "a      b\nlong  12");
 });

@@ -1,0 +1,95 @@
+/** Ops in @jax-js/jax, under jit, for the cases that it can be asked for. */
+import { blockUntilReady, jit, nn, numpy as np } from "@jax-js/jax";
+import * as tf from "@tensorflow/tfjs";
+import { assertGpuHealthy, awaitGpu } from "../../src/gpu/device.ts";
+import type { OpCase } from "../case.ts";
+import { relativeError } from "../correctness.ts";
+import { caseOperands, disposeOperands } from "../operands.ts";
+import type { CasePeer } from "../op_timing.ts";
+import { readTensor } from "../../src/gpu/bridge.ts";
+import { initJax } from "./jax_device.ts";
+
+type Named = Record<string, np.Array>;
+const EPS = 1e-5;
+/** Runs that are queued before they are waited for, as ours are. */
+const QUEUED_RUNS = 16;
+
+/** The op's first output from its operands by name, all of which it owns; only for f32 operands. */
+const OPS: Record<string, (x: Named) => np.Array> = {
+  swiglu: ({ gate, up }) => nn.silu(gate).mul(up),
+  rms_norm: ({ x, w }) =>
+    x.ref.mul(np.reciprocal(np.sqrt(np.square(x).mean(-1, { keepdims: true }).add(EPS)))).mul(w),
+  linear: ({ x, w }) => np.matmul(x, w.transpose()),
+};
+/** Operands of each; a case with others is another computation. */
+const OPERANDS: Record<string, string[]> = {
+  swiglu: ["gate", "up"],
+  rms_norm: ["x", "w"],
+  linear: ["x", "w"],
+};
+
+function toJax({ inputs }: OpCase): Named {
+  return Object.fromEntries(
+    Object.entries(inputs).map((
+      [name, { values, shape }],
+    ) => [name, np.array(Float32Array.from(values)).reshape(shape)]),
+  );
+}
+
+function fits(op: string, { inputs }: OpCase): boolean {
+  const names = Object.keys(inputs);
+  return op in OPS && names.length === OPERANDS[op].length && OPERANDS[op].every((name) => name in inputs) &&
+    Object.values(inputs).every(({ values, weight = "f32" }) =>
+      weight === "f32" && values instanceof Float64Array
+    );
+}
+
+/** Whether it computes what our op does. */
+async function agrees(opCase: OpCase, found: np.Array): Promise<boolean> {
+  const operands = caseOperands(opCase);
+  const [output] = tf.tidy(() => opCase.run(operands));
+  const error = relativeError(await awaitGpu(found.data()) as Float32Array, await readTensor(output));
+  output.dispose();
+  disposeOperands(operands);
+  return error <= 2 * opCase.tolerance + 1e-6;
+}
+
+/** @param device that it shares with tfjs and our kernels */
+export async function jaxPeer(device: GPUDevice): Promise<CasePeer> {
+  await initJax(device);
+  return {
+    name: "jax-js",
+    async prepare(op, opCase, copies) {
+      if (!fits(op, opCase)) return null;
+      const operands = Array.from({ length: copies }, () => toJax(opCase));
+      const run = jit(OPS[op]);
+      const refs = (own: Named): Named =>
+        Object.fromEntries(Object.entries(own).map(([name, x]) => [name, x.ref]));
+      const dispose = () => {
+        operands.forEach((own) => Object.values(own).forEach((x) => x.dispose()));
+        run.dispose();
+      };
+      if (!await agrees(opCase, run(refs(operands[0])))) {
+        dispose();
+        throw new Error(`Not timed: jax-js gives other results for ${opCase.name} than this project`);
+      }
+      let turn = 0;
+      return {
+        async seconds(times) {
+          const begin = performance.now();
+          for (let left = times; left > 0; left -= QUEUED_RUNS) {
+            const made = Array.from(
+              { length: Math.min(left, QUEUED_RUNS) },
+              () => run(refs(operands[turn++ % copies])),
+            );
+            await awaitGpu(blockUntilReady(made));
+            made.forEach((output) => output.dispose());
+          }
+          assertGpuHealthy();
+          return (performance.now() - begin) / 1000;
+        },
+        dispose,
+      };
+    },
+  };
+}
