@@ -75,8 +75,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   matmul_precision: oneOf(["float32", "float16"], "float32", [
     MODEL,
-    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores) in forward, inputs rounded to 11 " +
-    "significant bits, sums in f32; gradients stay f32. Needs such a GPU, and Node.",
+    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant bits, sums " +
+    "in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,

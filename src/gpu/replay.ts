@@ -22,11 +22,15 @@ export interface Replays {
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
   /** Frees the plans used longest ago, until the rest is within the limit. */
   trim(): void;
+  /** Most bytes that plans of other sizes can take beside the one in use, the largest so far staying the largest. */
+  limitBytes(): number;
   dispose(): void;
 }
 
-/** @param keptBytes plans may take so much together, beside the one in use */
+/** @param keptBytes plans may take so much together beside the one in use, and no more than the two largest */
 export function createReplays(keptBytes: number): Replays {
+  let largest = 0;
+  const limitBytes = () => Math.min(keptBytes, 2 * largest);
   /** In the order of their last use. */
   const recorded = new Map<string, Recorded>();
   const sizeBytes = () => [...recorded.values()].reduce((sum, { plan }) => sum + plan.sizeBytes, 0);
@@ -38,7 +42,7 @@ export function createReplays(keptBytes: number): Replays {
   };
   const trim = () => {
     for (const key of recorded.keys()) {
-      if (sizeBytes() <= keptBytes) return;
+      if (sizeBytes() <= limitBytes()) return;
       drop(key);
     }
   };
@@ -46,7 +50,9 @@ export function createReplays(keptBytes: number): Replays {
     trim();
     const own = sameShaped(inputs);
     tensorsOf(own).forEach(tf.keep);
-    return { inputs: own, plan: recordPlan(() => build(own)) };
+    const plan = recordPlan(() => build(own));
+    largest = Math.max(largest, plan.sizeBytes);
+    return { inputs: own, plan };
   };
   return {
     run(name, inputs, build) {
@@ -60,6 +66,7 @@ export function createReplays(keptBytes: number): Replays {
       return found.plan.outputs as ReturnType<typeof build>;
     },
     trim,
+    limitBytes,
     dispose: () => [...recorded.keys()].forEach(drop),
   };
 }

@@ -8,7 +8,7 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
-import { KEPT_RECORDED_BYTES, type Learner } from "./passes.ts";
+import type { Learner } from "./passes.ts";
 import { prepareUpdate } from "./prepared_step.ts";
 import { updatePolicy } from "./update.ts";
 
@@ -127,8 +127,9 @@ export function planMemory(
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
     generator.dispose();
-    parts.push({ name: "passes of other sizes", bytes: KEPT_RECORDED_BYTES });
-    const peakBytes = memory().peakBytes + KEPT_RECORDED_BYTES;
+    const kept = Object.values(learner.replays).reduce((sum, replays) => sum + replays.limitBytes(), 0);
+    parts.push({ name: "passes of other sizes", bytes: kept });
+    const peakBytes = memory().peakBytes + kept;
     return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };
   }, limits);
 }

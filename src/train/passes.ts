@@ -25,9 +25,6 @@ export interface Learner {
 /** Passes of other sizes than the ones in use stay recorded within this much memory. */
 const KEPT_BYTES = { prompts: 2 ** 23, passes: 2 ** 25 };
 
-/** What a run may hold of them beside what its largest passes take. */
-export const KEPT_RECORDED_BYTES = KEPT_BYTES.prompts + KEPT_BYTES.passes;
-
 export function makeReplays(): Learner["replays"] {
   return { prompts: createReplays(KEPT_BYTES.prompts), passes: createReplays(KEPT_BYTES.passes) };
 }
