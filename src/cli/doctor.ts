@@ -13,6 +13,7 @@ import {
   type Section,
 } from "./diagnosis.ts";
 import { lookUpName } from "./hub_models.ts";
+import { kernelFindings } from "./kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { memoryLines, planRun, promptLengths } from "./memory.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
@@ -82,10 +83,12 @@ export async function doctorCommand(args: string[]): Promise<number> {
     .parse(args, { from: "user" });
   const options = command.opts<ConfigOptions>();
   const drivers = probeDrivers(process.env);
+  const gpu = await probeGpu();
+  const kernels = gpu instanceof Error ? [] : await kernelFindings(gpu);
   const sections: Section[] = [
     { title: "Machine", findings: machineFindings(await probeMachine()) },
     { title: "Vulkan drivers", findings: driverFindings(drivers) },
-    { title: "GPU", findings: gpuFindings(await probeGpu(), drivers) },
+    { title: "GPU", findings: [...gpuFindings(gpu, drivers), ...kernels] },
     await configSection(options),
     await memorySection(options),
   ];

@@ -6,12 +6,14 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { trimPool } from "../gpu/bridge.ts";
 import type { GpuInfo } from "../gpu/device.ts";
+import { matrixUnitsMissing } from "../gpu/precision.ts";
 import { writeFileAtomic } from "../io/atomic_files.ts";
 import { type MatmulTuning, useMatmulTuning } from "../ops/matmul_choice.ts";
 import { matmulSizes, matmulSources, tuneMatmuls } from "../ops/matmul_tuning.ts";
 import type { Weight } from "../ops/weight.ts";
-import { trimPool } from "../gpu/bridge.ts";
+import type { Finding } from "./diagnosis.ts";
 import type { TerminalOutput } from "./terminal.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -97,4 +99,29 @@ export async function tuneKernels(
   const seconds = ((performance.now() - begin) / 1000).toFixed(1);
   const kept = failure === undefined ? `kept in ${path}` : `not kept: ${failure}`;
   output.write(`${output.isTTY ? "\r\x1b[K" : ""}Measured the fastest kernels in ${seconds} s; ${kept}\n`);
+}
+
+/** How a run on this device comes to its kernels for matrix products, in words. */
+export async function kernelChoice(
+  info: Device & Pick<GpuInfo, "isSoftware">,
+  environment: Environment,
+): Promise<string> {
+  if (info.isSoftware) return "tiles in registers: a CPU has no fast workgroup memory";
+  if (isOff(environment)) return "tiles guessed from the sizes: GRPO_WEBGPU_TUNING is off";
+  const path = tuningFile(info, matmulSources(), environment);
+  const count = Object.keys(await readTuning(path)).length;
+  return count > 0
+    ? `measured for ${count} classes of sizes, in ${path}`
+    : "measured when training starts, once";
+}
+
+/** What `doctor` says about matrix products on the device that is open. */
+export async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
+  const missing = matrixUnitsMissing();
+  return [
+    { mark: "ok", subject: "matmul kernels", detail: await kernelChoice(info, process.env) },
+    missing === undefined
+      ? { mark: "ok", subject: "float16 matmuls", detail: "on matrix units, where they are asked for" }
+      : { mark: "note", subject: "float16 matmuls", detail: `not on this device: ${missing}; optional` },
+  ];
 }

@@ -22,8 +22,12 @@ export interface MatrixFacts {
   };
 }
 
-/** Why a device cannot multiply 16x16x16 matrices of f16 into f32, as our kernel does; undefined when it can. */
-export function matrixUnitsMissing({ features, limits, adapterInfo }: MatrixFacts): string | undefined {
+const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
+
+/** Why a device cannot multiply 16x16x16 matrices of f16 into f32, as our kernels do; undefined when it can. */
+export function matrixUnitsMissing(
+  { features, limits, adapterInfo }: MatrixFacts = openDevice(),
+): string | undefined {
   const needed = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
   const missing = needed.filter((name) => !features.has(name));
   if (missing.length > 0) return `it lacks ${missing.join(", ")}`;
@@ -48,9 +52,7 @@ export function matrixUnitsMissing({ features, limits, adapterInfo }: MatrixFact
  * @throws Error when the device cannot
  */
 export function setMatmulPrecision(precision: MatmulPrecision): void {
-  const missing = precision === "float16"
-    ? matrixUnitsMissing(tfjsBackend().device as unknown as MatrixFacts)
-    : undefined;
+  const missing = precision === "float16" ? matrixUnitsMissing() : undefined;
   if (missing !== undefined) {
     throw new Error(
       `Cannot multiply matrices in float16 on this device: ${missing}. Need matrix units (tensor cores) under Node; ` +

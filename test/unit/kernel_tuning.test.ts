@@ -5,7 +5,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { readTuning, tuningFile, writeTuning } from "../../src/cli/kernel_tuning.ts";
+import { kernelChoice, readTuning, tuningFile, writeTuning } from "../../src/cli/kernel_tuning.ts";
+import { matmulSources } from "../../src/ops/matmul_tuning.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const DEVICE = {
@@ -79,4 +80,17 @@ test("the folder is the one of GRPO_WEBGPU_TUNING_CACHE, else below XDG_CACHE_HO
   assert.equal(folderOf(own), join("own", "place"));
   assert.equal(folderOf({ XDG_CACHE_HOME: "cache" }), join("cache", "grpo-webgpu", "tuning"));
   assert.equal(folderOf({}), join(homedir(), ".cache", "grpo-webgpu", "tuning"));
+});
+
+test("doctor is told where the choice of kernels comes from", async () => {
+  await withScratchFolder(async (folder) => {
+    const gpu = { ...DEVICE, isSoftware: false };
+    const environment = { GRPO_WEBGPU_TUNING_CACHE: folder };
+    assert.match(await kernelChoice({ ...gpu, isSoftware: true }, environment), /in registers/);
+    assert.match(await kernelChoice(gpu, { ...environment, GRPO_WEBGPU_TUNING: "off" }), /guessed/);
+    assert.match(await kernelChoice(gpu, environment), /when training starts/);
+    const path = tuningFile(DEVICE, matmulSources(), environment);
+    await writeTuning(path, DEVICE, { a: "registers", b: "registers" });
+    assert.equal(await kernelChoice(gpu, environment), `measured for 2 classes of sizes, in ${path}`);
+  });
 });
