@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/atomic_files.ts";
 import { baselineFile, comparisonTable, readBaseline, toBaseline } from "./baseline.ts";
+import { benchCurves, curvesText } from "./curves.ts";
 import { benchDecoding } from "./decode_bench.ts";
 import { decodeTable } from "./decode_table.ts";
 import { runJob } from "./job.ts";
@@ -23,6 +24,7 @@ interface BenchOptions {
   job?: boolean;
   train?: boolean;
   decode?: boolean;
+  curves?: boolean;
   tiny?: boolean;
   shape: string;
   /** A file; true for this device's own baseline. */
@@ -69,6 +71,11 @@ async function decodeOutcome({ repeat = 3, peer, tiny = false }: BenchOptions): 
   return { text: decodeTable(deviceLine(await openGpu()), report), json: jsonText(report) };
 }
 
+async function curvesOutcome({ repeat = 5 }: BenchOptions): Promise<Outcome> {
+  const curves = await benchCurves(repeat);
+  return { text: curvesText(deviceLine(await openGpu()), curves), json: jsonText(curves) };
+}
+
 async function jobOutcome({ shape, repeat = 5 }: BenchOptions): Promise<Outcome> {
   const named = namedShape(shape);
   const gpu = await openGpu();
@@ -81,9 +88,10 @@ async function jobOutcome({ shape, repeat = 5 }: BenchOptions): Promise<Outcome>
   return { text: jobTable(title, report), json: jsonText(report) };
 }
 
-function outcomeOf({ job, train, decode }: BenchOptions) {
+function outcomeOf({ job, train, decode, curves }: BenchOptions) {
   if (job) return jobOutcome;
   if (train) return trainOutcome;
+  if (curves) return curvesOutcome;
   return decode ? decodeOutcome : opsOutcome;
 }
 
@@ -103,6 +111,7 @@ export async function benchCommand(args: string[]): Promise<number> {
     .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"))
     .option("--train", "a training step of a 15M model: ours, plain tfjs and jax-js")
     .option("--decode", "decoding of a 15M model: recorded, unrecorded and plain tfjs; JavaScript of a token")
+    .option("--curves", "a training step against tokens, rows and parameters, with a line through each")
     .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
     .option("--job", "the phases of a training step, and where the GPU's time goes by kernel")
     .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")

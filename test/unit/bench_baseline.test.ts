@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { baselineFile, comparisonTable, readBaseline, toBaseline, verdict } from "../../bench/baseline.ts";
+import { curvesText } from "../../bench/curves.ts";
+import { fitLine } from "../../bench/fit.ts";
 import { relativeError } from "../../bench/correctness.ts";
 import { copiesFor, ROTATED_BYTES } from "../../bench/rotation.ts";
 import type { BenchReport } from "../../bench/table.ts";
@@ -76,4 +78,19 @@ test("relativeError() is over the largest expected value, and NaN is never right
   assert.equal(relativeError([1, 2.5], [1, 2]), 0.25);
   assert.equal(relativeError([0], [0]), 0);
   assert.ok(!(relativeError([NaN, 1], [1, 1]) <= 1));
+});
+
+test("fitLine() finds the line, its R^2 and the residuals; a single x is an error", () => {
+  const exact = fitLine([1, 2, 4], [5, 7, 11]);
+  assert.ok(Math.abs(exact.slope - 2) < 1e-12 && Math.abs(exact.intercept - 3) < 1e-12);
+  assert.ok(Math.abs(exact.r2 - 1) < 1e-12);
+  // y = 0, 1, 0 at x = 0, 1, 2: the best line is level at 1/3 and explains nothing.
+  const level = fitLine([0, 1, 2], [0, 1, 0]);
+  assert.ok(Math.abs(level.slope) < 1e-12 && Math.abs(level.r2) < 1e-12);
+  assert.ok(Math.abs(level.residuals[1] - 2 / 3) < 1e-12);
+  assert.throws(() => fitLine([1, 1], [1, 2]), RangeError);
+  const points = [{ x: 1, seconds: 0.005 }, { x: 2, seconds: 0.007 }, { x: 4, seconds: 0.011 }];
+  const line = fitLine([1, 2, 4], [0.005, 0.007, 0.011]);
+  const text = curvesText("a GPU", [{ name: "rows", points, line }]);
+  assert.match(text, /ms = 3\.00 \+ 2\.00 x, R\^2 1\.0000/);
 });
