@@ -2,18 +2,17 @@
 //   dv[j,g] = sum_i sum_h p[i,h] do[i,h],   dk[j,g] = sum_i sum_h ds[i,h] q[i,h]
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = scale p[i,h] (do[i,h].v[j,g] - delta[i,h]);   stats = (lse, delta)
 //   h: the H/G query heads of key head g;   i = j .. bounds[j].y - 1
-//   PREFIX: i = bounds[j].x .. bounds[j].y - 1, any rows of q; adds to what dk and dv hold
-// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D]; D = 4*vectors <= 128
-// Dispatch  one lane per (row, key head); a workgroup is WG rows of one key head: ceil(N/WG)*G workgroups, folded to 2-D
-// Numerics  f32, queries and then heads strictly in order; see attention.wgsl for why a workgroup walks the queries of
-//           all its rows
-// Cost      4*D floats per lane in private memory, indexed at run time: one pipeline for every D, and quick to compile
-//           (unrolled, lavapipe takes seconds at D = 16 and minutes at D = 128). Not tiled: no key is used twice per read
+//   prefix: i = bounds[j].x .. bounds[j].y - 1, any rows of q; adds to what dk and dv hold
+// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D]; D = 4*vectors
+// Dispatch  a lane takes 4 rows of a key head and visits 4 pairs (query, head) at a time; neighbour lanes take the key heads:
+//           ceil(ceil(N/4)*G/WG) workgroups, folded to 2-D
+// Numerics  f32, queries and then heads strictly in order
+// Cost      no lane waits for another. A tile of 4 x 4 loads each value for 4 products; nothing is indexed at run time but
+//           buffers (the sums lie in dk and dv), so that one pipeline serves every D
 // Twin      src/ops/attention_f64.ts#attentionGradF64
-override WG: u32 = 8u;
-override PREFIX: bool = false;
+override WG: u32 = 32u;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32, prefix: u32, after_prefix: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -26,7 +25,7 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
 
 // The first query that sees any of these rows, and the one after the last.
 fn all_queries(first_row: u32, last_row: u32) -> vec2u {
-  if (!PREFIX) { return vec2u(first_row, u32(bounds[last_row].y)); }
+  if (params.prefix == 0u) { return vec2u(first_row, u32(bounds[last_row].y)); }
   var all = vec2u(0xffffffffu, 0u);
   for (var row = first_row; row <= last_row; row++) {
     let own = vec2u(bounds[row]);
@@ -37,55 +36,82 @@ fn all_queries(first_row: u32, last_row: u32) -> vec2u {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = group.x + group.y * groups.x;
-  let kv_head = index % params.kv_heads;
-  let first_row = index / params.kv_heads * WG;
-  if (first_row >= params.rows) { return; }
-  let last_row = min(first_row + WG, params.rows) - 1u;
-  let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
-  let own = vec2u(bounds[row]);
-  let begin = select(row, own.x, PREFIX);
-  let queries = all_queries(first_row, last_row);
-  let kv_base = (row * params.kv_heads + kv_head) * params.vectors;
+  let flat = (group.x + group.y * groups.x) * WG + lane;
+  let kv_head = flat % params.kv_heads;
   let sharing = params.heads / params.kv_heads;
-
-  var key: array<vec4f, 32>;
-  var value: array<vec4f, 32>;
-  var key_sum: array<vec4f, 32>;
-  var value_sum: array<vec4f, 32>;
-  for (var c = 0u; c < params.vectors; c++) {
-    key[c] = k[kv_base + c];
-    value[c] = v[kv_base + c];
-    key_sum[c] = vec4f();
-    value_sum[c] = vec4f();
-    if (PREFIX) {
-      key_sum[c] = dk[kv_base + c];
-      value_sum[c] = dv[kv_base + c];
-    }
-  }
-  for (var i = queries.x; i < queries.y; i++) {
-    for (var head = kv_head * sharing; head < (kv_head + 1u) * sharing; head++) {
-      let stat = stats[i * params.heads + head];
-      let q_base = (i * params.heads + head) * params.vectors;
-      var dots = vec4f();
-      var pulls = vec4f();
+  let first = flat / params.kv_heads * 4u;
+  if (first >= params.rows) { return; }
+  let last = min(first + 4u, params.rows) - 1u;
+  let rows = min(vec4u(first) + vec4u(0u, 1u, 2u, 3u), vec4u(last));  // past the end: the last again
+  let kv_bases = (rows * params.kv_heads + kv_head) * params.vectors;
+  // Queries and their heads, counted together.
+  let queries = all_queries(first, last);
+  let pairs = queries * sharing;
+  var begin = rows * sharing;
+  var end: vec4u;
+  for (var r = 0u; r < 4u; r++) {
+    let own = vec2u(bounds[rows[r]]);
+    if (params.prefix == 1u) { begin[r] = own.x * sharing; }
+    end[r] = own.y * sharing;
+    if (params.prefix == 0u) {
       for (var c = 0u; c < params.vectors; c++) {
-        dots = fma(q[q_base + c], key[c], dots);
-        pulls = fma(d_o[q_base + c], value[c], pulls);
-      }
-      let score = params.scale * ((dots.x + dots.y) + (dots.z + dots.w));
-      let pull = (pulls.x + pulls.y) + (pulls.z + pulls.w);
-      let p = select(0.0, exp(min(score - stat.x, 1.0)), i >= begin && i < own.y);
-      let ds = params.scale * p * (pull - stat.y);
-      for (var c = 0u; c < params.vectors; c++) {
-        value_sum[c] = fma(d_o[q_base + c], vec4f(p), value_sum[c]);
-        key_sum[c] = fma(q[q_base + c], vec4f(ds), key_sum[c]);
+        dk[kv_bases[r] + c] = vec4f();
+        dv[kv_bases[r] + c] = vec4f();
       }
     }
   }
-  if (first_row + lane > last_row) { return; }
-  for (var c = 0u; c < params.vectors; c++) {
-    dk[kv_base + c] = key_sum[c];
-    dv[kv_base + c] = value_sum[c];
+  for (var i = pairs.x; i < pairs.y; i += 4u) {
+    let my_pairs = min(vec4u(i) + vec4u(0u, 1u, 2u, 3u), vec4u(pairs.y - 1u));
+    let slots = my_pairs / sharing * params.heads + kv_head * sharing + my_pairs % sharing;
+    let bases = slots * params.vectors;
+    var dots = array<mat4x4f, 4>();  // by pair, then by row: four partial sums
+    var pulls = array<mat4x4f, 4>();
+    for (var c = 0u; c < params.vectors; c++) {
+      var key: mat4x4f;
+      var value: mat4x4f;
+      for (var r = 0u; r < 4u; r++) {
+        key[r] = k[kv_bases[r] + c];
+        value[r] = v[kv_bases[r] + c];
+      }
+      for (var n = 0u; n < 4u; n++) {
+        let query = q[bases[n] + c];
+        let upstream = d_o[bases[n] + c];
+        for (var r = 0u; r < 4u; r++) {
+          dots[n][r] = fma(query, key[r], dots[n][r]);
+          pulls[n][r] = fma(upstream, value[r], pulls[n][r]);
+        }
+      }
+    }
+    var p: mat4x4f;  // by pair, then by row
+    var ds: mat4x4f;
+    for (var n = 0u; n < 4u; n++) {
+      let stat = stats[slots[n]];
+      let dot = transpose(dots[n]);
+      let pull = transpose(pulls[n]);
+      let rise = params.scale * ((dot[0] + dot[1]) + (dot[2] + dot[3])) - stat.x;
+      let seen = (vec4u(i + n) >= begin) & (vec4u(i + n) < end);
+      p[n] = select(vec4f(), exp(min(rise, vec4f(1.0))), seen);
+      ds[n] = params.scale * p[n] * (((pull[0] + pull[1]) + (pull[2] + pull[3])) - stat.y);
+    }
+    for (var c = 0u; c < params.vectors; c++) {
+      var key_sum: mat4x4f;
+      var value_sum: mat4x4f;
+      for (var r = 0u; r < 4u; r++) {
+        key_sum[r] = dk[kv_bases[r] + c];
+        value_sum[r] = dv[kv_bases[r] + c];
+      }
+      for (var n = 0u; n < 4u; n++) {
+        let query = q[bases[n] + c];
+        let upstream = d_o[bases[n] + c];
+        for (var r = 0u; r < 4u; r++) {
+          value_sum[r] = fma(upstream, vec4f(p[n][r]), value_sum[r]);
+          key_sum[r] = fma(query, vec4f(ds[n][r]), key_sum[r]);
+        }
+      }
+      for (var r = 0u; r < 4u; r++) {
+        dk[kv_bases[r] + c] = key_sum[r];
+        dv[kv_bases[r] + c] = value_sum[r];
+      }
+    }
   }
 }

@@ -2,7 +2,7 @@
 //   dv[j,g] = sum_i sum_h p[i,h] do[i,h],   dk[j,g] = sum_i sum_h ds[i,h] q[i,h]
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = scale p[i,h] (do[i,h].v[j,g] - delta[i,h]);   stats = (lse, delta)
 //   h: the H/G query heads of key head g;   i = j .. bounds[j].y - 1
-//   PREFIX: i = bounds[j].x .. bounds[j].y - 1, any rows of q; adds to what dk and dv hold
+//   prefix: i = bounds[j].x .. bounds[j].y - 1, any rows of q; adds to what dk and dv hold
 // Shapes    as attention_grad_kv.wgsl: q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2];
 //           out dk, dv f32 [N,G*D]; D = 4*vectors <= 128
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a key head: ceil(N/8)*G workgroups, folded to 2-D
@@ -11,9 +11,8 @@
 //           broadcast: an eighth of the loads of the plain kernel. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention_f64.ts#attentionGradF64
 enable subgroups;
-override PREFIX: bool = false;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32, prefix: u32, after_prefix: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -34,7 +33,7 @@ fn weigh(dots: vec4f, pulls: vec4f, stat: vec2f, seen: bool) -> vec2f {
 
 // The first query that sees any of these rows, and the one after the last.
 fn all_queries(first_row: u32, last_row: u32) -> vec2u {
-  if (!PREFIX) { return vec2u(first_row, u32(bounds[last_row].y)); }
+  if (params.prefix == 0u) { return vec2u(first_row, u32(bounds[last_row].y)); }
   var all = vec2u(0xffffffffu, 0u);
   for (var row = first_row; row <= last_row; row++) {
     let own = vec2u(bounds[row]);
@@ -52,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let last_row = min(first_row + 8u, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
   let own = vec2u(bounds[row]);
-  let begin = select(row, own.x, PREFIX);
+  let begin = select(row, own.x, params.prefix == 1u);
   let queries = all_queries(first_row, last_row);
   let kv_base = (row * params.kv_heads + kv_head) * params.vectors;
   let sharing = params.heads / params.kv_heads;
@@ -67,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     value[c] = v[kv_base + c];
     key_sum[c] = vec4f();
     value_sum[c] = vec4f();
-    if (PREFIX) {
+    if (params.prefix == 1u) {
       key_sum[c] = dk[kv_base + c];
       value_sum[c] = dv[kv_base + c];
     }

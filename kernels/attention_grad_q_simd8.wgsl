@@ -1,7 +1,7 @@
 // attention_grad_q_simd8: attention_grad_q for subgroups of 8 lanes. The same sums, the same bits.
 //   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h]),   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h])
 //   stats = (lse, delta);   j = bounds[i].x .. i;   g = h / (H/G)
-//   PREFIX: j = bounds[i].x .. bounds[i].y - 1, any rows of k and v. AFTER_PREFIX: adds to what that run left in dq
+//   prefix: j = bounds[i].x .. bounds[i].y - 1, any rows of k and v. after_prefix: adds to what that run left in dq
 // Shapes    as attention_grad_q.wgsl: q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2];
 //           out dq f32 [N,H*D]; D = 4*vectors <= 128
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
@@ -10,10 +10,8 @@
 //           broadcast: an eighth of the loads of the plain kernel. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention_f64.ts#attentionGradF64
 enable subgroups;
-override PREFIX: bool = false;
-override AFTER_PREFIX: bool = false;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32, prefix: u32, after_prefix: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -31,7 +29,7 @@ fn pull_on(dots: vec4f, pulls: vec4f, stat: vec2f, seen: bool) -> f32 {
 
 // The first key that any of these rows sees, and the one after the last.
 fn all_keys(first_row: u32, last_row: u32) -> vec2u {
-  if (!PREFIX) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
+  if (params.prefix == 0u) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
   var all = vec2u(0xffffffffu, 0u);
   for (var row = first_row; row <= last_row; row++) {
     let own = vec2u(bounds[row]);
@@ -49,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let last_row = min(first_row + 8u, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
   let own = vec2u(bounds[row]);
-  let end = select(row + 1u, own.y, PREFIX);
+  let end = select(row + 1u, own.y, params.prefix == 1u);
   let stat = stats[row * params.heads + head];
   let q_base = (row * params.heads + head) * params.vectors;
   let kv_head = head / (params.heads / params.kv_heads);
@@ -61,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     query[c] = q[q_base + c];
     upstream[c] = d_o[q_base + c];
     sum[c] = vec4f();
-    if (AFTER_PREFIX) { sum[c] = dq[q_base + c]; }
+    if (params.after_prefix == 1u) { sum[c] = dq[q_base + c]; }
   }
   let keys = all_keys(first_row, last_row);
   for (var j = keys.x; j < keys.y; j += 8u) {

@@ -1,8 +1,8 @@
 // attention_simd8: attention for subgroups of 8 lanes. The same sums, the same bits.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
 //   softmax[i,h] = (m, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
-//   Shared keys before a sequence's own take two runs, which add as one would. PREFIX: j = bounds[i].x .. bounds[i].y - 1,
-//   any rows of k and v; o is left undivided. AFTER_PREFIX: continues from what that run left in o and softmax
+//   Shared keys before a sequence's own take two runs, which add as one would. prefix: j = bounds[i].x .. bounds[i].y - 1,
+//   any rows of k and v; o is left undivided. after_prefix: continues from what that run left in o and softmax
 // Shapes    as attention.wgsl: q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], softmax f32 [N,H,2];
 //           D = 4*vectors <= 128
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
@@ -11,10 +11,8 @@
 //           broadcast: an eighth of the loads of the plain kernel. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 enable subgroups;
-override PREFIX: bool = false;
-override AFTER_PREFIX: bool = false;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32, prefix: u32, after_prefix: u32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
@@ -41,7 +39,7 @@ fn weigh(dots: vec4f, seen: bool) -> vec2f {
 
 // The first key that any of these rows sees, and the one after the last.
 fn all_keys(first_row: u32, last_row: u32) -> vec2u {
-  if (!PREFIX) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
+  if (params.prefix == 0u) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
   var all = vec2u(0xffffffffu, 0u);
   for (var row = first_row; row <= last_row; row++) {
     let own = vec2u(bounds[row]);
@@ -59,7 +57,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let last_row = min(first_row + 8u, params.rows) - 1u;
   let row = min(first_row + lane, last_row);  // lanes past the end repeat the last row
   let own = vec2u(bounds[row]);
-  let end = select(row + 1u, own.y, PREFIX);
+  let end = select(row + 1u, own.y, params.prefix == 1u);
   let q_base = (row * params.heads + head) * params.vectors;
   let kv_head = head / (params.heads / params.kv_heads);
 
@@ -68,9 +66,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var c = 0u; c < params.vectors; c++) {
     query[c] = q[q_base + c] * params.scale;
     sum[c] = vec4f();
-    if (AFTER_PREFIX) { sum[c] = o[q_base + c]; }
+    if (params.after_prefix == 1u) { sum[c] = o[q_base + c]; }
   }
-  if (AFTER_PREFIX) {
+  if (params.after_prefix == 1u) {
     most = softmax[row * params.heads + head].x;
     weights = softmax[row * params.heads + head].y;
   }
@@ -113,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
   if (first_row + lane > last_row) { return; }
-  let divisor = select(weights, 1.0, PREFIX);
+  let divisor = select(weights, 1.0, params.prefix == 1u);
   for (var c = 0u; c < params.vectors; c++) { o[q_base + c] = sum[c] / divisor; }
   softmax[row * params.heads + head] = vec2f(most, weights);
 }

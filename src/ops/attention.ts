@@ -22,8 +22,19 @@ export interface AttentionShape {
   scale: number;
 }
 
-/** Rows of a workgroup. As wide as the narrowest SIMD unit in use (8), so that few masked keys are visited. */
-const ROWS_PER_GROUP = 8;
+/** Lanes of a workgroup, and (row, head) pairs or rows of a lane: the plain kernels. */
+const WG = 32;
+const TILE = 4;
+/** Rows of a workgroup, and pairs or rows of one where heads are narrow: the kernels for 8-wide subgroups. */
+const SIMD8_ROWS = 8;
+const NARROW_PAIRS = 16;
+const NARROW_HEAD_DIM = 16;
+/** What runs instead of a kernel where subgroups are 8 wide and heads narrow. */
+const NARROW_KERNELS = {
+  attention: "attention_narrow",
+  attention_grad_q: "attention_grad_q_narrow",
+  attention_grad_kv: "attention_grad_kv_narrow",
+};
 const STATS_WG = 64;
 const MAX_HEAD_DIM = 128;
 
@@ -71,21 +82,55 @@ interface AttentionAttrs extends AttentionShape {
   prefix: PrefixKeys | null;
 }
 
-/** Runs one of the kernels that give a lane to each row of a head. */
+/** What a kernel goes over: rows of query heads (attention, _grad_q) or of key heads (_grad_kv). */
+interface Grid {
+  rows: number;
+  headCount: number;
+}
+
+/** The variant of a kernel for a device, its constants and its number of workgroups. All give the same bits. */
+function chooseKernel(
+  kernel: keyof typeof NARROW_KERNELS,
+  { rows, headCount }: Grid,
+  { kvHeads, headDim }: AttentionShape,
+): { kernel: string; constants: Record<string, number>; groups: number } {
+  const perKeyHead = rows * headCount / kvHeads;
+  if (!hasSimd8()) {
+    return { kernel, constants: { WG }, groups: Math.ceil(Math.ceil(perKeyHead / TILE) * kvHeads / WG) };
+  }
+  if (headDim > NARROW_HEAD_DIM) {
+    return { kernel: `${kernel}_simd8`, constants: {}, groups: Math.ceil(rows / SIMD8_ROWS) * headCount };
+  }
+  return {
+    kernel: `${NARROW_KERNELS[kernel]}_simd8`,
+    constants: { VECTORS: headDim / 4 },
+    groups: Math.ceil(perKeyHead / NARROW_PAIRS) * kvHeads,
+  };
+}
+
 function runByRows(
-  kernel: string,
-  constants: Record<string, number>,
+  name: keyof typeof NARROW_KERNELS,
+  { prefix = false, afterPrefix = false }: { prefix?: boolean; afterPrefix?: boolean },
   bindings: Binding[],
-  [rows, headCount]: [number, number],
-  { heads, kvHeads, headDim, scale }: AttentionShape,
+  grid: Grid,
+  shape: AttentionShape,
 ): void {
+  const { heads, kvHeads, headDim, scale } = shape;
+  const { kernel, constants, groups } = chooseKernel(name, grid, shape);
   runKernel({
-    ...(hasSimd8()
-      ? { kernel: `${kernel}_simd8`, constants }
-      : { kernel, constants: { WG: ROWS_PER_GROUP, ...constants } }),
+    kernel,
+    constants,
     bindings,
-    params: [u32(rows), u32(heads), u32(kvHeads), f32(scale), u32(headDim / 4)],
-    workgroups: foldGrid(Math.ceil(rows / ROWS_PER_GROUP) * headCount),
+    params: [
+      u32(grid.rows),
+      u32(heads),
+      u32(kvHeads),
+      f32(scale),
+      u32(headDim / 4),
+      u32(+prefix),
+      u32(+afterPrefix),
+    ],
+    workgroups: foldGrid(groups),
   });
 }
 
@@ -97,14 +142,14 @@ type ForwardInput = "q" | "k" | "v" | "bounds";
 const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
   forward({ q, k, v, bounds }, { prefix, ...shape }) {
-    const grid: [number, number] = [q.shape[0], shape.heads];
-    const made = [newTensor(q.shape), newTensor([...grid, 2])];
+    const grid = { rows: q.shape[0], headCount: shape.heads };
+    const made = [newTensor(q.shape), newTensor([grid.rows, shape.heads, 2])];
     if (prefix) {
       const inputs = reads([q, prefix.k, prefix.v, prefix.ranges]);
-      runByRows("attention", { PREFIX: 1 }, [...inputs, ...writes(made)], grid, shape);
+      runByRows("attention", { prefix: true }, [...inputs, ...writes(made)], grid, shape);
     }
-    const constants = { AFTER_PREFIX: prefix ? 1 : 0 };
-    runByRows("attention", constants, [...reads([q, k, v, bounds]), ...writes(made)], grid, shape);
+    const pass = { afterPrefix: prefix !== null };
+    runByRows("attention", pass, [...reads([q, k, v, bounds]), ...writes(made)], grid, shape);
     return made;
   },
   saves: { inputs: ["q", "k", "v", "bounds"], outputs: [true, true] },
@@ -118,21 +163,22 @@ const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", Attentio
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
     const stats = gradStats(o, dy, softmax, shape.headDim);
-    const rows = q.shape[0];
+    const queries = { rows: q.shape[0], headCount: shape.heads };
+    const keys = (rows: number) => ({ rows, headCount: shape.kvHeads });
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
     const own = reads([q, k, v, bounds, stats, dy]);
     if (prefix) {
       const shared = (rowRanges: Tensor) => reads([q, prefix.k, prefix.v, rowRanges, stats, dy]);
       const before = [...shared(prefix.ranges), ...writes([dq])];
-      runByRows("attention_grad_q", { PREFIX: 1 }, before, [rows, shape.heads], shape);
+      runByRows("attention_grad_q", { prefix: true }, before, queries, shape);
       if (prefix.dk && prefix.dv) {
         const sums = [...shared(prefix.readers), ...writes([prefix.dk, prefix.dv])];
-        runByRows("attention_grad_kv", { PREFIX: 1 }, sums, [prefix.k.shape[0], shape.kvHeads], shape);
+        runByRows("attention_grad_kv", { prefix: true }, sums, keys(prefix.k.shape[0]), shape);
       }
     }
-    const constants = { AFTER_PREFIX: prefix ? 1 : 0 };
-    runByRows("attention_grad_q", constants, [...own, ...writes([dq])], [rows, shape.heads], shape);
-    runByRows("attention_grad_kv", {}, [...own, ...writes([dk, dv])], [rows, shape.kvHeads], shape);
+    const pass = { afterPrefix: prefix !== null };
+    runByRows("attention_grad_q", pass, [...own, ...writes([dq])], queries, shape);
+    runByRows("attention_grad_kv", {}, [...own, ...writes([dk, dv])], keys(queries.rows), shape);
     disposeInfo(stats);
     return [dq, dk, dv];
   },
