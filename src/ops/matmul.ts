@@ -49,7 +49,7 @@ export interface LinearWeightGradRun extends Sizes {
 const STRIDED_LANES = 64;
 
 /** Lanes of a tiled matmul's workgroup, columns x rows: one subgroup on a CPU (8 wide), two warps or more on a GPU. */
-function lanes(): { WG_X: number; WG_Y: number } {
+export function lanes(): { WG_X: number; WG_Y: number } {
   return { WG_X: 8, WG_Y: maxSubgroupSize() <= 8 ? 1 : 8 };
 }
 
@@ -79,9 +79,11 @@ function tiled(size: MatmulSize) {
   return { kernel, constants: lanes(), workgroups: tileGrid(columns, rows) };
 }
 
-/** Lanes, rows at a time and grid of linear_few; null where the tiled kernel is the faster one. */
+/** Whether linear_few is faster than the tiled kernel. */
+export const isFew = (rows: number): boolean => rows <= (hasSimd8() ? 2 : 4);
+
+/** Lanes, rows at a time and grid of linear_few. */
 function fewRows(columns: number, rows: number) {
-  if (rows > (hasSimd8() ? 2 : 4)) return null;
   const lanes = maxSubgroupSize() <= 8 ? 8 : 32;
   const constants = { WG: lanes, ROWS: rows > 2 ? 4 : rows };
   const workgroups: [number, number, number] = [Math.ceil(columns / (4 * lanes)), 1, 1];
@@ -96,7 +98,8 @@ function isTiled(weight: Weight, stride: number): boolean {
   return stride % 4 === 0 && isVectored(weight);
 }
 
-function isVectored(weight: Weight): boolean {
+/** The same for the rows of the weight alone. */
+export function isVectored(weight: Weight): boolean {
   return weight.shape[1] % (weight.format === "f32" ? 4 : 8) === 0;
 }
 
@@ -106,17 +109,17 @@ function tileGrid(columns: number, rows: number): [number, number, number] {
 }
 
 /** Weight rows, and with them columns of y or dy, that one dispatch takes. */
-function weightWindows({ shape: [N, K], format }: Weight): Window[] {
+export function weightWindows({ shape: [N, K], format }: Weight): Window[] {
   return windowsOf(N, bytesOf(format, K));
 }
 
 /** The rows of a weight. */
-function bindRows({ tensor, shape: [, K], format }: Weight, window: Window): Binding {
+export function bindRows({ tensor, shape: [, K], format }: Weight, window: Window): Binding {
   return bindWindow(tensor, bytesOf(format, K), window);
 }
 
 /** y or dy from the window's first column on: the stride stays, and the kernels leave the columns after its last. */
-const bindColumns = (binding: Binding, { first }: Window) => bindFrom(binding, bytesOf("f32", first));
+export const bindColumns = (binding: Binding, { first }: Window) => bindFrom(binding, bytesOf("f32", first));
 
 /** y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n], rows m of the windows x, residual and y. */
 export function runLinear(run: LinearRun): void {
@@ -166,9 +169,9 @@ function runLinearWindow(
       ...sizes,
     });
   } else {
-    const few = kind === "few" ? fewRows(N, rows) : null;
     const size = { kernel: TILED.output, format: weight.format, rows, columns: N, summed: K };
-    const { kernel, constants, workgroups } = few ?? tiled(size);
+    const isFewKernel = kind === "few" && isFew(rows);
+    const { kernel, constants, workgroups } = isFewKernel ? fewRows(N, rows) : tiled(size);
     runKernel({ kernel, constants: { ...constants, ...codes }, bindings, params, workgroups });
   }
 }

@@ -10,6 +10,7 @@ import { embeddingCase } from "../../bench/cases/embedding.ts";
 import { normCase } from "../../bench/cases/grad_norm.ts";
 import { linearCase, linearsCase } from "../../bench/cases/linear.ts";
 import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
+import { swigluLinearCase } from "../../bench/cases/swiglu_linear.ts";
 import { packCase, unpackCase } from "../../bench/cases/pack.ts";
 import { caseOperands, disposeOperands } from "../../bench/operands.ts";
 import { readTensor, zeroTensor } from "../../src/gpu/bridge.ts";
@@ -29,6 +30,7 @@ const CASES: [OpCase, limit: number][] = [
   [linearCase(3, 40, 270, { format: "bf16", bias: "bf16", rows: "few" }), 21_000],
   [linearCase(3, 10, 390, { format: "f16", bias: "bf16" }), 6_000],
   [linearCase(9, 48, 400, { format: "bf16", bias: "f32" }), 25_000],
+  [swigluLinearCase(9, 36, 300), 20_000],
   [embeddingCase(67, 300, 34, "f32"), 18_000],
   [embeddingCase(67, 300, 34, "bf16"), 9_300],
   [embeddingCase(67, 401, 6, "f16"), 2_000],

@@ -9,6 +9,9 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { add } from "../../src/ops/add.ts";
 import { linear } from "../../src/ops/linear.ts";
 import { lmHeadLogprobs } from "../../src/ops/lm_head_logprobs.ts";
+import { swiglu } from "../../src/ops/swiglu.ts";
+import { swigluLinear } from "../../src/ops/swiglu_linear.ts";
+import { withPlainKernels } from "../../src/gpu/test_modes.ts";
 import type { Weight } from "../../src/ops/weight.ts";
 
 const M = 150;
@@ -92,6 +95,18 @@ describe("matmul bits", () => {
       const added = await readFloats(add(rest, linear(part, weight, { rows })));
       assert.deepEqual(await readFloats(linear(part, weight, { residual: rest, rows })), added);
     }
+  });
+
+  it("swigluLinear() gives the bits of its parts, and says that it has no gradient", async () => {
+    const [x, gate, up] = [matrix(1, M, K), weightOf(2, N), weightOf(3, N)];
+    for (const mode of [withPlainKernels, <R>(body: () => R) => body()]) {
+      const parts = await readFloats(mode(() => swiglu(linear(x, gate), linear(x, up))));
+      assert.deepEqual(await readFloats(mode(() => swigluLinear(x, gate, up))), parts);
+    }
+    assert.throws(
+      () => tf.engine().gradients(() => swigluLinear(x, gate, up), [x], matrix(4, M, N)),
+      /Cannot differentiate swigluLinear: .*; use swiglu\(linear\(x, gate\), linear\(x, up\)\)/,
+    );
   });
 
   it("gradients of linear() have the same bits however the rows are split into micro-batches", async () => {
