@@ -26,11 +26,10 @@ fn unpack4(words: vec2u) -> vec4f {
   return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 
-// Values 4i .. 4i+3 of the weight.
-fn weight4(i: u32) -> vec4f {
-  if (FORMAT == 0u) { return bitcast<vec4f>(w[i]); }
-  let quad = w[i / 2u];
-  return unpack4(select(quad.xy, quad.zw, (i & 1u) == 1u));
+// Four values of 16 bytes of the weight: all of them in f32, else the half of that number.
+fn four(words: vec4u, half: u32) -> vec4f {
+  if (FORMAT == 0u) { return bitcast<vec4f>(words); }
+  return unpack4(select(words.xy, words.zw, half == 1u));
 }
 
 fn biasAt(n: u32) -> f32 {
@@ -61,6 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let n = (group.x * WG_X + local.x) * 8u;
   if (m >= params.rows || n >= params.columns) { return; }
   let quads = params.width / 4u;
+  let perLoad = select(2u, 1u, FORMAT == 0u);  // quads in 16 bytes of w
   let lastRow = params.rows - 1u;
   let lastColumn = params.columns - 1u;
   let a0 = m * quads;
@@ -71,46 +71,57 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let a5 = min(m + 5u, lastRow) * quads;
   let a6 = min(m + 6u, lastRow) * quads;
   let a7 = min(m + 7u, lastRow) * quads;
-  let b0 = n * quads;
-  let b1 = min(n + 1u, lastColumn) * quads;
-  let b2 = min(n + 2u, lastColumn) * quads;
-  let b3 = min(n + 3u, lastColumn) * quads;
-  let b4 = min(n + 4u, lastColumn) * quads;
-  let b5 = min(n + 5u, lastColumn) * quads;
-  let b6 = min(n + 6u, lastColumn) * quads;
-  let b7 = min(n + 7u, lastColumn) * quads;
+  let b0 = n * quads / perLoad;
+  let b1 = min(n + 1u, lastColumn) * quads / perLoad;
+  let b2 = min(n + 2u, lastColumn) * quads / perLoad;
+  let b3 = min(n + 3u, lastColumn) * quads / perLoad;
+  let b4 = min(n + 4u, lastColumn) * quads / perLoad;
+  let b5 = min(n + 5u, lastColumn) * quads / perLoad;
+  let b6 = min(n + 6u, lastColumn) * quads / perLoad;
+  let b7 = min(n + 7u, lastColumn) * quads / perLoad;
   var s0 = vec4f(); var t0 = vec4f(); var s1 = vec4f(); var t1 = vec4f();
   var s2 = vec4f(); var t2 = vec4f(); var s3 = vec4f(); var t3 = vec4f();
   var s4 = vec4f(); var t4 = vec4f(); var s5 = vec4f(); var t5 = vec4f();
   var s6 = vec4f(); var t6 = vec4f(); var s7 = vec4f(); var t7 = vec4f();
-  for (var q = 0u; q < quads; q++) {
-    // Columns of wT and vT: four weights each that meet the same k.
-    let wT = transpose(mat4x4f(weight4(b0 + q), weight4(b1 + q), weight4(b2 + q), weight4(b3 + q)));
-    let vT = transpose(mat4x4f(weight4(b4 + q), weight4(b5 + q), weight4(b6 + q), weight4(b7 + q)));
-    let x0 = x[a0 + q];
-    s0 = fma(vec4f(x0.w), wT[3], fma(vec4f(x0.z), wT[2], fma(vec4f(x0.y), wT[1], fma(vec4f(x0.x), wT[0], s0))));
-    t0 = fma(vec4f(x0.w), vT[3], fma(vec4f(x0.z), vT[2], fma(vec4f(x0.y), vT[1], fma(vec4f(x0.x), vT[0], t0))));
-    let x1 = x[a1 + q];
-    s1 = fma(vec4f(x1.w), wT[3], fma(vec4f(x1.z), wT[2], fma(vec4f(x1.y), wT[1], fma(vec4f(x1.x), wT[0], s1))));
-    t1 = fma(vec4f(x1.w), vT[3], fma(vec4f(x1.z), vT[2], fma(vec4f(x1.y), vT[1], fma(vec4f(x1.x), vT[0], t1))));
-    let x2 = x[a2 + q];
-    s2 = fma(vec4f(x2.w), wT[3], fma(vec4f(x2.z), wT[2], fma(vec4f(x2.y), wT[1], fma(vec4f(x2.x), wT[0], s2))));
-    t2 = fma(vec4f(x2.w), vT[3], fma(vec4f(x2.z), vT[2], fma(vec4f(x2.y), vT[1], fma(vec4f(x2.x), vT[0], t2))));
-    let x3 = x[a3 + q];
-    s3 = fma(vec4f(x3.w), wT[3], fma(vec4f(x3.z), wT[2], fma(vec4f(x3.y), wT[1], fma(vec4f(x3.x), wT[0], s3))));
-    t3 = fma(vec4f(x3.w), vT[3], fma(vec4f(x3.z), vT[2], fma(vec4f(x3.y), vT[1], fma(vec4f(x3.x), vT[0], t3))));
-    let x4 = x[a4 + q];
-    s4 = fma(vec4f(x4.w), wT[3], fma(vec4f(x4.z), wT[2], fma(vec4f(x4.y), wT[1], fma(vec4f(x4.x), wT[0], s4))));
-    t4 = fma(vec4f(x4.w), vT[3], fma(vec4f(x4.z), vT[2], fma(vec4f(x4.y), vT[1], fma(vec4f(x4.x), vT[0], t4))));
-    let x5 = x[a5 + q];
-    s5 = fma(vec4f(x5.w), wT[3], fma(vec4f(x5.z), wT[2], fma(vec4f(x5.y), wT[1], fma(vec4f(x5.x), wT[0], s5))));
-    t5 = fma(vec4f(x5.w), vT[3], fma(vec4f(x5.z), vT[2], fma(vec4f(x5.y), vT[1], fma(vec4f(x5.x), vT[0], t5))));
-    let x6 = x[a6 + q];
-    s6 = fma(vec4f(x6.w), wT[3], fma(vec4f(x6.z), wT[2], fma(vec4f(x6.y), wT[1], fma(vec4f(x6.x), wT[0], s6))));
-    t6 = fma(vec4f(x6.w), vT[3], fma(vec4f(x6.z), vT[2], fma(vec4f(x6.y), vT[1], fma(vec4f(x6.x), vT[0], t6))));
-    let x7 = x[a7 + q];
-    s7 = fma(vec4f(x7.w), wT[3], fma(vec4f(x7.z), wT[2], fma(vec4f(x7.y), wT[1], fma(vec4f(x7.x), wT[0], s7))));
-    t7 = fma(vec4f(x7.w), vT[3], fma(vec4f(x7.z), vT[2], fma(vec4f(x7.y), vT[1], fma(vec4f(x7.x), vT[0], t7))));
+  for (var i = 0u; i < quads / perLoad; i++) {
+    let w0 = w[b0 + i];
+    let w1 = w[b1 + i];
+    let w2 = w[b2 + i];
+    let w3 = w[b3 + i];
+    let w4 = w[b4 + i];
+    let w5 = w[b5 + i];
+    let w6 = w[b6 + i];
+    let w7 = w[b7 + i];
+    for (var half = 0u; half < perLoad; half++) {
+      let q = i * perLoad + half;
+      // Columns of wT and vT: four weights each that meet the same k.
+      let wT = transpose(mat4x4f(four(w0, half), four(w1, half), four(w2, half), four(w3, half)));
+      let vT = transpose(mat4x4f(four(w4, half), four(w5, half), four(w6, half), four(w7, half)));
+      let x0 = x[a0 + q];
+      s0 = fma(vec4f(x0.w), wT[3], fma(vec4f(x0.z), wT[2], fma(vec4f(x0.y), wT[1], fma(vec4f(x0.x), wT[0], s0))));
+      t0 = fma(vec4f(x0.w), vT[3], fma(vec4f(x0.z), vT[2], fma(vec4f(x0.y), vT[1], fma(vec4f(x0.x), vT[0], t0))));
+      let x1 = x[a1 + q];
+      s1 = fma(vec4f(x1.w), wT[3], fma(vec4f(x1.z), wT[2], fma(vec4f(x1.y), wT[1], fma(vec4f(x1.x), wT[0], s1))));
+      t1 = fma(vec4f(x1.w), vT[3], fma(vec4f(x1.z), vT[2], fma(vec4f(x1.y), vT[1], fma(vec4f(x1.x), vT[0], t1))));
+      let x2 = x[a2 + q];
+      s2 = fma(vec4f(x2.w), wT[3], fma(vec4f(x2.z), wT[2], fma(vec4f(x2.y), wT[1], fma(vec4f(x2.x), wT[0], s2))));
+      t2 = fma(vec4f(x2.w), vT[3], fma(vec4f(x2.z), vT[2], fma(vec4f(x2.y), vT[1], fma(vec4f(x2.x), vT[0], t2))));
+      let x3 = x[a3 + q];
+      s3 = fma(vec4f(x3.w), wT[3], fma(vec4f(x3.z), wT[2], fma(vec4f(x3.y), wT[1], fma(vec4f(x3.x), wT[0], s3))));
+      t3 = fma(vec4f(x3.w), vT[3], fma(vec4f(x3.z), vT[2], fma(vec4f(x3.y), vT[1], fma(vec4f(x3.x), vT[0], t3))));
+      let x4 = x[a4 + q];
+      s4 = fma(vec4f(x4.w), wT[3], fma(vec4f(x4.z), wT[2], fma(vec4f(x4.y), wT[1], fma(vec4f(x4.x), wT[0], s4))));
+      t4 = fma(vec4f(x4.w), vT[3], fma(vec4f(x4.z), vT[2], fma(vec4f(x4.y), vT[1], fma(vec4f(x4.x), vT[0], t4))));
+      let x5 = x[a5 + q];
+      s5 = fma(vec4f(x5.w), wT[3], fma(vec4f(x5.z), wT[2], fma(vec4f(x5.y), wT[1], fma(vec4f(x5.x), wT[0], s5))));
+      t5 = fma(vec4f(x5.w), vT[3], fma(vec4f(x5.z), vT[2], fma(vec4f(x5.y), vT[1], fma(vec4f(x5.x), vT[0], t5))));
+      let x6 = x[a6 + q];
+      s6 = fma(vec4f(x6.w), wT[3], fma(vec4f(x6.z), wT[2], fma(vec4f(x6.y), wT[1], fma(vec4f(x6.x), wT[0], s6))));
+      t6 = fma(vec4f(x6.w), vT[3], fma(vec4f(x6.z), vT[2], fma(vec4f(x6.y), vT[1], fma(vec4f(x6.x), vT[0], t6))));
+      let x7 = x[a7 + q];
+      s7 = fma(vec4f(x7.w), wT[3], fma(vec4f(x7.z), wT[2], fma(vec4f(x7.y), wT[1], fma(vec4f(x7.x), wT[0], s7))));
+      t7 = fma(vec4f(x7.w), vT[3], fma(vec4f(x7.z), vT[2], fma(vec4f(x7.y), vT[1], fma(vec4f(x7.x), vT[0], t7))));
+    }
   }
   storeRow(m, n, s0);
   storeRow(m, n + 4u, t0);
