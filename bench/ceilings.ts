@@ -11,6 +11,8 @@ export interface Ceilings {
   copyGBps: number;
   /** f32 fused multiply-adds in registers, two operations each, 1e9 a second. */
   fmaGflops: number;
+  /** f16 tensor-core multiply-adds summed in f32, 1e9 operations a second; null where the device has none that fit. */
+  matrixGflops: number | null;
 }
 
 const KERNEL_FOLDER = new URL("kernels/", import.meta.url);
@@ -18,6 +20,10 @@ const WG = 64;
 const FMA_ROUNDS = 256;
 const FMA_LANES = 1 << 17;
 const FLOPS_PER_ROUND = 8 * 4 * 2; // chains * links * (multiply + add), as in kernels/fma.wgsl
+const MATRIX_WORKGROUPS = 1 << 13;
+const MATRIX_ROUNDS = 256;
+const TILE = 16;
+const CHAINS = 4;
 /** More than the last-level cache of the devices of 2025, where a binding may be so large. */
 const COPY_BYTES = 256 * 2 ** 20;
 const MEASURE = { repeats: 5, sampleSeconds: 0.02, budgetSeconds: 3 };
@@ -66,7 +72,35 @@ async function secondsOf(plan: Plan): Promise<number> {
   }
 }
 
-/** Measures both ceilings of the device. Takes about a second, or a few on a CPU. */
+interface MatrixConfig {
+  componentType: string;
+  resultComponentType: string;
+  M: number;
+  N: number;
+  K: number;
+}
+
+/** Whether kernels/subgroup_matrix.wgsl runs here: f16 in, f32 out, tiles of 16. */
+function hasMatrixTiles({ features, adapterInfo }: GPUDevice): boolean {
+  if (!features.has("chromium-experimental-subgroup-matrix") || !features.has("shader-f16")) return false;
+  const { subgroupMatrixConfigs = [] } = adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+  return [...subgroupMatrixConfigs].some(({ componentType, resultComponentType, M, N, K }) =>
+    componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => size === TILE)
+  );
+}
+
+async function measureMatrix(device: GPUDevice): Promise<number | null> {
+  if (!hasMatrixTiles(device)) return null;
+  const usage = GPUBufferUsage.STORAGE;
+  const tiles = device.createBuffer({ size: 2 * TILE * TILE * 2, usage }); // zeros
+  const out = device.createBuffer({ size: MATRIX_WORKGROUPS * CHAINS * TILE * TILE * 4, usage });
+  const constants = { WG: device.adapterInfo.subgroupMaxSize, ROUNDS: MATRIX_ROUNDS };
+  const pipeline = pipelineOf(device, "subgroup_matrix", constants);
+  const seconds = await secondsOf(planOf(device, pipeline, [tiles, out], [MATRIX_WORKGROUPS, 1, 1]));
+  return MATRIX_WORKGROUPS * MATRIX_ROUNDS * CHAINS * 2 * TILE ** 3 / seconds / 1e9;
+}
+
+/** Measures the ceilings of the device. Takes about a second, or a few on a CPU. */
 export async function measureCeilings(device: GPUDevice): Promise<Ceilings> {
   const storage = (sizeBytes: number) =>
     device.createBuffer({ size: sizeBytes, usage: GPUBufferUsage.STORAGE });
@@ -90,5 +124,6 @@ export async function measureCeilings(device: GPUDevice): Promise<Ceilings> {
   return {
     copyGBps: 2 * copyBytes / copySeconds / 1e9,
     fmaGflops: FLOPS_PER_ROUND * FMA_ROUNDS * FMA_LANES / fmaSeconds / 1e9,
+    matrixGflops: await measureMatrix(device),
   };
 }

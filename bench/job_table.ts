@@ -1,7 +1,7 @@
 /** The phases of a step as a table, and where their GPU time goes. Pure. */
 import type { Ceilings } from "./ceilings.ts";
 import { HEAD_PHASE, type JobReport, type PhaseReport } from "./job.ts";
-import { alignColumns, threeDigits } from "./table.ts";
+import { alignColumns, ceilingsText, threeDigits } from "./table.ts";
 
 const NONE = "-";
 const milliseconds = (seconds: number) => threeDigits(seconds * 1000);
@@ -110,10 +110,9 @@ export const JOB_LEGEND = [
 
 /** The whole report as text. */
 export function jobTable(title: string, report: JobReport): string {
-  const { copyGBps, fmaGflops } = report.ceilings;
   return [
     title,
-    `ceilings: copy ${threeDigits(copyGBps)} GB/s read + written, FMA ${threeDigits(fmaGflops)} GFLOP/s f32`,
+    `ceilings: ${ceilingsText(report.ceilings)}`,
     "",
     phaseTable(report),
     "",

@@ -111,17 +111,25 @@ export function alignColumns(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => row.map(place).join("  ").trimEnd()).join("\n");
 }
 
+/** "copy 5 GB/s read + written, FMA 60 GFLOP/s f32", and the tensor cores where there are any. */
+export function ceilingsText({ copyGBps, fmaGflops, matrixGflops }: Ceilings): string {
+  const matrix = matrixGflops === null
+    ? ""
+    : `, subgroup matrix ${threeDigits(matrixGflops)} GFLOP/s f16 into f32`;
+  return `copy ${threeDigits(copyGBps)} GB/s read + written, FMA ${
+    threeDigits(fmaGflops)
+  } GFLOP/s f32${matrix}`;
+}
+
 /** The whole report as text. */
 export function benchTable(report: BenchReport): string {
   const { ceilings, ops, skipped, peers } = report;
   const clock = ops.every(({ kernels }) => kernels.source === "gpu timestamps")
     ? "GPU timestamps"
     : "the wall clock, since this device has no timestamps";
-  const copy = threeDigits(ceilings.copyGBps);
-  const fma = threeDigits(ceilings.fmaGflops);
   return [
     `${report.device} (${report.driver}), ${report.runtime}, ${report.date}`,
-    `ceilings: copy ${copy} GB/s read + written, FMA ${fma} GFLOP/s f32`,
+    `ceilings: ${ceilingsText(ceilings)}`,
     "",
     alignColumns([headings(peers), ...ops.map((timing) => cells(timing, ceilings, peers))]),
     ...skipped.map(({ name, reason }) => `${name}: not run, ${reason}`),

@@ -7,7 +7,7 @@ import { type OpTiming, unfitReason } from "../../bench/op_timing.ts";
 import { benchCases } from "../../bench/op_bench.ts";
 import { alignColumns, benchTable, speedOf, speedup, threeDigits } from "../../bench/table.ts";
 
-const CEILINGS = { copyGBps: 10, fmaGflops: 100 };
+const CEILINGS = { copyGBps: 10, fmaGflops: 100, matrixGflops: null };
 const timing = (seconds: number) => ({
   seconds,
   fastestSeconds: seconds,
