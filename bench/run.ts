@@ -61,7 +61,7 @@ const deviceLine = ({ info }: Gpu) =>
 
 const jsonText = (report: unknown) => `${JSON.stringify(report, null, 2)}\n`;
 
-async function trainOutcome({ repeat = 3, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+async function trainOutcome({ repeat = 2, peer, tiny = false }: BenchOptions): Promise<Outcome> {
   const report = await benchTraining(repeat, peer, tiny);
   return { text: trainTable(deviceLine(await openGpu()), report), json: jsonText(report) };
 }
