@@ -29,9 +29,27 @@ function adamStep(
   });
 }
 
+/** Clips all gradients by their global norm, and takes a step. @returns the norm */
+function clippedSteps(
+  weights: ReadonlyMap<string, Variable>,
+  moments: ReadonlyMap<string, Moments>,
+  grads: tf.NamedTensorMap,
+  step: number,
+  task: PeerTask,
+): Tensor {
+  const all = [...weights].map(([name, weight]) => ({ name, weight, grad: grads[weight.name] }));
+  const squares = all.map(({ grad }) => tf.sum(tf.square(grad)));
+  const norm = tf.sqrt(squares.reduce((sum, own) => tf.add(sum, own)));
+  const scale = tf.minimum(tf.div(task.config.max_grad_norm, tf.add(norm, 1e-6)), 1);
+  for (const { name, weight, grad } of all) {
+    adamStep(weight, moments.get(name)!, grad, scale, step, task);
+  }
+  return norm;
+}
+
 export function plainTfjs(task: PeerTask): Promise<Trainee> {
   const model = plainModel(task);
-  const { rows, length, config, shape: { vocab } } = task;
+  const { rows, length, shape: { vocab } } = task;
   const ids = tf.tensor1d(task.ids, "int32");
   const labels = tf.tensor1d(task.targets, "int32");
   const coefficients = tf.tensor1d(
@@ -63,14 +81,7 @@ export function plainTfjs(task: PeerTask): Promise<Trainee> {
       steps++;
       const norm = tf.tidy(() => {
         const { grads } = tf.variableGrads(() => weightedLoss(coefficients), [...model.weights.values()]);
-        const all = [...model.weights].map(([name, weight]) => ({ name, weight, grad: grads[weight.name] }));
-        const squares = all.map(({ grad }) => tf.sum(tf.square(grad)));
-        const norm = tf.sqrt(squares.reduce((sum, own) => tf.add(sum, own)));
-        const scale = tf.minimum(tf.div(config.max_grad_norm, tf.add(norm, 1e-6)), 1);
-        for (const { name, weight, grad } of all) {
-          adamStep(weight, moments.get(name)!, grad, scale, steps, task);
-        }
-        return norm;
+        return clippedSteps(model.weights, moments, grads, steps, task);
       });
       const [value] = await readFloats(norm);
       norm.dispose();
