@@ -43,6 +43,11 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
   };
 }
 
+/** Whether what runs now is being written down to be differentiated. */
+export function isTapeOn(): boolean {
+  return (tf.engine() as unknown as { isTapeOn(): boolean }).isTapeOn();
+}
+
 /**
  * y = f(x), of which the tape keeps x alone: backward runs f again (activation checkpointing, arXiv:1604.06174). The
  * kernels being deterministic, the second run gives the same bits.

@@ -3,9 +3,11 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { hasSimd8, type KernelCall, newTensor, runKernel, u32 } from "../gpu/bridge.ts";
 import { defineOp } from "../gpu/op.ts";
+import { matmulPrecision } from "../gpu/precision.ts";
 import type { Window } from "../gpu/windows.ts";
 import { linear, linearF64, type LinearOptions } from "./linear.ts";
-import { bindColumns, bindRows, isFew, isVectored, lanes, weightWindows } from "./matmul.ts";
+import { bindColumns, bindRows, isFew, isVectored, lanes, TILED, weightWindows } from "./matmul.ts";
+import { matmulTile } from "./matmul_choice.ts";
 import { swiglu, swigluF64 } from "./swiglu.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
@@ -87,8 +89,12 @@ export function swigluLinear(
         `need weights of one shape [N,K] and [rows,K]`,
     );
   }
-  const few = options.rows === "few" && isFew(x.shape[0]);
-  if (few || gate.format !== up.format || !isVectored(gate)) {
+  const rows = x.shape[0];
+  const few = options.rows === "few" && isFew(rows);
+  // Workgroup memory and matrix units are worth more than the one kernel.
+  const size = { kernel: TILED.output, format: gate.format, rows, columns: N, summed: K };
+  const isElsewhere = matmulPrecision() === "float16" || matmulTile(size) !== null;
+  if (few || isElsewhere || gate.format !== up.format || !isVectored(gate)) {
     return tf.tidy(() => swiglu(linear(x, gate, options), linear(x, up, options)));
   }
   return swigluLinearOp({ x }, { gate, up })[0];

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { uploadTensor } from "../gpu/bridge.ts";
-import { recomputed } from "../gpu/op.ts";
+import { isTapeOn, recomputed } from "../gpu/op.ts";
 import { add } from "../ops/add.ts";
 import { attention, type AttentionShape } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -18,6 +18,7 @@ import { residualNorm } from "../ops/residual_norm.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
+import { swigluLinear } from "../ops/swiglu_linear.ts";
 import type { Weight } from "../ops/weight.ts";
 import type { AdapterSet } from "./adapters.ts";
 import type { ModelConfig } from "./model_config.ts";
@@ -141,8 +142,17 @@ function layerForward(
   const context_NH = attend(l, queries, keys, v);
   const attended_ND = addLayer(trunk, stream_ND, context_NH, [weights.output, weights.outputBias], rows);
   const [middle_ND, mlpInput_ND] = residualNorm(attended_ND, weights.postNorm, config.rmsNormEps);
-  const [gate, up] = project(mlpInput_ND, [weights.gate, weights.gateBias], [weights.up, weights.upBias]);
-  return addLayer(trunk, middle_ND, swiglu(gate, up), [weights.down, weights.downBias], rows);
+  const gated_NF = gatedInput(trunk, weights, mlpInput_ND, rows);
+  return addLayer(trunk, middle_ND, gated_NF, [weights.down, weights.downBias], rows);
+}
+
+/** silu(x gate^T) * (x up^T): in one kernel where nothing of it is needed later. @returns f32 [N,F] */
+function gatedInput(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows: RowCount): Tensor {
+  const { gate, gateBias, up, upBias } = weights;
+  const isPlain = !gateBias && !upBias && ![gate, up].some((weight) => trunk.adapters?.byWeight.has(weight));
+  if (isPlain && !isTapeOn()) return swigluLinear(x_ND, gate, up, { rows });
+  const [gates, ups] = linearLayers(trunk, x_ND, [[gate, gateBias], [up, upBias]], rows);
+  return swiglu(gates, ups);
 }
 
 /** Hidden states after the last layer, before the final norm. @returns f32 [N,D] */
