@@ -6,6 +6,7 @@ import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/generate.ts";
 import { samplingOptions } from "../src/policy/generation_options.ts";
+import { makePassReplays } from "../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";
 import { optimizerStep } from "../src/train/optimizer.ts";
@@ -92,7 +93,7 @@ function scoreModelOf({ learner: { policy }, named: { shape } }: Job): ScoreMode
   const size = [1, shape.hidden];
   const tensor = tf.tensor2d(Float32Array.from(randomFloats(3, shape.hidden)), [1, shape.hidden]);
   const scoreHead = { name: "score_head.weight", shape: size, format: "f32" as const, tensor, grad: null };
-  return { trunk, scoreHead, bias: null, type: "reward", normalizer: null };
+  return { trunk, scoreHead, bias: null, type: "reward", normalizer: null, replays: makePassReplays() };
 }
 
 /** Reward and cost of all completions. */

@@ -173,12 +173,12 @@ async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
 function scoreBackward(model: ScoreModel, batch: readonly { ids: number[]; target: number }[]): tf.Tensor {
   const packed = packSequences(batch.map(({ ids }) => ids));
   const sequences = uploadSequences(packed);
-  const lastRows = lastTokenRows(packed.starts);
+  const lasts = lastTokenRows(packed);
   const targets = new Float32Array(bucketRows(batch.length));
   batch.forEach(({ target }, i) => targets[i] = target);
   const mask = Float32Array.from(targets, (_, i) => i < batch.length ? 1 / batch.length : 0);
   const forward = () => {
-    const error = tf.sub(endScores(model, sequences, lastRows).flatten(), tf.tensor1d(targets));
+    const error = tf.sub(endScores(model, sequences, lasts).flatten(), tf.tensor1d(targets));
     return tf.sum(tf.mul(tf.square(error), tf.tensor1d(mask)));
   };
   return tf.engine().gradients(forward, [model.trunk.root], tf.scalar(1), false).value;

@@ -11,10 +11,17 @@ import type { Tokenizer } from "../io/tokenizer.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { makeTrunk, type Policy } from "../policy/llama.ts";
 import { type ModelConfig, parseModelConfig } from "../policy/model_config.ts";
+import { passLimitBytes } from "../policy/pass_replays.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
 import { emptySource, loadPolicyWeights, type WeightSource } from "../policy/weights.ts";
 import { makeLearner } from "../train/loop.ts";
-import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
+import {
+  fittingPlan,
+  type MemoryPlan,
+  planMemory,
+  type PlannedScorer,
+  type RunModels,
+} from "../train/memory_plan.ts";
 import { encodePrompts, type Prompt } from "../train/prompt_set.ts";
 import { adapterSettings, makeAdapters } from "./adapters.ts";
 import { formatBytes } from "./diagnosis.ts";
@@ -79,7 +86,7 @@ const emptyPolicyOf = (config: RunConfig) =>
         emptyPolicy(source, parseModelConfig(configText, configPath), config),
     ));
 
-async function emptyScorer(config: RunConfig) {
+async function emptyScorer(config: RunConfig): Promise<PlannedScorer> {
   const load = async (name: string) =>
     await withShapes(
       (await resolveModel(name)).dir,
@@ -87,11 +94,21 @@ async function emptyScorer(config: RunConfig) {
         loadScoreModel(source, parseScoreConfig(configText, configPath)),
     );
   const models = [await load(config.reward_model), await load(config.cost_model)];
-  return async (rows: number, length: number) => {
-    for (const model of models) {
-      const ids = new Int32Array(Math.min(length, model.trunk.config.maxPositions));
-      await scoreSequences(model, Array.from({ length: rows }, () => ids));
-    }
+  /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */
+  const texts = (rows: number, length: number, own: number) =>
+    Array.from({ length: rows }, (_, row) => {
+      const group = own === length ? row : Math.floor(row / config.num_generations);
+      return Int32Array.from({ length }, (_, t) => t < length - own ? group : row);
+    });
+  return {
+    async score(rows, length) {
+      for (const model of models) {
+        const most = Math.min(length, model.trunk.config.maxPositions);
+        await scoreSequences(model, texts(rows, most, most));
+        await scoreSequences(model, texts(rows, most, Math.min(most, config.max_completion_length)));
+      }
+    },
+    passLimitBytes: () => models.reduce((sum, { replays }) => sum + passLimitBytes(replays), 0),
   };
 }
 

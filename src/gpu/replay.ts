@@ -27,10 +27,13 @@ export interface Replays {
   dispose(): void;
 }
 
-/** @param keptBytes plans may take so much together beside the one in use, and no more than the two largest */
+/**
+ * @param keptBytes a plan that takes more is not kept when another is recorded: then what JavaScript costs is little beside
+ *   what the GPU has to do. Others are, in no more memory than the largest of them takes
+ */
 export function createReplays(keptBytes: number): Replays {
   let largest = 0;
-  const limitBytes = () => Math.min(keptBytes, 2 * largest);
+  const limitBytes = () => largest > keptBytes ? 0 : largest;
   /** In the order of their last use. */
   const recorded = new Map<string, Recorded>();
   const sizeBytes = () => [...recorded.values()].reduce((sum, { plan }) => sum + plan.sizeBytes, 0);

@@ -1,6 +1,7 @@
 /** safe-rlhf's LlamaForScore: a Llama trunk and a linear head read at the last token. */
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../gpu/bridge.ts";
+import type { Tensor } from "@tensorflow/tfjs";
+import { copyOf, readFloats } from "../gpu/bridge.ts";
 import { inverseRows } from "../ops/gather_rows.ts";
 import { linear } from "../ops/linear.ts";
 import type { Weight } from "../ops/weight.ts";
@@ -8,19 +9,15 @@ import {
   disposeTrunk,
   makeTrunk,
   pickedHidden,
+  type PickedRows,
   type SequenceTensors,
   type Trunk,
   uploadSequences,
 } from "./llama.ts";
 import { type ModelConfig, parseModelConfig } from "./model_config.ts";
-import { bucketRows, packSequences } from "./packing.ts";
-import {
-  cutCommonBeginnings,
-  disposeKeys,
-  packRests,
-  prefixKeys,
-  uploadPrefixRows,
-} from "./shared_prefix.ts";
+import { bucketRows, type PackedSequences, packSequences } from "./packing.ts";
+import { disposePasses, makePassReplays, type PassReplays, trimPasses } from "./pass_replays.ts";
+import { cutCommonBeginnings, packRests, prefixKeys, uploadPrefixRows } from "./shared_prefix.ts";
 import {
   assertNoSurplus,
   disposeWeights,
@@ -45,6 +42,7 @@ export interface ScoreModel {
   type: ScoreType;
   /** null: raw scores. */
   normalizer: Normalizer | null;
+  replays: PassReplays;
 }
 
 export interface ScoreConfig {
@@ -121,6 +119,7 @@ export async function loadScoreModel(
     bias: hasBias ? await loadExtraWeight(source, "score_head.bias", [1], holding) : null,
     type: config.type,
     normalizer: await loadNormalizer(source, config),
+    replays: makePassReplays(),
   };
 }
 
@@ -129,6 +128,7 @@ export function listScoreWeights(model: ScoreModel): Weight[] {
 }
 
 export function disposeScoreModel(model: ScoreModel): void {
+  disposePasses(model.replays);
   disposeWeights(listScoreWeights(model));
   disposeTrunk(model.trunk);
 }
@@ -145,37 +145,40 @@ export function normalizeScore(score: number, model: Pick<ScoreModel, "type" | "
 }
 
 /** Raw scores of packed sequences at their last tokens, differentiable. @returns f32 [M,1], the first S rows real */
-export function endScores(model: ScoreModel, sequences: SequenceTensors, lastRows: Int32Array): tf.Tensor {
-  const picked = {
-    rows: tf.tensor1d(lastRows, "int32"),
-    inverse: tf.tensor1d(inverseRows(lastRows, sequences.ids.size), "int32"),
-  };
-  const hidden_MD = pickedHidden(model.trunk, sequences, picked);
+export function endScores(model: ScoreModel, sequences: SequenceTensors, lasts: PickedRows): Tensor {
+  const hidden_MD = pickedHidden(model.trunk, sequences, lasts);
   return linear(hidden_MD, model.scoreHead, { bias: model.bias ?? undefined, rows: "few" });
 }
 
-/** Row of each sequence's last token, padded with -1 to a bucket. */
-export function lastTokenRows(starts: readonly number[]): Int32Array {
+/** The row of each sequence's last token, padded to a bucket. All tensors belong to the surrounding tidy. */
+export function lastTokenRows({ starts, ids }: PackedSequences): PickedRows {
   const count = starts.length - 1;
   const rows = new Int32Array(bucketRows(count)).fill(-1);
   for (let s = 0; s < count; s++) rows[s] = starts[s + 1] - 1;
-  return rows;
+  return { rows: tf.tensor1d(rows, "int32"), inverse: tf.tensor1d(inverseRows(rows, ids.length), "int32") };
 }
 
 /** Scores of sequences; what neighbours have in common (completions of one prompt) is computed once. @returns as endScores */
-function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]): tf.Tensor {
+function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]): Tensor {
+  const { trunk, replays } = model;
   const cut = cutCommonBeginnings(sequences);
   if (!cut) {
     const packed = packSequences(sequences);
-    return endScores(model, uploadSequences(packed), lastTokenRows(packed.starts));
+    const inputs = { sequences: uploadSequences(packed), lasts: lastTokenRows(packed) };
+    return copyOf(replays.passes.run("scores", inputs, (own) => endScores(model, own.sequences, own.lasts)));
   }
   const prefixes = packSequences(cut.prefixes);
   const packed = packRests(cut.rests, cut.prefixOf, prefixes);
-  const keys = prefixKeys(model.trunk, uploadSequences(prefixes), false);
-  const prefix = { ...uploadPrefixRows(packed), keys };
-  const scores = endScores(model, { ...uploadSequences(packed), prefix }, lastTokenRows(packed.starts));
-  disposeKeys(keys);
-  return scores;
+  const uploaded = uploadSequences(prefixes);
+  const keys = replays.prompts.run("keys", uploaded, (own) => prefixKeys(trunk, own, false));
+  const inputs = {
+    sequences: uploadSequences(packed),
+    rows: uploadPrefixRows(packed),
+    lasts: lastTokenRows(packed),
+  };
+  return copyOf(replays.passes.run(`scores on ${keys[0].k.id}`, inputs, (own) => {
+    return endScores(model, { ...own.sequences, prefix: { ...own.rows, keys } }, own.lasts);
+  }));
 }
 
 /**
@@ -191,6 +194,7 @@ export async function scoreSequences(
     throw new RangeError("Cannot score an empty text: need at least one token");
   }
   const scores = tf.tidy(() => packedScores(model, sequences));
+  trimPasses(model.replays);
   const values = await readFloats(scores);
   scores.dispose();
   return Array.from(values.subarray(0, sequences.length), (score) => normalizeScore(score, model));

@@ -13,6 +13,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { createGenerator, type GenerationProgress } from "../policy/generate.ts";
 import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
 import { samplingOptions } from "../policy/generation_options.ts";
+import { disposePasses, makePassReplays } from "../policy/pass_replays.ts";
 import type { Policy } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { isDue } from "../rl/cadence.ts";
@@ -24,7 +25,7 @@ import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
 import type { Prompt } from "./prompt_set.ts";
 import { type Progress, trainStep } from "./step.ts";
-import { type Learner, makeReplays } from "./passes.ts";
+import type { Learner } from "./passes.ts";
 
 export interface EvaluationOutcome extends Judgements {
   prompts: string[];
@@ -99,13 +100,14 @@ export function makeLearner(policy: Policy, config: RunConfig): Learner {
     reference,
     optimizer,
     rowsPerPass: config.per_device_train_batch_size,
-    replays: makeReplays(),
+    replays: { policy: makePassReplays(), reference: makePassReplays() },
   };
 }
 
 /** Frees what makeLearner made; the policy stays. */
 export function disposeLearner({ policy, reference, optimizer, replays }: Learner): void {
-  for (const recorded of Object.values(replays)) recorded.dispose();
+  disposePasses(replays.policy);
+  disposePasses(replays.reference);
   if (reference) disposeReference(reference, policy);
   disposeOptimizer(optimizer);
 }

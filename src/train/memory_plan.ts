@@ -8,17 +8,25 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
 import type { Policy } from "../policy/llama.ts";
+import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner } from "./passes.ts";
 import { prepareUpdate } from "./prepared_step.ts";
 import { updatePolicy } from "./update.ts";
+
+/** Score models without values. */
+export interface PlannedScorer {
+  score(rows: number, length: number): Promise<unknown>;
+  /** As of PassReplays. */
+  passLimitBytes(): number;
+}
 
 /** What a run is made of, without the values. */
 export interface RunModels {
   /** The policy with its weights and adapters, on the device at hand. */
   makePolicy(): Promise<Policy>;
   makeLearner(policy: Policy, config: RunConfig): Learner;
-  /** Loads the score models that run in this process, and returns how a batch is scored; null for a service. */
-  makeScorer: (() => Promise<(rows: number, length: number) => Promise<unknown>>) | null;
+  /** Loads the score models that run in this process; null for a service. */
+  makeScorer: (() => Promise<PlannedScorer>) | null;
   /** Tokens of the longest training and evaluation prompt. */
   longestPrompt: number;
   longestEvalPrompt: number;
@@ -90,7 +98,7 @@ export function planMemory(
     const gradients = bytesOf(trainableWeights(policy));
     parts[0].bytes -= gradients;
     parts.push({ name: "gradients", bytes: gradients });
-    const score = models.makeScorer && await part("score models", models.makeScorer);
+    const scorer = models.makeScorer && await part("score models", models.makeScorer);
     const learner = await part("optimizer and reference", () => models.makeLearner(policy, config));
     learner.rowsPerPass = rowsPerPass;
     const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
@@ -109,10 +117,10 @@ export function planMemory(
           step: 0,
         }),
     );
-    if (score) {
+    if (scorer) {
       const length = models.longestPrompt + config.max_completion_length;
       const rows = Math.min(config.scorer_batch_size, completions.length);
-      await part("scoring", () => score(rows, Math.min(length, config.scorer_max_length)));
+      await part("scoring", () => scorer.score(rows, Math.min(length, config.scorer_max_length)));
     }
     await part("training pass", async () => {
       const rollouts = completions.map(({ tokens }, i) => ({
@@ -127,7 +135,9 @@ export function planMemory(
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
     generator.dispose();
-    const kept = Object.values(learner.replays).reduce((sum, replays) => sum + replays.limitBytes(), 0);
+    const { replays } = learner;
+    const kept = passLimitBytes(replays.policy) + passLimitBytes(replays.reference) +
+      (scorer?.passLimitBytes() ?? 0);
     parts.push({ name: "passes of other sizes", bytes: kept });
     const peakBytes = memory().peakBytes + kept;
     return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };

@@ -3,9 +3,9 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/bridge.ts";
-import { createReplays, type Replays } from "../gpu/replay.ts";
 import { grpoLoss } from "../ops/grpo_loss.ts";
 import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
+import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
 import type { MicroBatch } from "./micro_batch.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -18,16 +18,12 @@ export interface Learner {
   optimizer: Optimizer;
   /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
   rowsPerPass: number;
-  /** Recorded passes: over the prompts of a step, and over its micro-batches. */
-  replays: { prompts: Replays; passes: Replays };
+  /** Recorded passes over the prompts of a step and over its micro-batches. */
+  replays: { policy: PassReplays; reference: PassReplays };
 }
 
-/** Passes of other sizes than the ones in use stay recorded within this much memory. */
-const KEPT_BYTES = { prompts: 2 ** 23, passes: 2 ** 25 };
-
-export function makeReplays(): Learner["replays"] {
-  return { prompts: createReplays(KEPT_BYTES.prompts), passes: createReplays(KEPT_BYTES.passes) };
-}
+const replaysOf = ({ policy, replays }: Learner, model: Policy): PassReplays =>
+  model === policy ? replays.policy : replays.reference;
 
 /** Where a model's prompts are, for the names of what reads them. */
 const placeOf = (keys: readonly PrefixKeys[] | null) => keys ? `on ${keys[0].k.id}` : "";
@@ -53,14 +49,14 @@ function logprobsOf(
 
 /** Keys and values of a step's prompts; good until other prompts are run. */
 export function promptKeys(
-  { replays, policy }: Learner,
+  learner: Learner,
   model: Policy,
   prompts: SequenceTensors | null,
 ): PrefixKeys[] | null {
   if (!prompts) return null;
-  const isTrained = model === policy;
-  const name = isTrained ? "policy" : "reference";
-  const keys = replays.prompts.run(name, prompts, (own) => prefixKeys(model, own, isTrained));
+  const isTrained = model === learner.policy;
+  const { prompts: recorded } = replaysOf(learner, model);
+  const keys = recorded.run("keys", prompts, (own) => prefixKeys(model, own, isTrained));
   clearGradients(keys);
   return keys;
 }
@@ -74,10 +70,9 @@ export function frozenLogprobs(
   config: RunConfig,
 ): Tensor[] {
   const keys = promptKeys(learner, model, prompts);
-  const name = `log-probs of ${model === learner.policy ? "policy" : "reference"} ${placeOf(keys)}`;
-  return batches.map((batch) =>
-    copyOf(learner.replays.passes.run(name, batch, (own) => logprobsOf(model, own, keys, config)[0]))
-  );
+  const { passes } = replaysOf(learner, model);
+  const build = (own: MicroBatch) => logprobsOf(model, own, keys, config)[0];
+  return batches.map((batch) => copyOf(passes.run(`log-probs ${placeOf(keys)}`, batch, build)));
 }
 
 /** What is known of a micro-batch's completions once they are scored. */
@@ -100,20 +95,24 @@ export function backward(
   keys: PrefixKeys[] | null,
   config: RunConfig,
 ): Tensor[] {
-  const { losses, stats } = replays.passes.run(`training ${placeOf(keys)}`, { batch, weighting }, (own) => {
-    const { tokens, refLogprobs, oldLogprobs } = own.batch;
-    const { advantagesAndWeights, ones } = own.weighting;
-    const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
-    let stats: Tensor | null = null;
-    const forward = () => {
-      const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-      const made = grpoLoss(logprobs, { ...context, entropy }, config);
-      stats = tf.keep(made.stats);
-      return made.losses;
-    };
-    const { value } = tf.engine().gradients(forward, [policy.root], ones, false);
-    return { losses: value, stats: stats! };
-  });
+  const { losses, stats } = replays.policy.passes.run(
+    `training ${placeOf(keys)}`,
+    { batch, weighting },
+    (own) => {
+      const { tokens, refLogprobs, oldLogprobs } = own.batch;
+      const { advantagesAndWeights, ones } = own.weighting;
+      const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
+      let stats: Tensor | null = null;
+      const forward = () => {
+        const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
+        const made = grpoLoss(logprobs, { ...context, entropy }, config);
+        stats = tf.keep(made.stats);
+        return made.losses;
+      };
+      const { value } = tf.engine().gradients(forward, [policy.root], ones, false);
+      return { losses: value, stats: stats! };
+    },
+  );
   return [copyOf(losses), tf.reshape(copyOf(stats), [-1])];
 }
 
@@ -124,8 +123,8 @@ export function backwardPrompts(
   keys: PrefixKeys[],
 ): void {
   const none = zeroTensor([prompts.ids.size, policy.config.hiddenSize]);
-  replays.passes.run(
-    `prompts ${placeOf(keys)}`,
+  replays.policy.promptsBackward.run(
+    placeOf(keys),
     { prompts, none },
     (own) => prefixBackward(policy, own.prompts, keys, own.none),
   );

@@ -4,6 +4,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { limitPool, readFloats } from "../gpu/bridge.ts";
 import { groupAdvantages } from "../ops/group_advantages.ts";
+import { trimPasses } from "../policy/pass_replays.ts";
 import { optimizerStep } from "./optimizer.ts";
 import { backward, backwardPrompts, type Learner, promptKeys } from "./passes.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_step.ts";
@@ -69,7 +70,8 @@ export async function updatePolicy(
     });
   });
   disposeUpdate(prepared);
-  for (const replays of Object.values(learner.replays)) replays.trim();
+  trimPasses(learner.replays.policy);
+  trimPasses(learner.replays.reference);
   limitPool();
   const updates: UpdateStats[] = [];
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {

@@ -59,6 +59,18 @@ describe("replays", () => {
     replays.dispose();
   });
 
+  it("keep no plan over the limit beside another", () => {
+    const replays = createReplays(2 ** 18); // under the plans' 256 KiB and a row
+    builds = 0;
+    for (const rows of [2 ** 13 + 1, 2 ** 13 + 1, 2 ** 13 + 2, 2 ** 13 + 1]) {
+      const [x, y] = [filled(1, rows), filled(1, rows)];
+      sumOf(replays, x, y);
+      tf.dispose([x, y]);
+    }
+    assert.equal(builds, 3, "used again while it is the last, else recorded again");
+    replays.dispose();
+  });
+
   it("free what was used longest ago once they take more than the limit, and all at the end", () => {
     const rows = 2 ** 13; // plans of 256 KiB
     const replays = createReplays(2 ** 19);

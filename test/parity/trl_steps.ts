@@ -13,12 +13,12 @@ import { singleProcess } from "../../src/parallel/communicator.ts";
 import type { GenerationRequest } from "../../src/policy/generate.ts";
 import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
+import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { copyFrozen, disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { initialLambdaState } from "../../src/rl/lambda.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricName, type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
-import { makeReplays } from "../../src/train/passes.ts";
 import type { Prompt } from "../../src/train/prompt_set.ts";
 import { type Progress, trainStep } from "../../src/train/step.ts";
 import { differences, type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
@@ -115,7 +115,7 @@ async function train(name: RunName): Promise<Trained> {
       reference,
       optimizer,
       rowsPerPass: config.per_device_train_batch_size,
-      replays: makeReplays(),
+      replays: { policy: makePassReplays(), reference: makePassReplays() },
     },
     generator: {
       generate: ({ groupSize, onGroup }: GenerationRequest) => {
