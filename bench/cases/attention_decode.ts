@@ -1,5 +1,5 @@
 import type { AttentionShape } from "../../src/ops/attention.ts";
-import { attentionDecode, attentionDecodeF64 } from "../../src/ops/attention_decode.ts";
+import { attentionDecode, attentionDecodeF64, decodeLanes } from "../../src/ops/attention_decode.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
@@ -14,6 +14,8 @@ interface DecodeShape extends Omit<AttentionShape, "scale"> {
   format?: WeightFormat;
   /** Rows that hold nothing any more. */
   retired?: number[];
+  /** Lanes as on a GPU, whatever the device is. */
+  gpuLanes?: boolean;
   benchOnly?: boolean;
 }
 
@@ -39,8 +41,20 @@ function blockTable({ prompts, group, own, blockShift = 4, retired = [] }: Decod
 }
 
 function decodeCase(shape: DecodeShape): OpCase {
-  const { prompts, group, own, blockShift = 4, format = "f32", heads, kvHeads, headDim, benchOnly } = shape;
+  const {
+    prompts,
+    group,
+    own,
+    blockShift = 4,
+    format = "f32",
+    heads,
+    kvHeads,
+    headDim,
+    gpuLanes,
+    benchOnly,
+  } = shape;
   const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
+  const lanes = gpuLanes ? decodeLanes(attentionShape, false) : undefined;
   const rows = prompts.length * group;
   const { table, blocks } = blockTable(shape);
   const poolShape = [blocks, 2 ** blockShift, kvHeads * headDim];
@@ -51,7 +65,9 @@ function decodeCase(shape: DecodeShape): OpCase {
   const kept = prompts.reduce((a, b) => a + b, 0) + rows * own;
   return {
     name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, ${own} own tokens, ` +
-      `${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}, ${format}`,
+      `${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}, ${format}${
+        gpuLanes ? ", lanes as on a GPU" : ""
+      }`,
     inputs: {
       q: uniform(1, [rows, heads * headDim], 2),
       k: pool(2),
@@ -61,13 +77,15 @@ function decodeCase(shape: DecodeShape): OpCase {
     },
     run: ({ tensors: { q, table, positions, ...pools }, weights }) => {
       const { k, v } = format === "f32" ? pools : { k: weights.k.tensor, v: weights.v.tensor };
-      return [attentionDecode(q, { pool: { k, v, format }, table, positions, blockShift }, attentionShape)];
+      return [
+        attentionDecode(q, { pool: { k, v, format }, table, positions, blockShift }, attentionShape, lanes),
+      ];
     },
     twin: ({ q, k, v, table, positions }) => [
       attentionDecodeF64(q, { k, v, table, positions, blockShift }, attentionShape),
     ],
     tolerance: 1e-5,
-    toleranceReason: "f32 sums over up to 100 keys of exponentials of f32 dot products of up to 128 terms",
+    toleranceReason: "f32 sums over up to 205 keys of exponentials of f32 dot products of up to 128 terms",
     benchOnly,
     bench: {
       flops: 4 * seen * heads * headDim,
@@ -82,6 +100,38 @@ export const cases: OpCase[] = [
   decodeCase({ prompts: [33, 7], group: 2, own: 70, heads: 3, kvHeads: 1, headDim: 80, blockShift: 3 }),
   decodeCase({ prompts: [33, 7], group: 2, own: 20, heads: 3, kvHeads: 3, headDim: 12, format: "bf16" }),
   decodeCase({ prompts: [3], group: 2, own: 3, heads: 2, kvHeads: 2, headDim: 128, format: "f16" }),
+  decodeCase({ prompts: [33], group: 2, own: 8, heads: 2, kvHeads: 1, headDim: 36, format: "bf16" }),
+  decodeCase({
+    prompts: [5, 0, 200],
+    group: 2,
+    own: 5,
+    heads: 4,
+    kvHeads: 2,
+    headDim: 16,
+    retired: [1],
+    gpuLanes: true,
+  }),
+  decodeCase({
+    prompts: [150],
+    group: 2,
+    own: 9,
+    heads: 7,
+    kvHeads: 1,
+    headDim: 64,
+    format: "f16",
+    gpuLanes: true,
+  }),
+  decodeCase({ prompts: [70], group: 2, own: 9, heads: 16, kvHeads: 2, headDim: 4, gpuLanes: true }),
+  decodeCase({
+    prompts: [33],
+    group: 2,
+    own: 8,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 36,
+    format: "bf16",
+    gpuLanes: true,
+  }),
   decodeCase({
     prompts: new Array(8).fill(24),
     group: 8,

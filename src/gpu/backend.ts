@@ -62,6 +62,8 @@ export const modes = {
   profiling: null as {
     beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;
   } | null,
+  /** A backward pass frees what it has used (op.ts). */
+  freesGradients: false,
   /** Words of GUARD_BITS behind every new tensor (test_modes.ts). */
   guardWords: 0,
   /** The plain kernels also where the device has better ones (test_modes.ts). */

@@ -1,7 +1,9 @@
 /** Ops: our kernels as tfjs knows them, so that its tape differentiates what is made of them. */
 import * as tf from "@tensorflow/tfjs";
 import type { NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { modes } from "./backend.ts";
 import { withOwnTape } from "./bridge.ts";
+import { tensorsOf } from "./tensor_tree.ts";
 
 /** An op: a kernel registered with tfjs so that its tape differentiates it. */
 export interface OpDefinition<Inputs extends string, Attrs> {
@@ -32,7 +34,10 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
       inputsToSave: op.saves?.inputs ?? [],
       outputsToSave: op.saves?.outputs ?? [],
       gradFunc: (dy, saved, attrs) =>
-        gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>,
+        freeAfter(gradient(dy, saved, attrs as unknown as Attrs) as Record<string, () => Tensor>, [
+          dy,
+          saved,
+        ]),
     });
   }
   return (inputs, attrs) => {
@@ -41,6 +46,37 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
       | Tensor[];
     return Array.isArray(made) ? made : [made];
   };
+}
+
+/**
+ * The gradients as they are, after the last of which `spent` is freed, in a backward pass that frees as it goes: what an op
+ * was pulled by and what it saved serve nobody else.
+ */
+function freeAfter(gradients: Record<string, () => Tensor>, spent: unknown): Record<string, () => Tensor> {
+  if (!modes.freesGradients) return gradients;
+  let left = Object.keys(gradients).length;
+  const counted = (gradient: () => Tensor) => () => {
+    const made = gradient();
+    if (--left === 0) tf.dispose(tensorsOf(spent));
+    return made;
+  };
+  return Object.fromEntries(Object.entries(gradients).map(([name, gradient]) => [name, counted(gradient)]));
+}
+
+/**
+ * Value of f and its backward pass from dy to xs, where tfjs's own would hold every gradient and every saved tensor until
+ * its end: here each is freed as soon as the ops that need it have run.
+ * @param f made of our ops, each of whose outputs one op reads
+ * @param dy is left as it is
+ */
+export function backpropagate(f: () => Tensor, xs: Tensor[], dy: Tensor): { value: Tensor; grads: Tensor[] } {
+  const before = modes.freesGradients;
+  modes.freesGradients = true;
+  try {
+    return tf.engine().gradients(f, xs, dy.clone(), false) as { value: Tensor; grads: Tensor[] };
+  } finally {
+    modes.freesGradients = before;
+  }
 }
 
 /** Whether what runs now is being written down to be differentiated. */
@@ -56,7 +92,7 @@ export function recomputed(f: (x: Tensor) => Tensor, x: Tensor): Tensor {
   const op = tf.customGrad((input, save) => {
     (save as tf.GradSaveFunc)([input as Tensor]);
     const gradFunc = (dy: Tensor, [saved]: Tensor[]) =>
-      withOwnTape(() => tf.engine().gradients(() => f(saved), [saved], dy).grads[0]);
+      withOwnTape(() => tf.engine().gradients(() => f(saved), [saved], dy.clone()).grads[0]);
     return { value: f(input as Tensor), gradFunc };
   });
   return op(x);

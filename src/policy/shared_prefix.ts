@@ -6,6 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { clearTensor, emptyTensor } from "../gpu/bridge.ts";
+import { backpropagate } from "../gpu/op.ts";
 import { addGradient } from "../ops/add_gradient.ts";
 import { attention } from "../ops/attention.ts";
 import {
@@ -166,5 +167,5 @@ export function prefixBackward(
       const [pulledK, pulledV] = [addGradient(rotate(trunk, k, positions), dk!), addGradient(v, dv!)];
       return attention(rotate(trunk, q, positions), pulledK, pulledV, bounds, trunk.attentionShape);
     }, "many");
-  tf.tidy(() => void tf.engine().gradients(forward, [trunk.root], none, false));
+  tf.tidy(() => void backpropagate(forward, [trunk.root], none));
 }

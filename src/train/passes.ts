@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/bridge.ts";
+import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/grpo_loss.ts";
 import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
@@ -109,7 +110,7 @@ export function backward(
         stats = tf.keep(made.stats);
         return made.losses;
       };
-      const { value } = tf.engine().gradients(forward, [policy.root], ones, false);
+      const { value } = backpropagate(forward, [policy.root], ones);
       return { losses: value, stats: stats! };
     },
   );

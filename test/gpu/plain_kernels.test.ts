@@ -6,6 +6,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { OpCase } from "../../bench/case.ts";
 import { randomFloats } from "../../bench/case.ts";
 import { cases as attentionCases } from "../../bench/cases/attention.ts";
+import { cases as decodeCases } from "../../bench/cases/attention_decode.ts";
 import { cases as linearCases } from "../../bench/cases/linear.ts";
 import { cases as swigluLinearCases } from "../../bench/cases/swiglu_linear.ts";
 import { caseOperands } from "../../bench/operands.ts";
@@ -35,9 +36,8 @@ async function bitsOf(opCase: OpCase, choose: <R>(body: () => R) => R): Promise<
 describe("plain and subgroup kernels", () => {
   before(async () => void await openGpu());
   after(closeGpu);
-  for (
-    const opCase of [...linearCases, ...swigluLinearCases, ...attentionCases].filter((one) => !one.benchOnly)
-  ) {
+  const all = [...linearCases, ...swigluLinearCases, ...attentionCases, ...decodeCases];
+  for (const opCase of all.filter((one) => !one.benchOnly)) {
     it(`${opCase.name}: the same bits`, async () => {
       assert.deepEqual(await bitsOf(opCase, withPlainKernels), await bitsOf(opCase, (body) => body()));
     });
