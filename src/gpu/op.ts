@@ -91,8 +91,11 @@ export function isTapeOn(): boolean {
 export function recomputed(f: (x: Tensor) => Tensor, x: Tensor): Tensor {
   const op = tf.customGrad((input, save) => {
     (save as tf.GradSaveFunc)([input as Tensor]);
-    const gradFunc = (dy: Tensor, [saved]: Tensor[]) =>
-      withOwnTape(() => tf.engine().gradients(() => f(saved), [saved], dy.clone()).grads[0]);
+    const gradFunc = (dy: Tensor, [saved]: Tensor[]) => {
+      const [dx] = withOwnTape(() => tf.engine().gradients(() => f(saved), [saved], dy.clone()).grads);
+      if (modes.freesGradients) tf.dispose([dy, saved]);
+      return dx;
+    };
     return { value: f(input as Tensor), gradFunc };
   });
   return op(x);
