@@ -31,8 +31,8 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, 
 @group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-var<workgroup> parts: array<f32, LANES * HEADS * TILE * 2u>;     // of dot products, for two rounds in turn
-var<workgroup> largest: array<atomic<u32>, HEADS>;        // maxima of the row, as words of the same order; 0 is below all
+var<workgroup> parts: array<f32, LANES * HEADS * TILE * 2u>;  // of dot products, for two rounds in turn
+var<workgroup> largest: array<atomic<u32>, HEADS>;  // maxima of the row, as words of the same order; 0 is below all
 var<workgroup> slice_weight: array<f32, LANES * HEADS>;
 var<workgroup> slice_sum: array<vec4f, PARTIALS>;
 
@@ -79,7 +79,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let slices = LANES / PER_KEY;
   let slice = lane / PER_KEY;
   let first = lane % PER_KEY * OWN;  // of the vectors that are this lane's
-
   let steps = select(params.steps, 1u, STEP == OWN);  // known to the compiler where it is to unroll all
 
   var query: array<vec4f, 32>;

@@ -6,8 +6,8 @@
 // Dispatch  a workgroup is one subgroup and takes a row and HEADS query heads that share a key head: R*H/HEADS workgroups,
 //           folded to 2-D past 65535
 // Numerics  f32, token t to lane t % 8; a lane takes its own in order with a running maximum, then the lanes are added in order
-// Why       The lanes' sums meet without workgroup memory and barriers, which take as long as eight keys. Chosen where
-//           subgroups are 8 wide: software GPUs
+// Why       The lanes' sums meet without workgroup memory and barriers, which take as long as a round of keys, and a query
+//           is loaded once by all lanes, not by each. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention_decode.ts#attentionDecodeF64     Gradient: none
 enable subgroups;
 override VECTORS: u32 = 4u;  // of a head
@@ -61,22 +61,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   let offset = u32(table[entry]);
   let total = min(u32(positions[row] + 1), ((params.columns - 1u) << params.block_shift) - offset);
-
   let steps = select(params.steps, 1u, STEP == VECTORS);  // known to the compiler where it is to unroll all
 
   var query: array<vec4f, 32>;
   var sum: array<vec4f, 32>;
   var most: array<f32, 16>;
   var weight: array<f32, 16>;
-  for (var h = 0u; h < HEADS; h++) {
-    most[h] = -3.0e38;
-    for (var b = 0u; b < steps; b++) {
-      for (var i = 0u; i < STEP; i++) {
-        let c = b * STEP + i;
-        query[h * VECTORS + c] = q[(index * HEADS + h) * VECTORS + c] * params.scale;
-        sum[h * VECTORS + c] = vec4f();
-      }
-    }
+  for (var h = 0u; h < HEADS; h++) { most[h] = -3.0e38; }
+  for (var x = 0u; x < outputs; x += 8u) {
+    let mine = q[index * outputs + min(x + lane, outputs - 1u)] * params.scale;
+    query[x] = subgroupBroadcast(mine, 0u);
+    query[x + 1u] = subgroupBroadcast(mine, 1u);
+    query[x + 2u] = subgroupBroadcast(mine, 2u);
+    query[x + 3u] = subgroupBroadcast(mine, 3u);
+    query[x + 4u] = subgroupBroadcast(mine, 4u);
+    query[x + 5u] = subgroupBroadcast(mine, 5u);
+    query[x + 6u] = subgroupBroadcast(mine, 6u);
+    query[x + 7u] = subgroupBroadcast(mine, 7u);
   }
   for (var chunk = 0u; chunk < total; chunk += 8u * TILE) {
     let token = chunk + lane;  // the first of this lane's TILE
