@@ -1,7 +1,7 @@
 /** Times the phases of one training step of a named shape, each alone, and profiles the kernels of each. */
 import * as tf from "@tensorflow/tfjs";
 import type { Gpu } from "../src/gpu/device.ts";
-import { trimPool } from "../src/gpu/bridge.ts";
+import { trimPool, uploadTensor } from "../src/gpu/bridge.ts";
 import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/generate.ts";
@@ -91,7 +91,7 @@ function runHead(job: Job): void {
 function scoreModelOf({ learner: { policy }, named: { shape } }: Job): ScoreModel {
   const { adapters: _none, ...trunk } = policy;
   const size = [1, shape.hidden];
-  const tensor = tf.tensor2d(Float32Array.from(randomFloats(3, shape.hidden)), [1, shape.hidden]);
+  const tensor = uploadTensor(Float32Array.from(randomFloats(3, shape.hidden)), size);
   const scoreHead = { name: "score_head.weight", shape: size, format: "f32" as const, tensor, grad: null };
   return { trunk, scoreHead, bias: null, type: "reward", normalizer: null, replays: makePassReplays() };
 }
