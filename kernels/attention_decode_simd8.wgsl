@@ -103,8 +103,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           }
         }
       }
-    }
-    if (token < total) {
       var keep = array<f32, 16>();
       var p = array<f32, 16>();
       for (var x = 0u; x < HEADS * TILE; x++) {
