@@ -2,10 +2,10 @@ import * as tf from "@tensorflow/tfjs";
 import { gatherRows, gatherRowsF64, inverseRows } from "../../src/ops/gather_rows.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-/** Picks every second row, backwards, with a -1 at the end. */
+/** Picks every second row, backwards, and a -1 at the end, which plain tfjs does not know: benchmarks go without. */
 function gatherCase(count: number, width: number, benchOnly = false): OpCase {
-  const rows = Int32Array.from({ length: Math.ceil(count / 2) + 1 }, (_, m) => count - 1 - 2 * m);
-  rows[rows.length - 1] = -1;
+  const picked = Array.from({ length: Math.ceil(count / 2) }, (_, m) => count - 1 - 2 * m);
+  const rows = Int32Array.from(benchOnly ? picked : [...picked, -1]);
   const inverse = inverseRows(rows, count);
   return {
     name: `gather_rows ${rows.length} of ${count}x${width}`,
@@ -22,7 +22,7 @@ function gatherCase(count: number, width: number, benchOnly = false): OpCase {
     benchOnly,
     bench: {
       bytes: 2 * rows.length * width * 4,
-      plainTfjs: ({ tensors }) => [tf.gather(tensors.x, tf.relu(tensors.rows) as tf.Tensor1D)],
+      plainTfjs: ({ tensors }) => [tf.gather(tensors.x, tensors.rows as tf.Tensor1D)],
     },
   };
 }
