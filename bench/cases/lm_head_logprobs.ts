@@ -15,7 +15,8 @@ interface LmHeadCase {
 export function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
   const { chunkRows, temperature = 1, format = "f32", benchOnly } = options;
   const sizes = { M, D, V, temperature };
-  const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 ? -1 : token);
+  // Plain tfjs knows no spare rows.
+  const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 && !benchOnly ? -1 : token);
   return {
     name: `lm_head_logprobs ${M}x${D}x${V} ${format} in chunks of ${chunkRows}, temperature ${temperature}`,
     inputs: {
