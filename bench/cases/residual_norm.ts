@@ -62,4 +62,6 @@ export const cases: OpCase[] = [
   residualNormCase(65, 64, "stream"),
   residualNormCase(65, 64, "norm"),
   residualNormCase(3, 260),
+  residualNormCase(2048, 96, "norm", true),
+  residualNormCase(1024, 2048, "norm", true),
 ];

@@ -68,4 +68,5 @@ export const cases: OpCase[] = [
   columnsCase(1, 1, 4),
   columnsCase(40, 300, 300),
   { ...rowShiftsCase(4096, 4096, "bf16"), benchOnly: true },
+  { ...rowShiftsCase(2048, 4096), benchOnly: true },
 ];
