@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { foldGrid } from "../src/gpu/bridge.ts";
 import type { KernelConstants } from "../src/gpu/kernel.ts";
 import type { Plan } from "../src/gpu/plan.ts";
+import { offersF16Matrices } from "../src/gpu/precision.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import { measure } from "./measure.ts";
 
@@ -74,21 +75,10 @@ async function secondsOf(plan: Plan): Promise<number> {
   }
 }
 
-interface MatrixConfig {
-  componentType: string;
-  resultComponentType: string;
-  M: number;
-  N: number;
-  K: number;
-}
-
 /** Whether kernels/subgroup_matrix.wgsl runs here: f16 in, f32 out, tiles of 16. */
 function hasMatrixTiles({ features, adapterInfo }: GPUDevice): boolean {
   if (!features.has("chromium-experimental-subgroup-matrix") || !features.has("shader-f16")) return false;
-  const { subgroupMatrixConfigs = [] } = adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
-  return [...subgroupMatrixConfigs].some(({ componentType, resultComponentType, M, N, K }) =>
-    componentType === "f16" && resultComponentType === "f32" && [M, N, K].every((size) => size === TILE)
-  );
+  return offersF16Matrices(adapterInfo);
 }
 
 async function measureMatrix(device: GPUDevice): Promise<number | null> {

@@ -6,6 +6,7 @@ import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/generate.ts";
 import { samplingOptions } from "../src/policy/generation_options.ts";
+import { HEAD_CHUNK_ROWS } from "../src/policy/llama.ts";
 import { makePassReplays } from "../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";
@@ -44,8 +45,6 @@ interface Phase {
 
 /** Listed, and counted in forward/backward already. */
 export const HEAD_PHASE = "of which head";
-/** As in policy/llama.ts. */
-const HEAD_CHUNK_ROWS = 1024;
 /** No further run of a phase begins after this time. */
 const BUDGET_SECONDS = 10;
 /** No token has this id: completions run to their full length, so that every run does the same work. */

@@ -22,6 +22,15 @@ export interface MatrixFacts {
   };
 }
 
+/** Whether a device multiplies 16x16x16 matrices of f16 into f32. */
+export function offersF16Matrices(
+  { subgroupMatrixConfigs = [] }: Partial<MatrixFacts["adapterInfo"]>,
+): boolean {
+  const fits = ({ componentType, resultComponentType, M, N, K }: MatrixShape) =>
+    componentType === "f16" && resultComponentType === "f32" && M === 16 && N === 16 && K === 16;
+  return [...subgroupMatrixConfigs].some(fits);
+}
+
 const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
 
 /** Why a device cannot multiply 16x16x16 matrices of f16 into f32, as our kernels do; undefined when it can. */
@@ -31,10 +40,8 @@ export function matrixUnitsMissing(
   const needed = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
   const missing = needed.filter((name) => !features.has(name));
   if (missing.length > 0) return `it lacks ${missing.join(", ")}`;
-  const { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs = [] } = adapterInfo;
-  const fits = ({ componentType, resultComponentType, M, N, K }: MatrixShape) =>
-    componentType === "f16" && resultComponentType === "f32" && M === 16 && N === 16 && K === 16;
-  if (![...subgroupMatrixConfigs].some(fits)) return "it offers no f16 matrices of 16x16x16 that sum in f32";
+  const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
+  if (!offersF16Matrices(adapterInfo)) return "it offers no f16 matrices of 16x16x16 that sum in f32";
   // The kernel gives each subgroup its part, so it must know how many there are.
   if (subgroupMinSize !== subgroupMaxSize) {
     return `its subgroups have ${subgroupMinSize} to ${subgroupMaxSize} lanes, not one size`;

@@ -1,7 +1,7 @@
 /** Where the GPU's time goes, by kernel: every dispatch in a pass of its own, with a timestamp before and after it. */
 import { type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
 import { settle } from "./bridge.ts";
-import { awaitGpu } from "./device.ts";
+import { readTimestamps } from "./timing.ts";
 
 export interface KernelProfile {
   /** File name in kernels/ without .wgsl; "tfjs <program>" for a stock op of tfjs. */
@@ -40,32 +40,11 @@ function beginTimedPass(
   });
 }
 
-async function readQuerySet(
-  device: GPUDevice,
-  querySet: GPUQuerySet,
-  count: number,
-): Promise<BigUint64Array> {
-  const size = 8 * count;
-  const resolved = device.createBuffer({
-    size,
-    usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-  });
-  const readable = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
-  const encoder = device.createCommandEncoder();
-  encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
-  encoder.copyBufferToBuffer(resolved, 0, readable, 0, size);
-  device.queue.submit([encoder.finish()]);
-  await awaitGpu(readable.mapAsync(GPUMapMode.READ));
-  const times = new BigUint64Array(readable.getMappedRange().slice(0));
-  for (const resource of [querySet, resolved, readable]) resource.destroy();
-  return times;
-}
-
 async function sumByKernel(device: GPUDevice, { labels, querySets }: TimedPasses): Promise<KernelProfile[]> {
   const byKernel = new Map<string, KernelProfile>();
   for (const [s, querySet] of querySets.entries()) {
     const own = labels.slice(s * PASSES_PER_SET, (s + 1) * PASSES_PER_SET);
-    const times = await readQuerySet(device, querySet, 2 * own.length);
+    const times = await readTimestamps(device, querySet, 2 * own.length);
     own.forEach(({ kernel, boundBytes }, i) => {
       const sum = byKernel.get(kernel) ?? { kernel, calls: 0, seconds: 0, boundBytes: 0 };
       sum.calls++;

@@ -9,24 +9,32 @@ export interface GpuTime {
   source: "gpu timestamps" | "wall clock";
 }
 
-async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): Promise<number> {
-  const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
+/** The first `count` timestamps of a query set, in nanoseconds, once what writes them has run; frees the set. */
+export async function readTimestamps(
+  device: GPUDevice,
+  querySet: GPUQuerySet,
+  count: number,
+): Promise<BigUint64Array> {
+  const size = 8 * count;
   const resolved = device.createBuffer({
-    size: 16,
+    size,
     usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
   });
-  const readable = device.createBuffer({
-    size: 16,
-    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
-  });
-  plan.replay(times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
+  const readable = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
   const encoder = device.createCommandEncoder();
-  encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
-  encoder.copyBufferToBuffer(resolved, 0, readable, 0, 16);
+  encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+  encoder.copyBufferToBuffer(resolved, 0, readable, 0, size);
   device.queue.submit([encoder.finish()]);
   await awaitGpu(readable.mapAsync(GPUMapMode.READ));
-  const [begin, end] = new BigUint64Array(readable.getMappedRange().slice(0));
+  const times = new BigUint64Array(readable.getMappedRange().slice(0));
   for (const resource of [querySet, resolved, readable]) resource.destroy();
+  return times;
+}
+
+async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): Promise<number> {
+  const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
+  plan.replay(times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
+  const [begin, end] = await readTimestamps(device, querySet, 2);
   return Number(end - begin) * 1e-9;
 }
 

@@ -235,7 +235,7 @@ export function pickedHidden(trunk: Trunk, sequences: SequenceTensors, picked: P
 }
 
 /** Rows of logits that the LM head makes at a time. */
-const HEAD_CHUNK_ROWS = 1024;
+export const HEAD_CHUNK_ROWS = 1024;
 
 /**
  * Log-probs (nats, of logits / temperature) of the tokens that follow the picked rows, and the entropy there.
