@@ -22,6 +22,8 @@ const TASKS = {
   bench: { needsGpu: true, needsDev: true },
   // Runs in Node and in Deno, which is a package of the developers.
   parity: { needsGpu: true, needsDev: true },
+  // Runs tests, and a mutation tester that only developers have.
+  mutants: { needsGpu: true, needsDev: true },
   report: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },

@@ -8,6 +8,7 @@ const TASKS: Record<string, () => Promise<(args: string[]) => Promise<number>>> 
   report: async () => (await import("./report_command.ts")).reportCommand,
   doctor: async () => (await import("./doctor.ts")).doctorCommand,
   bench: async () => (await import("../../bench/run.ts")).benchCommand,
+  mutants: async () => (await import("../../test/mutants/run.ts")).mutantsCommand,
   parity: async () => (await import("../../test/parity/run.ts")).parityCommand,
 };
 

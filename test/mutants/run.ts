@@ -1,0 +1,69 @@
+/** The `mutants` command: which faults the tests would notice, into docs/tests.md. */
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { writeFileAtomic } from "../../src/io/atomic_files.ts";
+import { allFaults, faultProblems, ROOT } from "./fault_list.ts";
+import { runFaults } from "./fault_runs.ts";
+import { mutantsPage } from "./page.ts";
+import { countOf, folderScores, shortfalls } from "./score.ts";
+import { mutantsOf, partEquivalent, runStryker } from "./stryker.ts";
+
+interface MutantsOptions {
+  only?: RegExp;
+  claims?: boolean;
+  fresh: boolean;
+  workers: number;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("must be an integer >= 1");
+  return value;
+}
+
+/** `mutants`: returns the exit code, 1 when too few faults are noticed. */
+export async function mutantsCommand(args: string[]): Promise<number> {
+  const options = new Command("mutants")
+    .description("Put faults into a copy of the code and see which the tests notice; write docs/tests.md.")
+    .option(
+      "--only <pattern>",
+      "faults by hand whose file or harm matches; writes no page",
+      (text) => new RegExp(text),
+    )
+    .option("--claims", "faults by hand that break one of the ten claims; writes no page")
+    .option("--fresh", "run also what was noticed before with the same code and tests", false)
+    .option("--workers <n>", "faults tried at a time", positive, availableParallelism())
+    .parse(args, { from: "user" }).opts<MutantsOptions>();
+  const tell = (text: string) => void process.stdout.write(text);
+  const all = await allFaults();
+  const problems = faultProblems(all);
+  if (problems.length > 0) {
+    throw new Error(`The list of faults does not fit the code:\n${problems.join("\n")}`);
+  }
+
+  const { only, claims, fresh, workers } = options;
+  if (only || claims) {
+    const chosen = all.filter((fault) =>
+      (!claims || fault.claim !== undefined) && (!only || only.test(`${fault.file} ${fault.harm}`))
+    );
+    const results = await runFaults(chosen, { workers, fresh, tell });
+    const { noticed, counted } = countOf(results);
+    tell(`${noticed} of ${counted} faults noticed\n`);
+    return noticed === counted ? 0 : 1;
+  }
+
+  const faults = await runFaults(all, { workers, fresh, tell });
+  tell("StrykerJS over src/config and src/rl...\n");
+  const { counted: mutants, equivalent } = partEquivalent(mutantsOf(await runStryker(workers)));
+  const run = {
+    faults,
+    mutants,
+    equivalentFaults: all.filter((fault) => fault.equivalent !== undefined),
+    equivalentMutants: equivalent,
+  };
+  await writeFileAtomic(join(ROOT, "docs/tests.md"), mutantsPage(run));
+  const complaints = shortfalls(folderScores(faults, mutants));
+  tell(`${complaints.map((line) => `${line}\n`).join("")}Wrote docs/tests.md.\n`);
+  return complaints.length === 0 ? 0 : 1;
+}
