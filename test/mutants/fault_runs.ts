@@ -18,19 +18,37 @@ export interface FaultResult {
 const DEADLINE_FACTOR = 6;
 const DEADLINE_EXTRA_MS = 60_000;
 const FIRST_DEADLINE_MS = 900_000;
-/** What was noticed need not be run again while the fault's file and the tests that it names are the same. */
-const KEPT_FILE = join(ROOT, "outputs/mutants/noticed.json");
 
+/** Of a fault whose file and tests are the same as when it was noticed. */
 function keyOf(fault: Fault): string {
   const paths = [fault.file, ...fault.tests.map((selection) => selected(selection).path)];
   const texts = paths.map((path) => readFileSync(join(ROOT, path), "utf8"));
   return createHash("sha256").update(JSON.stringify([fault, texts])).digest("hex");
 }
 
+/** What was noticed before, and by which test; without a file nothing is kept. */
+function openNotes(file: string | undefined) {
+  const notes: Record<string, string> = file && existsSync(file)
+    ? JSON.parse(readFileSync(file, "utf8"))
+    : {};
+  return {
+    find: (fault: Fault): FaultResult | undefined => {
+      const by = notes[keyOf(fault)];
+      return by === undefined ? undefined : { fault, noticed: true, by };
+    },
+    keep({ fault, noticed, by }: FaultResult): void {
+      if (!file || !noticed) return;
+      notes[keyOf(fault)] = by;
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, JSON.stringify(notes));
+    },
+  };
+}
+
 export interface RunOptions {
   workers: number;
-  /** Runs also what was noticed before. */
-  fresh: boolean;
+  /** Where what is noticed is written down, so that it need not be run again; nowhere unless given. */
+  keptFile?: string;
   tell(text: string): void;
 }
 
@@ -74,53 +92,59 @@ async function tryFault(
   return { fault, noticed: false, by: "" };
 }
 
+/** "[3/260, 12 min left] noticed src/rl/lambda.ts: lambda falls (unit/lambda.test.ts: ...)" */
+function progressLine(
+  { fault, noticed, by }: FaultResult,
+  done: number,
+  all: number,
+  beganMs: number,
+): string {
+  const minutesEach = (performance.now() - beganMs) / 60_000 / done;
+  const left = `${Math.ceil(minutesEach * (all - done))} min left`;
+  const what = `${fault.file}: ${fault.harm}${by && ` (${by})`}`;
+  return `[${done}/${all}, ${left}] ${noticed ? "noticed" : "NOT NOTICED"} ${what}\n`;
+}
+
 /** Results in the order of the faults; equivalent ones are left out. @throws Error naming all that could not be tried */
-export async function runFaults(all: readonly Fault[], options: RunOptions): Promise<FaultResult[]> {
+export async function runFaults(
+  all: readonly Fault[],
+  { workers, keptFile, tell }: RunOptions,
+): Promise<FaultResult[]> {
   const faults = all.filter(({ equivalent }) => equivalent === undefined);
-  const kept: Record<string, string> = existsSync(KEPT_FILE) && !options.fresh
-    ? JSON.parse(readFileSync(KEPT_FILE, "utf8"))
-    : {};
-  const results: FaultResult[] = [];
-  const troubles: string[] = [];
+  const notes = openNotes(keptFile);
   const cleanSeconds = cleanRuns();
+  const results: FaultResult[] = [];
+  const troubles = new Set<string>();
   const began = performance.now();
   let [next, done] = [0, 0];
-  const work = async () => {
+
+  async function resultOf(fault: Fault, workspace: Workspace): Promise<FaultResult> {
+    const before = notes.find(fault);
+    if (before) return before;
+    try {
+      const result = await tryFault(fault, workspace, cleanSeconds);
+      notes.keep(result);
+      return result;
+    } catch (error) {
+      troubles.add((error as Error).message);
+      return { fault, noticed: false, by: (error as Error).message };
+    }
+  }
+
+  async function work(): Promise<void> {
     const workspace = openWorkspace();
     try {
       while (next < faults.length) {
         const at = next++;
-        const key = keyOf(faults[at]);
-        const by = kept[key];
-        const result = by !== undefined
-          ? { fault: faults[at], noticed: true, by }
-          : await tryFault(faults[at], workspace, cleanSeconds).catch((error: Error) => {
-            troubles.push(error.message);
-            return { fault: faults[at], noticed: false, by: error.message };
-          });
-        results[at] = result;
-        if (result.noticed && by === undefined) {
-          kept[key] = result.by;
-          writeFileSync(KEPT_FILE, JSON.stringify(kept));
-        }
-        done++;
-        const minutes = (performance.now() - began) / 60_000;
-        const left = Math.ceil(minutes / done * (faults.length - done));
-        options.tell(
-          `[${done}/${faults.length}, ${left} min left] ${result.noticed ? "noticed" : "NOT NOTICED"} ` +
-            `${result.fault.file}: ${result.fault.harm}${
-              result.by && by === undefined ? ` (${result.by})` : ""
-            }\n`,
-        );
+        results[at] = await resultOf(faults[at], workspace);
+        tell(progressLine(results[at], ++done, faults.length, began));
       }
     } finally {
       workspace.dispose();
     }
-  };
-  mkdirSync(dirname(KEPT_FILE), { recursive: true });
-  await Promise.all(Array.from({ length: options.workers }, work));
-  if (troubles.length > 0) {
-    throw new Error(`${troubles.length} faults could not be tried:\n${[...new Set(troubles)].join("\n")}`);
   }
+
+  await Promise.all(Array.from({ length: workers }, work));
+  if (troubles.size > 0) throw new Error(`Faults that could not be tried:\n${[...troubles].join("\n")}`);
   return results;
 }

@@ -1,4 +1,5 @@
 /** The `mutants` command: which faults the tests would notice, into docs/tests.md. */
+import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
@@ -8,6 +9,8 @@ import { runFaults } from "./fault_runs.ts";
 import { mutantsPage } from "./page.ts";
 import { countOf, folderScores, shortfalls } from "./score.ts";
 import { mutantsOf, partEquivalent, runStryker } from "./stryker.ts";
+
+const KEPT_FILE = join(ROOT, "outputs/mutants/noticed.json");
 
 interface MutantsOptions {
   only?: RegExp;
@@ -42,18 +45,20 @@ export async function mutantsCommand(args: string[]): Promise<number> {
     throw new Error(`The list of faults does not fit the code:\n${problems.join("\n")}`);
   }
 
-  const { only, claims, fresh, workers } = options;
+  const { only, claims, workers } = options;
+  if (options.fresh) await rm(KEPT_FILE, { force: true });
+  const running = { workers, keptFile: KEPT_FILE, tell };
   if (only || claims) {
     const chosen = all.filter((fault) =>
       (!claims || fault.claim !== undefined) && (!only || only.test(`${fault.file} ${fault.harm}`))
     );
-    const results = await runFaults(chosen, { workers, fresh, tell });
+    const results = await runFaults(chosen, running);
     const { noticed, counted } = countOf(results);
     tell(`${noticed} of ${counted} faults noticed\n`);
     return noticed === counted ? 0 : 1;
   }
 
-  const faults = await runFaults(all, { workers, fresh, tell });
+  const faults = await runFaults(all, running);
   tell("StrykerJS over src/config and src/rl...\n");
   const { counted: mutants, equivalent } = partEquivalent(mutantsOf(await runStryker(workers)));
   const run = {

@@ -75,7 +75,7 @@ test("a fault is noticed when a test fails with it, and not where tests pass or 
   const unseen = { ...wrongSign, harm: "unseen", tests: ["unit/quadrants.test.ts"] };
   const skipped = { ...wrongSign, equivalent: "not tried" };
   const told: string[] = [];
-  const options = { workers: 1, fresh: true, tell: (text: string) => void told.push(text) };
+  const options = { workers: 1, tell: (text: string) => void told.push(text) };
   const [noticed, missed, ...more] = await runFaults([wrongSign, skipped, unseen], options);
   assert.deepEqual([noticed.noticed, missed.noticed, more.length], [true, false, 0]);
   assert.match(noticed.by, /^unit\/lambda\.test\.ts: /);
