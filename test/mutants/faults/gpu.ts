@@ -88,13 +88,6 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/generation.test.ts", "gpu/replay.test.ts"],
   },
   {
-    file: "src/gpu/bridge.ts",
-    find: "2 ** Math.floor(Math.log2(Math.max(1, width / 8)))",
-    replace: "Math.floor(Math.max(1, width / 8))",
-    harm: "norms of odd widths reduce over a number of lanes that is no power of two: some are left out",
-    tests: ["gpu/ops.test.ts#rms_norm"],
-  },
-  {
     file: "src/gpu/device.ts",
     find: "if (!closing) {",
     replace: "if (closing) {",
@@ -251,13 +244,6 @@ export const faults: readonly Fault[] = [
     harm: "embeddings of the last tokens of a batch are never written",
     tests: ["gpu/ops.test.ts#embedding", "gpu/ops.test.ts#gather_rows"],
     claim: 7,
-  },
-  {
-    file: "src/gpu/windows.ts",
-    find: "Math.floor(limit / (itemBytes * step)) * step",
-    replace: "Math.ceil(limit / (itemBytes * step)) * step",
-    harm: "windows of a large weight are larger than a binding: the run stops with an error",
-    tests: ["gpu/binding_windows.test.ts", "gpu/large_weight.test.ts"],
   },
   {
     file: "src/gpu/windows.ts",

@@ -4,13 +4,6 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/ops/adamw.ts",
-    find: "f32(1 - learningRate * weightDecay),",
-    replace: "f32(1 - weightDecay),",
-    harm: "weight decay does not go through the learning rate: weights shrink a thousand times too fast",
-    tests: ["gpu/ops.test.ts#adamw", "gpu/optimizer.test.ts"],
-  },
-  {
-    file: "src/ops/adamw.ts",
     find: "...bindWindow(tensor, 4, window),",
     replace: "...bindWindow(tensor, 4, { ...window, first: 0 }),",
     harm: "of a weight larger than a binding only the first part is trained, several times in a step",
@@ -44,13 +37,6 @@ export const faults: readonly Fault[] = [
     harm: "in Deno and on GPUs, with some numbers of tokens, the last ones have no attention output",
     tests: ["gpu/plain_kernels.test.ts#attention"],
     claim: 7,
-  },
-  {
-    file: "src/ops/attention.ts",
-    find: 'const pass = { afterPrefix: prefix !== null };\n    runByRows("attention_grad_q"',
-    replace: 'const pass = {};\n    runByRows("attention_grad_q"',
-    harm: "queries learn nothing from the shared prompt",
-    tests: ["gpu/attention_prefix.test.ts", "gpu/ops.test.ts#attention"],
   },
   {
     file: "src/ops/attention_decode.ts",
@@ -87,20 +73,6 @@ export const faults: readonly Fault[] = [
     replace: "windowsOf(grad.size, 4)",
     harm: "the gradient norm of a weight larger than a binding leaves its last sums out",
     tests: ["gpu/binding_windows.test.ts#grad_norm", "gpu/large_weight.test.ts"],
-  },
-  {
-    file: "src/ops/grad_norm.ts",
-    find: 'kernel: window.count % 4 === 0 ? "square_sums_vec4" : "square_sums",',
-    replace: 'kernel: grad.size > 4 ? "square_sums_vec4" : "square_sums",',
-    harm: "the last values of parameters of odd sizes are missing in the gradient norm",
-    tests: ["gpu/ops.test.ts#grad_norm"],
-  },
-  {
-    file: "src/ops/group_advantages.ts",
-    find: "{ group: 0, batch: 1, none: 2 }",
-    replace: "{ group: 0, batch: 0, none: 2 }",
-    harm: "scale_rewards batch divides by the deviation of the group",
-    tests: ["gpu/ops.test.ts#group_advantages", "parity/parity.test.ts#Advantages"],
   },
   {
     file: "src/ops/grpo_loss.ts",
@@ -281,13 +253,6 @@ export const faults: readonly Fault[] = [
     replace: "words[ids[i] >> 5] = 1 << (ids[i] & 31);",
     harm: "repetition_penalty forgets tokens of the prompt whose ids are near a later one's",
     tests: ["gpu/ops.test.ts#sample", "gpu/generation.test.ts", "gpu/sampling_options.test.ts"],
-  },
-  {
-    file: "src/ops/swiglu.ts",
-    find: 'jointGradients(["gate", "up"],',
-    replace: 'jointGradients(["up", "gate"],',
-    harm: "the gate learns from the gradient of the up projection, and the other way round",
-    tests: ["gpu/ops.test.ts#swiglu"],
   },
   {
     file: "src/ops/swiglu_linear.ts",
