@@ -35,12 +35,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/add_vec4.wgsl",
-    find: "let begin = (group.x + group.y * groups.x) * SPAN;",
-    replace: "let begin = group.x * SPAN;",
-    harm:
-      "beyond 67 million values a sum is left unwritten: rows of an earlier tensor stand in the residual stream",
+    find: "i < min(begin + SPAN, params.count4)",
+    replace: "i < begin + SPAN",
+    harm: "what lies behind the residual stream is overwritten",
     tests: ["gpu/ops.test.ts#add"],
-    claim: 6,
   },
   {
     file: "kernels/attention.wgsl",
@@ -669,11 +667,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/swiglu_grad_vec4.wgsl",
-    find: "let begin = (group.x + group.y * groups.x) * SPAN;",
-    replace: "let begin = group.x * SPAN;",
-    harm: "past 67 million activations the MLP's gradients are stale numbers",
+    find: "s * (1.0 + g * (1.0 - s))",
+    replace: "s * (1.0 + g * s)",
+    harm: "the gate learns from the derivative of another function",
     tests: ["gpu/ops.test.ts#swiglu"],
-    claim: 6,
   },
   {
     file: "kernels/swiglu_linear.wgsl",
@@ -691,11 +688,11 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/swiglu_vec4.wgsl",
-    find: "let begin = (group.x + group.y * groups.x) * SPAN;",
-    replace: "let begin = group.x * SPAN;",
-    harm: "past 67 million activations the MLP reads stale rows",
+    find: "i < min(begin + SPAN, params.count4)",
+    replace: "i < min(begin + SPAN, params.count4 - 1u)",
+    harm: "the last four activations of a batch are never written",
     tests: ["gpu/ops.test.ts#swiglu"],
-    claim: 6,
+    claim: 7,
   },
   {
     file: "kernels/token_logprobs.wgsl",
@@ -743,11 +740,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/unpack.wgsl",
-    find: "let i = (group.x + group.y * groups.x) * WG + lane;",
-    replace: "let i = group.x * WG + lane;",
-    harm: "a packed weight of an odd number of words, past 16.7 million, is widened in its first part alone",
+    find: "bitcast<f32>(word & 0xffff0000u)",
+    replace: "bitcast<f32>(word)",
+    harm: "every second bf16 value gets bits of its neighbour: weights are off by up to 2^-8",
     tests: ["gpu/ops.test.ts#pack"],
-    claim: 6,
   },
   {
     file: "kernels/unpack_vec4.wgsl",

@@ -350,13 +350,6 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/score_model.test.ts#takes the normaliser"],
   },
   {
-    file: "src/policy/score_model.ts",
-    find: 'return copyOf(replays.passes.run("scores", inputs,',
-    replace: 'return tf.clone(replays.passes.run("scores", inputs,',
-    harm: "scores that are asked for side by side are those of the last request",
-    tests: ["gpu/score_model.test.ts"],
-  },
-  {
     file: "src/policy/shared_prefix.ts",
     find: "if (begins) readers[2 * row] = packed.starts[s];",
     replace: "readers[2 * row] = packed.starts[s];",
@@ -402,7 +395,7 @@ export const faults: readonly Fault[] = [
     file: "src/policy/weights.ts",
     find: "const isPackable = shape.length === 2 && shape[1] % 2 === 0;",
     replace: "const isPackable = shape.length === 2;",
-    harm: "a bf16 matrix of odd width is kept packed though its rows begin amid words",
+    harm: "a model with a matrix of odd width cannot be trained in bfloat16",
     tests: ["gpu/weights.test.ts#frozen matrices", "gpu/policy.test.ts#weights held in bf16"],
   },
   {
