@@ -94,7 +94,7 @@ export const faults: readonly Fault[] = [
   {
     file: "kernels/attention_grad_kv.wgsl",
     find: "    if (params.prefix == 0u) {\n      for (var c = 0u;",
-    replace: "    if (params.rows > 0u) {\n      for (var c = 0u;",
+    replace: "    if (params.after_prefix == 0u) {\n      for (var c = 0u;",
     harm: "on GPUs a shared prompt learns from the last pass over its completions alone",
     tests: ["gpu/attention_prefix.test.ts", "gpu/shared_prefix.test.ts"],
     claim: 5,
@@ -361,9 +361,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/matmul_nn.wgsl",
-    find: "if (ADD == 0u) { return vec4f(); }\n  return dx[min(m, params.rows - 1u)",
-    replace: "if (ADD == 0u) { return vec4f(); }\n  return dx[min(m, params.rows - 2u)",
-    harm: "on GPUs the last token's gradient goes on from its neighbour's where a layer has several weights",
+    find: "return dx[min(m, params.rows - 1u) * (params.width / 4u) + k];",
+    replace: "return dx[min(m, params.rows - 1u) * (params.stride / 4u) + k];",
+    harm: "in Deno a token's gradient goes on from another's where a layer has several weights",
     tests: ["gpu/plain_kernels.test.ts#linears", "gpu/binding_windows.test.ts"],
   },
   {
