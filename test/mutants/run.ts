@@ -40,25 +40,22 @@ export async function mutantsCommand(args: string[]): Promise<number> {
     .parse(args, { from: "user" }).opts<MutantsOptions>();
   const tell = (text: string) => void process.stdout.write(text);
   const all = await allFaults();
-  const problems = faultProblems(all);
+  const { only, claims, workers } = options;
+  const chosen = all.filter((fault) =>
+    (!claims || fault.claim !== undefined) && (!only || only.test(`${fault.file} ${fault.harm}`))
+  );
+  const problems = faultProblems(chosen);
   if (problems.length > 0) {
     throw new Error(`The list of faults does not fit the code:\n${problems.join("\n")}`);
   }
-
-  const { only, claims, workers } = options;
   if (options.fresh) await rm(KEPT_FILE, { force: true });
-  const running = { workers, keptFile: KEPT_FILE, tell };
+  const faults = await runFaults(chosen, { workers, keptFile: KEPT_FILE, tell });
   if (only || claims) {
-    const chosen = all.filter((fault) =>
-      (!claims || fault.claim !== undefined) && (!only || only.test(`${fault.file} ${fault.harm}`))
-    );
-    const results = await runFaults(chosen, running);
-    const { noticed, counted } = countOf(results);
+    const { noticed, counted } = countOf(faults);
     tell(`${noticed} of ${counted} faults noticed\n`);
     return noticed === counted ? 0 : 1;
   }
 
-  const faults = await runFaults(all, running);
   tell("StrykerJS over src/config and src/rl...\n");
   const { counted: mutants, equivalent } = partEquivalent(mutantsOf(await runStryker(workers)));
   const run = {
