@@ -473,6 +473,34 @@ export const faults: readonly Fault[] = [
     tests: ["unit/terminal.test.ts"],
   },
   {
+    file: "src/cli/report.ts",
+    find: "if (above === parent) return true;",
+    replace: "if (above.startsWith(parent)) return true;",
+    harm: "the comparison of runs/a and runs/ab lands in a folder that is above one of them only",
+    tests: ["unit/report.test.ts"],
+  },
+  {
+    file: "src/cli/report.ts",
+    find: "  await rename(`${path}.partial`, path);\n",
+    replace: "",
+    harm: "the report is never there under its name",
+    tests: ["unit/report.test.ts"],
+  },
+  {
+    file: "src/cli/machine_probe.ts",
+    find: '["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]',
+    replace: '["VK_DRIVER_FILES"]',
+    harm: "doctor does not see that VK_ICD_FILENAMES hides the machine's drivers",
+    tests: ["unit/diagnosis.test.ts", "e2e/doctor.test.ts"],
+  },
+  {
+    file: "src/cli/progress_bar.ts",
+    find: "hideCursor: false",
+    replace: "hideCursor: true",
+    harm: "a run that is killed leaves the terminal without a cursor",
+    tests: ["unit/terminal.test.ts"],
+  },
+  {
     file: "src/evaluate/evaluate.ts",
     find: "start += config.eval_batch_size) {",
     replace: `start += config.eval_batch_size) {

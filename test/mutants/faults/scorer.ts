@@ -250,6 +250,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/parallel/communicator.ts",
+    find: "  rank: 0,",
+    replace: "  rank: 1,",
+    harm: "the single process takes the prompts of a rank that there is not: steps of no completions",
+    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
+  },
+  {
+    file: "src/parallel/communicator.ts",
     find: "allReduceMax: (value) => Promise.resolve(value),",
     replace: "allReduceMax: () => Promise.resolve(0),",
     harm: "ranks never agree on stopping",

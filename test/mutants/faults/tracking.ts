@@ -249,9 +249,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/tensorboard_events.ts",
-    find: "markdown.toWellFormed()",
-    replace: "markdown",
-    harm: "half a surrogate pair that a model wrote stops the run",
+    find: "buckets.map((bucket) => bucket.right)",
+    replace: "buckets.map((bucket) => bucket.left)",
+    harm: "TensorBoard draws every histogram one bucket too far to the left",
     tests: ["unit/tensorboard.test.ts"],
   },
   {
