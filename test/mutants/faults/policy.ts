@@ -114,8 +114,7 @@ export const faults: readonly Fault[] = [
     file: "src/policy/decode_lane.ts",
     find: "writeTensor(decode.done, perRow(() => 0, 1));",
     replace: "",
-    harm:
-      "a row of the second batch counts as ended if that of the first did: its completion is cut at one token",
+    harm: "where a row of the batch before has ended, the next one's completion is made of -1",
     tests: ["gpu/sampling_options.test.ts", "gpu/generation.test.ts#a second batch"],
   },
   {

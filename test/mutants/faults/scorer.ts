@@ -33,14 +33,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/client.ts",
-    find: "options.maxRetries ?? 6, 0)",
-    replace: "options.maxRetries ?? 6, 1)",
-    harm: "scorer_max_retries: 0 is refused",
-    tests: ["unit/scorer_retry.test.ts", "unit/scorer_client.test.ts", "chaos/scorer_client.test.ts"],
-    claim: 4,
-  },
-  {
-    file: "src/scorer/client.ts",
     find: '{ url, path: "/score_batch", body, timeoutMs, signal }',
     replace: '{ url, path: "/score_batch", body, timeoutMs }',
     harm: "a request in progress cannot be ended",
@@ -66,13 +58,6 @@ export const faults: readonly Fault[] = [
     replace: "new ConnectionFault(message, { cause: error })",
     harm: "a mistyped host name is asked for again for half a minute",
     tests: ["chaos/scorer_client.test.ts#host name"],
-  },
-  {
-    file: "src/scorer/exchange.ts",
-    find: "if (sizeBytes > MAX_ANSWER_BYTES) {",
-    replace: "if (sizeBytes > MAX_ANSWER_BYTES * 1024) {",
-    harm: "a wrong service that sends without end fills the memory",
-    tests: ["chaos/scorer_client.test.ts#no scores"],
   },
   {
     file: "src/scorer/exchange.ts",
@@ -103,13 +88,6 @@ export const faults: readonly Fault[] = [
     replace: "    if (Number.isNaN(candidate[i])) {",
     harm: "an infinite score, or null, goes into the advantages",
     tests: ["chaos/scorer_client.test.ts#no scores", "unit/scorer_server.test.ts"],
-  },
-  {
-    file: "src/scorer/protocol.ts",
-    find: 'costs: assertFiniteNumbers("costs", costs, count)',
-    replace: 'costs: assertFiniteNumbers("costs", rewards, count)',
-    harm: "rewards are taken for costs",
-    tests: ["unit/scorer_client.test.ts", "unit/scorer_server.test.ts"],
   },
   {
     file: "src/scorer/protocol.ts",
@@ -148,14 +126,6 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_retry.test.ts", "chaos/scorer_client.test.ts#Retry-After"],
   },
   {
-    file: "src/scorer/retry.ts",
-    find: `      clearTimeout(timer);
-      reject`,
-    replace: "      reject",
-    harm: "an aborted wait keeps the program alive until its time is over",
-    tests: ["unit/scorer_retry.test.ts", "chaos/scorer_client.test.ts#abort"],
-  },
-  {
     file: "src/scorer/serve.ts",
     find: `    if (closing) response.headers.set("connection", "close");
 `,
@@ -169,13 +139,6 @@ export const faults: readonly Fault[] = [
     replace: 'hostname = "0.0.0.0"',
     harm: "the run's own scorer listens to the whole network",
     tests: ["unit/scorer_client.test.ts", "unit/scorer_server.test.ts"],
-  },
-  {
-    file: "src/scorer/serve.ts",
-    find: "=> (closing ??= closeGracefully(server, graceMs))",
-    replace: "=> closeGracefully(server, graceMs)",
-    harm: "closing twice is an error, and kept connections are not told",
-    tests: ["unit/scorer_client.test.ts"],
   },
   {
     file: "src/scorer/server.ts",
@@ -228,14 +191,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/url.ts",
-    find: `  await rename(partial, path);
-`,
-    replace: "",
-    harm: "the trainer never finds the scorer's address",
-    tests: ["unit/scorer_url.test.ts"],
-  },
-  {
-    file: "src/scorer/url.ts",
     find: "await writeFile(partial, `${url}\\n`);",
     replace: "await writeFile(partial, url);",
     harm: "the trainer waits for ever for the end of the scorer's address",
@@ -247,6 +202,13 @@ export const faults: readonly Fault[] = [
     replace: 'throw new TypeError(`scorer_url "${trimmed}" holds a user or password: remove them`)',
     harm: "a password stands in the log",
     tests: ["unit/scorer_url.test.ts"],
+  },
+  {
+    file: "src/parallel/communicator.ts",
+    find: "  rank: 0,",
+    replace: "  rank: 1,",
+    harm: "the single process takes the prompts of a rank that there is not: steps of no completions",
+    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
   },
   {
     file: "src/parallel/communicator.ts",

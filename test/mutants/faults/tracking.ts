@@ -66,13 +66,6 @@ export const faults: readonly Fault[] = [
     tests: ["unit/metrics.test.ts"],
   },
   {
-    file: "src/tracking/metrics.ts",
-    find: '"safety/unsafe_count_batch": finiteCosts.length - safe',
-    replace: '"safety/unsafe_count_batch": costs.length - safe',
-    harm: "completions without a score count as unsafe",
-    tests: ["unit/metrics.test.ts"],
-  },
-  {
     file: "src/tracking/tracker.ts",
     find: "    if (due(this.#config.hist_every)) {",
     replace: "    if (step % this.#config.hist_every === 0) {",
@@ -127,32 +120,10 @@ export const faults: readonly Fault[] = [
     tests: ["unit/tracker.test.ts"],
   },
   {
-    file: "src/tracking/tracker.ts",
-    find: `    await this.#appendRow(row);
-`,
-    replace: "",
-    harm: "metrics.jsonl stays empty",
-    tests: ["unit/tracker.test.ts"],
-  },
-  {
     file: "src/tracking/samples.ts",
     find: "unsafe: !isSafe(judgements.costs[index])",
     replace: "unsafe: isSafe(judgements.costs[index])",
     harm: "tables mark safe completions as unsafe",
-    tests: ["unit/tracker.test.ts"],
-  },
-  {
-    file: "src/tracking/samples.ts",
-    find: "prompt: texts.prompts[index]",
-    replace: "prompt: texts.prompts[0]",
-    harm: "tables show all completions under the first prompt",
-    tests: ["unit/tracker.test.ts"],
-  },
-  {
-    file: "src/tracking/samples.ts",
-    find: "  await rename(join(folder, `${name}.partial`), join(folder, name));\n",
-    replace: "",
-    harm: "sample tables stay under their temporary names",
     tests: ["unit/tracker.test.ts"],
   },
   {
@@ -199,13 +170,6 @@ export const faults: readonly Fault[] = [
     tests: ["unit/tracking_statistics.test.ts", "unit/tracker.test.ts"],
   },
   {
-    file: "src/tracking/statistics.ts",
-    find: "const taken = Math.min(total, Math.max(count, 0));",
-    replace: "const taken = Math.max(count, 0);",
-    harm: "a table of more samples than there are repeats some",
-    tests: ["unit/tracking_statistics.test.ts", "unit/tracker.test.ts"],
-  },
-  {
     file: "src/tracking/run_records.ts",
     find: 'text.split("\\n").slice(0, -1)',
     replace: 'text.split("\\n")',
@@ -249,9 +213,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/tensorboard_events.ts",
-    find: "markdown.toWellFormed()",
-    replace: "markdown",
-    harm: "half a surrogate pair that a model wrote stops the run",
+    find: "buckets.map((bucket) => bucket.right)",
+    replace: "buckets.map((bucket) => bucket.left)",
+    harm: "TensorBoard draws every histogram one bucket too far to the left",
     tests: ["unit/tensorboard.test.ts"],
   },
   {
@@ -315,13 +279,6 @@ export const faults: readonly Fault[] = [
     find: "Math.max(1, Math.floor(values.length / 2))",
     replace: "Math.max(1, values.length)",
     harm: "in a short run the means of the first and of the last steps are of the same values",
-    tests: ["unit/report.test.ts"],
-  },
-  {
-    file: "src/tracking/trend.ts",
-    find: "values.slice(-window)",
-    replace: "values.slice(window)",
-    harm: "the mean of the last steps is of all but the first",
     tests: ["unit/report.test.ts"],
   },
 ];
