@@ -41,7 +41,6 @@ interface GoldenRun {
 interface Golden {
   group: number;
   maxCompletionLength: number;
-  adamBeta2: number;
   lambda: Partial<RunConfig>;
   runs: Record<"on_policy" | "off_policy", GoldenRun>;
 }
@@ -70,7 +69,6 @@ function configOf({ settings }: GoldenRun): RunConfig {
     seed: SEED,
     num_generations: golden.group,
     max_completion_length: golden.maxCompletionLength,
-    adam_beta2: golden.adamBeta2,
   };
 }
 
