@@ -103,6 +103,8 @@ const gradientsError: Compare = async (policy, expected, { prompts, completions 
 /** Merged in f32 and rounded to the type that the base is stored in; bases of another type are left out. */
 const mergeError = (wanted: FloatDtype): Compare => async ({ adapters }, expected, _one, { source }) => {
   let worst = 0;
+  const named = [...expected.keys()].filter((name) => name.startsWith("merged."));
+  if (named.length !== adapters.byWeight.size) return Infinity;
   for (const [{ name }, adapter] of adapters.byWeight) {
     const dtype = source.dtypeOf(name);
     if (dtype !== wanted) continue;
@@ -122,28 +124,28 @@ export const lines: ParityLine[] = [
     what: `Logits with an adapter that peft saved: ${ADAPTERS}`,
     reference: "peft on transformers, f32 arithmetic",
     measure: "of the row's max",
-    limit: 1e-4,
+    limit: 5e-5,
     worst: () => worstOf(logitsError),
   },
   {
     what: "Gradient of a token-weighted sum of log-probs for every A and B, the same adapters",
     reference: "torch autograd through peft",
     measure: "relative Frobenius, worst parameter",
-    limit: 1e-3,
+    limit: 2e-4,
     worst: () => worstOf(gradientsError),
   },
   {
     what: "Weights with the adapter merged in, f32",
     reference: "peft merge_and_unload",
     measure: "relative Frobenius, worst weight",
-    limit: 1e-6,
+    limit: 5e-7,
     worst: () => worstOf(mergeError("F32")),
   },
   {
     what: "Weights with the adapter merged in, bf16",
     reference: "peft merge_and_unload",
     measure: "relative Frobenius, worst weight",
-    limit: 1e-4,
+    limit: 5e-5,
     reason:
       "the f32 sum of one value in thousands lies so near the middle of two bf16 that its last bit decides",
     worst: () => worstOf(mergeError("BF16")),

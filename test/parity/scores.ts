@@ -148,7 +148,7 @@ export const lines: ParityLine[] = [
     what: "Scores: bias or none, normalizer on or off, reward or cost, unequal lengths",
     reference: `${SAFE_RLHF}, right-padded batch, f32 arithmetic`,
     measure: "of the batch's max",
-    limit: 1e-5,
+    limit: 5e-6,
     worst: () => worstOf(scoreError, golden.cases),
   },
   {
@@ -170,7 +170,7 @@ export const lines: ParityLine[] = [
     what: "Conversations over HTTP: template, tokenizer, BOS and EOS, score",
     reference: `${SAFE_RLHF} and transformers' tokenizers, f32 arithmetic`,
     measure: "of the batch's max",
-    limit: 1e-5,
+    limit: 5e-6,
     worst: worstOverHttp,
   },
   {

@@ -254,36 +254,48 @@ async function metricsError(name: RunName): Promise<number> {
   }));
 }
 
-function linesOf(name: RunName, what: string): ParityLine[] {
+/** @param limit of the parameters' error, and why */
+function linesOf(name: RunName, what: string, limit: Pick<ParityLine, "limit" | "reason">): ParityLine[] {
   const reference = "TRL GRPOTrainer.train, f32";
   return [
     {
       what: `parameters after ${golden.runs[name].steps.length} optimizer steps, ${what}`,
       reference,
       measure: "relative Frobenius of the change",
-      limit: 1e-4,
+      ...limit,
       worst: () => parameterError(name),
     },
     {
       what: `everything logged in these steps, ${what}`,
       reference,
       measure: "relative (to at least 0.01)",
-      limit: 1e-5,
+      limit: 2e-5,
       worst: () => metricsError(name),
     },
     {
       what: `lambda after them, ${what}`,
       reference: "the rule in Python",
       measure: "relative",
-      limit: 1e-12,
+      limit: 1e-15,
+      reason: "exactly equal here; the last bit of exp and log is the runtime's",
       worst: async () => worstRelative([(await trainOnce(name)).lambda], [golden.runs[name].lambda]),
     },
   ];
 }
 
 export const lines: ParityLine[] = [
-  ...linesOf("on_policy", "one per generation (grpo, KL, clipping, weight decay, accumulation 2, linear)"),
-  ...linesOf("off_policy", "four per generation (dapo, num_iterations 2, batch scaling, truncated left out)"),
+  ...linesOf("on_policy", "one per generation (grpo, KL, clipping, weight decay, accumulation 2, linear)", {
+    limit: 2e-5,
+  }),
+  ...linesOf(
+    "off_policy",
+    "four per generation (dapo, num_iterations 2, batch scaling, truncated left out)",
+    {
+      limit: 1e-4,
+      reason:
+        "AdamW divides a gradient by its size: where that is rounding alone, a last bit moves the parameter",
+    },
+  ),
   {
     what: "order in which a generation batch is cut into these steps",
     reference: "the one given to TRL",
