@@ -6,7 +6,14 @@ import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { decodeLogits } from "./decode_logits.ts";
-import { expectedOf, golden, logitsOf, type ModelCase, withPolicy } from "./golden_models.ts";
+import {
+  accumulateGradients,
+  expectedOf,
+  golden,
+  logitsOf,
+  type ModelCase,
+  withPolicy,
+} from "./golden_models.ts";
 import { differences, type ParityLine, relativeFrobenius, worstOfRowMax, worstRelative } from "./line.ts";
 
 const FAMILIES =
@@ -48,13 +55,7 @@ const logprobsError: Compare = async (policy, one, expected) => {
 
 /** Largest relative error of a parameter's gradient; every parameter of the reference must be there, and no other. */
 const gradientsError: Compare = async (policy, one, expected) => {
-  tf.tidy(() => {
-    const { sequences, picked, targets } = batchOf(one);
-    const dLogprobs = new Float32Array(targets.size);
-    dLogprobs.set(expected.get("token_weights")!);
-    const forward = () => policyLogprobs(policy, sequences, picked, targets, golden.temperature)[0];
-    tf.engine().gradients(forward, [policy.root], tf.tensor1d(dLogprobs), false);
-  });
+  accumulateGradients(policy, one, expected.get("token_weights")!);
   const weights = listWeights(policy.weights);
   const named = [...expected.keys()].filter((name) => name.startsWith("grad."));
   let worst = named.length === weights.length ? 0 : Infinity;
@@ -133,7 +134,8 @@ export const lines: ParityLine[] = [
     worst: () => worstOfFamilies(false, logprobsError),
   },
   {
-    what: "Gradient of a token-weighted sum of log-probs for every parameter, the same models",
+    what:
+      "Gradient of a token-weighted sum of log-probs for every parameter, from two micro-batches, the same models",
     reference: "torch autograd through transformers",
     measure: "relative Frobenius, worst parameter",
     limit: 5e-5,
