@@ -35,6 +35,7 @@ ORDERS = {
         [9, 6, 12, 13, 5, 8, 14, 3, 7, 15, 1, 0, 4, 10, 11, 2],
         [14, 8, 1, 2, 10, 5, 12, 13, 7, 0, 11, 6, 9, 4, 15, 3],
     ],
+    "sequence": [list(range(8))] * 3,
 }
 
 # An adam_epsilon of the usual 1e-8 would show in nothing but parameters whose gradient is all rounding.
@@ -52,6 +53,14 @@ RUNS = {
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 4,
         "num_iterations": 2, "mask_truncated_completions": True, "importance_sampling_level": "token",
         "epsilon": 0.02, "epsilon_high": 0.03, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_epsilon": 1e-5,
+    },
+    "sequence": {
+        "learning_rate": 1e-3, "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3, "max_steps": 6,
+        "weight_decay": 0.05, "max_grad_norm": 100.0, "beta": 0.05, "loss_type": "bnpo", "scale_rewards": "none",
+        "temperature": 1.0, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4,
+        "steps_per_generation": 4, "num_iterations": 2, "mask_truncated_completions": False,
+        "importance_sampling_level": "sequence", "epsilon": 0.003, "epsilon_high": 0.004, "delta": 1.02,
+        "use_bias_correction_kl": False, "adam_beta1": 0.9, "adam_beta2": 0.99, "adam_epsilon": 1e-4,
     },
 }
 
