@@ -74,7 +74,7 @@ export const lines: ParityLine[] = [
     what: "Group advantages on the GPU, unscored completions and groups without spread among them",
     reference: `${TRL}, f32`,
     measure: MEASURE,
-    limit: 1e-6,
+    limit: 2e-6,
     reason: "scores near 0: at mean 20 and deviation 1, TRL's f32 is itself 3e-6 from its f64",
     worst: () => worstOnGpu(IN_F32, "float32"),
   },
