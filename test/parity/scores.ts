@@ -91,8 +91,10 @@ async function movedScores({ sequences }: Case, model: ScoreModel): Promise<numb
     differences(beside.filter((_, i) => i % 2 === 1), together);
 }
 
+type Answers = Record<"score" | "score_batch" | "score_texts", Scores>;
+
 /** What the scorer service answers on its three paths for the golden conversations. */
-async function overHttp(): Promise<Record<"score" | "score_batch" | "score_texts", Scores>> {
+async function askService(): Promise<Answers> {
   const dir = await mkdtemp(join(tmpdir(), "grpo-scores-"));
   try {
     for (const name of [REWARD, COST]) {
@@ -124,6 +126,10 @@ async function overHttp(): Promise<Record<"score" | "score_batch" | "score_texts
     await rm(dir, { recursive: true });
   }
 }
+
+let answers: Promise<Answers> | undefined;
+/** Asked once, for both lines. */
+const overHttp = () => answers ??= askService();
 
 async function worstOverHttp(): Promise<number> {
   const { score_batch: { rewards, costs } } = await overHttp();
