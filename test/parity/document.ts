@@ -1,6 +1,6 @@
 /** docs/parity.md as text. Pure. */
 import { type ParityArea, parityAreas } from "./areas.ts";
-import type { ParityLine } from "./line.ts";
+import { LOOSEST, type ParityLine } from "./line.ts";
 
 /** Worst errors in one runtime, in the order of `parityAreas` and their lines. */
 export interface ParityRun {
@@ -17,7 +17,8 @@ const INTRODUCTION = `# The same numbers as PyTorch
 limits, and \`test/golden/\` the numbers of the reference programs with the generators that wrote them
 (\`python test/golden/make/make_golden.py\`, pinned in \`test/golden/make/requirements.txt\`). The tests need no Python.
 
-A line passes while its worst error over the whole fixture is at most the limit; 0 means exactly equal.
+A line passes while its worst error over the whole fixture is at most the limit; 0 means exactly equal. No limit is more
+than ${LOOSEST} times the larger error measured here, or the reason stands beside it.
 `;
 
 /** Numbers as the table shows them: 0, or two digits and an exponent. */

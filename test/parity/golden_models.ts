@@ -12,12 +12,14 @@ import {
   headLogits,
   makeTrunk,
   type Policy,
+  policyLogprobs,
   trunkForward,
   uploadSequences,
 } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 
 /** One family of cases.json. */
 export interface ModelCase {
@@ -80,4 +82,30 @@ export async function logitsOf(policy: Policy, sequences: readonly number[][]): 
   const values = await readFloats(logits);
   logits.dispose();
   return values.subarray(0, packed.starts[sequences.length] * policy.config.vocabSize);
+}
+
+/**
+ * Adds the gradient of a weighted sum of the completion tokens' log-probs into the weights, in two micro-batches: an op
+ * that overwrites what is there leaves the second one's alone.
+ * @param tokenWeights of all completion tokens, end to end
+ */
+export function accumulateGradients(
+  policy: Policy,
+  { prompts, completions }: ModelCase,
+  tokenWeights: Float32Array,
+): void {
+  const rollouts = prompts.map((ids, i) => ({ prompt: { ids }, tokens: completions[i] }));
+  const half = Math.floor(rollouts.length / 2);
+  let first = 0;
+  for (const part of [rollouts.slice(0, half), rollouts.slice(half)]) {
+    const end = part.reduce((sum, { tokens }) => sum + tokens.length, first);
+    tf.tidy(() => {
+      const { sequences, picked, targets } = uploadMicroBatch(part);
+      const dLogprobs = new Float32Array(targets.size);
+      dLogprobs.set(tokenWeights.subarray(first, end));
+      const forward = () => policyLogprobs(policy, sequences, picked, targets, golden.temperature)[0];
+      tf.engine().gradients(forward, [policy.root], tf.tensor1d(dLogprobs), false);
+    });
+    first = end;
+  }
 }

@@ -97,7 +97,7 @@ export const lines: ParityLine[] = [
     what: `lambda and the average of J after ${GOLDEN.sequences} random sequences of 1 to 50 mean costs`,
     reference: "the rule in Python doubles",
     measure: "relative",
-    limit: 1e-12,
+    limit: 5e-14,
     worst,
   },
 ];

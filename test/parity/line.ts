@@ -7,17 +7,30 @@ export interface ParityLine {
   reference: string;
   /** How the error is measured, as it stands in the table: "relative Frobenius", "of the row's max", "tokens that differ"... */
   measure: string;
-  /** Largest error that passes; 0 = exactly equal. */
+  /** Largest error that passes; 0 = exactly equal. At most LOOSEST times what is measured, or else with a reason. */
   limit: number;
-  /** Why the limit is what it is, where it is not the rounding of f32 or f64. */
+  /** Why the limit is what it is, where it is not some times the error that was measured. */
   reason?: string;
   /** Largest error over the whole fixture. The GPU is open. */
   worst(): Promise<number> | number;
 }
 
+/** A limit further above the measured error than this would let a broken program pass, and needs a reason. */
+export const LOOSEST = 10;
+
+/** Whether an error passes; one below 0 is none, but the maximum over no case at all. */
+export function isWithin(worst: number, { limit }: ParityLine): boolean {
+  return worst >= 0 && worst <= limit;
+}
+
+/** Whether the limit is near the errors measured in each runtime, or says why it is not. 0 is as near as can be. */
+export function isLimitHonest(errors: readonly number[], { limit, reason }: ParityLine): boolean {
+  return limit <= LOOSEST * Math.max(...errors) || reason !== undefined;
+}
+
 /** sqrt(sum (actual - expected)^2) / sqrt(sum expected^2); the bare error where everything expected is 0. */
 export function relativeFrobenius(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  assertSameLength(actual, expected);
+  assertComparable(actual, expected);
   let error = 0, size = 0;
   for (let i = 0; i < expected.length; i++) {
     error += (actual[i] - expected[i]) ** 2;
@@ -32,7 +45,7 @@ export function worstRelative(
   expected: ArrayLike<number>,
   floor = Number.MIN_VALUE,
 ): number {
-  assertSameLength(actual, expected);
+  assertComparable(actual, expected);
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     if (actual[i] === expected[i]) continue;
@@ -48,7 +61,7 @@ export function worstOfRowMax(
   expected: ArrayLike<number>,
   columns: number,
 ): number {
-  assertSameLength(actual, expected);
+  assertComparable(actual, expected);
   let worst = 0;
   for (let start = 0; start < expected.length; start += columns) {
     let error = 0, size = 0;
@@ -75,7 +88,10 @@ function nanAsInfinite(error: number): number {
   return Number.isNaN(error) ? Infinity : error;
 }
 
-function assertSameLength(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+function assertComparable(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  if (expected.length === 0) {
+    throw new RangeError("Nothing to compare with: a comparison of nothing would pass");
+  }
   if (actual.length !== expected.length) {
     throw new RangeError(`Cannot compare ${actual.length} numbers with ${expected.length} golden ones`);
   }

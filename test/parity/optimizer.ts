@@ -131,14 +131,14 @@ export const lines: ParityLine[] = [
     what: "Learning rates of every lr_scheduler_type, with arguments, warm-up and past the end",
     reference: "transformers get_scheduler",
     measure: "relative",
-    limit: 1e-12,
+    limit: 1e-13,
     worst: worstRate,
   },
   {
     what: "Parameters after each of 20 steps on the GPU: clipping, AdamW, weight decay, schedule",
     reference: "torch.optim.AdamW and clip_grad_norm_, f32",
     measure: "relative Frobenius, of the change since the start",
-    limit: 1e-4,
+    limit: 5e-6,
     worst: async () => {
       let worst = 0;
       for (const one of golden.cases) worst = Math.max(worst, await worstOnGpu(one));
@@ -149,7 +149,7 @@ export const lines: ParityLine[] = [
     what: "The same in f64",
     reference: "torch.optim.AdamW and clip_grad_norm_, f64",
     measure: "relative to max(|w|, 1)",
-    limit: 1e-12,
+    limit: 3e-16,
     worst: () => Math.max(...golden.cases.map(worstTwin)),
   },
   {

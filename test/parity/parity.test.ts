@@ -5,16 +5,34 @@ import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { parityAreas } from "./areas.ts";
 import { cell, shortNumber } from "./document.ts";
+import { isLimitHonest, isWithin, LOOSEST, relativeFrobenius, worstOfRowMax, worstRelative } from "./line.ts";
+
+const page = readFileSync(new URL("../../docs/parity.md", import.meta.url), "utf8");
+const rows = page.split("\n").filter((line) => line.startsWith("| ") && !/^\| (compared|---) /.test(line));
+const lines = parityAreas.flatMap((area) => area.lines);
 
 it("docs/parity.md has a row for every comparison, with its limit; npm run parity writes it", () => {
-  const page = readFileSync(new URL("../../docs/parity.md", import.meta.url), "utf8");
-  const rows = page.split("\n").filter((line) => line.startsWith("| ") && !/^\| (compared|---) /.test(line));
-  const lines = parityAreas.flatMap(({ lines }) => lines);
   assert.equal(rows.length, lines.length);
   lines.forEach(({ what, limit }, i) => {
     assert.ok(rows[i].startsWith(`| ${cell(what)} |`), `${rows[i]} is not about "${what}"`);
     assert.match(rows[i], new RegExp(`\\| ${shortNumber(limit).replace(".", "\\.")}(:.*)? \\|$`));
   });
+});
+
+it(`no limit is above ${LOOSEST} times the error measured in Node and in Deno, or it says why`, () => {
+  for (const [i, row] of rows.entries()) {
+    const errors = row.split(" | ").slice(-3, -1).map(Number);
+    assert.ok(errors.every((error) => error >= 0), `${row}: the last columns but one are not errors`);
+    assert.ok(isLimitHonest(errors, lines[i]), `${row}: tighten the limit, or write a reason beside it`);
+  }
+});
+
+it("a comparison of nothing fails", () => {
+  for (const compare of [relativeFrobenius, worstRelative]) assert.throws(() => compare([], []), /Nothing/);
+  assert.throws(() => worstOfRowMax([], [], 4), /Nothing/);
+  const line = { ...lines[0], limit: 1 };
+  assert.ok(isWithin(0.5, line) && isWithin(0, line) && !isWithin(2, line));
+  for (const worst of [Math.max(), NaN, Infinity]) assert.ok(!isWithin(worst, line), `${worst} passes`);
 });
 
 describe("the same numbers as the reference programs", () => {
@@ -25,7 +43,7 @@ describe("the same numbers as the reference programs", () => {
       for (const line of lines) {
         it(`${line.what} (${line.reference}): ${line.measure} <= ${line.limit}`, async () => {
           const worst = await line.worst();
-          assert.ok(worst <= line.limit, `worst error ${worst} is above ${line.limit}`);
+          assert.ok(isWithin(worst, line), `worst error ${worst} is above ${line.limit}`);
         });
       }
     });

@@ -2,19 +2,10 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { TensorSource } from "../../src/io/safetensors.ts";
 import { stateDictPickle, writeTorchBin } from "../../src/io/torch_bin.ts";
 import { openTorchBin } from "../../src/io/torch_bin_reader.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
-
-const bytes = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 37) % 256);
-const tensors: TensorSource[] = [
-  { name: "model.embed.weight", dtype: "F32", shape: [3, 5], bytes: bytes(60) },
-  { name: "naïve", dtype: "F16", shape: [2, 1, 4], bytes: () => Promise.resolve(bytes(16)) },
-  { name: "bf16", dtype: "BF16", shape: [7], bytes: bytes(14) },
-  { name: "scalar", dtype: "F32", shape: [], bytes: bytes(4) },
-  { name: "empty", dtype: "F32", shape: [2, 0, 3], bytes: new Uint8Array() },
-];
+import { bytes, tensors } from "./torch_bin_tensors.ts";
 
 test("writeTorchBin() makes the file that torch.load(weights_only=True) was seen to read", () =>
   withScratchFolder(async (dir) => {

@@ -90,6 +90,8 @@ def score_lists() -> list[tuple[str, int, list[float]]]:
         ("groups that differ, each without spread", 2, [1.0, 1.0, 3.0, 3.0]),
         ("no spread among the scored", 4, [0.5, NAN, 0.5, 0.5] + normal(4)),
         ("one score in all", 2, [NAN, 4.0, NAN, NAN]),
+        ("groups of one", 1, normal(5)),
+        ("more groups than lanes of a workgroup", 2, normal(140)),
     ]
 
 

@@ -1,8 +1,9 @@
 """Opens what we wrote with the programs it is for, and compares their logits with ours.
 
 A folder with adapter_config.json is opened by peft on its base model and by transformers alone; the weights of its
-merged/ folder, where it has one, must be those that peft's merge_and_unload makes in the base's type. Any other folder is opened by transformers, and its pytorch_model.bin by
-torch.load(weights_only=True), whose tensors must be those of model.safetensors bit for bit.
+merged/ folder, where it has one, must be those that peft's merge_and_unload makes in the base's type. Any other folder
+is opened by transformers, and its pytorch_model.bin by torch.load(weights_only=True), whose tensors must be those of
+model.safetensors bit for bit.
 
     node --import tsx test/parity/write_logits.ts <folder> logits.json
     python test/golden/make/check_files.py <folder> logits.json

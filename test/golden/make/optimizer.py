@@ -46,9 +46,10 @@ SCHEDULES = [
     ("warmup_stable_decay", {"num_decay_steps": 8, "num_stable_steps": 4, "min_lr_ratio": 0.1}),
     ("warmup_stable_decay", {"num_decay_steps": 7, "warmup_type": "cosine", "decay_type": "linear"}),
     ("warmup_stable_decay", {"num_decay_steps": 7, "warmup_type": "1-sqrt", "decay_type": "1-sqrt"}),
+    ("warmup_stable_decay", {"num_decay_steps": 7, "num_cycles": 1.25}),
 ]
 # Steps of warm-up (below 1: their share) and of the run.
-LENGTHS = [(0, 20), (5, 20), (5, 33), (0.13, 33)]
+LENGTHS = [(0, 20), (1, 20), (5, 20), (5, 33), (0.13, 33)]
 
 SHAPES = {"model.layers.0.mlp.down_proj.weight": (5, 8), "model.norm.weight": (7,), "lm_head.weight": (3, 5)}
 OPTIMIZERS = [

@@ -148,14 +148,16 @@ def write_case(folder: pathlib.Path, case: dict, index: int, tokenizer: Tokenize
         rms_norm_eps=1e-5,
         attn_implementation="eager",
     )
+    in_config_only = case["name"] == "cost_bias_normalized"
     mean, var = torch.randn(1) * 2, torch.rand(1) * 4 + 0.5
+    if in_config_only:
+        var *= 1e-14  # so small that the 1e-8 beside its root shows
     model = LlamaForScore(config, case["bias"], case["type"], mean, var)
     for name, parameter in model.named_parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if "norm" in name else 0.0, std=0.2)
     weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
     model.load_state_dict({name: value.float() for name, value in weights.items()})
     # Buffers in three of four normalized cases, and in one that must not use them.
-    in_config_only = case["name"] == "cost_bias_normalized"
     if (case["normalize"] and not in_config_only) or case["name"] == "reward":
         model.mean, model.var = mean.to(dtype).float(), var.to(dtype).float()
         weights["normalizer.mean"] = mean.to(dtype)

@@ -35,22 +35,32 @@ ORDERS = {
         [9, 6, 12, 13, 5, 8, 14, 3, 7, 15, 1, 0, 4, 10, 11, 2],
         [14, 8, 1, 2, 10, 5, 12, 13, 7, 0, 11, 6, 9, 4, 15, 3],
     ],
+    "sequence": [list(range(8))] * 3,
 }
 
+# An adam_epsilon of the usual 1e-8 would show in nothing but parameters whose gradient is all rounding.
 RUNS = {
     "on_policy": {
         "learning_rate": 2e-3, "lr_scheduler_type": "linear", "warmup_steps": 0, "max_steps": 3, "weight_decay": 0.1,
         "max_grad_norm": 0.4, "beta": 0.04, "loss_type": "grpo", "scale_rewards": "group", "temperature": 0.9,
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 2,
         "num_iterations": 1, "mask_truncated_completions": False, "importance_sampling_level": "token",
-        "epsilon": 0.2, "epsilon_high": 0.28,
+        "epsilon": 0.2, "epsilon_high": 0.28, "adam_beta1": 0.8, "adam_beta2": 0.99, "adam_epsilon": 1e-4,
     },
     "off_policy": {
         "learning_rate": 1e-3, "lr_scheduler_type": "cosine", "warmup_steps": 0, "max_steps": 8, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "beta": 0.1, "loss_type": "dapo", "scale_rewards": "batch", "temperature": 0.7,
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 4,
         "num_iterations": 2, "mask_truncated_completions": True, "importance_sampling_level": "token",
-        "epsilon": 0.02, "epsilon_high": 0.03,
+        "epsilon": 0.02, "epsilon_high": 0.03, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_epsilon": 1e-5,
+    },
+    "sequence": {
+        "learning_rate": 1e-3, "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3, "max_steps": 6,
+        "weight_decay": 0.05, "max_grad_norm": 100.0, "beta": 0.05, "loss_type": "bnpo", "scale_rewards": "none",
+        "temperature": 1.0, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4,
+        "steps_per_generation": 4, "num_iterations": 2, "mask_truncated_completions": False,
+        "importance_sampling_level": "sequence", "epsilon": 0.003, "epsilon_high": 0.004, "delta": 1.02,
+        "use_bias_correction_kl": False, "adam_beta1": 0.9, "adam_beta2": 0.99, "adam_epsilon": 1e-4,
     },
 }
 
@@ -61,11 +71,12 @@ def tiny_model():
         vocab_size=VOCAB, hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, initializer_range=0.25,
         bos_token_id=1, eos_token_id=EOS, pad_token_id=PAD, tie_word_embeddings=False, attn_implementation="eager",
+        attention_bias=True, mlp_bias=True,
     )
     model = LlamaForCausalLM(config).float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith("norm.weight"):
+            if name.endswith(("norm.weight", ".bias")):
                 parameter += 0.2 * torch.randn_like(parameter)
     return model
 
@@ -147,8 +158,7 @@ def train(name, settings, before, folder):
     args = GRPOConfig(
         output_dir=str(folder / "trainer"), num_generations=GROUP, max_completion_length=MAX_COMPLETION,
         use_cpu=True, bf16=False, fp16=False, gradient_checkpointing=False, report_to=[], logging_steps=1,
-        save_strategy="no", shuffle_dataset=False, disable_tqdm=True, seed=SEED, adam_beta1=0.9, adam_beta2=0.99,
-        adam_epsilon=1e-8, optim="adamw_torch",
+        save_strategy="no", shuffle_dataset=False, disable_tqdm=True, seed=SEED, optim="adamw_torch",
         model_init_kwargs={"dtype": "float32", "attn_implementation": "eager"}, **settings,
     )
     trainer = RecordingTrainer(
@@ -183,8 +193,7 @@ def main(out=pathlib.Path(__file__).parents[1]):
     (folder / "before" / "generation_config.json").unlink(missing_ok=True)
     golden = {
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
-        "seed": SEED, "group": GROUP, "maxCompletionLength": MAX_COMPLETION, "adamBeta2": 0.99, "lambda": LAMBDA,
-        "runs": runs,
+        "seed": SEED, "group": GROUP, "maxCompletionLength": MAX_COMPLETION, "lambda": LAMBDA, "runs": runs,
     }
     (folder / "steps.json").write_text(json.dumps(golden) + "\n")
 

@@ -96,8 +96,7 @@ def main():
         layers, OUT / "sharded", filename_pattern="pytorch_model{suffix}.bin", safe_serialization=False, max_shard_size=1300
     )
     expected = {
-        "torch_version": torch.__version__,
-        "huggingface_hub_version": huggingface_hub.__version__,
+        "versions": {"torch": torch.__version__, "huggingface_hub": huggingface_hub.__version__},
         "folders": {name: read_by_torch(OUT / name) for name in ("single", "sharded")},
     }
     (OUT / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")

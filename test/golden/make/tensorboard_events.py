@@ -1,12 +1,13 @@
-"""Regenerates tensorboard_events.json: the bytes that the real TensorBoard package writes for four events.
+"""Writes test/golden/tensorboard_events.json: the bytes that the real TensorBoard package writes for five events.
 
-    pip install tensorboard && python test/golden/tensorboard_events.py
+Run: python test/golden/make/tensorboard_events.py (packages: requirements.txt beside it)
 """
 
 import io
 import json
 import pathlib
 
+import tensorboard
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.histogram_pb2 import HistogramProto
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
@@ -15,6 +16,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+OUT = pathlib.Path(__file__).resolve().parents[1]
 WALL_TIME = 1700000000.25
 
 
@@ -36,13 +38,18 @@ def framed(**content) -> str:
     return target.getvalue().hex()
 
 
-scalars = [Summary.Value(tag="reward", simple_value=1.5), Summary.Value(tag="lambda/value", simple_value=-0.25)]
-GOLDEN = {
-    "fileVersion": framed(file_version="brain.Event:2"),
-    "sessionStart": framed(step=7, session_log=SessionLog(status=SessionLog.START)),
-    "scalars": framed(step=300, summary=Summary(value=scalars)),
-    "histogram": framed(step=25, summary=Summary(value=[Summary.Value(tag="cost/dist", histo=histogram())])),
-    "text": framed(step=3, summary=Summary(value=[text("| é | b |")])),
-}
-path = pathlib.Path(__file__).with_suffix(".json")
-path.write_text(json.dumps(GOLDEN, indent=2) + "\n")
+def main(out: pathlib.Path = OUT) -> None:
+    scalars = [Summary.Value(tag="reward", simple_value=1.5), Summary.Value(tag="lambda/value", simple_value=-0.25)]
+    golden = {
+        "versions": {"tensorboard": tensorboard.__version__},
+        "fileVersion": framed(file_version="brain.Event:2"),
+        "sessionStart": framed(step=7, session_log=SessionLog(status=SessionLog.START)),
+        "scalars": framed(step=300, summary=Summary(value=scalars)),
+        "histogram": framed(step=25, summary=Summary(value=[Summary.Value(tag="cost/dist", histo=histogram())])),
+        "text": framed(step=3, summary=Summary(value=[text("| é | b |")])),
+    }
+    (out / "tensorboard_events.json").write_text(json.dumps(golden, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
