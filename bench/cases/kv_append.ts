@@ -105,6 +105,7 @@ export const cases: OpCase[] = [
   kvAppendCase({ ...PREFILL, width: 12 } as AppendShape),
   kvAppendCase({ ...PREFILL, width: 12, format: "bf16" } as AppendShape),
   kvAppendCase({ ...PREFILL, width: 20, format: "f16" } as AppendShape),
+  kvAppendCase({ ...decodeStep(33, 31, 4), width: 16 }),
   kvAppendCase({ ...decodeStep(64, 31, 4), width: 64, benchOnly: true }),
   kvAppendCase({ ...decodeStep(60, 200, 4), width: 1024, benchOnly: true }),
   kvAppendCase({ ...decodeStep(60, 200, 4), width: 1024, format: "f16", benchOnly: true }),

@@ -87,6 +87,7 @@ export const cases: OpCase[] = [
   ropeKvCase({ heads: 1, kvHeads: 1, headDim: 4, positions: [1], blockShift: 1, blocks: 1, table: [[0, 0]] }),
   ropeKvCase({ ...MIXED, heads: 6, kvHeads: 2, headDim: 12 }),
   ropeKvCase({ ...decodeStep(37, 31, 4), heads: 9, kvHeads: 5, headDim: 16 }),
+  ropeKvCase({ ...decodeStep(17, 31, 4), heads: 4, kvHeads: 2, headDim: 16 }),
   ropeKvCase({ ...decodeStep(64, 31, 4), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
   ropeKvCase({ ...decodeStep(60, 200, 4), heads: 32, kvHeads: 8, headDim: 64, benchOnly: true }),
 ];

@@ -27,15 +27,24 @@ export async function allCases(): Promise<CaseSuite[]> {
   const files = readdirSync(CASE_FOLDER).filter((name) =>
     name.endsWith(".ts") && (!only || name === `${only}.ts`)
   );
-  return await Promise.all(files.sort().map(async (file) => {
-    const { cases } = await import(new URL(file, CASE_FOLDER).href) as { cases: OpCase[] };
-    return { op: file.replace(".ts", ""), cases: cases.filter((one) => !one.benchOnly) };
-  }));
+  return await Promise.all(
+    files.sort().map(async (file) => {
+      const { cases } = await import(new URL(file, CASE_FOLDER).href) as { cases: OpCase[] };
+      return { op: file.replace(".ts", ""), cases: cases.filter((one) => !one.benchOnly) };
+    }),
+  );
+}
+
+/** Cases that pass WebGPU's 65535 workgroups by themselves. */
+export function isLarge({ inputs }: OpCase): boolean {
+  return Object.values(inputs).some(({ shape }) => shape[0] > 65_535);
 }
 
 export function largest(values: ArrayLike<number>): number {
   let most = 0;
-  for (let i = 0; i < values.length; i++) if (Number.isFinite(values[i])) most = Math.max(most, Math.abs(values[i]));
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) most = Math.max(most, Math.abs(values[i]));
+  }
   return most;
 }
 

@@ -13,12 +13,24 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { kernelSource } from "../../src/gpu/kernel.ts";
 import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/test_modes.ts";
 import { filesUnder } from "../unit/source_files.ts";
-import { allCases, asTheyAre, checkForward, checkGradient, type Mode, runGradient } from "./case_checks.ts";
+import {
+  allCases,
+  asTheyAre,
+  checkForward,
+  checkGradient,
+  isLarge,
+  type Mode,
+  runGradient,
+} from "./case_checks.ts";
 
 /** An odd number of workgroups above it leaves one of the last row without work. */
 const LIMIT = 2;
 const folded: Mode = (body) => withFoldLimit(LIMIT, body);
-const suites = await allCases();
+/** Without those that are folded anyhow. */
+const suites = (await allCases()).map(({ op, cases }) => ({
+  op,
+  cases: cases.filter((opCase) => !isLarge(opCase)),
+}));
 /** A software GPU takes minutes to compile matmuls of many lanes; they fold nothing, and Deno runs them in every test. */
 const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
 const KERNELS: [string, Mode, typeof suites][] = [
