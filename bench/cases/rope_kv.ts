@@ -17,15 +17,13 @@ interface RopeKvShape {
 }
 
 /** Of the rope table: more than any case needs. */
-const MAX_POSITIONS = 256;
-
 function ropeKvCase(shape: RopeKvShape): OpCase {
   const { heads, kvHeads, headDim, positions, blockShift, blocks, table, benchOnly } = shape;
   const rows = positions.length;
   const columns = table[0].length;
   const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
   const poolShape = [blocks, 2 ** blockShift, kvWidth];
-  const angles = ropeTable(MAX_POSITIONS, headDim, 10000);
+  const angles = ropeTable(Math.max(...positions) + 1, headDim, 10000);
   const angleInput = (values: Float32Array) => ({ shape: angles.shape, values: Float64Array.from(values) });
   return {
     name: `rope_kv ${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}`,

@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
 import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readFloats } from "../../src/gpu/bridge.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
 import { readGuarded, withGuardWords } from "../../src/gpu/test_modes.ts";
 
 /** How the kernels of a case are run. */
@@ -88,6 +88,16 @@ export async function checkForward(opCase: OpCase, mode: Mode = asTheyAre): Prom
   }
   outputs.forEach((tensor) => tensor.dispose());
   disposeOperands(operands);
+}
+
+/** Gives the gradients of weights numbers to be added to. @param packed those of packed weights too */
+export function startGradients({ weights }: Operands, packed = false): void {
+  Object.values(weights).forEach((weight, n) => {
+    if (!weight.grad && !packed) return;
+    weight.grad?.dispose();
+    const size = weight.shape.reduce((a, b) => a * b, 1);
+    weight.grad = uploadTensor(Float32Array.from(randomFloats(300 + n, size)), weight.shape);
+  });
 }
 
 function differentiable(opCase: OpCase): { inputs: string[]; weights: string[] } {

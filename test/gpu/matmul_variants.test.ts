@@ -7,10 +7,11 @@ import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
 import { linearCase } from "../../bench/cases/linear.ts";
 import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
 import { caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readFloats, zeroTensor } from "../../src/gpu/bridge.ts";
+import { readFloats } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { withBindingLimit, withPlainKernels } from "../../src/gpu/test_modes.ts";
+import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/test_modes.ts";
 import { withMatmulVariant } from "../../src/ops/matmul_choice.ts";
+import { startGradients } from "./case_checks.ts";
 
 type Mode = <R>(body: () => R) => R;
 
@@ -62,9 +63,9 @@ function resultsOf(opCase: OpCase, { tensors, weights }: Operands): Tensor[] {
 
 async function bitsOf(opCase: OpCase, mode: Mode): Promise<Uint32Array[]> {
   const operands = caseOperands(opCase);
-  for (const weight of Object.values(operands.weights)) weight.grad ??= zeroTensor(weight.shape);
+  startGradients(operands, true);
   const values = await Promise.all(
-    mode(() => resultsOf(opCase, operands)).map((tensor) => readFloats(tensor)),
+    withGuardWords(0, () => mode(() => resultsOf(opCase, operands))).map((tensor) => readFloats(tensor)),
   );
   disposeOperands(operands);
   return values.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));
