@@ -36,6 +36,8 @@ const CASES: [OpCase, tiles: string[]][] = [
   [linearCase(1, 36, 68), [LARGE, SMALL]],
   [linearCase(17, 64, 128), [LARGE, SMALL]],
   [linearCase(65, 132, 33), [LARGE, SMALL]],
+  [linearCase(63, 8, 31), [SMALL]],
+  [linearCase(129, 20, 129), [LARGE, SMALL]],
   [linearCase(130, 148, 60), [LARGE, SMALL, "64x64x16 by 8x4"]],
   [linearCase(130, 20, 133, { bias: "f32" }), [SMALL]],
   [linearCase(18, 32, 20, { bias: "f32", residual: true }), [SMALL]],

@@ -23,7 +23,7 @@ const ACCUMULATION: readonly Fault[] = [
     find: "return dw[min(n, params.columns - 1u) * (params.width / 4u) + k];",
     replace: "return vec4f();",
     harm: "with the plain kernels, matrices learn from the last micro-batch alone",
-    tests: ["gpu/plain_kernels.test.ts#linear 33x64x17"],
+    tests: ["gpu/plain_kernels.test.ts#linear 17x36x68"],
     claim: 5,
   },
   {
