@@ -208,6 +208,27 @@ describe("generation in blocks", () => {
     });
   }
 
+  it("hands out a prompt's completions once, whole, at the look at which the last of them has ended", async () => {
+    let looks = 0;
+    const handed: { prompt: number; look: number; made: Completion[] }[] = [];
+    const { completions } = await run({}, {
+      onProgress: () => void looks++,
+      onGroup: (prompt, made) => void handed.push({ prompt, look: looks, made: [...made] }),
+    });
+    assert.deepEqual(handed.map(({ prompt }) => prompt).sort(), [0, 1, 2]);
+    for (const { prompt, look, made } of handed) {
+      assert.deepEqual(made, completions.slice(7 * prompt, 7 * prompt + 7));
+      const longest = Math.max(...made.map(({ tokens }) => tokens.length));
+      // The first look sees 1 + 5 tokens, each later one 5 more.
+      assert.equal(
+        look,
+        Math.max(0, Math.ceil((longest - 1) / 5) - 1),
+        `prompt ${prompt}, ${longest} tokens`,
+      );
+    }
+    assert.ok(new Set(handed.map(({ look }) => look)).size > 1, "some prompt is done before another");
+  });
+
   it("tells at each look how many tokens there are and how many completions are left", async () => {
     const told: GenerationProgress[] = [];
     const { completions } = await run({}, { onProgress: (progress) => void told.push(progress) });

@@ -536,6 +536,13 @@ const BOUNDS: readonly Fault[] = [
     tests: ["gpu/generation.test.ts#failed"],
   },
   {
+    file: "src/policy/generate.ts",
+    find: "if (row.prompt.readers > 0) return;",
+    replace: "if (row.prompt.readers > 1) return;",
+    harm: "a group is scored before its last completion has ended",
+    tests: ["gpu/generation.test.ts#hands out"],
+  },
+  {
     file: "src/policy/decode_batch.ts",
     find: "growRows(session, rowsLeft(batch), count + burst - 1,",
     replace: "growRows(session, rowsLeft(batch), count + burst - 2,",
