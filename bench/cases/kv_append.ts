@@ -92,12 +92,15 @@ function decodeStep(rows: number, position: number, blockShift: number) {
   };
 }
 
-// Two prompts and a retired row; a token of nobody, one before and one past what the table holds.
+// Two prompts and a retired row; a token of nobody, one before and two past what the table holds.
 const PREFILL = {
   blocks: 6,
   blockShift: 2,
   table: [[3, 5, 0, -1], [0, 2, 4, 1], [-1, -1, -1, -1]],
-  tokens: [[0, 0], [0, 1], [0, 4], [1, 0], [1, 11], [1, 5], [-1, 0], [2, 0], [1, -1], [1, 12], [0, 2]],
+  tokens: [[0, 0], [0, 1], [0, 4], [1, 0], [1, 11], [1, 5], [-1, 0], [2, 0], [1, -1], [1, 12], [0, 9], [
+    0,
+    2,
+  ]],
 } satisfies Partial<AppendShape>;
 
 export const cases: OpCase[] = [

@@ -73,12 +73,12 @@ function decodeStep(rows: number, position: number, blockShift: number) {
   };
 }
 
-// Rows of two prompts, a retired one, one short of its blocks' end and one past what the table holds.
+// Rows of two prompts, the one between past what the table holds, a retired one, and one short of its block's end.
 const MIXED = {
   blockShift: 2,
   blocks: 6,
-  positions: [4, 11, 0, 3, 12],
-  table: [[3, 5, 0, -1], [0, 2, 4, 1], [-1, -1, -1, -1], [0, 3, -1, -1], [0, 3, -1, -1]],
+  positions: [4, 12, 11, 0, 3],
+  table: [[3, 5, 0, -1], [0, 3, -1, -1], [0, 2, 4, 1], [-1, -1, -1, -1], [0, 3, -1, -1]],
 };
 
 export const cases: OpCase[] = [

@@ -114,6 +114,7 @@ const plain: CaseOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [] };
 export const cases: OpCase[] = [
   sampleCase(1, 1, 0, plain),
   sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77] }),
+  sampleCase(20, 6, 4, { ...plain, eosIds: [4, 1, 2] }),
   sampleCase(40, 65, 1, { ...plain, temperature: 0.7 }),
   sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77, 9, 128, 41] }),
   sampleCase(7, 33, 2, { ...plain, temperature: 0 }),

@@ -422,7 +422,7 @@ const TIES: readonly Fault[] = [
     find: "e < state[3]; e++",
     replace: "e < min(state[3], 1); e++",
     harm: "of several end tokens only the first ends a completion",
-    tests: ["gpu/ops.test.ts#sample 9 of"],
+    tests: ["gpu/ops.test.ts#sample 20 of"],
   },
 ];
 
@@ -461,6 +461,13 @@ const BOUNDS: readonly Fault[] = [
     replace: "if (column > params.columns) { return; }",
     harm: "a token past its row's blocks overwrites another row's keys",
     tests: ["gpu/ops.test.ts#kv_append"],
+  },
+  {
+    file: "kernels/rope_kv.wgsl",
+    find: "if (column >= params.columns) { return -1; }",
+    replace: "if (column > params.columns) { return -1; }",
+    harm: "a new token past its row's blocks overwrites another row's keys",
+    tests: ["gpu/ops.test.ts#rope_kv"],
   },
   {
     file: "kernels/embedding_grad_vec4.wgsl",
