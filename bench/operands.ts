@@ -30,8 +30,11 @@ export function caseArrays(opCase: OpCase): Arrays {
   return arrays;
 }
 
-/** Tensors and weights (with zeroed gradients where f32) of a case. The caller disposes them. */
-export function caseOperands(opCase: OpCase): Operands {
+/**
+ * Tensors and weights of a case. The caller disposes them.
+ * @param gradients what those of f32 weights begin with, by name; zeros where not given
+ */
+export function caseOperands(opCase: OpCase, gradients: Record<string, Float32Array> = {}): Operands {
   const operands: Operands = { tensors: {}, weights: {} };
   for (const [name, { shape, values, weight }] of Object.entries(opCase.inputs)) {
     if (values instanceof Int32Array) {
@@ -45,7 +48,7 @@ export function caseOperands(opCase: OpCase): Operands {
         shape,
         format: weight,
         tensor: tf.tensor(packed, storedShape, isF32 ? "float32" : "int32"),
-        grad: isF32 ? tf.zeros(shape) : null,
+        grad: isF32 ? (name in gradients ? tf.tensor(gradients[name], shape) : tf.zeros(shape)) : null,
       };
     } else {
       operands.tensors[name] = tf.tensor(Float32Array.from(values), shape, "float32");

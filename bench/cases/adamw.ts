@@ -11,11 +11,22 @@ const OPTIONS: AdamwOptions = {
   step: 3,
 };
 
-/** @param first no moments yet, so that 1 - beta shows in every digit */
-export function adamwCase(count: number, scale: number, benchOnly = false, first = false): OpCase {
+interface AdamwCase {
+  benchOnly?: boolean;
+  /** No moments yet, so that 1 - beta shows in every digit. */
+  first?: boolean;
+  /** 1e-8 shows nowhere; 0.5 is as much as what it is added to. */
+  epsilon?: number;
+}
+
+export function adamwCase(count: number, scale: number, options: AdamwCase = {}): OpCase {
+  const { benchOnly, first, epsilon = OPTIONS.epsilon } = options;
+  const settings = { ...OPTIONS, epsilon };
   const secondMoment = uniform(3, [count], first ? 0 : 1);
   return {
-    name: `adamw ${count} scale ${scale}${first ? " first step" : ""}`,
+    name: `adamw ${count} scale ${scale}${first ? " first step" : ""}${
+      epsilon > 0.1 ? ` epsilon ${epsilon}` : ""
+    }`,
     inputs: {
       weight: uniform(1, [count]),
       m: uniform(2, [count], first ? 0 : 0.1),
@@ -24,11 +35,11 @@ export function adamwCase(count: number, scale: number, benchOnly = false, first
       clip: { shape: [2], values: Float64Array.from([1, scale]) },
     },
     run: ({ tensors: { weight, m, v, grad, clip } }) => {
-      adamw({ weight, firstMoment: m, secondMoment: v, grad }, clip, OPTIONS);
+      adamw({ weight, firstMoment: m, secondMoment: v, grad }, clip, settings);
       return [weight, m, v, grad].map((tensor) => tensor.clone());
     },
     twin: ({ weight, m, v, grad, clip }) => {
-      const after = adamwF64(weight, m, v, grad, clip[1], OPTIONS);
+      const after = adamwF64(weight, m, v, grad, clip[1], settings);
       return [after.weight, after.m, after.v, new Float64Array(count)];
     },
     tolerance: 2e-6,
@@ -53,7 +64,11 @@ export const cases: OpCase[] = [
   adamwCase(1156, 0.25),
   adamwCase(65, 0),
   adamwCase(68, 0),
-  adamwCase(33, 1, false, true),
-  adamwCase(49152, 1, true),
-  adamwCase(4_194_304, 1, true),
+  adamwCase(33, 1, { first: true }),
+  adamwCase(35, 1, { epsilon: 0.5 }),
+  adamwCase(36, 1, { epsilon: 0.5 }),
+  adamwCase(515, 0.25),
+  adamwCase(2056, 0.25),
+  adamwCase(49152, 1, { benchOnly: true }),
+  adamwCase(4_194_304, 1, { benchOnly: true }),
 ];

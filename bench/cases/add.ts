@@ -28,6 +28,7 @@ function addCase(rows: number, width: number, scale = 1, benchOnly = false): OpC
 export const cases: OpCase[] = [
   addCase(1, 1),
   addCase(5, 13),
+  addCase(13, 49),
   addCase(65, 64),
   addCase(33, 36),
   addCase(1, 1, -0.5),

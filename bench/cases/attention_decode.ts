@@ -96,6 +96,7 @@ function decodeCase(shape: DecodeShape): OpCase {
 
 export const cases: OpCase[] = [
   decodeCase({ prompts: [1], group: 1, own: 1, heads: 1, kvHeads: 1, headDim: 4, blockShift: 1 }),
+  decodeCase({ prompts: [5], group: 3, own: 2, heads: 1, kvHeads: 1, headDim: 4 }),
   decodeCase({ prompts: [5, 0, 40], group: 3, own: 5, heads: 4, kvHeads: 2, headDim: 16, retired: [1, 8] }),
   decodeCase({ prompts: [33, 7], group: 2, own: 70, heads: 3, kvHeads: 1, headDim: 80, blockShift: 3 }),
   decodeCase({ prompts: [33, 7], group: 2, own: 20, heads: 3, kvHeads: 3, headDim: 12, format: "bf16" }),

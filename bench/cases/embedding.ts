@@ -3,6 +3,12 @@ import { embedding, embeddingF64, embeddingGradF64 } from "../../src/ops/embeddi
 import type { WeightFormat } from "../../src/ops/weight.ts";
 import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
 
+/** Random ids, and those at the ends of the table and of its windows of 128 rows. */
+function idsOf(tokens: number, vocab: number): Int32Array {
+  const ends = [vocab - 1, 0, 127, 128, 255, 256].filter((id) => id < vocab);
+  return randomInts(2, tokens, vocab).map((id, n) => n % 2 === 0 ? ends[n / 2] ?? id : id);
+}
+
 export function embeddingCase(
   tokens: number,
   vocab: number,
@@ -14,7 +20,7 @@ export function embeddingCase(
     name: `embedding ${tokens} of ${vocab}x${width} ${format}`,
     inputs: {
       root: uniform(1, []),
-      ids: { shape: [tokens], values: randomInts(2, tokens, vocab) },
+      ids: { shape: [tokens], values: idsOf(tokens, vocab) },
       table: uniformWeight(3, [vocab, width], format),
     },
     run: ({ tensors, weights }) => [embedding(tensors.root, tensors.ids, weights.table)],

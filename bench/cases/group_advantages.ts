@@ -9,11 +9,14 @@ function advantagesCase(
   scale: ScaleRewards,
   missing: number[] = [],
   benchOnly = false,
+  spread = 3,
 ): OpCase {
-  const values = randomFloats(1, groups * size, 3);
+  const values = randomFloats(1, groups * size, spread);
   for (const i of missing) values[i] = NaN;
   return {
-    name: `group_advantages ${groups}x${size} ${scale}${missing.length ? ` without ${missing}` : ""}`,
+    name: `group_advantages ${groups}x${size} ${scale}${missing.length ? ` without ${missing}` : ""}${
+      spread === 3 ? "" : ` of ${spread}`
+    }`,
     inputs: { scores: { shape: [groups * size], values } },
     run: ({ tensors }) => [groupAdvantages(tensors.scores, size, scale)],
     twin: ({ scores }) => [groupAdvantagesF64(scores, size, scale).advantages],
@@ -40,6 +43,10 @@ export const cases: OpCase[] = [
   advantagesCase(5, 3, "none"),
   advantagesCase(4, 5, "group", [2, 5, 6, 7, 8, 9]),
   advantagesCase(4, 5, "batch", [0, 19]),
+  // The deviation is about as large as the 1e-4 that is added to it, or 0.
+  advantagesCase(3, 7, "group", [], false, 1e-4),
+  advantagesCase(3, 7, "batch", [], false, 1e-4),
+  advantagesCase(65, 3, "group", [], false, 0),
   advantagesCase(8, 8, "group", [], true),
   advantagesCase(256, 30, "group", [], true),
 ];

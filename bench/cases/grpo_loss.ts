@@ -14,7 +14,7 @@ function eachToken(
   const completions = offsets.length - 1;
   for (let b = 0; b < completions; b++) {
     const [begin, end] = [offsets[b], offsets[b + 1]];
-    const part = (values: ArrayLike<number>) => Array.from(values).slice(begin, end);
+    const part = (values: Float64Array | Int32Array) => Array.from(values.subarray(begin, end));
     // On-policy the old log-probs are the values of the log-probs, held constant.
     const oldLogprobs = part(onPolicy ? fixed : old);
     completionLosses(part(logprobs), oldLogprobs, part(ref), scales[b], config, part(fixed))
@@ -138,6 +138,7 @@ export const cases: OpCase[] = [
     importance_sampling_level: "sequence",
     epsilon_high: 1.01,
   }),
+  lossCase(Array.from({ length: 65_539 }, (_, b) => b % 3), 5, plain),
   lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, false, true),
   lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, false, true),
 ];

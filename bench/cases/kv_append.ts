@@ -92,12 +92,15 @@ function decodeStep(rows: number, position: number, blockShift: number) {
   };
 }
 
-// Two prompts and a retired row; a token of nobody, one before and one past what the table holds.
+// Two prompts and a retired row; a token of nobody, one before and two past what the table holds.
 const PREFILL = {
   blocks: 6,
   blockShift: 2,
   table: [[3, 5, 0, -1], [0, 2, 4, 1], [-1, -1, -1, -1]],
-  tokens: [[0, 0], [0, 1], [0, 4], [1, 0], [1, 11], [1, 5], [-1, 0], [2, 0], [1, -1], [1, 12], [0, 2]],
+  tokens: [[0, 0], [0, 1], [0, 4], [1, 0], [1, 11], [1, 5], [-1, 0], [2, 0], [1, -1], [1, 12], [0, 9], [
+    0,
+    2,
+  ]],
 } satisfies Partial<AppendShape>;
 
 export const cases: OpCase[] = [
@@ -105,6 +108,7 @@ export const cases: OpCase[] = [
   kvAppendCase({ ...PREFILL, width: 12 } as AppendShape),
   kvAppendCase({ ...PREFILL, width: 12, format: "bf16" } as AppendShape),
   kvAppendCase({ ...PREFILL, width: 20, format: "f16" } as AppendShape),
+  kvAppendCase({ ...decodeStep(33, 31, 4), width: 16 }),
   kvAppendCase({ ...decodeStep(64, 31, 4), width: 64, benchOnly: true }),
   kvAppendCase({ ...decodeStep(60, 200, 4), width: 1024, benchOnly: true }),
   kvAppendCase({ ...decodeStep(60, 200, 4), width: 1024, format: "f16", benchOnly: true }),

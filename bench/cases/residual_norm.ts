@@ -2,9 +2,9 @@ import * as tf from "@tensorflow/tfjs";
 import { add, addF64 } from "../../src/ops/add.ts";
 import { residualNorm, residualNormGradF64 } from "../../src/ops/residual_norm.ts";
 import { rmsNormF64 } from "../../src/ops/rms_norm.ts";
-import { type OpCase, uniform, uniformWeight } from "../case.ts";
+import { type OpCase, uniformWeight } from "../case.ts";
+import { normInput } from "./rms_norm.ts";
 
-const EPS = 1e-5;
 /** Of the norm in the last output, which depends on both that the op makes. */
 const SHARE = 0.5;
 const OUTPUTS = ["stream", "norm", "both"] as const;
@@ -15,16 +15,17 @@ function residualNormCase(
   width: number,
   output: (typeof OUTPUTS)[number] = "both",
   benchOnly = false,
+  eps = 1e-5,
 ): OpCase {
   return {
-    name: `residual_norm ${rows}x${width}, gradient of ${output}`,
-    inputs: { x: uniform(1, [rows, width], 2), w: uniformWeight(3, [width]) },
+    name: `residual_norm ${rows}x${width}, gradient of ${output}${eps === 1e-5 ? "" : `, eps ${eps}`}`,
+    inputs: { x: normInput(rows, width, eps), w: uniformWeight(3, [width]) },
     run: ({ tensors: { x }, weights }) => {
-      const [stream, normed] = residualNorm(x, weights.w, EPS);
+      const [stream, normed] = residualNorm(x, weights.w, eps);
       return benchOnly ? [stream, normed] : [stream, normed, add(stream, normed, SHARE)];
     },
     twin: ({ x, w }) => {
-      const { y } = rmsNormF64(x, w, rows, width, EPS);
+      const { y } = rmsNormF64(x, w, rows, width, eps);
       return [x, y, addF64(x, y, SHARE)];
     },
     gradient: {
@@ -37,7 +38,7 @@ function residualNormCase(
           : output === "norm"
           ? [times(0), dy]
           : [dy, times(SHARE)];
-        const { dx, dw } = residualNormGradF64(x, w, dstream, dnormed, rows, width, EPS);
+        const { dx, dw } = residualNormGradF64(x, w, dstream, dnormed, rows, width, eps);
         return { x: dx, w: dw };
       },
     },
@@ -47,7 +48,7 @@ function residualNormCase(
     bench: {
       bytes: 2 * rows * width * 4,
       plainTfjs: ({ tensors: { x }, weights }) => {
-        const scale = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), EPS));
+        const scale = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), eps));
         return [x, tf.mul(tf.mul(x, scale), weights.w.tensor)];
       },
     },
@@ -62,6 +63,8 @@ export const cases: OpCase[] = [
   residualNormCase(65, 64, "stream"),
   residualNormCase(65, 64, "norm"),
   residualNormCase(3, 260),
+  residualNormCase(7, 33, "both", false, 0.5),
+  residualNormCase(9, 60, "both", false, 0.5),
   residualNormCase(2048, 96, "norm", true),
   residualNormCase(1024, 2048, "norm", true),
 ];

@@ -39,21 +39,26 @@ function plainRope({ rows, heads, headDim }: RopeShape, tensors: Record<string, 
 function ropeCase(shape: RopeShape): OpCase {
   const { rows, heads, headDim, positions, scaling, benchOnly } = shape;
   const table = ropeTable(positions, headDim, 10000, scaling);
+  // The last position there is, and one past it, which takes the last's angles.
+  const places = randomInts(2, rows, positions).map((place, n) => [positions - 1, positions + 5][n] ?? place);
+  const within = (places: ArrayLike<number>) => Int32Array.from(places, (t) => Math.min(t, positions - 1));
   return {
     name: `rope ${rows}x${heads}x${headDim}${scaling ? ` ${scaling.type}` : ""}`,
     inputs: {
       x: uniform(1, [rows, heads * headDim], 2),
-      positions: { shape: [rows], values: randomInts(2, rows, positions) },
+      positions: { shape: [rows], values: places },
       cos: { shape: table.shape, values: Float64Array.from(table.cos) },
       sin: { shape: table.shape, values: Float64Array.from(table.sin) },
     },
     run: ({ tensors }) => [
       rope(tensors.x, tensors.positions, { cos: tensors.cos, sin: tensors.sin }, { headDim }),
     ],
-    twin: ({ x, positions, cos, sin }) => [ropeF64(x, positions, { cos, sin }, headDim)],
+    twin: ({ x, positions, cos, sin }) => [ropeF64(x, within(positions), { cos, sin }, headDim)],
     gradient: {
       wrt: ["x"],
-      twin: ({ positions, cos, sin }, dy) => ({ x: ropeF64(dy, positions, { cos, sin }, headDim, -1) }),
+      twin: ({ positions, cos, sin }, dy) => ({
+        x: ropeF64(dy, within(positions), { cos, sin }, headDim, -1),
+      }),
     },
     tolerance: 1e-6,
     toleranceReason: "two products and a sum in f32",

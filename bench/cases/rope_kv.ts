@@ -17,15 +17,13 @@ interface RopeKvShape {
 }
 
 /** Of the rope table: more than any case needs. */
-const MAX_POSITIONS = 256;
-
 function ropeKvCase(shape: RopeKvShape): OpCase {
   const { heads, kvHeads, headDim, positions, blockShift, blocks, table, benchOnly } = shape;
   const rows = positions.length;
   const columns = table[0].length;
   const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
   const poolShape = [blocks, 2 ** blockShift, kvWidth];
-  const angles = ropeTable(MAX_POSITIONS, headDim, 10000);
+  const angles = ropeTable(Math.max(...positions) + 1, headDim, 10000);
   const angleInput = (values: Float32Array) => ({ shape: angles.shape, values: Float64Array.from(values) });
   return {
     name: `rope_kv ${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}`,
@@ -75,18 +73,19 @@ function decodeStep(rows: number, position: number, blockShift: number) {
   };
 }
 
-// Rows of two prompts, a retired one, one short of its blocks' end and one past what the table holds.
+// Rows of two prompts, the one between past what the table holds, a retired one, and one short of its block's end.
 const MIXED = {
   blockShift: 2,
   blocks: 6,
-  positions: [4, 11, 0, 3, 12],
-  table: [[3, 5, 0, -1], [0, 2, 4, 1], [-1, -1, -1, -1], [0, 3, -1, -1], [0, 3, -1, -1]],
+  positions: [4, 12, 11, 0, 3],
+  table: [[3, 5, 0, -1], [0, 3, -1, -1], [0, 2, 4, 1], [-1, -1, -1, -1], [0, 3, -1, -1]],
 };
 
 export const cases: OpCase[] = [
   ropeKvCase({ heads: 1, kvHeads: 1, headDim: 4, positions: [1], blockShift: 1, blocks: 1, table: [[0, 0]] }),
   ropeKvCase({ ...MIXED, heads: 6, kvHeads: 2, headDim: 12 }),
   ropeKvCase({ ...decodeStep(37, 31, 4), heads: 9, kvHeads: 5, headDim: 16 }),
+  ropeKvCase({ ...decodeStep(17, 31, 4), heads: 4, kvHeads: 2, headDim: 16 }),
   ropeKvCase({ ...decodeStep(64, 31, 4), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
   ropeKvCase({ ...decodeStep(60, 200, 4), heads: 32, kvHeads: 8, headDim: 64, benchOnly: true }),
 ];

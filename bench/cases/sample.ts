@@ -10,7 +10,7 @@ import {
   seenTokens,
 } from "../../src/ops/sample.ts";
 import { uniform01 } from "../../src/rl/rng.ts";
-import { type OpCase, uniform } from "../case.ts";
+import { type CaseInput, type OpCase, uniform } from "../case.ts";
 
 const SEED = 0xdeadbee; // fits i32
 const STEP = 7;
@@ -22,7 +22,14 @@ function stateAt(slot: number, eosIds: number[]): Int32Array {
   return state;
 }
 
-type CaseOptions = SamplingOptions & { eosIds: number[] };
+type CaseOptions = SamplingOptions & {
+  eosIds: number[];
+  /** Logits are whole numbers, so that most stand several times. */
+  isTied?: boolean;
+};
+
+/** What stands in a tensor before the kernel writes it: no token, no position. */
+const UNWRITTEN = 777_777;
 
 /** What row r of a case holds: a fifth of the vocabulary, another one for each row. */
 function heldTokens(r: number, vocab: number): number[] {
@@ -30,8 +37,10 @@ function heldTokens(r: number, vocab: number): number[] {
 }
 
 function caseName(rows: number, vocab: number, options: CaseOptions): string {
-  const { temperature, topK, topP, minP = 0, repetitionPenalty = 1 } = options;
-  return `sample ${rows} of ${vocab}, T ${temperature} k ${topK} p ${topP} min ${minP} penalty ${repetitionPenalty}`;
+  const { temperature, topK, topP, minP = 0, repetitionPenalty = 1, isTied } = options;
+  return `sample ${rows} of ${vocab}${
+    isTied ? " with ties" : ""
+  }, T ${temperature} k ${topK} p ${topP} min ${minP} penalty ${repetitionPenalty}`;
 }
 
 function sampleCase(
@@ -52,16 +61,18 @@ function sampleCase(
     { length: rows * 4 },
     (_, i) => [Math.floor(i / 8), Math.floor(i / 8) + 40, Math.floor(i / 4) % 2, 11][i % 4],
   );
+  const drawn = uniform(1, [logitsRows, vocab], spread);
+  const logits = options.isTied ? { shape: drawn.shape, values: drawn.values.map(Math.round) } : drawn;
   return {
     name: caseName(rows, vocab, options) + (spread === 4 ? "" : ` logits to ${spread}`),
     inputs: {
-      logits: uniform(1, [logitsRows, vocab], spread),
+      logits: logits as CaseInput,
       rows: { shape: [rows, 4], values: rowTable },
       state: { shape: [4 + options.eosIds.length], values: stateAt(slot, options.eosIds) },
       done: { shape: [rows], values: Int32Array.from({ length: rows }, (_, r) => r % 3 === 2 ? 1 : 0) },
-      nextToken: { shape: [rows], values: new Int32Array(rows) },
-      nextPosition: { shape: [rows], values: new Int32Array(rows) },
-      tokens: { shape: [rows, columns], values: new Int32Array(rows * columns).fill(-1) },
+      nextToken: { shape: [rows], values: new Int32Array(rows).fill(UNWRITTEN) },
+      nextPosition: { shape: [rows], values: new Int32Array(rows).fill(UNWRITTEN) },
+      tokens: { shape: [rows, columns], values: new Int32Array(rows * columns).fill(UNWRITTEN) },
       seen: { shape: [seenValues.length], values: seenValues },
     },
     run: ({ tensors: { logits, rows, state, done, nextToken, nextPosition, tokens, seen } }) => {
@@ -72,7 +83,7 @@ function sampleCase(
     },
     twin: ({ logits, done, state }) => {
       const penalised = hasRepetitionPenalty(options);
-      const tokens = new Int32Array(rows * columns).fill(-1);
+      const tokens = new Int32Array(rows * columns).fill(UNWRITTEN);
       const ended = Int32Array.from(done);
       const next = new Int32Array(rows);
       for (let r = 0; r < rows; r++) {
@@ -103,6 +114,7 @@ const plain: CaseOptions = { temperature: 1, topP: 1, topK: 0, eosIds: [] };
 export const cases: OpCase[] = [
   sampleCase(1, 1, 0, plain),
   sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77] }),
+  sampleCase(20, 6, 4, { ...plain, eosIds: [4, 1, 2] }),
   sampleCase(40, 65, 1, { ...plain, temperature: 0.7 }),
   sampleCase(9, 130, 4, { ...plain, eosIds: [3, 77, 9, 128, 41] }),
   sampleCase(7, 33, 2, { ...plain, temperature: 0 }),
@@ -132,6 +144,18 @@ export const cases: OpCase[] = [
   sampleCase(9, 5003, 0, { ...plain, topP: 0.5 }, false, 0.0005),
   sampleCase(5, 1025, 0, { ...plain, topK: 7, topP: 0.5 }, false, 0),
   sampleCase(5, 1030, 0, { ...plain, temperature: 0.5, topK: 200, topP: 0.99 }, false, 40),
+  // The first of equals, in one lane and in several; what equals the last that is kept is kept too.
+  ...[3, 9, 64, 65, 130, 1030].map((vocab) =>
+    sampleCase(7, vocab, 2, { ...plain, temperature: 0, isTied: true })
+  ),
+  sampleCase(7, 130, 2, { ...plain, temperature: 0 }, false, 0),
+  sampleCase(9, 257, 0, { ...plain, topK: 5, isTied: true }),
+  sampleCase(9, 257, 0, { ...plain, topP: 0.3, isTied: true }),
+  sampleCase(9, 257, 0, { ...plain, minP: Math.exp(-2), isTied: true }),
+  sampleCase(9, 5003, 0, { ...plain, topK: 40, topP: 0.9, isTied: true }),
+  sampleCase(9, 64, 0, { ...plain, topK: 64 }),
+  sampleCase(9, 64, 0, { ...plain, topK: 1 }),
+  sampleCase(65_539, 3, 0, { ...plain, eosIds: [1] }),
   sampleCase(64, 512, 0, plain, true),
   sampleCase(60, 32000, 0, plain, true),
   sampleCase(60, 32000, 0, { ...plain, topK: 50 }, true),

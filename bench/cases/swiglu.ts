@@ -28,6 +28,7 @@ function swigluCase(rows: number, width: number, benchOnly = false): OpCase {
 export const cases: OpCase[] = [
   swigluCase(1, 1),
   swigluCase(7, 33),
+  swigluCase(13, 49),
   swigluCase(64, 65),
   swigluCase(1, 8),
   swigluCase(2048, 256, true),

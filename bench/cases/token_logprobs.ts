@@ -50,6 +50,8 @@ export const cases: OpCase[] = [
   tokenLogprobsCase(6, 512, { temperature: 1.2 }),
   tokenLogprobsCase(6, 1372, { scale: 200 }),
   tokenLogprobsCase(5, 1001, { scale: 200 }),
+  tokenLogprobsCase(65_539, 3),
+  tokenLogprobsCase(65_539, 4),
   tokenLogprobsCase(2048, 512, { benchOnly: true }),
   tokenLogprobsCase(256, 32000, { benchOnly: true }),
 ];

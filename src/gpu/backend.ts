@@ -66,8 +66,14 @@ export const modes = {
   freesGradients: false,
   /** Words of GUARD_BITS behind every new tensor (test_modes.ts). */
   guardWords: 0,
+  /** Gives a new tensor the contents that it begins with (test_modes.ts). */
+  begin: null as ((tensor: TensorInfo) => void) | null,
   /** The plain kernels also where the device has better ones (test_modes.ts). */
   plainKernels: false,
+  /** A CPU that plays a GPU runs kernels with the lanes of one (test_modes.ts). */
+  gpuLanes: false,
+  /** Workgroups that a grid takes in one dimension: WebGPU's limit, or less (test_modes.ts). */
+  foldLimit: 65535,
   /** Plans queue their kernels afresh each time (test_modes.ts). */
   replaysAfresh: false,
   /** Bytes that one binding takes at the most, where that is below the device's limit (test_modes.ts). */

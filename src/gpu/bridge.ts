@@ -46,7 +46,7 @@ export function f32(value: number): number {
 
 /** Splits a 1-D grid over x and y so that no dimension passes WebGPU's 65535. Kernels refold with num_workgroups. */
 export function foldGrid(count: number): [number, number, number] {
-  const limit = 65535;
+  const limit = modes.foldLimit;
   if (count <= limit) return [count, 1, 1];
   const y = Math.ceil(count / limit);
   return [Math.ceil(count / y), y, 1];
@@ -57,14 +57,14 @@ export function foldGrid(count: number): [number, number, number] {
  * exist beside a plain kernel that gives the same bits.
  */
 export function hasSimd8(): boolean {
-  if (modes.plainKernels) return false;
+  if (modes.plainKernels || modes.gpuLanes) return false;
   const { features, adapterInfo } = tfjsBackend().device;
   return features.has("subgroups") && adapterInfo.subgroupMinSize === 8 && adapterInfo.subgroupMaxSize === 8;
 }
 
 /** Whether only plain kernels are to run, whatever the device has. */
 export function plainKernelsOnly(): boolean {
-  return modes.plainKernels;
+  return modes.plainKernels || modes.gpuLanes;
 }
 
 /** A fact about the device, found out once for each: asking WebGPU before every dispatch would take as long as one. */
@@ -80,7 +80,7 @@ export function deviceFact<T>(find: () => T): () => T {
 
 /** Whether the device is a CPU that plays a GPU. */
 export function isSoftwareDevice(): boolean {
-  return isSoftware(tfjsBackend().device.adapterInfo);
+  return !modes.gpuLanes && isSoftware(tfjsBackend().device.adapterInfo);
 }
 
 /** What the device binds, holds and dispatches at most. */
@@ -95,7 +95,7 @@ export function bindingLimit(): number {
 
 /** Lanes of the device's widest subgroups; undefined counts as wide. */
 export function maxSubgroupSize(): number {
-  return tfjsBackend().device.adapterInfo.subgroupMaxSize;
+  return modes.gpuLanes ? 32 : tfjsBackend().device.adapterInfo.subgroupMaxSize;
 }
 
 /** Lanes for a workgroup that reduces a row of `width`: about 8 values each, a power of two from 8 to 256. */
@@ -126,6 +126,7 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
     backend.queue.writeBuffer(buffer, sizeBytes, new Uint32Array(modes.guardWords).fill(GUARD_BITS));
   }
   backend.tensorMap.get(info.dataId).resource = buffer;
+  modes.begin?.(info);
   return info;
 }
 

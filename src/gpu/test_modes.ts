@@ -1,18 +1,34 @@
 /** Ways to run kernels that only tests and benchmarks need. */
-import type { Tensor } from "@tensorflow/tfjs";
-import { GUARD_BITS, modes } from "./backend.ts";
-import { readTensor } from "./bridge.ts";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import { byteSize, f32, readTensor, runKernel, u32 } from "./bridge.ts";
+import { flatGrid } from "./vec4.ts";
+
+type Modes = typeof modes;
+
+/** Runs `body` with some modes set; where it returns a promise, until that is settled. */
+function withModes<R>(set: Partial<Modes>, body: () => R): R {
+  const before = { ...modes };
+  const restore = () => {
+    for (const name of Object.keys(set) as (keyof Modes)[]) Object.assign(modes, { [name]: before[name] });
+  };
+  Object.assign(modes, set);
+  let result: R | undefined;
+  try {
+    result = body();
+  } finally {
+    if (!(result instanceof Promise)) restore();
+  }
+  return result instanceof Promise ? result.finally(restore) as R : result;
+}
 
 /**
- * Runs `body` with guard words behind every tensor made in it, which `readGuarded` looks at.
+ * Runs `body` with every tensor made in it begun as NaNs, as a buffer may hold whatever it held before, and with guard
+ * words behind it, which `readGuarded` looks at. A word that no kernel writes stays a NaN; in a plan, of every replay.
+ * @param words 0 where tensors are read by readTensor, which would take the guard words for values
  */
 export function withGuardWords<R>(words: number, body: () => R): R {
-  modes.guardWords = words;
-  try {
-    return body();
-  } finally {
-    modes.guardWords = 0;
-  }
+  return withModes({ guardWords: words, begin: spoil }, body);
 }
 
 /** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
@@ -25,42 +41,90 @@ export async function readGuarded(
   return { values: all.subarray(0, tensor.size), intact };
 }
 
+/** Of a device, a tensor of NaNs that is at least so large. */
+const nans = new WeakMap<GPUDevice, TensorInfo>();
+
+function nansOf(words: number): TensorInfo {
+  const { device, tensorMap } = tfjsBackend();
+  const known = nans.get(device);
+  if (known && known.shape[0] >= words) return known;
+  const size = 2 ** Math.ceil(Math.log2(Math.max(words, 1024)));
+  // Of the device itself: a plan's own pool is gone with the plan.
+  const buffer = device.createBuffer({ size: size * 4, usage: 0x80 | 0x08 }); // STORAGE | COPY_DST
+  const info = tfjsBackend().makeTensorInfo([size], "float32");
+  tensorMap.get(info.dataId).resource = buffer;
+  device.queue.writeBuffer(buffer, 0, new Uint32Array(size).fill(GUARD_BITS));
+  nans.set(device, info);
+  return info;
+}
+
+/** Fills a new tensor with NaNs: at once, or, while a plan is recorded, at that place of every replay. */
+function spoil(tensor: TensorInfo): void {
+  const words = byteSize(tensor) / 4;
+  if (!modes.recording) {
+    const { queue, tensorMap } = tfjsBackend();
+    const buffer = tensorMap.get(tensor.dataId).resource!;
+    queue.writeBuffer(buffer, 0, new Uint32Array(words).fill(GUARD_BITS));
+    return;
+  }
+  const { isVec4, count, constants, workgroups } = flatGrid(words);
+  const source = nansOf(words);
+  runKernel({
+    kernel: isVec4 ? "add_vec4" : "add",
+    constants: { ...constants, ONLY_B: 1 },
+    bindings: [{ tensor: source }, { tensor: source }, { tensor, written: true }],
+    params: [u32(count), f32(1)],
+    workgroups,
+  });
+}
+
 /** Runs `body` with the plain kernels on a device that has better ones. */
 export function withPlainKernels<R>(body: () => R): R {
-  modes.plainKernels = true;
-  try {
-    return body();
-  } finally {
-    modes.plainKernels = false;
-  }
+  return withModes({ plainKernels: true }, body);
+}
+
+/** Runs `body` with the plain kernels, and with as many lanes as on a GPU: constants that a CPU would not be given. */
+export function withGpuLanes<R>(body: () => R): R {
+  return withModes({ gpuLanes: true }, body);
+}
+
+/** Runs `body` with grids folded over x and y from so many workgroups on. */
+export function withFoldLimit<R>(workgroups: number, body: () => R): R {
+  return withModes({ foldLimit: workgroups }, body);
 }
 
 /** Runs `body` as on a device that binds at most so many bytes of a buffer. */
 export function withBindingLimit<R>(bytes: number, body: () => R): R {
-  modes.bindingLimit = bytes;
-  try {
-    return body();
-  } finally {
-    modes.bindingLimit = Infinity;
-  }
+  return withModes({ bindingLimit: bytes }, body);
 }
 
 /** Runs `body` with linear layers on matrix units, also on a device that cannot: its kernels are made and not run. */
 export function withFloat16Matmuls<R>(body: () => R): R {
-  modes.matmulPrecision = "float16";
-  try {
-    return body();
-  } finally {
-    modes.matmulPrecision = "float32";
-  }
+  return withModes({ matmulPrecision: "float16" }, body);
 }
 
 /** Runs `body` with plans that record nothing: a replay queues every kernel as if it were called for the first time. */
-export async function withoutReplay<R>(body: () => Promise<R>): Promise<R> {
-  modes.replaysAfresh = true;
-  try {
-    return await body();
-  } finally {
-    modes.replaysAfresh = false;
-  }
+export function withoutReplay<R>(body: () => Promise<R>): Promise<R> {
+  return withModes({ replaysAfresh: true }, body);
+}
+
+/** A kernel that was run, with its grid. */
+export interface Dispatch {
+  kernel: string;
+  workgroups: readonly number[];
+}
+
+/** Runs `body` and adds to `log` every kernel that it runs outside of plans. */
+export function withDispatchLog<R>(log: Dispatch[], body: () => R): R {
+  const beginPass = (encoder: GPUCommandEncoder, { kernel }: { kernel: string }) => {
+    const pass = encoder.beginComputePass();
+    const dispatch = pass.dispatchWorkgroups.bind(pass);
+    pass.dispatchWorkgroups = (...workgroups: [number, number?, number?]) => {
+      log.push({ kernel, workgroups: workgroups.map((count) => count ?? 1) });
+      pass.dispatchWorkgroups = dispatch; // a stock tfjs op may go on in this pass
+      return dispatch(...workgroups);
+    };
+    return pass;
+  };
+  return withModes({ profiling: { beginPass } }, body);
 }

@@ -13,10 +13,11 @@ import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
 import { swigluLinearCase } from "../../bench/cases/swiglu_linear.ts";
 import { packCase, unpackCase } from "../../bench/cases/pack.ts";
 import { caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readTensor, zeroTensor } from "../../src/gpu/bridge.ts";
+import { readTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { withBindingLimit, withPlainKernels } from "../../src/gpu/test_modes.ts";
+import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/test_modes.ts";
 import { windowsOf } from "../../src/gpu/windows.ts";
+import { startGradients } from "./case_checks.ts";
 
 type Mode = <R>(body: () => R) => R;
 
@@ -69,10 +70,10 @@ function resultsOf(opCase: OpCase, operands: Operands): Tensor[] {
 
 async function bitsOf(opCase: OpCase, mode: Mode, limit = 0): Promise<Uint32Array[]> {
   const operands = caseOperands(opCase);
-  for (const weight of Object.values(operands.weights)) weight.grad ??= zeroTensor(weight.shape);
+  startGradients(operands, true);
   assert.ok(windowedBytes(operands) > limit, "the case does not test what it is for");
   const values = await Promise.all(
-    mode(() => resultsOf(opCase, operands)).map((tensor) => readTensor(tensor)),
+    withGuardWords(0, () => mode(() => resultsOf(opCase, operands))).map((tensor) => readTensor(tensor)),
   );
   disposeOperands(operands);
   return values.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));
@@ -109,6 +110,14 @@ describe("tensors larger than one binding", () => {
       assert.equal(next, count);
       assert.equal(windows.length === 1, count * itemBytes <= limit);
     }));
+  });
+
+  it("what a binding takes exactly goes through at once, and one item more in two windows", async () => {
+    const windows = (count: number) => withBindingLimit(500 * 64, () => windowsOf(count, 64)).length;
+    assert.deepEqual([499, 500, 501].map(windows), [1, 1, 2]);
+    const opCase = linearCase(8, 36, 300);
+    const bits = await bitsOf(opCase, (body) => withBindingLimit(300 * 36 * 4, body));
+    assert.deepEqual(bits, await bitsOf(opCase, (body) => body()));
   });
 
   it("activations over the limit are an error that names it", async () => {

@@ -71,12 +71,18 @@ describe("gpu failures", () => {
   // Last: a device that has failed once is not trusted again.
   it("an invalid dispatch stops the next read instead of reading zeros", async () => {
     const x = uploadTensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
-    const { device } = tfjsBackend();
-    device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
-    await device.queue.onSubmittedWorkDone();
-    await assert.rejects(async () => {
-      for (let tries = 0; tries < 100; tries++) await readFloats(add(x, x));
-    }, /The GPU rejected work/);
+    const sum = emptyTensor([2, 2]);
+    const before = await readFloats(add(x, x));
+    assert.deepEqual([...before], [2, 4, 6, 8]);
+    runKernel({
+      kernel: "add",
+      bindings: [{ tensor: x }, { tensor: sum, written: true }], // one too few
+      params: [u32(4), f32(1)],
+      workgroups: [1, 1, 1],
+    });
+    await assert.rejects(readFloats(sum), /The GPU rejected work/);
+    assert.throws(() => add(x, x), /The GPU rejected work/);
+    await assert.rejects(readFloats(x), /The GPU rejected work/);
   });
 });
 

@@ -80,6 +80,23 @@ describe("generation in blocks", () => {
     }
   });
 
+  for (const own of [15, 16, 17]) {
+    it(`fills blocks to the last token: prompts of 15 to 32 tokens, and ${own} of a completion kept`, async () => {
+      const long = Array.from({ length: 32 }, (_, i) => (5 * i + 1) % 61);
+      const prompts = [15, 16, 17, 31, 32].map((length) => long.slice(0, length));
+      const options = { maxTokens: own + 1, eosIds: [], temperature: 0.7 };
+      const request = { prompts, groupSize: 2, findStop: undefined };
+      const expected = await run({ ...options, ...PLAIN }, request);
+      assert.ok(expected.completions.every(({ tokens }) => tokens.length === own + 1));
+      for (const readbackEvery of [1, 16, 17]) {
+        const { completions, usage } = await run({ ...options, blockTokens: 16, readbackEvery }, request);
+        assert.deepEqual(completions, expected.completions, `${readbackEvery} at a time`);
+        const promptBlocks = 1 + 1 + 2 + 2 + 2;
+        assert.equal(usage.mostBlocks, promptBlocks + 10 * Math.ceil(own / 16));
+      }
+    });
+  }
+
   it("gives a prompt the same completions alone and among others", async () => {
     const together = (await run({})).completions;
     const parts: Completion[] = [];
@@ -126,8 +143,9 @@ describe("generation in blocks", () => {
     generator.dispose();
   });
 
-  it("a generator goes on after a call that failed, and after it was disposed", async () => {
-    const expected = (await run({})).completions;
+  it("a generator goes on after a call that failed, and after it was disposed, in no more memory", async () => {
+    const { completions: expected, usage } = await run({});
+    const before = bytesUsed();
     const generator = createGenerator(policy, OPTIONS);
     const failing = generator.generate({
       ...REQUEST,
@@ -138,9 +156,12 @@ describe("generation in blocks", () => {
     });
     await assert.rejects(failing, /no such word/);
     assert.deepEqual(await generator.generate(REQUEST), expected);
+    assert.deepEqual(generator.usage, usage, "no block of the failed call is held");
     generator.dispose();
     assert.deepEqual(await generator.generate(REQUEST), expected);
+    assert.deepEqual(generator.usage, usage);
     generator.dispose();
+    assert.equal(bytesUsed(), before, "all of it is given back");
   });
 
   it("a large cache is freed after each call, and the next gives the same completions", async () => {
@@ -186,6 +207,27 @@ describe("generation in blocks", () => {
       assert.equal(bytesUsed(), before, "all of it is given back");
     });
   }
+
+  it("hands out a prompt's completions once, whole, at the look at which the last of them has ended", async () => {
+    let looks = 0;
+    const handed: { prompt: number; look: number; made: Completion[] }[] = [];
+    const { completions } = await run({}, {
+      onProgress: () => void looks++,
+      onGroup: (prompt, made) => void handed.push({ prompt, look: looks, made: [...made] }),
+    });
+    assert.deepEqual(handed.map(({ prompt }) => prompt).sort(), [0, 1, 2]);
+    for (const { prompt, look, made } of handed) {
+      assert.deepEqual(made, completions.slice(7 * prompt, 7 * prompt + 7));
+      const longest = Math.max(...made.map(({ tokens }) => tokens.length));
+      // The first look sees 1 + 5 tokens, each later one 5 more.
+      assert.equal(
+        look,
+        Math.max(0, Math.ceil((longest - 1) / 5) - 1),
+        `prompt ${prompt}, ${longest} tokens`,
+      );
+    }
+    assert.ok(new Set(handed.map(({ look }) => look)).size > 1, "some prompt is done before another");
+  });
 
   it("tells at each look how many tokens there are and how many completions are left", async () => {
     const told: GenerationProgress[] = [];

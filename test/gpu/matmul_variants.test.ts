@@ -7,10 +7,11 @@ import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
 import { linearCase } from "../../bench/cases/linear.ts";
 import { lmHeadCase } from "../../bench/cases/lm_head_logprobs.ts";
 import { caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readFloats, zeroTensor } from "../../src/gpu/bridge.ts";
+import { readFloats } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { withBindingLimit, withPlainKernels } from "../../src/gpu/test_modes.ts";
+import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/test_modes.ts";
 import { withMatmulVariant } from "../../src/ops/matmul_choice.ts";
+import { startGradients } from "./case_checks.ts";
 
 type Mode = <R>(body: () => R) => R;
 
@@ -35,6 +36,8 @@ const CASES: [OpCase, tiles: string[]][] = [
   [linearCase(1, 36, 68), [LARGE, SMALL]],
   [linearCase(17, 64, 128), [LARGE, SMALL]],
   [linearCase(65, 132, 33), [LARGE, SMALL]],
+  [linearCase(63, 8, 31), [SMALL]],
+  [linearCase(129, 20, 129), [LARGE, SMALL]],
   [linearCase(130, 148, 60), [LARGE, SMALL, "64x64x16 by 8x4"]],
   [linearCase(130, 20, 133, { bias: "f32" }), [SMALL]],
   [linearCase(18, 32, 20, { bias: "f32", residual: true }), [SMALL]],
@@ -62,9 +65,9 @@ function resultsOf(opCase: OpCase, { tensors, weights }: Operands): Tensor[] {
 
 async function bitsOf(opCase: OpCase, mode: Mode): Promise<Uint32Array[]> {
   const operands = caseOperands(opCase);
-  for (const weight of Object.values(operands.weights)) weight.grad ??= zeroTensor(weight.shape);
+  startGradients(operands, true);
   const values = await Promise.all(
-    mode(() => resultsOf(opCase, operands)).map((tensor) => readFloats(tensor)),
+    withGuardWords(0, () => mode(() => resultsOf(opCase, operands))).map((tensor) => readFloats(tensor)),
   );
   disposeOperands(operands);
   return values.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));

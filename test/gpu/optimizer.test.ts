@@ -52,7 +52,30 @@ describe("the optimizer", () => {
     kept.forEach((name, i) => assert.deepEqual(values[decayed.length + i], START, name));
   });
 
-  it("leaves every weight as it is when the gradient norm is not finite", async () => {
-    assert.deepEqual(await afterOneStep(["lm_head.weight"], [0, Infinity, 1]), [START]);
-  });
+  for (const spoilt of [Infinity, -Infinity, NaN]) {
+    it(`takes nothing of a step with a gradient of ${spoilt}, says so, and goes on from clear gradients`, async () => {
+      const names = ["lm_head.weight", "model.norm.weight"];
+      const weights = names.map((name): Weight => ({
+        name,
+        shape: [START.length],
+        format: "f32",
+        tensor: uploadTensor(Float32Array.from(START), [START.length]),
+        grad: uploadTensor(Float32Array.of(0.5, 1, name === names[1] ? spoilt : 2), [START.length]),
+      }));
+      const optimizer = createOptimizer(weights);
+      const clip = optimizerStep(optimizer, 0.5, CONFIG);
+      const [norm, scale] = await readFloats(clip);
+      assert.ok(!Number.isFinite(norm), `the norm that is read is ${norm}`);
+      assert.equal(scale, 0);
+      for (const { weight, firstMoment, secondMoment } of optimizer.slots) {
+        assert.deepEqual([...await readFloats(weight.tensor)], START);
+        for (const cleared of [firstMoment, secondMoment, weight.grad!]) {
+          assert.deepEqual([...await readFloats(cleared)], [0, 0, 0]);
+        }
+      }
+      clip.dispose();
+      disposeOptimizer(optimizer);
+      tf.dispose(weights.flatMap(({ tensor, grad }) => [tensor, grad!]));
+    });
+  }
 });

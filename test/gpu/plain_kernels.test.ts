@@ -11,24 +11,28 @@ import { cases as linearCases } from "../../bench/cases/linear.ts";
 import { cases as swigluLinearCases } from "../../bench/cases/swiglu_linear.ts";
 import { caseOperands } from "../../bench/operands.ts";
 import { readFloats } from "../../src/gpu/bridge.ts";
-import { withPlainKernels } from "../../src/gpu/test_modes.ts";
+import { withGuardWords, withPlainKernels } from "../../src/gpu/test_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { startGradients } from "./case_checks.ts";
 
-/** Output and all gradients of a case, in order. */
+/** Outputs and all gradients of a case, in order; new tensors begin as NaNs, and gradients of weights as numbers. */
 async function bitsOf(opCase: OpCase, choose: <R>(body: () => R) => R): Promise<Uint32Array[]> {
   const operands = caseOperands(opCase);
-  const tensors = choose(() => {
-    const output = opCase.run(operands)[0];
-    if (!opCase.gradient) return [output];
-    const xs = opCase.gradient.wrt.filter((name) => name in operands.tensors).map((name) =>
-      operands.tensors[name]
-    );
-    const dy = tf.tensor(Float32Array.from(randomFloats(5, output.size)), output.shape);
-    const { grads } = tf.engine().gradients(() => opCase.run(operands)[0], xs, dy, false) as {
-      grads: Tensor[];
-    };
-    return [output, ...grads, ...Object.values(operands.weights).flatMap(({ grad }) => grad ?? [])];
-  });
+  startGradients(operands);
+  const tensors = withGuardWords(0, () =>
+    choose(() => {
+      const outputs = opCase.run(operands);
+      const [output] = outputs;
+      if (!opCase.gradient) return outputs;
+      const xs = opCase.gradient.wrt.filter((name) => name in operands.tensors).map((name) =>
+        operands.tensors[name]
+      );
+      const dy = tf.tensor(Float32Array.from(randomFloats(5, output.size)), output.shape);
+      const { grads } = tf.engine().gradients(() => opCase.run(operands)[0], xs, dy, false) as {
+        grads: Tensor[];
+      };
+      return [...outputs, ...grads, ...Object.values(operands.weights).flatMap(({ grad }) => grad ?? [])];
+    }));
   const values = await Promise.all(tensors.map((tensor) => readFloats(tensor)));
   return values.map((floats) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length));
 }

@@ -121,8 +121,41 @@ describe("the policy", () => {
 
   it("a stop is kept up to the tokens that wrote it", async () => {
     const findStop = (tokens: readonly number[]) => tokens.length >= 3 ? 3 : null;
-    const completions = await generate(PROMPTS, 2, OPTIONS, { findStop });
-    for (const { tokens, end } of completions) assert.equal(end === "stop" ? tokens.length : 3, 3);
+    const whole = await generate(PROMPTS, 6);
+    const expected = whole.map((one) =>
+      one.tokens.length < 3 ? one : { tokens: one.tokens.slice(0, 3), end: "stop" }
+    );
+    // A look sees 1, 5 or 9 tokens: more than the stop needs, and as many as there can be.
+    for (const readbackEvery of [1, 4, 8]) {
+      assert.deepEqual(await generate(PROMPTS, 6, { ...OPTIONS, readbackEvery }, { findStop }), expected);
+    }
+    assert.ok(expected.some(({ end }) => end === "stop") && whole.some(({ end }) => end !== "stop"));
+  });
+
+  it("a completion whose last possible token is the end token has ended by itself", async () => {
+    const whole = await generate(PROMPTS, 8, { ...OPTIONS, eosIds: [] });
+    const { maxTokens } = OPTIONS;
+    const index = whole.findIndex(({ tokens }) => tokens.indexOf(tokens[maxTokens - 1]) === maxTokens - 1);
+    const eos = whole[index].tokens[maxTokens - 1];
+    const completions = await generate(PROMPTS, 8, { ...OPTIONS, eosIds: [eos] });
+    assert.deepEqual(completions[index], { tokens: whole[index].tokens, end: "eos" });
+    for (const [i, { tokens, end }] of completions.entries()) {
+      const at = whole[i].tokens.indexOf(eos);
+      assert.deepEqual(tokens, at < 0 ? whole[i].tokens : whole[i].tokens.slice(0, at + 1));
+      assert.equal(end, at < 0 ? "length" : "eos");
+    }
+  });
+
+  it("a completion of one token ends by the end token or by its length", async () => {
+    const eosIds = [2, 7, 11, 29, 47, 58];
+    const whole = await generate(PROMPTS, 8, { ...OPTIONS, eosIds });
+    const single = await generate(PROMPTS, 8, { ...OPTIONS, eosIds, maxTokens: 1 });
+    const expected = whole.map(({ tokens }) => ({
+      tokens: tokens.slice(0, 1),
+      end: eosIds.includes(tokens[0]) ? "eos" : "length",
+    }));
+    assert.deepEqual(single, expected);
+    assert.equal(new Set(expected.map(({ end }) => end)).size, 2, "some end, some do not");
   });
 
   it("a second batch of the same size reuses the recorded plan and still reads the new weights", async () => {
@@ -187,5 +220,21 @@ describe("the policy", () => {
       async () => await generate([new Array(60).fill(5)], 2),
       /60: the model has 64 positions/,
     );
+    await assert.rejects(
+      async () => await generate([new Array(56).fill(5)], 2),
+      /9 tokens after a prompt of 56: the model has 64 positions/,
+    );
+  });
+
+  it("prompt and completion may fill the model's positions to the last", async () => {
+    const prompt = Array.from({ length: 55 }, (_, i) => (7 * i) % 61);
+    const [{ tokens }] = await generate([prompt], 1, { ...OPTIONS, eosIds: [], temperature: 0 });
+    assert.equal(tokens.length, 9);
+    const alternatives = Array.from({ length: 61 }, (_, token) => ({
+      prompt: { ids: [...prompt, ...tokens.slice(0, -1)] },
+      tokens: [token],
+    }));
+    const scores = (await logprobsOf(policy, alternatives)).map(([logprob]) => logprob);
+    assert.equal(scores.indexOf(Math.max(...scores)), tokens[8]);
   });
 });

@@ -1,4 +1,4 @@
-/** A random two-layer Llama with grouped key heads, small enough for a test. */
+/** A random two-layer Llama with grouped key heads, small enough for a test; or another model of these sizes. */
 import { randomFloats } from "../../bench/case.ts";
 import { makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
@@ -18,16 +18,22 @@ export const TINY_CONFIG = {
   eos_token_id: 2,
 };
 
-/** Deterministic values for every tensor of TINY_CONFIG. */
+/** Keys of config.json that make another model of the tiny one. */
+export type Family = Record<string, string | number | boolean>;
+
+/** Deterministic values for every tensor of TINY_CONFIG, and for the biases and head norms that a family adds. */
 export function tinySource(): WeightSource {
-  const { hidden_size: D, intermediate_size: F, vocab_size: V } = TINY_CONFIG;
+  const { hidden_size: D, intermediate_size: F, vocab_size: V, num_attention_heads: H } = TINY_CONFIG;
+  const outputsOf = (name: string): number => {
+    if (/k_proj|v_proj/.test(name)) return D / 2;
+    return /gate_proj|up_proj/.test(name) ? F : D;
+  };
   const shapeOf = (name: string): number[] => {
     if (/embed_tokens|lm_head/.test(name)) return [V, D];
+    if (/[qk]_norm/.test(name)) return [D / H];
     if (name.includes("norm")) return [D];
-    if (/k_proj|v_proj/.test(name)) return [D / 2, D];
-    if (/gate_proj|up_proj/.test(name)) return [F, D];
-    if (name.includes("down_proj")) return [D, F];
-    return [D, D];
+    if (name.endsWith("bias")) return [outputsOf(name)];
+    return [outputsOf(name), name.includes("down_proj") ? F : D];
   };
   return hostSource({
     path: "tiny",
@@ -41,7 +47,11 @@ export function tinySource(): WeightSource {
   });
 }
 
-export async function tinyPolicy(holding: Holding = "frozen", source = tinySource()): Promise<Policy> {
-  const config = parseModelConfig(JSON.stringify(TINY_CONFIG), "tiny");
+export async function tinyPolicy(
+  holding: Holding = "frozen",
+  source = tinySource(),
+  family: Family = {},
+): Promise<Policy> {
+  const config = parseModelConfig(JSON.stringify({ ...TINY_CONFIG, ...family }), "tiny");
   return makeTrunk(config, await loadPolicyWeights(source, config, holding));
 }

@@ -1,0 +1,106 @@
+/**
+ * Every op equals its twin where its grid is folded over x and y, with workgroups left over. WebGPU folds from 65536
+ * workgroups on; here all do from 3 on, so that every case of every op gets there, with the device's own kernels and
+ * with those that a GPU would run.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import { type OpCase, randomFloats } from "../../bench/case.ts";
+import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
+import { foldGrid, hasSimd8 } from "../../src/gpu/bridge.ts";
+import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
+import { kernelSource } from "../../src/gpu/kernel.ts";
+import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/test_modes.ts";
+import { filesUnder } from "../unit/source_files.ts";
+import {
+  allCases,
+  asTheyAre,
+  checkForward,
+  checkGradient,
+  isLarge,
+  type Mode,
+  runGradient,
+} from "./case_checks.ts";
+
+/** An odd number of workgroups above it leaves one of the last row without work. */
+const LIMIT = 2;
+const folded: Mode = (body) => withFoldLimit(LIMIT, body);
+/** Without those that are folded anyhow. */
+const suites = (await allCases()).map(({ op, cases }) => ({
+  op,
+  cases: cases.filter((opCase) => !isLarge(opCase)),
+}));
+/** A software GPU takes minutes to compile matmuls of many lanes; they fold nothing, and Deno runs them in every test. */
+const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
+const KERNELS: [string, Mode, typeof suites][] = [["the device's", asTheyAre, suites]];
+// Deno does not tell how wide subgroups are, and so gives every device the lanes of a GPU.
+if (detectRuntime() === "node") {
+  KERNELS.push(["a GPU's", withGpuLanes, suites.filter(({ op }) => !MATMULS.includes(op))]);
+}
+
+const product = ({ workgroups }: Dispatch) => workgroups.reduce((a, b) => a * b, 1);
+
+/** Runs a case, gradient and all, and does not look at what it gives. */
+function dispatchesOf(opCase: OpCase, mode: Mode): Dispatch[] {
+  const log: Dispatch[] = [];
+  const operands = caseOperands(opCase);
+  const size = opCase.gradient && opCase.twin(caseArrays(opCase))[opCase.gradient.output ?? 0].length;
+  tf.tidy(() => {
+    withDispatchLog(log, () =>
+      mode(() => {
+        opCase.run(operands);
+        if (size) runGradient(opCase, operands, randomFloats(1, size));
+      }));
+  });
+  disposeOperands(operands);
+  return log;
+}
+
+describe("folded grids", () => {
+  before(async () => void await openGpu());
+  after(closeGpu);
+
+  it("hold every workgroup, within the limit, and few that are left over", () => {
+    const counts = [1, 2, 65535, 65536, 65537, 65538, 65539, 131070, 131071, 131072, 199_999, 4_294_000_001];
+    for (const count of counts) {
+      const [x, y, z] = foldGrid(count);
+      assert.ok(x <= 65535 && y <= 65535 && z === 1, `${count}: ${x} x ${y} x ${z}`);
+      assert.ok(x * y >= count && x * y - count < y, `${count}: ${x} x ${y}`);
+    }
+    assert.deepEqual(foldGrid(65535), [65535, 1, 1]);
+    assert.deepEqual(foldGrid(65537), [32769, 2, 1]);
+  });
+
+  for (const [name, kernels, chosen] of KERNELS) {
+    const mode: Mode = (body) => folded(() => kernels(body));
+    describe(`with ${name} kernels and lanes`, () => {
+      for (const { cases } of chosen) {
+        for (const opCase of cases) {
+          it(`${opCase.name}: forward`, () => checkForward(opCase, mode));
+          if (opCase.gradient) it(`${opCase.name}: gradient`, () => checkGradient(opCase, mode));
+        }
+      }
+    });
+  }
+
+  it("are reached, with a workgroup left over, by a case of every kernel that refolds its grid", (t) => {
+    if (process.env.OP) return t.skip("OP leaves out the cases of other ops");
+    const reached = new Set<string>();
+    for (const [, kernels, chosen] of KERNELS) {
+      for (const opCase of chosen.flatMap(({ cases }) => cases)) {
+        const flat = dispatchesOf(opCase, kernels);
+        const wrapped = dispatchesOf(opCase, (body) => folded(() => kernels(body)));
+        assert.deepEqual(wrapped.map(({ kernel }) => kernel), flat.map(({ kernel }) => kernel), opCase.name);
+        wrapped.forEach((dispatch, i) => {
+          if (product(dispatch) > product(flat[i])) reached.add(dispatch.kernel);
+        });
+      }
+    }
+    const refolding = filesUnder("kernels", ".wgsl").map((path) => path.replace(/^kernels\/|\.wgsl$/g, ""))
+      .filter((kernel) => kernelSource(kernel).includes("num_workgroups"))
+      .filter((kernel) => hasSimd8() || !kernel.endsWith("_simd8"));
+    assert.ok(refolding.length > 30);
+    assert.deepEqual(refolding.filter((kernel) => !reached.has(kernel)), []);
+  });
+});
