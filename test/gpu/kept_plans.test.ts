@@ -1,0 +1,85 @@
+/** Which recorded plans are kept for another use, and that none is taken for another. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
+import { readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { createReplays, type Replays } from "../../src/gpu/replay.ts";
+import { add } from "../../src/ops/add.ts";
+import { disposePasses, makePassReplays, passLimitBytes, trimPasses } from "../../src/policy/pass_replays.ts";
+
+const COLUMNS = 8;
+const filled = (value: number, rows: number) =>
+  uploadTensor(new Float32Array(rows * COLUMNS).fill(value), [rows, COLUMNS]);
+
+/** Functions of inputs of so many rows, whose plans take as many rows, run in turn. @returns how many were recorded */
+function recordings(replays: Replays, ...sizes: number[]): number {
+  let count = 0;
+  for (const rows of sizes) {
+    const x = filled(1, rows);
+    replays.run("double", { x }, (own) => {
+      count++;
+      return add(own.x, own.x);
+    });
+    x.dispose();
+  }
+  return count;
+}
+
+describe("kept plans", () => {
+  before(async () => void await openGpu());
+  after(closeGpu);
+
+  it("of two functions of inputs of the same shape are two", async () => {
+    const replays = createReplays(2 ** 20);
+    const x = filled(3, 4);
+    const doubled = replays.run("double", { x }, (own) => add(own.x, own.x));
+    const tripled = replays.run("triple", { x }, (own) => add(own.x, own.x, 2));
+    assert.equal((await readFloats(doubled))[0], 6);
+    assert.equal((await readFloats(tripled))[0], 9);
+    replays.dispose();
+  });
+
+  it("are freed in the order of their last use, not of their first", () => {
+    const replays = createReplays(2 ** 20);
+    // Before the third is recorded one of the first two must go: the second, which was not used since.
+    assert.equal(recordings(replays, 1000, 1001, 1000, 1002), 3);
+    assert.equal(recordings(replays, 1000), 0);
+    replays.dispose();
+  });
+
+  it("of large inputs stay when smaller ones come by", () => {
+    const replays = createReplays(2 ** 20);
+    recordings(replays, 1000);
+    const limitBytes = replays.limitBytes();
+    assert.equal(recordings(replays, 8, 1000, 16, 1000), 2);
+    assert.equal(replays.limitBytes(), limitBytes);
+    replays.dispose();
+  });
+
+  it("count in a memory plan with the most that each kind can keep, all kinds together", () => {
+    const passes = makePassReplays();
+    assert.equal(passLimitBytes(passes), 0);
+    const rowBytes = 4 * COLUMNS;
+    recordings(passes.prompts, 100, 200);
+    recordings(passes.passes, 300);
+    recordings(passes.promptsBackward, 50);
+    assert.equal(passLimitBytes(passes), (200 + 300 + 50) * rowBytes);
+    recordings(passes.prompts, 200);
+    trimPasses(passes);
+    assert.equal(recordings(passes.prompts, 200), 0, "the largest fits");
+    assert.equal(recordings(passes.prompts, 100), 1, "the rest was over the limit");
+    disposePasses(passes);
+  });
+
+  it("leave no tensor behind when they are dropped for others, nor at the end", () => {
+    const replays = createReplays(2 ** 20);
+    const before = tf.memory().numTensors;
+    recordings(replays, 1000, 1001);
+    const two = tf.memory().numTensors;
+    recordings(replays, 1002, 1003, 1004);
+    assert.equal(tf.memory().numTensors, two);
+    replays.dispose();
+    assert.equal(tf.memory().numTensors, before);
+  });
+});
