@@ -109,7 +109,7 @@ describe("a backward pass", () => {
   it("leaves the gradient that it was given", async () => {
     const ones = () => uploadTensor(new Float32Array(8).fill(1), [2, 4]);
     const [x, y, dy] = [ones(), ones(), ones()];
-    const gradient = async () => await readFloats(backpropagate(() => swiglu(x, y), [x], dy).grads[0]);
+    const gradient = async () => await readFloats(backpropagate(() => swiglu(x, y), [x, y], dy).grads[0]);
     const first = await gradient();
     assert.ok(first[0] > 0.9);
     assert.deepEqual(await gradient(), first);
