@@ -123,6 +123,7 @@ describe("kernels and copies", () => {
     plan.dispose();
     const calls = Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]));
     assert.deepEqual(calls, { add_vec4: 2048, swiglu_vec4: 1 });
+    assert.equal(profile[0].kernel, "add_vec4", "what took longest comes first");
   });
 
   // Last: a device that has failed once is not trusted again.

@@ -2,11 +2,16 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
-import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { clearTensor, copyTensor, readFloats, trimPool, uploadTensor } from "../../src/gpu/bridge.ts";
+import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { recordPlan } from "../../src/gpu/plan.ts";
 import { createReplays, type Replays } from "../../src/gpu/replay.ts";
 import { add } from "../../src/ops/add.ts";
 import { disposePasses, makePassReplays, passLimitBytes, trimPasses } from "../../src/policy/pass_replays.ts";
+
+let gpu: Gpu;
+before(async () => void (gpu = await openGpu()));
+after(closeGpu);
 
 const COLUMNS = 8;
 const filled = (value: number, rows: number) =>
@@ -26,10 +31,24 @@ function recordings(replays: Replays, ...sizes: number[]): number {
   return count;
 }
 
-describe("kept plans", () => {
-  before(async () => void await openGpu());
-  after(closeGpu);
+describe("a plan", () => {
+  it("holds kernels alone: clearings, copies and other plans are refused, and all goes on as before", async () => {
+    const x = filled(2, 4);
+    add(x, x).dispose(); // its uniform stays
+    trimPool();
+    const before = { tensors: tf.memory().numTensors, bytes: gpu.memory().liveBytes };
+    const refused = (build: () => void, message: RegExp) =>
+      assert.throws(() => recordPlan(() => void [add(x, x), build()]), message);
+    refused(() => clearTensor(x), /Cannot record the clearing of a tensor/);
+    refused(() => copyTensor(x, x), /Cannot record a copy/);
+    refused(() => recordPlan(() => add(x, x)), /Cannot record a plan inside another plan/);
+    assert.deepEqual({ tensors: tf.memory().numTensors, bytes: gpu.memory().liveBytes }, before);
+    assert.equal((await readFloats(add(x, x)))[0], 4);
+    assert.equal((await readFloats(tf.add(x, x)))[0], 4);
+  });
+});
 
+describe("kept plans", () => {
   it("of two functions of inputs of the same shape are two", async () => {
     const replays = createReplays(2 ** 20);
     const x = filled(3, 4);

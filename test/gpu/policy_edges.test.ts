@@ -11,7 +11,6 @@ import { createAdapters, mergeAdapter, withoutAdapters } from "../../src/policy/
 import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
-import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
 import { clearGradients, disposeKeys, prefixKeys } from "../../src/policy/shared_prefix.ts";
 import { hostSource, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
@@ -155,54 +154,5 @@ describe("gradients that gather at a prompt's keys and values", () => {
     clearGradients(keys);
     for (const tensor of gathered) assert.ok((await readFloats(tensor)).every((value) => value === 0));
     disposeKeys(keys);
-  });
-});
-
-describe("a score model", () => {
-  /** The tiny trunk with a head, and what else is given by name. */
-  const load = (extra: Record<string, number[]> = {}, config: object = {}) => {
-    const trunk = tinySource();
-    const own: Record<string, number[]> = {
-      "score_head.weight": Array.from({ length: TINY_CONFIG.hidden_size }, (_, d) => Math.sin(d)),
-      ...extra,
-    };
-    const source = hostSource({
-      path: "tiny score model",
-      shapeOf: (name) => {
-        if (name === "score_head.weight") return [1, TINY_CONFIG.hidden_size];
-        if (name in own) return [own[name].length];
-        return name.startsWith("model.") ? trunk.shapeOf(name) : undefined;
-      },
-      read: (name) => name in own ? Promise.resolve(Float32Array.from(own[name])) : trunk.read(name),
-    });
-    return loadScoreModel(source, parseScoreConfig(JSON.stringify({ ...TINY_CONFIG, ...config }), "tiny"));
-  };
-
-  it("gives a batch the same scores when batches of other lengths came between", async () => {
-    /** Texts on so many prompts of so many tokens, two on each. */
-    const texts = (prompts: number, promptTokens: number, ownTokens: number) =>
-      Array.from({ length: 2 * prompts }, (_, t) => [
-        ...Array.from({ length: promptTokens }, (_, i) => 3 + (7 * i + 5 * Math.floor(t / 2)) % 50),
-        ...Array.from({ length: ownTokens }, (_, i) => 3 + (11 * i + 13 * t) % 50),
-      ]);
-    // Few rows of prompts with many of completions, so that small passes are kept; then prompts of few rows, of many,
-    // whose keys take the place of the first ones', and of few again.
-    const [large, few, many] = [texts(3, 20, 40), texts(3, 20, 3), texts(6, 30, 3)];
-    const model = await load();
-    await scoreSequences(model, large);
-    const before = await scoreSequences(model, few);
-    await scoreSequences(model, many);
-    assert.deepEqual(await scoreSequences(model, few), before);
-    assert.deepEqual(
-      before,
-      await scoreSequences(await load(), few),
-      "as by a model that scored nothing before",
-    );
-  });
-
-  it("takes a mean of 0 from its weights, not from config.json", async () => {
-    const extra = { "normalizer.mean": [0], "normalizer.var": [4] };
-    const { normalizer } = await load(extra, { do_normalize: true, mean: [3], var: [9] });
-    assert.deepEqual(normalizer, { mean: 0, variance: 4 });
   });
 });

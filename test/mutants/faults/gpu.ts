@@ -81,6 +81,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/memory.test.ts"],
   },
   {
+    file: "src/gpu/bridge.ts",
+    find: 'if (modes.recording) throw new Error("Cannot record a copy in a plan: use a kernel");',
+    replace: "",
+    harm: "a copy that belongs to a plan is made once and never again",
+    tests: ["gpu/kept_plans.test.ts"],
+  },
+  {
     file: "src/gpu/device.ts",
     find: "if (!closing) {",
     replace: "if (closing) {",
@@ -93,6 +100,21 @@ export const faults: readonly Fault[] = [
     replace: "waits.open++;\n  waits.since = performance.now();",
     harm: "of waits side by side only the time since the last began is counted: the GPU's share is too small",
     tests: ["gpu/dispatch.test.ts"],
+  },
+  {
+    file: "src/gpu/device.ts",
+    find: '!name.startsWith("maxDynamic")',
+    replace: '!name.startsWith("max")',
+    harm:
+      "the device has the least limits of WebGPU: no model over 128 MiB a matrix is taken, whatever the GPU holds",
+    tests: ["gpu/lost_device.test.ts#a device has"],
+  },
+  {
+    file: "src/gpu/device.ts",
+    find: '  "subgroups",\n',
+    replace: "",
+    harm: "the kernels for subgroups are never used: decoding and training take twice as long",
+    tests: ["gpu/lost_device.test.ts#a device has"],
   },
   {
     file: "src/gpu/memory.ts",
@@ -174,6 +196,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/dispatch.test.ts#a profile"],
   },
   {
+    file: "src/gpu/profile.ts",
+    find: "b.seconds - a.seconds",
+    replace: "a.seconds - b.seconds",
+    harm: "a profile begins with the kernels that hardly matter",
+    tests: ["gpu/dispatch.test.ts#a profile"],
+  },
+  {
     file: "src/gpu/recording.ts",
     find: "sizeBytes: pool.numBytesAllocated,",
     replace: "sizeBytes: pool.numBytesUsed,",
@@ -193,6 +222,21 @@ export const faults: readonly Fault[] = [
     replace: "",
     harm: "a plan's memory is gone before the queued kernels and copies that read its outputs have run",
     tests: ["gpu/dispatch.test.ts#that read a plan's output"],
+  },
+  {
+    file: "src/gpu/recording.ts",
+    find: 'if (modes.recording) throw new Error("Cannot record a plan inside another plan");',
+    replace: "",
+    harm:
+      "a plan recorded inside another breaks off the outer one: its later kernels run once and are not replayed",
+    tests: ["gpu/kept_plans.test.ts"],
+  },
+  {
+    file: "src/gpu/recording.ts",
+    find: "    pool.dispose();\n    throw error;",
+    replace: "    throw error;",
+    harm: "a plan that cannot be recorded leaves its memory behind",
+    tests: ["gpu/kept_plans.test.ts"],
   },
   {
     file: "src/gpu/rehearsal.ts",
