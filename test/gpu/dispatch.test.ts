@@ -1,6 +1,7 @@
 /** What is queued runs in its order, on its own sizes, and no number of a GPU that failed is believed. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import {
   clearTensor,
@@ -124,6 +125,19 @@ describe("kernels and copies", () => {
     const calls = Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]));
     assert.deepEqual(calls, { add_vec4: 2048, swiglu_vec4: 1 });
     assert.equal(profile[0].kernel, "add_vec4", "what took longest comes first");
+  });
+
+  it("are run as before after a profile whose body failed", async (t) => {
+    if (!tfjsBackend().device.features.has("timestamp-query")) return t.skip("no timestamps here");
+    const x = filled(3);
+    const failing = profileKernels(() => {
+      tf.add(x, x);
+      throw new Error("no such op");
+    });
+    await assert.rejects(failing, /no such op/);
+    assert.equal((await readFloats(tf.add(x, x)))[0], 6);
+    assert.equal((await readFloats(add(x, x)))[0], 6);
+    assert.deepEqual((await profileKernels(() => void tf.add(x, x))).map(({ calls }) => calls), [1]);
   });
 
   // Last: a device that has failed once is not trusted again.

@@ -76,6 +76,18 @@ describe("kept plans", () => {
     replays.dispose();
   });
 
+  it("take at the most what may be kept: one that takes a byte more stays only while it is used", () => {
+    const sizeBytes = 1000 * COLUMNS * 4;
+    for (const [keptBytes, limitBytes] of [[sizeBytes, sizeBytes], [sizeBytes - 1, 0]]) {
+      const replays = createReplays(keptBytes);
+      recordings(replays, 1000);
+      assert.equal(replays.limitBytes(), limitBytes);
+      replays.trim();
+      assert.equal(recordings(replays, 1000), limitBytes > 0 ? 0 : 1);
+      replays.dispose();
+    }
+  });
+
   it("count in a memory plan with the most that each kind can keep, all kinds together", () => {
     const passes = makePassReplays();
     assert.equal(passLimitBytes(passes), 0);

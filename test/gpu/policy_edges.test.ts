@@ -152,7 +152,12 @@ describe("gradients that gather at a prompt's keys and values", () => {
     assert.equal(gathered.length, 2 * TINY_CONFIG.num_hidden_layers);
     for (const tensor of gathered) writeTensor(tensor, new Float32Array(tensor.size).fill(NaN));
     clearGradients(keys);
-    for (const tensor of gathered) assert.ok((await readFloats(tensor)).every((value) => value === 0));
+    for (const [i, tensor] of gathered.entries()) {
+      assert.ok(
+        (await readFloats(tensor)).every((value) => value === 0),
+        `gradient ${i} of ${gathered.length}`,
+      );
+    }
     disposeKeys(keys);
   });
 });

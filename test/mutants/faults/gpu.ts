@@ -117,6 +117,14 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/lost_device.test.ts#a device has"],
   },
   {
+    file: "src/gpu/device.ts",
+    find: "/llvmpipe|swiftshader|software|lavapipe/i",
+    replace: "/llvmpipe|swiftshader|software|lavapipe/",
+    harm:
+      "software Vulkan that writes its name in capitals is taken for a GPU: slow kernels, and no word from doctor",
+    tests: ["unit/software_gpu.test.ts"],
+  },
+  {
     file: "src/gpu/memory.ts",
     find: "memory.peakBytes = Math.max(memory.peakBytes, memory.liveBytes);",
     replace: "memory.peakBytes = memory.liveBytes;",
@@ -203,6 +211,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/dispatch.test.ts#a profile"],
   },
   {
+    file: "src/gpu/profile.ts",
+    find: "    modes.profiling = null;\n    backend.recordAndSubmit = stockPath;",
+    replace: "    modes.profiling = null;",
+    harm: "after a profile stock ops write their times into query sets that are gone: the GPU rejects them",
+    tests: ["gpu/dispatch.test.ts#after a profile"],
+  },
+  {
     file: "src/gpu/recording.ts",
     find: "sizeBytes: pool.numBytesAllocated,",
     replace: "sizeBytes: pool.numBytesUsed,",
@@ -279,6 +294,13 @@ export const faults: readonly Fault[] = [
     find: "    tf.dispose(tensorsOf(inputs));\n",
     replace: "",
     harm: "the inputs of every plan that was dropped stay allocated",
+    tests: ["gpu/kept_plans.test.ts"],
+  },
+  {
+    file: "src/gpu/replay.ts",
+    find: "largest > keptBytes ? 0",
+    replace: "largest >= keptBytes ? 0",
+    harm: "passes that take exactly what may be kept are recorded anew in each step",
     tests: ["gpu/kept_plans.test.ts"],
   },
   {
