@@ -17,6 +17,7 @@ import {
 import { awaitGpu, closeGpu, openGpu, waitedSeconds } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";
+import { readTimestamps } from "../../src/gpu/timing.ts";
 import { add } from "../../src/ops/add.ts";
 import { gatherRows } from "../../src/ops/gather_rows.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
@@ -142,11 +143,16 @@ describe("kernels and copies", () => {
 
   // Last: a device that has failed once is not trusted again.
   it("of a GPU that rejected work since they ran are not read, though they need no more work", async () => {
+    const { device } = tfjsBackend();
+    const isTimed = device.features.has("timestamp-query");
+    const querySet = isTimed ? device.createQuerySet({ type: "timestamp", count: 2 }) : null;
     const sum = add(filled(1), filled(2));
     await settle();
-    const { device } = tfjsBackend();
     device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
     await device.queue.onSubmittedWorkDone();
     await assert.rejects(readTensor(sum), /The GPU rejected work/);
+    if (querySet) {
+      await assert.rejects(readTimestamps(device, querySet, 2), /The GPU rejected work/, "nor timed");
+    }
   });
 });
