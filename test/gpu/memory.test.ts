@@ -129,6 +129,15 @@ describe("a rehearsal for another GPU", () => {
     }, { maxStorageBufferBindingSize: 4096 });
   });
 
+  it("begins when what was queued before is on its way, and takes none of it along", async () => {
+    const x = uploadTensor(Float32Array.of(1, 2, 3, 4), [1, 4]);
+    const before = add(x, x);
+    await rehearse(() => Promise.resolve(void add(emptyTensor([1, 4]), emptyTensor([1, 4]))));
+    const after = add(x, before);
+    assert.deepEqual([...await readFloats(before)], [2, 4, 6, 8]);
+    assert.deepEqual([...await readFloats(after)], [3, 6, 9, 12]);
+  });
+
   it("leaves stock ops of tfjs as they were", async () => {
     const doubled = () => tf.tidy(() => tf.mul(uploadTensor(Float32Array.of(1, 2, 3), [3]), tf.scalar(2)));
     await rehearse(() => Promise.resolve(void doubled()));

@@ -117,24 +117,54 @@ describe("models of every family", () => {
   }
 });
 
+describe("rms_norm_eps", () => {
+  /**
+   * The tiny model with all that norms read (the stream, and with norms of heads queries and keys) made `scale` times as
+   * large, and rms_norm_eps to match: the norms then give the same.
+   */
+  async function scaledLogits(family: object, scale: number): Promise<Float32Array> {
+    const config = { ...TINY_CONFIG, ...family, rms_norm_eps: 0.3 * scale * scale };
+    const source = familySource();
+    const normed = "model_type" in family
+      ? /embed_tokens|[oqk]_proj|down_proj/
+      : /embed_tokens|o_proj|down_proj/;
+    const scaled = hostSource({
+      ...source,
+      read: async (name) => {
+        const values = await source.read(name);
+        return normed.test(name) ? values.map((value) => scale * value) : values;
+      },
+    });
+    const parsed = parseModelConfig(JSON.stringify(config), "scaled");
+    return await logitsOf(makeTrunk(parsed, await loadPolicyWeights(scaled, parsed, "frozen")), [SEQUENCE]);
+  }
+
+  for (const [name, family] of Object.entries({ Llama: {}, Qwen3: { model_type: "qwen3", head_dim: 8 } })) {
+    it(`${name}: counts in every norm, as large as config.json says`, async () => {
+      const [logits, scaled] = [await scaledLogits(family, 1), await scaledLogits(family, 4)];
+      const largest = Math.max(...logits.map(Math.abs));
+      // Powers of two round nothing; an inverse root may.
+      logits.forEach((logit, i) => assert.ok(Math.abs(scaled[i] - logit) <= 1e-5 * largest, `logit ${i}`));
+      const other = await scaledLogits(family, 1 / 16);
+      logits.forEach((logit, i) => assert.ok(Math.abs(other[i] - logit) <= 1e-5 * largest, `logit ${i}`));
+    });
+  }
+});
+
 describe("an adapter that is merged", () => {
   it("is added to every row of a matrix so wide that its rows are computed one by one", async () => {
     const [rows, columns] = [2, 2 ** 23 + 1];
-    const [a, b] = [randomFloats(1, columns), Float64Array.of(2, -3)];
-    const weight = (name: string, values: Float64Array, shape: number[]): Weight => {
-      return {
-        name,
-        shape,
-        format: "f32",
-        tensor: uploadTensor(Float32Array.from(values), shape),
-        grad: null,
-      };
+    const looked = [0, 1, 4097, columns - 2, columns - 1];
+    const [a, b] = [new Float32Array(columns), Float32Array.of(2, -3)];
+    looked.forEach((column, i) => a[column] = Math.fround(0.1 + i));
+    const weight = (name: string, values: Float32Array, shape: number[]): Weight => {
+      return { name, shape, format: "f32", tensor: uploadTensor(values, shape), grad: null };
     };
     const adapter = { a: weight("a", a, [1, columns]), b: weight("b", b, [rows, 1]), scale: 0.5 };
     const values = new Float32Array(rows * columns).fill(1);
     await mergeAdapter(values, adapter);
     for (let row = 0; row < rows; row++) {
-      for (const column of [0, 1, 4097, columns - 2, columns - 1]) {
+      for (const column of looked) {
         const expected = Math.fround(1 + Math.fround(Math.fround(a[column] * b[row]) * 0.5));
         assert.equal(values[row * columns + column], expected, `row ${row}, column ${column}`);
       }

@@ -1,6 +1,7 @@
 /** Scores of batches after others, of texts as long as the model goes, and of normalisers at their edges. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { trimPool } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   loadScoreModel,
@@ -60,6 +61,18 @@ describe("a score model", () => {
       await scoreSequences(await load(), few),
       "as by a model that scored nothing before",
     );
+  });
+
+  it("keeps after a batch no more plans than the largest takes", async () => {
+    const model = await load();
+    const { memory } = await openGpu();
+    const bytesAfter = async (textLength: number) => {
+      await scoreSequences(model, [tokens(textLength, 1), tokens(textLength, 9), tokens(textLength, 17)]);
+      trimPool();
+      return memory().liveBytes;
+    };
+    const afterLarge = await bytesAfter(60);
+    assert.ok(await bytesAfter(6) < afterLarge, "the plan of the large batch made room for the small one's");
   });
 
   it("takes a mean of 0 from its weights, not from config.json", async () => {

@@ -88,6 +88,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/kept_plans.test.ts"],
   },
   {
+    file: "src/gpu/bridge.ts",
+    find: "Math.max(SPARE_BYTES, SPARE_SHARE * numBytesAllocated)",
+    replace: "SPARE_SHARE * numBytesAllocated",
+    harm: "a small model's pool is given back after each step and made again in the next",
+    tests: ["gpu/memory.test.ts"],
+  },
+  {
     file: "src/gpu/device.ts",
     find: "if (!closing) {",
     replace: "if (closing) {",
@@ -265,6 +272,13 @@ export const faults: readonly Fault[] = [
     find: "Object.assign(backend, { device, queue, bufferManager, pipelineCache });",
     replace: "Object.assign(backend, { device, queue, bufferManager });",
     harm: "after a rehearsal stock ops of tfjs run pipelines of nothing",
+    tests: ["gpu/memory.test.ts"],
+  },
+  {
+    file: "src/gpu/rehearsal.ts",
+    find: "  flush();\n  const { device,",
+    replace: "  const { device,",
+    harm: "work that was queued before a memory plan is made is lost",
     tests: ["gpu/memory.test.ts"],
   },
   {

@@ -104,6 +104,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/generation.test.ts#a long group"],
   },
   {
+    file: "src/policy/decode_batch.ts",
+    find: "  blocks.free(row.blocks);\n",
+    replace: "",
+    harm: "the blocks of completions that ended are not used again: the cache grows to its most",
+    tests: ["gpu/generation.test.ts#a long group"],
+  },
+  {
     file: "src/policy/decode_lane.ts",
     find: "const held = [...Array.from(row.prompt.ids), ...row.tokens];",
     replace: "const held = Array.from(row.prompt.ids);",
@@ -124,6 +131,13 @@ export const faults: readonly Fault[] = [
     harm:
       "a row of the second batch counts as ended if that of the first did: its completion is cut at one token",
     tests: ["gpu/sampling_options.test.ts", "gpu/generation.test.ts#a second batch"],
+  },
+  {
+    file: "src/policy/decode_lane.ts",
+    find: "new Int32Array(lane.width * columns).fill(-1)",
+    replace: "new Int32Array(lane.width * columns)",
+    harm: "rows that have ended write their keys into the first block of others",
+    tests: ["gpu/generation.test.ts#with and without compaction", "gpu/generation_sessions.test.ts"],
   },
   {
     file: "src/policy/decode_session.ts",
@@ -186,6 +200,13 @@ export const faults: readonly Fault[] = [
       "unit/early_scoring.test.ts",
       "e2e/train.test.ts#a run killed twice",
     ],
+  },
+  {
+    file: "src/policy/generate.ts",
+    find: "    if (row.prompt.readers > 0) return;\n",
+    replace: "",
+    harm: "groups are scored before they are whole, and once for each of their completions",
+    tests: ["gpu/generation_sessions.test.ts#hands over"],
   },
   {
     file: "src/policy/generation_options.ts",
@@ -306,6 +327,27 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/score_batches.test.ts"],
   },
   {
+    file: "src/policy/llama.ts",
+    find: "weight, rmsNormEps), x_NH.shape",
+    replace: "weight, 1e-6), x_NH.shape",
+    harm: "Qwen3's head norms take another epsilon than config.json says",
+    tests: ["gpu/policy_edges.test.ts#counts in every norm"],
+  },
+  {
+    file: "src/policy/llama.ts",
+    find: "residualNorm(attended_ND, weights.postNorm, config.rmsNormEps)",
+    replace: "residualNorm(attended_ND, weights.postNorm, 1e-6)",
+    harm: "the norm before the MLP takes another epsilon than config.json says",
+    tests: ["gpu/policy_edges.test.ts#counts in every norm"],
+  },
+  {
+    file: "src/policy/llama.ts",
+    find: "trunk.weights.norm, trunk.config.rmsNormEps",
+    replace: "trunk.weights.norm, 1e-6",
+    harm: "the last norm takes another epsilon than config.json says",
+    tests: ["gpu/policy_edges.test.ts#counts in every norm"],
+  },
+  {
     file: "src/policy/model_config.ts",
     find: "sliding_window === undefined ? 4096 : sliding_window",
     replace: "sliding_window ?? null",
@@ -387,6 +429,13 @@ export const faults: readonly Fault[] = [
     find: 'json.score_type ?? "reward"',
     replace: 'json.score_type ?? "cost"',
     harm: "a reward model whose config.json leaves its type out is normalised as a cost",
+    tests: ["gpu/score_batches.test.ts"],
+  },
+  {
+    file: "src/policy/score_model.ts",
+    find: "  trimPasses(model.replays);\n",
+    replace: "",
+    harm: "a scorer keeps plans beyond what was planned for while the policy is trained",
     tests: ["gpu/score_batches.test.ts"],
   },
   {
