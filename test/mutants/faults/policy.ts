@@ -72,7 +72,7 @@ export const faults: readonly Fault[] = [
     find: "if (reference.weights !== policy.weights) disposeWeights(",
     replace: "if (!reference.adapters) disposeWeights(",
     harm: "freeing the reference of new adapters frees the weights under them",
-    tests: ["gpu/models_freed.test.ts"],
+    tests: ["gpu/policy_weights.test.ts"],
   },
   {
     file: "src/policy/decode_batch.ts",
@@ -108,7 +108,7 @@ export const faults: readonly Fault[] = [
     find: "  blocks.free(row.blocks);\n",
     replace: "",
     harm: "the blocks of completions that ended are not used again: the cache grows to its most",
-    tests: ["gpu/generation.test.ts#a long group"],
+    tests: ["gpu/generation.test.ts#a second batch"],
   },
   {
     file: "src/policy/decode_lane.ts",
@@ -359,7 +359,7 @@ export const faults: readonly Fault[] = [
     find: '"rms_norm_eps", path, 1e-6)',
     replace: '"rms_norm_eps", path, 1e-5)',
     harm: "a model that leaves rms_norm_eps out computes with another than in transformers",
-    tests: ["unit/model_config.test.ts"],
+    tests: ["unit/model_defaults.test.ts"],
   },
   {
     file: "src/policy/model_config.ts",
@@ -380,7 +380,7 @@ export const faults: readonly Fault[] = [
     find: "    bounds[2 * row] = row;\n",
     replace: "    bounds[2 * row] = rows;\n",
     harm: "spare rows attend to each other: each costs as much as a token of a long sequence",
-    tests: ["unit/model_config.test.ts#packSequences"],
+    tests: ["unit/model_defaults.test.ts#spare rows"],
   },
   {
     file: "src/policy/packing.ts",
@@ -467,11 +467,7 @@ export const faults: readonly Fault[] = [
     find: "weights.head && weights.head !== weights.embedding ? [weights.head] : [];",
     replace: "weights.head ? [weights.head] : [];",
     harm: "tied embeddings are updated twice in each step and counted twice in the gradient norm",
-    tests: [
-      "gpu/weights.test.ts#tied embeddings",
-      "gpu/policy.test.ts",
-      "parity/parity.test.ts#Whole optimizer steps",
-    ],
+    tests: ["gpu/policy_weights.test.ts#are listed once"],
   },
   {
     file: "src/policy/weights.ts",
@@ -485,20 +481,20 @@ export const faults: readonly Fault[] = [
     find: "const isPackable = shape.length === 2 && shape[1] % 2 === 0;",
     replace: "const isPackable = shape.length === 2;",
     harm: "a model with a matrix of odd width cannot be trained in bfloat16",
-    tests: ["gpu/weights.test.ts#frozen matrices", "gpu/policy.test.ts#weights held in bf16"],
+    tests: ["gpu/policy_weights.test.ts#are held in bf16"],
   },
   {
     file: "src/policy/weights.ts",
     find: "    grad?.dispose();\n",
     replace: "",
     harm: "a freed model leaves a gradient of its own size on the GPU",
-    tests: ["gpu/models_freed.test.ts"],
+    tests: ["gpu/policy_weights.test.ts"],
   },
   {
     file: "src/policy/weights.ts",
     find: "if (!made) copies.set(weight, made = copyWeight(weight));",
     replace: "if (!made) made = copyWeight(weight);",
     harm: "the reference of a model with tied embeddings holds the largest matrix twice",
-    tests: ["gpu/models_freed.test.ts#with tied embeddings"],
+    tests: ["gpu/policy_weights.test.ts#with tied embeddings"],
   },
 ];

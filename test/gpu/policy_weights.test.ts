@@ -1,4 +1,4 @@
-/** A model that is freed leaves nothing on the GPU, and takes nothing with it that another still needs. */
+/** Weights of a policy: each once, as narrow as it may be, and nothing left of them when they are freed. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
@@ -10,12 +10,17 @@ import {
   disposePolicyWeights,
   disposeReference,
   freezeReference,
+  trainableWeights,
 } from "../../src/policy/adapters.ts";
 import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 import { TINY_CONFIG, tinyPolicy, tinySource } from "./tiny_policy.ts";
+
+let gpu: Gpu;
+before(async () => void (gpu = await openGpu()));
+after(closeGpu);
 
 const SEQUENCES = [[1, 60, 3, 3, 8, 21, 40]];
 
@@ -39,10 +44,6 @@ const POLICIES: Record<string, () => Promise<Policy>> = {
 };
 
 describe("a policy that is freed", () => {
-  let gpu: Gpu;
-  before(async () => void (gpu = await openGpu()));
-  after(closeGpu);
-
   const held = () => {
     trimPool();
     return { bytes: gpu.memory().liveBytes, tensors: tf.memory().numTensors };
@@ -71,5 +72,29 @@ describe("a policy that is freed", () => {
     const reference = freezeReference(policy);
     assert.equal(reference.weights.head, reference.weights.embedding);
     assert.notEqual(reference.weights.head, policy.weights.head);
+  });
+});
+
+describe("the weights of a policy", () => {
+  it("are listed once each, also where head and embedding are one: what is trained is updated once", async () => {
+    for (const [policy, count] of [[await tiedPolicy(), 20], [await tinyPolicy("float32"), 21]] as const) {
+      const trained = trainableWeights(policy);
+      assert.equal(trained.length, count);
+      assert.equal(new Set(trained).size, count);
+    }
+  });
+
+  it("are held in bf16 where two share a word, and in f32 where a row has an odd number of them", async () => {
+    const tiny = tinySource();
+    const shapeOf = (name: string) => tiny.shapeOf(name)!.map((size) => size === 48 ? 45 : size);
+    const sizeOf = (name: string) => shapeOf(name).reduce((size, n) => size * n, 1);
+    const read = async (name: string) => (await tiny.read(name)).slice(0, sizeOf(name));
+    const config = parseModelConfig(JSON.stringify({ ...TINY_CONFIG, intermediate_size: 45 }), "odd");
+    const weights = await loadPolicyWeights(hostSource({ path: "odd", shapeOf, read }), config, "bfloat16");
+    const { gate, down, inputNorm } = weights.layers[0];
+    assert.deepEqual([gate, down, inputNorm].map(({ format }) => format), ["bf16", "f32", "f32"]);
+    assert.ok([gate, down, inputNorm].every(({ grad }) => grad !== null), "all are trained");
+    const logits = await logitsOf(makeTrunk(config, weights), SEQUENCES);
+    assert.ok(logits.every(Number.isFinite) && new Set(logits).size > 100, "and computed with");
   });
 });
