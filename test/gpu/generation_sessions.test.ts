@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
+import { trimPool } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { type Completion, createGenerator, type GenerationOptions } from "../../src/policy/generate.ts";
 import type { Policy } from "../../src/policy/llama.ts";
@@ -63,6 +64,24 @@ describe("a generator", () => {
       return tensors;
     };
     assert.equal(await tensorsAfter(ending, few), await tensorsAfter(few));
+  });
+
+  it("leaves nothing on the GPU when it is freed, however its cache grew and its rows ended", async () => {
+    const { memory } = await openGpu();
+    const options = { ...OPTIONS, maxTokens: 30, blockTokens: 2 };
+    const findStop = (tokens: readonly number[]) =>
+      tokens.length > tokens[0] % 30 ? 1 + tokens[0] % 30 : null;
+    const heldAfter = async () => {
+      const generator = createGenerator(policy, options);
+      await generator.generate({ prompts: LONG, groupSize: 12, ...PLACE, findStop });
+      const { recordings } = generator.usage!;
+      assert.ok(recordings > 3, `${recordings} plans were recorded`);
+      generator.dispose();
+      trimPool();
+      return { bytes: memory().liveBytes, tensors: tf.memory().numTensors };
+    };
+    const first = await heldAfter();
+    assert.deepEqual(await heldAfter(), first);
   });
 
   it("records its plan seldom while its cache grows, since the cache grows by half of itself", async () => {

@@ -162,7 +162,9 @@ describe("an adapter that is merged", () => {
     };
     const adapter = { a: weight("a", a, [1, columns]), b: weight("b", b, [rows, 1]), scale: 0.5 };
     const values = new Float32Array(rows * columns).fill(1);
+    const tensors = tf.memory().numTensors;
     await mergeAdapter(values, adapter);
+    assert.equal(tf.memory().numTensors, tensors, "nothing stays");
     for (let row = 0; row < rows; row++) {
       for (const column of looked) {
         const expected = Math.fround(1 + Math.fround(Math.fround(a[column] * b[row]) * 0.5));

@@ -12,9 +12,10 @@ import {
   freezeReference,
   trainableWeights,
 } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 import { TINY_CONFIG, tinyPolicy, tinySource } from "./tiny_policy.ts";
 
@@ -23,6 +24,11 @@ before(async () => void (gpu = await openGpu()));
 after(closeGpu);
 
 const SEQUENCES = [[1, 60, 3, 3, 8, 21, 40]];
+
+const held = () => {
+  trimPool();
+  return { bytes: gpu.memory().liveBytes, tensors: tf.memory().numTensors };
+};
 
 async function adaptedPolicy(isFresh: boolean): Promise<Policy> {
   const policy = await tinyPolicy();
@@ -44,11 +50,6 @@ const POLICIES: Record<string, () => Promise<Policy>> = {
 };
 
 describe("a policy that is freed", () => {
-  const held = () => {
-    trimPool();
-    return { bytes: gpu.memory().liveBytes, tensors: tf.memory().numTensors };
-  };
-
   for (const [kind, load] of Object.entries(POLICIES)) {
     it(`${kind}: leaves nothing, gradients included, and its reference goes alone`, async () => {
       await logitsOf(await load(), SEQUENCES); // the uniforms of its kernels stay
@@ -76,6 +77,20 @@ describe("a policy that is freed", () => {
 });
 
 describe("the weights of a policy", () => {
+  it("are all that a training pass leaves on the GPU, beside what it adds to their gradients", async () => {
+    const policy = await tinyPolicy("float32");
+    const train = () => {
+      tf.tidy(() => {
+        const batch = uploadMicroBatch([{ prompt: { ids: SEQUENCES[0] }, tokens: [5, 9, 2] }]);
+        const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+        tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
+      });
+      return held();
+    };
+    const first = train();
+    assert.deepEqual(train(), first);
+  });
+
   it("are listed once each, also where head and embedding are one: what is trained is updated once", async () => {
     for (const [policy, count] of [[await tiedPolicy(), 20], [await tinyPolicy("float32"), 21]] as const) {
       const trained = trainableWeights(policy);
@@ -90,7 +105,9 @@ describe("the weights of a policy", () => {
     const sizeOf = (name: string) => shapeOf(name).reduce((size, n) => size * n, 1);
     const read = async (name: string) => (await tiny.read(name)).slice(0, sizeOf(name));
     const config = parseModelConfig(JSON.stringify({ ...TINY_CONFIG, intermediate_size: 45 }), "odd");
+    const tensors = tf.memory().numTensors;
     const weights = await loadPolicyWeights(hostSource({ path: "odd", shapeOf, read }), config, "bfloat16");
+    assert.equal(tf.memory().numTensors - tensors, 2 * listWeights(weights).length, "each with its gradient");
     const { gate, down, inputNorm } = weights.layers[0];
     assert.deepEqual([gate, down, inputNorm].map(({ format }) => format), ["bf16", "f32", "f32"]);
     assert.ok([gate, down, inputNorm].every(({ grad }) => grad !== null), "all are trained");

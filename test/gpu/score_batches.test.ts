@@ -1,12 +1,15 @@
 /** Scores of batches after others, of texts as long as the model goes, and of normalisers at their edges. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
+  disposeScoreModel,
   loadScoreModel,
   normalizeScore,
   parseScoreConfig,
+  type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
 import { hostSource } from "../../src/policy/weights.ts";
@@ -73,6 +76,28 @@ describe("a score model", () => {
     };
     const afterLarge = await bytesAfter(60);
     assert.ok(await bytesAfter(6) < afterLarge, "the plan of the large batch made room for the small one's");
+  });
+
+  it("keeps nothing of a batch but plans, and leaves nothing when it is freed", async () => {
+    const { memory } = await openGpu();
+    const held = () => {
+      trimPool();
+      return { bytes: memory().liveBytes, tensors: tf.memory().numTensors };
+    };
+    const batches = [[tokens(9, 1), tokens(5, 9)], [[...tokens(12, 3), 4], [...tokens(12, 3), 5]]];
+    const scoreAll = async (model: ScoreModel) => {
+      for (const texts of batches) await scoreSequences(model, texts);
+      return held();
+    };
+    const other = await load();
+    await scoreAll(other);
+    disposeScoreModel(other); // the uniforms of its kernels stay
+    const before = held();
+    const model = await load();
+    const first = await scoreAll(model);
+    assert.deepEqual(await scoreAll(model), first);
+    disposeScoreModel(model);
+    assert.deepEqual(held(), before);
   });
 
   it("takes a mean of 0 from its weights, not from config.json", async () => {
