@@ -5,6 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/bridge.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { type Completion, createGenerator, type GenerationOptions } from "../../src/policy/generate.ts";
+import { blockBytes } from "../../src/policy/kv_blocks.ts";
 import type { Policy } from "../../src/policy/llama.ts";
 import { TINY_CONFIG, tinyPolicy } from "./tiny_policy.ts";
 
@@ -87,10 +88,20 @@ describe("a generator", () => {
   it("records its plan seldom while its cache grows, since the cache grows by half of itself", async () => {
     const options = { ...OPTIONS, maxTokens: 41, readbackEvery: 1, blockTokens: 2 };
     const { recordings, cacheBytes } = await alone([[1, 5]], 5, options);
-    const blocks = cacheBytes / (2 * 2 * 2 * 16 * 4); // 2 layers, keys and values, 2 tokens, 16 numbers
+    const blocks = cacheBytes / blockBytes(policy.config, 2, "f32");
     assert.equal(blocks, 1 + 5 * 20);
     const growths = Math.ceil(Math.log(blocks / (1 + 5)) / Math.log(1.5));
     assert.ok(recordings <= 1 + growths, `${recordings} recordings, the cache grew ${growths} times`);
+  });
+
+  it("takes no room for the last token, whose key nobody reads", async () => {
+    const options = { ...OPTIONS, maxTokens: 5, readbackEvery: 9 };
+    const { cacheBytes } = await alone([[1, 5]], 6, options);
+    assert.equal(
+      cacheBytes / blockBytes(policy.config, 4, "f32"),
+      1 + 6,
+      "a block of the prompt, one of each row",
+    );
   });
 
   it("hands over each prompt's completions when the last has ended, whole and in their order", async () => {

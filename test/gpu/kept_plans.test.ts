@@ -59,6 +59,17 @@ describe("kept plans", () => {
     replays.dispose();
   });
 
+  it("outlive the tidy that they were recorded in, outputs included", async () => {
+    const replays = createReplays(2 ** 20);
+    const doubled = (value: number) => {
+      const x = filled(value, 4);
+      return replays.run("double", { x }, (own) => ({ sum: add(own.x, own.x) })).sum;
+    };
+    tf.tidy(() => void doubled(1));
+    assert.equal((await readFloats(doubled(4)))[0], 8);
+    replays.dispose();
+  });
+
   it("are freed in the order of their last use, not of their first", () => {
     const replays = createReplays(2 ** 20);
     // Before the third is recorded one of the first two must go: the second, which was not used since.

@@ -73,35 +73,45 @@ describe("the pool of free buffers", () => {
   });
 });
 
-/** Peak of a backward pass over so many norms, one after the other, in tensors of a layer. */
-async function peakLayers(layers: number, isRecomputed: boolean): Promise<number> {
+const emptyRows = () => emptyTensor([ROWS, 64]);
+
+/** Peak of a backward pass over so many layers, in tensors of a layer. @param sides inputs that the layers have beside the stream */
+async function peakLayers(count: number, layer: (stream: Tensor, side: Tensor) => Tensor, hasSides = false) {
   const bytes = await rehearse((memory) => {
-    const [x, dy] = [emptyTensor([ROWS, 64]), emptyTensor([ROWS, 64])];
-    const weight = { name: "w", shape: [64], format: "f32" as const, tensor: emptyTensor([64]), grad: null };
-    const layer = (input: Tensor) => rmsNorm(input, weight, 1e-6);
-    backpropagate(
-      () => {
-        let stream = x;
-        for (let l = 0; l < layers; l++) stream = isRecomputed ? recomputed(layer, stream) : layer(stream);
-        return stream;
-      },
-      [x],
-      dy,
-    );
+    const x = emptyRows();
+    const sides = Array.from({ length: hasSides ? count : 0 }, emptyRows);
+    const forward = () => {
+      let stream = x;
+      for (let l = 0; l < count; l++) stream = layer(stream, sides[l]);
+      return stream;
+    };
+    backpropagate(forward, [x, ...sides], emptyRows());
     return Promise.resolve(memory().peakBytes);
   });
   return Math.floor(bytes / LAYER_BYTES);
 }
 
+function norm(x: Tensor): Tensor {
+  const weight = { name: "w", shape: [64], format: "f32" as const, tensor: emptyTensor([64]), grad: null };
+  return rmsNorm(x, weight, 1e-6);
+}
+
 describe("a backward pass", () => {
   it("frees what it has used as it goes: each further layer costs the input that it saved", async () => {
-    const [few, many] = [await peakLayers(60, false), await peakLayers(160, false)];
+    const [few, many] = [await peakLayers(60, norm), await peakLayers(160, norm)];
     assert.ok(many - few <= 110, `${few} tensors with 60 layers, ${many} with 160`);
   });
 
   it("frees as it goes where layers are run again", async () => {
-    const [few, many] = [await peakLayers(60, true), await peakLayers(160, true)];
+    const again = (x: Tensor) => recomputed(norm, x);
+    const [few, many] = [await peakLayers(60, again), await peakLayers(160, again)];
     assert.ok(many - few <= 110, `${few} tensors with 60 layers, ${many} with 160`);
+  });
+
+  it("frees as it goes where one kernel makes several gradients", async () => {
+    const [few, many] = [await peakLayers(60, swiglu, true), await peakLayers(160, swiglu, true)];
+    // A layer has the input it saved, an input beside it, and in the end that one's gradient for the first.
+    assert.ok(many - few <= 210, `${few} tensors with 60 layers, ${many} with 160`);
   });
 
   it("leaves the gradient that it was given", async () => {
@@ -111,6 +121,8 @@ describe("a backward pass", () => {
     const first = await gradient();
     assert.ok(first[0] > 0.9);
     assert.deepEqual(await gradient(), first);
+    const { grads } = tf.engine().gradients(() => swiglu(x, y), [x, y], dy, false);
+    assert.deepEqual(await readFloats(grads[0]), first, "nor does tfjs's own free it afterwards");
     assert.equal((await readFloats(dy))[0], 1);
   });
 });

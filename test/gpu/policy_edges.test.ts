@@ -176,9 +176,10 @@ describe("an adapter that is merged", () => {
 });
 
 describe("gradients that gather at a prompt's keys and values", () => {
-  it("begin at zero, whatever their buffers held before", async () => {
+  it("begin at zero, whatever their buffers held before, and are freed with them", async () => {
     const policy = await tinyPolicy();
     const prompts = uploadSequences(packSequences([SEQUENCE]));
+    const tensors = tf.memory().numTensors;
     const keys = prefixKeys(policy, prompts, true);
     const gathered = keys.flatMap(({ dk, dv }) => [dk!, dv!]);
     assert.equal(gathered.length, 2 * TINY_CONFIG.num_hidden_layers);
@@ -191,5 +192,6 @@ describe("gradients that gather at a prompt's keys and values", () => {
       );
     }
     disposeKeys(keys);
+    assert.equal(tf.memory().numTensors, tensors, "and go with the keys");
   });
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { type ModelConfig, parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
+import { cutCommonBeginnings } from "../../src/policy/shared_prefix.ts";
 
 const SIZES = {
   hidden_size: 32,
@@ -55,4 +56,11 @@ it("spare rows of packed sequences see themselves alone, so that they cost what 
   assert.ok(ids.length > rows + 2, "there are several");
   const spare = Array.from({ length: ids.length - rows }, (_, i) => rows + i);
   assert.deepEqual([...bounds.slice(2 * rows)], spare.flatMap((row) => [row, row + 1]));
+});
+
+it("a text beside groups that share their prompts is read whole, not cut in two", () => {
+  const group = [[1, 2, 3, 4, 5, 11], [1, 2, 3, 4, 5, 12], [1, 2, 3, 4, 5, 13]];
+  const cut = cutCommonBeginnings([...group, [9, 8, 7]])!;
+  assert.deepEqual(cut.prefixes, [[1, 2, 3, 4, 5], []]);
+  assert.deepEqual(cut.rests, [[11], [12], [13], [9, 8, 7]]);
 });

@@ -95,6 +95,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/memory.test.ts"],
   },
   {
+    file: "src/gpu/bridge.ts",
+    find: "  tfjsBackend().disposeData(info.dataId);\n",
+    replace: "",
+    harm: "every pass leaves the scratch buffers of its ops on the GPU",
+    tests: ["gpu/policy_weights.test.ts#are all that"],
+  },
+  {
     file: "src/gpu/device.ts",
     find: "if (!closing) {",
     replace: "if (closing) {",
@@ -172,6 +179,20 @@ export const faults: readonly Fault[] = [
     find: "tf.engine().gradients(f, xs, dy.clone(), false)",
     replace: "tf.engine().gradients(f, xs, dy, false)",
     harm: "the gradient that a caller gave is gone after one pass",
+    tests: ["gpu/memory.test.ts"],
+  },
+  {
+    file: "src/gpu/op.ts",
+    find: "    tensor.dispose();\n    return handed;",
+    replace: "    return handed;",
+    harm: "gradients that one kernel makes together stay to the end of backward",
+    tests: ["gpu/memory.test.ts"],
+  },
+  {
+    file: "src/gpu/op.ts",
+    find: "    modes.freesGradients = before;\n",
+    replace: "",
+    harm: "after one backward pass every other one frees the gradient that it was given",
     tests: ["gpu/memory.test.ts"],
   },
   {
@@ -258,6 +279,13 @@ export const faults: readonly Fault[] = [
     find: "    pool.dispose();\n    throw error;",
     replace: "    throw error;",
     harm: "a plan that cannot be recorded leaves its memory behind",
+    tests: ["gpu/kept_plans.test.ts"],
+  },
+  {
+    file: "src/gpu/recording.ts",
+    find: "tensorsOf(built).forEach(tf.keep);",
+    replace: "void tensorsOf;",
+    harm: "a plan recorded in a tidy is kept without its outputs",
     tests: ["gpu/kept_plans.test.ts"],
   },
   {

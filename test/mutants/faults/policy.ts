@@ -75,6 +75,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/policy_weights.test.ts"],
   },
   {
+    file: "src/policy/adapters.ts",
+    find: "    product.dispose();\n",
+    replace: "",
+    harm: "merging an adapter leaves its product with every weight on the GPU",
+    tests: ["gpu/policy_edges.test.ts#is added to every row of a matrix"],
+  },
+  {
     file: "src/policy/decode_batch.ts",
     find: "slot: firstPrompt + p,",
     replace: "slot: p,",
@@ -111,6 +118,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/generation.test.ts#a second batch"],
   },
   {
+    file: "src/policy/decode_batch.ts",
+    find: "const most = session.options.maxTokens - 1;",
+    replace: "const most = session.options.maxTokens;",
+    harm: "a cache takes room for keys that nobody reads: more than the memory plan counted",
+    tests: ["gpu/generation_sessions.test.ts#takes no room"],
+  },
+  {
     file: "src/policy/decode_lane.ts",
     find: "const held = [...Array.from(row.prompt.ids), ...row.tokens];",
     replace: "const held = Array.from(row.prompt.ids);",
@@ -140,6 +154,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/generation.test.ts#with and without compaction", "gpu/generation_sessions.test.ts"],
   },
   {
+    file: "src/policy/decode_lane.ts",
+    find: "  plan?.dispose();\n",
+    replace: "",
+    harm: "plans of generation stay in memory when their lane is closed",
+    tests: ["gpu/generation_sessions.test.ts"],
+  },
+  {
     file: "src/policy/decode_session.ts",
     find: "    closeLanes(session, () => true);\n    session.promptRoom = room;",
     replace: "    session.promptRoom = room;",
@@ -158,6 +179,13 @@ export const faults: readonly Fault[] = [
     find: "blocks.used + missingOfAll(most));",
     replace: "missingOfAll(most));",
     harm: "a cache is not given room to grow: plans are recorded again at almost every look",
+    tests: ["gpu/generation_sessions.test.ts"],
+  },
+  {
+    file: "src/policy/decode_session.ts",
+    find: "    lane.plan?.dispose();\n",
+    replace: "",
+    harm: "each time a cache grows the plans over the old one stay in memory",
     tests: ["gpu/generation_sessions.test.ts"],
   },
   {
@@ -274,6 +302,13 @@ export const faults: readonly Fault[] = [
     replace: "const limit = Math.floor(bytes / (4 * words));",
     harm: "a cache over the binding limit is tried, and the run dies without the line that says what to set",
     tests: ["gpu/memory.test.ts"],
+  },
+  {
+    file: "src/policy/kv_cache.ts",
+    find: "      for (const { k, v } of pools) tf.dispose([k, v]);\n",
+    replace: "",
+    harm: "a cache that is freed stays on the GPU",
+    tests: ["gpu/generation_sessions.test.ts"],
   },
   {
     file: "src/policy/llama.ts",
@@ -439,6 +474,20 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/score_batches.test.ts"],
   },
   {
+    file: "src/policy/score_model.ts",
+    find: "  scores.dispose();\n",
+    replace: "",
+    harm: "each batch of scores leaves a tensor on the GPU",
+    tests: ["gpu/score_batches.test.ts"],
+  },
+  {
+    file: "src/policy/score_model.ts",
+    find: "  disposePasses(model.replays);\n",
+    replace: "",
+    harm: "a freed score model leaves its plans behind",
+    tests: ["gpu/score_batches.test.ts"],
+  },
+  {
     file: "src/policy/shared_prefix.ts",
     find: "if (begins) readers[2 * row] = packed.starts[s];",
     replace: "readers[2 * row] = packed.starts[s];",
@@ -461,6 +510,20 @@ export const faults: readonly Fault[] = [
     harm: "a shared prompt's values get no gradient from its completions",
     tests: ["gpu/shared_prefix.test.ts#give the gradients"],
     claim: 5,
+  },
+  {
+    file: "src/policy/shared_prefix.ts",
+    find: "Object.values(layer).forEach((tensor: Tensor | null) => tensor?.dispose());",
+    replace: "void layer;",
+    harm: "keys and values of every step's prompts stay on the GPU",
+    tests: ["gpu/policy_edges.test.ts#begin at zero"],
+  },
+  {
+    file: "src/policy/shared_prefix.ts",
+    find: "count > 1 ? length : 0",
+    replace: "length",
+    harm: "a text that shares nothing is cut in two, and costs two passes",
+    tests: ["unit/model_defaults.test.ts#a text beside"],
   },
   {
     file: "src/policy/weights.ts",
@@ -496,5 +559,12 @@ export const faults: readonly Fault[] = [
     replace: "if (!made) made = copyWeight(weight);",
     harm: "the reference of a model with tied embeddings holds the largest matrix twice",
     tests: ["gpu/policy_weights.test.ts#with tied embeddings"],
+  },
+  {
+    file: "src/policy/weights.ts",
+    find: "  values.dispose();\n",
+    replace: "",
+    harm: "a model trained in bfloat16 also holds the f32 values it was rounded from",
+    tests: ["gpu/policy_weights.test.ts#are held in bf16"],
   },
 ];
