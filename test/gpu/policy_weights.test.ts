@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { trimPool } from "../../src/gpu/bridge.ts";
+import { readFloats, trimPool, uploadTensor } from "../../src/gpu/bridge.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import {
@@ -89,6 +89,25 @@ describe("the weights of a policy", () => {
     };
     const first = train();
     assert.deepEqual(train(), first);
+  });
+
+  it("begin with gradients of zero, and adapters with a B of zero, whatever their buffers held before", async () => {
+    const sizes = trainableWeights(await adaptedPolicy(true)).concat(
+      trainableWeights(await tinyPolicy("float32")),
+    );
+    const used = sizes.flatMap(({ shape }) =>
+      [0, 1].map(() =>
+        uploadTensor(new Float32Array(shape.reduce((size, n) => size * n, 1)).fill(NaN), shape)
+      )
+    );
+    tf.dispose(used); // to the pool, for what is made next
+    const isZero = async (tensor: tf.Tensor) => (await readFloats(tensor)).every((value) => value === 0);
+    for (const policy of [await adaptedPolicy(true), await tinyPolicy("float32")]) {
+      for (const { name, tensor, grad } of trainableWeights(policy)) {
+        assert.ok(await isZero(grad!), `gradient of ${name}`);
+        if (name.includes("lora_B")) assert.ok(await isZero(tensor), name);
+      }
+    }
   });
 
   it("are listed once each, also where head and embedding are one: what is trained is updated once", async () => {

@@ -567,4 +567,11 @@ export const faults: readonly Fault[] = [
     harm: "a model trained in bfloat16 also holds the f32 values it was rounded from",
     tests: ["gpu/policy_weights.test.ts#are held in bf16"],
   },
+  {
+    file: "src/policy/weights.ts",
+    find: 'holding === "frozen" ? null : zeroTensor(shape)',
+    replace: 'holding === "frozen" ? null : emptyTensor(shape)',
+    harm: "the first gradient is added to whatever its buffer held before",
+    tests: ["gpu/policy_weights.test.ts#begin with gradients"],
+  },
 ];
