@@ -1,6 +1,6 @@
 /** Time that the GPU itself took, by timestamp queries where the device has them, else by the wall clock. */
 import { tfjsBackend } from "./backend.ts";
-import { awaitGpu } from "./device.ts";
+import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import type { Plan } from "./plan.ts";
 
 export interface GpuTime {
@@ -9,7 +9,10 @@ export interface GpuTime {
   source: "gpu timestamps" | "wall clock";
 }
 
-/** The first `count` timestamps of a query set, in nanoseconds, once what writes them has run; frees the set. */
+/**
+ * The first `count` timestamps of a query set, in nanoseconds, once what writes them has run; frees the set.
+ * @throws Error when the device has failed: the times would be zeros
+ */
 export async function readTimestamps(
   device: GPUDevice,
   querySet: GPUQuerySet,
@@ -26,6 +29,7 @@ export async function readTimestamps(
   encoder.copyBufferToBuffer(resolved, 0, readable, 0, size);
   device.queue.submit([encoder.finish()]);
   await awaitGpu(readable.mapAsync(GPUMapMode.READ));
+  assertGpuHealthy();
   const times = new BigUint64Array(readable.getMappedRange().slice(0));
   for (const resource of [querySet, resolved, readable]) resource.destroy();
   return times;
