@@ -4,14 +4,6 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/gpu/bridge.ts",
-    find: "return [Math.ceil(count / y), y, 1];",
-    replace: "return [Math.floor(count / y), y, 1];",
-    harm: "past 65535 workgroups, at an odd number, the last rows of a large model are never computed",
-    tests: ["unit/grids.test.ts#foldGrid", "gpu/ops.test.ts#rms_norm", "gpu/ops.test.ts#gather_rows"],
-    claim: 6,
-  },
-  {
-    file: "src/gpu/bridge.ts",
     find: "  if (binding.written) {\n    record.values = null;",
     replace: "  if (binding.written) {",
     harm: "a tensor that was read back once reads the same ever after, whatever kernels write into it",

@@ -76,14 +76,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/grpo_loss.ts",
-    find: "workgroups: foldGrid(completions + 1),",
-    replace: "workgroups: foldGrid(completions),",
-    harm: "spare tokens behind the last completion get stale gradients, which may be NaN",
-    tests: ["gpu/ops.test.ts#grpo_loss"],
-    claim: 7,
-  },
-  {
-    file: "src/ops/grpo_loss.ts",
     find: "{ tensor: attrs.refLogprobs ?? logprobs },\n        { tensor: attrs.offsets },",
     replace: "{ tensor: logprobs },\n        { tensor: attrs.offsets },",
     harm: "beta is in the loss and not in its gradient: nothing holds the policy near its reference",

@@ -97,14 +97,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode_batch.ts",
-    find: "growRows(session, rowsLeft(batch), count + burst - 1,",
-    replace: "growRows(session, rowsLeft(batch), count + burst - 2,",
-    harm:
-      "where a burst ends at the end of a block the last token's key is not kept: what follows ignores it",
-    tests: ["gpu/generation.test.ts#gives the same completions"],
-  },
-  {
-    file: "src/policy/decode_batch.ts",
     find: "  if (lane === batch.lane) return;\n",
     replace: "  if (lane.width <= batch.lane.width) return;\n",
     harm: "rows that ended are decoded to the end of the longest: generation takes twice as long",
@@ -189,24 +181,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/generate.ts",
-    find: 'return { tokens: tokens.slice(0, kept), end: "stop" };',
-    replace: 'return { tokens, end: "stop" };',
-    harm: "a completion that a stop string ended keeps what was sampled after it up to the next look",
-    tests: ["gpu/policy.test.ts#a stop is kept", "gpu/generation.test.ts#whenever the host looks"],
-    claim: 2,
-  },
-  {
-    file: "src/policy/generate.ts",
     find: "if (longest + options.maxTokens > policy.config.maxPositions) {",
     replace: "if (longest + options.maxTokens > policy.config.maxPositions + 1) {",
     harm: "a prompt that is one token too long is sampled past the model's last position",
-    tests: ["gpu/generation_sessions.test.ts#uses a model's positions"],
-  },
-  {
-    file: "src/policy/generate.ts",
-    find: "if (longest + options.maxTokens > policy.config.maxPositions) {",
-    replace: "if (longest + options.maxTokens >= policy.config.maxPositions) {",
-    harm: "a prompt that just fits the model's positions is refused",
     tests: ["gpu/generation_sessions.test.ts#uses a model's positions"],
   },
   {
