@@ -78,9 +78,7 @@ export function lambdas(rows: readonly MetricRow[], rule: LambdaRule): number[] 
   return rows.map((row) => {
     const raw = row["cost/mean"]! + rule.cost_threshold_d;
     const violation = rule.lambda_pos_cost_only ? Math.max(raw, 0) : raw;
-    average = average === null
-      ? violation
-      : rule.jc_ema_beta * average + (1 - rule.jc_ema_beta) * violation;
+    average = average === null ? violation : rule.jc_ema_beta * average + (1 - rule.jc_ema_beta) * violation;
     if (rule.lambda_adapt) {
       lambda = Math.min(
         Math.max(lambda * Math.exp(rule.lambda_lr * average), rule.lambda_min),

@@ -85,10 +85,20 @@ export function changesNothing(changed: Ran, without: Ran): void {
 }
 
 /** @param tolerance share of the expected number's size */
-export function assertClose(actual: number | undefined, expected: number, tolerance: number, what = ""): void {
+export function assertClose(
+  actual: number | undefined,
+  expected: number,
+  tolerance: number,
+  what = "",
+): void {
   const size = Math.max(Math.abs(expected), 1e-6);
   assert.ok(
     Math.abs(actual! - expected) <= tolerance * size,
     `${what} expected ${expected} within ${tolerance} of it, got ${actual}`,
   );
+}
+
+/** With the numbers in the message: Node takes a minute to find the words of a plain assert.ok in compiled code. */
+export function assertMore(more: number, less: number): void {
+  assert.ok(more > less, `expected more than ${less}, got ${more}`);
 }

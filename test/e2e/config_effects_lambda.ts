@@ -58,5 +58,10 @@ export const LAMBDA_EFFECTS: readonly Effect[] = [
   row("lambda_min", 0.7, FALLING, "lambda falls no further"),
   row("lambda_max", 1.3, RISING, "lambda rises no further"),
   row("jc_ema_beta", 0.25, RISING, "the average forgets that much faster"),
-  row("lambda_pos_cost_only", false, { max_steps: 3, cost_threshold_d: -2 }, "lambda falls while costs are low"),
+  row(
+    "lambda_pos_cost_only",
+    false,
+    { max_steps: 3, cost_threshold_d: -2 },
+    "lambda falls while costs are low",
+  ),
 ];

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type FirstLoss, firstLoss } from "./config_by_hand.ts";
-import { assertClose, type Effect } from "./config_effect.ts";
+import { assertClose, assertMore, type Effect } from "./config_effect.ts";
 import { plannedBytes, requestSizes, rowsOf, tableOf, weightsOf } from "./config_read.ts";
 import type { Ran, Settings } from "./config_run.ts";
 
@@ -11,6 +11,9 @@ const RULE: FirstLoss = { type: "grpo", longest: 6, groupSize: 4, microBatch: 4 
 
 /** The loss of the first step, worked out from the completions and their scores. */
 function assertFirstLoss(ran: Ran, rule: Partial<FirstLoss>): void {
+  const cut = rowsOf(ran)[0]["completions/clipped_ratio"]!;
+  assertMore(cut, 0);
+  assertMore(1, cut);
   const expected = firstLoss(tableOf(ran, "train", 1), { ...RULE, ...rule });
   const actual = rowsOf(ran)[0].loss!;
   // Eight products of numbers near 1, summed in f32.
@@ -24,7 +27,7 @@ const lossRow = (type: FirstLoss["type"], seen: string): Effect => ({
   check(changed, without) {
     assertFirstLoss(changed, { type });
     assertFirstLoss(without, {});
-    assert.ok(Math.abs(rowsOf(changed)[0].loss!) > 1e-3, "not that of grpo, which is 0");
+    assertMore(Math.abs(rowsOf(changed)[0].loss!), 1e-3); // that of grpo is 0
   },
 });
 
@@ -52,7 +55,8 @@ export const LOSS_EFFECTS: readonly Effect[] = [
   {
     key: "importance_sampling_level",
     value: "sequence",
-    seen: "a completion's ratio is clipped or is not: of the eight a whole number is, not a share of their tokens",
+    seen:
+      "a completion's ratio is clipped or is not: of the eight a whole number is, not a share of their tokens",
     given: { ...OFF_POLICY, epsilon: 0.02 },
     check(changed, without) {
       // The mean of two updates, of which the first has no ratio but 1.
@@ -77,9 +81,9 @@ export const LOSS_EFFECTS: readonly Effect[] = [
     value: 0,
     seen: "there is no reference policy: no KL is logged, and less memory taken",
     check(changed, without) {
-      assert.ok(rowsOf(changed).every(({ kl }) => kl === undefined));
+      assert.deepEqual(rowsOf(changed).map(({ kl }) => kl), [undefined, undefined]);
       const part = "optimizer and reference";
-      assert.ok(plannedBytes(changed, part) < plannedBytes(without, part));
+      assertMore(plannedBytes(without, part), plannedBytes(changed, part));
     },
   },
   {
@@ -109,7 +113,7 @@ export const LOSS_EFFECTS: readonly Effect[] = [
     seen: "more ratios are clipped below, and above as many as before",
     given: { ...OFF_POLICY, epsilon_high: 0.2 },
     check(changed, without) {
-      assert.ok(clipped(changed, "low") > clipped(without, "low"));
+      assertMore(clipped(changed, "low"), clipped(without, "low"));
       assert.equal(clipped(changed, "high"), clipped(without, "high"));
     },
   },
@@ -119,7 +123,7 @@ export const LOSS_EFFECTS: readonly Effect[] = [
     seen: "more ratios are clipped above, and below as many as before",
     given: OFF_POLICY,
     check(changed, without) {
-      assert.ok(clipped(changed, "high") > clipped(without, "high"));
+      assertMore(clipped(changed, "high"), clipped(without, "high"));
       assert.equal(clipped(changed, "low"), clipped(without, "low"));
     },
   },
@@ -129,7 +133,7 @@ export const LOSS_EFFECTS: readonly Effect[] = [
     seen: "ratios are bounded where clipping begins, so none is clipped above and the weights are others",
     given: { ...OFF_POLICY, epsilon: 2 ** -7 },
     check(changed, without) {
-      assert.ok(clipped(without, "high") > 0);
+      assertMore(clipped(without, "high"), 0);
       assert.equal(clipped(changed, "high"), 0);
       assert.equal(clipped(changed, "low"), clipped(without, "low"));
       assert.notDeepEqual(weightsOf(changed), weightsOf(without));
@@ -149,7 +153,9 @@ export const LOSS_EFFECTS: readonly Effect[] = [
   ...(["batch", "none"] as const).map((scale): Effect => ({
     key: "scale_rewards",
     value: scale,
-    seen: `the first loss is that of advantages divided by ${scale === "none" ? "nothing" : "the batch's deviation"}`,
+    seen: `the first loss is that of advantages divided by ${
+      scale === "none" ? "nothing" : "the batch's deviation"
+    }`,
     given: { loss_type: "dr_grpo" },
     check(changed, without) {
       assertFirstLoss(changed, { type: "dr_grpo", scale });

@@ -1,7 +1,7 @@
 /** Effects of the group "Optimizer and batch". */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { assertClose, changesNothing, type Effect } from "./config_effect.ts";
+import { assertClose, assertMore, changesNothing, type Effect } from "./config_effect.ts";
 import { momentsOf, plannedBytes, requestSizes, rowsOf, tensorsIn, weightsOf } from "./config_read.ts";
 import { type Ran, scratch, type Settings } from "./config_run.ts";
 
@@ -52,7 +52,7 @@ const SCHEDULE: readonly Effect[] = [
         moves++;
         assertClose(moved, -0.03 * Math.sign(average), 2e-3, `${name}[${i}]`); // f32 of weights near 1
       }
-      assert.ok(moves > 500);
+      assertMore(moves, 500);
     },
   },
   {
@@ -132,7 +132,7 @@ const BATCH: readonly Effect[] = [
     value: true,
     seen: "the training pass takes less memory, with the same bits",
     check(changed, without) {
-      assert.ok(plannedBytes(changed, "training pass") < plannedBytes(without, "training pass"));
+      assertMore(plannedBytes(without, "training pass"), plannedBytes(changed, "training pass"));
       changesNothing(changed, without);
     },
   },
@@ -185,7 +185,9 @@ const ADAMW: readonly Effect[] = [
     given: ONE_STEP,
     check(changed, without) {
       // Squares of small gradients are near the end of f32's range, and 1 - 0.999 is rounded in f32.
-      for (const quotient of momentQuotients(changed, without, "exp_avg_sq")) assertClose(quotient, 100, 1e-3);
+      for (const quotient of momentQuotients(changed, without, "exp_avg_sq")) {
+        assertClose(quotient, 100, 1e-3);
+      }
     },
   },
   {
@@ -210,7 +212,7 @@ const ADAMW: readonly Effect[] = [
       let squares = 0;
       for (const { average } of firstMoves(changed)) squares += (average / (1 - 0.9)) ** 2;
       assertClose(Math.sqrt(squares), 0.25, 1e-4); // f32, and 1e-6 beside the norm, as in torch
-      assert.ok(rowsOf(changed)[0].grad_norm! > 1);
+      assertMore(rowsOf(changed)[0].grad_norm!, 1);
       assert.equal(rowsOf(changed)[0].grad_norm, rowsOf(without)[0].grad_norm);
     },
   },
