@@ -83,7 +83,7 @@ export const SAMPLING_EFFECTS: readonly Effect[] = [
     check(changed, without) {
       becomesGreedy(changed, without);
       const [sharp, soft] = [changed, without].map((ran) => rowsOf(ran)[0].entropy!);
-      assert.ok(sharp < 0.01 && soft > 3, `${sharp} ${soft}`);
+      assert.ok(sharp < 0.1 && soft > 3, `${sharp} ${soft}`);
     },
   },
   {
@@ -157,10 +157,8 @@ export const SAMPLING_EFFECTS: readonly Effect[] = [
   {
     key: "kv_cache_dtype",
     value: "float16",
-    seen: "generation takes less memory, and rounds",
-    check(changed, without) {
-      assertMore(plannedBytes(without, "generation"), plannedBytes(changed, "generation"));
-      assert.notDeepEqual(tableOf(changed, "train", 2), tableOf(without, "train", 2));
-    },
+    seen: "generation takes less memory",
+    check: (changed, without) =>
+      assertMore(plannedBytes(without, "generation"), plannedBytes(changed, "generation")),
   },
 ];

@@ -88,6 +88,32 @@ export function randomValues(seed: number): Values {
   return values;
 }
 
+/** States of a chain of tokens: each has a dimension of the embedding of its own, all other tokens share the last. */
+export type Chain = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** The dimension that says which token was last. */
+export const dimensionOf = (chain: Chain, piece: string) => Object.keys(chain).indexOf(piece);
+
+/**
+ * A Llama that looks at the last token alone: attention and MLP add nothing. After each piece of the chain the pieces
+ * named beside it come, with these numbers as the head's weights; of any number above 2 one can be sure.
+ */
+export function chainValues(chain: Chain): Values {
+  const values = randomValues(1);
+  for (const [name, list] of values) {
+    if (name.includes("norm")) list.fill(1);
+    else if (/embed_tokens|lm_head|o_proj|down_proj/.test(name)) list.fill(0);
+  }
+  const embedding = values.get("model.embed_tokens.weight")!, head = values.get("lm_head.weight")!;
+  VOCABULARY.forEach((_, id) => embedding[id * TINY.hidden + TINY.hidden - 1] = 1);
+  for (const [piece, next] of Object.entries(chain)) {
+    const dimension = dimensionOf(chain, piece), row = idOf(piece) * TINY.hidden;
+    embedding.fill(0, row, row + TINY.hidden)[row + dimension] = 1;
+    for (const [name, weight] of Object.entries(next)) head[idOf(name) * TINY.hidden + dimension] = weight;
+  }
+  return values;
+}
+
 /** Writes a policy's folder. */
 export async function writePolicy(dir: string, values: Values): Promise<void> {
   await writeModel(dir, values, { architectures: ["LlamaForCausalLM"] });
