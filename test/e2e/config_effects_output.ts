@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { changesNothing, type Effect } from "./config_effect.ts";
+import { assertClose, assertMore, changesNothing, type Effect } from "./config_effect.ts";
 import {
   checkpointsOf,
   configValue,
   evalRowsOf,
   namesIn,
   plannedBytes,
+  rowsOf,
   runFolderOf,
   tableOf,
 } from "./config_read.ts";
@@ -25,6 +26,12 @@ const EVALUATION: readonly Effect[] = [
     check(changed, without) {
       assert.deepEqual(evalRowsOf(changed).map(({ step }) => step), [2, 4, 5]);
       assert.deepEqual(evalRowsOf(without).map(({ step }) => step), [5]);
+      for (const row of evalRowsOf(changed)) {
+        const lambda = rowsOf(changed)[row.step - 1]["lambda/value"]!;
+        const combined = row["eval/mean_reward"]! - lambda * row["eval/mean_cost"]!;
+        assertClose(row["eval/mean_combined"], combined, 1e-9, "with the lambda of its step, combined"); // doubles
+      }
+      assertMore(rowsOf(changed)[4]["lambda/value"]!, rowsOf(changed)[0]["lambda/value"]!);
     },
   },
   {
