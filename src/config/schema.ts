@@ -318,9 +318,21 @@ export const ConfigSchema = z.strictObject({
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",
   ]),
-  run_name: textOrNull(null, [OUTPUT, "Display name of the run; null for the run folder's name.", "free"]),
-  project: text("grpo_alignment", [OUTPUT, "Project the run is logged under.", "free"]),
-  entity: textOrNull(null, [OUTPUT, "Team or user the project belongs to; null for the default.", "free"]),
+  run_name: textOrNull(null, [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
+  project: text("grpo_alignment", [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
+  entity: textOrNull(null, [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
   resume: flag(true, [
     OUTPUT,
     "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { assertClose, type Effect } from "./config_effect.ts";
+import { assertClose, assertMore, type Effect } from "./config_effect.ts";
 import { rowsOf, runFolderOf, type StoredTensor, tensorsIn } from "./config_read.ts";
 import { type Ran, scratch, type Settings } from "./config_run.ts";
 
@@ -47,6 +47,21 @@ export const ADAPTER_EFFECTS: readonly Effect[] = [
       const written = (ran: Ran) => files.filter((name) => isWritten(ran, name));
       assert.deepEqual([written(changed), written(without)], [[files[0]], [files[1]]]);
       assert.match(changed.output, /in adapters trained/);
+    },
+  },
+  {
+    key: "seed",
+    value: 7,
+    seen: "adapters begin with other values of A, and all with B = 0",
+    given: { ...ADAPTERS, learning_rate: 1e-12 },
+    check(changed, without) {
+      const before = adapterOf(without);
+      for (const [name, { values }] of adapterOf(changed)) {
+        const same = values.filter((value, i) => value === before.get(name)!.values[i]).length;
+        const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        if (name.includes("lora_A")) assert.deepEqual([same, largest > 0.1], [0, true], name);
+        else assertMore(1e-9, largest);
+      }
     },
   },
   {

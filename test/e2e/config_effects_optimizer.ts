@@ -85,6 +85,13 @@ const SCHEDULE: readonly Effect[] = [
     },
   },
   {
+    key: "warmup_steps",
+    value: 0.75,
+    seen: "below 1 it is a share of all steps",
+    given: { max_steps: 4, lr_scheduler_type: "constant_with_warmup" },
+    check: (changed) => assertRates(changed, [0, 0.01 / 3, 0.02 / 3, 0.01]),
+  },
+  {
     key: "num_train_epochs",
     value: 1.5,
     seen: "with max_steps -1 the run takes the steps of so many passes over the six prompts",
