@@ -96,7 +96,7 @@ export async function closeStage({ scorer, other }: Stage): Promise<void> {
 }
 
 /** Everything that `body` writes to standard output. */
-async function capture(body: () => Promise<number>): Promise<Pick<Ran, "code" | "error" | "output">> {
+export async function capture(body: () => Promise<number>): Promise<Pick<Ran, "code" | "error" | "output">> {
   const write = process.stdout.write;
   let output = "";
   // A test runner reports in bytes.
