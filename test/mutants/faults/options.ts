@@ -418,4 +418,26 @@ const EVALUATIONS: readonly Fault[] = [
   ),
 ];
 
-export const faults: readonly Fault[] = [...IGNORED, ...WRONG, ...STOPS, ...EVALUATIONS];
+const lineFault = (file: string, find: string, replace: string, harm: string): Fault => ({
+  file: `src/${file}`,
+  find,
+  replace,
+  harm,
+  tests: ["e2e/config_command_line.test.ts"],
+});
+
+const COMMAND_LINE: readonly Fault[] = [
+  lineFault("cli/options.ts", "[`seed=${options.seed}`]", "[]", "--seed does nothing"),
+  lineFault("cli/options.ts", "[`beta=${options.beta}`]", "[]", "--beta does nothing"),
+  lineFault("cli/options.ts", "=> [...all, value]", "=> [value, ...all]", "the first --set of a key wins"),
+  lineFault("cli/eval.ts", "if (isDryRun(options, settings)) return 0;", "", "eval --dry-run evaluates"),
+  lineFault("cli/doctor.ts", "if (options.dryRun && ", "if (false && ", "doctor --dry-run diagnoses"),
+  lineFault(
+    "cli/options.ts",
+    "configs/quickstart.yaml",
+    "configs/grpo_alignment.yaml",
+    "the first run takes a GPU and 7B models",
+  ),
+];
+
+export const faults: readonly Fault[] = [...IGNORED, ...WRONG, ...STOPS, ...EVALUATIONS, ...COMMAND_LINE];
