@@ -1,6 +1,6 @@
 /** Effects of the groups "Model and prompts" and "Scorer". */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promptsOfGeneration } from "../../src/rl/rng.ts";
 import { tokenCount } from "./config_by_hand.ts";
@@ -134,15 +134,27 @@ const MODEL: readonly Effect[] = [
   },
 ];
 
+function asksTheOther(changed: Ran, without: Ran, { other }: Stage): void {
+  assert.deepEqual(changed.batches, []);
+  assert.deepEqual(other.batches, without.batches);
+}
+
 const SCORER: readonly Effect[] = [
   {
     key: "scorer_url",
     value: ({ other }: Stage) => other.url,
     seen: "the service at that address is asked, and no other",
-    check(changed, without, { other }) {
-      assert.deepEqual(changed.batches, []);
-      assert.deepEqual(other.batches, without.batches);
+    check: asksTheOther,
+  },
+  {
+    key: "scorer_url",
+    value: `file:${scratch("scorer_url")}`,
+    seen: "the service whose address the file holds is asked, as on a cluster",
+    prepare({ other }) {
+      other.forget();
+      writeFileSync(scratch("scorer_url"), `${other.url}\n`);
     },
+    check: asksTheOther,
   },
   {
     key: "reward_model",
