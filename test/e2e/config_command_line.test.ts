@@ -1,12 +1,35 @@
 /** Settings on their way in: the file, --set, --beta and --seed, and --dry-run, which shows them. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { existsSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { promisify } from "node:util";
 import { parse } from "yaml";
 import { doctorCommand } from "../../src/cli/doctor.ts";
+import { evalCommand } from "../../src/cli/eval.ts";
 import { trainCommand } from "../../src/cli/train.ts";
 import { type Config, CONFIG_KEYS } from "../../src/config/schema.ts";
 import { capture, closeStage, openStage, type Ran, runCommand, scratch, type Stage } from "./config_run.ts";
+import { ROOT } from "./program.ts";
+
+/** What a script of slurm/ gives to the command: `srun` is replaced by a program that prints what it is given. */
+async function argumentsOf(script: string, command: string): Promise<string[]> {
+  mkdirSync(scratch("bin"), { recursive: true });
+  writeFileSync(scratch("bin/srun"), `#!/bin/sh\nprintf '%s\\n' "$@"\n`, { mode: 0o755 });
+  const env = {
+    ...process.env,
+    PATH: `${scratch("bin")}:${process.env.PATH}`,
+    SLURM_SUBMIT_DIR: ROOT,
+    SLURM_ARRAY_TASK_ID: "2",
+    SCORER_URL_FILE: "/jobs/scorer-7.url",
+    MODEL: "outputs/a-model",
+  };
+  const { stdout } = await promisify(execFile)("bash", [script], { cwd: ROOT, env });
+  const words = stdout.trimEnd().split("\n");
+  const start = words.indexOf("--");
+  assert.deepEqual(words.slice(start - 3, start), ["npm", "run", command]);
+  return words.slice(start + 1);
+}
 
 const settingsIn = ({ output }: Pick<Ran, "output">): Config => parse(output);
 
@@ -50,6 +73,19 @@ describe("settings", () => {
     const shown = settingsIn(await capture(() => trainCommand(["--dry-run"])));
     assert.equal(shown.output_dir, "outputs/quickstart");
   });
+
+  for (const command of ["train", "eval"] as const) {
+    it(`of the cluster's script for ${command} are taken: a scorer's file, a model, one beta of several`, async () => {
+      const args = await argumentsOf(`slurm/${command === "train" ? "run" : "eval"}.sh`, command);
+      const run = command === "train" ? trainCommand : evalCommand;
+      const ran = await capture(() => run([...args, "--dry-run"]));
+      assert.equal(ran.code, 0, ran.error?.message);
+      const { scorer_url, beta, model_name } = settingsIn(ran);
+      assert.equal(scorer_url, "file:/jobs/scorer-7.url");
+      if (command === "train") assert.equal(beta, 0.1);
+      else assert.equal(model_name, "outputs/a-model");
+    });
+  }
 
   it("that are wrong stop a command before it writes anything, all of them named", async () => {
     for (const command of ["train", "eval"] as const) {

@@ -14,10 +14,12 @@ import { MODEL_EFFECTS } from "./config_effects_model.ts";
 import { OPTIMIZER_EFFECTS } from "./config_effects_optimizer.ts";
 import { OUTPUT_EFFECTS } from "./config_effects_output.ts";
 import { SAMPLING_EFFECTS } from "./config_effects_sampling.ts";
+import { SCORER_EFFECTS } from "./config_effects_scorer.ts";
 import { closeStage, openStage, type Stage } from "./config_run.ts";
 
 const EFFECTS: readonly Effect[] = [
   ...MODEL_EFFECTS,
+  ...SCORER_EFFECTS,
   ...LAMBDA_EFFECTS,
   ...SAMPLING_EFFECTS,
   ...LOSS_EFFECTS,

@@ -172,8 +172,9 @@ describe("a stop string", () => {
     assert.equal(evalRowsOf(ran).length, 1);
   });
 
-  it("is not scored by the eval command", async () => {
-    const ran = await runCommand(stage, "eval", { ...SETTINGS, eval_jsonl: scratch("eval.jsonl") });
+  it("is not scored by the eval command, also where one that is listed before it comes later", async () => {
+    const settings = { ...SETTINGS, stop_strings: ["xx", "USER:"], eval_jsonl: scratch("eval.jsonl") };
+    const ran = await runCommand(stage, "eval", settings);
     assert.equal(ran.code, 0, ran.error?.message);
     assert.deepEqual(ran.batches.flatMap(({ responses }) => responses), Array(5).fill("A "));
     const written = readFileSync(join(ran.dir, "eval_samples.jsonl"), "utf8").trim().split("\n");

@@ -427,6 +427,12 @@ const lineFault = (file: string, find: string, replace: string, harm: string): F
 });
 
 const COMMAND_LINE: readonly Fault[] = [
+  lineFault(
+    "config/fields.ts",
+    "z.string().regex(/^file:./)",
+    "z.never()",
+    "on a cluster no run starts: scorer_url: file:PATH is refused",
+  ),
   lineFault("cli/options.ts", "[`seed=${options.seed}`]", "[]", "--seed does nothing"),
   lineFault("cli/options.ts", "[`beta=${options.beta}`]", "[]", "--beta does nothing"),
   lineFault("cli/options.ts", "=> [...all, value]", "=> [value, ...all]", "the first --set of a key wins"),
