@@ -1,7 +1,7 @@
 /** The eval command: what it asks of the scorer, what it prints, and the files that it writes. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { lastOf } from "./config_read.ts";
@@ -101,6 +101,14 @@ describe("eval", () => {
       const progress = ran.output.match(/^generated .*$/gm)!;
       assert.equal(progress.length, Math.ceil(5 / size));
       assert.equal(lastOf(progress), "generated 5/5");
+    }
+  });
+
+  it("gives each prompt the completion that it has where it is the only one", async () => {
+    for (const [i, prompt] of EVAL_PROMPTS.entries()) {
+      writeFileSync(scratch("alone.jsonl"), JSON.stringify({ prompt }));
+      const ran = await evaluate({ eval_jsonl: scratch("alone.jsonl") });
+      assert.deepEqual(samplesIn(ran.dir), [samplesIn(whole.dir)[i]]);
     }
   });
 
