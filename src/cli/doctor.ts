@@ -16,7 +16,7 @@ import { lookUpName } from "./hub_models.ts";
 import { kernelFindings } from "./kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { memoryLines, planRun, promptLengths } from "./memory.ts";
-import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
 import { probeRequirements } from "./requirements.ts";
 
 /** The opened device's description, or why none opens: a machine without a GPU is a finding here, not a failure. */
@@ -82,6 +82,7 @@ export async function doctorCommand(args: string[]): Promise<number> {
   )
     .parse(args, { from: "user" });
   const options = command.opts<ConfigOptions>();
+  if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
   const drivers = probeDrivers(process.env);
   const gpu = await probeGpu();
   const kernels = gpu instanceof Error ? [] : await kernelFindings(gpu);

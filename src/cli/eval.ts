@@ -12,7 +12,7 @@ import { evalRow } from "../tracking/metrics.ts";
 import { encodePrompts } from "../train/prompt_set.ts";
 import { resolveModel } from "./hub_models.ts";
 import { loadPolicy } from "./models.ts";
-import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
 import { openScorer } from "./scoring.ts";
 
 interface EvalOptions extends ConfigOptions {
@@ -27,7 +27,9 @@ export async function evalCommand(args: string[]): Promise<number> {
     )
     .parse(args, { from: "user" });
   const options = command.opts<EvalOptions>();
-  const config = sweepRuns(await readConfig(options))[0];
+  const settings = await readConfig(options);
+  if (isDryRun(options, settings)) return 0;
+  const config = sweepRuns(settings)[0];
   if (config.eval_jsonl === null) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }

@@ -1,6 +1,7 @@
 /** Command-line options that every config-driven command shares. */
 import { readFile } from "node:fs/promises";
 import { Command } from "commander";
+import { formatConfig } from "../config/describe.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { explainFsError } from "../io/atomic_files.ts";
@@ -39,4 +40,10 @@ export async function readConfig(options: ConfigOptions): Promise<Config> {
     ...(options.seed === undefined ? [] : [`seed=${options.seed}`]),
   ];
   return loadConfig({ text, fileName: options.config }, { overrides });
+}
+
+/** --dry-run: prints the resolved settings. @returns whether that was all that was asked for */
+export function isDryRun({ dryRun }: ConfigOptions, config: Config): boolean {
+  if (dryRun) process.stdout.write(formatConfig(config));
+  return dryRun ?? false;
 }

@@ -2,7 +2,6 @@
 import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { batchShape } from "../config/batch.ts";
-import { formatConfig } from "../config/describe.ts";
 import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
@@ -22,7 +21,7 @@ import { type ModelPins, modelPins } from "./hub_models.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { lengthsOf, loadPrompts, memoryLines, planRun } from "./memory.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
-import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
 import { writeReport } from "./report.ts";
 import { openScorer } from "./scoring.ts";
 import { stopSignal } from "./signals.ts";
@@ -184,10 +183,7 @@ export async function trainCommand(args: string[]): Promise<number> {
   });
   const options = command.opts<ConfigOptions>();
   const config = await readConfig(options);
-  if (options.dryRun) {
-    output.write(formatConfig(config));
-    return 0;
-  }
+  if (isDryRun(options, config)) return 0;
   batchShape(config, singleProcess.size);
   for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
   const { shouldStop, exitCode } = stopSignal((text) => output.write(text));

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import {
+  addressOrNull,
   argumentsOrNull,
   countOrShare,
   type FieldMeta,
@@ -19,7 +20,6 @@ import {
   text,
   textList,
   textOrNull,
-  urlOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule.ts";
@@ -87,9 +87,9 @@ export const ConfigSchema = z.strictObject({
     "Seed of the prompt order and of sampling. The same seed gives the same run.",
   ]),
 
-  scorer_url: urlOrNull(null, [
+  scorer_url: addressOrNull(null, [
     SCORER,
-    "Address of the scorer service; null serves reward_model and cost_model in this process.",
+    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this process.",
     "free",
   ]),
   reward_model: text("models/quickstart/reward", [
@@ -318,9 +318,21 @@ export const ConfigSchema = z.strictObject({
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",
   ]),
-  run_name: textOrNull(null, [OUTPUT, "Display name of the run; null for the run folder's name.", "free"]),
-  project: text("grpo_alignment", [OUTPUT, "Project the run is logged under.", "free"]),
-  entity: textOrNull(null, [OUTPUT, "Team or user the project belongs to; null for the default.", "free"]),
+  run_name: textOrNull(null, [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
+  project: text("grpo_alignment", [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
+  entity: textOrNull(null, [
+    OUTPUT,
+    "Accepted so that existing files load; run_config.json and the report show it.",
+    "free",
+  ]),
   resume: flag(true, [
     OUTPUT,
     "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.",

@@ -1,0 +1,67 @@
+/** Effects of the group "Lambda": what is logged equals the rule, worked out from the costs that are logged. */
+import assert from "node:assert/strict";
+import { type LambdaRule, lambdas } from "./config_by_hand.ts";
+import { assertClose, type Effect } from "./config_effect.ts";
+import { lastOf, rowsOf } from "./config_read.ts";
+import type { Ran, Settings } from "./config_run.ts";
+
+/** The defaults, with the step size of the base settings. */
+const RULE: LambdaRule = {
+  lambda_cost: 1,
+  lambda_adapt: true,
+  cost_threshold_d: 0,
+  lambda_lr: 0.1,
+  lambda_min: 1e-4,
+  lambda_max: 5,
+  jc_ema_beta: 0.9,
+  lambda_pos_cost_only: true,
+};
+
+/** lambda moves up from step to step, or down. */
+const RISING = { max_steps: 3, cost_threshold_d: 2 };
+const FALLING = { max_steps: 3, cost_threshold_d: -2, lambda_pos_cost_only: false };
+
+function assertFollows(ran: Ran, settings: Settings): void {
+  const rows = rowsOf(ran);
+  lambdas(rows, { ...RULE, ...settings }).forEach((lambda, i) => {
+    const row = rows[i];
+    assertClose(row["lambda/value"], lambda, 1e-12, `lambda of step ${row.step}`); // doubles, few operations
+    assertClose(
+      row["combined/mean"],
+      row["helpfulness/mean"]! - lambda * row["cost/mean"]!,
+      1e-9,
+      "combined",
+    );
+  });
+}
+
+function row(key: keyof LambdaRule, value: number | boolean, given: Settings, seen: string): Effect {
+  return {
+    key,
+    value,
+    seen,
+    given,
+    check(changed, without) {
+      assertFollows(changed, { ...given, [key]: value });
+      assertFollows(without, given);
+      const lastLambda = (ran: Ran) => lastOf(rowsOf(ran))["lambda/value"];
+      assert.notEqual(lastLambda(changed), lastLambda(without));
+    },
+  };
+}
+
+export const LAMBDA_EFFECTS: readonly Effect[] = [
+  row("lambda_cost", 2, RISING, "lambda begins there"),
+  row("lambda_adapt", false, RISING, "lambda stays where it began"),
+  row("cost_threshold_d", 0.5, { max_steps: 3, lambda_pos_cost_only: false }, "it is added to the mean cost"),
+  row("lambda_lr", 0.3, RISING, "ln(lambda) moves by so much for each unit of the averaged violation"),
+  row("lambda_min", 0.7, FALLING, "lambda falls no further"),
+  row("lambda_max", 1.3, RISING, "lambda rises no further"),
+  row("jc_ema_beta", 0.25, RISING, "the average forgets that much faster"),
+  row(
+    "lambda_pos_cost_only",
+    false,
+    { max_steps: 3, cost_threshold_d: -2 },
+    "lambda falls while costs are low",
+  ),
+];

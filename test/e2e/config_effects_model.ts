@@ -1,0 +1,140 @@
+/** Effects of the group "Model and prompts". */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promptsOfGeneration } from "../../src/rl/rng.ts";
+import { tokenCount } from "./config_by_hand.ts";
+import type { Effect } from "./config_effect.ts";
+import {
+  evalRowsOf,
+  promptsAsked,
+  rowsOf,
+  runFolderOf,
+  tableOf,
+  tensorsIn,
+  weightsOf,
+} from "./config_read.ts";
+import { EVAL_PROMPTS, PROMPTS, QUESTIONS, type Ran, scratch } from "./config_run.ts";
+
+/** Nothing moves by it. */
+const STILL = 1e-12;
+
+const assertWeightsOf = (ran: Ran, model: string) => {
+  const trained = weightsOf(ran);
+  for (const [name, { values }] of tensorsIn(join(scratch(model), "model.safetensors"))) {
+    values.forEach((value, i) => assert.ok(Math.abs(trained.get(name)!.values[i] - value) < 1e-9, name));
+  }
+};
+
+const assertAmong = (found: readonly string[], allowed: readonly string[]) =>
+  assert.deepEqual(found.filter((text) => !allowed.includes(text)), []);
+
+export const MODEL_EFFECTS: readonly Effect[] = [
+  {
+    key: "model_name",
+    value: scratch("other_policy"),
+    seen: "the weights that are trained and saved are those of that folder",
+    given: { learning_rate: STILL },
+    check(changed, without) {
+      assertWeightsOf(changed, "other_policy");
+      assertWeightsOf(without, "policy");
+    },
+  },
+  {
+    key: "train_jsonl",
+    value: scratch("eval.jsonl"),
+    seen: "the prompts that are answered and scored are that file's",
+    check(changed, without) {
+      assertAmong(promptsAsked(changed), EVAL_PROMPTS);
+      assertAmong(promptsAsked(without), PROMPTS);
+      assert.equal(rowsOf(changed)[1].epoch, 2 * 2 / EVAL_PROMPTS.length);
+    },
+  },
+  {
+    key: "eval_jsonl",
+    value: scratch("eval.jsonl"),
+    seen: "that file's prompts are answered and scored after the last step",
+    check(changed, without) {
+      assert.deepEqual(changed.batches.at(-1)!.prompts, EVAL_PROMPTS);
+      assert.deepEqual(evalRowsOf(changed).map((row) => row["eval/total_samples"]), [EVAL_PROMPTS.length]);
+      assert.deepEqual(evalRowsOf(without), []);
+      assert.match(without.output, /no evaluation will run/);
+    },
+  },
+  {
+    key: "prompt_key",
+    value: "question",
+    seen: "prompts are read from that key",
+    check: (changed) => assertAmong(promptsAsked(changed), QUESTIONS),
+  },
+  {
+    key: "max_samples",
+    value: 2,
+    seen: "only the first two prompts are sampled, and a step of two is an epoch",
+    check(changed, without) {
+      assert.deepEqual(promptsAsked(changed).sort(), PROMPTS.slice(0, 2).sort());
+      assert.deepEqual(rowsOf(changed).map(({ epoch }) => epoch), [1, 2]);
+      assert.equal(promptsAsked(without).length, 4);
+    },
+  },
+  {
+    key: "dtype",
+    value: "bfloat16",
+    seen: "matrices are trained and saved in bf16, and config.json says so",
+    check(changed, without) {
+      const dtypeOf = (ran: Ran) => weightsOf(ran).get("model.layers.0.mlp.up_proj.weight")!.dtype;
+      assert.deepEqual([dtypeOf(changed), dtypeOf(without)], ["BF16", "F32"]);
+      const { dtype } = JSON.parse(readFileSync(join(runFolderOf(changed), "config.json"), "utf8"));
+      assert.equal(dtype, "bfloat16");
+    },
+  },
+  {
+    key: "matmul_precision",
+    value: "float16",
+    seen: "matrix units multiply; where there are none the run is refused, and says so",
+    mayFail: /Cannot multiply matrices in float16 on this device: .*leave the precision at float32/,
+    check(changed, without) {
+      // 11 bits of each factor: the loss after one update is a little off.
+      const [rounded, exact] = [changed, without].map((ran) => rowsOf(ran)[1].loss!);
+      assert.notEqual(rounded, exact);
+      assert.ok(Math.abs(rounded - exact) < 0.05, `${rounded} ${exact}`);
+    },
+  },
+  {
+    key: "max_prompt_length",
+    value: 46,
+    seen: "of each user's text two characters are left, the template being 44 tokens, and scored with it",
+    check(changed, without) {
+      const cuts = PROMPTS.map((prompt) => prompt.slice(0, 2));
+      assertAmong(promptsAsked(changed), cuts);
+      const truncated = [changed, without].map((ran) => rowsOf(ran)[0]["prompts/truncated_ratio"]);
+      assert.deepEqual(truncated, [1, 0]);
+      const lengths = tableOf(changed, "train", 1).map(({ completion }) => tokenCount(completion, 6));
+      assert.equal(rowsOf(changed)[0].num_tokens, lengths.reduce((all, own) => all + 46 + own, 0));
+    },
+  },
+  {
+    key: "seed",
+    value: 7,
+    seen: "prompts come in its order, and the run's folder has its name",
+    given: { max_samples: 4 },
+    check(changed, without) {
+      for (const [ran, seed] of [[changed, 7], [without, 42]] as const) {
+        const order = promptsOfGeneration(0, { promptCount: 4, promptsPerGeneration: 2, seed });
+        const asked = [...new Set(tableOf(ran, "train", 1).map(({ prompt }) => prompt))];
+        assert.deepEqual(asked, order.map((place) => PROMPTS[place]));
+        assert.match(runFolderOf(ran), new RegExp(`beta0.1_seed${seed}_unified$`));
+      }
+    },
+  },
+  {
+    key: "seed",
+    value: 7,
+    seen: "of the same prompt in the same places other completions are drawn",
+    given: { max_samples: 1 },
+    check: (changed, without) => {
+      const completionsOf = (ran: Ran) => tableOf(ran, "train", 1).map(({ completion }) => completion);
+      assert.notDeepEqual(completionsOf(changed), completionsOf(without));
+    },
+  },
+];

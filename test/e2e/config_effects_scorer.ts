@@ -1,0 +1,120 @@
+/** Effects of the group "Scorer". */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import type { Effect } from "./config_effect.ts";
+import { evalRowsOf, requestSizes, rowsOf, tableOf } from "./config_read.ts";
+import { type Ran, scratch, type Stage } from "./config_run.ts";
+
+function asksTheOther(changed: Ran, without: Ran, { other }: Stage): void {
+  assert.deepEqual(changed.batches, []);
+  assert.deepEqual(other.batches, without.batches);
+}
+
+export const SCORER_EFFECTS: readonly Effect[] = [
+  {
+    key: "scorer_url",
+    value: ({ other }: Stage) => other.url,
+    seen: "the service at that address is asked, and no other",
+    check: asksTheOther,
+  },
+  {
+    key: "scorer_url",
+    value: `file:${scratch("scorer_url")}`,
+    seen: "the service whose address the file holds is asked, as on a cluster",
+    prepare({ other }) {
+      other.forget();
+      writeFileSync(scratch("scorer_url"), `${other.url}\n`);
+    },
+    check: asksTheOther,
+  },
+  {
+    key: "reward_model",
+    value: scratch("other_reward"),
+    seen: "rewards are that model's, which gives 2.5 to every text; costs stay",
+    given: { scorer_url: null },
+    check(changed, without) {
+      for (const [ran, reward] of [[changed, 2.5], [without, 1.5]] as const) {
+        assert.deepEqual(tableOf(ran, "train", 1).map((row) => row.reward), Array(8).fill(reward));
+        assert.equal(rowsOf(ran)[0]["cost/mean"], -0.5);
+        assert.deepEqual(ran.batches, [], "no other scorer is asked");
+      }
+    },
+  },
+  {
+    key: "cost_model",
+    value: scratch("other_cost"),
+    seen: "costs are that model's, which gives 0.75 to every text; rewards stay",
+    given: { scorer_url: null },
+    check(changed, without) {
+      for (const [ran, cost] of [[changed, 0.75], [without, -0.5]] as const) {
+        assert.deepEqual(tableOf(ran, "train", 1).map((row) => row.cost), Array(8).fill(cost));
+        assert.equal(rowsOf(ran)[0]["helpfulness/mean"], 1.5);
+      }
+    },
+  },
+  {
+    key: "scorer_max_length",
+    value: 49,
+    seen: "of a conversation 48 tokens and the end are read: the prompt's 47 and one of the completion's",
+    given: { scorer_url: null, reward_model: scratch("judging_reward"), max_samples: 1 },
+    check(changed, without) {
+      const table = tableOf(changed, "train", 1);
+      for (const a of table) {
+        for (const b of table) {
+          assert.equal(
+            a.reward === b.reward,
+            a.completion[0] === b.completion[0],
+            `${a.completion} ${b.completion}`,
+          );
+        }
+      }
+      const whole = tableOf(without, "train", 1);
+      const different = new Set(whole.map(({ completion }) => completion)).size;
+      assert.equal(new Set(whole.map(({ reward }) => reward)).size, different);
+    },
+  },
+  {
+    key: "scorer_batch_size",
+    value: 3,
+    seen: "texts per request while training, and not while evaluating",
+    given: { eval_jsonl: scratch("eval.jsonl") },
+    check(changed, without) {
+      assert.deepEqual(requestSizes(changed), [3, 3, 2, 3, 3, 2, 5]);
+      assert.deepEqual(requestSizes(without), [8, 8, 5]);
+      assert.deepEqual(rowsOf(changed), rowsOf(without), "the same scores");
+    },
+  },
+  {
+    key: "scorer_batch_size_eval",
+    value: 2,
+    seen: "texts per request while evaluating, and not while training",
+    given: { eval_jsonl: scratch("eval.jsonl") },
+    check(changed, without) {
+      assert.deepEqual(requestSizes(changed), [8, 8, 2, 2, 1]);
+      assert.deepEqual(evalRowsOf(changed), evalRowsOf(without), "the same scores");
+    },
+  },
+  {
+    key: "scorer_timeout",
+    value: 0.1,
+    seen: "a scorer that takes 300 ms has not answered within 100 ms",
+    prepare: ({ scorer }) => scorer.delayMs = 300,
+    fails: /Scorer API .* is not responding[^]*POST \/score_batch, 1 attempt;.*no answer within 100 ms/,
+  },
+  {
+    key: "scorer_timeout",
+    value: 5,
+    seen: "five seconds are enough for it",
+    prepare: ({ scorer }) => scorer.delayMs = 300,
+    check: (changed) => assert.equal(rowsOf(changed).length, 2),
+  },
+  {
+    key: "scorer_max_retries",
+    value: 2,
+    seen: "a scorer that is busy is asked three times",
+    prepare: ({ scorer }) => scorer.refusal = 503,
+    fails: /POST \/score_batch, 3 attempts; last error: 503: busy/,
+    failsWithout: /POST \/score_batch, 1 attempt; last error: 503: busy/,
+    check: (changed, without) => assert.deepEqual([changed.batches.length, without.batches.length], [3, 1]),
+  },
+];

@@ -1,0 +1,178 @@
+/** The eval command: what it asks of the scorer, what it prints, and the files that it writes. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { closeGpu } from "../../src/gpu/device.ts";
+import { lastOf } from "./config_read.ts";
+import {
+  closeStage,
+  EVAL_PROMPTS,
+  openStage,
+  type Ran,
+  runCommand,
+  scratch,
+  type Settings,
+  type Stage,
+} from "./config_run.ts";
+import { costOf, rewardOf } from "./config_scorer.ts";
+
+interface EvalSample {
+  prompt: string;
+  completion: string;
+  reward: number;
+  cost: number;
+}
+
+const samplesIn = (folder: string): EvalSample[] =>
+  readFileSync(join(folder, "eval_samples.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+
+const mean = (list: readonly number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
+
+describe("eval", () => {
+  let stage: Stage;
+  let whole: Ran;
+  const evaluate = async (settings: Settings, options?: string[]): Promise<Ran> => {
+    const all = { eval_jsonl: scratch("eval.jsonl"), max_completion_length: 12, ...settings };
+    const ran = await runCommand(stage, "eval", all, options);
+    if (ran.error) throw ran.error;
+    return ran;
+  };
+
+  before(async () => {
+    stage = await openStage();
+    whole = await evaluate({});
+  });
+  after(async () => {
+    await closeStage(stage);
+    await closeGpu();
+  });
+
+  it("writes a line for each prompt, in the file's order, with its own completion and scores", () => {
+    const samples = samplesIn(whole.dir);
+    assert.deepEqual(samples.map(({ prompt }) => prompt), EVAL_PROMPTS);
+    assert.equal(
+      new Set(samples.map(({ completion }) => completion)).size,
+      5,
+      "so that an exchange would show",
+    );
+    for (const { prompt, completion, reward, cost } of samples) {
+      assert.deepEqual([reward, cost], [rewardOf(prompt, completion), costOf(prompt, completion)], prompt);
+    }
+    assert.deepEqual(whole.batches, [{
+      prompts: EVAL_PROMPTS,
+      responses: samples.map(({ completion }) => completion),
+    }]);
+  });
+
+  it("writes and prints the means, with lambda_cost as lambda, and the counts", async () => {
+    const ran = await evaluate({ lambda_cost: 2.5 });
+    const summary = JSON.parse(readFileSync(join(ran.dir, "eval.json"), "utf8"));
+    const samples = samplesIn(ran.dir);
+    const [rewards, costs] = [samples.map(({ reward }) => reward), samples.map(({ cost }) => cost)];
+    const countOf = (isCounted: (sample: EvalSample) => boolean) => samples.filter(isCounted).length;
+    const unsafe = countOf(({ cost }) => cost > 0);
+    assert.deepEqual(summary, {
+      model_name: scratch("policy"),
+      step: 0,
+      "eval/mean_reward": mean(rewards),
+      "eval/mean_cost": mean(costs),
+      "eval/mean_combined": mean(samples.map(({ reward, cost }) => reward - 2.5 * cost)),
+      "eval/safe_ratio": (5 - unsafe) / 5,
+      "eval/total_samples": 5,
+      counts: {
+        SH: countOf(({ reward, cost }) => cost <= 0 && reward > 0),
+        SU: countOf(({ reward, cost }) => cost <= 0 && reward <= 0),
+        UH: countOf(({ reward, cost }) => cost > 0 && reward > 0),
+        UU: countOf(({ reward, cost }) => cost > 0 && reward <= 0),
+      },
+      total: 5,
+      unsafeCount: unsafe,
+      safeRatio: (5 - unsafe) / 5,
+    });
+    assert.ok(ran.output.includes(JSON.stringify(summary, null, 2)), ran.output);
+    assert.equal(ran.code, 0);
+  });
+
+  it("completes every prompt where the last batch is not full, each as in a batch of its own", async () => {
+    for (const size of [1, 2, 3, 4]) {
+      const ran = await evaluate({ eval_batch_size: size });
+      assert.deepEqual(samplesIn(ran.dir), samplesIn(whole.dir), `batches of ${size}`);
+      const progress = ran.output.match(/^generated .*$/gm)!;
+      assert.equal(progress.length, Math.ceil(5 / size));
+      assert.equal(lastOf(progress), "generated 5/5");
+    }
+  });
+
+  it("gives each prompt the completion that it has where it is the only one", async () => {
+    for (const [i, prompt] of EVAL_PROMPTS.entries()) {
+      writeFileSync(scratch("alone.jsonl"), JSON.stringify({ prompt }));
+      const ran = await evaluate({ eval_jsonl: scratch("alone.jsonl") });
+      assert.deepEqual(samplesIn(ran.dir), [samplesIn(whole.dir)[i]]);
+    }
+  });
+
+  it("asks the scorer for scorer_batch_size_eval completions at a time, the last for what is left", async () => {
+    const ran = await evaluate({ scorer_batch_size_eval: 3, scorer_batch_size: 1 });
+    assert.deepEqual(ran.batches.map(({ prompts }) => prompts), [
+      EVAL_PROMPTS.slice(0, 3),
+      EVAL_PROMPTS.slice(3),
+    ]);
+    assert.deepEqual(samplesIn(ran.dir), samplesIn(whole.dir));
+  });
+
+  it("is greedy: neither the seed nor how training samples shows", async () => {
+    const settings = { temperature: 3, top_k: 2, top_p: 0.5, repetition_penalty: 9, seed: 3 };
+    const ran = await evaluate(settings);
+    assert.deepEqual(samplesIn(ran.dir), samplesIn(whole.dir));
+  });
+
+  it("cuts completions at max_completion_length and prompts at max_prompt_length, and scores what is left", async () => {
+    const ran = await evaluate({ max_completion_length: 2, max_prompt_length: 46 });
+    assert.deepEqual(ran.batches[0].prompts, EVAL_PROMPTS.map((prompt) => prompt.slice(0, 2)));
+    assert.deepEqual(samplesIn(ran.dir).map(({ prompt }) => prompt), ran.batches[0].prompts);
+    for (const { completion } of samplesIn(ran.dir)) assert.ok(completion.length <= 2, completion);
+  });
+
+  it("reads prompts from prompt_key, and never cuts their number to max_samples", async () => {
+    const ran = await evaluate({
+      eval_jsonl: scratch("train.jsonl"),
+      prompt_key: "question",
+      max_samples: 1,
+    });
+    const prompts = samplesIn(ran.dir).map(({ prompt }) => prompt);
+    assert.equal(prompts.length, 6);
+    for (const prompt of prompts) assert.match(prompt, /^why .*\?$/);
+  });
+
+  it("writes to --output where it is given, and to nowhere else", async () => {
+    const folder = scratch("evaluations/first");
+    const ran = await evaluate({}, ["--output", folder]);
+    assert.deepEqual(samplesIn(folder), samplesIn(whole.dir));
+    assert.ok(existsSync(join(folder, "eval.json")), "eval.json");
+    assert.ok(!existsSync(ran.dir), "nothing in output_dir");
+    assert.ok(ran.output.includes(`Written to ${folder}/eval.json and eval_samples.jsonl`), ran.output);
+  });
+
+  it("evaluates the model of model_name, and that is what eval.json says", async () => {
+    const ran = await evaluate({ model_name: scratch("other_policy") });
+    assert.notDeepEqual(samplesIn(ran.dir), samplesIn(whole.dir));
+    const { model_name } = JSON.parse(readFileSync(join(ran.dir, "eval.json"), "utf8"));
+    assert.equal(model_name, scratch("other_policy"));
+  });
+
+  it("without eval_jsonl there is nothing to evaluate: it says so before it asks or writes anything", async () => {
+    const ran = await runCommand(stage, "eval", { eval_jsonl: null });
+    assert.match(`${ran.error}`, /Cannot evaluate: eval_jsonl is null; set it to a file of prompts/);
+    assert.deepEqual(ran.batches, []);
+    assert.ok(!existsSync(ran.dir), "no folder");
+  });
+
+  it("a scorer that refuses leaves no files behind", async () => {
+    stage.scorer.refusal = 503;
+    const ran = await runCommand(stage, "eval", { eval_jsonl: scratch("eval.jsonl") });
+    stage.scorer.refusal = null;
+    assert.match(`${ran.error}`, /is not responding/);
+    assert.ok(!existsSync(ran.dir), "no folder");
+  });
+});
