@@ -18,9 +18,17 @@ export function runTests(root, args) {
   const files = named.length > 0 ? named : testFiles(root);
   // Types are checked by the gate, by one compiler for both runtimes.
   // One file at a time: the tests share one GPU, and a software one takes every core.
-  const runner = RUNS_IN_DENO
-    ? ["test", "-A", "--unstable-webgpu", "--no-check", ...options, ...files]
-    : ["--import", "tsx", "--test", "--test-concurrency=1", "--test-reporter=spec", ...options, ...files];
+  const runner = RUNS_IN_DENO ? ["test", "-A", "--unstable-webgpu", "--no-check", ...options, ...files] : [
+    "--import",
+    "tsx",
+    "--import",
+    join(root, "scripts", "plain_asserts.mjs"),
+    "--test",
+    "--test-concurrency=1",
+    "--test-reporter=spec",
+    ...options,
+    ...files,
+  ];
   return runCommand(process.execPath, runner, { cwd: root });
 }
 

@@ -32,7 +32,17 @@ function killGroup(child: ChildProcess): void {
 export function runTests(dir: string, selection: TestSelection, deadlineMs: number): Promise<Outcome> {
   const { path, pattern } = selected(selection);
   const names = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
-  const args = ["--import", "tsx", "--test", "--test-concurrency=1", "--test-reporter=tap", ...names, path];
+  const args = [
+    "--import",
+    "tsx",
+    "--import",
+    "./scripts/plain_asserts.mjs",
+    "--test",
+    "--test-concurrency=1",
+    "--test-reporter=tap",
+    ...names,
+    path,
+  ];
   // A runner that thinks it is part of another says nothing that can be read.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const began = performance.now();
