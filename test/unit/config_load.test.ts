@@ -198,3 +198,54 @@ test("configNotices() explains keys that do nothing", () => {
   assert.equal(notices.length, 3);
   assert.match(notices[0]!, /zero3\.json.*does nothing/);
 });
+
+test("a key that is no word is an error, not skipped", () => {
+  assert.deepEqual(problemsOf("seed: 1\n? [a, b]\n: 2\n"), [
+    'run.yaml:2:3: unknown key "["a","b"]"; docs/config.md lists every key; remove it',
+  ]);
+});
+
+test("broken YAML is one line per fault, and nothing is said of what could not be read", () => {
+  for (const text of ["seed: 'open", "seed: [1\nbeta: 0", "a: b: c"]) {
+    const problems = problemsOf(text);
+    assert.ok(
+      problems.every((problem) => problem.includes("not valid YAML") && !problem.includes("\n")),
+      text,
+    );
+  }
+});
+
+test("a key is guessed within two letters, or a third of its own where it is long, and not beyond", () => {
+  const hintOf = (key: string) => /did you mean "(\w+)"/.exec(problemsOf(`${key}: 1`)[0]!)?.[1];
+  assert.equal(hintOf("sxyd"), "seed"); // two of four
+  assert.equal(hintOf("sxyz"), undefined); // three of four
+  assert.equal(hintOf("max_prompt_lxxxxx"), "max_prompt_length"); // five of 17
+  assert.equal(hintOf("max_prompt_xxxxxx"), undefined); // six of 17
+  assert.equal(hintOf("quite_something_else"), undefined);
+});
+
+test("a wrong value is shown as what it is: a list, a mapping, blank text, a numeral in quotes", () => {
+  const shown = (text: string) => problemsOf(text)[0]!.split(", got ")[1];
+  assert.equal(shown("seed: [1]"), "the list [1]; remove it for the default 42");
+  assert.equal(shown("seed: {a: 1}"), 'the mapping {"a":1}; remove it for the default 42');
+  assert.equal(shown('seed: "  "'), 'the string "  "; remove it for the default 42');
+  assert.equal(shown('seed: " 7 "'), 'the string " 7 "; remove the quotes');
+  assert.equal(shown("seed: true"), "true; remove it for the default 42");
+});
+
+test("an override may have spaces about its key and its values, and an open quote is text", () => {
+  const config = load("seed: 1", {
+    overrides: [" seed = 8", "stop_strings=USER:, Human: ", 'run_name="a', "beta= 0.1 , 0.2"],
+  });
+  assert.deepEqual([config.seed, config.stop_strings, config.run_name], [8, ["USER:", "Human:"], '"a']);
+  assert.deepEqual(config.beta, [0.1, 0.2]);
+});
+
+test("a key of one letter is an unknown key; none at all is no override", () => {
+  assert.match(problemsOf("seed: 1", { overrides: ["a=1"] })[0]!, /^command line, a=1: unknown key "a"/);
+  assert.match(problemsOf("seed: 1", { overrides: ["=1"] })[0]!, /"=1" is no override/);
+});
+
+test("the printed configuration keeps each list on the line of its key", () => {
+  assert.match(formatConfig(load("beta: [0.1, 0.2]")), /^beta:\n {2}- 0\.1\n {2}- 0\.2$/m);
+});
