@@ -172,15 +172,24 @@ export async function writeDirectoryAtomic(
   }
 }
 
-async function moveInto(partial: string, finalDir: string): Promise<void> {
+/**
+ * Renames a folder into place; one that is there goes only once the new one stands, and comes back if that fails.
+ * @param files what renames and removes
+ */
+export async function moveInto(partial: string, finalDir: string, files = { rename, rm }): Promise<void> {
   try {
-    await rename(partial, finalDir);
+    await files.rename(partial, finalDir);
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
     const replaced = besideOf(finalDir, "replaced");
-    await rename(finalDir, replaced);
-    await rename(partial, finalDir);
-    await rm(replaced, { recursive: true, force: true });
+    await files.rename(finalDir, replaced);
+    try {
+      await files.rename(partial, finalDir);
+    } catch (failure) {
+      await files.rename(replaced, finalDir).catch(() => undefined); // the first failure is the one to report
+      throw failure;
+    }
+    await files.rm(replaced, { recursive: true, force: true });
   }
 }
 
