@@ -19,10 +19,12 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
 
 const HEALTH = '{"status": "healthy", "device": "fake"}';
 
-/** A scorer that answers every batch, and how many completions each held. */
+/** A scorer that answers every batch: how many completions each held, and what was asked in which order. */
 async function serveBatches(t: TestContext) {
   const sizes: number[] = [];
+  const asked: string[] = [];
   const url = await serve(t, async (request, response) => {
+    asked.push(request.url!);
     if (request.method === "GET") return void response.end(HEALTH);
     let text = "";
     for await (const chunk of request) text += chunk;
@@ -30,7 +32,7 @@ async function serveBatches(t: TestContext) {
     sizes.push(prompts.length);
     response.end(JSON.stringify({ rewards: prompts.map(() => 1), costs: prompts.map(() => 2) }));
   });
-  return { url, sizes };
+  return { url, sizes, asked };
 }
 
 const open = (
@@ -78,6 +80,20 @@ test("scorer_batch_size is how many completions a request holds, unless the call
   await scorer.score(texts, texts, { batchSize: 4 });
   assert.deepEqual(sizes.splice(0), [4, 1]);
   await close();
+});
+
+test("a client asks after the health once, before its first batch, and not where there is nothing to score", async (t) => {
+  const { url, asked } = await serveBatches(t);
+  const client = createScorerClient({ url, batchSize: 2 });
+  await client.score([], []);
+  assert.deepEqual(asked, []);
+  await client.score(["a"], ["b"]);
+  await client.score(["a", "b", "c", "d"], ["", "", "", ""]);
+  assert.deepEqual(asked.splice(0), ["/health", "/score_batch", "/score_batch", "/score_batch"]);
+  const checked = createScorerClient({ url });
+  await checked.checkHealth();
+  await checked.score(["a"], ["b"]);
+  assert.deepEqual(asked, ["/health", "/score_batch"]);
 });
 
 test("a client without options sends 32 completions at a time", async (t) => {

@@ -58,7 +58,7 @@ describe("scorer client", () => {
     );
   });
 
-  it("checks the health before the first batch, once", async (t) => {
+  it("takes slashes off its URL, names the device, and sends nothing where there is nothing to score", async (t) => {
     const { url, calls } = await startScorer(t);
     const client = createScorerClient({ url: `${url}//` });
     assert.equal(client.url, url);
