@@ -112,35 +112,6 @@ test("a rule between keys is skipped while one of them is invalid by itself", ()
   assert.equal(problemsOf("num_generations: 1\ngradient_accumulation_steps: 45").length, 1);
 });
 
-test("overrides are read as YAML, as a list, or as typed, whichever the key takes", () => {
-  const config = load("seed: 1", {
-    overrides: [
-      "beta=0.01,0.05",
-      "run_name=7",
-      "stop_strings=USER:,Human:",
-      "scorer_url=http://localhost:8000",
-      "learning_rate=5e-6",
-      "resume=false",
-      "eval_jsonl=",
-    ],
-  });
-  assert.deepEqual(config.beta, [0.01, 0.05]);
-  assert.deepEqual([config.run_name, config.scorer_url], ["7", "http://localhost:8000"]);
-  assert.deepEqual(config.stop_strings, ["USER:", "Human:"]);
-  assert.deepEqual([config.learning_rate, config.resume, config.eval_jsonl], [5e-6, false, null]);
-  assert.deepEqual(load("seed: 1", { overrides: ["stop_strings=[]"] }).stop_strings, []);
-});
-
-test("an override that is none says what one looks like, and a bad value is an error", () => {
-  assert.match(problemsOf("seed: 1", { overrides: ["seed"] })[0]!, /"seed" is no override: need key=value/);
-  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.01,oops"] })[0]!, /beta must be a number >= 0/);
-  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.1,0.1"] })[0]!, /list of different ones/);
-});
-
-test("an override repairs a bad value of the file", () => {
-  assert.equal(load("temperature: hot", { overrides: ["temperature=1"] }).temperature, 1);
-});
-
 test("sweepRuns() gives one run per beta, each with a single one", () => {
   assert.deepEqual(sweepRuns(load("beta: [0.01, 0.05]")).map((run) => run.beta), [0.01, 0.05]);
   assert.deepEqual(sweepRuns(load("beta: 0")).map((run) => run.beta), [0]);
@@ -231,19 +202,6 @@ test("a wrong value is shown as what it is: a list, a mapping, blank text, a num
   assert.equal(shown('seed: "  "'), 'the string "  "; remove it for the default 42');
   assert.equal(shown('seed: " 7 "'), 'the string " 7 "; remove the quotes');
   assert.equal(shown("seed: true"), "true; remove it for the default 42");
-});
-
-test("an override may have spaces about its key and its values, and an open quote is text", () => {
-  const config = load("seed: 1", {
-    overrides: [" seed = 8", "stop_strings=USER:, Human: ", 'run_name="a', "beta= 0.1 , 0.2"],
-  });
-  assert.deepEqual([config.seed, config.stop_strings, config.run_name], [8, ["USER:", "Human:"], '"a']);
-  assert.deepEqual(config.beta, [0.1, 0.2]);
-});
-
-test("a key of one letter is an unknown key; none at all is no override", () => {
-  assert.match(problemsOf("seed: 1", { overrides: ["a=1"] })[0]!, /^command line, a=1: unknown key "a"/);
-  assert.match(problemsOf("seed: 1", { overrides: ["=1"] })[0]!, /"=1" is no override/);
 });
 
 test("the printed configuration keeps each list on the line of its key", () => {
