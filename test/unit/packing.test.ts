@@ -4,9 +4,10 @@ import fc from "fast-check";
 import "../seeded_properties.ts";
 import { bucketRows, packSequences } from "../../src/policy/packing.ts";
 
-test("bucketRows() rounds up by at most an eighth, in steps of 64 where there are few rows", () => {
+test("bucketRows() rounds up by at most an eighth, in steps of 64 where there are few rows, to few sizes", () => {
   const rounded = [0, 1, 64, 65, 512, 1023, 1024, 1025, 1152, 1153].map(bucketRows);
   assert.deepEqual(rounded, [0, 64, 64, 128, 512, 1024, 1024, 1152, 1152, 1280]);
+  assert.equal(new Set(Array.from({ length: 10_000 }, (_, rows) => bucketRows(rows + 1))).size, 42);
   fc.assert(fc.property(fc.integer({ min: 1, max: 1e6 }), (rows) => {
     const bucket = bucketRows(rows);
     assert.ok(bucket >= rows && bucket - rows < Math.max(64, rows / 8), `${rows} in ${bucket}`);
