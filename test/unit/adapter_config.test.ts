@@ -87,6 +87,13 @@ test("a base model's folder counts from the working directory, else from the ada
       await baseModelName(adapter, "models/quickstart/policy", "main"),
       "models/quickstart/policy",
     );
+    // Where both have such a folder, the working directory's counts, as for peft.
+    await mkdir(join(adapter, "models/quickstart/policy"), { recursive: true });
+    await writeFile(join(adapter, "models/quickstart/policy/config.json"), "{}");
+    assert.equal(
+      await baseModelName(adapter, "models/quickstart/policy", null),
+      "models/quickstart/policy",
+    );
     assert.equal(await baseModelName(adapter, "org/name", "abc"), "org/name@abc");
     assert.equal(await baseModelName(adapter, "org/name", null), "org/name");
   }));
