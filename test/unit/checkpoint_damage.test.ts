@@ -174,3 +174,19 @@ test("of several damaged checkpoints each is named, newest first", () =>
     assert.match(latest.skipped[0].reason, /trainer_state.json is damaged.*got no such file/);
     assert.match(latest.skipped[1].reason, /model.safetensors is damaged.*got 50/);
   }));
+
+test("a copied file of the model is as much a part of the checkpoint as its weights", () =>
+  withScratchFolder(async (dir) => {
+    await writeFile(join(dir, "config.json"), "{}");
+    const modelFiles = [join(dir, "config.json")];
+    const damages: [(path: string) => Promise<void>, RegExp][] = [
+      [(path) => writeFile(path, "[]"), /config.json is damaged: required SHA-256/],
+      [(path) => writeFile(path, "{ }"), /config.json is damaged: required 2 bytes, got 3/],
+      [(path) => rm(path), /config.json is damaged: .*got no such file/],
+    ];
+    for (const [damage, words] of damages) {
+      const saved = await saveCheckpoint(join(dir, "run"), { ...contentOf(4), modelFiles });
+      await damage(join(saved, "config.json"));
+      await assert.rejects(loadCheckpoint(saved), words);
+    }
+  }));

@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { mock, test } from "node:test";
 import { openAppendLog } from "../../src/io/append_log.ts";
 import {
-  moveInto,
   removeDirectoryAtomic,
   setAside,
   writeDirectoryAtomic,
@@ -66,13 +65,11 @@ test("a folder takes the old one's place when all of it is on the disk, and the 
 
 test("an older folder goes only after the new one stands in its place", () =>
   withScratchFolder(async (dir) => {
-    const [partial, final] = [join(dir, "partial"), join(dir, "final")];
-    await mkdir(partial);
-    await writeFile(join(partial, "a"), "new");
+    const final = join(dir, "final");
     await mkdir(final);
     await writeFile(join(final, "a"), "old");
     const seen: string[] = [];
-    await moveInto(partial, final, {
+    await writeDirectoryAtomic(final, fill, {
       rename: async (from, to) => {
         const tree = await treeOf(dir);
         const old = Object.entries(tree).filter(([, text]) => text === "old").map(([path]) => path);
@@ -88,24 +85,31 @@ test("an older folder goes only after the new one stands in its place", () =>
       "rename with the old one at final/a", // refused: the place is taken
       "rename with the old one at final/a",
       "rename with the old one at .final.replaced-#/a",
-      "remove with new in place",
+      "remove with new a in place",
     ]);
-    assert.deepEqual(await treeOf(dir), { final: null, "final/a": "new" });
+    assert.deepEqual(await treeOf(dir), NEW);
   }));
 
 test("where the new folder cannot be put in place, the old one comes back", () =>
   withScratchFolder(async (dir) => {
-    const [partial, final] = [join(dir, "partial"), join(dir, "final")];
-    await mkdir(partial);
+    const final = join(dir, "final");
     await mkdir(final);
     await writeFile(join(final, "a"), "old");
     let renames = 0;
-    const failing = async (from: unknown, to: unknown) => {
-      if (++renames === 3) throw Object.assign(new Error("no space"), { code: "ENOSPC" });
-      await rename(from as string, to as string);
+    const failing: typeof rename = async (from, to) => {
+      if (++renames === 3) throw Object.assign(new Error("full"), { code: "ENOSPC" });
+      await rename(from, to);
     };
-    await assert.rejects(moveInto(partial, final, { rename: failing, rm }), /no space/);
-    assert.equal(await readFile(join(final, "a"), "utf8"), "old");
+    await assert.rejects(writeDirectoryAtomic(final, fill, { rename: failing, rm }), /ENOSPC/);
+    assert.deepEqual(await treeOf(dir), { final: null, "final/a": "old" });
+  }));
+
+test("what a writer of another folder is filling is left alone, however alike the names are", () =>
+  withScratchFolder(async (dir) => {
+    const others = [".final2", ".final.old", ".xfinal"].map((name) => `${name}.partial-0123456789abcdef`);
+    for (const name of [...others, ".final.partial-0123456789abcdef"]) await mkdir(join(dir, name));
+    await writeDirectoryAtomic(join(dir, "final"), fill);
+    assert.deepEqual((await readdir(dir)).sort(), [...others, "final"].sort());
   }));
 
 test("a checkpoint's manifest is written when all that it names is on the disk under its own name", () =>

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { test, type TestContext } from "node:test";
+import { mock, test, type TestContext } from "node:test";
 import { openScorer } from "../../src/cli/scoring.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
@@ -55,6 +55,21 @@ test("a timeout longer than a timer can count does not end at once", async (t) =
   const opened = await open(url, { scorer_timeout: 1e9, scorer_max_retries: 0 });
   assert.deepEqual(await opened.scorer.score(["a"], ["b"]), { rewards: [1], costs: [2] });
   await opened.close();
+});
+
+test("a question after the health may take 30 seconds at most, a batch the whole of scorer_timeout", async (t) => {
+  const { url } = await serveBatches(t);
+  const limits: number[] = [];
+  const limit = AbortSignal.timeout.bind(AbortSignal);
+  const recorded = mock.method(AbortSignal, "timeout", (ms: number) => {
+    limits.push(ms);
+    return limit(ms);
+  });
+  t.after(() => recorded.mock.restore());
+  const { scorer, close } = await open(url, { scorer_timeout: 120 });
+  await scorer.score(["a"], ["b"]);
+  await close();
+  assert.deepEqual(limits, [30_000, 120_000]);
 });
 
 test("scorer_max_retries counts the tries after the first, each of which is told", async (t) => {

@@ -25,8 +25,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/atomic_files.ts",
-    find: "    await moveInto(partial, finalDir);\n    await syncFolder(parent);",
-    replace: "    await moveInto(partial, finalDir);",
+    find: "    await moveInto(partial, finalDir, files);\n    await syncFolder(parent);",
+    replace: "    await moveInto(partial, finalDir, files);",
     harm: "a power cut loses the newest checkpoint although it was reported",
     tests: ["unit/durability.test.ts"],
   },
@@ -49,6 +49,21 @@ export const faults: readonly Fault[] = [
     find: "    await fill(partial);\n",
     replace: "    await rm(finalDir, { recursive: true, force: true });\n    await fill(partial);\n",
     harm: "the old folder is deleted before the new one is whole",
+    tests: ["unit/durability.test.ts"],
+  },
+  {
+    file: "src/io/atomic_files.ts",
+    find: "    await moveInto(partial, finalDir, files);\n",
+    replace:
+      "    await rm(finalDir, { recursive: true, force: true });\n    await moveInto(partial, finalDir, files);\n",
+    harm: "a kill between deleting the old folder and renaming the new one leaves half a folder",
+    tests: ["unit/durability.test.ts"],
+  },
+  {
+    file: "src/io/atomic_files.ts",
+    find: 'entry.slice(1, entry.lastIndexOf(".")) === name',
+    replace: "entry.slice(1).startsWith(name)",
+    harm: "saving checkpoint-1 deletes what is being written as checkpoint-10",
     tests: ["unit/durability.test.ts"],
   },
   {
