@@ -118,6 +118,7 @@ test("assertScores() and assertHealth() show what came in the place of what was 
   assert.deepEqual(assertScores({ rewards: [], costs: [] }, 0), { rewards: [], costs: [] });
   assert.throws(() => assertHealth({ status: "healthy" }), /health is {"status":"healthy"}; need/);
   assert.throws(() => assertHealth(undefined), /health is missing/);
+  assert.throws(() => assertHealth({ status: "loading", device: "cuda" }), /health is {"status":"loading"/);
 });
 
 test("parseRetryAfterMs() reads whole seconds with white space about them, and no fraction", () => {
@@ -169,6 +170,29 @@ test("sleep() is over at once where the signal is aborted already, and leaves no
   signal.removeEventListener = (...args: Parameters<typeof remove>) => (listeners--, remove(...args));
   await sleep(1, signal);
   assert.equal(listeners, 0);
+});
+
+test("an aborted sleep stops its timer, which would keep the program alive", async (t) => {
+  const { setTimeout, clearTimeout } = globalThis;
+  t.after(() => Object.assign(globalThis, { setTimeout, clearTimeout }));
+  const running = new Set<unknown>();
+  Object.assign(globalThis, {
+    setTimeout: (run: () => void, delayMs: number) => {
+      const timer = setTimeout(run, delayMs);
+      running.add(timer);
+      return timer;
+    },
+    clearTimeout: (timer: Parameters<typeof clearTimeout>[0]) => {
+      running.delete(timer);
+      clearTimeout(timer);
+    },
+  });
+  const controller = new AbortController();
+  const slept = sleep(3_600_000, controller.signal);
+  assert.equal(running.size, 1);
+  controller.abort(new Error("stopped"));
+  assert.equal(running.size, 0);
+  await assert.rejects(slept, { message: "stopped" });
 });
 
 test("a scorer that stays away is told with one attempt or several", () => {
