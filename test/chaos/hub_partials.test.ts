@@ -1,6 +1,6 @@
 /** What earlier tries left in the cache, and what a hub may answer. */
 import assert from "node:assert/strict";
-import { mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -179,6 +179,18 @@ describe("the cache", () => {
       assert.deepEqual(hub.requests, []);
       assert.equal((await fetchModel(NAME, settings)).commit, hub.commit);
       assert.equal((await fetchModel(NAME, { ...settings, offline: true })).commit, hub.commit);
+    }));
+
+  it("replaces a link that leads to a blob that is gone, and leaves one that leads somewhere", () =>
+    withHub(async ({ settings, blobs }) => {
+      const { dir } = await fetchModel(NAME, settings);
+      for (const name of ["config.json", "model.safetensors"]) await rm(join(dir, name));
+      await symlink(join("..", "..", "blobs", "gone"), join(dir, "model.safetensors"));
+      await writeFile(join(dir, "config.json"), "of another process");
+      await fetchModel({ ...NAME, revision: COMMIT }, settings);
+      assert.deepEqual(new Uint8Array(await readFile(join(dir, "model.safetensors"))), WEIGHTS);
+      assert.equal(await readFile(join(dir, "config.json"), "utf8"), "of another process");
+      assert.ok((await readdir(blobs)).includes(sha256(WEIGHTS)));
     }));
 
   it("holds small files by git's blob id", () =>
