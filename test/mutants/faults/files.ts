@@ -559,4 +559,18 @@ export const faults: readonly Fault[] = [
     harm: "a deviation is logged with another divisor than the advantages'",
     tests: ["unit/tracking_statistics.test.ts"],
   },
+  {
+    file: "src/io/hub_repository.ts",
+    find: 'if (name.includes("/") || name.includes("\\\\")) continue;',
+    replace: "",
+    harm: "a hub can write outside its snapshot by the name of a file",
+    tests: ["chaos/hub_repository.test.ts"],
+  },
+  {
+    file: "src/io/hub_repository.ts",
+    find: "if (names.has(form.single)) return [form.single];",
+    replace: "",
+    harm: "a model that is there in one file is downloaded in shards",
+    tests: ["chaos/hub_repository.test.ts"],
+  },
 ];
