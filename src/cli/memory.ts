@@ -45,10 +45,10 @@ export async function memoryBudget(
   if (info.isSoftware) return { bytes: os.freemem(), source: "free system memory" };
   const query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
   const answer = await promisify(execFile)("nvidia-smi", query, { timeout: 10_000 }).catch(() => null);
-  const mebibytes = answer?.stdout.trim().split("\n").map(Number);
+  const mebibytes = answer?.stdout.trim().split("\n");
   // Of several GPUs, WebGPU does not say which one is open: the smallest is safe.
-  if (!mebibytes?.length || mebibytes.some(Number.isNaN)) return null;
-  return { bytes: Math.min(...mebibytes) * 2 ** 20, source: "nvidia-smi" };
+  if (!mebibytes?.every((line) => /^\s*\d+\s*$/.test(line))) return null;
+  return { bytes: Math.min(...mebibytes.map(Number)) * 2 ** 20, source: "nvidia-smi" };
 }
 
 /** Opens a model's folder and hands on its config and a source of its shapes without values. */

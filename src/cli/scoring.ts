@@ -45,7 +45,7 @@ export async function openScorer(
     });
   const scorer = createScorerClient({
     url,
-    timeoutMs: config.scorer_timeout * 1000,
+    timeoutMs: Math.max(1, Math.round(config.scorer_timeout * 1000)),
     maxRetries: config.scorer_max_retries,
     batchSize: config.scorer_batch_size,
     onRetry: ({ attempt, maxRetries, delayMs, error }) =>

@@ -97,8 +97,8 @@ function readYaml({ text, fileName }: ConfigSource, problems: string[]): Map<str
   }
   const values = document.contents.toJS(document) as Record<string, unknown>;
   for (const { key } of document.contents.items) {
-    if (!isScalar(key)) continue;
-    const name = String(key.value);
+    // A list or a mapping as a key is no key of ours: it goes on as it is written, to be refused by name.
+    const name = String(isScalar(key) ? key.value : key);
     given.set(name, { value: values[name], where: at(key.range?.[0] ?? 0) });
   }
   return given;

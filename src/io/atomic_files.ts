@@ -151,10 +151,12 @@ async function syncTree(dir: string): Promise<void> {
  * A folder already at `finalDir` is replaced; a kill between its two renames leaves neither, never a mixture.
  * What a killed writer of the same folder left behind is removed first.
  * Throws what `fill` throws (explained); the unfinished folder is removed.
+ * @param files what renames and removes
  */
 export async function writeDirectoryAtomic(
   finalDir: string,
   fill: (partialDir: string) => Promise<void>,
+  files: Files = { rename, rm },
 ): Promise<void> {
   const parent = dirname(finalDir);
   const partial = besideOf(finalDir, "partial");
@@ -164,7 +166,7 @@ export async function writeDirectoryAtomic(
     await mkdir(partial);
     await fill(partial);
     await syncTree(partial);
-    await moveInto(partial, finalDir);
+    await moveInto(partial, finalDir, files);
     await syncFolder(parent);
   } catch (error) {
     await rm(partial, { recursive: true, force: true }).catch(() => undefined);
@@ -172,15 +174,23 @@ export async function writeDirectoryAtomic(
   }
 }
 
-async function moveInto(partial: string, finalDir: string): Promise<void> {
+type Files = { rename: typeof rename; rm: typeof rm };
+
+/** Renames a folder into place; one that is there goes only once the new one stands, and comes back if that fails. */
+async function moveInto(partial: string, finalDir: string, files: Files): Promise<void> {
   try {
-    await rename(partial, finalDir);
+    await files.rename(partial, finalDir);
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
     const replaced = besideOf(finalDir, "replaced");
-    await rename(finalDir, replaced);
-    await rename(partial, finalDir);
-    await rm(replaced, { recursive: true, force: true });
+    await files.rename(finalDir, replaced);
+    try {
+      await files.rename(partial, finalDir);
+    } catch (failure) {
+      await files.rename(replaced, finalDir).catch(() => undefined); // the first failure is the one to report
+      throw failure;
+    }
+    await files.rm(replaced, { recursive: true, force: true });
   }
 }
 

@@ -41,6 +41,9 @@ export interface ScorerClient extends Scorer {
 /** A health check does no work on the scorer's GPU, so it may not take as long as a batch. */
 const HEALTH_TIMEOUT_MS = 30_000;
 
+/** Timers hold 31 bits of milliseconds (25 days); a longer one would end at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * A Scorer behind HTTP. Prompt and completion go as they are; batches go one after the other, in order.
  * The first `score` asks /health before it sends anything, unless `checkHealth` has passed already.
@@ -55,7 +58,7 @@ const HEALTH_TIMEOUT_MS = 30_000;
  */
 export function createScorerClient(options: ScorerClientOptions): ScorerClient {
   const url = parseScorerUrl(options.url);
-  const timeoutMs = requireWhole("timeoutMs", options.timeoutMs ?? 300_000, 1);
+  const timeoutMs = Math.min(requireWhole("timeoutMs", options.timeoutMs ?? 300_000, 1), MAX_TIMER_MS);
   const defaultBatchSize = requireWhole("batchSize", options.batchSize ?? 32, 1);
   const policy: RetryPolicy = {
     maxRetries: requireWhole("maxRetries", options.maxRetries ?? 6, 0),

@@ -144,18 +144,23 @@ export function planMemory(
   }, limits);
 }
 
-/** The plan with the most rows per pass that fits; else the one with one row, which does not. */
+/**
+ * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the batch, and
+ * each try takes at most half of those before: a plan costs seconds.
+ * @param planWith counts a plan's memory
+ */
 export async function fittingPlan(
   models: RunModels,
   config: RunConfig,
   shape: BatchShape,
   budgetBytes: number,
+  planWith: typeof planMemory = planMemory,
 ): Promise<MemoryPlan> {
   const all = config.per_device_train_batch_size;
   let plan: MemoryPlan | null = null;
   for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
     while (all % rows !== 0) rows--;
-    plan = await planMemory(models, config, shape, rows);
+    plan = await planWith(models, config, shape, rows);
     if (plan.peakBytes <= budgetBytes) return plan;
   }
   return plan!;

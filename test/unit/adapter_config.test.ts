@@ -54,6 +54,10 @@ const REFUSED: [key: string, value: unknown][] = [
   ["fan_in_fan_out", true],
   ["layer_replication", [[0, 2]]],
   ["init_lora_weights", "pissa"],
+  ["arrow_config", { a: 1 }],
+  ["alora_invocation_tokens", [1]],
+  ["target_parameters", ["a"]],
+  ["trainable_token_indices", [1]],
 ];
 for (const [key, value] of REFUSED) {
   test(`${key} ${JSON.stringify(value)} is refused by name`, () => {
@@ -83,6 +87,13 @@ test("a base model's folder counts from the working directory, else from the ada
       await baseModelName(adapter, "models/quickstart/policy", "main"),
       "models/quickstart/policy",
     );
+    // Where both have such a folder, the working directory's counts, as for peft.
+    await mkdir(join(adapter, "models/quickstart/policy"), { recursive: true });
+    await writeFile(join(adapter, "models/quickstart/policy/config.json"), "{}");
+    assert.equal(
+      await baseModelName(adapter, "models/quickstart/policy", null),
+      "models/quickstart/policy",
+    );
     assert.equal(await baseModelName(adapter, "org/name", "abc"), "org/name@abc");
     assert.equal(await baseModelName(adapter, "org/name", null), "org/name");
   }));
@@ -109,3 +120,43 @@ test("a folder opens with its weights in either format; without a config it is n
     await writeSafetensors(join(dir, "adapter_model.safetensors"), [{ ...tensor, bytes: negated }]);
     assert.deepEqual(await readFirst(), values.map((value) => -value), "safetensors first");
   }));
+
+test("the file that peft opens holds every key that it has no safe default for", () => {
+  assert.deepEqual(
+    JSON.parse(formatAdapterConfig({ ...CONFIG, baseModel: null, revision: null }, ["v_proj", "q_proj"])),
+    {
+      peft_type: "LORA",
+      task_type: "CAUSAL_LM",
+      base_model_name_or_path: null,
+      revision: null,
+      inference_mode: true,
+      r: 8,
+      lora_alpha: 12,
+      lora_dropout: 0,
+      use_rslora: true,
+      target_modules: ["q_proj", "v_proj"],
+      bias: "none",
+      modules_to_save: null,
+      fan_in_fan_out: false,
+      init_lora_weights: true,
+      use_dora: false,
+      rank_pattern: {},
+      alpha_pattern: {},
+    },
+  );
+});
+
+test("rank and alpha are above 0, and what is not said of the base model is null", () => {
+  assert.equal(parse({ r: 1 }).rank, 1);
+  assert.equal(parse({ lora_alpha: 0.5 }).alpha, 0.5);
+  for (const r of [0, -1, 1.5, "8"]) assert.throws(() => parse({ r }), /r must be an integer >= 1/);
+  for (const lora_alpha of [0, -1, null]) {
+    assert.throws(() => parse({ lora_alpha }), /lora_alpha must be a number > 0/);
+  }
+  const { baseModel, revision, useRslora } = parse({
+    base_model_name_or_path: "",
+    revision: null,
+    use_rslora: null,
+  });
+  assert.deepEqual([baseModel, revision, useRslora], [null, null, false]);
+});

@@ -82,3 +82,31 @@ test("advantages of a group add up to 0", () => {
 test("groupAdvantagesF64() refuses scores that are no whole groups", () => {
   assert.throws(() => groupAdvantagesF64([1, 2, 3], 2, "group"), RangeError);
 });
+
+test("a group of one completion has mean and deviation 0 of its own: no gradient, and counted as without spread", () => {
+  const { advantages, groupMeans, groupStds } = groupAdvantagesF64([3, -7], 1, "group");
+  assert.deepEqual([[...advantages], [...groupMeans], [...groupStds]], [[0, 0], [3, -7], [0, 0]]);
+  assert.equal(rewardStatistics([3, -7], 1, "group").fracRewardZeroStd, 1);
+});
+
+test("a deviation of up to 1e-8 counts as none, as torch.isclose has it", () => {
+  const share = (spread: number) => rewardStatistics([0, spread * Math.SQRT2], 2, "group").fracRewardZeroStd;
+  assert.deepEqual([share(0.9e-8), share(1.1e-8)], [1, 0]);
+  const { rewardStd, fracRewardZeroStd } = rewardStatistics([-1e-8, 0, 1e-8], 3, "group");
+  assert.deepEqual([rewardStd, fracRewardZeroStd], [1e-8, 1]);
+});
+
+test("rewardStatistics() has mean and deviation of all scores, whatever divides the advantages", () => {
+  for (const scale of ["group", "batch", "none"] as const) {
+    const { reward, rewardStd } = rewardStatistics([0, 2, 4, NaN], 2, scale);
+    assert.deepEqual([reward, rewardStd], [2, 2]);
+  }
+  assert.ok(Number.isNaN(rewardStatistics([NaN, NaN], 2, "group").reward));
+});
+
+test("a group size that is no whole number above 0 is refused, also where it divides the number of scores", () => {
+  for (const size of [0, -2, 1.5]) {
+    assert.throws(() => groupAdvantagesF64([1, 2, 3], size, "group"), /got group size/);
+    assert.throws(() => rewardStatistics([1, 2, 3, 4, 5, 6], size, "group"), RangeError);
+  }
+});

@@ -83,3 +83,49 @@ test("totalSteps() is max_steps, or the epochs in whole generation batches when 
     /got 10; set 8 or 12/,
   );
 });
+
+test("the values that the error names are the nearest below and above that fit", () => {
+  const size = fc.integer({ min: 1, max: 24 });
+  const ranks = fc.integer({ min: 1, max: 4 });
+  const group = fc.integer({ min: 2, max: 24 });
+  const perGeneration = fc.option(fc.integer({ min: 1, max: 4 }));
+  fc.assert(
+    fc.property(size, size, group, ranks, perGeneration, (perDevice, steps, group, ranks, updates) => {
+      const config = { ...batch(perDevice, steps, group), steps_per_generation: updates && updates * steps };
+      const problem = batchProblem(config, ranks);
+      if (problem === null) return;
+      const fits = (change: object) => batchProblem({ ...config, ...change }, ranks) === null;
+      const nearest = (wanted: number, most: number, change: (value: number) => object) => {
+        const below = Array.from({ length: wanted - 1 }, (_, i) => wanted - 1 - i).find((n) =>
+          fits(change(n))
+        );
+        const above = Array.from({ length: most }, (_, i) => wanted + 1 + i).find((n) => fits(change(n)));
+        return [below, above].filter((value) => value !== undefined).join(" or ");
+      };
+      const key = updates === null ? "gradient_accumulation_steps" : "steps_per_generation";
+      const passes = (updates ?? 1) * steps;
+      const completions = perDevice * ranks * passes;
+      const groups = nearest(group, completions, (n) => ({ num_generations: n }));
+      assert.ok(
+        problem.includes(`set ${key} to ${nearest(passes, group * steps, (n) => ({ [key]: n }))}`),
+        problem,
+      );
+      assert.equal(/num_generations to (.*)$/.exec(problem)?.[1] ?? "", groups);
+    }),
+  );
+});
+
+test("devices are counted in words, and one is assumed", () => {
+  assert.match(batchProblem(batch(1, 3, 2), 2) ?? "", /^$/);
+  assert.match(batchProblem(batch(1, 3, 4), 2)!, /Cannot group 6 completions .* \* 2 devices \* /);
+  assert.match(batchProblem(batch(1, 3, 4))!, /Cannot group 3 completions .* \* 1 device \* /);
+  assert.equal(batchProblem(batch(1, 4, 4)), null);
+});
+
+test("a batch whose completions make no group at all names no number of generations", () => {
+  assert.match(batchProblem(batch(1, 1, 3))!, /set gradient_accumulation_steps to 3$/);
+});
+
+test("a single step is a run of one step", () => {
+  assert.equal(totalSteps({ max_steps: 1, num_train_epochs: 9 }, 100, batchShape(batch(1, 4, 2))), 1);
+});

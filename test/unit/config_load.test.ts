@@ -112,35 +112,6 @@ test("a rule between keys is skipped while one of them is invalid by itself", ()
   assert.equal(problemsOf("num_generations: 1\ngradient_accumulation_steps: 45").length, 1);
 });
 
-test("overrides are read as YAML, as a list, or as typed, whichever the key takes", () => {
-  const config = load("seed: 1", {
-    overrides: [
-      "beta=0.01,0.05",
-      "run_name=7",
-      "stop_strings=USER:,Human:",
-      "scorer_url=http://localhost:8000",
-      "learning_rate=5e-6",
-      "resume=false",
-      "eval_jsonl=",
-    ],
-  });
-  assert.deepEqual(config.beta, [0.01, 0.05]);
-  assert.deepEqual([config.run_name, config.scorer_url], ["7", "http://localhost:8000"]);
-  assert.deepEqual(config.stop_strings, ["USER:", "Human:"]);
-  assert.deepEqual([config.learning_rate, config.resume, config.eval_jsonl], [5e-6, false, null]);
-  assert.deepEqual(load("seed: 1", { overrides: ["stop_strings=[]"] }).stop_strings, []);
-});
-
-test("an override that is none says what one looks like, and a bad value is an error", () => {
-  assert.match(problemsOf("seed: 1", { overrides: ["seed"] })[0]!, /"seed" is no override: need key=value/);
-  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.01,oops"] })[0]!, /beta must be a number >= 0/);
-  assert.match(problemsOf("seed: 1", { overrides: ["beta=0.1,0.1"] })[0]!, /list of different ones/);
-});
-
-test("an override repairs a bad value of the file", () => {
-  assert.equal(load("temperature: hot", { overrides: ["temperature=1"] }).temperature, 1);
-});
-
 test("sweepRuns() gives one run per beta, each with a single one", () => {
   assert.deepEqual(sweepRuns(load("beta: [0.01, 0.05]")).map((run) => run.beta), [0.01, 0.05]);
   assert.deepEqual(sweepRuns(load("beta: 0")).map((run) => run.beta), [0]);
@@ -197,4 +168,42 @@ test("configNotices() explains keys that do nothing", () => {
   const notices = configNotices(load("deepspeed_config: zero3.json\neval_jsonl: null\nwarmup_steps: 5"));
   assert.equal(notices.length, 3);
   assert.match(notices[0]!, /zero3\.json.*does nothing/);
+});
+
+test("a key that is no word is an error, not skipped", () => {
+  assert.deepEqual(problemsOf("seed: 1\n? [a, b]\n: 2\n"), [
+    'run.yaml:2:3: unknown key "["a","b"]"; docs/config.md lists every key; remove it',
+  ]);
+});
+
+test("broken YAML is one line per fault, and nothing is said of what could not be read", () => {
+  for (const text of ["seed: 'open", "seed: [1\nbeta: 0", "a: b: c"]) {
+    const problems = problemsOf(text);
+    assert.ok(
+      problems.every((problem) => problem.includes("not valid YAML") && !problem.includes("\n")),
+      text,
+    );
+  }
+});
+
+test("a key is guessed within two letters, or a third of its own where it is long, and not beyond", () => {
+  const hintOf = (key: string) => /did you mean "(\w+)"/.exec(problemsOf(`${key}: 1`)[0]!)?.[1];
+  assert.equal(hintOf("sxyd"), "seed"); // two of four
+  assert.equal(hintOf("sxyz"), undefined); // three of four
+  assert.equal(hintOf("max_prompt_lxxxxx"), "max_prompt_length"); // five of 17
+  assert.equal(hintOf("max_prompt_xxxxxx"), undefined); // six of 17
+  assert.equal(hintOf("quite_something_else"), undefined);
+});
+
+test("a wrong value is shown as what it is: a list, a mapping, blank text, a numeral in quotes", () => {
+  const shown = (text: string) => problemsOf(text)[0]!.split(", got ")[1];
+  assert.equal(shown("seed: [1]"), "the list [1]; remove it for the default 42");
+  assert.equal(shown("seed: {a: 1}"), 'the mapping {"a":1}; remove it for the default 42');
+  assert.equal(shown('seed: "  "'), 'the string "  "; remove it for the default 42');
+  assert.equal(shown('seed: " 7 "'), 'the string " 7 "; remove the quotes');
+  assert.equal(shown("seed: true"), "true; remove it for the default 42");
+});
+
+test("the printed configuration keeps each list on the line of its key", () => {
+  assert.match(formatConfig(load("beta: [0.1, 0.2]")), /^beta:\n {2}- 0\.1\n {2}- 0\.2$/m);
 });

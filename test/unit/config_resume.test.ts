@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadConfig } from "../../src/config/load.ts";
+import { LR_SCHEDULER_TYPES } from "../../src/config/schedule.ts";
 import { assertResumable, resumeConflicts, resumeIdentity } from "../../src/config/resume.ts";
-import { defaultConfig } from "../../src/config/schema.ts";
+import { CONFIG_KEYS, defaultConfig } from "../../src/config/schema.ts";
+import { learningRate, type LrSchedulerType } from "../../src/rl/schedules.ts";
 
 function identity(...overrides: string[]) {
   return resumeIdentity(loadConfig({ text: "seed: 42", fileName: "run.yaml" }, { overrides }));
@@ -51,4 +53,83 @@ test("an identity that went through JSON still agrees, and a key the checkpoint 
   assert.doesNotThrow(() => assertResumable(saved, identity(), "checkpoint-1"));
   delete saved.top_k;
   assert.deepEqual(resumeConflicts(saved, identity()), ["top_k: checkpoint without it, now 0"]);
+});
+
+/** Another value of the same kind. */
+function another(value: unknown): unknown {
+  if (typeof value === "number") return value + 1;
+  if (typeof value === "boolean") return !value;
+  if (typeof value === "string") return `${value}-other`;
+  return Array.isArray(value) ? [...value, "other"] : "other";
+}
+
+// Where a run writes, what it logs, evaluates and asks, how long it is, how it fits its machine.
+const FREE = [
+  ["eval_jsonl", "scorer_url", "scorer_batch_size", "scorer_batch_size_eval", "scorer_timeout"],
+  ["scorer_max_retries", "readback_every", "lora_merge", "num_train_epochs", "max_steps"],
+  ["gradient_checkpointing", "gpu_memory_gib", "deepspeed_config", "eval_every", "eval_batch_size"],
+  ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "run_name", "project", "entity"],
+  ["resume", "save_steps", "save_total_limit", "logging_steps", "scatter_every", "scatter_max_points"],
+  ["hist_every", "debug_log_every", "debug_log_n_samples", "debug_print_first"],
+  ["debug_print_samples_per_batch", "debug_print_sample_chars"],
+].flat();
+
+test("a run refuses to resume where any key differs that is not free, and names it with both values", () => {
+  const config = defaultConfig();
+  const saved = JSON.parse(JSON.stringify(resumeIdentity(config)));
+  const refused: string[] = [];
+  for (const key of CONFIG_KEYS) {
+    const now = another(config[key]);
+    const current = resumeIdentity({ ...config, [key]: now } as typeof config);
+    const words = `${key}: checkpoint ${JSON.stringify(config[key])}, now ${JSON.stringify(now)}`;
+    if (FREE.includes(key)) assert.deepEqual(resumeConflicts(saved, current), [], key);
+    else {
+      assert.throws(
+        () => assertResumable(saved, current, "checkpoint-1"),
+        (error: Error) => error instanceof RangeError && error.message.includes(`(${words})`),
+        key,
+      );
+      refused.push(key);
+    }
+  }
+  assert.equal(refused.length + FREE.length, CONFIG_KEYS.length);
+});
+
+/** Arguments that a schedule cannot do without. */
+const NEEDED: Partial<Record<LrSchedulerType, Record<string, number>>> = {
+  cosine_with_min_lr: { min_lr: 0 },
+  cosine_warmup_with_min_lr: { min_lr: 0 },
+  warmup_stable_decay: { num_decay_steps: 10 },
+};
+
+test("another length of the run is refused exactly where it would move the learning rate", () => {
+  for (const type of LR_SCHEDULER_TYPES) {
+    for (const warmup_steps of type === "constant" ? [0, 5] : [0, 1, 5, 0.1]) {
+      const schedule = { lr_scheduler_type: type, lr_scheduler_kwargs: NEEDED[type] ?? null, warmup_steps };
+      const config = { ...defaultConfig(), ...schedule };
+      const rates = (total_steps: number) =>
+        Array.from(
+          { length: 100 },
+          (_, step) => learningRate(step, { ...schedule, learning_rate: 1, total_steps }),
+        );
+      const moves = JSON.stringify(rates(100)) !== JSON.stringify(rates(200));
+      for (const [key, now] of [["max_steps", 900], ["num_train_epochs", 3]] as const) {
+        assert.deepEqual(
+          resumeConflicts(resumeIdentity(config), resumeIdentity({ ...config, [key]: now })),
+          moves ? [`${key}: checkpoint ${config[key]}, now ${now}`] : [],
+          `${type}, warmup_steps ${warmup_steps}`,
+        );
+      }
+    }
+  }
+});
+
+test("a free key may differ, whatever the schedule", () => {
+  const changed = ["lr_scheduler_type=cosine", "eval_every=7", "output_dir=elsewhere"];
+  assert.deepEqual(resumeConflicts(identity(changed[0]!), identity(...changed)), []);
+});
+
+test("a key that the checkpoint has and the run does not know is named", () => {
+  const saved = { ...resumeIdentity(defaultConfig()), of_old: 3 };
+  assert.deepEqual(resumeConflicts(saved, identity()), ["of_old: checkpoint 3, now without it"]);
 });

@@ -77,3 +77,45 @@ test("hasHallucinatedTurn() sees a made-up user turn and no mere mention of user
   assert.ok(hasHallucinatedTurn("USER:"));
   assert.ok(!hasHallucinatedTurn("Ask the user: they know. SUPERUSER: root. USER accounts."));
 });
+
+test("a text that only looks templated is the user's own, and is quoted whole", () => {
+  // Prefix and suffix share the space between them, so that both are there and no user's text.
+  const overlapping = "BEGINNING OF CONVERSATION: USER: ASSISTANT:";
+  const openEnd = `${PROMPT_PREFIX}and so on, without an answer`;
+  const openStart = `a long text of the user's own that ends with the words${PROMPT_SUFFIX}`;
+  for (const user of [overlapping, openEnd, openStart]) {
+    assert.equal(formatPrompt(user), PROMPT_PREFIX + user + PROMPT_SUFFIX);
+    assert.equal(userText(user), user);
+  }
+});
+
+test("fitPrompt() keeps as many characters as fit: one more would be too long", () => {
+  const length = (text: string) => text.length;
+  const template = PROMPT_PREFIX.length + PROMPT_SUFFIX.length;
+  fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.nat(39), (size, room) => {
+    const { prompt, truncated } = fitPrompt("x".repeat(size), template + room, length);
+    assert.equal(userText(prompt).length, Math.min(size, room));
+    assert.equal(truncated, room < size);
+  }));
+});
+
+test("a template that just fits leaves no room for the user and is no error", () => {
+  const { prompt } = fitPrompt("a b", TEMPLATE_WORDS, countWords);
+  assert.equal(userText(prompt).trim(), "");
+});
+
+test("trimAtStopString() cuts at the very beginning, ignores the order of the list, and takes the first of two there", () => {
+  assert.deepEqual(trimAtStopString("USER: more", ["USER:"]), { text: "", stopString: "USER:" });
+  assert.deepEqual(trimAtStopString("a USER: END", ["USER:", "END"]), { text: "a ", stopString: "USER:" });
+  assert.deepEqual(trimAtStopString("a USER: b", ["USER", "USER:"]), { text: "a ", stopString: "USER" });
+  assert.deepEqual(trimAtStopString("a USER: b", ["USER:", "USER"]), { text: "a ", stopString: "USER:" });
+});
+
+test("a made-up turn begins after anything but a letter, a digit or an underscore, in any script", () => {
+  for (const before of ["\n", ".", "(", "\u201c", "ASSISTANT:"]) {
+    assert.ok(hasHallucinatedTurn(`${before}USER:`));
+  }
+  for (const before of ["\u00e9", "\u042f", "7", "\u0663", "_"]) {
+    assert.ok(!hasHallucinatedTurn(`${before}USER:`), before);
+  }
+});

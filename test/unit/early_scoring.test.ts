@@ -51,6 +51,38 @@ describe("scoreEarly()", () => {
     assert.deepEqual(requests, [["0", "1", "2"], ["3"]]);
   });
 
+  it("asks of each completion's own prompt, in requests of the size that it was given, one after the other", async () => {
+    const asked: { pairs: string[]; batchSize?: number }[] = [];
+    let running = 0;
+    const scoring = scoreEarly({
+      score: async (prompts, responses, options) => {
+        assert.equal(++running, 1, "two requests at once");
+        asked.push({
+          pairs: prompts.map((prompt, i) => prompt + responses[i]),
+          batchSize: options?.batchSize,
+        });
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        running--;
+        return { rewards: responses.map(() => 1), costs: responses.map(() => 2) };
+      },
+    }, 2);
+    const of = (user: string, value: number) =>
+      ({ ...rollout(value), prompt: { user } }) as unknown as Rollout;
+    scoring.add([of("p", 0), of("q", 1), of("r", 2), of("s", 3), of("t", 4)], 0);
+    await scoring.finish();
+    assert.deepEqual(asked, [
+      { pairs: ["p0", "q1"], batchSize: 2 },
+      { pairs: ["r2", "s3"], batchSize: 2 },
+      { pairs: ["t4"], batchSize: 2 },
+    ]);
+  });
+
+  it("asks nothing where there is nothing to score", async () => {
+    const { scorer, requests } = recordingScorer();
+    assert.deepEqual(await scoreEarly(scorer, 3).finish(), { rewards: [], costs: [] });
+    assert.deepEqual(requests, []);
+  });
+
   it("a failure is told by finish(), and nothing is sent after it", async () => {
     let requests = 0;
     const scoring = scoreEarly({

@@ -75,3 +75,21 @@ test("combineScores() is R - lambda * C and needs lists of one length", () => {
   assert.deepEqual([...combineScores([1, 2], [3, -4], 0.5)], [-0.5, 4]);
   assert.throws(() => combineScores([1, 2], [3], 0.5), /got 1 and 2/);
 });
+
+test("the moving average takes 1 - jc_ema_beta of every new J, whatever its sign", () => {
+  const signed = { ...config, lambda_pos_cost_only: false };
+  const first = updateLambda(initialLambdaState(1), 1.5, signed); // J = 2
+  const second = updateLambda(first, 3.5, signed); // J = 4: 0.9 * 2 + 0.1 * 4 = 2.2
+  near(second.jEma, 2.2);
+  near(second.lambda, Math.exp(0.2 + 0.22));
+  near(updateLambda(second, -2.5, signed).jEma, 0.9 * 2.2 - 0.1 * 2);
+});
+
+test("an average of 0 is an average, and not the beginning of one", () => {
+  near(updateLambda({ lambda: 1, jEma: 0, updates: 3 }, 1.5, config).jEma, 0.2);
+});
+
+test("lambda 0 starts its way up from 1e-12 where lambda_min allows it", () => {
+  const { lambda } = updateLambda(initialLambdaState(0), -0.5, { ...config, lambda_min: 1e-30 });
+  assert.ok(Math.abs(lambda / 1e-12 - 1) < 1e-9, `${lambda}`);
+});

@@ -2,8 +2,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { packSequences } from "../../src/policy/packing.ts";
-import { bucketRows } from "../../src/policy/packing.ts";
 
 const LLAMA_2 = {
   model_type: "llama",
@@ -102,6 +100,64 @@ describe("parseModelConfig()", () => {
     assert.ok(ropeScaling?.type === "llama3" && ropeScaling.originalMaxPositions === 2048);
   });
 
+  it("has every size from its own key", () => {
+    const sizes = {
+      hidden_size: 64,
+      intermediate_size: 96,
+      num_hidden_layers: 3,
+      num_attention_heads: 8,
+      num_key_value_heads: 2,
+      head_dim: 10,
+      vocab_size: 500,
+      max_position_embeddings: 77,
+      rms_norm_eps: 1e-5,
+      rope_theta: 123,
+      tie_word_embeddings: true,
+      eos_token_id: 7,
+    };
+    assert.deepEqual(parse(sizes), {
+      hiddenSize: 64,
+      intermediateSize: 96,
+      layers: 3,
+      heads: 8,
+      kvHeads: 2,
+      headDim: 10,
+      vocabSize: 500,
+      maxPositions: 77,
+      rmsNormEps: 1e-5,
+      ropeTheta: 123,
+      ropeScaling: undefined,
+      biases: { qkv: false, output: false, mlp: false },
+      headNorms: false,
+      tiedEmbeddings: true,
+      eosIds: [7],
+    });
+    assert.equal(parse({ rms_norm_eps: undefined }).rmsNormEps, 1e-6);
+    assert.deepEqual(parse({ eos_token_id: null }).eosIds, []);
+    assert.deepEqual(parse({ eos_token_id: [3, null, 4] }).eosIds, [3, 4]);
+  });
+
+  it("reads a linear rope, and the original positions wherever they stand, those of the model last", () => {
+    assert.deepEqual(parse({ rope_scaling: { type: "linear", factor: 4 } }).ropeScaling, {
+      type: "linear",
+      factor: 4,
+    });
+    const llama3 = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+    const originalOf = (changes: Record<string, unknown>) => {
+      const { ropeScaling } = parse(changes);
+      return ropeScaling?.type === "llama3" ? ropeScaling.originalMaxPositions : undefined;
+    };
+    const key = "original_max_position_embeddings";
+    assert.equal(originalOf({ rope_scaling: { ...llama3, [key]: 100 } }), 100);
+    assert.equal(originalOf({ rope_scaling: { ...llama3, [key]: 100 }, [key]: 200 }), 200);
+    assert.equal(originalOf({ rope_scaling: llama3 }), 2048);
+  });
+
+  for (const wrong of [0, -1, "64", null, NaN]) {
+    it(`refuses ${JSON.stringify(wrong)} for a size`, () =>
+      assert.throws(() => parse({ vocab_size: wrong }), /"vocab_size" must be a positive number/));
+  }
+
   const yarn = { rope_type: "yarn", rope_theta: 10000, factor: 2 };
   const slidingQwen = { model_type: "qwen2", use_sliding_window: true, sliding_window: 512 };
   const refused: [string, Record<string, unknown>, RegExp][] = [
@@ -146,25 +202,5 @@ describe("parseModelConfig()", () => {
 
   it("says which file is not JSON", () => {
     assert.throws(() => parseModelConfig("{", "m/config.json"), /m\/config\.json: not valid JSON/);
-  });
-});
-
-describe("packSequences()", () => {
-  it("lays sequences end to end; spare rows see only themselves", () => {
-    const packed = packSequences([[7, 8, 9], [5]]);
-    assert.deepEqual(packed.starts, [0, 3, 4]);
-    assert.deepEqual(Array.from(packed.ids.slice(0, 5)), [7, 8, 9, 5, 0]);
-    assert.deepEqual(Array.from(packed.positions.slice(0, 4)), [0, 1, 2, 0]);
-    assert.deepEqual(Array.from(packed.bounds.slice(0, 10)), [0, 3, 0, 3, 0, 3, 3, 4, 4, 5]);
-  });
-
-  it("rounds up to few sizes and wastes at most an eighth", () => {
-    const sizes = new Set<number>();
-    for (let rows = 1; rows <= 10000; rows++) {
-      const padded = bucketRows(rows);
-      sizes.add(padded);
-      assert.ok(padded >= rows && padded <= Math.max(64, rows * 1.125 + 64), `${rows} -> ${padded}`);
-    }
-    assert.ok(sizes.size < 60, `${sizes.size} sizes`);
   });
 });

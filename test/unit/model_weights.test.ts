@@ -118,3 +118,21 @@ test("the bytes told while tensors are read add up to the source's total", async
   assert.equal(bytes, source.totalBytes);
   await weights.close();
 });
+
+test("a tensor that stands in two shards, or in one that the index does not name for it, is refused", () =>
+  withScratchFolder(async (dir) => {
+    await writeShards(dir, "safetensors", { a: "model-1.safetensors", b: "model-2.safetensors" });
+    const tensor = (name: string) => ({ name, dtype: "F32" as const, shape: [1], bytes: new Uint8Array(4) });
+    const second = (...names: string[]) =>
+      writeSafetensors(join(dir, "model-2.safetensors"), names.map(tensor));
+    await second("a", "b");
+    await assert.rejects(
+      openModelWeights(dir),
+      /model-2\.safetensors holds tensor "a", which the index places in model-1\.safetensors/,
+    );
+    await second("b", "c");
+    await assert.rejects(
+      openModelWeights(dir),
+      /model-2\.safetensors holds tensor "c", which the index places in no file/,
+    );
+  }));

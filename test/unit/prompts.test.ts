@@ -73,3 +73,34 @@ test("every row of a valid file is read, unchanged and in order", async () => {
     { numRuns: 20 },
   );
 });
+
+test("a byte order mark counts as one at the beginning alone", async () => {
+  await assert.rejects(promptsIn('{"prompt":"a"}\n\uFEFF{"prompt":"b"}'), /line 2: required one JSON object/);
+  await assert.rejects(promptsIn(Uint8Array.of(0xef, 0xbb, 0x7b, 0x7d)), /line 1: required UTF-8/);
+});
+
+test("one row is enough, and max_samples above the rows takes them all", async () => {
+  assert.deepEqual(await promptsIn('{"prompt":"a"}', 1), [{ prompt: "a", line: 1 }]);
+  assert.equal((await promptsIn('{"prompt":"a"}\n{"prompt":"b"}', 3)).length, 2);
+});
+
+test("an inherited name is no key of a row", async () => {
+  await withScratchFolder(async (dir) => {
+    await writeFile(join(dir, "p.jsonl"), '{"prompt":"a"}');
+    for (const promptKey of ["toString", "__proto__"]) {
+      await assert.rejects(
+        readPrompts(join(dir, "p.jsonl"), { promptKey }),
+        /keys present: "prompt"; set prompt_key/,
+      );
+    }
+  });
+});
+
+test("what is shown of a wrong row is short: twenty keys, sixty characters", async () => {
+  const keys = Array.from({ length: 21 }, (_, i) => `k${i}`);
+  const row = JSON.stringify(Object.fromEntries(keys.map((key) => [key, 1])));
+  await assert.rejects(promptsIn(row), /keys present: "k0", .*"k19"; set/);
+  const text = (length: number) => JSON.stringify({ prompt: ["x".repeat(length)] });
+  await assert.rejects(promptsIn(text(56)), /got \["x{56}"\]; correct/);
+  await assert.rejects(promptsIn(text(57)), /got \["x{57}"\.\.\.; correct/);
+});

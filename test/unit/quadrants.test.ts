@@ -23,3 +23,8 @@ test("summarizeSafety() refuses scores that are missing or not finite", () => {
   assert.throws(() => summarizeSafety([1, 2], [1]), RangeError);
   assert.throws(() => summarizeSafety([1, 2], [1, NaN]), /completion 1 needs finite scores/);
 });
+
+test("summarizeSafety() refuses more costs than rewards, and scores that are infinite", () => {
+  assert.throws(() => summarizeSafety([1], [1, 2]), /as many costs as rewards, got 2 and 1/);
+  assert.throws(() => summarizeSafety([1, Infinity], [1, 2]), /completion 1 needs finite scores, got reward/);
+});

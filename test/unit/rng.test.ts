@@ -100,3 +100,34 @@ test("uniformWeights() takes each element from its own word: a shorter weight be
     ),
   );
 });
+
+test("shuffledOrder() is Fisher-Yates with draw i from key (seed, round) and counter (i, 0, 0, stream)", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 40 }), u32, u32, fc.nat(3), (count, seed, round, stream) => {
+      const order = Array.from({ length: count }, (_, i) => i);
+      for (let i = count - 1; i >= 1; i--) {
+        const [word] = philox4x32([i, 0, 0, stream], [seed, round]);
+        const j = Number(BigInt(word) * BigInt(i + 1) / 2n ** 32n);
+        [order[i], order[j]] = [order[j]!, order[i]!];
+      }
+      assert.deepEqual([...shuffledOrder(count, seed, round, stream)], order);
+    }),
+  );
+});
+
+test("each purpose draws from a stream of its own", () => {
+  assert.equal(new Set(Object.values(STREAM)).size, 4);
+  assert.notDeepEqual(shuffledOrder(50, 1, 0, STREAM.shuffle), shuffledOrder(50, 1, 0, STREAM.minibatch));
+  const [x0] = philox4x32([3, 4, 5, 2], [1, 2]);
+  assert.equal(uniform01(1, 2, 3, 4, 5, 2), (x0 >>> 8) / 2 ** 24);
+});
+
+test("one prompt is enough: it is every prompt of every generation batch", () => {
+  assert.deepEqual(promptsOfGeneration(3, { promptCount: 1, promptsPerGeneration: 2, seed: 5 }), [0, 0]);
+});
+
+test("a generation batch larger than an epoch goes through the prompts more than once", () => {
+  const order = { promptCount: 3, promptsPerGeneration: 7, seed: 5 };
+  const expected = [0, 1, 2, 3, 4].flatMap((epoch) => [...shuffledOrder(3, 5, epoch, STREAM.shuffle)]);
+  assert.deepEqual([0, 1].flatMap((batch) => promptsOfGeneration(batch, order)), expected.slice(0, 14));
+});

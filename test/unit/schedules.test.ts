@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { LR_SCHEDULER_TYPES } from "../../src/config/schedule.ts";
-import { learningRate, type LrSchedulerType } from "../../src/rl/schedules.ts";
+import { learningRate, type LrSchedulerType, type ScheduleConfig } from "../../src/rl/schedules.ts";
 
 function rates(type: LrSchedulerType, steps: readonly number[], warmup = 10): number[] {
   const config = { learning_rate: 1, lr_scheduler_type: type, warmup_steps: warmup, total_steps: 110 };
@@ -52,4 +53,29 @@ test("a warm-up below 1 is a share of all steps, rounded up", () => {
 test("polynomial refuses to start below its end", () => {
   const config = { lr_scheduler_type: "polynomial", warmup_steps: 0, total_steps: 10 } as const;
   assert.throws(() => learningRate(0, { ...config, learning_rate: 1e-8 }), RangeError);
+});
+
+test("every schedule has transformers' rates at every step, with its arguments, warm-up and past the end", () => {
+  const golden = JSON.parse(readFileSync(new URL("../golden/schedules.json", import.meta.url), "utf8"));
+  const types = new Set<string>();
+  for (const { rates, ...schedule } of golden.cases) {
+    types.add(schedule.lr_scheduler_type);
+    const config: ScheduleConfig = { ...schedule, learning_rate: golden.learning_rate };
+    rates.forEach((rate: number, step: number) => {
+      // Sums in another order: some 1e-16 of the peak.
+      const error = Math.abs(learningRate(step, config) - rate);
+      assert.ok(error < 1e-15, `${JSON.stringify(schedule)}, step ${step}: off by ${error}`);
+    });
+  }
+  assert.deepEqual([...types].sort(), [...LR_SCHEDULER_TYPES].sort());
+});
+
+test("a warm-up of 1 is one step, not all of them", () => {
+  assertRates(rates("constant_with_warmup", [0, 1, 2], 1), [0, 1, 1]);
+});
+
+test("polynomial refuses to start at its very end, and takes what is above", () => {
+  const config = { lr_scheduler_type: "polynomial", warmup_steps: 0, total_steps: 10 } as const;
+  assert.throws(() => learningRate(0, { ...config, learning_rate: 1e-7 }), /ends at 1e-7; start above it/);
+  assert.equal(learningRate(0, { ...config, learning_rate: 1.5e-7 }), 1.5e-7);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Agent, request } from "node:http";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
@@ -58,7 +59,7 @@ describe("scorer client", () => {
     );
   });
 
-  it("checks the health before the first batch, once", async (t) => {
+  it("takes slashes off its URL, names the device, and sends nothing where there is nothing to score", async (t) => {
     const { url, calls } = await startScorer(t);
     const client = createScorerClient({ url: `${url}//` });
     assert.equal(client.url, url);
@@ -117,6 +118,34 @@ describe("serveScorer()", () => {
     assert.deepEqual(await scores, await scoreTexts([formatConversation("a", "b")]));
     await closed;
     await assert.rejects(client.score(["a"], ["b"]), { name: "ScorerUnavailableError" });
+  });
+
+  it("an answer given while it closes ends its connection, which would keep the service open", async (t) => {
+    let started = () => {};
+    let finish = () => {};
+    const running = new Promise<void>((resolve) => started = resolve);
+    const gate = new Promise<void>((resolve) => finish = resolve);
+    const slow: ScoreTexts = async (texts) => {
+      started();
+      await gate;
+      return scoreTexts(texts);
+    };
+    const scorer = await serveScorer({ device: "fake", scoreTexts: slow });
+    t.after(() => scorer.close());
+    const agent = new Agent({ keepAlive: true });
+    t.after(() => agent.destroy());
+    const connection = new Promise<string | undefined>((resolve, reject) => {
+      const sent = request(`${scorer.url}/score_texts`, { method: "POST", agent }, (response) => {
+        resolve(response.headers.connection);
+        response.resume();
+      });
+      sent.on("error", reject).end('{"texts": ["a"]}');
+    });
+    await running;
+    const closed = scorer.close();
+    finish();
+    assert.equal(await connection, "close");
+    await closed;
   });
 
   it("close() cuts off a request that outlasts the grace", async () => {

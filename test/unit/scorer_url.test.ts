@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
@@ -58,6 +58,15 @@ describe("waitForScorerUrl()", () => {
     const onWait = () => assert.fail("waited for a file that is there");
     assert.equal(await resolveScorerUrl(`file:${path}`, { onWait }), "http://gpu-1:8000");
     assert.deepEqual(await readdir(join(folder, "new")), ["url"]);
+  });
+
+  it("a reader of the old file never meets a part of the new one", async (t) => {
+    const path = join(await temporaryFolder(t), "url");
+    await writeScorerUrl(path, "http://old:1");
+    const handle = await open(path);
+    t.after(() => handle.close());
+    await writeScorerUrl(path, "http://gpu-1:8000");
+    assert.equal(await handle.readFile("utf8"), "http://old:1\n");
   });
 
   it("a file that never comes is an error with the path and the remedy", async (t) => {

@@ -1,0 +1,192 @@
+/** Checkpoints that must not be resumed, and what is said of them. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { appendFile, copyFile, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  type CheckpointContent,
+  latestCheckpoint,
+  loadCheckpoint,
+  saveCheckpoint,
+} from "../../src/io/checkpoint.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+const tensor = (name: string, fill: number) => ({
+  name,
+  dtype: "F32" as const,
+  shape: [4],
+  bytes: new Uint8Array(16).fill(fill),
+});
+
+/** A whole checkpoint of `step`; its weights hold the step. */
+function contentOf(step: number, state: unknown = { step }): CheckpointContent {
+  return {
+    step,
+    weights: [tensor("w", step)],
+    optimizer: [tensor("w.m", 7)],
+    state,
+    modelFiles: [],
+    weightsFile: "model.safetensors",
+  };
+}
+
+interface Manifest {
+  version: number;
+  files: { name: string; size_bytes: number; sha256: unknown }[];
+}
+
+async function editManifest(dir: string, edit: (manifest: Manifest) => void): Promise<void> {
+  const path = join(dir, "checkpoint_manifest.json");
+  const manifest = JSON.parse(await readFile(path, "utf8"));
+  edit(manifest);
+  await writeFile(path, JSON.stringify(manifest));
+}
+
+const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
+  [
+    "without its manifest",
+    (dir) => rm(join(dir, "checkpoint_manifest.json")),
+    /checkpoint_manifest.json is missing/,
+  ],
+  [
+    "with half a manifest",
+    (dir) => truncate(join(dir, "checkpoint_manifest.json"), 40),
+    /manifest.json is damaged/,
+  ],
+  [
+    "with an empty manifest",
+    (dir) => writeFile(join(dir, "checkpoint_manifest.json"), "null"),
+    /version undefined/,
+  ],
+  [
+    "with a manifest that points outside",
+    async (dir) => {
+      // Right in all else: a file lies there, of that size and hash.
+      await copyFile(join(dir, "trainer_state.json"), join(dir, "..", "outside.json"));
+      await editManifest(dir, (manifest) => {
+        const state = manifest.files.find(({ name }) => name === "trainer_state.json")!;
+        manifest.files.push({ ...state, name: "../outside.json" });
+      });
+    },
+    /does not describe this folder/,
+  ],
+  [
+    "of another version",
+    (dir) => editManifest(dir, (manifest) => void (manifest.version = 2)),
+    /checkpoint_manifest.json has version 2, required 1/,
+  ],
+  ...["optimizer.safetensors", "trainer_state.json", "model.safetensors"].map((
+    missing,
+  ): [string, (dir: string) => Promise<void>, RegExp] => [
+    `with a manifest that does not name ${missing}`,
+    (dir) =>
+      editManifest(dir, (manifest) => {
+        manifest.files = manifest.files.filter(({ name }) => name !== missing);
+      }),
+    /does not describe this folder/,
+  ]),
+  [
+    "with a size that is no whole number",
+    (dir) => editManifest(dir, ({ files }) => void (files[0].size_bytes = 1.5)),
+    /does not describe this folder/,
+  ],
+  [
+    "with a hash that is no text",
+    (dir) => editManifest(dir, ({ files }) => void (files[0].sha256 = 7)),
+    /does not describe this folder/,
+  ],
+  [
+    "with cut weights",
+    (dir) => truncate(join(dir, "model.safetensors"), 50),
+    /model.safetensors is damaged.*got 50/,
+  ],
+  [
+    "with longer state",
+    (dir) => appendFile(join(dir, "trainer_state.json"), " "),
+    /trainer_state.json is damaged/,
+  ],
+  [
+    "without optimizer",
+    (dir) => rm(join(dir, "optimizer.safetensors")),
+    /optimizer.safetensors.*got no such file/,
+  ],
+  ["with one flipped bit", async (dir) => {
+    const bytes = await readFile(join(dir, "model.safetensors"));
+    bytes[bytes.length - 1] ^= 1;
+    await writeFile(join(dir, "model.safetensors"), bytes);
+  }, /model.safetensors is damaged: required SHA-256/],
+];
+
+for (const [what, damage, message] of DAMAGE) {
+  test(`a checkpoint ${what} is refused, and latestCheckpoint() skips it and says why`, () =>
+    withScratchFolder(async (dir) => {
+      const good = await saveCheckpoint(dir, contentOf(4));
+      const bad = await saveCheckpoint(dir, contentOf(9));
+      await damage(bad);
+      await assert.rejects(loadCheckpoint(bad), message);
+      const latest = await latestCheckpoint(dir);
+      assert.equal(latest.dir, good);
+      assert.equal(latest.skipped[0].dir, bad);
+      assert.match(latest.skipped[0].reason, message);
+    }));
+}
+
+test("a manifest may not name a folder above, itself, or a path of more than one part", () =>
+  withScratchFolder(async (dir) => {
+    const good = await saveCheckpoint(dir, contentOf(4));
+    await mkdir(join(good, "sub"));
+    await copyFile(join(good, "trainer_state.json"), join(good, "sub", "a"));
+    for (
+      const name of ["..", ".", "sub/a", "./sub/a", "../checkpoint-4/trainer_state.json", "", "a\\b", "a\0b"]
+    ) {
+      await saveCheckpoint(dir, contentOf(4));
+      await editManifest(good, ({ files }) => void files.push({ ...files[2], name }));
+      await assert.rejects(loadCheckpoint(good), /does not describe this folder/, JSON.stringify(name));
+    }
+  }));
+
+test("a state of another version is refused", () =>
+  withScratchFolder(async (dir) => {
+    const saved = await saveCheckpoint(dir, contentOf(4));
+    const path = join(saved, "trainer_state.json");
+    const text = (await readFile(path, "utf8")).replace('"version": 1', '"version": 7');
+    await writeFile(path, text);
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    await editManifest(saved, ({ files }) => {
+      files.find(({ name }) => name === "trainer_state.json")!.sha256 = sha256;
+    });
+    await assert.rejects(loadCheckpoint(saved), /trainer_state.json has version 7, required 1/);
+  }));
+
+test("of several damaged checkpoints each is named, newest first", () =>
+  withScratchFolder(async (dir) => {
+    const [old, ...bad] = [
+      await saveCheckpoint(dir, contentOf(1)),
+      ...[2, 3].map((n) => join(dir, `checkpoint-${n}`)),
+    ];
+    for (const step of [2, 3]) await saveCheckpoint(dir, contentOf(step));
+    await truncate(join(bad[0], "model.safetensors"), 50);
+    await rm(join(bad[1], "trainer_state.json"));
+    const latest = await latestCheckpoint(dir);
+    assert.equal(latest.dir, old);
+    assert.deepEqual(latest.skipped.map(({ dir }) => dir), [bad[1], bad[0]]);
+    assert.match(latest.skipped[0].reason, /trainer_state.json is damaged.*got no such file/);
+    assert.match(latest.skipped[1].reason, /model.safetensors is damaged.*got 50/);
+  }));
+
+test("a copied file of the model is as much a part of the checkpoint as its weights", () =>
+  withScratchFolder(async (dir) => {
+    await writeFile(join(dir, "config.json"), "{}");
+    const modelFiles = [join(dir, "config.json")];
+    const damages: [(path: string) => Promise<void>, RegExp][] = [
+      [(path) => writeFile(path, "[]"), /config.json is damaged: required SHA-256/],
+      [(path) => writeFile(path, "{ }"), /config.json is damaged: required 2 bytes, got 3/],
+      [(path) => rm(path), /config.json is damaged: .*got no such file/],
+    ];
+    for (const [damage, words] of damages) {
+      const saved = await saveCheckpoint(join(dir, "run"), { ...contentOf(4), modelFiles });
+      await damage(join(saved, "config.json"));
+      await assert.rejects(loadCheckpoint(saved), words);
+    }
+  }));

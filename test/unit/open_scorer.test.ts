@@ -1,0 +1,132 @@
+/** The config's scorer keys, on their way to the service. */
+import assert from "node:assert/strict";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { mock, test, type TestContext } from "node:test";
+import { openScorer } from "../../src/cli/scoring.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import { createScorerClient } from "../../src/scorer/client.ts";
+
+async function serve(t: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const HEALTH = '{"status": "healthy", "device": "fake"}';
+
+/** A scorer that answers every batch: how many completions each held, and what was asked in which order. */
+async function serveBatches(t: TestContext) {
+  const sizes: number[] = [];
+  const asked: string[] = [];
+  const url = await serve(t, async (request, response) => {
+    asked.push(request.url!);
+    if (request.method === "GET") return void response.end(HEALTH);
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    const { prompts } = JSON.parse(text);
+    sizes.push(prompts.length);
+    response.end(JSON.stringify({ rewards: prompts.map(() => 1), costs: prompts.map(() => 2) }));
+  });
+  return { url, sizes, asked };
+}
+
+const open = (
+  scorer_url: string,
+  change: Partial<ReturnType<typeof defaultConfig>>,
+  printed: string[] = [],
+) => openScorer({ ...defaultConfig(), ...change, scorer_url }, "fake", (text) => printed.push(text));
+
+test("scorer_timeout is in seconds: a service that stays silent is given up after as many", async (t) => {
+  const url = await serve(t, () => {});
+  const within = (scorer_timeout: number, words: RegExp) =>
+    assert.rejects(open(url, { scorer_timeout, scorer_max_retries: 0 }), words);
+  await within(0.05, /no answer within 50 ms/);
+  await within(0.0561, /no answer within 56 ms/);
+  await within(1e-6, /no answer within 1 ms/);
+});
+
+test("a timeout longer than a timer can count does not end at once", async (t) => {
+  const { url } = await serveBatches(t);
+  const opened = await open(url, { scorer_timeout: 1e9, scorer_max_retries: 0 });
+  assert.deepEqual(await opened.scorer.score(["a"], ["b"]), { rewards: [1], costs: [2] });
+  await opened.close();
+});
+
+test("a question after the health may take 30 seconds at most, a batch the whole of scorer_timeout", async (t) => {
+  const { url } = await serveBatches(t);
+  const limits: number[] = [];
+  const limit = AbortSignal.timeout.bind(AbortSignal);
+  const recorded = mock.method(AbortSignal, "timeout", (ms: number) => {
+    limits.push(ms);
+    return limit(ms);
+  });
+  t.after(() => recorded.mock.restore());
+  const { scorer, close } = await open(url, { scorer_timeout: 120 });
+  await scorer.score(["a"], ["b"]);
+  await close();
+  assert.deepEqual(limits.splice(0), [30_000, 120_000]);
+  await createScorerClient({ url }).score(["a"], ["b"]);
+  assert.deepEqual(limits, [30_000, 300_000], "five minutes unless it is said");
+});
+
+test("scorer_max_retries counts the tries after the first, each of which is told", async (t) => {
+  let requests = 0;
+  const url = await serve(t, (_, response) => {
+    requests++;
+    response.writeHead(503, { "retry-after": "0" }).end();
+  });
+  const printed: string[] = [];
+  await assert.rejects(open(url, { scorer_max_retries: 2 }, printed), /3 attempts; last error: 503/);
+  assert.equal(requests, 3);
+  assert.equal(printed.length, 2);
+  assert.match(printed[0], /^Scorer: attempt 1 of 3 failed \(503: no explanation\); next in \d+ ms$/);
+  assert.match(printed[1], /^Scorer: attempt 2 of 3 failed/);
+});
+
+test("scorer_batch_size is how many completions a request holds, unless the caller says otherwise", async (t) => {
+  const { url, sizes } = await serveBatches(t);
+  const { scorer, close } = await open(url, { scorer_batch_size: 2 });
+  const texts = ["a", "b", "c", "d", "e"];
+  assert.deepEqual(await scorer.score(texts, texts), { rewards: Array(5).fill(1), costs: Array(5).fill(2) });
+  assert.deepEqual(sizes.splice(0), [2, 2, 1]);
+  await scorer.score(texts, texts, { batchSize: 4 });
+  assert.deepEqual(sizes.splice(0), [4, 1]);
+  await close();
+});
+
+test("a client asks after the health once, before its first batch, and not where there is nothing to score", async (t) => {
+  const { url, asked } = await serveBatches(t);
+  const client = createScorerClient({ url, batchSize: 2 });
+  await client.score([], []);
+  assert.deepEqual(asked, []);
+  await client.score(["a"], ["b"]);
+  await client.score(["a", "b", "c", "d"], ["", "", "", ""]);
+  assert.deepEqual(asked.splice(0), ["/health", "/score_batch", "/score_batch", "/score_batch"]);
+  const checked = createScorerClient({ url });
+  await checked.checkHealth();
+  await checked.score(["a"], ["b"]);
+  assert.deepEqual(asked, ["/health", "/score_batch"]);
+});
+
+test("a client without options sends 32 completions at a time", async (t) => {
+  const { url, sizes } = await serveBatches(t);
+  const texts = Array.from({ length: 65 }, (_, i) => `${i}`);
+  await createScorerClient({ url }).score(texts, texts);
+  assert.deepEqual(sizes, [32, 32, 1]);
+});
+
+test("options out of range are refused by name, those at the bound are taken", () => {
+  const url = "http://localhost:1";
+  const refused = (options: object, words: RegExp) =>
+    assert.throws(() => createScorerClient({ url, ...options }), words);
+  refused({ timeoutMs: 0 }, /timeoutMs is 0: need a whole number, at least 1/);
+  refused({ timeoutMs: 1.5 }, /timeoutMs is 1.5/);
+  refused({ batchSize: 0 }, /batchSize is 0: need a whole number, at least 1/);
+  refused({ maxRetries: 0.5 }, /maxRetries is 0.5: need a whole number, at least 0/);
+  createScorerClient({ url, timeoutMs: 1, batchSize: 1, maxRetries: 0 });
+});

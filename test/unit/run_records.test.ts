@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readRun } from "../../src/tracking/run_records.ts";
+import { seriesOf, trendOf } from "../../src/tracking/trend.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+
+/** A run folder that holds these files under samples/. */
+async function writeRun(
+  dir: string,
+  samples: Record<string, unknown>,
+  metrics = '{"step":1}\n',
+): Promise<void> {
+  await mkdir(join(dir, "samples"), { recursive: true });
+  await writeFile(join(dir, "metrics.jsonl"), metrics);
+  for (const [name, content] of Object.entries(samples)) {
+    await writeFile(join(dir, "samples", name), JSON.stringify(content));
+  }
+}
+
+test("readRun() takes the first and last table of each split, by number and not by letter", () =>
+  withScratchFolder(async (dir) => {
+    const names = [
+      "train_9.jsonl",
+      "train_10.jsonl",
+      "train_100.jsonl",
+      "eval_7.jsonl",
+      "xtrain_1.jsonl",
+      "train_5.jsonl.partial",
+    ];
+    await writeRun(dir, Object.fromEntries(names.map((name) => [name, { prompt: name }])));
+    const { tables } = await readRun(dir);
+    assert.deepEqual(tables, [
+      { split: "train", step: 9, samples: [{ prompt: "train_9.jsonl" }] },
+      { split: "train", step: 100, samples: [{ prompt: "train_100.jsonl" }] },
+      { split: "eval", step: 7, samples: [{ prompt: "eval_7.jsonl" }] },
+    ]);
+  }));
+
+test("readRun() takes the first and last window of training and the last evaluation", () =>
+  withScratchFolder(async (dir) => {
+    const steps = { train: [50, 9, 100], eval: [20, 100, 9] };
+    const files = Object.entries(steps).flatMap(([split, all]) =>
+      all.map((step) => [`${split}_scatter_${step}.json`, { step }] as const)
+    );
+    await writeRun(dir, {
+      ...Object.fromEntries(files),
+      "xeval_scatter_500.json": {},
+      "eval_scatter_500.json.partial": {},
+      "xtrain_scatter_500.json": {},
+      "train_scatter_500.json.partial": {},
+    });
+    assert.deepEqual((await readRun(dir)).scatters, [
+      { step: 9, split: "train" },
+      { step: 100, split: "train" },
+      { step: 100, split: "eval" },
+    ]);
+  }));
+
+test("a run of one table has it once, one without samples has none, and its name is its folder's", () =>
+  withScratchFolder(async (dir) => {
+    await writeRun(join(dir, "a"), { "train_3.jsonl": {} });
+    assert.equal((await readRun(join(dir, "a"))).tables.length, 1);
+    await mkdir(join(dir, "b"));
+    await writeFile(join(dir, "b", "metrics.jsonl"), '{"step":1}\n \n\n{"step":2}\n');
+    await writeFile(join(dir, "b", "run_config.json"), '{"seed":7}');
+    assert.deepEqual(await readRun(`${join(dir, "b")}//`), {
+      name: "b",
+      rows: [{ step: 1 }, { step: 2 }],
+      tables: [],
+      scatters: [],
+      config: { seed: 7 },
+    });
+  }));
+
+test("what cannot be read is an error, not an empty run", () =>
+  withScratchFolder(async (dir) => {
+    await mkdir(join(dir, "metrics.jsonl"));
+    await assert.rejects(readRun(dir), /EISDIR/);
+    await writeRun(join(dir, "b"), {});
+    await mkdir(join(dir, "b", "run_config.json"));
+    await assert.rejects(readRun(join(dir, "b")), /EISDIR/);
+    const long = "x".repeat(80);
+    await writeRun(join(dir, "c"), {}, `${long}\n`);
+    await assert.rejects(readRun(join(dir, "c")), (error: Error) => {
+      assert.ok(error.message.includes(`need one JSON object, got "${"x".repeat(60)}"; remove`));
+      assert.ok(error.cause instanceof SyntaxError);
+      return true;
+    });
+  }));
+
+test("seriesOf() keeps each value with its own step, and leaves out rows without one", () => {
+  const rows = [{ step: 3, kl: 1 }, { step: 5 }, { step: 6, kl: Infinity }, { step: 9, kl: 2 }];
+  assert.deepEqual(seriesOf(rows, "kl"), { steps: [3, 9], values: [1, 2] });
+});
+
+test("trendOf() takes five values at either end, and half of them where there are fewer than ten", () => {
+  const of = (count: number) => trendOf(Array.from({ length: count }, (_, i) => ({ step: i, kl: i })), "kl")!;
+  assert.deepEqual([of(9).firstMean, of(9).lastMean], [1.5, 6.5]);
+  assert.deepEqual([of(10).firstMean, of(10).lastMean], [2, 7]);
+  assert.deepEqual([of(11).firstMean, of(11).lastMean], [2, 8]);
+  assert.deepEqual([of(1).firstMean, of(1).lastMean], [0, 0]);
+  assert.equal(trendOf([], "kl"), undefined);
+});

@@ -1,0 +1,241 @@
+/** One exchange with a scorer: what is passing, what lasts, what is refused, and how it is told. */
+import assert from "node:assert/strict";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
+import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
+import { assertHealth, assertScores, excerpt } from "../../src/scorer/protocol.ts";
+import { backoffMs, ConnectionFault, parseRetryAfterMs, sleep, withRetries } from "../../src/scorer/retry.ts";
+import { serveScorer } from "../../src/scorer/serve.ts";
+import { createScorerApp } from "../../src/scorer/server.ts";
+
+async function serve(t: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** What an exchange makes of an answer. */
+async function exchanged(t: TestContext, status: number, body: string) {
+  const url = await serve(t, (_, response) => void response.writeHead(status).end(body));
+  return await exchangeJson({ url, path: "/x", timeoutMs: 60_000 });
+}
+
+test("a request without a body is a GET, one with a body a POST of JSON", async (t) => {
+  const seen: unknown[] = [];
+  const url = await serve(t, async (request, response) => {
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    seen.push([request.method, request.url, request.headers["content-type"], text]);
+    response.end("1");
+  });
+  assert.deepEqual(await exchangeJson({ url, path: "/a", timeoutMs: 60_000 }), { status: 200, json: 1 });
+  await exchangeJson({ url, path: "/b", body: { c: [1] }, timeoutMs: 60_000 });
+  assert.deepEqual(seen, [["GET", "/a", undefined, ""], ["POST", "/b", "application/json", '{"c":[1]}']]);
+  assert.equal(describe({ path: "/a" }), "GET /a");
+  assert.equal(describe({ path: "/b", body: null }), "POST /b");
+});
+
+test("429, 502, 503 and 504 pass; every other status but 200 is final", async (t) => {
+  for (const status of [429, 502, 503, 504]) {
+    await assert.rejects(exchanged(t, status, "later"), (error) => {
+      assert.ok(error instanceof ConnectionFault);
+      assert.deepEqual([error.message, error.lasting, error.retryAfterMs], [`${status}: later`, false, 0]);
+      return true;
+    });
+  }
+  for (const status of [201, 400, 404, 408, 413, 500, 501, 505]) {
+    await assert.rejects(exchanged(t, status, "no"), (error) => {
+      assert.ok(error instanceof ScorerContractError);
+      assert.equal(error.status, status);
+      return true;
+    });
+  }
+});
+
+test("an answer of exactly 4 MiB is read, one byte more is not", async (t) => {
+  const limit = 4 * 1024 * 1024;
+  assert.deepEqual((await exchanged(t, 200, "1".padEnd(limit))).json, 1);
+  await assert.rejects(exchanged(t, 200, "1".padEnd(limit + 1)), /more than 4194304 bytes/);
+});
+
+test("text whose characters are cut between two pieces arrives whole", async (t) => {
+  const bytes = new TextEncoder().encode('"é😀"');
+  const url = await serve(t, async (_, response) => {
+    for (const byte of bytes) {
+      response.write(Uint8Array.of(byte));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    response.end();
+  });
+  assert.equal((await exchangeJson({ url, path: "/", timeoutMs: 60_000 })).json, "é😀");
+});
+
+test("a refusal is told by its detail, else by its beginning", async (t) => {
+  const told = async (body: string) => {
+    const error = await exchanged(t, 400, body).catch((error) => error as Error);
+    return /answered 400: (.*); no score was taken/.exec((error as Error).message)?.[1];
+  };
+  assert.equal(await told('{"detail": "too many"}'), "too many");
+  assert.equal(await told('{"detail": [{"msg": "a"}]}'), '[{"msg":"a"}]');
+  assert.equal(await told('{"detail": null}'), "null");
+  assert.equal(await told('{"error": "b"}'), '{"error": "b"}');
+  assert.equal(await told("null"), "null");
+  assert.equal(await told(""), "no explanation");
+  assert.equal(await told(`{"detail": "${"d".repeat(501)}"}`), `${"d".repeat(500)}...`);
+  assert.equal(await told("<p>".repeat(100)), `${"<p>".repeat(100).slice(0, 200)}...`);
+});
+
+test("an abort before the request sends nothing, and has its own reason", async (t) => {
+  let requests = 0;
+  const url = await serve(t, () => void requests++);
+  const signal = AbortSignal.abort(new Error("stopped"));
+  await assert.rejects(exchangeJson({ url, path: "/", timeoutMs: 60_000, signal }), { message: "stopped" });
+  assert.equal(requests, 0);
+});
+
+test("excerpt() is one line of at most so many characters", () => {
+  assert.equal(excerpt(" a\n\t b "), "a b");
+  assert.equal(excerpt("x".repeat(200)), "x".repeat(200));
+  assert.equal(excerpt("x".repeat(201)), `${"x".repeat(200)}...`);
+  assert.equal(excerpt("abcdef", 3), "abc...");
+});
+
+test("assertScores() and assertHealth() show what came in the place of what was needed", () => {
+  const shows = (candidate: unknown, words: RegExp) => assert.throws(() => assertScores(candidate, 1), words);
+  shows(undefined, /^TypeError: scores are missing; need/);
+  shows(7, /scores are 7/);
+  shows({ rewards: [1] }, /"costs" is missing; need a list of numbers/);
+  shows({ rewards: "ab", costs: [1] }, /"rewards" is "ab"/);
+  shows({ rewards: [NaN], costs: [1] }, /"rewards"\[0\] is NaN; need a finite number/);
+  shows({ rewards: [1], costs: [undefined] }, /"costs"\[0\] is missing/);
+  assert.deepEqual(assertScores({ rewards: [1], costs: [2], more: 3 }, 1), { rewards: [1], costs: [2] });
+  assert.deepEqual(assertScores({ rewards: [], costs: [] }, 0), { rewards: [], costs: [] });
+  assert.throws(() => assertHealth({ status: "healthy" }), /health is {"status":"healthy"}; need/);
+  assert.throws(() => assertHealth(undefined), /health is missing/);
+  assert.throws(() => assertHealth({ status: "loading", device: "cuda" }), /health is {"status":"loading"/);
+});
+
+test("parseRetryAfterMs() reads whole seconds with white space about them, and no fraction", () => {
+  assert.equal(parseRetryAfterMs(" 12 ", 0), 12_000);
+  assert.equal(parseRetryAfterMs("0", 0), 0);
+  assert.equal(parseRetryAfterMs("1.5", Date.now()), 0);
+  assert.equal(parseRetryAfterMs("3s", Date.now()), 0);
+});
+
+const POLICY = {
+  maxRetries: 2,
+  baseDelayMs: 100,
+  maxDelayMs: 450,
+  random: () => 0.5,
+  sleep: () => Promise.resolve(),
+};
+
+test("backoffMs() doubles from the base, and waits as long as it was asked to within the cap", () => {
+  assert.deepEqual([1, 2, 3, 4].map((attempt) => backoffMs(attempt, 0, POLICY)), [50, 100, 200, 225]);
+  assert.deepEqual([60, 450, 451].map((asked) => backoffMs(1, asked, POLICY)), [60, 450, 450]);
+  assert.equal(backoffMs(3, 60, POLICY), 200);
+});
+
+test("each retry is told with its attempt, the most there will be, and the fault", async () => {
+  const events: unknown[] = [];
+  const policy = {
+    ...POLICY,
+    onRetry: (
+      { attempt, maxRetries, delayMs, error }: {
+        attempt: number;
+        maxRetries: number;
+        delayMs: number;
+        error: Error;
+      },
+    ) => events.push([attempt, maxRetries, delayMs, error.message]),
+  };
+  const busy = () => Promise.reject(new ConnectionFault("busy", { retryAfterMs: 70 }));
+  await assert.rejects(withRetries(busy, policy, (attempts) => new Error(`after ${attempts}`)), /after 3/);
+  assert.deepEqual(events, [[1, 2, 70, "busy"], [2, 2, 100, "busy"]]);
+});
+
+test("sleep() is over at once where the signal is aborted already, and leaves no listener behind", async () => {
+  await assert.rejects(sleep(60_000, AbortSignal.abort(new Error("stopped"))), { message: "stopped" });
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const add = signal.addEventListener.bind(signal);
+  const remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...args: Parameters<typeof add>) => (listeners++, add(...args));
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => (listeners--, remove(...args));
+  await sleep(1, signal);
+  assert.equal(listeners, 0);
+});
+
+test("an aborted sleep stops its timer, which would keep the program alive", async (t) => {
+  const { setTimeout, clearTimeout } = globalThis;
+  t.after(() => Object.assign(globalThis, { setTimeout, clearTimeout }));
+  const running = new Set<unknown>();
+  Object.assign(globalThis, {
+    setTimeout: (run: () => void, delayMs: number) => {
+      const timer = setTimeout(run, delayMs);
+      running.add(timer);
+      return timer;
+    },
+    clearTimeout: (timer: Parameters<typeof clearTimeout>[0]) => {
+      running.delete(timer);
+      clearTimeout(timer);
+    },
+  });
+  const controller = new AbortController();
+  const slept = sleep(3_600_000, controller.signal);
+  assert.equal(running.size, 1);
+  controller.abort(new Error("stopped"));
+  assert.equal(running.size, 0);
+  await assert.rejects(slept, { message: "stopped" });
+});
+
+test("a scorer that stays away is told with one attempt or several", () => {
+  const of = (attempts: number) =>
+    new ScorerUnavailableError("http://a", "GET /health", attempts, new Error("refused")).message;
+  assert.match(of(1), /tried: GET \/health, 1 attempt; last error: refused/);
+  assert.match(of(2), /2 attempts;/);
+});
+
+const scoreTexts = (texts: string[]) =>
+  Promise.resolve({ rewards: texts.map(() => 1), costs: texts.map(() => 2) });
+
+test("a service takes 256 texts a request and no more, and is not told of a client's mistakes", async () => {
+  const app = createScorerApp({
+    scoreTexts,
+    device: "fake",
+    onError: () => assert.fail("a mistake of the client's"),
+  });
+  const send = (texts: string[]) =>
+    app.request("/score_texts", { method: "POST", body: JSON.stringify({ texts }) });
+  assert.equal((await send(Array(256).fill("a"))).status, 200);
+  assert.equal((await send(Array(257).fill("a"))).status, 413);
+  const body = JSON.stringify({ prompts: Array(257).fill("a"), responses: Array(257).fill("b") });
+  for (const path of ["/score", "/score_batch"]) {
+    assert.equal((await app.request(path, { method: "POST", body })).status, 413);
+  }
+});
+
+test("a body of exactly the limit is read, one byte more is not", async () => {
+  const body = '{"texts": ["a"]}';
+  const status = async (maxBodyBytes: number) => {
+    const app = createScorerApp({ scoreTexts, device: "fake", maxBodyBytes });
+    return (await app.request("/score_texts", { method: "POST", body })).status;
+  };
+  assert.deepEqual([await status(body.length), await status(body.length - 1)], [200, 413]);
+});
+
+test("a service names an address that others can use", async (t) => {
+  const urlOf = async (hostname: string) => {
+    const scorer = await serveScorer({ scoreTexts, device: "fake", hostname });
+    t.after(() => scorer.close());
+    return scorer.url.replace(/:\d+$/, "");
+  };
+  assert.equal(await urlOf("127.0.0.1"), "http://127.0.0.1");
+  assert.ok(!/0\.0\.0\.0/.test(await urlOf("0.0.0.0")));
+});
