@@ -15,6 +15,7 @@ const KEPT_FILE = join(ROOT, "outputs/mutants/noticed.json");
 interface MutantsOptions {
   only?: RegExp;
   claims?: boolean;
+  stryker?: boolean;
   fresh: boolean;
   workers: number;
 }
@@ -23,6 +24,18 @@ function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("must be an integer >= 1");
   return value;
+}
+
+/** Mutants of StrykerJS, those that no test can notice apart. */
+async function tryMutants(workers: number, tell: (text: string) => void) {
+  tell("StrykerJS over src/config and src/rl...\n");
+  const parted = partEquivalent(mutantsOf(await runStryker(workers)));
+  for (const { file, line, original, replacement } of parted.counted.filter(({ noticed }) => !noticed)) {
+    tell(`NOT NOTICED ${file}:${line}: ${original} -> ${replacement}\n`);
+  }
+  const { noticed, counted } = countOf(parted.counted);
+  tell(`${noticed} of ${counted} mutants noticed\n`);
+  return parted;
 }
 
 /** `mutants`: returns the exit code, 1 when too few faults are noticed. */
@@ -35,12 +48,17 @@ export async function mutantsCommand(args: string[]): Promise<number> {
       (text) => new RegExp(text),
     )
     .option("--claims", "faults by hand that break one of the ten claims; writes no page")
+    .option("--stryker", "StrykerJS's mutants alone; writes no page")
     .option("--fresh", "run also what was noticed before with the same code and tests", false)
     .option("--workers <n>", "faults tried at a time", positive, availableParallelism())
     .parse(args, { from: "user" }).opts<MutantsOptions>();
   const tell = (text: string) => void process.stdout.write(text);
-  const all = await allFaults();
   const { only, claims, workers } = options;
+  if (options.stryker) {
+    const { counted } = await tryMutants(workers, tell);
+    return counted.every(({ noticed }) => noticed) ? 0 : 1;
+  }
+  const all = await allFaults();
   const chosen = all.filter((fault) =>
     (!claims || fault.claim !== undefined) && (!only || only.test(`${fault.file} ${fault.harm}`))
   );
@@ -56,8 +74,7 @@ export async function mutantsCommand(args: string[]): Promise<number> {
     return noticed === counted ? 0 : 1;
   }
 
-  tell("StrykerJS over src/config and src/rl...\n");
-  const { counted: mutants, equivalent } = partEquivalent(mutantsOf(await runStryker(workers)));
+  const { counted: mutants, equivalent } = await tryMutants(workers, tell);
   const run = {
     faults,
     mutants,

@@ -128,14 +128,6 @@ export const faults: readonly Fault[] = [
     tests: ["e2e/resume.test.ts#killed twice"],
   },
   {
-    file: "src/cli/options.ts",
-    find: "[`seed=${options.seed}`]",
-    replace: "[]",
-    harm: "--seed is ignored",
-    tests: ["e2e/train.test.ts#sweep over beta"],
-    claim: 4,
-  },
-  {
     file: "src/cli/eval.ts",
     find: `      config.lambda_cost,
 `,
@@ -144,13 +136,6 @@ export const faults: readonly Fault[] = [
     harm: "eval.json's combined score leaves out the cost",
     tests: ["e2e/config_effects.test.ts#lambda_cost=", "e2e/resume.test.ts#run of adapters"],
     claim: 4,
-  },
-  {
-    file: "src/cli/eval.ts",
-    find: "options.output ?? config.output_dir",
-    replace: "config.output_dir",
-    harm: "eval --output is ignored",
-    tests: ["e2e/config_effects.test.ts#output_dir=", "e2e/resume.test.ts#run of adapters"],
   },
   {
     file: "src/cli/eval.ts",
@@ -201,14 +186,6 @@ export const faults: readonly Fault[] = [
     harm: "prompt_key is ignored",
     tests: ["e2e/config_effects.test.ts#prompt_key="],
     claim: 4,
-  },
-  {
-    file: "src/cli/memory.ts",
-    find: "config.gpu_memory_gib * GIB",
-    replace: "config.gpu_memory_gib * 1e9",
-    harm: "gpu_memory_gib counts in GB: a run that fits is refused",
-    tests: ["unit/memory_budget.test.ts", "e2e/config_effects.test.ts#gpu_memory_gib="],
-    claim: 10,
   },
   {
     file: "src/cli/memory.ts",
@@ -347,14 +324,6 @@ export const faults: readonly Fault[] = [
     tests: ["e2e/resume.test.ts#run of adapters", "gpu/adapters.test.ts#merged"],
   },
   {
-    file: "src/cli/adapters.ts",
-    find: "useRslora: config.use_rslora",
-    replace: "useRslora: false",
-    harm: "use_rslora is ignored",
-    tests: ["e2e/config_effects.test.ts#use_rslora="],
-    claim: 4,
-  },
-  {
     file: "src/cli/bytes_progress.ts",
     find: "(doneBytes - first.doneBytes) / 1e6",
     replace: "doneBytes / 1e6",
@@ -454,14 +423,6 @@ export const faults: readonly Fault[] = [
     harm: "eval_batch_size is ignored where memory is short",
     tests: ["e2e/config_effects.test.ts#eval_batch_size="],
     claim: 4,
-  },
-  {
-    file: "src/evaluate/evaluate.ts",
-    find: "trimAtStopString(whole, config.stop_strings).text",
-    replace: "whole",
-    harm: "in evaluation the scorer judges the stop string and what comes behind it",
-    tests: ["e2e/stop_strings.test.ts"],
-    claim: 2,
   },
   {
     file: "src/evaluate/evaluate.ts",

@@ -119,13 +119,6 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/scorer/retry.ts",
-    find: "return Number(header) * 1000;",
-    replace: "return Number(header);",
-    harm: "Retry-After counts milliseconds: a busy scorer is asked at once",
-    tests: ["unit/scorer_retry.test.ts", "chaos/scorer_client.test.ts#Retry-After"],
-  },
-  {
     file: "src/scorer/serve.ts",
     find: `    if (closing) response.headers.set("connection", "close");
 `,

@@ -53,13 +53,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: "completionLengths.filter((_, i) => terminated[i])",
-    replace: "completionLengths.filter((_, i) => !terminated[i])",
-    harm: "the lengths of terminated completions are those of the clipped ones",
-    tests: ["unit/metrics.test.ts"],
-  },
-  {
-    file: "src/tracking/metrics.ts",
     find: "([, value]) => value !== undefined)",
     replace: "([, value]) => value)",
     harm: "a metric of 0, as a KL or a cost, vanishes from its row",
@@ -147,13 +140,6 @@ export const faults: readonly Fault[] = [
     harm: "a window of exactly scatter_max_points loses half of them",
     tests: ["unit/tracking_statistics.test.ts"],
     claim: 4,
-  },
-  {
-    file: "src/tracking/statistics.ts",
-    find: "Math.sqrt(squares / (values.length - 1))",
-    replace: "Math.sqrt(squares / values.length)",
-    harm: "deviations differ from TRL's and from those of the advantages",
-    tests: ["unit/tracking_statistics.test.ts", "unit/metrics.test.ts"],
   },
   {
     file: "src/tracking/statistics.ts",

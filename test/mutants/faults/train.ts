@@ -131,13 +131,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "deps.evaluate(progress.lambda.lambda)",
-    replace: "deps.evaluate(run.config.lambda_cost)",
-    harm: "evaluations weigh the cost with the lambda the run began with",
-    tests: ["gpu/training_cadence.test.ts#evaluation", "gpu/training_run.test.ts"],
-  },
-  {
-    file: "src/train/loop.ts",
     find: "progress.step < steps && !deps.shouldStop()",
     replace: "progress.step <= steps && !deps.shouldStop()",
     harm: "a run does one generation batch more than max_steps",
@@ -309,23 +302,6 @@ export const faults: readonly Fault[] = [
     tests: ["unit/early_scoring.test.ts", "gpu/training_run.test.ts"],
   },
   {
-    file: "src/train/memory_plan.ts",
-    find: `    while (all % rows !== 0) rows--;
-`,
-    replace: "",
-    harm: "14 completions are cut into passes of 3, and the last two are not trained on",
-    tests: ["unit/memory_plan.test.ts"],
-    claim: 10,
-  },
-  {
-    file: "src/train/memory_plan.ts",
-    find: "if (plan.peakBytes <= budgetBytes) return plan;",
-    replace: "if (plan.peakBytes < budgetBytes) return plan;",
-    harm: "a run that takes exactly what there is trains fewer completions at a time, or is refused",
-    tests: ["unit/memory_plan.test.ts"],
-    claim: 10,
-  },
-  {
     file: "src/train/micro_batch.ts",
     find: "rollout.prompt.ids.length - 1 - firstToken(rollout)",
     replace: "rollout.prompt.ids.length - firstToken(rollout)",
@@ -439,14 +415,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/rollout.ts",
-    find: "    return kept;",
-    replace: "    return kept - 1;",
-    harm: "the token that completes a stop string is cut off and never trained on",
-    tests: ["e2e/stop_strings.test.ts", "gpu/policy.test.ts#a stop is kept"],
-    claim: 2,
-  },
-  {
-    file: "src/train/rollout.ts",
     find: "findStopIn(tokenizer, config.stop_strings)",
     replace: "findStopIn(tokenizer, [])",
     harm: "stop strings end no completion in training",
@@ -520,14 +488,6 @@ export const faults: readonly Fault[] = [
     replace: "tokens",
     harm: "num_tokens counts the last generation alone",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#several steps per generation"],
-  },
-  {
-    file: "src/train/step.ts",
-    find: 'end !== "length")',
-    replace: 'end === "eos")',
-    harm: "completions that a stop string ended are counted as clipped",
-    tests: ["e2e/stop_strings.test.ts"],
-    claim: 2,
   },
   {
     file: "src/train/update.ts",
