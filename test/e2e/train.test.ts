@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { openSafetensors } from "../../src/io/safetensors.ts";
-import { inScratchFolder, metricRows, RUN, runProgram, trainArgs } from "./program.ts";
+import { contentsOf } from "./folder_contents.ts";
+import { inScratchFolder, metricRows, RUN, runProgram, succeed, trainArgs } from "./program.ts";
 
 const weightsOf = (runDir: string) => readFileSync(join(runDir, "model.safetensors"));
 const completionsOf = (runDir: string, step: number) =>
@@ -35,9 +35,17 @@ describe("train", () => {
     });
   });
 
-  it("resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
+  it("a finished run has nothing left to do and is left as it is; resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
     await inScratchFolder(async (folder) => {
-      assert.equal((await runProgram(trainArgs(folder, { max_steps: 2 }))).code, 0);
+      const settings = { max_steps: 2 };
+      await succeed(trainArgs(folder, settings));
+      const finished = contentsOf(join(folder, RUN), ["runs"]);
+      const output = await succeed(trainArgs(folder, settings));
+      assert.match(
+        output,
+        /^Nothing left to do: .*unified is complete at step 2\. Start over with --set resume=false/m,
+      );
+      assert.deepEqual(contentsOf(join(folder, RUN), ["runs"]), finished);
       const again = await runProgram(trainArgs(folder, { max_steps: 1, resume: false }));
       assert.equal(again.code, 0, again.output);
       assert.match(again.output, /Starting over; the run before is kept as .*unified\.old-1/);
@@ -120,13 +128,12 @@ describe("train", () => {
 
   it("a folder that holds a run with another learning rate is refused, naming the key, and left as it is", async () => {
     await inScratchFolder(async (folder) => {
-      assert.equal((await runProgram(trainArgs(folder, { max_steps: 1 }))).code, 0);
+      await succeed(trainArgs(folder, { max_steps: 1 }));
+      const before = contentsOf(join(folder, RUN));
       const again = await runProgram(trainArgs(folder, { max_steps: 1, learning_rate: 0.5 }));
       assert.equal(again.code, 1);
       assert.match(again.output, /Cannot resume .*learning_rate: checkpoint 0\.001, now 0\.5/);
-      const weights = await openSafetensors(join(folder, RUN, "model.safetensors"));
-      assert.ok(weights.tensors.has("model.embed_tokens.weight"), "the finished run is untouched");
-      await weights.close();
+      assert.deepEqual(contentsOf(join(folder, RUN)), before);
     });
   });
 });

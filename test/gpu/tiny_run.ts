@@ -1,6 +1,5 @@
 /** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, and what the user is told. */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,6 +15,7 @@ import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { type EvaluationOutcome, runTraining, type TrainingResult } from "../../src/train/loop.ts";
 import type { Prompt } from "../../src/train/prompt_set.ts";
+import { contentsOf } from "../e2e/folder_contents.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
 /** Two prompts of two completions a step; each step's learning rate is another. */
@@ -37,7 +37,7 @@ const SETTINGS: Partial<RunConfig> = {
   debug_log_every: 0,
 };
 
-const PROMPTS: Prompt[] = Array.from({ length: 12 }, (_, i) => ({
+export const PROMPTS: readonly Prompt[] = Array.from({ length: 12 }, (_, i) => ({
   user: `prompt ${i}`,
   ids: [1, 3 + i, 20 + i, 40 + i].slice(0, 2 + i % 3),
   truncated: false,
@@ -163,20 +163,6 @@ export function rowsIn(runDir: string): MetricRow[] {
 export function checkpointsIn(runDir: string): number[] {
   const steps = readdirSync(runDir).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []);
   return steps.map(Number).sort((a, b) => a - b);
-}
-
-/** Everything below a folder, hashes by path from it, but for the named files and folders in it. */
-export function contentsOf(folder: string, except: readonly string[] = []): Record<string, string> {
-  const contents: Record<string, string> = {};
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (except.includes(entry.name)) continue;
-    if (entry.isFile()) contents[entry.name] = createHash("sha256").update(readFileSync(path)).digest("hex");
-    for (const [name, content] of Object.entries(entry.isDirectory() ? contentsOf(path) : {})) {
-      contents[join(entry.name, name)] = content;
-    }
-  }
-  return contents;
 }
 
 /** Rows, samples, final weights and every checkpoint that both have are the same, bit for bit; but for `except`. */

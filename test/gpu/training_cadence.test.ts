@@ -3,9 +3,19 @@ import assert from "node:assert/strict";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { openTerminal } from "../../src/cli/terminal.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
-import { assertSameRun, checkpointsIn, evaluation, rowsIn, stepsOf, tinyRun } from "./tiny_run.ts";
+import {
+  assertSameRun,
+  checkpointsIn,
+  evaluation,
+  PROMPTS,
+  rowsIn,
+  stepsOf,
+  tinyConfig,
+  tinyRun,
+} from "./tiny_run.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
@@ -39,8 +49,15 @@ describe("what is due every so many optimizer steps", () => {
         scatter_every: 7, // 7, 14, and the rest at the end
         hist_every: 13, // 13
       };
-      const { events } = await tinyRun(dir, { settings, evaluate: evaluation });
+      const lines: string[] = [];
+      const terminal = openTerminal(
+        { write: (text) => lines.push(text), isTTY: false },
+        { ...tinyConfig(), logging_steps: 7, debug_print_first: false }, // 7, 14, and the first and the last
+        { firstStep: 1, maxSteps: 20 },
+      );
+      const { events } = await tinyRun(dir, { settings, evaluate: evaluation, onStep: terminal.step });
       assert.deepEqual(stepsOf(events), [4, 8, 12, 16, 20]);
+      assert.deepEqual(lines.map((line) => Number(/^step +(\d+)\/20/.exec(line)?.[1])), [4, 8, 16, 20]);
       assert.deepEqual(checkpointsIn(dir), [8, 12, 20]);
       assert.deepEqual(evaluationsOf(events), [12, 20]);
       assert.deepEqual(samplesIn(dir, "train"), [12, 20]);
@@ -75,6 +92,37 @@ describe("what is due every so many optimizer steps", () => {
       assert.deepEqual([...evaluationsOf(first.events), ...evaluationsOf(rest.events)], [3, 6]);
       assert.deepEqual(checkpointsIn(dir), [1, 2, 4, 6]);
       assert.deepEqual(samplesIn(dir, "train"), [3, 6]);
+    }));
+});
+
+describe("a run's rows", () => {
+  it("count steps, tokens, epochs and the learning rate; an epoch samples for every prompt once", () =>
+    withScratchFolder(async (dir) => {
+      const settings = { steps_per_generation: 2, num_iterations: 2, max_steps: 16 };
+      const { asked } = await tinyRun(dir, { settings });
+      let tokens = 0;
+      const expected = asked.map(({ prompts, completions }, i) => {
+        const ofPrompts = prompts.map((user) => PROMPTS.find((prompt) => prompt.user === user)!.ids.length);
+        const ofCompletions = completions.map((text) => text.split(" ").length); // tiny runs write "t12 t3 t60"
+        tokens += [...ofPrompts, ...ofCompletions].reduce((a, b) => a + b, 0);
+        const step = 4 * (i + 1);
+        // Linear from 0.01 to 0 over 16 steps; the row has the rate of its last step, after step - 1 others.
+        return { step, num_tokens: tokens, epoch: (i + 1) / 3, learning_rate: 0.01 * (17 - step) / 16 };
+      });
+      const rows = rowsIn(dir).map(({ step, num_tokens, epoch, learning_rate }) => (
+        { step, num_tokens, epoch, learning_rate }
+      ));
+      assert.equal(rows.length, 4);
+      rows.forEach((row, i) => {
+        const { learning_rate, ...counts } = expected[i];
+        assert.ok(
+          Math.abs(row.learning_rate! / learning_rate - 1) < 1e-12,
+          "doubles, by another order of operations",
+        );
+        assert.deepEqual({ ...row, learning_rate: undefined }, { ...counts, learning_rate: undefined });
+      });
+      const firstEpoch = asked.slice(0, 3).flatMap(({ prompts }) => [...new Set(prompts)]);
+      assert.deepEqual(firstEpoch.sort(), PROMPTS.map(({ user }) => user).sort());
     }));
 });
 

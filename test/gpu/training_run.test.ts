@@ -1,15 +1,15 @@
 /** Runs that were stopped or killed and go on, and runs that may not. */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { contentsOf } from "../e2e/folder_contents.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 import {
   assertSameRun,
   checkpointsIn,
-  contentsOf,
   evaluation,
   finalWeightsIn,
   rowsIn,
@@ -68,9 +68,11 @@ describe("a run that goes on", () => {
         onStep: ({ step }) => step === 3 && cpSync(whole, killed, { recursive: true }),
       });
       assert.deepEqual(rowsIn(killed).map(({ step }) => step), [1, 2, 3]);
+      mkdirSync(join(killed, ".checkpoint-9.partial-0123456789abcdef")); // and amid writing another
       const rest = await tinyRun(killed, { settings });
       assert.deepEqual(rest.asked, complete.asked.slice(2));
       assertSameRun(killed, whole);
+      assert.deepEqual(readdirSync(killed).filter((name) => name.startsWith(".")), []);
     }));
 
   it("takes the newest of its checkpoints", () =>
