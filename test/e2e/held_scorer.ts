@@ -74,6 +74,7 @@ export async function startHeldScorer(): Promise<HeldScorer> {
     release() {
       heldRequest = -1;
       hold.question.then((send) => send());
+      hold = makeHold();
     },
     close: () =>
       new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 /** Runs the program as a user does: another process, its exit code and output. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -19,7 +19,8 @@ export interface Finished {
 }
 
 export interface Program {
-  child: ChildProcess;
+  /** Sends it a signal, as the kernel does: Deno's `child.kill` would report the signal in the exit code's place. */
+  signal(name: NodeJS.Signals): void;
   /** Rejects with the output so far where the program did not end in time. */
   finished: Promise<Finished>;
   /** Resolves once the output holds `pattern`; rejects with the output when the program ends or hangs before. */
@@ -71,7 +72,7 @@ export function startProgram(args: string[]): Program {
     });
     return reaches(event, `it said ${pattern}`);
   };
-  return { child, finished, says, reaches };
+  return { signal: (name) => process.kill(child.pid!, name), finished, says, reaches };
 }
 
 export function runProgram(args: string[]): Promise<Finished> {

@@ -47,8 +47,8 @@ async function startHeld(args: string[], request: number): Promise<Program> {
 
 /** Kills the program in the generation batch of this number of its own. @returns what it had asked for */
 async function killIn(args: string[], request: number): Promise<PairsRequest[]> {
-  const { child, finished } = await startHeld(args, request);
-  child.kill("SIGKILL");
+  const { signal, finished } = await startHeld(args, request);
+  signal("SIGKILL");
   assert.notEqual((await finished).code, 0);
   scorer.release();
   return scorer.taken();
@@ -57,6 +57,7 @@ async function killIn(args: string[], request: number): Promise<PairsRequest[]> 
 /** Runs the command to its end. @returns its output and what it asked for */
 async function runOn(args: string[]): Promise<{ output: string; asked: PairsRequest[] }> {
   scorer.taken();
+  scorer.release(); // what a test that failed may have left held
   const output = await succeed(args);
   return { output, asked: scorer.taken() };
 }
@@ -93,7 +94,7 @@ describe("a run of all weights", () => {
   it("at SIGTERM does the step in progress, saves it, says how to go on and ends with 143; and goes on", async () => {
     const args = argsOf("stopped", { save_steps: 0 }), stopped = folderOf("stopped");
     const program = await startHeld(args, 2);
-    program.child.kill("SIGTERM");
+    program.signal("SIGTERM");
     await program.says(
       /^SIGTERM: finishing this step and saving; once more ends at once and loses the step/m,
     );
@@ -115,9 +116,9 @@ describe("a run of all weights", () => {
   it("at a second signal ends at once, without the step in progress; a damaged checkpoint is named and passed over", async () => {
     const args = argsOf("ended", { save_steps: 1 }), ended = folderOf("ended");
     const program = await startHeld(args, 3);
-    program.child.kill("SIGTERM");
+    program.signal("SIGTERM");
     await program.says(/^SIGTERM: finishing/m);
-    program.child.kill("SIGINT");
+    program.signal("SIGINT");
     const patience = setTimeout(scorer.release, 60_000); // a program that ignores it then goes on, and fails this test
     const { code, output } = await program.finished; // the scores of step 3 are still held
     clearTimeout(patience);
@@ -215,7 +216,7 @@ describe("a run of adapters", () => {
   it("at SIGINT ends with 130 after the step in progress, without final adapter and merged model; and goes on", async () => {
     const args = argsOf("stopped_lora", settings), stopped = folderOf("stopped_lora");
     const program = await startHeld(args, 3);
-    program.child.kill("SIGINT");
+    program.signal("SIGINT");
     await program.says(/^SIGINT: finishing this step and saving; once more ends at once/m);
     scorer.release();
     const { code, output } = await program.finished;

@@ -23,7 +23,7 @@ it("with the scorer in its own process a run stopped amid its steps goes on, and
     const stopped = join(folder, "stopped", RUN);
     const program = startProgram(argsOf("stopped", 1000));
     await program.says(/^step +1\/1000 /m);
-    program.child.kill("SIGINT");
+    program.signal("SIGINT");
     const { code, output } = await program.finished;
     assert.equal(code, 130, output);
     const done = Number(/^Stopped after step (\d+); the same command goes on/m.exec(output)![1]);
@@ -51,7 +51,7 @@ it("a signal before the first step ends the run at its start, and begins no othe
       scorer.holdAt(0);
       const program = startProgram([...trainArgs(folder, { scorer_url: scorer.url }), "--beta", "0.02,0.05"]);
       await scorer.holds(program);
-      program.child.kill("SIGTERM");
+      program.signal("SIGTERM");
       await program.says(/^SIGTERM: finishing this step/m);
       scorer.release();
       const { code, output } = await program.finished;
