@@ -7,8 +7,8 @@ const CADENCE = ["gpu/training_cadence.test.ts#optimizer steps"];
 const EVALUATION = ["gpu/training_cadence.test.ts#evaluation"];
 const LIMIT = ["gpu/training_cadence.test.ts#save_total_limit"];
 const FAILS = ["gpu/training_failure.test.ts"];
-const KILLED = ["e2e/resume.test.ts#all weights"];
-const ADAPTERS = ["e2e/resume.test.ts#adapters"];
+const SCORER_GONE = ["e2e/resume.test.ts#scorer goes away"];
+const INTERRUPTED = ["e2e/resume.test.ts#at SIGINT"];
 
 const resume: Fault[] = [
   {
@@ -295,7 +295,7 @@ const stopping: Fault[] = [
     find: "shouldStop: () => received !== null",
     replace: "shouldStop: () => false",
     harm: "SIGINT is acknowledged and ignored",
-    tests: ADAPTERS,
+    tests: INTERRUPTED,
     claim: 3,
   },
   {
@@ -303,7 +303,7 @@ const stopping: Fault[] = [
     find: "received ? 128 + SIGNALS[received] : 0",
     replace: "0",
     harm: "a run that was stopped tells its caller that it is complete",
-    tests: ADAPTERS,
+    tests: INTERRUPTED,
     claim: 3,
   },
   {
@@ -351,7 +351,7 @@ const stopping: Fault[] = [
     find: "config.lora_merge && result.finished",
     replace: "config.lora_merge",
     harm: "a run that was stopped leaves a merged model that looks final",
-    tests: ADAPTERS,
+    tests: INTERRUPTED,
     claim: 3,
   },
   {
@@ -417,7 +417,7 @@ const failing: Fault[] = [
     find: "    await saveAfterFailure(run, progress);",
     replace: "",
     harm: "a scorer that goes away costs the steps since the last checkpoint",
-    tests: [...FAILS, ...KILLED],
+    tests: [...FAILS, ...SCORER_GONE],
     claim: 9,
   },
   {
