@@ -249,10 +249,15 @@ export async function latestCheckpoint(
 
 /**
  * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
- * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one.
+ * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
+ * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged.
  * Throws RangeError unless the limit is a whole number >= 1.
  */
-export async function pruneCheckpoints(runDir: string, saveTotalLimit: number): Promise<string[]> {
+export async function pruneCheckpoints(
+  runDir: string,
+  saveTotalLimit: number,
+  newestStep = Infinity,
+): Promise<string[]> {
   if (!Number.isSafeInteger(saveTotalLimit) || saveTotalLimit < 1) {
     throw new RangeError(
       `Cannot keep ${saveTotalLimit} checkpoints: save_total_limit must be a whole number >= 1`,
@@ -261,6 +266,7 @@ export async function pruneCheckpoints(runDir: string, saveTotalLimit: number): 
   const complete: string[] = [];
   for (const step of await stepsIn(runDir)) {
     const dir = join(runDir, `checkpoint-${step}`);
+    if (step > newestStep) break;
     if (await verifyCheckpoint(dir, "sizes").then(() => true, () => false)) complete.push(dir);
   }
   const surplus = complete.slice(0, Math.max(0, complete.length - saveTotalLimit));

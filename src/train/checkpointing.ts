@@ -81,7 +81,9 @@ export async function saveRun(
     state,
     modelFiles,
   });
-  if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit);
+  if (config.save_total_limit !== null) {
+    await pruneCheckpoints(runDir, config.save_total_limit, progress.step);
+  }
   return dir;
 }
 

@@ -1,5 +1,5 @@
 /** The run: resume, steps, evaluations, checkpoints, final weights. */
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
@@ -20,6 +20,7 @@ import { isDue } from "../rl/cadence.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
+import { parseMetrics } from "../tracking/run_records.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { restoreRun, saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
 import { createOptimizer, disposeOptimizer } from "./optimizer.ts";
@@ -65,7 +66,7 @@ export interface TrainingDeps {
 
 export interface TrainingResult {
   progress: Progress;
-  /** Rows of the steps that this process ran. */
+  /** Of the steps that this process ran and of its evaluations: one for each step, as in `readRun`. */
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
@@ -84,6 +85,7 @@ interface Run {
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  rows: MetricRow[];
 }
 
 /** Models above this recompute their layers in backward unless told not to. */
@@ -141,20 +143,38 @@ async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
 }
 
 async function evaluate(run: Run, progress: Progress): Promise<void> {
-  const { deps, tracker } = run;
+  const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   const outcome = await deps.evaluate(progress.lambda.lambda);
-  deps.events.onEvaluation(await tracker.logEval({ step: progress.step, ...outcome }, outcome));
+  const row = await tracker.logEval({ step: progress.step, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
+  const ofStep = rows.at(-1);
+  if (ofStep?.step === row.step) Object.assign(ofStep, row);
+  else rows.push(row);
+  deps.events.onEvaluation(row);
+}
+
+/**
+ * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
+ * lacks nothing that goes with the step.
+ */
+async function settle(run: Run, progress: Progress): Promise<void> {
+  const { config, shape, steps } = run;
+  const isLast = progress.step >= steps;
+  const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
+  if (due(config.eval_every)) await evaluate(run, progress);
+  if (isLast) await run.tracker.finish(progress.step);
+  if (due(config.save_steps)) await save(run, progress);
 }
 
 /** Steps from `progress` on until the last one, or until the process is asked to end. */
-async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress; rows: MetricRow[] }> {
+async function runSteps(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
   const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
-  const rows: MetricRow[] = [];
   let progress = start;
   try {
+    // A checkpoint that was saved because the evaluation failed still lacks it.
+    if (progress.step > 0) await settle(run, progress);
     while (progress.step < steps && !deps.shouldStop()) {
       const done = progress.step;
       const outcome = await trainStep({
@@ -172,11 +192,9 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
         completions: outcome.rollouts.map(({ text }) => text),
       };
       const row = await run.tracker.logStep(outcome.record, texts);
-      rows.push(row);
+      run.rows.push(row);
       deps.events.onStep(row, texts);
-      const due = (every: number) => isDue(every, progress.step, shape.updatesPerGeneration);
-      if (due(config.eval_every)) await evaluate(run, progress);
-      if (due(config.save_steps)) await save(run, progress);
+      await settle(run, progress);
     }
   } catch (error) {
     await saveAfterFailure(run, progress);
@@ -184,7 +202,7 @@ async function runSteps(run: Run, start: Progress): Promise<{ progress: Progress
   } finally {
     generator.dispose();
   }
-  return { progress, rows };
+  return progress;
 }
 
 /** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */
@@ -192,6 +210,13 @@ async function writeFinalWeights({ deps: { runDir }, config, learner }: Run): Pr
   const tensors = weightTensors(trainableWeights(learner.policy));
   await writeSafetensors(join(runDir, weightsFile(config)), tensors);
   if (!config.use_peft) await writeTorchBin(join(runDir, "pytorch_model.bin"), tensors);
+}
+
+/** Whether the log holds the evaluation of a step. */
+async function isEvaluated(runDir: string, step: number): Promise<boolean> {
+  const path = join(runDir, "metrics.jsonl");
+  const rows = parseMetrics(await readFile(path, "utf8"), path);
+  return rows.some((row) => row.step === step && row["eval/total_samples"] !== undefined);
 }
 
 /** Folders that a run which starts over must not inherit. */
@@ -228,7 +253,6 @@ async function openRun(
     appendRow: (row) => log.append(row),
     resume: restored ? { step: progress.step, state: restored.tracker } : undefined,
   });
-  const savedStep = restored ? progress.step : -1;
   return {
     run: {
       deps,
@@ -239,8 +263,9 @@ async function openRun(
       log,
       steps,
       shape,
-      savedStep,
-      evaluatedStep: savedStep,
+      savedStep: restored ? progress.step : -1,
+      evaluatedStep: await isEvaluated(runDir, progress.step) ? progress.step : -1,
+      rows: [],
     },
     progress,
   };
@@ -258,16 +283,12 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
   const began = performance.now();
   try {
     deps.events.onStart(start.step + 1, run.steps);
-    const { progress, rows } = await runSteps(run, start);
+    const progress = await runSteps(run, start);
     const trainingSeconds = (performance.now() - began) / 1000;
     const finished = progress.step >= run.steps;
-    if (finished && rows.length > 0) {
-      await evaluate(run, progress);
-      await run.tracker.finish(progress.step);
-    }
     await save(run, progress);
     if (finished) await writeFinalWeights(run);
-    return { progress, rows, finished, trainingSeconds };
+    return { progress, rows: run.rows, finished, trainingSeconds };
   } finally {
     run.log.close();
     await run.tracker.close();

@@ -11,7 +11,7 @@ const files = Object.fromEntries(
   readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]),
 );
 
-it("a run keeps the commit it started with, in its config and when it goes on after the hub moved", async () => {
+it("a run keeps the commit it started with, in its config and when it goes on, from its checkpoint, after the hub moved", async () => {
   const hub = await startFakeHub(files);
   try {
     await inScratchFolder(async (scratch) => {
@@ -28,10 +28,18 @@ it("a run keeps the commit it started with, in its config and when it goes on af
       const config = JSON.parse(readFileSync(join(scratch, "out", RUN, "run_config.json"), "utf8"));
       assert.equal(config.model_name, `org/name@${COMMIT}`);
 
+      const metrics = () => readFileSync(join(scratch, "out", RUN, "metrics.jsonl"), "utf8");
+      const before = metrics();
+
       hub.commit = "f".repeat(40);
       hub.requests.length = 0;
       const second = await runProgram(args(2, "org/name"));
       assert.equal(second.code, 0, second.output);
+      assert.match(second.output, /^steps +2 to 2 \(resumed\)$/m);
+      assert.ok(
+        metrics().startsWith(before),
+        "step 1 was not done again: its times are those of the first run",
+      );
       assert.deepEqual(metricRows(join(scratch, "out", RUN)).map(({ step }) => step), [1, 2]);
       assert.deepEqual(hub.requests, [], "the commit is in the cache");
 

@@ -1,114 +1,22 @@
 /** The main job as a user runs it. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { openSafetensors } from "../../src/io/safetensors.ts";
-import { inScratchFolder, metricRows, RUN, runProgram, startProgram, trainArgs } from "./program.ts";
+import { contentsOf } from "./folder_contents.ts";
+import { inScratchFolder, metricRows, RUN, runProgram, succeed, trainArgs } from "./program.ts";
 
 const weightsOf = (runDir: string) => readFileSync(join(runDir, "model.safetensors"));
 const completionsOf = (runDir: string, step: number) =>
   readFileSync(join(runDir, "samples", `train_${step}.jsonl`), "utf8");
 
-function stepsDone(runDir: string): number {
-  const path = join(runDir, "metrics.jsonl");
-  return existsSync(path) ? readFileSync(path, "utf8").split("\n").length - 1 : 0;
-}
-
-async function killAfterStep(args: string[], runDir: string, step: number): Promise<void> {
-  const { child, finished } = startProgram(args);
-  const timer = setInterval(() => {
-    if (stepsDone(runDir) >= step) child.kill("SIGKILL");
-  }, 20);
-  await finished;
-  clearInterval(timer);
-}
-
 describe("train", () => {
-  it("a run killed twice and started again equals one never killed, bit for bit", async () => {
-    await inScratchFolder(async (folder) => {
-      const whole = join(folder, "whole", RUN);
-      const killed = join(folder, "killed", RUN);
-      const { code, output } = await runProgram(trainArgs(join(folder, "whole")));
-      assert.equal(code, 0, output);
-      const args = trainArgs(join(folder, "killed"));
-      await killAfterStep(args, killed, 1); // before the first checkpoint
-      await killAfterStep(args, killed, 3); // after it, and one step that is lost
-      assert.ok(!existsSync(join(killed, "model.safetensors")), "killed before the end");
-      const last = await runProgram(args);
-      assert.equal(last.code, 0, last.output);
-      assert.deepEqual(metricRows(killed), metricRows(whole));
-      assert.deepEqual(weightsOf(killed), weightsOf(whole));
-      for (let step = 1; step <= 5; step++) {
-        assert.equal(completionsOf(killed, step), completionsOf(whole, step), `step ${step}`);
-      }
-    });
-  });
-
-  it("with several steps per generation and bf16 weights: one row for each generation, and killed equals whole", async () => {
-    await inScratchFolder(async (folder) => {
-      const settings = {
-        steps_per_generation: 4,
-        num_iterations: 2,
-        max_steps: 12,
-        save_steps: 3,
-        dtype: "bfloat16",
-      };
-      const whole = join(folder, "whole", RUN);
-      const killed = join(folder, "killed", RUN);
-      const { code, output } = await runProgram(trainArgs(join(folder, "whole"), settings));
-      assert.equal(code, 0, output);
-      const args = trainArgs(join(folder, "killed"), settings);
-      await killAfterStep(args, killed, 2);
-      assert.equal((await runProgram(args)).code, 0);
-      const rows = metricRows(whole);
-      assert.deepEqual(rows.map(({ step }) => step), [4, 8, 12]);
-      assert.ok(rows.every((row) => row["clip_ratio/high_max"]! > 0), "later steps are off-policy");
-      assert.deepEqual(metricRows(killed), rows);
-      assert.deepEqual(weightsOf(killed), weightsOf(whole));
-    });
-  });
-
-  it("a run of adapters, killed and started again, equals one never killed; eval takes its folder", async () => {
-    await inScratchFolder(async (folder) => {
-      const settings = { use_peft: true, lora_target_modules: ["q_proj", "down_proj"], lora_r: 3 };
-      const whole = join(folder, "whole", RUN);
-      const killed = join(folder, "killed", RUN);
-      const wholeArgs = trainArgs(join(folder, "whole"), { ...settings, lora_merge: true });
-      const { code, output } = await runProgram(wholeArgs);
-      assert.equal(code, 0, output);
-      const args = trainArgs(join(folder, "killed"), settings);
-      await killAfterStep(args, killed, 3);
-      assert.ok(!existsSync(join(killed, "adapter_model.safetensors")), "killed before the end");
-      const last = await runProgram(args);
-      assert.equal(last.code, 0, last.output);
-      const adapterOf = (runDir: string) => readFileSync(join(runDir, "adapter_model.safetensors"));
-      assert.deepEqual(metricRows(killed), metricRows(whole));
-      assert.deepEqual(adapterOf(killed), adapterOf(whole));
-      assert.deepEqual(adapterOf(join(whole, "checkpoint-5")), adapterOf(whole));
-      for (const name of ["model.safetensors", "pytorch_model.bin", "config.json", "merged"]) {
-        assert.ok(!existsSync(join(killed, name)), `${name} is not written for an adapter`);
-      }
-      const moved = await runProgram([...args, "--set", "lora_r=4"]);
-      assert.match(moved.output, /Cannot resume .*lora_r: checkpoint 3, now 4/);
-      const { r } = JSON.parse(readFileSync(join(killed, "adapter_config.json"), "utf8"));
-      assert.equal(r, 3, "the refused run left the folder as it was");
-      for (const model of [whole, join(whole, "merged")]) {
-        const evaluation = ["--set", `model_name=${model}`, "--set", "max_completion_length=8"];
-        const out = await runProgram(["eval", ...evaluation, "--output", join(folder, "eval")]);
-        assert.equal(out.code, 0, out.output);
-        assert.match(out.output, /"eval\/total_samples": 64/);
-      }
-    });
-  });
-
   it("an adapter is trained on from its folder, only as what it is", async () => {
     await inScratchFolder(async (folder) => {
       const settings = { use_peft: true, lora_r: 3, max_steps: 1 };
       const first = await runProgram(trainArgs(join(folder, "first"), settings));
       assert.equal(first.code, 0, first.output);
+      assert.ok(!existsSync(join(folder, "first", RUN, "merged")), "only where lora_merge asks for it");
       const train = (change: Record<string, unknown>) => {
         const model_name = join(folder, "first", RUN);
         return runProgram(trainArgs(join(folder, "second"), { ...settings, model_name, ...change }));
@@ -127,9 +35,17 @@ describe("train", () => {
     });
   });
 
-  it("resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
+  it("a finished run has nothing left to do and is left as it is; resume: false starts over, keeps the old folder aside, and inherits none of its checkpoints", async () => {
     await inScratchFolder(async (folder) => {
-      assert.equal((await runProgram(trainArgs(folder, { max_steps: 2 }))).code, 0);
+      const settings = { max_steps: 2 };
+      await succeed(trainArgs(folder, settings));
+      const finished = contentsOf(join(folder, RUN), ["runs"]);
+      const output = await succeed(trainArgs(folder, settings));
+      assert.match(
+        output,
+        /^Nothing left to do: .*unified is complete at step 2\. Start over with --set resume=false/m,
+      );
+      assert.deepEqual(contentsOf(join(folder, RUN), ["runs"]), finished);
       const again = await runProgram(trainArgs(folder, { max_steps: 1, resume: false }));
       assert.equal(again.code, 0, again.output);
       assert.match(again.output, /Starting over; the run before is kept as .*unified\.old-1/);
@@ -187,6 +103,7 @@ describe("train", () => {
       const args = trainArgs(folder, { max_steps: 1, eval_jsonl: "models/quickstart/eval_prompts.jsonl" });
       const { code, output } = await runProgram([...args, "--beta", "0,0.05", "--seed", "7"]);
       assert.equal(code, 0, output);
+      assert.match(output, /^eval safe +[\d.]+ -> [\d.]+/m, "in the summary");
       for (const run of ["beta0_seed7_unified", "beta0.05_seed7_unified"]) {
         for (
           const file of [
@@ -209,46 +126,14 @@ describe("train", () => {
     });
   });
 
-  it("a scorer that goes away stops the run with the documented line and a checkpoint of the last whole step", async () => {
-    const scorer = createServer((request, response) => {
-      if (request.url === "/health") return void response.end('{"status":"healthy","device":"fake"}');
-      let body = "";
-      request.on("data", (chunk) => body += chunk).on("end", () => {
-        const { prompts } = JSON.parse(body) as { prompts: string[] };
-        response.setHeader("content-type", "application/json");
-        response.end(
-          JSON.stringify({
-            rewards: prompts.map((_, i) => i % 3),
-            costs: prompts.map((_, i) => i % 2 - 0.5),
-          }),
-        );
-        if (++calls === 2) scorer.close(() => {}).closeAllConnections();
-      });
-    });
-    let calls = 0;
-    await new Promise<void>((resolve) => scorer.listen(0, "127.0.0.1", resolve));
-    const url = `http://127.0.0.1:${(scorer.address() as AddressInfo).port}`;
-    await inScratchFolder(async (folder) => {
-      const args = trainArgs(folder, { scorer_url: url, scorer_max_retries: 1, save_steps: 100 });
-      const { code, output } = await runProgram(args);
-      assert.equal(code, 1);
-      assert.match(output, new RegExp(`❌ ERROR: Scorer API at ${url} is not responding`));
-      assert.ok(
-        existsSync(join(folder, RUN, "checkpoint-2")) || existsSync(join(folder, RUN, "checkpoint-1")),
-        output,
-      );
-    });
-  });
-
   it("a folder that holds a run with another learning rate is refused, naming the key, and left as it is", async () => {
     await inScratchFolder(async (folder) => {
-      assert.equal((await runProgram(trainArgs(folder, { max_steps: 1 }))).code, 0);
+      await succeed(trainArgs(folder, { max_steps: 1 }));
+      const before = contentsOf(join(folder, RUN));
       const again = await runProgram(trainArgs(folder, { max_steps: 1, learning_rate: 0.5 }));
       assert.equal(again.code, 1);
       assert.match(again.output, /Cannot resume .*learning_rate: checkpoint 0\.001, now 0\.5/);
-      const weights = await openSafetensors(join(folder, RUN, "model.safetensors"));
-      assert.ok(weights.tensors.has("model.embed_tokens.weight"), "the finished run is untouched");
-      await weights.close();
+      assert.deepEqual(contentsOf(join(folder, RUN)), before);
     });
   });
 });
