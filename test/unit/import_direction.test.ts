@@ -25,7 +25,10 @@ const RUNTIME_TESTS = /"Deno" in|\bglobalThis\.Deno\b|\btypeof Deno\b|\bDeno\.\w
 const IMPURE =
   /@tensorflow|"node:(?!assert)|\bfetch\(|\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bMath\.random\b|\bprocess\.(?:env|argv|cwd|exit|std)/;
 /** The imports that leave src/: the program starts these like any other task. */
-const STARTER = { file: "src/cli/main.ts", targets: ["bench/run.ts", "test/mutants/run.ts", "test/parity/run.ts"] };
+const STARTER = {
+  file: "src/cli/main.ts",
+  targets: ["bench/run.ts", "test/mutants/run.ts", "test/parity/run.ts"],
+};
 /** The one pure-folder file that reads: it loads the YAML. */
 const READS_FILES = ["src/config/load.ts"];
 

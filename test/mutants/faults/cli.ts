@@ -4,22 +4,6 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/cli/signals.ts",
-    find: "if (received) process.exit(128 + SIGNALS[name]);",
-    replace: "if (received) return;",
-    harm: "a second Ctrl-C is ignored while a step of minutes goes on",
-    tests: ["e2e/resume.test.ts#second signal"],
-    claim: 3,
-  },
-  {
-    file: "src/cli/signals.ts",
-    find: "received ? 128 + SIGNALS[received] : 0",
-    replace: "0",
-    harm: "a run that was stopped exits with 0: a job script takes it for finished",
-    tests: ["e2e/resume.test.ts#at SIGINT", "e2e/stopping.test.ts"],
-    claim: 3,
-  },
-  {
-    file: "src/cli/signals.ts",
     find: "Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]",
     replace: '["SIGINT"] as const',
     harm: "SIGTERM, as a cluster sends it before the time is up, ends the run without saving",
@@ -210,14 +194,6 @@ export const faults: readonly Fault[] = [
     harm: "a run that cannot fit begins, and the GPU is lost amid a step",
     tests: ["e2e/train.test.ts#memory is short"],
     claim: 10,
-  },
-  {
-    file: "src/cli/scoring.ts",
-    find: "timeoutMs: config.scorer_timeout * 1000",
-    replace: "timeoutMs: config.scorer_timeout",
-    harm: "scorer_timeout counts milliseconds: every batch is given up",
-    tests: ["e2e/config_effects.test.ts#scorer_timeout=", "e2e/resume.test.ts#scorer goes away"],
-    claim: 4,
   },
   {
     file: "src/cli/scoring.ts",

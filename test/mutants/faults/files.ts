@@ -150,15 +150,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find:
-      "if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit);\n  return",
-    replace: "return",
-    harm: "save_total_limit is ignored and the disk fills up",
-    tests: ["unit/save_run.test.ts"],
-    claim: 4,
-  },
-  {
-    file: "src/train/checkpointing.ts",
     find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
     replace: "    assertResumable(saved.identity, saved.identity, dir);",
     harm: "a run goes on under another configuration",

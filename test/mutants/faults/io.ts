@@ -55,25 +55,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/atomic_files.ts",
-    find: `    await moveInto(partial, finalDir);
-    await syncFolder(parent);`,
-    replace: "    await moveInto(partial, finalDir);",
-    harm: "after a power cut a checkpoint that was saved is gone",
-    tests: ["unit/durability.test.ts", "unit/files.test.ts"],
-  },
-  {
-    file: "src/io/atomic_files.ts",
-    find: `    await moveInto(partial, finalDir);
-`,
-    replace: `    await rm(finalDir, { recursive: true, force: true });
-    await moveInto(partial, finalDir);
-`,
-    harm:
-      "the old folder is deleted before the new one is in place: a kill in between leaves half a checkpoint under its name",
-    tests: ["unit/durability.test.ts", "unit/files.test.ts"],
-  },
-  {
-    file: "src/io/atomic_files.ts",
     find: `    await rename(dir, replaced);
 `,
     replace: "",

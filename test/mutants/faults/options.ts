@@ -157,8 +157,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "save_total_limit",
     "train/checkpointing.ts",
-    "if (config.save_total_limit !== null) await",
-    "if (config.save_total_limit! < 0) await",
+    "pruneCheckpoints(runDir, config.save_total_limit,",
+    "pruneCheckpoints(runDir, 1e9,",
   ),
   ignored("logging_steps", "cli/terminal.ts", "isDue(config.logging_steps,", "isDue(5,"),
   ignored(

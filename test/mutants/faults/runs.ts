@@ -169,14 +169,6 @@ const due: Fault[] = [
     claim: 8,
   },
   {
-    file: "src/tracking/tracker.ts",
-    find: "isDue(every, step, record.optimizerSteps)",
-    replace: "isDue(every, step, 1)",
-    harm: "tables, plots and histograms are missed where a generation batch makes several steps",
-    tests: CADENCE,
-    claim: 8,
-  },
-  {
     file: "src/cli/terminal.ts",
     find: "isDue(config.logging_steps, row.step, done)",
     replace: "isDue(config.logging_steps, row.step, 1)",

@@ -4,15 +4,6 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
-    replace: `    assertResumable(saved.identity, resumeIdentity(config), dir);
-    return null;`,
-    harm: "a run that was killed starts over: no checkpoint is ever used",
-    tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#killed twice"],
-    claim: 1,
-  },
-  {
-    file: "src/train/checkpointing.ts",
     find: `    assertResumable(saved.identity, resumeIdentity(config), dir);
 `,
     replace: "",
@@ -58,14 +49,6 @@ export const faults: readonly Fault[] = [
     modelFiles: [],`,
     harm: "checkpoints lack config and tokenizer: transformers cannot open them",
     tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
-  },
-  {
-    file: "src/train/checkpointing.ts",
-    find: "if (config.save_total_limit !== null)",
-    replace: "if (config.save_total_limit === 0)",
-    harm: "save_total_limit is ignored, and checkpoints fill the disk",
-    tests: ["gpu/training_cadence.test.ts#save_total_limit", "e2e/config_effects.test.ts#save_total_limit="],
-    claim: 4,
   },
   {
     file: "src/train/checkpointing.ts",
@@ -188,15 +171,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: `    await save(run, progress);
-    if (finished)`,
-    replace: "    if (finished)",
-    harm: "a run that is asked to stop, or ends between two saves, loses the steps since the last checkpoint",
-    tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
-    claim: 3,
-  },
-  {
-    file: "src/train/loop.ts",
     find: '["runs", "samples", "metrics.jsonl"]',
     replace: '["runs", "metrics.jsonl"]',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
@@ -219,28 +193,6 @@ export const faults: readonly Fault[] = [
     harm: "the row of a step that is done again stands twice in metrics.jsonl",
     tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#killed twice"],
     claim: 1,
-  },
-  {
-    file: "src/train/loop.ts",
-    find: "resume: restored ? { step: progress.step, state: restored.tracker } : undefined,",
-    replace: "resume: undefined,",
-    harm: "a resumed run forgets the scatter points waiting, and TensorBoard shows its redone steps twice",
-    tests: ["gpu/training_run.test.ts#goes on", "unit/tracker.test.ts"],
-  },
-  {
-    file: "src/train/loop.ts",
-    find: `  const restored = config.resume
-`,
-    replace: `  await deps.describeRun();
-  const restored = config.resume
-`,
-    harm: "a refused resume has already overwritten run_config.json and adapter_config.json of the good run",
-    tests: [
-      "e2e/resume.test.ts#run of adapters",
-      "e2e/train.test.ts#another learning rate",
-      "gpu/training_run.test.ts#is refused",
-    ],
-    claim: 10,
   },
   {
     file: "src/train/loop.ts",
@@ -442,13 +394,6 @@ export const faults: readonly Fault[] = [
     find: "step: place.step,",
     replace: "step: 0,",
     harm: "a prompt gets the same completions in every epoch",
-    tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#several steps per generation"],
-  },
-  {
-    file: "src/train/step.ts",
-    find: "const generation = progress.step / updatesPerGeneration;",
-    replace: "const generation = progress.step;",
-    harm: "with several steps per generation most training prompts are never seen",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#several steps per generation"],
   },
   {
