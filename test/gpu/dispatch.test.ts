@@ -21,6 +21,7 @@ import { readTimestamps } from "../../src/gpu/timing.ts";
 import { add } from "../../src/ops/add.ts";
 import { gatherRows } from "../../src/ops/gather_rows.ts";
 import { swiglu } from "../../src/ops/swiglu.ts";
+import { leftOut } from "../left_out.ts";
 
 const filled = (value: number, length = 8) => uploadTensor(new Float32Array(length).fill(value), [1, length]);
 const ids = (...values: number[]) => uploadTensor(Int32Array.from(values), [values.length]);
@@ -115,7 +116,9 @@ describe("kernels and copies", () => {
   });
 
   it("a profile gives each kernel its own calls, also past those that one query set times", async (t) => {
-    if (!tfjsBackend().device.features.has("timestamp-query")) return t.skip("no timestamps here");
+    if (!tfjsBackend().device.features.has("timestamp-query")) {
+      return t.skip(leftOut(t.name, "no timestamps here"));
+    }
     const x = filled(1);
     const plan = recordPlan(() => add(x, x));
     const profile = await profileKernels(() => {
@@ -129,7 +132,9 @@ describe("kernels and copies", () => {
   });
 
   it("are run as before after a profile, also after one that failed", async (t) => {
-    if (!tfjsBackend().device.features.has("timestamp-query")) return t.skip("no timestamps here");
+    if (!tfjsBackend().device.features.has("timestamp-query")) {
+      return t.skip(leftOut(t.name, "no timestamps here"));
+    }
     const x = filled(3);
     const failing = profileKernels(() => {
       tf.add(x, x);

@@ -21,6 +21,7 @@ import { withFloat16Matmuls } from "../../src/gpu/test_modes.ts";
 import { linearF64 } from "../../src/ops/linear.ts";
 import { inputGradF16F64, linearF16F64, rowShiftsF64 } from "../../src/ops/matmul_matrix.ts";
 import { runEmulatedMatrices } from "./emulated_matrices.ts";
+import { leftOut } from "../left_out.ts";
 
 const FEATURES = [
   "shader-f16",
@@ -128,7 +129,8 @@ describe("linear layers on matrix units", () => {
     setMatmulPrecision("float32");
   });
 
-  const skip = detectRuntime() === "deno" ? "Deno offers neither matrix units nor Dawn's null device" : false;
+  const skip = detectRuntime() === "deno" &&
+    leftOut("matrix units pass Dawn's checks", "Deno offers neither matrix units nor Dawn's null device");
   it("pass Dawn's checks in every format, with bias and without", { skip }, async () => {
     const device = await openNullDevice();
     const cases = [
@@ -150,7 +152,9 @@ describe("linear layers on matrix units", () => {
 
   for (const [M, K, N, stride] of [[130, 36, 70, 72], [1, 8, 3, 4], [65, 100, 129, 140]]) {
     it(`${M}x${K}x${N}: the output, lanes in the place of the units, equals its twin`, async (test) => {
-      if (!tfjsBackend().device.features.has("shader-f16")) return test.skip("this device has no f16");
+      if (!tfjsBackend().device.features.has("shader-f16")) {
+        return test.skip(leftOut(test.name, "this device has no f16"));
+      }
       const x = scaledRows(1, M, K, (m) => 2 ** (m % 60 - 30));
       const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
       const bias = randomFloats(3, N);
@@ -174,7 +178,9 @@ describe("linear layers on matrix units", () => {
     });
 
     it(`${M}x${K}x${N}: the input's gradient, added or not, equals its twin`, async (test) => {
-      if (!tfjsBackend().device.features.has("shader-f16")) return test.skip("this device has no f16");
+      if (!tfjsBackend().device.features.has("shader-f16")) {
+        return test.skip(leftOut(test.name, "this device has no f16"));
+      }
       const dy = scaledRows(1, M, N, (m) => 2 ** (m % 60 - 30));
       const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
       const strided = new Float32Array(M * stride).fill(NaN);

@@ -7,12 +7,15 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";
 import { add } from "../../src/ops/add.ts";
+import { leftOut } from "../left_out.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
 
 it("profileKernels() counts dispatches, replays and stock ops, with their bytes and times", async (t) => {
-  if (!(await openGpu()).device.features.has("timestamp-query")) return t.skip("no timestamps here");
+  if (!(await openGpu()).device.features.has("timestamp-query")) {
+    return t.skip(leftOut(t.name, "no timestamps here"));
+  }
   const x = uploadTensor(new Float32Array(1e6).fill(1), [1000, 1000]);
   const plan = recordPlan(() => void add(x, x));
   const profile = await profileKernels(() => {

@@ -8,6 +8,7 @@ import { buildHeader } from "../../src/io/safetensors_header.ts";
 import { stateDictPickle } from "../../src/io/torch_bin.ts";
 import { openTorchBin } from "../../src/io/torch_bin_reader.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+import { leftOut } from "../left_out.ts";
 
 const GIB = 2 ** 30;
 const VALUES = Float32Array.of(1, -2.5, 3e-9, 4e9);
@@ -23,13 +24,13 @@ async function makeSparse(t: TestContext, path: string, size: number): Promise<F
     await handle.truncate(size);
   } catch (error) {
     await handle.close();
-    t.skip(`no file of ${size} bytes can be made here: ${(error as Error).message}`);
+    t.skip(leftOut(t.name, `no file of ${size} bytes can be made here: ${(error as Error).message}`));
     return undefined;
   }
   const { blocks } = await stat(path);
   if (blocks * 512 < 2 ** 20) return handle;
   await handle.close();
-  t.skip("the file system has no sparse files");
+  t.skip(leftOut(t.name, "the file system has no sparse files"));
   return undefined;
 }
 

@@ -7,10 +7,12 @@ import { test } from "node:test";
 import { lengthsOf, memoryBudget, memoryLines } from "../../src/cli/memory.ts";
 import type { Prompt } from "../../src/train/prompt_set.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+import { leftOut } from "../left_out.ts";
 
 const UNKNOWN = { gpu_memory_gib: null };
 const GPU = { isSoftware: false };
-const skip = process.platform === "win32" ? "a shell script stands in for nvidia-smi" : false;
+const skip = process.platform === "win32" &&
+  leftOut("three tests of the GPU's budget", "a shell script stands in for nvidia-smi");
 
 /** The budget where `nvidia-smi` is this shell script; null for none on the PATH. */
 async function budgetWith(script: string | null) {
