@@ -104,9 +104,12 @@ describe("readCommand()", { skip: NO_SHELL }, () => {
     assert.equal(code, 1);
   });
 
-  it("counts a program that is not there as failed, and says so", async () => {
+  it("counts a program that is not there as failed, says so, and keeps no timer that holds up the end", async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = timers();
     const { code, stderr } = await readCommand(join(ROOT, "no/such/program"), []);
     assert.equal(code, 1);
     assert.match(stderr, /ENOENT/);
+    assert.equal(timers(), before);
   });
 });
