@@ -22,14 +22,14 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "the scorer's health is asked for before every batch of a run",
-    tests: ["unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
     find: "Math.min(timeoutMs, HEALTH_TIMEOUT_MS)",
     replace: "timeoutMs",
     harm: "a scorer that hangs at its health check holds up the start for scorer_timeout, by default minutes",
-    tests: ["chaos/scorer_client.test.ts", "unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
@@ -73,7 +73,7 @@ export const faults: readonly Fault[] = [
     find: "text += decoder.decode(chunk, { stream: true });",
     replace: "text += decoder.decode(chunk);",
     harm: "a scorer's message in another script is garbled where a packet ends amid a character",
-    tests: ["chaos/scorer_client.test.ts", "unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/protocol.ts",
@@ -94,7 +94,7 @@ export const faults: readonly Fault[] = [
     find: 'z.literal("healthy")',
     replace: "z.string()",
     harm: "a scorer that says that it is loading is taken for healthy",
-    tests: ["chaos/scorer_client.test.ts#health answer"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/retry.ts",
@@ -126,12 +126,33 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_retry.test.ts", "chaos/scorer_client.test.ts#Retry-After"],
   },
   {
+    file: "src/scorer/retry.ts",
+    find: "      clearTimeout(timer);",
+    replace: "",
+    harm: "an aborted wait keeps the program alive until its time is over",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/retry.ts",
+    find: '      signal?.removeEventListener("abort", onAbort);',
+    replace: "",
+    harm: "each retry of a long run leaves a listener on its signal",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/client.ts",
+    find: "options.timeoutMs ?? 300_000",
+    replace: "options.timeoutMs ?? 300",
+    harm: "without scorer_timeout every batch of a large score model is given up",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
     file: "src/scorer/serve.ts",
     find: `    if (closing) response.headers.set("connection", "close");
 `,
     replace: "",
     harm: "a scorer that is asked to end waits for its clients' connections for half a minute",
-    tests: ["unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_end.test.ts"],
   },
   {
     file: "src/scorer/serve.ts",

@@ -27,8 +27,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "scripts/run_command.mjs",
-    find: "resolve({ code: code ?? 1, stdout, stderr })",
-    replace: "resolve({ code: code ?? 0, stdout, stderr })",
+    find: "(code) => end(code)",
+    replace: "(code) => end(code ?? 0)",
     harm: "a probe that hung and was killed counts as a success",
     tests: ["unit/run_command.test.ts"],
   },
