@@ -147,8 +147,10 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
   return schema.default(() => [...value]).meta(meta(about, words));
 }
 
-export function urlOrNull(value: string | null, about: About) {
-  return z.url({ protocol: /^https?$/ }).nullable().default(value).meta(
-    meta(about, "an http:// or https:// address, or null"),
+/** The address of a service, or of the file that it writes its address into. */
+export function addressOrNull(value: string | null, about: About) {
+  const address = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
+  return address.nullable().default(value).meta(
+    meta(about, 'an http:// or https:// address, "file:PATH" of a file with one, or null'),
   );
 }

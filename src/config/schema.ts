@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import {
+  addressOrNull,
   argumentsOrNull,
   countOrShare,
   type FieldMeta,
@@ -19,7 +20,6 @@ import {
   text,
   textList,
   textOrNull,
-  urlOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule.ts";
@@ -87,7 +87,7 @@ export const ConfigSchema = z.strictObject({
     "Seed of the prompt order and of sampling. The same seed gives the same run.",
   ]),
 
-  scorer_url: urlOrNull(null, [
+  scorer_url: addressOrNull(null, [
     SCORER,
     "Address of the scorer service; null serves reward_model and cost_model in this process.",
     "free",

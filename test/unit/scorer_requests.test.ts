@@ -1,37 +1,9 @@
 /** What the scorer's client asks, how long it waits for it, and what it leaves behind. */
 import assert from "node:assert/strict";
-import { describe, it, type TestContext } from "node:test";
+import { describe, it } from "node:test";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { sleep } from "../../src/scorer/retry.ts";
-
-type Answers = (path: string) => Response;
-
-const json = (value: unknown, status = 200) => new Response(JSON.stringify(value), { status });
-const HEALTHY = { status: "healthy", device: "fake" };
-const scoring: Answers = (path) => path === "/health" ? json(HEALTHY) : json({ rewards: [0.5], costs: [-1] });
-
-/** A scorer in place of the network: the paths that it was asked for, and how long each answer may take. */
-function replaceFetch(t: TestContext, answers: Answers) {
-  const asked: string[] = [];
-  const waitsMs: number[] = [];
-  const { fetch } = globalThis;
-  const { timeout } = AbortSignal;
-  globalThis.fetch = (url) => {
-    const { pathname } = new URL(String(url));
-    asked.push(pathname);
-    return Promise.resolve(answers(pathname));
-  };
-  // The signals are looked at by the real fetch alone.
-  AbortSignal.timeout = (ms) => {
-    waitsMs.push(ms);
-    return new AbortController().signal;
-  };
-  t.after(() => {
-    globalThis.fetch = fetch;
-    AbortSignal.timeout = timeout;
-  });
-  return { asked, waitsMs };
-}
+import { json, replaceFetch, scoring } from "./fake_scorer.ts";
 
 const url = "http://scorer.test:8000";
 

@@ -44,6 +44,16 @@ describe("with four steps of each generation", () => {
   });
 });
 
+it("a bar is not redrawn for a generation that is over in a moment", () => {
+  let text = "";
+  const output = { isTTY: true, columns: 160, write: (part: string) => void (text += part) };
+  const terminal = openTerminal(output, CONFIG, { firstStep: 1, maxSteps: 9 });
+  const progress = { tokens: 100, longest: 9, maxTokens: 64, rows: 4, rowsLeft: 2 };
+  terminal.generating(0, { ...progress, seconds: 1.9 });
+  terminal.close();
+  assert.doesNotMatch(text, /generating/);
+});
+
 it("the time left follows the last ten steps: an evaluation or a slow start is forgotten", () => {
   let text = "";
   const output = { isTTY: false, write: (part: string) => void (text = part) };
