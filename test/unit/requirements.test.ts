@@ -68,6 +68,8 @@ describe("the requirements of a run", () => {
       assert.equal(found.train_jsonl, `${file}: 2 prompts`);
       assert.match(found.eval_jsonl, /^missing: .*3.* \| set eval_jsonl to a file with one {"question": /);
       assert.match((await probe(settings)).train_jsonl, /^missing: /);
+      const gone = await probe({ eval_jsonl: join(folder, "gone.jsonl") });
+      assert.match(gone.eval_jsonl, /^missing: .*gone\.jsonl/);
       assert.equal((await probe({ ...settings, eval_jsonl: null })).eval_jsonl, undefined);
     }));
 
