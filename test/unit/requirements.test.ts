@@ -8,6 +8,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import { json, replaceFetch, scoring } from "./fake_scorer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { ROOT } from "./source_files.ts";
+import { withinAMinute } from "./within_a_minute.ts";
 
 const QUICKSTART = join(ROOT, "configs/quickstart.yaml");
 
@@ -118,10 +119,8 @@ describe("a scorer service", () => {
     withScratchFolder(async (folder) => {
       const file = join(folder, "jobs", "url");
       await mkdir(dirname(file));
-      const waited = new Promise<never>((_, reject) => {
-        setTimeout(() => reject(new Error("doctor waits for the address")), 60_000).unref();
-      });
-      const { scorer_url } = await Promise.race([probe({ scorer_url: `file:${file}` }), waited]);
+      const probed = probe({ scorer_url: `file:${file}` });
+      const { scorer_url } = await withinAMinute(probed, "doctor looks at the file");
       assert.match(scorer_url, /^missing: No scorer URL in .* after 0 s/);
     }));
 });

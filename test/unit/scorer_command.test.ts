@@ -9,6 +9,7 @@ import { closeGpu } from "../../src/gpu/device.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { waitForScorerUrl } from "../../src/scorer/url.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+import { withinAMinute } from "./within_a_minute.ts";
 
 const READ_TOKENS = 24;
 
@@ -21,21 +22,25 @@ describe("the scorer command", () => {
       const ended = scorerCommand(
         ["--port", "0", "--hostname", "127.0.0.1", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
       );
-      const url = await Promise.race([
-        waitForScorerUrl(urlFile, { timeoutMs: 300_000, pollMs: 50 }),
-        ended.then((code) => assert.fail(`the scorer ended with ${code} and told nobody its address`)),
-      ]);
-      assert.match(url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
-      assert.equal(readFileSync(urlFile, "utf8"), `${url}\n`);
-      const client = createScorerClient({ url, maxRetries: 0 });
-      assert.equal((await client.checkHealth()).status, "healthy");
-      const long = "the answer goes on and on ".repeat(8);
-      const { rewards, costs } = await client.score(["Why?", "Why?", "Why?"], [long, `${long} so.`, "So."]);
-      assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]], "text beyond max_length was read");
-      assert.notDeepEqual([rewards[0], costs[0]], [rewards[2], costs[2]]);
-      process.emit("SIGTERM");
-      assert.equal(await ended, 0);
-      await assert.rejects(client.score(["a"], ["b"]), { name: "ScorerUnavailableError" });
+      let url = "";
+      try {
+        url = await Promise.race([
+          waitForScorerUrl(urlFile, { timeoutMs: 60_000, pollMs: 50 }),
+          ended.then((code) => assert.fail(`the scorer ended with ${code} and told nobody its address`)),
+        ]);
+        assert.match(url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
+        assert.equal(readFileSync(urlFile, "utf8"), `${url}\n`);
+        const client = createScorerClient({ url, maxRetries: 0 });
+        assert.equal((await client.checkHealth()).status, "healthy");
+        const long = "the answer goes on and on ".repeat(8);
+        const { rewards, costs } = await client.score(["Why?", "Why?", "Why?"], [long, `${long} so.`, "So."]);
+        assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]], "text beyond max_length was read");
+        assert.notDeepEqual([rewards[0], costs[0]], [rewards[2], costs[2]]);
+      } finally {
+        process.emit("SIGTERM");
+      }
+      assert.equal(await withinAMinute(ended, "the scorer ends"), 0);
+      await assert.rejects(fetch(url), TypeError);
     }));
 
   it("refuses numbers that are none before it loads anything", async () => {

@@ -50,9 +50,30 @@ describe("a run's requests", () => {
     await createScorerClient({ url }).score(texts, texts);
     assert.deepEqual(sizes, [32, 1]);
   });
+
+  it("say that they are JSON, as services of other frameworks demand", async (t) => {
+    replaceFetch(t, scoring);
+    const sent: [string | undefined, string | null][] = [];
+    const { fetch } = globalThis;
+    globalThis.fetch = async (input, init) => {
+      sent.push([init?.method, new Headers(init?.headers).get("content-type")]);
+      return await fetch(input, init);
+    };
+    await createScorerClient({ url }).score(["a"], ["b"]);
+    assert.deepEqual(sent, [["GET", null], ["POST", "application/json"]]);
+  });
 });
 
 describe("an answer", () => {
+  it("that is a page of another service is shown by its beginning alone", async (t) => {
+    replaceFetch(t, () => new Response(`<html>\n  ${"no such host ".repeat(10_000)}`, { status: 404 }));
+    await assert.rejects(createScorerClient({ url }).checkHealth(), (error: Error) => {
+      assert.match(error.message, /answered 404: <html> no such host .*\.\.\.; no score was taken/);
+      assert.ok(error.message.length < 500, `${error.message.length} characters`);
+      return true;
+    });
+  });
+
   it("of a scorer that says that it is loading is not healthy", async (t) => {
     replaceFetch(t, () => json({ status: "loading", device: "fake" }));
     await assert.rejects(createScorerClient({ url }).checkHealth(), {

@@ -225,6 +225,36 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_url.test.ts"],
   },
   {
+    file: "src/scorer/exchange.ts",
+    find: '{ "content-type": "application/json" }',
+    replace: "{}",
+    harm: "a scorer in Python refuses every batch: it is not told that it is JSON",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/protocol.ts",
+    find: "line.length > maxChars ?",
+    replace: "line.length < 0 ?",
+    harm: "cut messages do not show that they are cut",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/serve.ts",
+    find: 'if (hostname === "0.0.0.0" || hostname === "::") return machineName();',
+    replace: "",
+    harm: "a scorer job tells the trainer on another machine that it is at 0.0.0.0",
+    tests: ["unit/scorer_address.test.ts"],
+  },
+  {
+    file: "src/scorer/url.ts",
+    find: `  const partial = \`\${path}.\${randomUUID()}.partial\`;
+`,
+    replace: `  const partial = path;
+`,
+    harm: "a trainer reads half of the address that a scorer is writing over an old one",
+    tests: ["unit/scorer_address.test.ts"],
+  },
+  {
     file: "src/parallel/communicator.ts",
     find: "  rank: 0,",
     replace: "  rank: 1,",
