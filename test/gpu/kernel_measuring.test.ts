@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { readTuning, tuneKernels, tuningFile, writeTuning } from "../../src/cli/kernel_tuning.ts";
 import { closeGpu, type GpuInfo, openGpu } from "../../src/gpu/device.ts";
 import { matmulClass, matmulTile, REGISTERS, TILES } from "../../src/ops/matmul_choice.ts";
@@ -15,6 +16,8 @@ import { withScratchFolder } from "../unit/scratch_folder.ts";
 const WEIGHTS = [{ shape: [16, 16], format: "f32", grad: null }] as unknown as Weight[];
 const ROWS = 8;
 const [FORWARD, BACKWARD] = matmulSizes(WEIGHTS, ROWS);
+/** Is no folder. */
+const FILE = fileURLToPath(import.meta.url);
 const TILE = "16x32x32 by 4x4";
 
 describe("tuneKernels()", () => {
@@ -73,6 +76,17 @@ describe("tuneKernels()", () => {
       /^measuring this GPU's fastest kernels, once: 0 of 1\nMeasured the fastest kernels in [\d.]+ s; kept in PATH\n$/,
     );
     assert.equal(left.length, 1, left.join());
+  });
+
+  it("shows its progress on one line of a terminal", async () => {
+    const { text } = await tune({ [matmulClass(FORWARD)]: TILE }, { isTTY: true });
+    const line = "\r\x1b[Kmeasuring this GPU's fastest kernels, once: ";
+    assert.equal(text.indexOf(`${line}0 of 1${line}1 of 1\r\x1b[KMeasured the fastest kernels in `), 0, text);
+  });
+
+  it("says why what was measured could not be kept, and goes on", async () => {
+    const { text } = await tune(null, { environment: { GRPO_WEBGPU_TUNING_CACHE: join(FILE, "cache") } });
+    assert.match(text, /Measured the fastest kernels in [\d.]+ s; not kept: .*kernel_measuring/);
   });
 
   it("measures nothing on a CPU, nor where GRPO_WEBGPU_TUNING is off", async () => {

@@ -54,6 +54,17 @@ it("a bar is not redrawn for a generation that is over in a moment", () => {
   assert.doesNotMatch(text, /generating/);
 });
 
+it("a bar takes the room that the step's line leaves, on a narrow terminal none", () => {
+  const blocksIn = (columns: number) => {
+    let text = "";
+    const output = { isTTY: true, columns, write: (part: string) => void (text += part) };
+    const terminal = openTerminal(output, CONFIG, { firstStep: 1, maxSteps: 9 });
+    terminal.close();
+    return text.match(/[█░]+/)?.[0].length ?? 0;
+  };
+  assert.deepEqual([80, 98, 110, 200].map(blocksIn), [0, 0, 12, 24]);
+});
+
 it("the time left follows the last ten steps: an evaluation or a slow start is forgotten", () => {
   let text = "";
   const output = { isTTY: false, write: (part: string) => void (text = part) };

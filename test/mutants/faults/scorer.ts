@@ -269,4 +269,11 @@ export const faults: readonly Fault[] = [
     tests: ["unit/import_direction.test.ts"],
     equivalent: "nobody calls it yet: there is one process",
   },
+  {
+    file: "src/parallel/communicator.ts",
+    find: "Promise.resolve([...values])",
+    replace: "Promise.resolve(values.map((value) => 2 * value))",
+    harm: "the means of a run count its process twice",
+    tests: ["unit/communicator.test.ts"],
+  },
 ];
