@@ -565,7 +565,7 @@ export const faults: readonly Fault[] = [
     replace: `config.scorer_url === null
       ? ["model_name", "reward_model"]`,
     harm: "the cost model of a resumed run is another commit than before",
-    tests: ["unit/hub_models.test.ts"],
+    tests: ["unit/model_pins.test.ts"],
     claim: 1,
   },
   {
@@ -573,7 +573,7 @@ export const faults: readonly Fault[] = [
     find: 'typeof saved === "object" && saved !== null ? saved : {}',
     replace: "saved as Record<string, unknown>",
     harm: "a run_config.json that holds null keeps a run from starting",
-    tests: ["unit/hub_models.test.ts"],
+    tests: ["unit/model_pins.test.ts"],
   },
   {
     file: "src/cli/bytes_progress.ts",
@@ -601,7 +601,7 @@ export const faults: readonly Fault[] = [
     find: "if (!isEnd && atMs",
     replace: "if (atMs",
     harm: "a log does not say that a download has ended",
-    tests: ["unit/hub_models.test.ts"],
+    tests: ["unit/bytes_progress.test.ts"],
   },
   {
     file: "src/cli/generation_progress.ts",
@@ -884,14 +884,14 @@ export const faults: readonly Fault[] = [
     find: "Math.min(maxLength, model.trunk.config.maxPositions)",
     replace: "maxLength",
     harm: "scores of long answers come from positions that the score model never learned",
-    tests: ["gpu/score_lengths.test.ts"],
+    tests: ["gpu/score_texts.test.ts"],
   },
   {
     file: "src/cli/models.ts",
     find: "scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)))",
     replace: "scoreSequences(model, texts.map((text) => conversationIds(reward.tokenizer, text, longest)))",
     harm: "the cost model reads the reward model's tokens",
-    tests: ["gpu/score_lengths.test.ts"],
+    tests: ["gpu/score_texts.test.ts"],
   },
   {
     file: "src/cli/main.ts",
@@ -920,5 +920,12 @@ export const faults: readonly Fault[] = [
     replace: "path ? `kept in ${path}`",
     harm: "a cache that cannot be written is said to hold what was measured: every run measures anew",
     tests: ["gpu/kernel_measuring.test.ts"],
+  },
+  {
+    file: "src/cli/hub_models.ts",
+    find: 'env.HF_TOKEN_PATH || join(home, "token")',
+    replace: 'join(home, "token")',
+    harm: "HF_TOKEN_PATH is ignored: a gated model cannot be downloaded",
+    tests: ["unit/model_pins.test.ts"],
   },
 ];
