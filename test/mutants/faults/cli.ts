@@ -928,4 +928,25 @@ export const faults: readonly Fault[] = [
     harm: "HF_TOKEN_PATH is ignored: a gated model cannot be downloaded",
     tests: ["unit/model_pins.test.ts"],
   },
+  {
+    file: "src/cli/doctor.ts",
+    find: "if (missing.length > 0) {",
+    replace: "if (missing.length < 0) {",
+    harm: "doctor downloads the gigabytes of a model",
+    tests: ["e2e/doctor_hub.test.ts"],
+  },
+  {
+    file: "src/cli/requirements.ts",
+    find: "if (dir === undefined) return",
+    replace: "if (dir === null) return",
+    harm: "doctor calls a model of a hub missing that training would download",
+    tests: ["e2e/doctor_hub.test.ts"],
+  },
+  {
+    file: "src/cli/hub_models.ts",
+    find: "const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));",
+    replace: "const { commit, dir } = await fetchModel(hubName, await hubSettings(process.env), () => {});",
+    harm: "doctor downloads the models of a run that it was to look at",
+    tests: ["e2e/doctor_hub.test.ts"],
+  },
 ];
