@@ -25,12 +25,14 @@ const { DENO_WEBGPU_BACKEND, EXIT } = process.env;
 console.log(JSON.stringify({ args: process.argv.slice(2), backend: DENO_WEBGPU_BACKEND }));
 process.exitCode = Number(EXIT ?? 0);
 `;
-/** The name of a GPU, where ADAPTER names one. */
-const PROBE = `import { appendFileSync } from "node:fs";
+/** The name of a GPU, where ADAPTER names one or a driver was installed. */
+const PROBE = `import { appendFileSync, existsSync } from "node:fs";
 import process from "node:process";
 appendFileSync(new URL("probes", import.meta.url), "x");
-if (process.env.ADAPTER) console.log(process.env.ADAPTER);
-process.exit(process.env.ADAPTER ? 0 : 1);
+const installed = existsSync(new URL("driver", import.meta.url)) ? "An installed GPU" : "";
+const name = process.env.ADAPTER ?? installed;
+if (name) console.log(name);
+process.exit(name ? 0 : 1);
 `;
 /** As users have it whose variable hides the machine's drivers: nothing may be installed then. */
 const NO_ADAPTER = { VK_DRIVER_FILES: "/nonexistent" };
@@ -175,6 +177,43 @@ describe("the GPU's adapter", {
       }
       assert.deepEqual(installerCalls(), []);
     }));
+
+  const AS_USER = "process.getuid=()=>1000";
+  const NO_USER = (RUNS_IN_DENO && "Deno cannot be made to run as another user") ||
+    (!existsSync("/usr/bin/apt-get") && "there is no apt-get to install with");
+
+  it(
+    "is installed through sudo where that asks for no password, with this user's proxies",
+    { skip: NO_USER },
+    () =>
+      withCheckout(async ({ root, start, probes, installerCalls }) => {
+        const driver = join(root, "scripts/driver");
+        writeStub(join(root, "bin/sudo"), `case "$*" in *setup_vulkan.mjs) : > "${driver}";; esac`);
+        const proxies = { http_proxy: "http://proxy:1", https_proxy: "", no_proxy: "a,b" };
+        const { code, stderr } = await start(["train"], proxies, AS_USER);
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /^GPU adapter: An installed GPU$/m);
+        const program = `${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
+        const environment = "http_proxy=http://proxy:1 no_proxy=a,b";
+        assert.deepEqual(installerCalls(), ["-n true", `-n env ${environment} ${program}`]);
+        assert.equal(probes(), 2);
+        started(await start(["train"], {}, AS_USER));
+        assert.equal(probes(), 2, "what answers after the installation is remembered");
+      }),
+  );
+
+  it(
+    "that only root can install is an error with the one command to run",
+    { skip: NO_USER },
+    () =>
+      withCheckout(async ({ root, start, installerCalls }) => {
+        const { code, stdout, stderr } = await start(["train"], {}, AS_USER);
+        assert.deepEqual([code, stdout], [1, ""]);
+        const command = `sudo ${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
+        assert.ok(stderr.includes(`needs root. Run this once, then start again:\n\n  ${command}\n`), stderr);
+        assert.deepEqual(installerCalls(), ["-n true"]);
+      }),
+  );
 
   it("is not needed by doctor and report, nor to ask what a command does", () =>
     withCheckout(async ({ start, probes }) => {

@@ -798,7 +798,7 @@ export const faults: readonly Fault[] = [
     find: "await rename(`${path}.partial`, path);",
     replace: "await writeFile(path, html);",
     harm: "each report leaves a second file behind",
-    tests: ["unit/report.test.ts"],
+    tests: ["unit/report_command.test.ts"],
   },
   {
     file: "src/cli/report.ts",
