@@ -1,28 +1,24 @@
 /** src/cli/main.ts: what a command that fails leaves on the terminal. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import process from "node:process";
 import { it } from "node:test";
 import { readCommand } from "../../scripts/run_command.mjs";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { ROOT } from "./source_files.ts";
 
-function runMain(args: string[], variables: Record<string, string>) {
+it("a task that there is not is answered with the tasks, and with its stack where GRPO_DEBUG asks for it", async () => {
   const runtime = "Deno" in globalThis
     ? ["run", "-A", "--no-check", "--unstable-webgpu"]
     : ["--import", "tsx"];
-  const { GRPO_DEBUG: _, ...env } = process.env;
-  return readCommand(process.execPath, [...runtime, `${ROOT}src/cli/main.ts`, ...args], {
-    env: { ...env, ...variables },
-  });
-}
-
-it("a task that there is not is answered in one line, with its stack only where GRPO_DEBUG asks for it", async () => {
-  const plain = await runMain(["trian"], {});
-  assert.deepEqual([plain.code, plain.stdout], [1, ""]);
-  assert.match(plain.stderr, /^Unknown task "trian"; tasks: train, eval, scorer, .*\n$/);
-  const asked = await runMain(["trian"], { GRPO_DEBUG: "1" });
-  assert.equal(asked.code, 1);
-  assert.match(asked.stderr, /^RangeError: Unknown task "trian".*\n +at .*main\.ts/);
+  const args = [...runtime, join(ROOT, "src/cli/main.ts"), "trian"];
+  const env = { ...process.env, GRPO_DEBUG: "1" };
+  const { code, stdout, stderr } = await readCommand(process.execPath, args, { env });
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(
+    stderr,
+    /^RangeError: Unknown task "trian"; tasks: train, eval, scorer, .*\n +at .*main\.ts/,
+  );
 });
 
 it("eval without prompts to evaluate says which setting is missing, before it loads anything", async () => {

@@ -152,7 +152,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "a scorer that is asked to end waits for its clients' connections for half a minute",
-    tests: ["unit/scorer_end.test.ts"],
+    tests: ["unit/scorer_service.test.ts"],
   },
   {
     file: "src/scorer/serve.ts",
@@ -243,7 +243,7 @@ export const faults: readonly Fault[] = [
     find: 'if (hostname === "0.0.0.0" || hostname === "::") return machineName();',
     replace: "",
     harm: "a scorer job tells the trainer on another machine that it is at 0.0.0.0",
-    tests: ["unit/scorer_address.test.ts"],
+    tests: ["unit/scorer_service.test.ts"],
   },
   {
     file: "src/scorer/url.ts",
@@ -252,7 +252,7 @@ export const faults: readonly Fault[] = [
     replace: `  const partial = path;
 `,
     harm: "a trainer reads half of the address that a scorer is writing over an old one",
-    tests: ["unit/scorer_address.test.ts"],
+    tests: ["unit/scorer_service.test.ts"],
   },
   {
     file: "src/parallel/communicator.ts",
