@@ -37,6 +37,24 @@ describe("the settings of a command", () => {
       );
     }));
 
+  it("take the scorer's address, or the file that it will stand in, and nothing else", async () => {
+    const urlOf = async (text: string) =>
+      (await readConfig(optionsOf("--set", `scorer_url=${text}`))).scorer_url;
+    for (
+      const text of ["http://host:8000", "https://host/scorer", "file:/shared/url", "file:outputs/a url"]
+    ) {
+      assert.equal(await urlOf(text), text);
+    }
+    assert.equal(await urlOf("null"), null);
+    for (const text of ["file:", "profile:/shared/url", "/shared/url", "host:8000", "ftp://host"]) {
+      await assert.rejects(
+        urlOf(text),
+        /scorer_url must be an http:\/\/ or https:\/\/ address, "file:PATH"/,
+        text,
+      );
+    }
+  });
+
   it("name the file that cannot be read", () =>
     withScratchFolder(async (folder) => {
       const file = join(folder, "mistyped.yaml");

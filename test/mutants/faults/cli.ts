@@ -949,4 +949,12 @@ export const faults: readonly Fault[] = [
     harm: "doctor downloads the models of a run that it was to look at",
     tests: ["e2e/doctor_hub.test.ts"],
   },
+  {
+    file: "src/config/fields.ts",
+    find: "z.string().regex(/^file:./)",
+    replace: "z.never()",
+    harm: "a Slurm job that waits for the scorer's address is refused: file:PATH is no address",
+    tests: ["unit/slurm.test.ts"],
+    claim: 4,
+  },
 ];
