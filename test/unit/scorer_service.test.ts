@@ -9,22 +9,22 @@ import { serveScorer } from "../../src/scorer/serve.ts";
 import { writeScorerUrl } from "../../src/scorer/url.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
-async function addressOn(host?: string): Promise<URL> {
+async function addressOn(host?: string): Promise<string> {
   const scoreTexts = () => Promise.resolve({ rewards: [], costs: [] });
   const { url, close } = await serveScorer({ scoreTexts, device: "fake", hostname: host });
   await close();
-  return new URL(url);
+  return url;
 }
 
 describe("a scorer's address", () => {
   it("names this machine where the service listens on all of its addresses: others can use it too", async () => {
-    const { hostname: host, port } = await addressOn("0.0.0.0");
-    assert.equal(host, hostname().toLowerCase());
-    assert.notEqual(port, "");
+    const [, host, port] = /^http:\/\/(.*):(\d+)$/.exec(await addressOn("0.0.0.0"))!;
+    assert.equal(host, hostname());
+    assert.notEqual(port, "0");
   });
 
   it("is this machine's own alone where no host is given", async () => {
-    assert.equal((await addressOn()).hostname, "127.0.0.1");
+    assert.match(await addressOn(), /^http:\/\/127\.0\.0\.1:\d+$/);
   });
 
   it("takes the place of the one before in one move: a reader sees the old file or the new one", () =>
