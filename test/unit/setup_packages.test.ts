@@ -112,6 +112,18 @@ describe("packages that are missing", { skip: NO_SHELL }, () => {
       }));
   }
 
+  it("are installed where a full disk left half of what an installation notes", () =>
+    withCheckout(async ({ root, stamp, ensure }) => {
+      await ensure({ dev: true });
+      const npmsNote = join(root, "node_modules", ".package-lock.json");
+      for (const text of ["", '{"locks": "0']) {
+        writeFileSync(stamp, text);
+        writeFileSync(npmsNote, text);
+        assert.equal(await ensure({ dev: true }), true);
+      }
+      assert.equal(await ensure({ dev: true }), false);
+    }));
+
   it("and cannot be installed: the error says how it failed, and the next start tries again", () =>
     withCheckout(async ({ stamp, lock, ensure, installs, breakInstaller }) => {
       breakInstaller(9);

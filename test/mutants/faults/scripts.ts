@@ -223,4 +223,13 @@ if (ready)`,
     harm: "what was found is forgotten: every start probes again",
     tests: ["unit/start.test.ts"],
   },
+  {
+    file: "scripts/setup_packages.mjs",
+    find: `  } catch {
+    return undefined;`,
+    replace: `  } catch (error) {
+    throw error;`,
+    harm: "after a disk that was full no command starts any more: it ends at half a note of JSON",
+    tests: ["unit/setup_packages.test.ts"],
+  },
 ];
