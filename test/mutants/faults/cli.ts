@@ -308,7 +308,7 @@ export const faults: readonly Fault[] = [
     find: "if (config.type !== type) {",
     replace: "if (config.type === undefined) {",
     harm: "reward and cost model swapped: the policy is trained to be harmful",
-    tests: ["gpu/score_model.test.ts", "e2e/config_effects.test.ts#reward_model="],
+    tests: ["gpu/score_texts.test.ts"],
   },
   {
     file: "src/cli/models.ts",
@@ -322,21 +322,21 @@ export const faults: readonly Fault[] = [
     find: "config.eosIds.length > 0 ? config.eosIds : [tokenizer.eosId]",
     replace: "[tokenizer.eosId]",
     harm: "of a model with several end tokens completions run on past the others",
-    tests: ["gpu/sampling_options.test.ts"],
+    tests: ["gpu/loaded_policy.test.ts"],
   },
   {
     file: "src/cli/models.ts",
     find: "adapterFolder?.hasTokenizer ? name : base.dir",
     replace: "base.dir",
     harm: "an adapter with a tokenizer of its own reads text with its base model's",
-    tests: ["unit/adapter_config.test.ts", "e2e/train.test.ts#adapter is trained on"],
+    tests: ["gpu/loaded_policy.test.ts"],
   },
   {
     file: "src/cli/models.ts",
     find: "if (tokenizer.vocabSize > config.vocabSize) {",
     replace: "if (tokenizer.vocabSize > 2 * config.vocabSize) {",
     harm: "a tokenizer of another model is taken, and its last ids read beyond the embedding",
-    tests: ["gpu/weights.test.ts", "e2e/config_effects.test.ts#model_name="],
+    tests: ["gpu/loaded_policy.test.ts"],
   },
   {
     file: "src/cli/adapters.ts",
@@ -351,7 +351,7 @@ export const faults: readonly Fault[] = [
     find: "useRslora: config.use_rslora",
     replace: "useRslora: false",
     harm: "use_rslora is ignored",
-    tests: ["e2e/config_effects.test.ts#use_rslora="],
+    tests: ["unit/adapter_files.test.ts"],
     claim: 4,
   },
   {
@@ -402,7 +402,7 @@ export const faults: readonly Fault[] = [
     find: "Math.min(config.debug_print_samples_per_batch, texts.completions.length)",
     replace: "texts.completions.length",
     harm: "debug_print_samples_per_batch is ignored: a log fills with all completions",
-    tests: ["unit/terminal.test.ts", "e2e/config_effects.test.ts#debug_print_samples_per_batch="],
+    tests: ["unit/terminal.test.ts"],
     claim: 4,
   },
   {
@@ -410,7 +410,7 @@ export const faults: readonly Fault[] = [
     find: "const limit = config.debug_print_sample_chars;",
     replace: "const limit = Infinity;",
     harm: "debug_print_sample_chars is ignored",
-    tests: ["unit/terminal.test.ts", "e2e/config_effects.test.ts#debug_print_sample_chars="],
+    tests: ["unit/terminal.test.ts"],
     claim: 4,
   },
   {
@@ -528,7 +528,7 @@ export const faults: readonly Fault[] = [
     find: "if (!load) throw new RangeError(`Unknown task",
     replace: "if (!load) console.log(`Unknown task",
     harm: "a mistyped task is answered with a crash of JavaScript",
-    tests: ["e2e/train.test.ts#what a user may get wrong"],
+    tests: ["unit/main.test.ts"],
   },
   {
     file: "src/cli/hub_models.ts",
@@ -956,5 +956,12 @@ export const faults: readonly Fault[] = [
     harm: "a Slurm job that waits for the scorer's address is refused: file:PATH is no address",
     tests: ["unit/slurm.test.ts"],
     claim: 4,
+  },
+  {
+    file: "src/cli/models.ts",
+    find: 'if (adapterFolder && holding !== "frozen" && !adapter) {',
+    replace: "if (adapterFolder === undefined) {",
+    harm: "an adapter under use_peft: false is trained as if it were a whole model",
+    tests: ["gpu/loaded_policy.test.ts"],
   },
 ];
