@@ -13,13 +13,17 @@ import process from "node:process";
  * @throws when the program cannot be started
  */
 export async function runCommand(command, args, options = {}) {
-  // npm is a .cmd file on Windows, which only a shell can start.
-  const child = spawn(command, args, { stdio: "inherit", shell: command.endsWith(".cmd"), ...options });
-  const handOn = (/** @type {NodeJS.Signals} */ signal) => child.kill(signal);
+  /** @type {import("node:child_process").ChildProcess | undefined} */
+  let child;
+  // Not child.kill, after which Deno says that the signal ended the program, however it exited.
+  const handOn = (/** @type {NodeJS.Signals} */ signal) => child?.pid && process.kill(child.pid, signal);
   const survive = () => {};
+  // Before the program starts: none may end the door alone.
   process.on("SIGTERM", handOn).on("SIGHUP", handOn).on("SIGINT", survive);
   try {
     return await new Promise((resolve, reject) => {
+      // npm is a .cmd file on Windows, which only a shell can start.
+      child = spawn(command, args, { stdio: "inherit", shell: command.endsWith(".cmd"), ...options });
       child.on("error", reject);
       child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
     });
@@ -37,12 +41,18 @@ export async function runCommand(command, args, options = {}) {
  */
 export function readCommand(command, args, { timeoutMs = 120_000, env } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], timeout: timeoutMs, env });
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    // Not spawn's own timeout: Node leaves its timer running when there is no such program.
+    const timer = setTimeout(() => child.kill(), timeoutMs);
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk) => stdout += chunk);
     child.stderr.on("data", (chunk) => stderr += chunk);
-    child.on("error", (error) => resolve({ code: 1, stdout, stderr: stderr + error.message }));
-    child.on("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
+    const end = (/** @type {number | null} */ code, complaint = "") => {
+      clearTimeout(timer);
+      resolve({ code: code ?? 1, stdout, stderr: stderr + complaint });
+    };
+    child.on("error", (error) => end(1, error.message));
+    child.on("close", (code) => end(code));
   });
 }

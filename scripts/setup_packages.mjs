@@ -98,11 +98,8 @@ function npmCommand(args) {
  * @param {boolean} dev
  */
 function isInstalled(root, dev) {
-  const stampFile = stampPath(root);
-  if (existsSync(stampFile)) {
-    const stamp = JSON.parse(readFileSync(stampFile, "utf8"));
-    if (stamp.locks === hashOfLocks(root) && (stamp.dev || !dev)) return true;
-  }
+  const stamp = readRecord(stampPath(root));
+  if (stamp && stamp.locks === hashOfLocks(root) && (stamp.dev || !dev)) return true;
   return isNpmTreeOfLock(root, dev);
 }
 
@@ -112,14 +109,25 @@ function isInstalled(root, dev) {
  * @param {boolean} dev
  */
 function isNpmTreeOfLock(root, dev) {
-  const record = join(root, "node_modules", ".package-lock.json");
-  if (!existsSync(record)) return false;
-  const installed = JSON.parse(readFileSync(record, "utf8")).packages;
+  const installed = readRecord(join(root, "node_modules", ".package-lock.json"))?.packages;
+  if (!installed) return false;
   const locked = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
   return Object.entries(locked).every(([path, entry]) =>
     path === "" || entry.optional || entry.devOptional || (entry.dev && !dev) ||
     (installed[path]?.version === entry.version && existsSync(join(root, path)))
   );
+}
+
+/**
+ * What an installation noted; undefined when it noted nothing, or a full disk left half a note.
+ * @param {string} path
+ */
+function readRecord(path) {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param {string} root */

@@ -5,7 +5,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { ADAPTER_CONFIG, type AdapterFolder, baseModelName } from "../io/adapter_folder.ts";
 import { writeDirectoryAtomic, writeFileAtomic } from "../io/atomic_files.ts";
 import { f32ToBytes, isFloatDtype } from "../io/dtype.ts";
-import { parseHubName } from "../io/hub_name.ts";
+import { COMMIT, parseHubName } from "../io/hub_name.ts";
 import { openModelFolder, type TensorValues } from "../io/model_folder.ts";
 import { type TensorSource, writeSafetensors } from "../io/safetensors.ts";
 import {
@@ -76,11 +76,12 @@ export async function writeAdapterConfig(
   baseName: string,
 ): Promise<string> {
   const hub = parseHubName(baseName);
-  const isPinned = hub?.revision !== undefined;
+  // A folder's name may hold an "@" too.
+  const commit = hub?.revision !== undefined && COMMIT.test(hub.revision) ? hub.revision : null;
   const saved = {
     ...adapters.config,
-    baseModel: isPinned ? hub.id : baseName,
-    revision: isPinned ? hub.revision! : null,
+    baseModel: commit === null ? baseName : hub!.id,
+    revision: commit,
   };
   const path = join(runDir, ADAPTER_CONFIG);
   await writeFileAtomic(path, formatAdapterConfig(saved, adapters.modules));

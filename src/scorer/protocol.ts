@@ -86,6 +86,6 @@ function show(value: unknown): string {
 
 /** The beginning of a text, on one line, for an error message. */
 export function excerpt(text: string, maxChars = 200): string {
-  const line = text.slice(0, maxChars + 1).replace(/\s+/g, " ").trim();
+  const line = text.replace(/\s+/g, " ").trim();
   return line.length > maxChars ? `${line.slice(0, maxChars)}...` : line;
 }

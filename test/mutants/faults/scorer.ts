@@ -22,14 +22,14 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "the scorer's health is asked for before every batch of a run",
-    tests: ["unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
     find: "Math.min(timeoutMs, HEALTH_TIMEOUT_MS)",
     replace: "timeoutMs",
     harm: "a scorer that hangs at its health check holds up the start for scorer_timeout, by default minutes",
-    tests: ["chaos/scorer_client.test.ts", "unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
@@ -73,7 +73,7 @@ export const faults: readonly Fault[] = [
     find: "text += decoder.decode(chunk, { stream: true });",
     replace: "text += decoder.decode(chunk);",
     harm: "a scorer's message in another script is garbled where a packet ends amid a character",
-    tests: ["chaos/scorer_client.test.ts", "unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/protocol.ts",
@@ -94,7 +94,7 @@ export const faults: readonly Fault[] = [
     find: 'z.literal("healthy")',
     replace: "z.string()",
     harm: "a scorer that says that it is loading is taken for healthy",
-    tests: ["chaos/scorer_client.test.ts#health answer"],
+    tests: ["unit/scorer_requests.test.ts"],
   },
   {
     file: "src/scorer/retry.ts",
@@ -119,12 +119,33 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
+    file: "src/scorer/retry.ts",
+    find: "      clearTimeout(timer);",
+    replace: "",
+    harm: "an aborted wait keeps the program alive until its time is over",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/retry.ts",
+    find: '      signal?.removeEventListener("abort", onAbort);',
+    replace: "",
+    harm: "each retry of a long run leaves a listener on its signal",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/client.ts",
+    find: "options.timeoutMs ?? 300_000",
+    replace: "options.timeoutMs ?? 300",
+    harm: "without scorer_timeout every batch of a large score model is given up",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
     file: "src/scorer/serve.ts",
     find: `    if (closing) response.headers.set("connection", "close");
 `,
     replace: "",
     harm: "a scorer that is asked to end waits for its clients' connections for half a minute",
-    tests: ["unit/scorer_client.test.ts"],
+    tests: ["unit/scorer_service.test.ts"],
   },
   {
     file: "src/scorer/serve.ts",
@@ -197,6 +218,36 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_url.test.ts"],
   },
   {
+    file: "src/scorer/exchange.ts",
+    find: '{ "content-type": "application/json" }',
+    replace: "{}",
+    harm: "a scorer in Python refuses every batch: it is not told that it is JSON",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/protocol.ts",
+    find: "line.length > maxChars ?",
+    replace: "line.length < 0 ?",
+    harm: "cut messages do not show that they are cut",
+    tests: ["unit/scorer_requests.test.ts"],
+  },
+  {
+    file: "src/scorer/serve.ts",
+    find: 'if (hostname === "0.0.0.0" || hostname === "::") return machineName();',
+    replace: "",
+    harm: "a scorer job tells the trainer on another machine that it is at 0.0.0.0",
+    tests: ["unit/scorer_service.test.ts"],
+  },
+  {
+    file: "src/scorer/url.ts",
+    find: `  const partial = \`\${path}.\${randomUUID()}.partial\`;
+`,
+    replace: `  const partial = path;
+`,
+    harm: "a trainer reads half of the address that a scorer is writing over an old one",
+    tests: ["unit/scorer_service.test.ts"],
+  },
+  {
     file: "src/parallel/communicator.ts",
     find: "  rank: 0,",
     replace: "  rank: 1,",
@@ -210,5 +261,12 @@ export const faults: readonly Fault[] = [
     harm: "ranks never agree on stopping",
     tests: ["unit/import_direction.test.ts"],
     equivalent: "nobody calls it yet: there is one process",
+  },
+  {
+    file: "src/parallel/communicator.ts",
+    find: "Promise.resolve([...values])",
+    replace: "Promise.resolve(values.map((value) => 2 * value))",
+    harm: "the means of a run count its process twice",
+    tests: ["unit/communicator.test.ts"],
   },
 ];

@@ -356,14 +356,14 @@ export const faults: readonly Fault[] = [
     find: "`Prompt of line ${line}: ${(error as Error).message}`",
     replace: "(error as Error).message",
     harm: "a prompt that cannot be fitted is refused without its line",
-    tests: ["unit/prompts.test.ts", "e2e/config_effects.test.ts#max_prompt_length="],
+    tests: ["unit/prompt_set.test.ts"],
   },
   {
     file: "src/train/prompt_set.ts",
     find: "user: userText(encoded.text)",
     replace: "user: userText(prompt)",
     harm: "the scorer judges answers to a text of which the policy saw only the beginning",
-    tests: ["unit/prompts.test.ts", "e2e/config_effects.test.ts#max_prompt_length="],
+    tests: ["unit/prompt_set.test.ts"],
   },
   {
     file: "src/train/rollout.ts",

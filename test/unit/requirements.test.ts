@@ -1,0 +1,126 @@
+/** What doctor tries out of a run's settings: as training would use it, and without a wait. */
+import assert from "node:assert/strict";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, it } from "node:test";
+import { probeRequirements } from "../../src/cli/requirements.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { json, replaceFetch, scoring } from "./fake_scorer.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+import { ROOT } from "./source_files.ts";
+import { withinAMinute } from "./within_a_minute.ts";
+
+const QUICKSTART = join(ROOT, "configs/quickstart.yaml");
+
+/** What was found of each subject with these settings over the quickstart's: the detail, or what is missing. */
+async function probe(settings: Record<string, unknown>): Promise<Record<string, string>> {
+  const text = await readFile(QUICKSTART, "utf8");
+  const overrides = Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const config = loadConfig({ text, fileName: "quickstart.yaml" }, { overrides });
+  const requirements = await probeRequirements(config);
+  return Object.fromEntries(requirements.map(({ subject, outcome }) => [
+    subject,
+    "detail" in outcome ? outcome.detail : `missing: ${outcome.failure} | ${outcome.remedy}`,
+  ]));
+}
+
+describe("the requirements of a run", () => {
+  it("of the quickstart are all there", async () => {
+    const found = await probe({});
+    assert.deepEqual(
+      Object.keys(found),
+      ["model_name", "train_jsonl", "eval_jsonl", "scorer_url", "reward_model", "cost_model", "output_dir"],
+    );
+    assert.deepEqual(Object.values(found).filter((text) => text.startsWith("missing")), []);
+    assert.match(found.model_name, /policy: \d+ layers of width \d+, \d+ tokens known$/);
+    assert.match(found.cost_model, /score_type "cost"/);
+  });
+
+  it("reward and cost model swapped are missing, each by its own key", async () => {
+    const found = await probe({
+      reward_model: "models/quickstart/cost",
+      cost_model: "models/quickstart/reward",
+    });
+    assert.match(found.reward_model, /^missing: .*score_type is "cost", need "reward".*swapped/);
+    assert.match(found.cost_model, /^missing: .*score_type is "reward", need "cost".*swapped/);
+    assert.match(
+      (await probe({ cost_model: "none" })).cost_model,
+      /^missing: .*none.* \| set cost_model to /,
+    );
+  });
+
+  it("a model without a tokenizer is missing", () =>
+    withScratchFolder(async (folder) => {
+      const model = join(folder, "model");
+      await cp(join(ROOT, "models/quickstart/policy"), model, { recursive: true });
+      await rm(join(model, "tokenizer.json"));
+      assert.match(
+        (await probe({ model_name: model })).model_name,
+        /^missing: .*tokenizer.* \| set model_name/s,
+      );
+    }));
+
+  it("prompts are read under prompt_key, those of training up to max_samples, those of evaluation all", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "prompts.jsonl");
+      await writeFile(file, '{"question": "a"}\n{"question": "b"}\n{"prompt": "c"}\n');
+      const settings = { train_jsonl: file, eval_jsonl: file, prompt_key: "question" };
+      const found = await probe({ ...settings, max_samples: 2 });
+      assert.equal(found.train_jsonl, `${file}: 2 prompts`);
+      assert.match(found.eval_jsonl, /^missing: .*3.* \| set eval_jsonl to a file with one {"question": /);
+      assert.match((await probe(settings)).train_jsonl, /^missing: /);
+      const gone = await probe({ eval_jsonl: join(folder, "gone.jsonl") });
+      assert.match(gone.eval_jsonl, /^missing: .*gone\.jsonl/);
+      assert.equal((await probe({ ...settings, eval_jsonl: null })).eval_jsonl, undefined);
+    }));
+
+  it("output_dir is writable, will be made, or cannot be", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "file");
+      await writeFile(file, "");
+      assert.equal((await probe({ output_dir: folder })).output_dir, `${folder}: writable`);
+      const inside = join(folder, "a", "b");
+      assert.equal((await probe({ output_dir: inside })).output_dir, `${inside}: will be made`);
+      assert.match(
+        (await probe({ output_dir: join(file, "c") })).output_dir,
+        /^missing: .*file.* \| set output_dir/,
+      );
+    }));
+});
+
+describe("a scorer service", () => {
+  const url = "http://scorer.test:8000";
+
+  it("is asked for its health, and its models are not looked for here", async (t) => {
+    const { asked, waitsMs } = replaceFetch(t, scoring);
+    const found = await probe({ scorer_url: url, reward_model: "none", cost_model: "none" });
+    assert.equal(found.scorer_url, `${url}: healthy, on fake`);
+    assert.deepEqual([found.reward_model, found.cost_model], [undefined, undefined]);
+    assert.deepEqual([asked, waitsMs], [["/health"], [5000]]);
+  });
+
+  it("that is away is missing after one try", async (t) => {
+    const { asked } = replaceFetch(t, () => json({ detail: "away" }, 503));
+    const { scorer_url } = await probe({ scorer_url: url });
+    assert.match(scorer_url, /^missing: .*503: away.* \| start the scorer/s);
+    assert.equal(asked.length, 1);
+  });
+
+  it("whose address stands in a file is asked there", async (t) => {
+    replaceFetch(t, scoring);
+    await withScratchFolder(async (folder) => {
+      await writeFile(join(folder, "url"), `${url}\n`);
+      const { scorer_url } = await probe({ scorer_url: `file:${join(folder, "url")}` });
+      assert.equal(scorer_url, `${url}: healthy, on fake`);
+    });
+  });
+
+  it("whose address is not written yet is missing, and is not waited for", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "jobs", "url");
+      await mkdir(dirname(file));
+      const probed = probe({ scorer_url: `file:${file}` });
+      const { scorer_url } = await withinAMinute(probed, "doctor looks at the file");
+      assert.match(scorer_url, /^missing: No scorer URL in .* after 0 s/);
+    }));
+});

@@ -1,0 +1,58 @@
+/** The `scorer` command: where it listens, whom it tells, how much it reads, and how it ends. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { after, describe, it } from "node:test";
+import { scorerCommand } from "../../src/cli/scorer.ts";
+import { closeGpu } from "../../src/gpu/device.ts";
+import { createScorerClient } from "../../src/scorer/client.ts";
+import { waitForScorerUrl } from "../../src/scorer/url.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+import { withinAMinute } from "./within_a_minute.ts";
+
+const READ_TOKENS = 24;
+
+describe("the scorer command", () => {
+  after(closeGpu);
+
+  it("writes its address, scores the tokens of --max_length, and ends with 0 when it is asked to", () =>
+    withScratchFolder(async (folder) => {
+      const urlFile = join(folder, "jobs", "scorer_url");
+      const ended = scorerCommand(
+        ["--port", "0", "--hostname", "127.0.0.1", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
+      );
+      let url = "";
+      try {
+        url = await Promise.race([
+          waitForScorerUrl(urlFile, { timeoutMs: 60_000, pollMs: 50 }),
+          ended.then((code) => assert.fail(`the scorer ended with ${code} and told nobody its address`)),
+        ]);
+        assert.match(url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
+        assert.equal(readFileSync(urlFile, "utf8"), `${url}\n`);
+        const client = createScorerClient({ url, maxRetries: 0 });
+        assert.equal((await client.checkHealth()).status, "healthy");
+        const long = "the answer goes on and on ".repeat(8);
+        const { rewards, costs } = await client.score(["Why?", "Why?", "Why?"], [long, `${long} so.`, "So."]);
+        assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]], "text beyond max_length was read");
+        assert.notDeepEqual([rewards[0], costs[0]], [rewards[2], costs[2]]);
+      } finally {
+        process.emit("SIGTERM");
+      }
+      assert.equal(await withinAMinute(ended, "the scorer ends"), 0);
+      await assert.rejects(fetch(url), TypeError);
+    }));
+
+  it("refuses numbers that are none before it loads anything", async () => {
+    for (
+      const [args, message] of [
+        [["--port", "-1"], /^--port must be a whole number of at least 0, got "-1"$/],
+        [["--port", "80.5"], /--port .* got "80\.5"/],
+        [["--max_length", "1"], /^--max_length must be a whole number of at least 2, got "1"$/],
+        [["--max_length", "many"], /--max_length .* got "many"/],
+      ] as const
+    ) {
+      await assert.rejects(scorerCommand([...args]), { name: "RangeError", message });
+    }
+  });
+});

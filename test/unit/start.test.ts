@@ -1,0 +1,227 @@
+/** scripts/start.mjs, the door of every command, in a checkout whose program, packages and GPU probe stand in. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { withScratchFolder } from "./scratch_folder.ts";
+import { ROOT } from "./source_files.ts";
+import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
+
+const RUNS_IN_DENO = "Deno" in globalThis;
+/** Says how it was started, and exits with EXIT. */
+const PROGRAM = `import process from "node:process";
+const { DENO_WEBGPU_BACKEND, EXIT } = process.env;
+console.log(JSON.stringify({ args: process.argv.slice(2), backend: DENO_WEBGPU_BACKEND }));
+process.exitCode = Number(EXIT ?? 0);
+`;
+/** The name of a GPU, where ADAPTER names one or a driver was installed. */
+const PROBE = `import { appendFileSync, existsSync } from "node:fs";
+import process from "node:process";
+appendFileSync(new URL("probes", import.meta.url), "x");
+const installed = existsSync(new URL("driver", import.meta.url)) ? "An installed GPU" : "";
+const name = process.env.ADAPTER ?? installed;
+if (name) console.log(name);
+process.exit(name ? 0 : 1);
+`;
+/** As users have it whose variable hides the machine's drivers: nothing may be installed then. */
+const NO_ADAPTER = { VK_DRIVER_FILES: "/nonexistent" };
+
+/** All that a start could install with. That a driver is new enough keeps the machine's own sources as they are. */
+const INSTALLERS = ["npm", "sudo", "apt-get", "apt-cache"];
+const FAILS = 'echo "  Candidate: 99.0"; exit 1';
+
+interface Finished {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+interface Checkout {
+  root: string;
+  start(args: string[], env?: Record<string, string>, preload?: string): Promise<Finished>;
+  probes(): number;
+  installerCalls(): string[];
+}
+
+function withCheckout(body: (checkout: Checkout) => Promise<void>): Promise<void> {
+  return withScratchFolder(async (root) => {
+    for (const name of readdirSync(join(ROOT, "scripts")).filter((name) => name.endsWith(".mjs"))) {
+      cpSync(join(ROOT, "scripts", name), join(root, "scripts", name));
+    }
+    writeFileSync(join(root, "scripts/adapter_probe.mjs"), PROBE);
+    mkdirSync(join(root, "src/cli"), { recursive: true });
+    writeFileSync(join(root, "src/cli/main.ts"), PROGRAM);
+    mkdirSync(join(root, "node_modules"));
+    symlinkSync(join(ROOT, "node_modules/tsx"), join(root, "node_modules/tsx"), "junction");
+    writeFileSync(join(root, "package.json"), '{"type": "module"}');
+    const locks = { "package-lock.json": '{"packages": {}}', "deno.lock": '{"version": "5"}' };
+    for (const [name, text] of Object.entries(locks)) writeFileSync(join(root, name), text);
+    const hash = createHash("sha256").update(Object.values(locks).join("")).digest("hex");
+    writeFileSync(join(root, "node_modules/.setup-stamp"), JSON.stringify({ locks: hash, dev: true }));
+    for (const name of INSTALLERS) writeStub(join(root, "bin", name), FAILS);
+    await body({
+      root,
+      start: (args, env = {}, preload) => startIn(root, args, env, preload),
+      probes: () => {
+        const file = join(root, "scripts/probes");
+        return existsSync(file) ? readFileSync(file, "utf8").length : 0;
+      },
+      installerCalls: () => INSTALLERS.flatMap((name) => callsOf(join(root, "bin", name))),
+    });
+  });
+}
+
+function startIn(
+  root: string,
+  args: string[],
+  variables: Record<string, string>,
+  preload = "",
+): Promise<Finished> {
+  const hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "DENO_WEBGPU_BACKEND", "npm_execpath"];
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !hidden.includes(name)));
+  const runtime = RUNS_IN_DENO
+    ? ["run", "-A"]
+    : preload
+    ? ["--import", `data:text/javascript,${preload}`]
+    : [];
+  const child = spawn(process.execPath, [...runtime, join(root, "scripts/start.mjs"), ...args], {
+    cwd: root,
+    env: { ...env, PATH: join(root, "bin"), ...variables },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (chunk) => stdout += chunk);
+  child.stderr.on("data", (chunk) => stderr += chunk);
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
+}
+
+const started = ({ code, stdout, stderr }: Finished) => {
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout) as { args: string[]; backend?: string };
+};
+
+describe("a start", { skip: NO_SHELL }, () => {
+  it("runs the program with its arguments, and exits as it does", () =>
+    withCheckout(async ({ start }) => {
+      const args = ["report", "a folder", "--set", "x=1"];
+      assert.deepEqual(started(await start(args)).args, args);
+      assert.equal((await start(["report"], { EXIT: "130" })).code, 130);
+    }));
+
+  it("of an unknown task names the tasks, and exits with 1", () =>
+    withCheckout(async ({ start, probes }) => {
+      for (const args of [["trian"], []]) {
+        const { code, stdout, stderr } = await start(args, NO_ADAPTER);
+        assert.deepEqual([code, stdout], [1, ""]);
+        assert.equal(
+          stderr.indexOf(`Unknown task "${args[0] ?? ""}"; tasks: train, eval, scorer, `),
+          0,
+          stderr,
+        );
+        assert.doesNotMatch(stderr, /\.mjs:\d+/);
+      }
+      assert.equal(probes(), 0);
+    }));
+
+  const asNode = (version: string) =>
+    `Object.defineProperty(process,"versions",{value:{...process.versions,node:"${version}"}})`;
+  const NO_VERSIONS = RUNS_IN_DENO && "Deno has no version of Node that could be too old";
+
+  it(
+    "with a Node that is too old says so, and one that is new enough goes on",
+    { skip: NO_VERSIONS },
+    () =>
+      withCheckout(async ({ start }) => {
+        for (const version of ["18.20.4", "20.5.1"]) {
+          const { code, stdout, stderr } = await start(["report"], {}, asNode(version));
+          assert.deepEqual([code, stdout], [1, ""]);
+          assert.match(stderr, new RegExp(`^Node ${version} is too old: need 20\\.6 or newer`));
+        }
+        for (const version of ["20.6.0", "22.0.0"]) started(await start(["report"], {}, asNode(version)));
+      }),
+  );
+});
+
+describe("the GPU's adapter", {
+  skip: NO_SHELL || (process.platform !== "linux" && "asked for on Linux alone"),
+}, () => {
+  it("is asked for once, and not again while the machine's drivers are the same", () =>
+    withCheckout(async ({ start, probes, installerCalls }) => {
+      for (const task of ["train", "eval"]) {
+        const { backend } = started(await start([task], { ADAPTER: "A GPU" }));
+        assert.equal(backend, "vulkan");
+      }
+      assert.equal(probes(), 1);
+      started(await start(["train"], { ADAPTER: "A GPU", VK_DRIVER_FILES: "/other" }));
+      assert.equal(probes(), 2);
+      assert.deepEqual(installerCalls(), []);
+    }));
+
+  it("that a variable hides is an error which names the variable; nothing is installed", () =>
+    withCheckout(async ({ start, probes, installerCalls }) => {
+      for (const attempt of [1, 2]) {
+        const { code, stdout, stderr } = await start(["train"], NO_ADAPTER);
+        assert.deepEqual([code, stdout, probes()], [1, "", attempt]);
+        assert.match(stderr, /^No GPU adapter answers with VK_DRIVER_FILES="\/nonexistent"; unset it/);
+      }
+      assert.deepEqual(installerCalls(), []);
+    }));
+
+  const AS_USER = "process.getuid=()=>1000";
+  const NO_USER = (RUNS_IN_DENO && "Deno cannot be made to run as another user") ||
+    (!existsSync("/usr/bin/apt-get") && "there is no apt-get to install with");
+
+  it(
+    "is installed through sudo where that asks for no password, with this user's proxies",
+    { skip: NO_USER },
+    () =>
+      withCheckout(async ({ root, start, probes, installerCalls }) => {
+        const driver = join(root, "scripts/driver");
+        writeStub(join(root, "bin/sudo"), `case "$*" in *setup_vulkan.mjs) : > "${driver}";; esac`);
+        const proxies = { http_proxy: "http://proxy:1", https_proxy: "", no_proxy: "a,b" };
+        const { code, stderr } = await start(["train"], proxies, AS_USER);
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /^GPU adapter: An installed GPU$/m);
+        const program = `${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
+        const environment = "http_proxy=http://proxy:1 no_proxy=a,b";
+        assert.deepEqual(installerCalls(), ["-n true", `-n env ${environment} ${program}`]);
+        assert.equal(probes(), 2);
+        started(await start(["train"], {}, AS_USER));
+        assert.equal(probes(), 2, "what answers after the installation is remembered");
+      }),
+  );
+
+  it(
+    "that only root can install is an error with the one command to run",
+    { skip: NO_USER },
+    () =>
+      withCheckout(async ({ root, start, installerCalls }) => {
+        const { code, stdout, stderr } = await start(["train"], {}, AS_USER);
+        assert.deepEqual([code, stdout], [1, ""]);
+        const command = `sudo ${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
+        assert.ok(stderr.includes(`needs root. Run this once, then start again:\n\n  ${command}\n`), stderr);
+        assert.deepEqual(installerCalls(), ["-n true"]);
+      }),
+  );
+
+  it("is not needed by doctor and report, nor to ask what a command does", () =>
+    withCheckout(async ({ start, probes }) => {
+      for (
+        const args of [["doctor"], ["report"], ["train", "--help"], ["train", "--dry-run"]]
+      ) {
+        assert.deepEqual(started(await start(args, NO_ADAPTER)).args, args);
+      }
+      assert.equal(probes(), 0);
+    }));
+});
