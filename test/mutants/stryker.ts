@@ -73,6 +73,8 @@ function settings(workers: number) {
     // Stryker would rewrite it with an API that TypeScript 7 no longer has.
     tsconfigFile: "none.json",
     concurrency: workers,
+    // On a machine with other work a test takes long without hanging.
+    timeoutMS: 30_000,
   };
 }
 
