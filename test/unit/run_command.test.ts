@@ -8,10 +8,11 @@ import { pathToFileURL } from "node:url";
 import { readCommand, runCommand } from "../../scripts/run_command.mjs";
 import { ROOT } from "./source_files.ts";
 import { NO_SHELL } from "./stub_program.ts";
+import { leftOut } from "../left_out.ts";
 
 const sh = (script: string) => runCommand("/bin/sh", ["-c", script]);
 
-describe("runCommand()", { skip: NO_SHELL }, () => {
+describe("runCommand()", { skip: leftOut("runCommand()", NO_SHELL) }, () => {
   it("resolves to the exit code, 128 + n after signal n", async () => {
     assert.equal(await sh("exit 0"), 0);
     assert.equal(await sh("exit 3"), 3);
@@ -74,7 +75,7 @@ process.exitCode = await runCommand("/bin/sh", ["-c", ${JSON.stringify(program)}
   return { door, ended };
 }
 
-describe("the door of a program", { skip: NO_SHELL }, () => {
+describe("the door of a program", { skip: leftOut("the door of a program", NO_SHELL) }, () => {
   for (const signal of ["SIGTERM", "SIGHUP"] as const) {
     it(`hands ${signal} on, waits until the program has saved, and exits as it does`, async (t) => {
       const { door, ended } = await openDoor(t);
@@ -90,7 +91,7 @@ describe("the door of a program", { skip: NO_SHELL }, () => {
   });
 });
 
-describe("readCommand()", { skip: NO_SHELL }, () => {
+describe("readCommand()", { skip: leftOut("readCommand()", NO_SHELL) }, () => {
   it("keeps exit code, stdout and stderr apart", async () => {
     const result = await readCommand("/bin/sh", ["-c", 'echo "$ASKED"; echo no >&2; exit 4'], {
       env: { ASKED: "yes" },

@@ -9,6 +9,7 @@ import { describe, it } from "node:test";
 import { ensurePackages } from "../../scripts/setup_packages.mjs";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { asRuntime, callsOf, complaintsOf, NO_SHELL, writeStub } from "./stub_program.ts";
+import { leftOut } from "../left_out.ts";
 
 const RUNS_IN_DENO = "Deno" in globalThis;
 const LOCKED = {
@@ -72,7 +73,7 @@ function withCheckout(body: (checkout: Checkout) => Promise<void>): Promise<void
   });
 }
 
-describe("packages that are missing", { skip: NO_SHELL }, () => {
+describe("packages that are missing", { skip: leftOut("packages that are missing", NO_SHELL) }, () => {
   it("are installed once, by the locked versions alone, without scripts of packages", () =>
     withCheckout(async ({ root, lock, ensure, installs, said }) => {
       assert.equal(await ensure({ dev: false }), true);
@@ -135,7 +136,9 @@ describe("packages that are missing", { skip: NO_SHELL }, () => {
     }));
 });
 
-describe("packages that npm installed by itself", { skip: NO_SHELL }, () => {
+describe("packages that npm installed by itself", {
+  skip: leftOut("packages that npm installed by itself", NO_SHELL),
+}, () => {
   const installed = (root: string, changes: Record<string, { version: string }> = {}) => {
     const all: Record<string, { version: string }> = {
       "node_modules/a": LOCKED["node_modules/a"],
@@ -171,7 +174,7 @@ describe("packages that npm installed by itself", { skip: NO_SHELL }, () => {
     }));
 });
 
-describe("the lock of an installation", { skip: NO_SHELL }, () => {
+describe("the lock of an installation", { skip: leftOut("the lock of an installation", NO_SHELL) }, () => {
   const gonePid = () => spawnSync("/bin/sh", ["-c", "exit 0"]).pid;
 
   it("has a second job of the same checkout wait, and take what the first installed", () =>

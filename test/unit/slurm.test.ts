@@ -10,6 +10,7 @@ import type { Config } from "../../src/config/schema.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { ROOT } from "./source_files.ts";
 import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
+import { leftOut } from "../left_out.ts";
 
 interface Job {
   code: number;
@@ -42,7 +43,7 @@ async function configOf([task, ...args]: string[]): Promise<Config> {
 const hasBash = existsSync("/bin/bash") || existsSync("/usr/bin/bash");
 const SKIP = NO_SHELL || (!hasBash && "the jobs are scripts of bash");
 
-describe("a Slurm job", { skip: SKIP }, () => {
+describe("a Slurm job", { skip: leftOut("a Slurm job", SKIP) }, () => {
   it("trains with the beta of its place in the array, and waits for the scorer's address", async () => {
     const { code, stderr, words } = await runJob("run.sh", {
       SLURM_ARRAY_TASK_ID: "2",

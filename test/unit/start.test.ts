@@ -14,6 +14,7 @@ import {
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
+import { leftOut } from "../left_out.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { ROOT } from "./source_files.ts";
 import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
@@ -111,7 +112,7 @@ const started = ({ code, stdout, stderr }: Finished) => {
   return JSON.parse(stdout) as { args: string[]; backend?: string };
 };
 
-describe("a start", { skip: NO_SHELL }, () => {
+describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
   it("runs the program with its arguments, and exits as it does", () =>
     withCheckout(async ({ start }) => {
       const args = ["report", "a folder", "--set", "x=1"];
@@ -140,7 +141,7 @@ describe("a start", { skip: NO_SHELL }, () => {
 
   it(
     "with a Node that is too old says so, and one that is new enough goes on",
-    { skip: NO_VERSIONS },
+    { skip: leftOut("Node's version at a start", NO_VERSIONS) },
     () =>
       withCheckout(async ({ start }) => {
         for (const version of ["18.20.4", "20.5.1"]) {
@@ -154,7 +155,10 @@ describe("a start", { skip: NO_SHELL }, () => {
 });
 
 describe("the GPU's adapter", {
-  skip: NO_SHELL || (process.platform !== "linux" && "asked for on Linux alone"),
+  skip: leftOut(
+    "the GPU's adapter",
+    NO_SHELL || (process.platform !== "linux" && "asked for on Linux alone"),
+  ),
 }, () => {
   it("is asked for once, and not again while the machine's drivers are the same", () =>
     withCheckout(async ({ start, probes, installerCalls }) => {
@@ -184,7 +188,7 @@ describe("the GPU's adapter", {
 
   it(
     "is installed through sudo where that asks for no password, with this user's proxies",
-    { skip: NO_USER },
+    { skip: leftOut("a start by another user", NO_USER) },
     () =>
       withCheckout(async ({ root, start, probes, installerCalls }) => {
         const driver = join(root, "scripts/driver");
@@ -204,7 +208,7 @@ describe("the GPU's adapter", {
 
   it(
     "that only root can install is an error with the one command to run",
-    { skip: NO_USER },
+    { skip: leftOut("a start by another user", NO_USER) },
     () =>
       withCheckout(async ({ root, start, installerCalls }) => {
         const { code, stdout, stderr } = await start(["train"], {}, AS_USER);
