@@ -1,7 +1,7 @@
 import type { AttentionShape } from "../../src/ops/attention.ts";
 import { attentionDecode, attentionDecodeF64, decodeLanes } from "../../src/ops/attention_decode.ts";
 import type { WeightFormat } from "../../src/ops/weight.ts";
-import { type OpCase, uniform, uniformWeight } from "../case.ts";
+import { type CaseInput, type OpCase, randomFloats, uniform, uniformWeight } from "../case.ts";
 
 interface DecodeShape extends Omit<AttentionShape, "scale"> {
   /** Tokens of each prompt; an empty prompt is allowed. */
@@ -16,6 +16,8 @@ interface DecodeShape extends Omit<AttentionShape, "scale"> {
   retired?: number[];
   /** Lanes as on a GPU, whatever the device is. */
   gpuLanes?: boolean;
+  /** Every score is about -100. */
+  negative?: boolean;
   benchOnly?: boolean;
 }
 
@@ -40,6 +42,12 @@ function blockTable({ prompts, group, own, blockShift = 4, retired = [] }: Decod
   return { table, blocks: all };
 }
 
+/** Of the sign of `scale` throughout. */
+function oneSided(seed: number, shape: number[], scale: number): CaseInput {
+  const count = shape.reduce((a, b) => a * b, 1);
+  return { shape, values: randomFloats(seed, count, scale).map((x) => Math.sign(scale) * Math.abs(x)) };
+}
+
 function decodeCase(shape: DecodeShape): OpCase {
   const {
     prompts,
@@ -51,6 +59,7 @@ function decodeCase(shape: DecodeShape): OpCase {
     kvHeads,
     headDim,
     gpuLanes,
+    negative,
     benchOnly,
   } = shape;
   const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
@@ -67,10 +76,10 @@ function decodeCase(shape: DecodeShape): OpCase {
     name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, ${own} own tokens, ` +
       `${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}, ${format}${
         gpuLanes ? ", lanes as on a GPU" : ""
-      }`,
+      }${negative ? ", scores about -100" : ""}`,
     inputs: {
-      q: uniform(1, [rows, heads * headDim], 2),
-      k: pool(2),
+      q: negative ? oneSided(1, [rows, heads * headDim], 10) : uniform(1, [rows, heads * headDim], 2),
+      k: negative ? oneSided(2, poolShape, -10) : pool(2),
       v: pool(3),
       table: { shape: [rows, table[0].length], values: Int32Array.from(table.flat()) },
       positions: { shape: [rows], values: positions },
@@ -84,8 +93,9 @@ function decodeCase(shape: DecodeShape): OpCase {
     twin: ({ q, k, v, table, positions }) => [
       attentionDecodeF64(q, { k, v, table, positions, blockShift }, attentionShape),
     ],
-    tolerance: 1e-5,
-    toleranceReason: "f32 sums over up to 205 keys of exponentials of f32 dot products of up to 128 terms",
+    tolerance: negative ? 1e-4 : 1e-5,
+    toleranceReason: "f32 sums over up to 205 keys of exponentials of f32 dot products of up to 128 terms" +
+      (negative ? ", which are about -100: an ulp of such a score is 8e-6" : ""),
     benchOnly,
     bench: {
       flops: 4 * seen * heads * headDim,
@@ -123,6 +133,17 @@ export const cases: OpCase[] = [
     gpuLanes: true,
   }),
   decodeCase({ prompts: [70], group: 2, own: 9, heads: 16, kvHeads: 2, headDim: 4, gpuLanes: true }),
+  decodeCase({ prompts: [9], group: 2, own: 3, heads: 2, kvHeads: 1, headDim: 16, negative: true }),
+  decodeCase({
+    prompts: [40],
+    group: 2,
+    own: 3,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 16,
+    negative: true,
+    gpuLanes: true,
+  }),
   decodeCase({
     prompts: [33],
     group: 2,

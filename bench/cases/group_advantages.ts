@@ -43,6 +43,8 @@ export const cases: OpCase[] = [
   advantagesCase(5, 3, "none"),
   advantagesCase(4, 5, "group", [2, 5, 6, 7, 8, 9]),
   advantagesCase(4, 5, "batch", [0, 19]),
+  // One score in the first group: nothing to compare it with.
+  advantagesCase(3, 4, "group", [0, 1, 3]),
   // The deviation is about as large as the 1e-4 that is added to it, or 0.
   advantagesCase(3, 7, "group", [], false, 1e-4),
   advantagesCase(3, 7, "batch", [], false, 1e-4),

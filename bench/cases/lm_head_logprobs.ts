@@ -60,6 +60,9 @@ export const cases: OpCase[] = [
   lmHeadCase(150, 12, 37, { chunkRows: 64, temperature: 0.8 }),
   lmHeadCase(128, 16, 40, { chunkRows: 64 }),
   lmHeadCase(70, 7, 11, { chunkRows: 64 }),
+  // One and two logits past a whole number of what eight lanes take at a time.
+  lmHeadCase(5, 8, 97, { chunkRows: 64 }),
+  lmHeadCase(5, 8, 98, { chunkRows: 64 }),
   lmHeadCase(70, 8, 33, { chunkRows: 64, format: "bf16" }),
   lmHeadCase(2048, 96, 512, { chunkRows: 512, benchOnly: true }),
   lmHeadCase(64, 1024, 32000, { chunkRows: 64, benchOnly: true }),

@@ -22,9 +22,19 @@ function withModes<R>(set: Partial<Modes>, body: () => R): R {
   return result instanceof Promise ? result.finally(restore) as R : result;
 }
 
+/** What a new tensor may hold: a NaN is swallowed by max and min, a large number is not. */
+const STALE = new Uint32Array([GUARD_BITS, f32(1e30), f32(-1e30)]);
+const staleWords = (count: number) => Uint32Array.from({ length: count }, (_, i) => STALE[i % STALE.length]);
+
+/** Whether a word is one that `withGuardWords` puts into new tensors. */
+export function isStale(value: number): boolean {
+  return Number.isNaN(value) || Math.abs(value) === Math.fround(1e30);
+}
+
 /**
- * Runs `body` with every tensor made in it begun as NaNs, as a buffer may hold whatever it held before, and with guard
- * words behind it, which `readGuarded` looks at. A word that no kernel writes stays a NaN; in a plan, of every replay.
+ * Runs `body` with every tensor made in it begun as NaNs and large numbers, as a buffer may hold whatever it held before,
+ * and with guard words behind it, which `readGuarded` looks at. A word that no kernel writes stays so; in a plan, at
+ * every replay.
  * @param words 0 where tensors are read by readTensor, which would take the guard words for values
  */
 export function withGuardWords<R>(words: number, body: () => R): R {
@@ -41,34 +51,34 @@ export async function readGuarded(
   return { values: all.subarray(0, tensor.size), intact };
 }
 
-/** Of a device, a tensor of NaNs that is at least so large. */
-const nans = new WeakMap<GPUDevice, TensorInfo>();
+/** Of a device, a tensor of stale words that is at least so large. */
+const staleTensors = new WeakMap<GPUDevice, TensorInfo>();
 
-function nansOf(words: number): TensorInfo {
+function staleTensor(words: number): TensorInfo {
   const { device, tensorMap } = tfjsBackend();
-  const known = nans.get(device);
+  const known = staleTensors.get(device);
   if (known && known.shape[0] >= words) return known;
   const size = 2 ** Math.ceil(Math.log2(Math.max(words, 1024)));
   // Of the device itself: a plan's own pool is gone with the plan.
   const buffer = device.createBuffer({ size: size * 4, usage: 0x80 | 0x08 }); // STORAGE | COPY_DST
   const info = tfjsBackend().makeTensorInfo([size], "float32");
   tensorMap.get(info.dataId).resource = buffer;
-  device.queue.writeBuffer(buffer, 0, new Uint32Array(size).fill(GUARD_BITS));
-  nans.set(device, info);
+  device.queue.writeBuffer(buffer, 0, staleWords(size));
+  staleTensors.set(device, info);
   return info;
 }
 
-/** Fills a new tensor with NaNs: at once, or, while a plan is recorded, at that place of every replay. */
+/** Fills a new tensor with stale words: at once, or, while a plan is recorded, at that place of every replay. */
 function spoil(tensor: TensorInfo): void {
   const words = byteSize(tensor) / 4;
   if (!modes.recording) {
     const { queue, tensorMap } = tfjsBackend();
     const buffer = tensorMap.get(tensor.dataId).resource!;
-    queue.writeBuffer(buffer, 0, new Uint32Array(words).fill(GUARD_BITS));
+    queue.writeBuffer(buffer, 0, staleWords(words));
     return;
   }
   const { isVec4, count, constants, workgroups } = flatGrid(words);
-  const source = nansOf(words);
+  const source = staleTensor(words);
   runKernel({
     kernel: isVec4 ? "add_vec4" : "add",
     constants: { ...constants, ONLY_B: 1 },

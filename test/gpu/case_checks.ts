@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
 import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
+import { copyOf, readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
 import { readGuarded, withGuardWords } from "../../src/gpu/test_modes.ts";
 
 /** How the kernels of a case are run. */
@@ -76,10 +76,25 @@ async function assertGuarded(tensor: Tensor, expected: ArrayLike<number>, opCase
   assertClose(values, expected, opCase, what);
 }
 
+/** Operands with guard words behind each: what a kernel reads there must not matter. */
+function guardedOperands(...made: Parameters<typeof caseOperands>): Operands {
+  const { tensors, weights } = caseOperands(...made);
+  const guarded = (tensor: Tensor) => {
+    const copy = withGuardWords(GUARD_WORDS, () => copyOf(tensor));
+    tensor.dispose();
+    return copy;
+  };
+  return {
+    tensors: Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, guarded(tensor)])),
+    weights: Object.fromEntries(
+      Object.entries(weights).map(([name, weight]) => [name, { ...weight, tensor: guarded(weight.tensor) }]),
+    ),
+  };
+}
+
 /** Outputs equal the twin's: all their words are written, and none behind them. */
 export async function checkForward(opCase: OpCase, mode: Mode = asTheyAre): Promise<void> {
-  const operands = caseOperands(opCase);
-  // Uploaded before the guard is on: only what the op makes is guarded.
+  const operands = guardedOperands(opCase);
   const { outputs } = withGuardWords(GUARD_WORDS, () => mode(() => ({ outputs: opCase.run(operands) })));
   const expected = opCase.twin(caseArrays(opCase));
   assert.equal(outputs.length, expected.length, "number of outputs");
@@ -138,7 +153,7 @@ export async function checkGradient(opCase: OpCase, mode: Mode = asTheyAre): Pro
     const [size, scale] = [expected[name].length, largest(expected[name]) || 1];
     return [name, Float32Array.from(randomFloats(300 + n, size, scale))];
   }));
-  const operands = caseOperands(opCase, starts);
+  const operands = guardedOperands(opCase, starts);
   const grads = withGuardWords(
     GUARD_WORDS,
     () => mode(() => runGradient(opCase, operands, dyValues)),

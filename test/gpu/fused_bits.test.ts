@@ -15,8 +15,8 @@ import { type FreshRows, ropeKv } from "../../src/ops/rope_kv.ts";
 import type { Weight, WeightFormat } from "../../src/ops/weight.ts";
 
 const EPS = 1e-5;
-const floats = (seed: number, shape: number[]) =>
-  uploadTensor(Float32Array.from(randomFloats(seed, shape.reduce((a, b) => a * b, 1))), shape);
+const floats = (seed: number, shape: number[], scale = 1) =>
+  uploadTensor(Float32Array.from(randomFloats(seed, shape.reduce((a, b) => a * b, 1), scale)), shape);
 
 async function bitsOf(tensors: Tensor[]): Promise<Uint32Array[]> {
   const values = await Promise.all(tensors.map((tensor) => readFloats(tensor)));
@@ -51,8 +51,9 @@ async function keptBits(
   const pool: KvPool = { k: zeroTensor([6, 4, words]), v: zeroTensor([6, 4, words]), format };
   const fresh = {
     q: floats(1, [5, 5 * HEAD_DIM]),
-    k: floats(2, [5, 2 * HEAD_DIM]),
-    v: floats(3, [5, 2 * HEAD_DIM]),
+    // Some beyond the largest f16, as which they are kept.
+    k: floats(2, [5, 2 * HEAD_DIM], 1e5),
+    v: floats(3, [5, 2 * HEAD_DIM], 1e5),
     positions: uploadTensor(Int32Array.from(POSITIONS), [5]),
   };
   const { cos, sin, shape } = ropeTable(10, HEAD_DIM, 10000);

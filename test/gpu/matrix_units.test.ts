@@ -84,6 +84,19 @@ function scaledRows(seed: number, rows: number, width: number, scale: (row: numb
   );
 }
 
+/** Rows of a linear layer's output, lanes in the place of the units; what lies behind each row was 7 before. */
+async function emulatedRows(
+  { x, w, bias, residual }: Record<"x" | "w" | "bias" | "residual", ArrayLike<number>>,
+  [M, K, N, stride]: number[],
+): Promise<number[][]> {
+  const y = upload(new Float32Array(M * stride).fill(7));
+  const shifts = shiftsOf(rowShiftsF64(x, M, K), rowShiftsF64(w, N, K));
+  const tensors = [...[x, w, bias].map(upload), y, ...shifts, upload(residual)];
+  const tiles: [number, number] = [Math.ceil(N / 64), Math.ceil(M / 64)];
+  runEmulatedMatrices("matmul_nt_matrix", { BIAS: 1, RESIDUAL: 1 }, tensors, [M, K, N, stride], tiles);
+  return rowsOf(await readFloats(y), M, stride);
+}
+
 const upload = (values: ArrayLike<number>) => uploadTensor(Float32Array.from(values), [values.length]);
 const shiftsOf = (...shifts: Int32Array[]) => shifts.map((values) => uploadTensor(values, [values.length]));
 
@@ -159,22 +172,23 @@ describe("linear layers on matrix units", () => {
       const w = scaledRows(2, N, K, (n) => 2 ** (n % 20 - 10));
       const bias = randomFloats(3, N);
       const residual = randomFloats(4, M * stride);
-      const y = upload(new Float32Array(M * stride).fill(7));
-      const tensors = [
-        ...[x, w, bias].map(upload),
-        y,
-        ...shiftsOf(rowShiftsF64(x, M, K), rowShiftsF64(w, N, K)),
-        upload(residual),
-      ];
-      const tiles: [number, number] = [Math.ceil(N / 64), Math.ceil(M / 64)];
-      const constants = { BIAS: 1, RESIDUAL: 1 };
-      runEmulatedMatrices("matmul_nt_matrix", constants, tensors, [M, K, N, stride], tiles);
-      const made = rowsOf(await readFloats(y), M, stride);
+      const made = await emulatedRows({ x, w, bias, residual }, [M, K, N, stride]);
       const sums = linearF16F64(x, w, bias, M, K, N).map((sum, i) =>
         sum + residual[Math.floor(i / N) * stride + i % N]
       );
       assertClose(made.map((row) => row.slice(0, N)), rowsOf(sums, M, N));
       assert.ok(made.every((row) => row.slice(N).every((value) => value === 7)));
+    });
+
+    it(`${M}x${K}x${N}: products far below 1 are shifted back in two steps, each of which f32 holds`, async (test) => {
+      if (!tfjsBackend().device.features.has("shader-f16")) {
+        return test.skip(leftOut(test.name, "this device has no f16"));
+      }
+      const [x, w] = [scaledRows(1, M, K, () => 2 ** -50), scaledRows(2, N, K, () => 2 ** -50)];
+      const [bias, residual] = [new Float32Array(N), new Float32Array(M * stride)];
+      const made = await emulatedRows({ x, w, bias, residual }, [M, K, N, stride]);
+      const sums = linearF16F64(x, w, bias, M, K, N);
+      assertClose(made.map((row) => row.slice(0, N)), rowsOf(sums, M, N));
     });
 
     it(`${M}x${K}x${N}: the input's gradient, added or not, equals its twin`, async (test) => {
