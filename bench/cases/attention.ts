@@ -162,6 +162,8 @@ export const cases: OpCase[] = [
   attentionCase({ lengths: [100], heads: 2, kvHeads: 1, headDim: 32 }),
   attentionCase({ lengths: [2, 9], heads: 2, kvHeads: 2, headDim: 128 }),
   attentionCase({ lengths: [30, 1, 39], heads: 5, kvHeads: 5, headDim: 8 }),
+  // Tiles of four rows that fill a workgroup of the plain kernel, and one more.
+  attentionCase({ lengths: [41], heads: 3, kvHeads: 3, headDim: 4 }),
   sharedCase({ prompts: [1], completions: [[1]], heads: 1, kvHeads: 1, headDim: 4 }),
   sharedCase({
     prompts: [13, 0, 6, 9],

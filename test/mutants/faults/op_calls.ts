@@ -57,7 +57,7 @@ export const faults: readonly Fault[] = [
     find: "workgroups: isVec4 ? workgroups : foldGrid(Math.ceil(tokens * width / 256)),",
     replace: "workgroups: isVec4 ? workgroups : [Math.ceil(tokens * width / 256), 1, 1],",
     harm: "a large batch of a model of odd width is rejected by the GPU",
-    tests: ["gpu/ops.test.ts#embedding"],
+    tests: ["gpu/folded_grids.test.ts#are reached"],
     claim: 6,
   },
   {
