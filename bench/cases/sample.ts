@@ -154,7 +154,7 @@ export const cases: OpCase[] = [
   sampleCase(9, 257, 0, { ...plain, minP: Math.exp(-2), isTied: true }),
   sampleCase(9, 5003, 0, { ...plain, topK: 40, topP: 0.9, isTied: true }),
   // More equals than are listed: the share is still one of what top_k keeps.
-  sampleCase(9, 5003, 0, { ...plain, topK: 40, topP: 0.9, isTied: true }, false, 1),
+  sampleCase(9, 5003, 0, { ...plain, topK: 2000, topP: 0.555, isTied: true }, false, 1),
   sampleCase(9, 64, 0, { ...plain, topK: 64 }),
   sampleCase(9, 64, 0, { ...plain, topK: 1 }),
   sampleCase(65_539, 3, 0, { ...plain, eosIds: [1] }),

@@ -6,6 +6,8 @@ import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
 interface SwigluLinearCase {
   format?: WeightFormat;
+  /** Where it is not that of gate. */
+  upFormat?: WeightFormat;
   rows?: LinearOptions["rows"];
   benchOnly?: boolean;
 }
@@ -16,13 +18,15 @@ export function swigluLinearCase(
   N: number,
   options: SwigluLinearCase = {},
 ): OpCase {
-  const { format = "f32", rows = "many", benchOnly } = options;
+  const { format = "f32", upFormat = format, rows = "many", benchOnly } = options;
   return {
-    name: `swiglu_linear ${M}x${K}x${N} ${format}${rows === "few" ? " few" : ""}`,
+    name: `swiglu_linear ${M}x${K}x${N} ${format}${upFormat === format ? "" : ` and ${upFormat}`}${
+      rows === "few" ? " few" : ""
+    }`,
     inputs: {
       x: uniform(1, [M, K]),
       gate: uniformWeight(2, [N, K], format),
-      up: uniformWeight(3, [N, K], format),
+      up: uniformWeight(3, [N, K], upFormat),
     },
     run: ({ tensors, weights }) => [swigluLinear(tensors.x, weights.gate, weights.up, { rows })],
     twin: ({ x, gate, up }) => [swigluLinearF64(x, gate, up, M, K, N)],
@@ -53,6 +57,8 @@ export const cases: OpCase[] = [
   swigluLinearCase(5, 35, 6),
   swigluLinearCase(19, 24, 21, { format: "bf16" }),
   swigluLinearCase(9, 40, 34, { format: "f16" }),
+  swigluLinearCase(9, 40, 34, { format: "f16", upFormat: "bf16" }),
+  swigluLinearCase(5, 40, 34, { format: "bf16", upFormat: "f32", rows: "few" }),
   swigluLinearCase(64, 64, 128, { rows: "few", benchOnly: true }),
   swigluLinearCase(32, 288, 768, { rows: "few", benchOnly: true }),
   swigluLinearCase(1536, 64, 128, { benchOnly: true }),

@@ -47,6 +47,7 @@ export const cases: OpCase[] = [
   tokenLogprobsCase(7, 5),
   tokenLogprobsCase(9, 33, { temperature: 0.7 }),
   tokenLogprobsCase(6, 4),
+  tokenLogprobsCase(7, 6),
   tokenLogprobsCase(6, 512, { temperature: 1.2 }),
   tokenLogprobsCase(6, 1372, { scale: 200 }),
   tokenLogprobsCase(5, 1001, { scale: 200 }),
