@@ -1,6 +1,6 @@
 /** Puts every fault into a copy of the code, one at a time, and asks its nearest tests. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Fault, TestSelection } from "./fault.ts";
 import { ROOT, selected } from "./fault_list.ts";
@@ -26,21 +26,19 @@ function keyOf(fault: Fault): string {
   return createHash("sha256").update(JSON.stringify([fault, texts])).digest("hex");
 }
 
-/** What was noticed before, and by which test; without a file nothing is kept. */
+/** What was noticed before, and by which test: a line each, so that several runs may note at a time. */
 function openNotes(file: string | undefined) {
-  const notes: Record<string, string> = file && existsSync(file)
-    ? JSON.parse(readFileSync(file, "utf8"))
-    : {};
+  const lines = file && existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
+  const notes = new Map(lines.map((line) => JSON.parse(line) as [key: string, by: string]));
   return {
     find: (fault: Fault): FaultResult | undefined => {
-      const by = notes[keyOf(fault)];
+      const by = notes.get(keyOf(fault));
       return by === undefined ? undefined : { fault, noticed: true, by };
     },
     keep({ fault, noticed, by }: FaultResult): void {
       if (!file || !noticed) return;
-      notes[keyOf(fault)] = by;
       mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, JSON.stringify(notes));
+      appendFileSync(file, `${JSON.stringify([keyOf(fault), by])}\n`);
     },
   };
 }

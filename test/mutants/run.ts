@@ -10,7 +10,7 @@ import { mutantsPage } from "./page.ts";
 import { countOf, folderScores, shortfalls } from "./score.ts";
 import { mutantsOf, partEquivalent, runStryker } from "./stryker.ts";
 
-const KEPT_FILE = join(ROOT, "outputs/mutants/noticed.json");
+const KEPT_FILE = join(ROOT, "outputs/mutants/noticed.jsonl");
 
 interface MutantsOptions {
   only?: RegExp;
