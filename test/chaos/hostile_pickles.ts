@@ -119,6 +119,7 @@ export function bombs(): [string, Uint8Array][] {
     ["dicts that nothing holds", concat(proto, repeat("(}t", 300_000))],
     ["two million numbers", concat(proto, repeat("K\x01", 2_000_000))],
     ["a million open marks", concat(proto, repeat("(", 1_000_000))],
+    ["a million values below three marks", concat(proto, repeat(`${"N".repeat(250_000)}(`, 4))],
     ["a million memo entries", concat(proto, latin1("}"), repeat("\x94", 1_000_000))],
     [
       "memo entries of high numbers",

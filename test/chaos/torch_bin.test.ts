@@ -141,6 +141,11 @@ describe("hostile pytorch_model.bin", () => {
     }
   });
 
+  it("a pickle's values count also where marks hide them, by name of what is too many", () => {
+    const hidden = bombs().find(([what]) => what === "a million values below three marks")![1];
+    assert.throws(() => readHarmless(hidden), /more than 524288 values wait/);
+  });
+
   for (const [what, bomb] of bombs()) {
     it(`a pickle with ${what} is refused in time`, async (t) => {
       const startBytes = residentBytes();

@@ -88,21 +88,21 @@ export const faults: readonly Fault[] = [
     find: "for (const name of names.filter((name) => name !== MANIFEST))",
     replace: "for (const name of [weightsFile, OPTIMIZER, STATE])",
     harm: "a checkpoint whose config or tokenizer is damaged passes for whole",
-    tests: ["unit/checkpoint.test.ts"],
+    tests: ["unit/checkpoint_damage.test.ts", "unit/checkpoint.test.ts"],
   },
   {
     file: "src/io/checkpoint.ts",
     find: 'if (depth === "sizes") return manifest;',
     replace: "if (depth !== undefined) return manifest;",
     harm: "a checkpoint with flipped bits is resumed from",
-    tests: ["unit/checkpoint.test.ts"],
+    tests: ["unit/checkpoint_damage.test.ts", "unit/checkpoint.test.ts"],
   },
   {
     file: "src/io/checkpoint.ts",
     find: "skipped.push({ dir, reason:",
     replace: "if (skipped.length === 0) skipped.push({ dir, reason:",
     harm: "of several damaged checkpoints only the newest is named",
-    tests: ["unit/checkpoint.test.ts"],
+    tests: ["unit/checkpoint_damage.test.ts", "unit/checkpoint.test.ts"],
     claim: 9,
   },
   {
@@ -197,7 +197,7 @@ export const faults: readonly Fault[] = [
     find: "if (await isThere(pointer)) return; // another process made it",
     replace: "return;",
     harm: "a link whose blob was deleted stays dead: the model cannot be opened and is not fetched again",
-    tests: ["chaos/hub.test.ts#link whose blob"],
+    tests: ["chaos/hub_partials.test.ts", "chaos/hub_repository.test.ts", "chaos/hub.test.ts"],
   },
   {
     file: "src/io/hub_blob.ts",
@@ -228,7 +228,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "a download longer than a minute is cut by its own clock",
-    tests: ["chaos/hub.test.ts#given up after a while", "chaos/hub.test.ts"],
+    tests: ["chaos/hub_slow.test.ts"],
   },
   {
     file: "src/io/hub_blob.ts",
@@ -259,7 +259,7 @@ export const faults: readonly Fault[] = [
     find: "status === 408 || status === 429 || status >= 500",
     replace: "status >= 500",
     harm: 'a hub that says "too many requests" ends the run at once',
-    tests: ["chaos/hub.test.ts#busy server"],
+    tests: ["chaos/hub_partials.test.ts", "chaos/hub_repository.test.ts", "chaos/hub.test.ts"],
   },
   {
     file: "src/io/hub_name.ts",
@@ -274,7 +274,7 @@ export const faults: readonly Fault[] = [
     replace: "if (names.has(form.single) && !names.has(form.index)) return [form.single];",
     harm:
       "a model that is there in one file and in shards is downloaded in shards, which not all its files are",
-    tests: ["chaos/hub.test.ts#only what is needed"],
+    tests: ["chaos/hub_repository.test.ts", "chaos/hub.test.ts"],
   },
   {
     file: "src/io/model_folder.ts",
@@ -302,7 +302,7 @@ export const faults: readonly Fault[] = [
     find: "this.stack.length + this.belowSize >= MAX_STACK",
     replace: "this.stack.length >= MAX_STACK",
     harm: "a hostile pickle takes all memory with open marks",
-    tests: ["chaos/torch_bin.test.ts#refused in time"],
+    tests: ["chaos/torch_bin.test.ts#marks hide"],
   },
   {
     file: "src/io/piece_decoder.ts",
@@ -425,7 +425,7 @@ export const faults: readonly Fault[] = [
     find: "[full.bos_token, full.eos_token, full.pad_token]",
     replace: "[full.bos_token, full.pad_token]",
     harm: "a user who writes </s> ends the prompt, where only the config names that token",
-    tests: ["unit/tokenizer.test.ts"],
+    tests: ["unit/tokenizer_control.test.ts"],
   },
   {
     file: "src/io/tokenizer_files.ts",
@@ -433,14 +433,14 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "an old special_tokens_map.json overrides the tokens of tokenizer_config.json",
-    tests: ["unit/tokenizer.test.ts", "unit/sentencepiece.test.ts"],
+    tests: ["unit/tokenizer_control.test.ts"],
   },
   {
     file: "src/io/tokenizer_json.ts",
     find: '!control.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join(""))',
     replace: 'typeof merge !== "string" || !control.has(merge.replace(" ", ""))',
     harm: "text of a user merges into </s> where merges are pairs, as newer files have them",
-    tests: ["unit/tokenizer.test.ts"],
+    tests: ["unit/tokenizer_control.test.ts"],
   },
   {
     file: "src/io/sentencepiece_json.ts",
