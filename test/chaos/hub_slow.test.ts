@@ -17,6 +17,7 @@ it("a download that takes longer than the limit of silence goes on as long as so
   const hub = await startFakeHub({
     "config.json": "{}",
     "tokenizer.json": "{}",
+    "tokenizer_config.json": "{}",
     "model.safetensors": weights,
   });
   let answers = 0;
