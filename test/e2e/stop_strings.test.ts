@@ -180,4 +180,12 @@ describe("a stop string", () => {
     const written = readFileSync(join(ran.dir, "eval_samples.jsonl"), "utf8").trim().split("\n");
     assert.deepEqual(written.map((line) => JSON.parse(line).completion), Array(5).fill("A "));
   });
+
+  it("is not needed where the policy ends by itself: the end token is no part of what is scored", async () => {
+    await writePolicy(scratch("ending"), chainValues({ ...CHAIN, ":": { A: 3, B: 3.05 } })); // greedily B comes
+    const settings = { ...SETTINGS, model_name: scratch("ending"), eval_jsonl: scratch("eval.jsonl") };
+    const ran = await runCommand(stage, "eval", settings);
+    assert.equal(ran.code, 0, ran.error?.message);
+    assert.deepEqual(ran.batches.flatMap(({ responses }) => responses), Array(5).fill("B"));
+  });
 });

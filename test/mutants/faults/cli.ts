@@ -413,7 +413,7 @@ export const faults: readonly Fault[] = [
     find: "{ skipSpecialTokens: true }",
     replace: "{}",
     harm: "the scorer reads the end token as a part of the answer",
-    tests: ["e2e/stop_strings.test.ts", "e2e/train.test.ts#sweep over beta", "parity/parity.test.ts#Scores"],
+    tests: ["e2e/stop_strings.test.ts#ends by itself"],
   },
   {
     file: "src/evaluate/evaluate.ts",
@@ -421,7 +421,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "each evaluation leaves its KV cache on the GPU",
-    tests: ["gpu/training_run.test.ts"],
+    tests: ["gpu/evaluation.test.ts"],
   },
   {
     file: "src/cli/requirements.ts",

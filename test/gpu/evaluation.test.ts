@@ -1,0 +1,35 @@
+/** Evaluations of a run come again and again: each gives back what it took. */
+import assert from "node:assert/strict";
+import { after, before, it } from "node:test";
+import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
+import { trimPool } from "../../src/gpu/bridge.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import type { Tokenizer } from "../../src/io/tokenizer.ts";
+import { tinyConfig } from "./tiny_run.ts";
+import { tinyPolicy } from "./tiny_policy.ts";
+
+before(async () => void await openGpu());
+after(closeGpu);
+
+it("an evaluation frees its cache of keys and its plans", async () => {
+  const policy = await tinyPolicy();
+  const { memory } = await openGpu();
+  const evaluate = () =>
+    evaluatePolicy({
+      policy,
+      tokenizer: { decode: (ids: readonly number[]) => ids.join(" ") } as Tokenizer,
+      scorer: {
+        score: (prompts) => Promise.resolve({ rewards: prompts.map(() => 1), costs: prompts.map(() => 0) }),
+      },
+      prompts: [{ user: "a", ids: [1, 5, 9] }, { user: "b", ids: [1, 7] }, { user: "c", ids: [1, 60, 3] }],
+      config: tinyConfig({ eval_batch_size: 2 }),
+    }, 1);
+  const bytesAfter = async () => {
+    assert.equal((await evaluate()).completions.length, 3);
+    trimPool();
+    return memory().liveBytes;
+  };
+  trimPool();
+  const bytesBefore = memory().liveBytes;
+  assert.deepEqual([await bytesAfter(), await bytesAfter()], [bytesBefore, bytesBefore]);
+});
