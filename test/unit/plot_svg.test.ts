@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import { formatNumber, niceTicks, paddedRange } from "../../src/tracking/plot_axes.ts";
-import { linePlot, plotLegend, scatterPlot } from "../../src/tracking/plot_svg.ts";
+import { linePlot, plotLegend, scatterPlot, scatterRange } from "../../src/tracking/plot_svg.ts";
 
 describe("niceTicks()", () => {
   it("gives round numbers within the range", () => {
@@ -95,4 +95,11 @@ it("plot labels cannot break out of the markup", () => {
   const series = [{ label, steps: [1], values: [1], style: "line" as const }];
   const markup = linePlot({ title: label, series, threshold: { value: 0, label } }) + plotLegend([label]);
   assert.doesNotMatch(markup, /<script|alert\("/);
+});
+
+it("0, where safe and unsafe part, is within a scatter plot's range whatever the values", () => {
+  for (const values of [[1, 2], [-3, -1], [-1, 1], []]) {
+    const [min, max] = scatterRange(values);
+    assert.ok(min <= 0 && max >= 0, `${values}: ${min} to ${max}`);
+  }
 });

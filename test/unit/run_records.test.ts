@@ -103,3 +103,13 @@ test("trendOf() takes five values at either end, and half of them where there ar
   assert.deepEqual([of(1).firstMean, of(1).lastMean], [0, 0]);
   assert.equal(trendOf([], "kl"), undefined);
 });
+
+test("readRun() has one row for a step, training and evaluation in it", () =>
+  withScratchFolder(async (dir) => {
+    const rows = [{ step: 1, reward: 2 }, { step: 1, "eval/safe_ratio": 0.5 }, { step: 2, reward: 3 }];
+    await writeRun(dir, {}, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    assert.deepEqual((await readRun(dir)).rows, [
+      { step: 1, reward: 2, "eval/safe_ratio": 0.5 },
+      { step: 2, reward: 3 },
+    ]);
+  }));

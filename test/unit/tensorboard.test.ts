@@ -33,6 +33,11 @@ describe("an encoded and framed event", () => {
   }
 });
 
+it("an event carries its step from 1 on, a field of two bytes; step 0 is protobuf's default", () => {
+  const lengthOf = (step: number) => encodeEvent({ kind: "fileVersion" }, step, 0).length;
+  assert.deepEqual([1, 2, 127].map((step) => lengthOf(step) - lengthOf(0)), [2, 2, 2]);
+});
+
 describe("nextFileName()", () => {
   it("sorts after every older file, even when the clock was set back", () => {
     const older = ["events.out.tfevents.1700000009.grpo-webgpu", "events.out.tfevents.1600000000.host.1.0"];
