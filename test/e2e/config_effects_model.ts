@@ -78,6 +78,16 @@ export const MODEL_EFFECTS: readonly Effect[] = [
     },
   },
   {
+    key: "max_samples",
+    value: 2,
+    seen: "evaluation prompts are never cut",
+    given: { eval_jsonl: scratch("eval.jsonl"), max_steps: 1 },
+    check(changed, without) {
+      const counts = [changed, without].map((ran) => evalRowsOf(ran).at(-1)!["eval/total_samples"]);
+      assert.deepEqual(counts, [5, 5]);
+    },
+  },
+  {
     key: "dtype",
     value: "bfloat16",
     seen: "matrices are trained and saved in bf16, and config.json says so",

@@ -118,7 +118,7 @@ export const faults: readonly Fault[] = [
     replace: `      0,
 `,
     harm: "eval.json's combined score leaves out the cost",
-    tests: ["e2e/config_effects.test.ts#lambda_cost=", "e2e/resume.test.ts#run of adapters"],
+    tests: ["e2e/config_eval_command.test.ts#writes and prints the means"],
     claim: 4,
   },
   {
@@ -128,7 +128,7 @@ export const faults: readonly Fault[] = [
     replace: `reward: outcome.costs[i],
       cost: outcome.rewards[i],`,
     harm: "eval_samples.jsonl has rewards and costs swapped",
-    tests: ["e2e/resume.test.ts#run of adapters", "e2e/stop_strings.test.ts"],
+    tests: ["e2e/config_eval_command.test.ts#own completion and scores"],
   },
   {
     file: "src/cli/eval.ts",
@@ -142,7 +142,7 @@ export const faults: readonly Fault[] = [
     find: "{ promptKey: config.prompt_key }",
     replace: "{ promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
     harm: "eval leaves out prompts when training is limited to max_samples",
-    tests: ["e2e/config_effects.test.ts#max_samples="],
+    tests: ["e2e/config_eval_command.test.ts#never cuts their number"],
     claim: 4,
   },
   {

@@ -48,7 +48,7 @@ export const faults: readonly Fault[] = [
     replace: `    state,
     modelFiles: [],`,
     harm: "checkpoints lack config and tokenizer: transformers cannot open them",
-    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
+    tests: ["unit/save_run.test.ts"],
   },
   {
     file: "src/train/checkpointing.ts",
