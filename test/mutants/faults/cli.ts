@@ -217,7 +217,7 @@ export const faults: readonly Fault[] = [
     find: "device, maxItems: Infinity",
     replace: "device",
     harm: "evaluations in batches over 256 are refused by the run's own scorer",
-    tests: ["e2e/config_effects.test.ts#scorer_batch_size=", "unit/scorer_client.test.ts"],
+    tests: ["gpu/own_scorer.test.ts"],
   },
   {
     file: "src/cli/scorer.ts",

@@ -1,0 +1,21 @@
+/** The scorer that a run serves itself. */
+import assert from "node:assert/strict";
+import { after, before, it } from "node:test";
+import { openScorer } from "../../src/cli/scoring.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+
+before(async () => void await openGpu());
+after(closeGpu);
+
+it("takes batches of any size, where a service for others refuses those over 256", async () => {
+  const { scorer, close } = await openScorer({ ...defaultConfig(), scorer_url: null }, "test", () => {});
+  try {
+    const prompts = Array.from({ length: 257 }, (_, i) => `question ${i % 3}`);
+    const { rewards, costs } = await scorer.score(prompts, prompts.map(() => "yes"), { batchSize: 257 });
+    assert.deepEqual([rewards.length, costs.length], [257, 257]);
+    assert.deepEqual([rewards[3], rewards[256]], [rewards[0], rewards[1]]);
+  } finally {
+    await close();
+  }
+});
