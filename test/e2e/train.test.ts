@@ -90,6 +90,8 @@ describe("train", () => {
       const short = await run("short", (planned - 1) / 1024);
       assert.equal(short.code, 0, short.output);
       assert.match(short.output, /with (16|8|4|2|1) of 32 completions trained on at a time/);
+      const taken = [ample, short].map(({ output }) => Number(output.match(/([\d.]+) MiB at the most/)![1]));
+      assert.ok(taken[1] < taken[0], `${taken[1]} MiB, ${taken[0]} with all completions at a time`);
       assert.deepEqual(weightsOf(join(folder, "short", RUN)), weightsOf(join(folder, "ample", RUN)));
       const none = await run("none", 0.001);
       assert.equal(none.code, 1, none.output);

@@ -79,3 +79,14 @@ test("polynomial refuses to start at its very end, and takes what is above", () 
   assert.throws(() => learningRate(0, { ...config, learning_rate: 1e-7 }), /ends at 1e-7; start above it/);
   assert.equal(learningRate(0, { ...config, learning_rate: 1.5e-7 }), 1.5e-7);
 });
+
+test("warmup_stable_decay without a decay is at its floor from the end of the stable phase on", () => {
+  const config: ScheduleConfig = {
+    learning_rate: 1,
+    lr_scheduler_type: "warmup_stable_decay",
+    lr_scheduler_kwargs: { num_decay_steps: 0, num_stable_steps: 3, min_lr_ratio: 0.25 },
+    warmup_steps: 0,
+    total_steps: 9,
+  };
+  assert.deepEqual([2, 3, 4].map((step) => learningRate(step, config)), [1, 0.25, 0.25]);
+});

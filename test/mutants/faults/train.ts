@@ -77,14 +77,14 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "after a power cut metrics.jsonl lacks rows of steps that a checkpoint holds",
-    tests: ["gpu/training_run.test.ts"],
+    tests: ["gpu/log_sync.test.ts"],
   },
   {
     file: "src/train/loop.ts",
     find: "if (optimizer.updates !== progress.step) {",
     replace: "if (optimizer.updates < progress.step) {",
     harm: "weights that have begun to move on are saved as the last whole step",
-    tests: ["gpu/training_failure.test.ts#fails between", "gpu/training_run.test.ts"],
+    tests: ["gpu/training_failure.test.ts"],
     claim: 9,
   },
   {
@@ -109,7 +109,7 @@ export const faults: readonly Fault[] = [
     find: "if (!deps.evaluate || run.evaluatedStep === progress.step) return;",
     replace: "if (!deps.evaluate) return;",
     harm: "the last step is evaluated and logged twice",
-    tests: ["gpu/training_cadence.test.ts#evaluation", "e2e/config_effects.test.ts#eval_every="],
+    tests: ["gpu/training_run.test.ts#past its last step", "gpu/training_cadence.test.ts#evaluation"],
     claim: 8,
   },
   {
@@ -208,7 +208,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "the memory plan is announced and not followed: the run is out of memory in its first step",
-    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#memory is short"],
+    tests: ["e2e/train.test.ts#memory is short"],
     claim: 4,
   },
   {
@@ -216,7 +216,7 @@ export const faults: readonly Fault[] = [
     find: "await run.tracker.finish(progress.step);",
     replace: "{}",
     harm: "the scatter points after the last window are never written",
-    tests: ["gpu/training_run.test.ts"],
+    tests: ["gpu/training_cadence.test.ts#multiple of them"],
   },
   {
     file: "src/train/loop.ts",
