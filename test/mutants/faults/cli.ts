@@ -297,7 +297,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "the merged model is the base model",
-    tests: ["e2e/resume.test.ts#run of adapters", "gpu/adapters.test.ts#merged"],
+    tests: ["e2e/config_effects.test.ts#lora_merge="],
   },
   {
     file: "src/cli/bytes_progress.ts",

@@ -394,7 +394,7 @@ export const faults: readonly Fault[] = [
     find: "step: place.step,",
     replace: "step: 0,",
     harm: "a prompt gets the same completions in every epoch",
-    tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#several steps per generation"],
+    tests: ["unit/rollout.test.ts"],
   },
   {
     file: "src/train/step.ts",
@@ -432,7 +432,7 @@ export const faults: readonly Fault[] = [
     find: "progress.numTokens + tokens",
     replace: "tokens",
     harm: "num_tokens counts the last generation alone",
-    tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#several steps per generation"],
+    tests: ["gpu/training_cadence.test.ts#count steps"],
   },
   {
     file: "src/train/update.ts",
