@@ -3,32 +3,13 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { test } from "node:test";
 import {
-  type CheckpointContent,
   latestCheckpoint,
   loadCheckpoint,
   pruneCheckpoints,
   saveCheckpoint,
 } from "../../src/io/checkpoint.ts";
+import { contentOf, tensor } from "./checkpoint_content.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
-
-const tensor = (name: string, fill: number) => ({
-  name,
-  dtype: "F32" as const,
-  shape: [4],
-  bytes: new Uint8Array(16).fill(fill),
-});
-
-/** A whole checkpoint of `step`; its weights hold the step. */
-function contentOf(step: number, state: unknown = { step }): CheckpointContent {
-  return {
-    step,
-    weights: [tensor("w", step)],
-    optimizer: [tensor("w.m", 7)],
-    state,
-    modelFiles: [],
-    weightsFile: "model.safetensors",
-  };
-}
 
 test("loadCheckpoint() gives back weights, optimizer, copied files and a state equal bit for bit", () =>
   withScratchFolder(async (dir) => {

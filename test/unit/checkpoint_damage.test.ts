@@ -4,32 +4,9 @@ import { createHash } from "node:crypto";
 import { appendFile, copyFile, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import {
-  type CheckpointContent,
-  latestCheckpoint,
-  loadCheckpoint,
-  saveCheckpoint,
-} from "../../src/io/checkpoint.ts";
+import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from "../../src/io/checkpoint.ts";
+import { contentOf } from "./checkpoint_content.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
-
-const tensor = (name: string, fill: number) => ({
-  name,
-  dtype: "F32" as const,
-  shape: [4],
-  bytes: new Uint8Array(16).fill(fill),
-});
-
-/** A whole checkpoint of `step`; its weights hold the step. */
-function contentOf(step: number, state: unknown = { step }): CheckpointContent {
-  return {
-    step,
-    weights: [tensor("w", step)],
-    optimizer: [tensor("w.m", 7)],
-    state,
-    modelFiles: [],
-    weightsFile: "model.safetensors",
-  };
-}
 
 interface Manifest {
   version: number;

@@ -4,25 +4,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import { formatConfig } from "../../src/config/describe.ts";
-import { ConfigError, loadConfig, type LoadOptions } from "../../src/config/load.ts";
+import { loadConfig } from "../../src/config/load.ts";
 import { configNotices } from "../../src/config/rules.ts";
 import { CONFIG_KEYS, defaultConfig, fieldMeta } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
-
-function load(text: string, options: LoadOptions = {}) {
-  return loadConfig({ text, fileName: "run.yaml" }, options);
-}
-
-/** The problems of a configuration that must not load. */
-function problemsOf(text: string, options: LoadOptions = {}): readonly string[] {
-  try {
-    load(text, options);
-  } catch (error) {
-    assert.ok(error instanceof ConfigError);
-    return error.problems;
-  }
-  return assert.fail("the configuration was accepted");
-}
+import { load, problemsOf } from "./loaded_config.ts";
 
 function shipped(name: string) {
   const url = new URL(`../../configs/${name}`, import.meta.url);

@@ -1,22 +1,7 @@
 /** Settings of the command line. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ConfigError, loadConfig, type LoadOptions } from "../../src/config/load.ts";
-
-function load(text: string, options: LoadOptions = {}) {
-  return loadConfig({ text, fileName: "run.yaml" }, options);
-}
-
-/** The problems of a configuration that must not load. */
-function problemsOf(text: string, options: LoadOptions = {}): readonly string[] {
-  try {
-    load(text, options);
-  } catch (error) {
-    assert.ok(error instanceof ConfigError);
-    return error.problems;
-  }
-  return assert.fail("the configuration was accepted");
-}
+import { load, problemsOf } from "./loaded_config.ts";
 
 test("overrides are read as YAML, as a list, or as typed, whichever the key takes", () => {
   const config = load("seed: 1", {
