@@ -48,11 +48,13 @@ function scoreTable({ faults, mutants }: MutantRun): string {
 function claimTable({ faults }: MutantRun): string {
   const rows = CLAIMS.map((claim, i) => {
     const own = faults.filter(({ fault }) => fault.claim === i + 1);
-    const files = new Set(own.filter(({ noticed }) => noticed).map(({ by }) => by.split(": ")[0]));
+    const files = new Set(
+      own.filter(({ noticed }) => noticed).map(({ by }) => selected(by.split(": ")[0]).path),
+    );
     return [
       String(i + 1),
       claim,
-      [...files].map((file) => selected(file).path).map(code).join(", "),
+      [...files].map(code).join(", "),
       ofText(countOf(own)),
     ];
   });
