@@ -1,9 +1,9 @@
 /** Nothing is timed before its result is right: against the f64 twin at small sizes, and against plain tfjs at full size. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { readTensor } from "../src/gpu/bridge.ts";
-import type { OpCase, Operands } from "./case.ts";
-import { caseArrays, caseOperands, disposeOperands } from "./operands.ts";
+import { readTensor } from "../src/gpu/dispatch.ts";
+import type { OpCase, Operands } from "../test/cases/case.ts";
+import { caseArrays, caseOperands, disposeOperands } from "../test/cases/operands.ts";
 
 /** Ops whose plain composition draws or sums something else than the op returns: the twin alone judges them. */
 const PLAIN_DIFFERS = ["sample", "grpo_loss"];

@@ -1,13 +1,13 @@
 /** Decoding of the 15M model: our recorded plan, the same kernels unrecorded, and plain tfjs ops. */
-import { settle, trimPool } from "../src/gpu/bridge.ts";
+import { settle, trimPool } from "../src/gpu/dispatch.ts";
 import { openGpu } from "../src/gpu/device.ts";
-import { withoutReplay } from "../src/gpu/test_modes.ts";
+import { withoutReplay } from "../src/gpu/trial_modes.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
-import { openBatch } from "../src/policy/decode_batch.ts";
-import { closeSession, openSession, replayLane } from "../src/policy/decode_session.ts";
-import { createGenerator } from "../src/policy/generate.ts";
+import { openBatch } from "../src/policy/decode/batch.ts";
+import { closeSession, openSession, replayLane } from "../src/policy/decode/session.ts";
+import { createGenerator } from "../src/policy/decode/generate.ts";
 import { disposeTrunk, type Policy } from "../src/policy/llama.ts";
-import { randomInts } from "./case.ts";
+import { randomInts } from "../test/cases/case.ts";
 import { quantile, summarize, type Timing } from "./measure.ts";
 import { policyOf } from "./peers/ours.ts";
 import { plainDecoder } from "./peers/plain_decode.ts";

@@ -1,19 +1,19 @@
 /** Times the phases of one training step of a named shape, each alone, and profiles the kernels of each. */
 import * as tf from "@tensorflow/tfjs";
 import type { Gpu } from "../src/gpu/device.ts";
-import { trimPool, uploadTensor } from "../src/gpu/bridge.ts";
+import { trimPool, uploadTensor } from "../src/gpu/dispatch.ts";
 import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
-import { lmHeadLogprobs } from "../src/ops/lm_head_logprobs.ts";
-import { createGenerator, type Generator } from "../src/policy/generate.ts";
-import { samplingOptions } from "../src/policy/generation_options.ts";
+import { lmHeadLogprobs } from "../src/ops/head/lm_head_logprobs.ts";
+import { createGenerator, type Generator } from "../src/policy/decode/generate.ts";
+import { samplingOptions } from "../src/policy/decode/options.ts";
 import { HEAD_CHUNK_ROWS } from "../src/policy/llama.ts";
 import { makePassReplays } from "../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";
 import { optimizerStep } from "../src/train/optimizer.ts";
-import { disposeUpdate, prepareUpdate, type TrainedRollout } from "../src/train/prepared_step.ts";
+import { disposeUpdate, prepareUpdate, type TrainedRollout } from "../src/train/prepared_update.ts";
 import { updatePolicy } from "../src/train/update.ts";
-import { randomFloats } from "./case.ts";
+import { randomFloats } from "../test/cases/case.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
 import type { Job } from "./job_model.ts";
 import { countTokens, forwardFlops, headFlops } from "./model_flops.ts";

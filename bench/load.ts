@@ -8,9 +8,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle } from "../src/gpu/bridge.ts";
+import { settle } from "../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../src/gpu/device.ts";
-import { openModelFolder } from "../src/io/model_folder.ts";
+import { openModelFolder } from "../src/io/model/model_folder.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../src/policy/weights.ts";
 import { writeRandomLlama } from "./random_llama.ts";

@@ -1,37 +1,13 @@
-/** Times every op of bench/cases on this device, against its ceilings and plain tfjs. */
-import { readdirSync } from "node:fs";
+/** Times every op of test/cases on this device, against its ceilings and plain tfjs. */
 import { openGpu } from "../src/gpu/device.ts";
-import type { OpCase } from "./case.ts";
+import type { OpCase } from "../test/cases/case.ts";
+import { caseSuites } from "../test/cases/suites.ts";
 import { measureCeilings } from "./ceilings.ts";
 import { checkOp } from "./correctness.ts";
 import { type CasePeer, timeOp, unfitReason } from "./op_timing.ts";
 import { showProgress } from "./progress.ts";
 import type { PeerChoice } from "./train_bench.ts";
 import { type BenchReport, speedOf, speedup } from "./table.ts";
-
-interface CaseSuite {
-  op: string;
-  cases: OpCase[];
-}
-
-const CASE_FOLDER = new URL("cases/", import.meta.url);
-
-/**
- * The cases of all ops, or of one.
- * @throws RangeError for an op that has no case file
- */
-async function caseSuites(only?: string): Promise<CaseSuite[]> {
-  const ops = readdirSync(CASE_FOLDER).filter((file) => file.endsWith(".ts")).map((file) => file.slice(0, -3))
-    .sort();
-  if (only !== undefined && !ops.includes(only)) {
-    throw new RangeError(`Cannot benchmark "${only}": no such op; ops: ${ops.join(", ")}`);
-  }
-  const wanted = only === undefined ? ops : [only];
-  return await Promise.all(wanted.map(async (op) => {
-    const { cases } = await import(new URL(`${op}.ts`, CASE_FOLDER).href) as { cases: OpCase[] };
-    return { op, cases };
-  }));
-}
 
 const benchmarksOf = (cases: readonly OpCase[]) => cases.filter(({ bench, benchOnly }) => bench && benchOnly);
 

@@ -1,7 +1,7 @@
 /** A Llama of any shape with random weights, as a sharded bf16 checkpoint. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type TensorSource, writeSafetensors } from "../src/io/safetensors.ts";
+import { type TensorSource, writeSafetensors } from "../src/io/tensors/safetensors.ts";
 
 export interface LlamaShape {
   hidden: number;

@@ -1,9 +1,9 @@
 /** Random weights of any shape, made on the spot: a model of 7B needs no file. */
-import { emptyTensor, writeTensor } from "../src/gpu/bridge.ts";
-import { f32ToBytes } from "../src/io/dtype.ts";
-import type { WeightFormat } from "../src/ops/weight.ts";
+import { emptyTensor, writeTensor } from "../src/gpu/dispatch.ts";
+import { f32ToBytes } from "../src/io/tensors/dtype.ts";
+import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { emptySource, type WeightSource } from "../src/policy/weights.ts";
-import { randomFloats } from "./case.ts";
+import { randomFloats } from "../test/cases/case.ts";
 import { type LlamaShape, llamaShapes } from "./random_llama.ts";
 
 /** Values are repeated after so many: making 7e9 of them would take minutes. */

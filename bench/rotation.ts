@@ -1,9 +1,9 @@
 /** Copies of a case's operands, used in turn, so that a small case is not timed from a cache that it never leaves. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { byteSize, copyTensor, emptyTensor } from "../src/gpu/bridge.ts";
-import type { OpCase, Operands } from "./case.ts";
-import { caseOperands, disposeOperands } from "./operands.ts";
+import { byteSize, copyTensor, emptyTensor } from "../src/gpu/dispatch.ts";
+import type { OpCase, Operands } from "../test/cases/case.ts";
+import { caseOperands, disposeOperands } from "../test/cases/operands.ts";
 
 /** More than the last-level cache of the devices of 2025 (50 MB on an H100, tens on a CPU). */
 export const ROTATED_BYTES = 128 * 2 ** 20;

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Gpu, openGpu } from "../src/gpu/device.ts";
-import { writeFileAtomic } from "../src/io/atomic_files.ts";
+import { writeFileAtomic } from "../src/io/files/atomic_files.ts";
 import { baselineFile, comparisonTable, readBaseline, toBaseline } from "./baseline.ts";
 import { benchCurves, curvesText } from "./curves.ts";
 import { benchDecoding } from "./decode_bench.ts";
@@ -107,7 +107,7 @@ export async function benchCommand(args: string[]): Promise<number> {
     .description(
       "Times this program on this device: every op (the default), or the phases of a training step.",
     )
-    .option("--op <name>", "only this op: a file name in bench/cases without .ts")
+    .option("--op <name>", "only this op: a file name in test/cases without .ts")
     .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"))
     .option("--train", "a training step of a 15M model: ours, plain tfjs and jax-js")
     .option("--decode", "decoding of a 15M model: recorded, unrecorded and plain tfjs; JavaScript of a token")

@@ -2,11 +2,11 @@
 import { blockUntilReady, jit, nn, numpy as np } from "@jax-js/jax";
 import * as tf from "@tensorflow/tfjs";
 import { assertGpuHealthy, awaitGpu } from "../../src/gpu/device.ts";
-import type { OpCase } from "../case.ts";
+import type { OpCase } from "../../test/cases/case.ts";
 import { relativeError } from "../correctness.ts";
-import { caseOperands, disposeOperands } from "../operands.ts";
+import { caseOperands, disposeOperands } from "../../test/cases/operands.ts";
 import type { CasePeer } from "../op_timing.ts";
-import { readTensor } from "../../src/gpu/bridge.ts";
+import { readTensor } from "../../src/gpu/dispatch.ts";
 import { initJax } from "./jax_device.ts";
 
 type Named = Record<string, np.Array>;

@@ -1,13 +1,13 @@
 /** The trainee of this project: what `train` does with a micro-batch. */
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/bridge.ts";
+import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
-import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_step.ts";
+import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_update.ts";
 import { updatePolicy } from "../../src/train/update.ts";
 import { llamaConfig } from "../random_llama.ts";
 import type { PeerTask, Trainee } from "./task.ts";

@@ -1,7 +1,7 @@
 /** The trainee in stock tfjs ops: tape, composed AdamW. */
 import * as tf from "@tensorflow/tfjs";
 import type { Scalar, Tensor, Variable } from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/bridge.ts";
+import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
 import { disposePlainModel, plainLogits, plainModel } from "./plain_llama.ts";
 import type { PeerTask, Trainee } from "./task.ts";
 

@@ -3,7 +3,7 @@ import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { groupAdvantagesF64 } from "../../src/rl/advantages.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
-import { randomFloats, randomInts } from "../case.ts";
+import { randomFloats, randomInts } from "../../test/cases/case.ts";
 import { type LlamaShape, llamaShapes } from "../random_llama.ts";
 
 export interface HostTensor {

@@ -1,5 +1,5 @@
 /** Sizes of the embedded models and how they are trained; see train_models.ts. */
-import type { Tokenizer } from "../../src/io/tokenizer.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 
 export interface Recipe {
   steps: number;

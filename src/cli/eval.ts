@@ -5,15 +5,15 @@ import { mkdir } from "node:fs/promises";
 import { sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
-import { writeFileAtomic } from "../io/atomic_files.ts";
-import { readPrompts } from "../io/prompts.ts";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { readPrompts } from "../io/prompts/prompts.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import { evalRow } from "../tracking/metrics.ts";
-import { encodePrompts } from "../train/prompt_set.ts";
-import { resolveModel } from "./hub_models.ts";
-import { loadPolicy } from "./models.ts";
+import { encodePrompts } from "../train/prompts.ts";
+import { resolveModel } from "../assembly/hub.ts";
+import { loadPolicy } from "../assembly/models.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
-import { openScorer } from "./scoring.ts";
+import { openScorer } from "../assembly/scorer.ts";
 
 interface EvalOptions extends ConfigOptions {
   output?: string;

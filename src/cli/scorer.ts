@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { openGpu } from "../gpu/device.ts";
 import { serveScorer } from "../scorer/serve.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
-import { loadScorers } from "./models.ts";
+import { loadScorers } from "../assembly/models.ts";
 
 interface ScorerOptions {
   reward_model: string;

@@ -5,10 +5,10 @@ import { batchShape } from "../config/batch.ts";
 import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
-import { trimPool } from "../gpu/bridge.ts";
+import { trimPool } from "../gpu/dispatch.ts";
 import { openGpu } from "../gpu/device.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
-import { assertWritableFolder, setAside, writeFileAtomic } from "../io/atomic_files.ts";
+import { assertWritableFolder, setAside, writeFileAtomic } from "../io/files/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
@@ -16,16 +16,16 @@ import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { runTraining, type TrainingEvents, type TrainingResult } from "../train/loop.ts";
-import { adapterSettings, writeAdapterConfig, writeMergedModel } from "./adapters.ts";
-import { type ModelPins, modelPins } from "./hub_models.ts";
-import { tuneKernels } from "./kernel_tuning.ts";
-import { lengthsOf, loadPrompts, memoryLines, planRun } from "./memory.ts";
-import { type LoadedPolicy, loadPolicy } from "./models.ts";
+import { adapterSettings, writeAdapterConfig, writeMergedModel } from "../assembly/adapters.ts";
+import { type ModelPins, modelPins } from "../assembly/hub.ts";
+import { tuneKernels } from "../assembly/kernel_tuning.ts";
+import { lengthsOf, loadPrompts, memoryLines, planRun } from "../assembly/memory.ts";
+import { type LoadedPolicy, loadPolicy } from "../assembly/models.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
-import { writeReport } from "./report.ts";
-import { openScorer } from "./scoring.ts";
+import { writeReport } from "../assembly/report.ts";
+import { openScorer } from "../assembly/scorer.ts";
 import { stopSignal } from "./signals.ts";
-import { bannerText, openTerminal, summaryText, type Terminal } from "./terminal.ts";
+import { bannerText, openTerminal, summaryText, type Terminal } from "./terminal/run_terminal.ts";
 
 const output = {
   write: (text: string) => void process.stdout.write(text),

@@ -1,5 +1,5 @@
 import { batchProblem } from "./batch.ts";
-import { scheduleProblem } from "./schedule.ts";
+import { scheduleProblem } from "./schedule_arguments.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 
 interface Rule {

@@ -22,7 +22,7 @@ import {
   textOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
-import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule.ts";
+import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule_arguments.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";

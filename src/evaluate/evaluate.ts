@@ -1,8 +1,8 @@
 /** Greedy evaluation over every prompt of the eval set. */
 import type { RunConfig } from "../config/sweep.ts";
-import type { Tokenizer } from "../io/tokenizer.ts";
-import { createGenerator } from "../policy/generate.ts";
-import { greedyOptions } from "../policy/generation_options.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import { createGenerator } from "../policy/decode/generate.ts";
+import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/llama.ts";
 import { combineScores } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";

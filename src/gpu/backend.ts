@@ -64,19 +64,19 @@ export const modes = {
   } | null,
   /** A backward pass frees what it has used (op.ts). */
   freesGradients: false,
-  /** Words of GUARD_BITS behind every new tensor (test_modes.ts). */
+  /** Words of GUARD_BITS behind every new tensor (trial_modes.ts). */
   guardWords: 0,
-  /** Gives a new tensor the contents that it begins with (test_modes.ts). */
+  /** Gives a new tensor the contents that it begins with (trial_modes.ts). */
   begin: null as ((tensor: TensorInfo) => void) | null,
-  /** The plain kernels also where the device has better ones (test_modes.ts). */
+  /** The plain kernels also where the device has better ones (trial_modes.ts). */
   plainKernels: false,
-  /** A CPU that plays a GPU runs kernels with the lanes of one (test_modes.ts). */
+  /** A CPU that plays a GPU runs kernels with the lanes of one (trial_modes.ts). */
   gpuLanes: false,
-  /** Workgroups that a grid takes in one dimension: WebGPU's limit, or less (test_modes.ts). */
+  /** Workgroups that a grid takes in one dimension: WebGPU's limit, or less (trial_modes.ts). */
   foldLimit: 65535,
-  /** Plans queue their kernels afresh each time (test_modes.ts). */
+  /** Plans queue their kernels afresh each time (trial_modes.ts). */
   replaysAfresh: false,
-  /** Bytes that one binding takes at the most, where that is below the device's limit (test_modes.ts). */
+  /** Bytes that one binding takes at the most, where that is below the device's limit (trial_modes.ts). */
   bindingLimit: Infinity,
   /** What products of linear layers round their inputs to (precision.ts). */
   matmulPrecision: "float32" as "float32" | "float16",

@@ -1,5 +1,5 @@
 /** Compute pipelines from the pure .wgsl files of kernels/, compiled once per device and set of constants. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 export type KernelConstants = Readonly<Record<string, number>>;
 
@@ -20,9 +20,17 @@ function cached<V>(
   return found;
 }
 
-/** Source text of kernels/{name}.wgsl. @throws Error when there is no such file. */
+/** Path below kernels/ of each kernel, by name: the folders are families, and names are unique over all of them. */
+const paths = new Map(
+  readdirSync(KERNEL_FOLDER, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".wgsl"))
+    .map((path) => [path.replace(/^.*[\\/]|\.wgsl$/g, ""), path]),
+);
+
+/** Source text of kernels/{family}/{name}.wgsl. @throws Error when there is no such file. */
 export function kernelSource(name: string): string {
-  return readFileSync(new URL(`${name}.wgsl`, KERNEL_FOLDER), "utf8");
+  const path = paths.get(name);
+  if (path === undefined) throw new Error(`Cannot find kernel "${name}": no such file below kernels/`);
+  return readFileSync(new URL(path, KERNEL_FOLDER), "utf8");
 }
 
 /**

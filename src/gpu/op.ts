@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { modes } from "./backend.ts";
-import { withOwnTape } from "./bridge.ts";
+import { withOwnTape } from "./dispatch.ts";
 import { tensorsOf } from "./tensor_tree.ts";
 
 /** An op: a kernel registered with tfjs so that its tape differentiates it. */

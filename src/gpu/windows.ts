@@ -3,7 +3,7 @@
  * other. A weight of a large model is such a tensor: a GPU may hold buffers of 4 GiB and bind 128 MiB of one.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, bindingLimit, byteSize } from "./bridge.ts";
+import { type Binding, bindingLimit, byteSize } from "./dispatch.ts";
 
 /** Items `first` .. `first + count` of a tensor. */
 export interface Window {

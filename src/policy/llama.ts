@@ -6,20 +6,20 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { uploadTensor } from "../gpu/bridge.ts";
+import { uploadTensor } from "../gpu/dispatch.ts";
 import { isTapeOn, recomputed } from "../gpu/op.ts";
-import { add } from "../ops/add.ts";
-import { attention, type AttentionShape } from "../ops/attention.ts";
-import { embedding } from "../ops/embedding.ts";
-import { gatherRows } from "../ops/gather_rows.ts";
-import { linear, linears } from "../ops/linear.ts";
-import { lmHeadLogprobs } from "../ops/lm_head_logprobs.ts";
-import { residualNorm } from "../ops/residual_norm.ts";
-import { rmsNorm } from "../ops/rms_norm.ts";
-import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
-import { swiglu } from "../ops/swiglu.ts";
-import { swigluLinear } from "../ops/swiglu_linear.ts";
-import type { Weight } from "../ops/weight.ts";
+import { add } from "../ops/elementwise/add.ts";
+import { attention, type AttentionShape } from "../ops/attention/attention.ts";
+import { embedding } from "../ops/rows/embedding.ts";
+import { gatherRows } from "../ops/rows/gather_rows.ts";
+import { linear, linears } from "../ops/linear/linear.ts";
+import { lmHeadLogprobs } from "../ops/head/lm_head_logprobs.ts";
+import { residualNorm } from "../ops/norm/residual_norm.ts";
+import { rmsNorm } from "../ops/norm/rms_norm.ts";
+import { rope, type RopeTable, ropeTable } from "../ops/attention/rope.ts";
+import { swiglu } from "../ops/elementwise/swiglu.ts";
+import { swigluLinear } from "../ops/linear/swiglu_linear.ts";
+import type { Weight } from "../ops/weight/weight.ts";
 import type { AdapterSet } from "./adapters.ts";
 import type { ModelConfig } from "./model_config.ts";
 import type { PackedSequences } from "./packing.ts";
@@ -39,7 +39,7 @@ export interface Trunk {
   adapters?: AdapterSet;
   rope: RopeTable;
   attentionShape: AttentionShape;
-  /** Root of the tape; see ops/embedding.ts. */
+  /** Root of the tape; see ops/rows/embedding.ts. */
   root: Tensor;
   /** Keep of each layer its input alone, and run it again in backward. */
   recomputesLayers?: boolean;

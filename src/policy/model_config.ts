@@ -1,5 +1,5 @@
 /** config.json of a model of the Llama, Mistral, Qwen2 or Qwen3 family, checked. */
-import type { RopeScaling } from "../ops/rope.ts";
+import type { RopeScaling } from "../ops/attention/rope.ts";
 
 export interface ModelConfig {
   hiddenSize: number;

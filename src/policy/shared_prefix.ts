@@ -5,10 +5,10 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { clearTensor, emptyTensor } from "../gpu/bridge.ts";
+import { clearTensor, emptyTensor } from "../gpu/dispatch.ts";
 import { backpropagate } from "../gpu/op.ts";
-import { addGradient } from "../ops/add_gradient.ts";
-import { attention } from "../ops/attention.ts";
+import { addGradient } from "../ops/elementwise/add_gradient.ts";
+import { attention } from "../ops/attention/attention.ts";
 import {
   type PrefixKeys,
   type PrefixRows,

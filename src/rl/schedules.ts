@@ -11,7 +11,7 @@ export type LrSchedulerType =
   | "cosine_warmup_with_min_lr"
   | "warmup_stable_decay";
 
-/** Further arguments of a schedule, by transformers' names; config/schedule.ts says which schedule takes which. */
+/** Further arguments of a schedule, by transformers' names; config/schedule_arguments.ts says which schedule takes which. */
 export type LrSchedulerKwargs = Readonly<Record<string, number | string>>;
 
 export interface ScheduleConfig {

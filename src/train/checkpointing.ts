@@ -1,21 +1,21 @@
 /** A run's state on disk and back: weights, optimizer, lambda, counters, and what identifies the run. */
 import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { readFloats, readTensor, writeTensor } from "../gpu/bridge.ts";
+import { readFloats, readTensor, writeTensor } from "../gpu/dispatch.ts";
 import {
   latestCheckpoint,
   loadCheckpoint,
   pruneCheckpoints,
   saveCheckpoint,
   type WeightsFile,
-} from "../io/checkpoint.ts";
-import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/dtype.ts";
-import type { TensorReader, TensorSource } from "../io/safetensors.ts";
-import type { Weight } from "../ops/weight.ts";
+} from "../io/records/checkpoint.ts";
+import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
+import type { TensorReader, TensorSource } from "../io/tensors/safetensors.ts";
+import type { Weight } from "../ops/weight/weight.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { Optimizer } from "./optimizer.ts";
-import type { Progress } from "./step.ts";
+import type { Progress } from "./generation_batch.ts";
 
 interface SavedState {
   identity: ResumeIdentity;

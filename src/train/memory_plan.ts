@@ -1,16 +1,16 @@
 /** The memory plan of a run: its phases, run at their largest shapes on a device that only counts. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { readTensor, trimPool } from "../gpu/bridge.ts";
+import { readTensor, trimPool } from "../gpu/dispatch.ts";
 import { type OtherLimits, rehearse } from "../gpu/rehearsal.ts";
-import type { Weight } from "../ops/weight.ts";
+import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
-import { createGenerator } from "../policy/generate.ts";
-import { greedyOptions, samplingOptions } from "../policy/generation_options.ts";
+import { createGenerator } from "../policy/decode/generate.ts";
+import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/llama.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner } from "./passes.ts";
-import { prepareUpdate } from "./prepared_step.ts";
+import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
 
 /** Score models without values. */

@@ -1,7 +1,7 @@
 /** A few rollouts laid end to end for one forward and backward pass. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { inverseRows } from "../ops/gather_rows.ts";
+import { inverseRows } from "../ops/rows/gather_rows.ts";
 import { type PickedRows, type PrefixRows, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
 import { bucketRows, type PackedSequences, packSequences } from "../policy/packing.ts";
 import { packRests, uploadPrefixRows } from "../policy/shared_prefix.ts";

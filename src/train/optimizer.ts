@@ -2,11 +2,11 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { zeroTensor } from "../gpu/bridge.ts";
-import { adamw } from "../ops/adamw.ts";
-import { clipScale } from "../ops/grad_norm.ts";
-import { packWeight, unpackWeight } from "../ops/pack.ts";
-import type { Weight } from "../ops/weight.ts";
+import { zeroTensor } from "../gpu/dispatch.ts";
+import { adamw } from "../ops/optimizer/adamw.ts";
+import { clipScale } from "../ops/optimizer/grad_norm.ts";
+import { packWeight, unpackWeight } from "../ops/weight/pack.ts";
+import type { Weight } from "../ops/weight/weight.ts";
 
 export type OptimizerConfig = Pick<
   RunConfig,

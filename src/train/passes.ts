@@ -2,9 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { copyOf, zeroTensor } from "../gpu/bridge.ts";
+import { copyOf, zeroTensor } from "../gpu/dispatch.ts";
 import { backpropagate } from "../gpu/op.ts";
-import { grpoLoss } from "../ops/grpo_loss.ts";
+import { grpoLoss } from "../ops/loss/grpo_loss.ts";
 import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";

@@ -1,9 +1,9 @@
 /** Samples the completions of one optimizer step. */
 import type { RunConfig } from "../config/sweep.ts";
-import type { Tokenizer } from "../io/tokenizer.ts";
-import type { Completion, GenerationProgress, Generator } from "../policy/generate.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import type { Completion, GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
-import type { Prompt } from "./prompt_set.ts";
+import type { Prompt } from "./prompts.ts";
 
 export interface Rollout {
   prompt: Prompt;

@@ -2,12 +2,12 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { limitPool, readFloats } from "../gpu/bridge.ts";
-import { groupAdvantages } from "../ops/group_advantages.ts";
+import { limitPool, readFloats } from "../gpu/dispatch.ts";
+import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
 import { optimizerStep } from "./optimizer.ts";
 import { backward, backwardPrompts, type Learner, promptKeys } from "./passes.ts";
-import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_step.ts";
+import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
 import { meanStats, readUpdateStats, type UpdateStats } from "./update_stats.ts";
 
 /**

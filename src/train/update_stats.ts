@@ -1,5 +1,5 @@
 /** What an update says about itself: read back as one list of numbers, told apart here. */
-import { LOSS_STATS } from "../ops/grpo_loss.ts";
+import { LOSS_STATS } from "../ops/loss/grpo_loss.ts";
 import { type CompletionStats, type ImportanceSamplingLevel, lossMeans } from "../rl/loss.ts";
 
 export interface UpdateStats {
@@ -18,7 +18,7 @@ export interface UpdateStats {
 
 /**
  * Statistics of one optimizer step.
- * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4] of ops/grpo_loss.ts
+ * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4] of ops/loss/grpo_loss.ts
  * @param lengths tokens of each completion that are in the loss
  */
 export function readUpdateStats(

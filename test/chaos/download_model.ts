@@ -1,6 +1,6 @@
 // A process that tests kill: downloads "org/name" and says so. Arguments: endpoint, cache folder.
 import process from "node:process";
-import { fetchModel } from "../../src/io/hub.ts";
+import { fetchModel } from "../../src/io/hub/cache.ts";
 
 const [endpoint, cacheDir] = process.argv.slice(2);
 const name = { id: "org/name", revision: undefined };

@@ -1,5 +1,5 @@
 // Attacks on a reader of pickles, made from real ones by a seed, or written by hand.
-import { opcodeName, OPCODES } from "../../src/io/pickle_opcodes.ts";
+import { opcodeName, OPCODES } from "../../src/io/torch/pickle_opcodes.ts";
 
 /** A whole number from 0 to below `below`. */
 export type Random = (below: number) => number;

@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { fetchModel, type HubProgress, type HubSettings, lookUpModel } from "../../src/io/hub.ts";
+import { fetchModel, type HubProgress, type HubSettings, lookUpModel } from "../../src/io/hub/cache.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { COMMIT, type FakeHub, sha256, startFakeHub } from "./fake_hub.ts";
 

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:f
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { fetchModel, type HubSettings, lookUpModel } from "../../src/io/hub.ts";
+import { fetchModel, type HubSettings, lookUpModel } from "../../src/io/hub/cache.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { COMMIT, type FakeHub, gitBlobId, sha256, startFakeHub } from "./fake_hub.ts";
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { test } from "node:test";
-import { fetchModel } from "../../src/io/hub.ts";
-import { lackingTexts, listRepository, weightFiles } from "../../src/io/hub_repository.ts";
+import { fetchModel } from "../../src/io/hub/cache.ts";
+import { lackingTexts, listRepository, weightFiles } from "../../src/io/hub/repository.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { COMMIT, startFakeHub } from "./fake_hub.ts";
 

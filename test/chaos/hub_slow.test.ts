@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
-import { fetchModel } from "../../src/io/hub.ts";
+import { fetchModel } from "../../src/io/hub/cache.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { startFakeHub } from "./fake_hub.ts";
 

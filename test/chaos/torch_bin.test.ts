@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
-import { BYTES_PER_ELEMENT } from "../../src/io/dtype.ts";
-import { parseIndex } from "../../src/io/model_weights.ts";
-import { readStateDict } from "../../src/io/state_dict.ts";
-import { readTorchBin } from "../../src/io/torch_bin_reader.ts";
-import { dataPosition, readZipDirectory } from "../../src/io/zip_reader.ts";
+import { BYTES_PER_ELEMENT } from "../../src/io/tensors/dtype.ts";
+import { parseIndex } from "../../src/io/model/model_weights.ts";
+import { readStateDict } from "../../src/io/torch/state_dict.ts";
+import { readTorchBin } from "../../src/io/torch/reader.ts";
+import { dataPosition, readZipDirectory } from "../../src/io/torch/zip_reader.ts";
 import { memoryFile } from "../unit/memory_file.ts";
 import {
   bombs,

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { parse } from "yaml";
-import { doctorCommand } from "../../src/cli/doctor.ts";
+import { doctorCommand } from "../../src/cli/doctor/doctor.ts";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { trainCommand } from "../../src/cli/train.ts";
 import { type Config, CONFIG_KEYS } from "../../src/config/schema.ts";

@@ -1,10 +1,10 @@
 /** Models of a thousand parameters, in files: a run of them takes a fraction of a second. A token is a character. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { randomFloats } from "../../bench/case.ts";
+import { randomFloats } from "../cases/case.ts";
 import { type LlamaShape, llamaShapes } from "../../bench/random_llama.ts";
-import { f32ToBytes } from "../../src/io/dtype.ts";
-import { writeSafetensors } from "../../src/io/safetensors.ts";
+import { f32ToBytes } from "../../src/io/tensors/dtype.ts";
+import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { writeTokenizer } from "../unit/tiny_tokenizer.ts";
 
 /** Begin, end, the printable characters, and one piece of two: "R:", which completes "USER:". */

@@ -1,8 +1,8 @@
 /** Gradients of every parameter add up over micro-batches, in every family of models: the sum has the bits of one batch. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { randomFloats } from "../../bench/case.ts";
-import { writeTensor } from "../../src/gpu/bridge.ts";
+import { randomFloats } from "../cases/case.ts";
+import { writeTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import { createAdapters } from "../../src/policy/adapters.ts";

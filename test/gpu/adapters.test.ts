@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { randomFloats } from "../../bench/case.ts";
-import { readFloats, writeTensor } from "../../src/gpu/bridge.ts";
+import { randomFloats } from "../cases/case.ts";
+import { readFloats, writeTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import type { Weight } from "../../src/ops/weight/weight.ts";
 import { type AdapterConfig, targetModules } from "../../src/policy/adapter_config.ts";
 import {
   assertContinues,
@@ -17,7 +17,7 @@ import {
   trainableWeights,
   withoutAdapters,
 } from "../../src/policy/adapters.ts";
-import { createGenerator } from "../../src/policy/generate.ts";
+import { createGenerator } from "../../src/policy/decode/generate.ts";
 import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { hostSource, listWeights, type WeightSource } from "../../src/policy/weights.ts";
 import { createOptimizer, disposeOptimizer, optimizerStep } from "../../src/train/optimizer.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { cases } from "../../bench/cases/rms_norm.ts";
+import { cases } from "../cases/norm/rms_norm.ts";
 import { measureCeilings } from "../../bench/ceilings.ts";
 import { timeOp } from "../../bench/op_timing.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";

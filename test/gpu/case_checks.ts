@@ -1,12 +1,12 @@
 /** What a case must hold, with whatever kernels, lanes and grids its op is run. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { type OpCase, type Operands, randomFloats } from "../../bench/case.ts";
-import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { copyOf, readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
-import { readGuarded, withGuardWords } from "../../src/gpu/test_modes.ts";
+import { type OpCase, type Operands, randomFloats } from "../cases/case.ts";
+import { type CaseSuite, caseSuites } from "../cases/suites.ts";
+import { caseArrays, caseOperands, disposeOperands } from "../cases/operands.ts";
+import { copyOf, readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { readGuarded, withGuardWords } from "../../src/gpu/trial_modes.ts";
 
 /** How the kernels of a case are run. */
 export type Mode = <R>(body: () => R) => R;
@@ -14,25 +14,11 @@ export const asTheyAre: Mode = (body) => body();
 
 const GUARD_WORDS = 64;
 const DY_SEED = 99;
-const CASE_FOLDER = new URL("../../bench/cases/", import.meta.url);
-
-export interface CaseSuite {
-  op: string;
-  cases: OpCase[];
-}
 
 /** The cases of every op but those of the benchmark alone; OP=rms_norm leaves one op's. */
 export async function allCases(): Promise<CaseSuite[]> {
-  const only = process.env.OP;
-  const files = readdirSync(CASE_FOLDER).filter((name) =>
-    name.endsWith(".ts") && (!only || name === `${only}.ts`)
-  );
-  return await Promise.all(
-    files.sort().map(async (file) => {
-      const { cases } = await import(new URL(file, CASE_FOLDER).href) as { cases: OpCase[] };
-      return { op: file.replace(".ts", ""), cases: cases.filter((one) => !one.benchOnly) };
-    }),
-  );
+  const suites = await caseSuites(process.env.OP || undefined);
+  return suites.map(({ op, cases }) => ({ op, cases: cases.filter((one) => !one.benchOnly) }));
 }
 
 /** Cases that pass WebGPU's 65535 workgroups by themselves. */

@@ -13,14 +13,14 @@ import {
   settle,
   uploadTensor,
   writeTensor,
-} from "../../src/gpu/bridge.ts";
+} from "../../src/gpu/dispatch.ts";
 import { awaitGpu, closeGpu, openGpu, waitedSeconds } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";
 import { readTimestamps } from "../../src/gpu/timing.ts";
-import { add } from "../../src/ops/add.ts";
-import { gatherRows } from "../../src/ops/gather_rows.ts";
-import { swiglu } from "../../src/ops/swiglu.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
+import { gatherRows } from "../../src/ops/rows/gather_rows.ts";
+import { swiglu } from "../../src/ops/elementwise/swiglu.ts";
 import { leftOut } from "../left_out.ts";
 
 const filled = (value: number, length = 8) => uploadTensor(new Float32Array(length).fill(value), [1, length]);

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
-import { trimPool } from "../../src/gpu/bridge.ts";
+import { trimPool } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import type { Tokenizer } from "../../src/io/tokenizer.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { tinyConfig } from "./tiny_run.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 

@@ -10,11 +10,11 @@ import {
   runKernel,
   u32,
   uploadTensor,
-} from "../../src/gpu/bridge.ts";
+} from "../../src/gpu/dispatch.ts";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
-import { add } from "../../src/ops/add.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
 
 describe("gpu failures", () => {
   before(async () => void await openGpu());

@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { type OpCase, randomFloats } from "../../bench/case.ts";
-import { caseArrays, caseOperands, disposeOperands } from "../../bench/operands.ts";
-import { foldGrid, hasSimd8 } from "../../src/gpu/bridge.ts";
+import { type OpCase, randomFloats } from "../cases/case.ts";
+import { caseArrays, caseOperands, disposeOperands } from "../cases/operands.ts";
+import { foldGrid, hasSimd8 } from "../../src/gpu/dispatch.ts";
 import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
 import { kernelSource } from "../../src/gpu/kernel.ts";
-import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/test_modes.ts";
+import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/trial_modes.ts";
 import { filesUnder } from "../unit/source_files.ts";
 import {
   allCases,
@@ -98,7 +98,7 @@ describe("folded grids", () => {
         });
       }
     }
-    const refolding = filesUnder("kernels", ".wgsl").map((path) => path.replace(/^kernels\/|\.wgsl$/g, ""))
+    const refolding = filesUnder("kernels", ".wgsl").map((path) => path.replace(/^.*\/|\.wgsl$/g, ""))
       .filter((kernel) => kernelSource(kernel).includes("num_workgroups"))
       .filter((kernel) => hasSimd8() || !kernel.endsWith("_simd8"));
     assert.ok(refolding.length > 30);

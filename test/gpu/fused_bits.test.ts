@@ -3,16 +3,16 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { randomFloats } from "../../bench/case.ts";
-import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/bridge.ts";
+import { randomFloats } from "../cases/case.ts";
+import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { add } from "../../src/ops/add.ts";
-import { kvAppend, type KvPool } from "../../src/ops/kv_append.ts";
-import { residualNorm } from "../../src/ops/residual_norm.ts";
-import { rmsNorm } from "../../src/ops/rms_norm.ts";
-import { rope, ropeTable } from "../../src/ops/rope.ts";
-import { type FreshRows, ropeKv } from "../../src/ops/rope_kv.ts";
-import type { Weight, WeightFormat } from "../../src/ops/weight.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
+import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
+import { residualNorm } from "../../src/ops/norm/residual_norm.ts";
+import { rmsNorm } from "../../src/ops/norm/rms_norm.ts";
+import { rope, ropeTable } from "../../src/ops/attention/rope.ts";
+import { type FreshRows, ropeKv } from "../../src/ops/attention/rope_kv.ts";
+import type { Weight, WeightFormat } from "../../src/ops/weight/weight.ts";
 
 const EPS = 1e-5;
 const floats = (seed: number, shape: number[], scale = 1) =>

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { randomInts } from "../../bench/case.ts";
-import { trimPool } from "../../src/gpu/bridge.ts";
+import { randomInts } from "../cases/case.ts";
+import { trimPool } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   type Completion,
@@ -11,8 +11,8 @@ import {
   type GenerationOptions,
   type GenerationProgress,
   type GenerationRequest,
-} from "../../src/policy/generate.ts";
-import { blockBytes, blocksFor, generationBytes } from "../../src/policy/kv_blocks.ts";
+} from "../../src/policy/decode/generate.ts";
+import { blockBytes, blocksFor, generationBytes } from "../../src/policy/decode/kv_blocks.ts";
 import type { Policy } from "../../src/policy/llama.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 

@@ -2,10 +2,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { trimPool } from "../../src/gpu/bridge.ts";
+import { trimPool } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { type Completion, createGenerator, type GenerationOptions } from "../../src/policy/generate.ts";
-import { blockBytes } from "../../src/policy/kv_blocks.ts";
+import {
+  type Completion,
+  createGenerator,
+  type GenerationOptions,
+} from "../../src/policy/decode/generate.ts";
+import { blockBytes } from "../../src/policy/decode/kv_blocks.ts";
 import type { Policy } from "../../src/policy/llama.ts";
 import { TINY_CONFIG, tinyPolicy } from "./tiny_policy.ts";
 

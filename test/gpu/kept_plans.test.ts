@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { clearTensor, copyTensor, readFloats, trimPool, uploadTensor } from "../../src/gpu/bridge.ts";
+import { clearTensor, copyTensor, readFloats, trimPool, uploadTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { createReplays, type Replays } from "../../src/gpu/replay.ts";
-import { add } from "../../src/ops/add.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
 import { disposePasses, makePassReplays, passLimitBytes, trimPasses } from "../../src/policy/pass_replays.ts";
 
 let gpu: Gpu;

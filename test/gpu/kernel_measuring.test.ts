@@ -5,11 +5,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { readTuning, tuneKernels, tuningFile, writeTuning } from "../../src/cli/kernel_tuning.ts";
+import { readTuning, tuneKernels, tuningFile, writeTuning } from "../../src/assembly/kernel_tuning.ts";
 import { closeGpu, type GpuInfo, openGpu } from "../../src/gpu/device.ts";
-import { matmulClass, matmulTile, REGISTERS, TILES } from "../../src/ops/matmul_choice.ts";
-import { matmulSizes, matmulSources } from "../../src/ops/matmul_tuning.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import { matmulClass, matmulTile, REGISTERS, TILES } from "../../src/ops/linear/choice.ts";
+import { matmulSizes, matmulSources } from "../../src/ops/linear/tuning.ts";
+import type { Weight } from "../../src/ops/weight/weight.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
 /** One product of each kind, so that little is measured. */
@@ -65,7 +65,7 @@ describe("tuneKernels()", () => {
   });
 
   it("measures what the cache lacks, says so, and keeps it beside what was measured for other models", async () => {
-    const known = { [matmulClass(FORWARD)]: TILE, "matmul_nt f32 of another model": REGISTERS };
+    const known = { [matmulClass(FORWARD)]: TILE, "linear f32 of another model": REGISTERS };
     const { text, kept, left } = await tune(known);
     const measured = kept[matmulClass(BACKWARD)];
     assert.ok([REGISTERS, TILE].includes(measured), measured);

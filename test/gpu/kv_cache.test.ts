@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { createGenerator } from "../../src/policy/generate.ts";
-import { KV_CACHE_FORMAT, type KvCacheDtype } from "../../src/policy/kv_blocks.ts";
+import { createGenerator } from "../../src/policy/decode/generate.ts";
+import { KV_CACHE_FORMAT, type KvCacheDtype } from "../../src/policy/decode/kv_blocks.ts";
 import type { Policy } from "../../src/policy/llama.ts";
 import { decodeLogits } from "../parity/decode_logits.ts";
 import { tinyPolicy } from "./tiny_policy.ts";

@@ -3,15 +3,15 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { randomFloats } from "../../bench/case.ts";
-import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/bridge.ts";
+import { randomFloats } from "../cases/case.ts";
+import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { withBindingLimit } from "../../src/gpu/test_modes.ts";
-import { adamw, adamwF64, type AdamwOptions } from "../../src/ops/adamw.ts";
-import { embedding } from "../../src/ops/embedding.ts";
-import { clipScale } from "../../src/ops/grad_norm.ts";
-import { linear } from "../../src/ops/linear.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import { withBindingLimit } from "../../src/gpu/trial_modes.ts";
+import { adamw, adamwF64, type AdamwOptions } from "../../src/ops/optimizer/adamw.ts";
+import { embedding } from "../../src/ops/rows/embedding.ts";
+import { clipScale } from "../../src/ops/optimizer/grad_norm.ts";
+import { linear } from "../../src/ops/linear/linear.ts";
+import type { Weight } from "../../src/ops/weight/weight.ts";
 
 /** 164 MB. */
 const [N, K] = [40_000, 1024];

@@ -1,9 +1,9 @@
 /** A device has all that its GPU offers; when it goes away, the run ends with the line that says how to go on. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
 import { assertGpuHealthy, closeGpu, openAdapter, openGpu } from "../../src/gpu/device.ts";
-import { add } from "../../src/ops/add.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
 
 it("a device has the features that make kernels faster, and every limit, where its GPU offers them", async () => {
   const { features, limits } = await openAdapter();

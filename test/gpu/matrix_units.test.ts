@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { randomFloats } from "../../bench/case.ts";
-import { linearCase } from "../../bench/cases/linear.ts";
-import { caseOperands } from "../../bench/operands.ts";
+import { randomFloats } from "../cases/case.ts";
+import { linearCase } from "../cases/linear/linear.ts";
+import { caseOperands } from "../cases/operands.ts";
 import { type BufferPool, tfjsBackend } from "../../src/gpu/backend.ts";
-import { flush, readFloats, uploadTensor } from "../../src/gpu/bridge.ts";
+import { flush, readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
 import {
   matmulPrecision,
@@ -17,9 +17,9 @@ import {
   matrixUnitsMissing,
   setMatmulPrecision,
 } from "../../src/gpu/precision.ts";
-import { withFloat16Matmuls } from "../../src/gpu/test_modes.ts";
-import { linearF64 } from "../../src/ops/linear.ts";
-import { inputGradF16F64, linearF16F64, rowShiftsF64 } from "../../src/ops/matmul_matrix.ts";
+import { withFloat16Matmuls } from "../../src/gpu/trial_modes.ts";
+import { linearF64 } from "../../src/ops/linear/linear.ts";
+import { inputGradF16F64, linearF16F64, rowShiftsF64 } from "../../src/ops/linear/matrix_units.ts";
 import { runEmulatedMatrices } from "./emulated_matrices.ts";
 import { leftOut } from "../left_out.ts";
 
@@ -93,7 +93,7 @@ async function emulatedRows(
   const shifts = shiftsOf(rowShiftsF64(x, M, K), rowShiftsF64(w, N, K));
   const tensors = [...[x, w, bias].map(upload), y, ...shifts, upload(residual)];
   const tiles: [number, number] = [Math.ceil(N / 64), Math.ceil(M / 64)];
-  runEmulatedMatrices("matmul_nt_matrix", { BIAS: 1, RESIDUAL: 1 }, tensors, [M, K, N, stride], tiles);
+  runEmulatedMatrices("linear_matrix", { BIAS: 1, RESIDUAL: 1 }, tensors, [M, K, N, stride], tiles);
   return rowsOf(await readFloats(y), M, stride);
 }
 
@@ -207,7 +207,7 @@ describe("linear layers on matrix units", () => {
         const shifts = shiftsOf(rowShiftsF64(taken, M, N), columns);
         const tiles: [number, number] = [Math.ceil(K / 64), Math.ceil(M / 64)];
         const tensors = [upload(strided), upload(w), dx, ...shifts];
-        runEmulatedMatrices("matmul_nn_matrix", { ADD }, tensors, [M, K, N, stride], tiles);
+        runEmulatedMatrices("linear_grad_x_matrix", { ADD }, tensors, [M, K, N, stride], tiles);
         const sums = expected.map((value) => ADD === 1 ? Math.fround(3 * value) + value : value);
         assertClose(rowsOf(await readFloats(dx), M, K), rowsOf(sums, M, K));
       }

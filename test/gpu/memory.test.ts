@@ -10,15 +10,15 @@ import {
   readFloats,
   trimPool,
   uploadTensor,
-} from "../../src/gpu/bridge.ts";
+} from "../../src/gpu/dispatch.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { backpropagate, recomputed } from "../../src/gpu/op.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
-import { add } from "../../src/ops/add.ts";
-import { rmsNorm } from "../../src/ops/rms_norm.ts";
-import { swiglu } from "../../src/ops/swiglu.ts";
-import { createKvCache } from "../../src/policy/kv_cache.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
+import { rmsNorm } from "../../src/ops/norm/rms_norm.ts";
+import { swiglu } from "../../src/ops/elementwise/swiglu.ts";
+import { createKvCache } from "../../src/policy/decode/kv_cache.ts";
 import { TINY_CONFIG } from "./tiny_policy.ts";
 
 const MIB = 2 ** 20;

@@ -1,9 +1,9 @@
 /** Every op against its f64 twin, forward and backward, and every twin's gradient against finite differences. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Arrays, OpCase } from "../../bench/case.ts";
-import { randomFloats } from "../../bench/case.ts";
-import { caseArrays } from "../../bench/operands.ts";
+import type { Arrays, OpCase } from "../cases/case.ts";
+import { randomFloats } from "../cases/case.ts";
+import { caseArrays } from "../cases/operands.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { allCases, checkForward, checkGradient, isLarge } from "./case_checks.ts";
 

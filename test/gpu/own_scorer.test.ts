@@ -1,7 +1,7 @@
 /** The scorer that a run serves itself. */
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import { openScorer } from "../../src/cli/scoring.ts";
+import { openScorer } from "../../src/assembly/scorer.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { randomFloats } from "../../bench/case.ts";
-import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/bridge.ts";
+import { randomFloats } from "../cases/case.ts";
+import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import type { Weight } from "../../src/ops/weight/weight.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import { createAdapters, mergeAdapter, withoutAdapters } from "../../src/policy/adapters.ts";
 import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";

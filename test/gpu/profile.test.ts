@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { uploadTensor } from "../../src/gpu/bridge.ts";
+import { uploadTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";
-import { add } from "../../src/ops/add.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
 import { leftOut } from "../left_out.ts";
 
 before(async () => void await openGpu());

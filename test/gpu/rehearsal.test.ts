@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/bridge.ts";
+import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
-import { createGenerator } from "../../src/policy/generate.ts";
+import { createGenerator } from "../../src/policy/decode/generate.ts";
 import { disposeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
 import { disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";

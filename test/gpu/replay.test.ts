@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyOf, readFloats, trimPool, uploadTensor } from "../../src/gpu/bridge.ts";
+import { copyOf, readFloats, trimPool, uploadTensor } from "../../src/gpu/dispatch.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { createReplays, type Replays } from "../../src/gpu/replay.ts";
-import { add } from "../../src/ops/add.ts";
-import { swiglu } from "../../src/ops/swiglu.ts";
+import { add } from "../../src/ops/elementwise/add.ts";
+import { swiglu } from "../../src/ops/elementwise/swiglu.ts";
 
 const filled = (value: number, rows: number) =>
   uploadTensor(new Float32Array(rows * 8).fill(value), [rows, 8]);

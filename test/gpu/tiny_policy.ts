@@ -1,5 +1,5 @@
 /** A random two-layer Llama with grouped key heads, small enough for a test; or another model of these sizes. */
-import { randomFloats } from "../../bench/case.ts";
+import { randomFloats } from "../cases/case.ts";
 import { makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { type Holding, hostSource, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";

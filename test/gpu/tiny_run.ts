@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
-import type { Tokenizer } from "../../src/io/tokenizer.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk, type Policy } from "../../src/policy/llama.ts";
@@ -14,7 +14,7 @@ import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { type EvaluationOutcome, runTraining, type TrainingResult } from "../../src/train/loop.ts";
-import type { Prompt } from "../../src/train/prompt_set.ts";
+import type { Prompt } from "../../src/train/prompts.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 

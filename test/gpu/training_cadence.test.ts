@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { openTerminal } from "../../src/cli/terminal.ts";
+import { openTerminal } from "../../src/cli/terminal/run_terminal.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {

@@ -1,6 +1,6 @@
 /** A fault put into the code on purpose. `npm run mutants` asks of each whether the tests notice. */
 export interface Fault {
-  /** File of the fault, from the root: "src/train/loop.ts", "kernels/adamw.wgsl". */
+  /** File of the fault, from the root: "src/train/loop.ts", "kernels/optimizer/adamw.wgsl". */
   file: string;
   /** Text that stands exactly once in the file... */
   find: string;

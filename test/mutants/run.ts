@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { writeFileAtomic } from "../../src/io/atomic_files.ts";
+import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
 import { allFaults, faultProblems, ROOT } from "./fault_list.ts";
 import { runFaults } from "./fault_runs.ts";
 import { mutantsPage } from "./page.ts";

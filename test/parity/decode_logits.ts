@@ -1,14 +1,19 @@
-/** The decoding path of policy/generate.ts with given tokens in place of sampled ones, so that its logits show. */
+/** The decoding path of policy/decode/generate.ts with given tokens in place of sampled ones, so that its logits show. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/bridge.ts";
+import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/dispatch.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
-import type { BlockTable } from "../../src/ops/kv_append.ts";
-import { BLOCK_TOKENS, blocksFor } from "../../src/policy/kv_blocks.ts";
-import { createKvCache, decodeAttend, type KvCache, prefillAttend } from "../../src/policy/kv_cache.ts";
+import type { BlockTable } from "../../src/ops/attention/kv_append.ts";
+import { BLOCK_TOKENS, blocksFor } from "../../src/policy/decode/kv_blocks.ts";
+import {
+  createKvCache,
+  decodeAttend,
+  type KvCache,
+  prefillAttend,
+} from "../../src/policy/decode/kv_cache.ts";
 import { headLogits, type Policy, trunkForward, uploadSequences } from "../../src/policy/llama.ts";
 import { packSequences } from "../../src/policy/packing.ts";
-import type { WeightFormat } from "../../src/ops/weight.ts";
+import type { WeightFormat } from "../../src/ops/weight/weight.ts";
 
 /** A row of its own blocks for each prompt and `tokens` tokens after it. */
 function blockTable(cache: KvCache, prompts: readonly number[][], tokens: number): BlockTable {

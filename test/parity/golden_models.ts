@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/bridge.ts";
-import { openModelFolder } from "../../src/io/model_folder.ts";
-import { openSafetensors } from "../../src/io/safetensors.ts";
-import { bytesToF32 } from "../../src/io/dtype.ts";
+import { readFloats } from "../../src/gpu/dispatch.ts";
+import { openModelFolder } from "../../src/io/model/model_folder.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
 import {
   causalAttend,
   disposeTrunk,

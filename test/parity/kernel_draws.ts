@@ -1,13 +1,13 @@
 /** Single draws of the sampling kernel, for the lines that look at what it keeps and draws. */
 import * as tf from "@tensorflow/tfjs";
-import { emptyTensor, readTensor, uploadTensor } from "../../src/gpu/bridge.ts";
+import { emptyTensor, readTensor, uploadTensor } from "../../src/gpu/dispatch.ts";
 import {
   hasRepetitionPenalty,
   initialState,
   sampleTokens,
   type SamplingOptions,
   seenTokens,
-} from "../../src/ops/sample.ts";
+} from "../../src/ops/sampling/sample.ts";
 import { uniform01 } from "../../src/rl/rng.ts";
 
 /** Random numbers of key (SEED, STEP). Their first one for prompt PROMPT_OF_ZERO and generation 0 is exactly 0. */

@@ -1,12 +1,12 @@
 /** LoRA adapters that peft saved, opened, differentiated and merged here (golden/make/lora.py). */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { baseModelOf, makeAdapters } from "../../src/cli/adapters.ts";
-import { readFloats } from "../../src/gpu/bridge.ts";
-import { openAdapterFolder } from "../../src/io/adapter_folder.ts";
-import { bytesToF32, f32ToBytes, type FloatDtype } from "../../src/io/dtype.ts";
-import { type ModelFolder, openModelFolder } from "../../src/io/model_folder.ts";
-import { openSafetensors } from "../../src/io/safetensors.ts";
+import { baseModelOf, makeAdapters } from "../../src/assembly/adapters.ts";
+import { readFloats } from "../../src/gpu/dispatch.ts";
+import { openAdapterFolder } from "../../src/io/model/adapter_folder.ts";
+import { bytesToF32, f32ToBytes, type FloatDtype } from "../../src/io/tensors/dtype.ts";
+import { type ModelFolder, openModelFolder } from "../../src/io/model/model_folder.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { parseAdapterConfig } from "../../src/policy/adapter_config.ts";
 import {
   type AdapterSet,

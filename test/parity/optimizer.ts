@@ -1,10 +1,10 @@
 /** Learning rates, clipping, AdamW and what is decayed, against transformers and torch (golden/make/optimizer.py). */
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, uploadTensor, writeTensor, zeroTensor } from "../../src/gpu/bridge.ts";
-import { adamwF64 } from "../../src/ops/adamw.ts";
-import { gradNormF64 } from "../../src/ops/grad_norm.ts";
-import type { Weight } from "../../src/ops/weight.ts";
+import { readFloats, uploadTensor, writeTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
+import { adamwF64 } from "../../src/ops/optimizer/adamw.ts";
+import { gradNormF64 } from "../../src/ops/optimizer/grad_norm.ts";
+import type { Weight } from "../../src/ops/weight/weight.ts";
 import { learningRate, type ScheduleConfig } from "../../src/rl/schedules.ts";
 import { createOptimizer, disposeOptimizer, isDecayed, optimizerStep } from "../../src/train/optimizer.ts";
 import { differences, type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";

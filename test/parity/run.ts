@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import { openGpu } from "../../src/gpu/device.ts";
-import { writeFileAtomic } from "../../src/io/atomic_files.ts";
+import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
 import { parityAreas } from "./areas.ts";
 import { parityDocument, type ParityRun, shortNumber } from "./document.ts";
 import { isWithin } from "./line.ts";

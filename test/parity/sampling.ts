@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
-import { loadPolicy } from "../../src/cli/models.ts";
-import { openSafetensors } from "../../src/io/safetensors.ts";
-import { keptF64, type SamplingOptions } from "../../src/ops/sample.ts";
-import { createGenerator } from "../../src/policy/generate.ts";
+import { loadPolicy } from "../../src/assembly/models.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { keptF64, type SamplingOptions } from "../../src/ops/sampling/sample.ts";
+import { createGenerator } from "../../src/policy/decode/generate.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { drawOnGpu, PROMPT_OF_ZERO, uniformOf } from "./kernel_draws.ts";
 import { differences, type ParityLine, worstRelative } from "./line.ts";

@@ -4,9 +4,9 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { randomFloats } from "../../bench/case.ts";
-import { loadScorers } from "../../src/cli/models.ts";
-import { openModelFolder } from "../../src/io/model_folder.ts";
+import { randomFloats } from "../cases/case.ts";
+import { loadScorers } from "../../src/assembly/models.ts";
+import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import {
   disposeScoreModel,
   loadScoreModel,

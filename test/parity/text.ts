@@ -1,14 +1,14 @@
 /** Token ids and conversation texts, against transformers and safe-rlhf's format (golden/make/text.py). */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { conversationIds, loadPolicy } from "../../src/cli/models.ts";
+import { conversationIds, loadPolicy } from "../../src/assembly/models.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
-import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { disposeTrunk } from "../../src/policy/llama.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
-import { encodePrompts } from "../../src/train/prompt_set.ts";
+import { encodePrompts } from "../../src/train/prompts.ts";
 import { differences, type ParityLine } from "./line.ts";
 
 interface TokenizerGolden {

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/bridge.ts";
-import { grpoLoss } from "../../src/ops/grpo_loss.ts";
+import { readFloats } from "../../src/gpu/dispatch.ts";
+import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
 import {
   type CompletionStats,
   grpoLossF64,

@@ -4,11 +4,11 @@ import { fileURLToPath } from "node:url";
 import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
-import { readFloats } from "../../src/gpu/bridge.ts";
-import { openModelFolder } from "../../src/io/model_folder.ts";
-import type { Tokenizer } from "../../src/io/tokenizer.ts";
+import { readFloats } from "../../src/gpu/dispatch.ts";
+import { openModelFolder } from "../../src/io/model/model_folder.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
-import type { GenerationRequest } from "../../src/policy/generate.ts";
+import type { GenerationRequest } from "../../src/policy/decode/generate.ts";
 import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
@@ -17,8 +17,8 @@ import { initialLambdaState } from "../../src/rl/lambda.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
-import type { Prompt } from "../../src/train/prompt_set.ts";
-import { type Progress, trainStep } from "../../src/train/step.ts";
+import type { Prompt } from "../../src/train/prompts.ts";
+import { type Progress, trainStep } from "../../src/train/generation_batch.ts";
 
 export interface GoldenCompletion {
   ids: number[];

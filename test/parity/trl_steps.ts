@@ -1,8 +1,8 @@
 /** Whole optimizer steps against TRL's GRPOTrainer; test/golden/make/trl_steps.py wrote the numbers. */
 import { fileURLToPath } from "node:url";
 import { batchShape } from "../../src/config/batch.ts";
-import { bytesToF32 } from "../../src/io/dtype.ts";
-import { openSafetensors } from "../../src/io/safetensors.ts";
+import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import type { MetricName } from "../../src/tracking/metrics.ts";
 import { differences, type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";

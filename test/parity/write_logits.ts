@@ -4,7 +4,7 @@
  *   node --import tsx test/parity/write_logits.ts <folder> <logits.json>
  */
 import { writeFileSync } from "node:fs";
-import { loadPolicy } from "../../src/cli/models.ts";
+import { loadPolicy } from "../../src/assembly/models.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { STREAM, uniform01 } from "../../src/rl/rng.ts";
 import { logitsOf } from "./golden_models.ts";

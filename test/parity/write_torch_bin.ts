@@ -4,7 +4,7 @@
  *   node --import tsx test/parity/write_torch_bin.ts <file>
  */
 import process from "node:process";
-import { writeTorchBin } from "../../src/io/torch_bin.ts";
+import { writeTorchBin } from "../../src/io/torch/writer.ts";
 import { tensors } from "../unit/torch_bin_tensors.ts";
 
 const [path] = process.argv.slice(2);

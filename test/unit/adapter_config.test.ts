@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { baseModelName, openAdapterFolder } from "../../src/io/adapter_folder.ts";
+import { baseModelName, openAdapterFolder } from "../../src/io/model/adapter_folder.ts";
 import {
   adapterScale,
   formatAdapterConfig,
   parseAdapterConfig,
   targetModules,
 } from "../../src/policy/adapter_config.ts";
-import { writeSafetensors } from "../../src/io/safetensors.ts";
-import { writeTorchBin } from "../../src/io/torch_bin.ts";
+import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { writeTorchBin } from "../../src/io/torch/writer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const CONFIG = { rank: 8, alpha: 12, useRslora: true, baseModel: "org/name", revision: "main" };

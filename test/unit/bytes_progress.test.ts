@@ -1,7 +1,7 @@
 /** The end of a download or a load, as a log and a terminal show it. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { bytesProgress } from "../../src/cli/bytes_progress.ts";
+import { bytesProgress } from "../../src/cli/terminal/bytes_progress.ts";
 
 /** What is shown of a move of 4 GB, of which so many GB are done at these milliseconds. */
 function shown(isTTY: boolean, looks: [atMs: number, doneGb: number][]): string {

@@ -7,7 +7,7 @@ import {
   loadCheckpoint,
   pruneCheckpoints,
   saveCheckpoint,
-} from "../../src/io/checkpoint.ts";
+} from "../../src/io/records/checkpoint.ts";
 import { contentOf, tensor } from "./checkpoint_content.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 

@@ -1,5 +1,5 @@
 /** A checkpoint of a model of one tensor. */
-import type { CheckpointContent } from "../../src/io/checkpoint.ts";
+import type { CheckpointContent } from "../../src/io/records/checkpoint.ts";
 
 export const tensor = (name: string, fill: number) => ({
   name,

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { appendFile, copyFile, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from "../../src/io/checkpoint.ts";
+import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from "../../src/io/records/checkpoint.ts";
 import { contentOf } from "./checkpoint_content.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadConfig } from "../../src/config/load.ts";
-import { LR_SCHEDULER_TYPES } from "../../src/config/schedule.ts";
+import { LR_SCHEDULER_TYPES } from "../../src/config/schedule_arguments.ts";
 import { assertResumable, resumeConflicts, resumeIdentity } from "../../src/config/resume.ts";
 import { CONFIG_KEYS, defaultConfig } from "../../src/config/schema.ts";
 import { learningRate, type LrSchedulerType } from "../../src/rl/schedules.ts";

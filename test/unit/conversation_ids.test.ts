@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { conversationIds } from "../../src/cli/models.ts";
-import { loadTokenizer } from "../../src/io/tokenizer.ts";
+import { conversationIds } from "../../src/assembly/models.ts";
+import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
 import { ROOT } from "./source_files.ts";
 

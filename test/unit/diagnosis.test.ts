@@ -9,7 +9,7 @@ import {
   gpuFindings,
   machineFindings,
   requirementFindings,
-} from "../../src/cli/diagnosis.ts";
+} from "../../src/cli/doctor/diagnosis.ts";
 import type { GpuInfo } from "../../src/gpu/device.ts";
 
 const DRIVERS: DriverFacts = {

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { bf16ToF32, bytesToF32, f16ToF32, f32ToBf16, f32ToBytes, f32ToF16 } from "../../src/io/dtype.ts";
+import {
+  bf16ToF32,
+  bytesToF32,
+  f16ToF32,
+  f32ToBf16,
+  f32ToBytes,
+  f32ToF16,
+} from "../../src/io/tensors/dtype.ts";
 
 const every16 = Uint16Array.from({ length: 65536 }, (_, i) => i);
 const f32Of = (bits: number) => new Float32Array(Uint32Array.of(bits).buffer);

@@ -5,16 +5,16 @@ import { type FileHandle, mkdir, readdir, readFile, rename, rm, writeFile } from
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { mock, test } from "node:test";
-import { openAppendLog } from "../../src/io/append_log.ts";
+import { openAppendLog } from "../../src/io/records/append_log.ts";
 import {
   removeDirectoryAtomic,
   setAside,
   writeDirectoryAtomic,
   writeFileAtomic,
   writeFully,
-} from "../../src/io/atomic_files.ts";
-import { saveCheckpoint } from "../../src/io/checkpoint.ts";
-import { writeSafetensors } from "../../src/io/safetensors.ts";
+} from "../../src/io/files/atomic_files.ts";
+import { saveCheckpoint } from "../../src/io/records/checkpoint.ts";
+import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { recordedSyncs, treeOf } from "./recorded_syncs.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { leftOut } from "../left_out.ts";

@@ -5,15 +5,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { openAppendLog } from "../../src/io/append_log.ts";
+import { openAppendLog } from "../../src/io/records/append_log.ts";
 import {
   assertWritableFolder,
   explainFsError,
   removeStalePartials,
   writeDirectoryAtomic,
   writeFileAtomic,
-} from "../../src/io/atomic_files.ts";
-import { stringifyExact } from "../../src/io/exact_json.ts";
+} from "../../src/io/files/atomic_files.ts";
+import { stringifyExact } from "../../src/io/files/exact_json.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { leftOut } from "../left_out.ts";
 

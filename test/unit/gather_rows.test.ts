@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inverseRows } from "../../src/ops/gather_rows.ts";
+import { inverseRows } from "../../src/ops/rows/gather_rows.ts";
 
 test("inverseRows() says where each row went, and -1 of those that nobody picked", () => {
   assert.deepEqual(Array.from(inverseRows([3, -1, 0], 5)), [2, -1, -1, 0, -1]);

@@ -10,7 +10,7 @@ const kernels = filesUnder("kernels", ".wgsl");
 const ops = filesUnder("src/ops", ".ts");
 
 function kernelName(path: string): string {
-  return path.replace(/^kernels\/|\.wgsl$/g, "");
+  return path.replace(/^.*\/|\.wgsl$/g, "");
 }
 
 /** What the header of a kernel lacks; undefined when it names the kernel and a twin that exists. */

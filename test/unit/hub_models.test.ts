@@ -4,11 +4,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { bytesProgress } from "../../src/cli/bytes_progress.ts";
-import { hubSettings, modelPins, resolveModel } from "../../src/cli/hub_models.ts";
+import { bytesProgress } from "../../src/cli/terminal/bytes_progress.ts";
+import { hubSettings, modelPins, resolveModel } from "../../src/assembly/hub.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
-import { parseHubName, pinnedCommit } from "../../src/io/hub_name.ts";
+import { parseHubName, pinnedCommit } from "../../src/io/hub/name.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const [FIRST, SECOND] = ["1".repeat(40), "2".repeat(40)];

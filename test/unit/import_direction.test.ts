@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { filesUnder, textOf, withoutComments } from "./source_files.ts";
 
 const FLOORS: Readonly<Record<string, number>> = {
-  cli: 5,
+  cli: 6,
+  assembly: 5,
   train: 4,
   evaluate: 4,
   policy: 3,
@@ -79,7 +80,7 @@ test("an upward, a sideways and an outward import are each found", () => {
   assert.match(String(found("src/gpu/a.ts", `import { b } from "../ops/b.ts";`)), /floor 1.*floor 2/);
   assert.match(String(found("src/io/a.ts", `import type { B } from "../policy/b.ts";`)), /floor 3.*floor 3/);
   assert.match(String(found("src/io/a.ts", `const b = await import("../../bench/b.ts");`)), /stands alone/);
-  assert.match(String(found("src/ops/a.ts", `import {\n  b,\n} from "../cli/b.ts";`)), /floor 2.*floor 5/);
+  assert.match(String(found("src/ops/a.ts", `import {\n  b,\n} from "../cli/b.ts";`)), /floor 2.*floor 6/);
   assert.deepEqual(found("src/train/a.ts", `export { b } from "../rl/b.ts";\nimport fs from "node:fs";`), [
     undefined,
     undefined,

@@ -5,8 +5,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { kernelChoice, readTuning, tuningFile, writeTuning } from "../../src/cli/kernel_tuning.ts";
-import { matmulSources } from "../../src/ops/matmul_tuning.ts";
+import { kernelChoice, readTuning, tuningFile, writeTuning } from "../../src/assembly/kernel_tuning.ts";
+import { matmulSources } from "../../src/ops/linear/tuning.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const DEVICE = {

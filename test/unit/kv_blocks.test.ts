@@ -11,7 +11,7 @@ import {
   decodeWidths,
   generationBytes,
   grownCapacity,
-} from "../../src/policy/kv_blocks.ts";
+} from "../../src/policy/decode/kv_blocks.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 
 const LLAMA_7B = parseModelConfig(

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { openSafetensors } from "../../src/io/safetensors.ts";
-import { buildHeader } from "../../src/io/safetensors_header.ts";
-import { stateDictPickle } from "../../src/io/torch_bin.ts";
-import { openTorchBin } from "../../src/io/torch_bin_reader.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { buildHeader } from "../../src/io/tensors/safetensors_header.ts";
+import { stateDictPickle } from "../../src/io/torch/writer.ts";
+import { openTorchBin } from "../../src/io/torch/reader.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { leftOut } from "../left_out.ts";
 

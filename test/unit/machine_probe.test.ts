@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { describe, it } from "node:test";
-import { probeDrivers } from "../../src/cli/machine_probe.ts";
+import { probeDrivers } from "../../src/cli/doctor/machine_probe.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 describe("probeDrivers()", () => {

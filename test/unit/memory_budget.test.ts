@@ -4,8 +4,8 @@ import * as os from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { lengthsOf, memoryBudget, memoryLines } from "../../src/cli/memory.ts";
-import type { Prompt } from "../../src/train/prompt_set.ts";
+import { lengthsOf, memoryBudget, memoryLines } from "../../src/assembly/memory.ts";
+import type { Prompt } from "../../src/train/prompts.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { leftOut } from "../left_out.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
-import { hubSettings, modelPins } from "../../src/cli/hub_models.ts";
+import { hubSettings, modelPins } from "../../src/assembly/hub.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";

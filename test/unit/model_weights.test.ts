@@ -4,10 +4,10 @@ import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { tensorValues } from "../../src/io/model_folder.ts";
-import { openModelWeights, parseIndex } from "../../src/io/model_weights.ts";
-import { writeSafetensors } from "../../src/io/safetensors.ts";
-import { writeTorchBin } from "../../src/io/torch_bin.ts";
+import { tensorValues } from "../../src/io/model/model_folder.ts";
+import { openModelWeights, parseIndex } from "../../src/io/model/model_weights.ts";
+import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { writeTorchBin } from "../../src/io/torch/writer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const GOLDEN = fileURLToPath(new URL("../golden/weights_files/sharded/", import.meta.url));

@@ -87,9 +87,9 @@ test("a fault is noticed when a test fails with it, and not where tests pass or 
 });
 
 test("folderScores() counts by folder, and shortfalls() holds all, those by hand and each folder to its share", () => {
-  assert.deepEqual(["src/rl/a/b.ts", "kernels/add.wgsl"].map(folderOf), ["src/rl", "kernels"]);
+  assert.deepEqual(["src/rl/a/b.ts", "kernels/elementwise/add.wgsl"].map(folderOf), ["src/rl", "kernels"]);
   const faults = [...results("src/rl/a.ts", true, 19), ...results("src/rl/a.ts", false, 1)];
-  const scores = folderScores([...faults, ...results("kernels/add.wgsl", true, 20)], [
+  const scores = folderScores([...faults, ...results("kernels/elementwise/add.wgsl", true, 20)], [
     mutant({ noticed: true }),
   ]);
   assert.deepEqual(scores, [
@@ -97,7 +97,7 @@ test("folderScores() counts by folder, and shortfalls() holds all, those by hand
     { folder: "src/rl", byHand: { noticed: 19, counted: 20 }, byStryker: { noticed: 1, counted: 1 } },
   ]);
   assert.deepEqual(shortfalls(scores), []);
-  const worse = folderScores([...faults, ...results("kernels/add.wgsl", false, 3)], []);
+  const worse = folderScores([...faults, ...results("kernels/elementwise/add.wgsl", false, 3)], []);
   assert.deepEqual(shortfalls(worse), [
     "all: 19 of 23 noticed, 82.6 %; required 95.0 %",
     "by hand: 19 of 23 noticed, 82.6 %; required 95.0 %",

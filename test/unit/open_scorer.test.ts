@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { mock, test, type TestContext } from "node:test";
-import { openScorer } from "../../src/cli/scoring.ts";
+import { openScorer } from "../../src/assembly/scorer.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 

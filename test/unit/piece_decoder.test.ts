@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pieceDecoder } from "../../src/io/piece_decoder.ts";
+import { pieceDecoder } from "../../src/io/tokenizer/piece_decoder.ts";
 
 const BYTES = { type: "ByteFallback" };
 const decode = (steps: object[], ...tokens: string[]) =>

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { loadTokenizer } from "../../src/io/tokenizer.ts";
+import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { formatPrompt } from "../../src/rl/conversation.ts";
-import { encodePrompts } from "../../src/train/prompt_set.ts";
+import { encodePrompts } from "../../src/train/prompts.ts";
 import { ROOT } from "./source_files.ts";
 
 describe("encodePrompts()", async () => {

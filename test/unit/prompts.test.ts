@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { readPrompts } from "../../src/io/prompts.ts";
+import { readPrompts } from "../../src/io/prompts/prompts.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const options = { promptKey: "prompt" };

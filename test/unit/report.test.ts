@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { buildReport, commonFolder } from "../../src/cli/report.ts";
+import { buildReport, commonFolder } from "../../src/assembly/report.ts";
 import { parseMetrics } from "../../src/tracking/run_records.ts";
 import { trendOf } from "../../src/tracking/trend.ts";
 import { withScratchFolder } from "./scratch_folder.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { reportCommand } from "../../src/cli/report_command.ts";
+import { reportCommand } from "../../src/cli/report.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 async function writeRun(runDir: string): Promise<string> {

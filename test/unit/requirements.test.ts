@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
-import { probeRequirements } from "../../src/cli/requirements.ts";
+import { probeRequirements } from "../../src/cli/doctor/requirements.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { json, replaceFetch, scoring } from "./fake_scorer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";

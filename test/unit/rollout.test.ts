@@ -1,8 +1,8 @@
 /** What sampling is asked for, without a GPU. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Tokenizer } from "../../src/io/tokenizer.ts";
-import type { Generator } from "../../src/policy/generate.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
+import type { Generator } from "../../src/policy/decode/generate.ts";
 import { sampleRollouts } from "../../src/train/rollout.ts";
 
 const tokenizer = { decode: (ids: readonly number[]) => ids.join(" ") } as Tokenizer;

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { openSafetensors, type TensorSource, writeSafetensors } from "../../src/io/safetensors.ts";
-import { tensorValues } from "../../src/io/model_folder.ts";
-import { headerLengthOf, parseHeader } from "../../src/io/safetensors_header.ts";
+import { openSafetensors, type TensorSource, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
+import { tensorValues } from "../../src/io/model/model_folder.ts";
+import { headerLengthOf, parseHeader } from "../../src/io/tensors/safetensors_header.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 /** A file from a JSON header (text or value) and a number of zero bytes behind it. */

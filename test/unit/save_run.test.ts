@@ -9,7 +9,7 @@ import { initialLambdaState } from "../../src/rl/lambda.ts";
 import type { TrackerState } from "../../src/tracking/tracker.ts";
 import { restoreRun, saveRun } from "../../src/train/checkpointing.ts";
 import type { Optimizer } from "../../src/train/optimizer.ts";
-import type { Progress } from "../../src/train/step.ts";
+import type { Progress } from "../../src/train/generation_batch.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const optimizerOf = () => ({ slots: [], updates: 0 }) as unknown as Optimizer;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { LR_SCHEDULER_TYPES } from "../../src/config/schedule.ts";
+import { LR_SCHEDULER_TYPES } from "../../src/config/schedule_arguments.ts";
 import { learningRate, type LrSchedulerType, type ScheduleConfig } from "../../src/rl/schedules.ts";
 
 function rates(type: LrSchedulerType, steps: readonly number[], warmup = 10): number[] {

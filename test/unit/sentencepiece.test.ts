@@ -6,9 +6,13 @@ import { describe, it } from "node:test";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { sentencePieceJson } from "../../src/io/sentencepiece_json.ts";
-import { byteToken, parseSentencePieceModel, PIECE_TYPE } from "../../src/io/sentencepiece_model.ts";
-import { loadTokenizer } from "../../src/io/tokenizer.ts";
+import { sentencePieceJson } from "../../src/io/tokenizer/sentencepiece_json.ts";
+import {
+  byteToken,
+  parseSentencePieceModel,
+  PIECE_TYPE,
+} from "../../src/io/tokenizer/sentencepiece_model.ts";
+import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { ROOT } from "./source_files.ts";
 

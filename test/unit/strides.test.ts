@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { gatherStrided, isRowMajor, rowMajorStrides, spanOf } from "../../src/io/strides.ts";
-import { checkedLength, unknownTensor } from "../../src/io/tensor_reader.ts";
+import { gatherStrided, isRowMajor, rowMajorStrides, spanOf } from "../../src/io/tensors/strides.ts";
+import { checkedLength, unknownTensor } from "../../src/io/tensors/tensor_reader.ts";
 
 test("rowMajorStrides() are products of the sizes behind, a size of 0 counting as 1", () => {
   assert.deepEqual(rowMajorStrides([]), []);

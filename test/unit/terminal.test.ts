@@ -6,8 +6,8 @@ import {
   openTerminal,
   progressLine,
   summaryText,
-} from "../../src/cli/terminal.ts";
-import type { TerminalConfig } from "../../src/cli/terminal.ts";
+} from "../../src/cli/terminal/run_terminal.ts";
+import type { TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";

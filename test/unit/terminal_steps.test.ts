@@ -1,7 +1,7 @@
 /** The lines of a run that makes several optimizer steps of each generation, and those of a long generation. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { openTerminal, summaryText, type TerminalConfig } from "../../src/cli/terminal.ts";
+import { openTerminal, summaryText, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 

@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { llama2Config, llama2Json, llama3Config, llama3Json, writeTokenizer } from "./tiny_tokenizer.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { llama2Config, llama2Json, writeTokenizer } from "./tiny_tokenizer.ts";
 

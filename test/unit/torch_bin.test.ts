@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { stateDictPickle, writeTorchBin } from "../../src/io/torch_bin.ts";
-import { openTorchBin } from "../../src/io/torch_bin_reader.ts";
+import { stateDictPickle, writeTorchBin } from "../../src/io/torch/writer.ts";
+import { openTorchBin } from "../../src/io/torch/reader.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { bytes, tensors } from "./torch_bin_tensors.ts";
 

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { gatherStrided, isRowMajor, rowMajorStrides, spanOf } from "../../src/io/strides.ts";
-import { stateDictPickle, writeTorchBin } from "../../src/io/torch_bin.ts";
-import { openTorchBin, readTorchBin } from "../../src/io/torch_bin_reader.ts";
+import { gatherStrided, isRowMajor, rowMajorStrides, spanOf } from "../../src/io/tensors/strides.ts";
+import { stateDictPickle, writeTorchBin } from "../../src/io/torch/writer.ts";
+import { openTorchBin, readTorchBin } from "../../src/io/torch/reader.ts";
 import { memoryFile, zipOf } from "./memory_file.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 

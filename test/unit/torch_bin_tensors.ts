@@ -1,5 +1,5 @@
 /** The tensors of the pytorch_model.bin that torch.load was seen to read (test/golden/torch_bin.json). */
-import type { TensorSource } from "../../src/io/safetensors.ts";
+import type { TensorSource } from "../../src/io/tensors/safetensors.ts";
 
 /** Bytes that differ from their neighbours. */
 export const bytes = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 37) % 256);

@@ -1,4 +1,4 @@
-"""Writes test/golden/weights_files/: files of torch.save() as src/io/torch_bin_reader.ts must read them.
+"""Writes test/golden/weights_files/: files of torch.save() as src/io/torch/reader.ts must read them.
 
     single/      pytorch_model.bin: every element type, a tied tensor, a storage offset, views with other strides
     protocol4/   the same in pickle protocol 4, which some savers choose and torch's weights_only does not read

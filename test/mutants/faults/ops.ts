@@ -3,7 +3,7 @@ import type { Fault } from "../fault.ts";
 
 const ACCUMULATION: readonly Fault[] = [
   {
-    file: "kernels/linear_bias_grad.wgsl",
+    file: "kernels/linear/linear_grad_bias.wgsl",
     find: "var sum = db[n];",
     replace: "var sum = 0.0;",
     harm: "biases learn from the last micro-batch alone",
@@ -11,7 +11,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/matmul_tn_acc_simd8.wgsl",
+    file: "kernels/linear/linear_grad_w_simd8.wgsl",
     find: "return dw[min(n, params.columns - 1u) * (params.width / 4u) + k];",
     replace: "return vec4f();",
     harm: "on a software GPU, matrices learn from the last micro-batch alone",
@@ -19,7 +19,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/matmul_tn_acc.wgsl",
+    file: "kernels/linear/linear_grad_w.wgsl",
     find: "return dw[min(n, params.columns - 1u) * (params.width / 4u) + k];",
     replace: "return vec4f();",
     harm: "with the plain kernels, matrices learn from the last micro-batch alone",
@@ -27,15 +27,15 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/matmul_tn_acc_tile.wgsl",
+    file: "kernels/linear/linear_grad_w_tile.wgsl",
     find: "sums[i * 8u + r * 2u + j] = dw[row * quads + min(k + local.x + WG_X * j, quads - 1u)];",
     replace: "sums[i * 8u + r * 2u + j] = vec4f();",
     harm: "on a GPU, matrices learn from the last micro-batch alone",
-    tests: ["gpu/matmul_variants.test.ts#linear 17x64x128"],
+    tests: ["gpu/linear_variants.test.ts#linear 17x64x128"],
     claim: 5,
   },
   {
-    file: "kernels/matmul_strided.wgsl",
+    file: "kernels/linear/linear_strided.wgsl",
     find: "if (ADD == 1u) { sum = c[at]; }",
     replace: "",
     harm: "matrices of odd widths learn from the last micro-batch alone",
@@ -43,7 +43,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/embedding_grad_vec4.wgsl",
+    file: "kernels/rows/embedding_grad_vec4.wgsl",
     find: "dtable[row * params.width4 + d] += dy[n * params.width4 + d];",
     replace: "dtable[row * params.width4 + d] = dy[n * params.width4 + d];",
     harm: "a token's embedding learns from its last occurrence alone",
@@ -51,7 +51,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/embedding_grad.wgsl",
+    file: "kernels/rows/embedding_grad.wgsl",
     find: "dtable[row * params.width + d] += dy[n * params.width + d];",
     replace: "dtable[row * params.width + d] = dy[n * params.width + d];",
     harm: "a token's embedding of odd width learns from its last occurrence alone",
@@ -59,7 +59,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/rms_norm_weight_grad_vec4.wgsl",
+    file: "kernels/norm/rms_norm_weight_grad_vec4.wgsl",
     find: "var sum = dw[d];",
     replace: "var sum = vec4f();",
     harm: "norms learn from the last micro-batch alone",
@@ -67,7 +67,7 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "kernels/rms_norm_weight_grad.wgsl",
+    file: "kernels/norm/rms_norm_weight_grad.wgsl",
     find: "var sum = dw[d];",
     replace: "var sum = 0.0;",
     harm: "norms of odd widths learn from the last micro-batch alone",
@@ -75,14 +75,14 @@ const ACCUMULATION: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "src/ops/linear.ts",
+    file: "src/ops/linear/linear.ts",
     find: "adds: i > 0 });",
     replace: "adds: false });",
     harm: "what queries and keys pull at the layer below is lost",
     tests: ["gpu/ops.test.ts#linears"],
   },
   {
-    file: "src/ops/linear.ts",
+    file: "src/ops/linear/linear.ts",
     find: "if (bias) runLinearBiasGrad({ dy, bias, rows });",
     replace: "if (bias && i === 0) runLinearBiasGrad({ dy, bias, rows });",
     harm: "of the biases of queries, keys and values only the queries' are trained",
@@ -93,7 +93,7 @@ const ACCUMULATION: readonly Fault[] = [
 
 const FOLDS: readonly Fault[] = [
   {
-    file: "src/gpu/bridge.ts",
+    file: "src/gpu/dispatch.ts",
     find: "return [Math.ceil(count / y), y, 1];",
     replace: "return [Math.floor(count / y), y, 1];",
     harm: "past 65535 workgroups the last rows are stale",
@@ -101,7 +101,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/rms_norm.wgsl",
+    file: "kernels/norm/rms_norm.wgsl",
     find: "let row = group.x + group.y * groups.x;",
     replace: "let row = group.x;",
     harm: "past 65535 rows of odd width, norms are stale",
@@ -109,7 +109,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/rms_norm_grad.wgsl",
+    file: "kernels/norm/rms_norm_grad.wgsl",
     find: "if (row >= params.rows) { return; }",
     replace: "if (row > params.rows) { return; }",
     harm: "a workgroup left over writes behind the gradient",
@@ -117,7 +117,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/rms_norm_vec4.wgsl",
+    file: "kernels/norm/rms_norm_vec4.wgsl",
     find: "let row = (group.x + group.y * groups.x) * (WG / LANES) + slot;",
     replace: "let row = group.x * (WG / LANES) + slot;",
     harm: "past 65535 workgroups norms are stale",
@@ -125,7 +125,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/rms_norm_grad_vec4.wgsl",
+    file: "kernels/norm/rms_norm_grad_vec4.wgsl",
     find: "let row = (group.x + group.y * groups.x) * (WG / LANES) + slot;",
     replace: "let row = (group.x + group.y * 65535u) * (WG / LANES) + slot;",
     harm: "past 65535 workgroups gradients of norms are stale",
@@ -133,7 +133,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/sample.wgsl",
+    file: "kernels/sampling/sample.wgsl",
     find: "let r = group.x + group.y * groups.x;",
     replace: "let r = group.x + group.y * 65535u;",
     harm: "past 65535 completions some get no token",
@@ -141,7 +141,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/token_logprobs_vec4.wgsl",
+    file: "kernels/head/token_logprobs_vec4.wgsl",
     find: "let row = group.x + group.y * groups.x;",
     replace: "let row = group.x;",
     harm: "past 65535 rows log-probs are stale",
@@ -149,7 +149,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/token_logprobs_grad.wgsl",
+    file: "kernels/head/token_logprobs_grad.wgsl",
     find: "let row = group.x + group.y * groups.x;",
     replace: "let row = group.x;",
     harm: "past 65535 rows of odd width gradients of log-probs are stale",
@@ -157,7 +157,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/grpo_loss.wgsl",
+    file: "kernels/loss/grpo_loss.wgsl",
     find: "let b = group.x + group.y * groups.x;",
     replace: "let b = group.x;",
     harm: "past 65535 completions losses are stale",
@@ -165,7 +165,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/adamw_vec4.wgsl",
+    file: "kernels/optimizer/adamw_vec4.wgsl",
     find: "let begin = (group.x + group.y * groups.x) * SPAN;",
     replace: "let begin = group.x * SPAN;",
     harm: "of weights of more than 67 million values, most are never trained",
@@ -173,7 +173,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/attention_decode_simd8.wgsl",
+    file: "kernels/attention/attention_decode_simd8.wgsl",
     find: "let index = group.x + group.y * groups.x;",
     replace: "let index = group.x;",
     harm: "past 65535 heads of rows, completions are sampled from stale attention",
@@ -181,7 +181,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/attention.wgsl",
+    file: "kernels/attention/attention.wgsl",
     find: "let flat = (group.x + group.y * groups.x) * WG + lane;",
     replace: "let flat = group.x * WG + lane;",
     harm: "past 65535 workgroups attention is stale, on a GPU",
@@ -189,7 +189,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/rope_kv.wgsl",
+    file: "kernels/attention/rope_kv.wgsl",
     find: "let index = (group.x + group.y * groups.x) * WG + lane;",
     replace: "let index = group.x * WG + lane;",
     harm: "past 65535 workgroups keys are not kept",
@@ -197,7 +197,7 @@ const FOLDS: readonly Fault[] = [
     claim: 6,
   },
   {
-    file: "kernels/square_sums.wgsl",
+    file: "kernels/optimizer/square_sums.wgsl",
     find: "let p = group.x + group.y * groups.x;",
     replace: "let p = group.x;",
     harm: "the norm of large gradients leaves most of them out",
@@ -208,7 +208,7 @@ const FOLDS: readonly Fault[] = [
 
 const UNWRITTEN: readonly Fault[] = [
   {
-    file: "src/ops/grpo_loss.ts",
+    file: "src/ops/loss/grpo_loss.ts",
     find: "workgroups: foldGrid(completions + 1),",
     replace: "workgroups: foldGrid(completions),",
     harm: "gradients of spare tokens are whatever the buffer held",
@@ -216,7 +216,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/token_logprobs.wgsl",
+    file: "kernels/head/token_logprobs.wgsl",
     find: "    logprobs[row] = 0.0;\n    entropy[row] = 0.0;\n",
     replace: "",
     harm: "log-probs of padding are whatever the buffer held",
@@ -224,7 +224,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/token_logprobs_vec4.wgsl",
+    file: "kernels/head/token_logprobs_vec4.wgsl",
     find: "    entropy[row] = 0.0;\n",
     replace: "",
     harm: "the logged entropy takes in what the buffer held for padding",
@@ -232,7 +232,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/gather_rows_vec4.wgsl",
+    file: "kernels/rows/gather_rows_vec4.wgsl",
     find: "y[to + d] = vec4f(0.0);",
     replace: "",
     harm: "rows that were not picked get stale gradients",
@@ -240,7 +240,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/gather_rows.wgsl",
+    file: "kernels/rows/gather_rows.wgsl",
     find: "y[i] = 0.0;",
     replace: "",
     harm: "rows of odd width that were not picked get stale gradients",
@@ -248,7 +248,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/attention_decode_simd8.wgsl",
+    file: "kernels/attention/attention_decode_simd8.wgsl",
     find: "for (var j = lane; j < outputs; j += 8u) { o[index * outputs + j] = vec4f(); }",
     replace: "",
     harm: "rows without a completion compute from stale words",
@@ -256,7 +256,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/rms_norm_vec4.wgsl",
+    file: "kernels/norm/rms_norm_vec4.wgsl",
     find: "if (lane == 0u && row < params.rows)",
     replace: "if (lane == 0u && row + 1u < params.rows)",
     harm: "the last row's gradient is stale",
@@ -264,7 +264,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/attention_grad_kv_simd8.wgsl",
+    file: "kernels/attention/attention_grad_kv_simd8.wgsl",
     find: "if (first_row + lane > last_row) { return; }",
     replace: "if (first_row + lane >= last_row) { return; }",
     harm: "the last key of every eight gets a stale gradient",
@@ -272,7 +272,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/swiglu_vec4.wgsl",
+    file: "kernels/elementwise/swiglu_vec4.wgsl",
     find: "min(begin + SPAN, params.count4)",
     replace: "min(begin + SPAN, params.count4 - 1u)",
     harm: "the last four activations are stale",
@@ -280,7 +280,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/swiglu_linear_simd8.wgsl",
+    file: "kernels/linear/swiglu_linear_simd8.wgsl",
     find: "if (n + 1u < params.columns) {",
     replace: "if (n + 2u < params.columns) {",
     harm: "the last activation of every row is stale",
@@ -288,7 +288,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/linear_few.wgsl",
+    file: "kernels/linear/linear_few.wgsl",
     find: "    store_row(m + 3u, n, s3);\n",
     replace: "",
     harm: "on a GPU the fourth of four completions decodes from stale words",
@@ -296,15 +296,15 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/matmul_nt_tile.wgsl",
+    file: "kernels/linear/linear_tile.wgsl",
     find: "if (n + j >= params.columns) { return; }",
     replace: "if (n + j + 1u >= params.columns) { return; }",
     harm: "on a GPU the last output of every layer is stale",
-    tests: ["gpu/matmul_variants.test.ts#linear 1x4x1"],
+    tests: ["gpu/linear_variants.test.ts#linear 1x4x1"],
     claim: 7,
   },
   {
-    file: "src/ops/lm_head_logprobs.ts",
+    file: "src/ops/head/lm_head_logprobs.ts",
     find: "for (let first = 0; first < rows; first += chunkRows) {",
     replace: "for (let first = 0; first + chunkRows <= rows; first += chunkRows) {",
     harm: "the log-probs of a last chunk that is not full are stale",
@@ -320,7 +320,7 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "src/policy/kv_cache.ts",
+    file: "src/policy/decode/kv_cache.ts",
     find: "      copyTensor(old, tensor);\n",
     replace: "",
     harm: "a cache that grows forgets the keys it had",
@@ -330,56 +330,56 @@ const UNWRITTEN: readonly Fault[] = [
 
 const EPSILONS: readonly Fault[] = [
   {
-    file: "kernels/rms_norm.wgsl",
+    file: "kernels/norm/rms_norm.wgsl",
     find: "inverseSqrt(partial[0] / f32(params.width) + params.eps)",
     replace: "inverseSqrt(partial[0] / f32(params.width))",
     harm: "norms of odd widths have no eps",
     tests: ["gpu/ops.test.ts#rms_norm 7x33"],
   },
   {
-    file: "kernels/rms_norm_vec4.wgsl",
+    file: "kernels/norm/rms_norm_vec4.wgsl",
     find: "inverseSqrt(row_sum(slot, lane) / f32(params.width) + params.eps)",
     replace: "inverseSqrt(row_sum(slot, lane) / f32(params.width))",
     harm: "norms have no eps",
     tests: ["gpu/ops.test.ts#rms_norm 9x60"],
   },
   {
-    file: "kernels/adamw.wgsl",
+    file: "kernels/optimizer/adamw.wgsl",
     find: "fma(sqrt(second), params.root, params.eps)",
     replace: "(sqrt(second) * params.root)",
     harm: "adam_epsilon is ignored for parameters of odd size",
     tests: ["gpu/ops.test.ts#adamw 35"],
   },
   {
-    file: "kernels/adamw_vec4.wgsl",
+    file: "kernels/optimizer/adamw_vec4.wgsl",
     find: "fma(sqrt(second), vec4f(params.root), vec4f(params.eps))",
     replace: "(sqrt(second) * params.root)",
     harm: "adam_epsilon is ignored",
     tests: ["gpu/ops.test.ts#adamw 36"],
   },
   {
-    file: "kernels/group_advantages.wgsl",
+    file: "kernels/loss/group_advantages.wgsl",
     find: "divisor = group.deviation + 1e-4;",
     replace: "divisor = max(group.deviation, 1e-30);",
     harm: "scores that nearly agree are blown up to full advantages",
     tests: ["gpu/ops.test.ts#group_advantages 3x7 group"],
   },
   {
-    file: "kernels/group_advantages.wgsl",
+    file: "kernels/loss/group_advantages.wgsl",
     find: "divisor = batch_deviation + 1e-4;",
     replace: "divisor = max(batch_deviation, 1e-30);",
     harm: "with scale_rewards batch, scores that nearly agree are blown up to full advantages",
     tests: ["gpu/ops.test.ts#group_advantages 3x7 batch"],
   },
   {
-    file: "kernels/clip_scale.wgsl",
+    file: "kernels/optimizer/clip_scale.wgsl",
     find: "params.max_norm / (norm + 1e-6)); }",
     replace: "params.max_norm / norm); }",
     harm: "clipping differs from torch's for small norms",
     tests: ["gpu/ops.test.ts#grad_norm 5 max"],
   },
   {
-    file: "kernels/clip_scale.wgsl",
+    file: "kernels/optimizer/clip_scale.wgsl",
     find: "clip[0] = norm;",
     replace: "clip[0] = select(norm, 0.0, scale == 0.0);",
     harm: "a gradient norm that is not finite is read as 0, and the run goes on",
@@ -387,7 +387,7 @@ const EPSILONS: readonly Fault[] = [
     claim: 9,
   },
   {
-    file: "kernels/clip_scale.wgsl",
+    file: "kernels/optimizer/clip_scale.wgsl",
     find: "== 0x7f800000u) { scale = 0.0; }",
     replace: "== 0x7f800000u) { scale = 1.0; }",
     harm: "a gradient that is not finite is taken into the weights",
@@ -397,28 +397,28 @@ const EPSILONS: readonly Fault[] = [
 
 const TIES: readonly Fault[] = [
   {
-    file: "kernels/sample.wgsl",
+    file: "kernels/sampling/sample.wgsl",
     find: "partial_index[lane + half] < partial_index[lane])",
     replace: "partial_index[lane + half] > partial_index[lane])",
     harm: "greedy decoding takes another of equal tokens than torch.argmax",
     tests: ["gpu/ops.test.ts#sample 7 of"],
   },
   {
-    file: "kernels/sample.wgsl",
+    file: "kernels/sampling/sample.wgsl",
     find: "if (x > most) { most = x; best = v; }",
     replace: "if (x >= most) { most = x; best = v; }",
     harm: "greedy decoding takes the last of equal tokens of a lane",
     tests: ["gpu/ops.test.ts#sample 7 of"],
   },
   {
-    file: "kernels/sample.wgsl",
+    file: "kernels/sampling/sample.wgsl",
     find: "if (!FILTER || order_key(x) >= floor_key) { sum += weight_of(x, peak); }",
     replace: "if (!FILTER || order_key(x) > floor_key) { sum += weight_of(x, peak); }",
     harm: "the last token that top_k keeps is never drawn",
     tests: ["gpu/ops.test.ts#sample 9 of"],
   },
   {
-    file: "kernels/sample.wgsl",
+    file: "kernels/sampling/sample.wgsl",
     find: "e < state[3]; e++",
     replace: "e < min(state[3], 1); e++",
     harm: "of several end tokens only the first ends a completion",
@@ -428,56 +428,56 @@ const TIES: readonly Fault[] = [
 
 const BOUNDS: readonly Fault[] = [
   {
-    file: "src/ops/rope.ts",
+    file: "src/ops/attention/rope.ts",
     find: "u32(cos.shape[0] - 1),",
     replace: "u32(cos.shape[0] - 2),",
     harm: "the last position is turned as the one before it",
     tests: ["gpu/ops.test.ts#rope "],
   },
   {
-    file: "src/ops/rope_kv.ts",
+    file: "src/ops/attention/rope_kv.ts",
     find: "angles.cos.shape[0] - 1,",
     replace: "angles.cos.shape[0] - 2,",
     harm: "the last position is decoded as the one before it",
     tests: ["gpu/ops.test.ts#rope_kv"],
   },
   {
-    file: "kernels/attention.wgsl",
+    file: "kernels/attention/attention.wgsl",
     find: "end[r] = select(rows[r] + 1u, own.y, params.prefix == 1u);",
     replace: "end[r] = select(rows[r], own.y, params.prefix == 1u);",
     harm: "on a GPU no token sees itself",
     tests: ["gpu/plain_kernels.test.ts#attention .3"],
   },
   {
-    file: "kernels/attention_decode.wgsl",
+    file: "kernels/attention/attention_decode.wgsl",
     find: "let total = min(u32(positions[row] + 1),",
     replace: "let total = min(u32(positions[row]),",
     harm: "on a GPU no new token sees itself",
     tests: ["gpu/ops.test.ts#attention_decode"],
   },
   {
-    file: "kernels/kv_append.wgsl",
+    file: "kernels/attention/kv_append.wgsl",
     find: "if (column >= params.columns) { return; }",
     replace: "if (column > params.columns) { return; }",
     harm: "a token past its row's blocks overwrites another row's keys",
     tests: ["gpu/ops.test.ts#kv_append"],
   },
   {
-    file: "kernels/rope_kv.wgsl",
+    file: "kernels/attention/rope_kv.wgsl",
     find: "if (column >= params.columns) { return -1; }",
     replace: "if (column > params.columns) { return -1; }",
     harm: "a new token past its row's blocks overwrites another row's keys",
     tests: ["gpu/ops.test.ts#rope_kv"],
   },
   {
-    file: "kernels/embedding_grad_vec4.wgsl",
+    file: "kernels/rows/embedding_grad_vec4.wgsl",
     find: "if (row < params.rows)",
     replace: "if (row + 1u < params.rows)",
     harm: "the last token of the vocabulary is never trained",
     tests: ["gpu/ops.test.ts#embedding"],
   },
   {
-    file: "kernels/embedding_grad.wgsl",
+    file: "kernels/rows/embedding_grad.wgsl",
     find: "if (row < params.rows)",
     replace: "if (row + 1u < params.rows)",
     harm: "the last token of the vocabulary is never trained, where widths are odd",
@@ -491,28 +491,28 @@ const BOUNDS: readonly Fault[] = [
     tests: ["gpu/binding_windows.test.ts#exactly"],
   },
   {
-    file: "src/gpu/bridge.ts",
+    file: "src/gpu/dispatch.ts",
     find: "if (size > limit) {",
     replace: "if (size >= limit) {",
     harm: "a tensor as large as a binding is refused",
     tests: ["gpu/binding_windows.test.ts#exactly"],
   },
   {
-    file: "src/gpu/bridge.ts",
+    file: "src/gpu/dispatch.ts",
     find: "  const values = await awaitGpu(tensor.data());\n  assertGpuHealthy();\n",
     replace: "  const values = await awaitGpu(tensor.data());\n",
     harm: "what a failed device gives is taken for numbers",
     tests: ["gpu/failures.test.ts"],
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: "if (longest + options.maxTokens > policy.config.maxPositions) {",
     replace: "if (longest + options.maxTokens >= policy.config.maxPositions) {",
     harm: "lengths that just fit the model are refused",
     tests: ["gpu/policy.test.ts#positions"],
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: 'return { tokens: tokens.slice(0, kept), end: "stop" };',
     replace: 'return { tokens, end: "stop" };',
     harm: "what was sampled after a stop string stays in the completion",
@@ -520,7 +520,7 @@ const BOUNDS: readonly Fault[] = [
     claim: 2,
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: "const kept = request.findStop?.(tokens) ?? null;",
     replace: "const kept = tokens.length < 0 ? 0 : null;",
     harm: "stop strings end nothing",
@@ -528,7 +528,7 @@ const BOUNDS: readonly Fault[] = [
     claim: 2,
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: 'return end === "eos" || count === options.maxTokens ? { tokens, end } : null;',
     replace: 'return end === "eos" || count === options.maxTokens\n' +
       '    ? { tokens, end: tokens.length === options.maxTokens ? "length" : end }\n    : null;',
@@ -536,35 +536,35 @@ const BOUNDS: readonly Fault[] = [
     tests: ["gpu/policy.test.ts#end token"],
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: "dispose(); // rows of this call still hold blocks",
     replace: "",
     harm: "every call that fails takes cache blocks for good",
     tests: ["gpu/generation.test.ts#failed"],
   },
   {
-    file: "src/policy/generate.ts",
+    file: "src/policy/decode/generate.ts",
     find: "if (row.prompt.readers > 0) return;",
     replace: "if (row.prompt.readers > 1) return;",
     harm: "a group is scored before its last completion has ended",
     tests: ["gpu/generation.test.ts#hands out"],
   },
   {
-    file: "src/policy/decode_batch.ts",
+    file: "src/policy/decode/batch.ts",
     find: "growRows(session, rowsLeft(batch), count + burst - 1,",
     replace: "growRows(session, rowsLeft(batch), count + burst - 2,",
     harm: "keys of the token that begins a block are lost",
     tests: ["gpu/generation.test.ts#fills blocks"],
   },
   {
-    file: "src/policy/decode_lane.ts",
+    file: "src/policy/decode/lane.ts",
     find: "values.set([(blocks.length << blockShift) - ids.length,",
     replace: "values.set([(blocks.length << blockShift) - ids.length - 1,",
     harm: "a prompt that fills its blocks is forgotten",
     tests: ["gpu/generation.test.ts#fills blocks"],
   },
   {
-    file: "src/policy/kv_blocks.ts",
+    file: "src/policy/decode/kv_blocks.ts",
     find: "return 1 + promptBlocks + blocksFor(maxTokens - 1, blockTokens);",
     replace: "return 1 + promptBlocks + blocksFor(maxTokens - 2, blockTokens);",
     harm: "the last token of a completion finds no place in its row's table",

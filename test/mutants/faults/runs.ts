@@ -68,7 +68,7 @@ const resume: Fault[] = [
     claim: 1,
   },
   {
-    file: "src/io/checkpoint.ts",
+    file: "src/io/records/checkpoint.ts",
     find: "(await stepsIn(runDir)).reverse()",
     replace: "(await stepsIn(runDir))",
     harm: "a run goes on from its oldest checkpoint",
@@ -108,7 +108,7 @@ const resume: Fault[] = [
     claim: 1,
   },
   {
-    file: "src/cli/terminal.ts",
+    file: "src/cli/terminal/run_terminal.ts",
     find: "const start = facts.firstStep > 1",
     replace: "const start = facts.firstStep > facts.maxSteps",
     harm: "the banner does not say that a run goes on",
@@ -169,7 +169,7 @@ const due: Fault[] = [
     claim: 8,
   },
   {
-    file: "src/cli/terminal.ts",
+    file: "src/cli/terminal/run_terminal.ts",
     find: "isDue(config.logging_steps, row.step, done)",
     replace: "isDue(config.logging_steps, row.step, 1)",
     harm: "lines are missed where a generation batch makes several steps",
@@ -259,21 +259,21 @@ const due: Fault[] = [
     tests: LIMIT,
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "const numTokens = progress.numTokens + tokens;",
     replace: "const numTokens = tokens;",
     harm: "num_tokens counts a single generation batch",
     tests: ["gpu/training_cadence.test.ts#rows"],
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "const generation = progress.step / updatesPerGeneration;",
     replace: "const generation = progress.step;",
     harm: "an epoch leaves prompts out and has others twice",
     tests: ["gpu/training_cadence.test.ts#rows"],
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "learningRate(progress.step + update, schedule)",
     replace: "learningRate(progress.step, schedule)",
     harm: "all steps of a generation batch have the learning rate of the first",
@@ -373,7 +373,7 @@ const stopping: Fault[] = [
 
 const failing: Fault[] = [
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: '  assertFinite("the loss", stats.loss, step);',
     replace: "",
     harm: "a loss that is NaN is told as another fault, or not at all",
@@ -381,7 +381,7 @@ const failing: Fault[] = [
     claim: 9,
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: '  assertFinite("the gradient norm", stats.gradNorm, step);',
     replace: "",
     harm: "a gradient norm that is not finite stops nothing: the run goes on without learning",
@@ -389,7 +389,7 @@ const failing: Fault[] = [
     claim: 9,
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "if (Number.isFinite(value)) return;",
     replace: "if (!Number.isNaN(value)) return;",
     harm: "an infinite gradient norm stops nothing",

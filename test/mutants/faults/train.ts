@@ -313,7 +313,7 @@ export const faults: readonly Fault[] = [
     claim: 5,
   },
   {
-    file: "src/train/prepared_step.ts",
+    file: "src/train/prepared_update.ts",
     find: 'end === "length")',
     replace: 'end !== "eos")',
     harm: "with mask_truncated_completions, completions that end with a stop string are not trained on",
@@ -321,7 +321,7 @@ export const faults: readonly Fault[] = [
     claim: 2,
   },
   {
-    file: "src/train/prepared_step.ts",
+    file: "src/train/prepared_update.ts",
     find: '!(config.mask_truncated_completions && end === "length")',
     replace: "end !== undefined",
     harm:
@@ -330,7 +330,7 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/prepared_step.ts",
+    file: "src/train/prepared_update.ts",
     find: "(weight, b) => lengths[b] === 0 ? 0 : weight",
     replace: "(weight) => weight",
     harm: "completions left out of the loss still pull at the weights",
@@ -338,28 +338,28 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/prepared_step.ts",
+    file: "src/train/prepared_update.ts",
     find: "updates === 1, config",
     replace: "true, config",
     harm: "with several steps per generation every ratio is 1: nothing is ever clipped",
     tests: ["parity/parity.test.ts#Whole optimizer steps", "e2e/resume.test.ts#several steps per generation"],
   },
   {
-    file: "src/train/prepared_step.ts",
+    file: "src/train/prepared_update.ts",
     find: "(sum, length) => sum + length, 0) / windows;",
     replace: "(sum, length) => sum + length, 0);",
     harm: "with steps_per_generation the loss of dapo shrinks by the number of steps",
     tests: ["parity/parity.test.ts#Whole optimizer steps", "gpu/training_run.test.ts"],
   },
   {
-    file: "src/train/prompt_set.ts",
+    file: "src/train/prompts.ts",
     find: "`Prompt of line ${line}: ${(error as Error).message}`",
     replace: "(error as Error).message",
     harm: "a prompt that cannot be fitted is refused without its line",
     tests: ["unit/prompt_set.test.ts"],
   },
   {
-    file: "src/train/prompt_set.ts",
+    file: "src/train/prompts.ts",
     find: "user: userText(encoded.text)",
     replace: "user: userText(prompt)",
     harm: "the scorer judges answers to a text of which the policy saw only the beginning",
@@ -397,7 +397,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/rollout.test.ts"],
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "scoreEarly(deps.scorer, config.scorer_batch_size)",
     replace: "scoreEarly(deps.scorer, config.scorer_batch_size_eval)",
     harm: "scorer_batch_size is ignored: the scorer gets requests of evaluation's size",
@@ -405,21 +405,21 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "combineScores(rewards, costs, lambda.lambda)",
     replace: "combineScores(rewards, costs, progress.lambda.lambda)",
     harm: "the cost is weighed with the lambda of the step before",
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#lambda_lr="],
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "learningRate(progress.step + update, schedule)",
     replace: "learningRate(progress.step + update + 1, schedule)",
     harm: "warm-up and decay run one step ahead",
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#warmup_steps="],
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: `  assertFinite("the gradient norm", stats.gradNorm, step);
 `,
     replace: "",
@@ -428,7 +428,7 @@ export const faults: readonly Fault[] = [
     claim: 9,
   },
   {
-    file: "src/train/step.ts",
+    file: "src/train/generation_batch.ts",
     find: "progress.numTokens + tokens",
     replace: "tokens",
     harm: "num_tokens counts the last generation alone",

@@ -1,0 +1,23 @@
+// attention_grad_stats: what both gradient kernels of attention need of every (row, head).
+//   stats[i,h] = (m + log sum, sum_c do[i,h,c] o[i,h,c]),   softmax[i,h] = (m, sum)
+// Shapes    o, d_o f32 [N,H*D]; softmax f32 [N,H,2]; out stats f32 [N,H,2]; D = 4*vectors
+// Dispatch  one lane per (row, head): ceil(N*H/WG) workgroups, folded to 2-D past 65535
+// Numerics  f32, columns in order, four partial sums
+// Twin      src/ops/attention/attention_f64.ts#attentionGradF64
+override WG: u32 = 64u;
+
+struct Params { count: u32, vectors: u32 }
+@group(0) @binding(0) var<storage, read> o: array<vec4f>;
+@group(0) @binding(1) var<storage, read> d_o: array<vec4f>;
+@group(0) @binding(2) var<storage, read> softmax: array<vec2f>;
+@group(0) @binding(3) var<storage, read_write> stats: array<vec2f>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = (group.x + group.y * groups.x) * WG + lane;
+  if (index >= params.count) { return; }
+  var dots = vec4f();
+  for (var c = 0u; c < params.vectors; c++) { dots = fma(d_o[index * params.vectors + c], o[index * params.vectors + c], dots); }
+  stats[index] = vec2f(softmax[index].x + log(softmax[index].y), (dots.x + dots.y) + (dots.z + dots.w));
+}

@@ -1,0 +1,103 @@
+/** Names of models to folders: a folder as it is, else a hub id ("org/name", "org/name@revision"). */
+import { readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { RunConfig } from "../config/sweep.ts";
+import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
+import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
+import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
+import { bytesProgress } from "../cli/terminal/bytes_progress.ts";
+import type { TerminalOutput } from "../cli/terminal/run_terminal.ts";
+
+export interface ResolvedModel {
+  /** A folder as it was given, or "org/name@commit". */
+  name: string;
+  dir: string;
+}
+
+/** Settings from the environment variables of Python's huggingface_hub, and from its login. */
+export async function hubSettings(env: Readonly<Record<string, string | undefined>>): Promise<HubSettings> {
+  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
+  const savedToken = () => readFile(env.HF_TOKEN_PATH || join(home, "token"), "utf8").catch(() => "");
+  return {
+    endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
+    cacheDir: env.HF_HUB_CACHE || join(home, "hub"),
+    token: (env.HF_TOKEN || await savedToken()).trim() || undefined,
+    offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ""),
+  };
+}
+
+/**
+ * The folder of a model, downloaded if it is a hub id that the cache does not hold. What is neither a folder nor
+ * looks like a hub id is taken for a folder, and whoever opens it says what is missing.
+ */
+export async function resolveModel(
+  name: string,
+  output: TerminalOutput = process.stdout,
+): Promise<ResolvedModel> {
+  const hubName = await hubNameOf(name);
+  if (hubName === undefined) return { name, dir: name };
+  const progress = bytesProgress(output, () => performance.now(), "downloading");
+  try {
+    const { id, commit, dir } = await fetchModel(hubName, await hubSettings(process.env), progress.update);
+    return { name: `${id}@${commit}`, dir };
+  } finally {
+    progress.close();
+  }
+}
+
+/** As resolveModel, but downloads nothing: no folder where the model is on the hub alone. */
+export async function lookUpName(name: string): Promise<{ name: string; dir: string | undefined }> {
+  const hubName = await hubNameOf(name);
+  if (hubName === undefined) return { name, dir: name };
+  const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));
+  return { name: `${hubName.id}@${commit}`, dir };
+}
+
+/** A folder of that name wins over the hub. */
+async function hubNameOf(name: string): Promise<HubName | undefined> {
+  const isFolder = await stat(name).then((stats) => stats.isDirectory(), () => false);
+  return isFolder ? undefined : parseHubName(name);
+}
+
+type ModelKey = "model_name" | "reward_model" | "cost_model";
+
+export type ModelPins = (config: RunConfig, runDir: string) => Promise<RunConfig>;
+
+/**
+ * Pins the models of runs. A hub id without a revision keeps the commit of the run that it resumes; else it
+ * stands for what the hub says when it is first met, for all runs of a sweep.
+ */
+export function modelPins(resolve = resolveModel): ModelPins {
+  const met = new Map<string, string>();
+  return async (config, runDir) => {
+    const saved = config.resume ? await savedConfig(runDir) : {};
+    const keys: ModelKey[] = config.scorer_url === null
+      ? ["model_name", "reward_model", "cost_model"]
+      : ["model_name"];
+    const pinned: Partial<Record<ModelKey, string>> = {};
+    for (const key of keys) {
+      const name = await resumedName(config[key], saved[key]);
+      if (!met.has(name)) met.set(name, (await resolve(name)).name);
+      pinned[key] = met.get(name)!;
+    }
+    return Object.freeze({ ...config, ...pinned });
+  };
+}
+
+/** The settings a run was started with; none when there is no run. */
+async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unknown>>> {
+  try {
+    const saved: unknown = JSON.parse(await readFile(join(runDir, RUN_CONFIG_FILE), "utf8"));
+    return typeof saved === "object" && saved !== null ? saved : {};
+  } catch {
+    return {}; // The file is a record for people; a run is resumed from its checkpoint.
+  }
+}
+
+async function resumedName(name: string, saved: unknown): Promise<string> {
+  const hubName = await hubNameOf(name);
+  if (hubName === undefined || typeof saved !== "string") return name;
+  const commit = pinnedCommit(hubName, saved);
+  return commit === undefined ? name : `${hubName.id}@${commit}`;
+}

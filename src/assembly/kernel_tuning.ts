@@ -1,0 +1,127 @@
+/**
+ * Measures a GPU's fastest kernels before a run, once, and keeps what came out in a cache of the user. Nothing but speed
+ * depends on it: a cache that is missing, broken or cannot be written costs the seconds that measuring takes.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { trimPool } from "../gpu/dispatch.ts";
+import type { GpuInfo } from "../gpu/device.ts";
+import { matrixUnitsMissing } from "../gpu/precision.ts";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { type MatmulTuning, useMatmulTuning } from "../ops/linear/choice.ts";
+import { matmulSizes, matmulSources, tuneMatmuls } from "../ops/linear/tuning.ts";
+import type { Weight } from "../ops/weight/weight.ts";
+import type { Finding } from "../cli/doctor/diagnosis.ts";
+import type { TerminalOutput } from "../cli/terminal/run_terminal.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What a measurement is of: device, driver, runtime and kernels. */
+type Device = Pick<GpuInfo, "vendor" | "architecture" | "name" | "driver" | "runtime" | "runtimeVersion">;
+
+/**
+ * The file that holds what was measured on a device with these kernels.
+ * @param environment GRPO_WEBGPU_TUNING_CACHE names the folder; else XDG_CACHE_HOME or ~/.cache the one above it
+ */
+export function tuningFile(device: Device, kernels: string, environment: Environment): string {
+  const { vendor, architecture, name, driver, runtime, runtimeVersion } = device;
+  const facts = [vendor, architecture, name, driver, runtime, runtimeVersion, kernels];
+  const key = createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 16);
+  const cache = environment.XDG_CACHE_HOME || join(homedir(), ".cache");
+  return join(environment.GRPO_WEBGPU_TUNING_CACHE || join(cache, "grpo-webgpu", "tuning"), `${key}.json`);
+}
+
+/** What a tuning file holds: of one that is missing or broken, what can be read of it. */
+export async function readTuning(path: string): Promise<MatmulTuning> {
+  try {
+    const { matmuls } = JSON.parse(await readFile(path, "utf8")) as { matmuls: Record<string, unknown> };
+    return Object.fromEntries(
+      Object.entries(matmuls).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+    );
+  } catch {
+    return {};
+  }
+}
+
+/** @returns why it could not be written; undefined when it was */
+export async function writeTuning(
+  path: string,
+  device: Device,
+  matmuls: MatmulTuning,
+): Promise<string | undefined> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const { name, driver, runtime, runtimeVersion } = device;
+    await writeFileAtomic(
+      path,
+      `${JSON.stringify({ name, driver, runtime, runtimeVersion, matmuls }, null, 2)}\n`,
+    );
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Whether GRPO_WEBGPU_TUNING says no. */
+function isOff({ GRPO_WEBGPU_TUNING = "" }: Environment): boolean {
+  return /^(0|off|no|false)$/i.test(GRPO_WEBGPU_TUNING);
+}
+
+/**
+ * Has this device's fastest kernels used for layers with these weights and up to `mostRows` tokens at a time. Measures
+ * what the cache does not hold. Nothing on software devices, where there is no choice.
+ */
+export async function tuneKernels(
+  info: GpuInfo,
+  weights: readonly Weight[],
+  mostRows: number,
+  output: TerminalOutput,
+  environment: Environment = process.env,
+): Promise<void> {
+  if (info.isSoftware || isOff(environment)) return;
+  const path = tuningFile(info, matmulSources(), environment);
+  const known = await readTuning(path);
+  const begin = performance.now();
+  let measured = 0;
+  const onProgress = (done: number, total: number) => {
+    const line = `measuring this GPU's fastest kernels, once: ${done} of ${total}`;
+    if (output.isTTY) output.write(`\r\x1b[K${line}`);
+    else if (done === 0) output.write(`${line}\n`);
+    measured = done;
+  };
+  const tuning = await tuneMatmuls(matmulSizes(weights, mostRows), { known, onProgress });
+  useMatmulTuning(tuning);
+  if (measured === 0) return;
+  trimPool();
+  const failure = await writeTuning(path, info, { ...known, ...tuning });
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  const kept = failure === undefined ? `kept in ${path}` : `not kept: ${failure}`;
+  output.write(`${output.isTTY ? "\r\x1b[K" : ""}Measured the fastest kernels in ${seconds} s; ${kept}\n`);
+}
+
+/** How a run on this device comes to its kernels for matrix products, in words. */
+export async function kernelChoice(
+  info: Device & Pick<GpuInfo, "isSoftware">,
+  environment: Environment,
+): Promise<string> {
+  if (info.isSoftware) return "tiles in registers: a CPU has no fast workgroup memory";
+  if (isOff(environment)) return "tiles guessed from the sizes: GRPO_WEBGPU_TUNING is off";
+  const path = tuningFile(info, matmulSources(), environment);
+  const count = Object.keys(await readTuning(path)).length;
+  return count > 0
+    ? `measured for ${count} classes of sizes, in ${path}`
+    : "measured when training starts, once";
+}
+
+/** What `doctor` says about matrix products on the device that is open. */
+export async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
+  const missing = matrixUnitsMissing();
+  return [
+    { mark: "ok", subject: "matmul kernels", detail: await kernelChoice(info, process.env) },
+    missing === undefined
+      ? { mark: "ok", subject: "float16 matmuls", detail: "on matrix units, where they are asked for" }
+      : { mark: "note", subject: "float16 matmuls", detail: `not on this device: ${missing}; optional` },
+  ];
+}

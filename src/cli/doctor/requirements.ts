@@ -1,0 +1,139 @@
+/** Tries out, for `doctor`, what training with a config reads, writes and talks to. Changes nothing. */
+import { access, constants } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { Config } from "../../config/schema.ts";
+import { explainFsError, systemCode } from "../../io/files/atomic_files.ts";
+import { openModelFolder } from "../../io/model/model_folder.ts";
+import { readPrompts } from "../../io/prompts/prompts.ts";
+import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
+import { parseModelConfig } from "../../policy/model_config.ts";
+import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
+import { createScorerClient } from "../../scorer/client.ts";
+import { resolveScorerUrl } from "../../scorer/url.ts";
+import type { Requirement } from "./diagnosis.ts";
+import { lookUpName } from "../../assembly/hub.ts";
+
+const HEALTH_TIMEOUT_MS = 5000;
+
+/** Runs `probe`; whatever it throws is the finding, which is what doctor is for. */
+async function tryOut(subject: string, remedy: string, probe: () => Promise<string>): Promise<Requirement> {
+  try {
+    return { subject, outcome: { detail: await probe() } };
+  } catch (error) {
+    return { subject, outcome: { failure: error instanceof Error ? error.message : String(error), remedy } };
+  }
+}
+
+/** All that a run with this config needs besides the GPU, each tried out, in the order of a run. */
+export async function probeRequirements(config: Config): Promise<Requirement[]> {
+  const requirements = [
+    await probePolicy(config),
+    await probePrompts("train_jsonl", config.train_jsonl, config),
+  ];
+  if (config.eval_jsonl !== null) {
+    requirements.push(await probePrompts("eval_jsonl", config.eval_jsonl, config));
+  }
+  requirements.push(...await probeScorer(config));
+  requirements.push(await probeOutput(config.output_dir));
+  return requirements;
+}
+
+function modelRemedy(key: string): string {
+  return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer of a Llama-family model`;
+}
+
+/** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */
+async function describeModel(
+  wanted: string,
+  check: (configText: string, configPath: string) => string,
+): Promise<string> {
+  const { name, dir } = await lookUpName(wanted);
+  if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
+  const folder = await openModelFolder(dir);
+  try {
+    const shape = check(folder.configText, folder.configPath);
+    const { vocabSize } = await loadTokenizer(dir);
+    return `${name}: ${shape}, ${vocabSize} tokens known`;
+  } finally {
+    await folder.close();
+  }
+}
+
+function probePolicy({ model_name }: Config): Promise<Requirement> {
+  return tryOut("model_name", modelRemedy("model_name"), () =>
+    describeModel(model_name, (text, path) => {
+      const { layers, hiddenSize } = parseModelConfig(text, path);
+      return `${layers} layers of width ${hiddenSize}`;
+    }));
+}
+
+function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
+  const key = `${type}_model`;
+  const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
+  return tryOut(key, remedy, () =>
+    describeModel(name, (text, path) => {
+      const { model, type: found } = parseScoreConfig(text, path);
+      if (found !== type) {
+        throw new TypeError(
+          `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
+        );
+      }
+      return `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+    }));
+}
+
+/** Reads every row, as training would. */
+function probePrompts(key: string, path: string, { prompt_key, max_samples }: Config): Promise<Requirement> {
+  const maxSamples = key === "train_jsonl" ? max_samples ?? undefined : undefined;
+  return tryOut(key, `set ${key} to a file with one {"${prompt_key}": "..."} per line`, async () => {
+    const rows = await readPrompts(path, { promptKey: prompt_key, maxSamples });
+    return `${path}: ${rows.length} prompts`;
+  });
+}
+
+async function probeScorer(config: Config): Promise<Requirement[]> {
+  const { scorer_url, reward_model, cost_model } = config;
+  if (scorer_url === null) {
+    return [
+      {
+        subject: "scorer_url",
+        outcome: { detail: "null: reward_model and cost_model are served in this process" },
+      },
+      await probeScoreModel("reward", reward_model),
+      await probeScoreModel("cost", cost_model),
+    ];
+  }
+  const remedy =
+    'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, or to null to serve it in this process';
+  return [
+    await tryOut("scorer_url", remedy, async () => {
+      const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });
+      const { device } = await createScorerClient({ url, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 })
+        .checkHealth();
+      return `${url}: healthy, on ${device}`;
+    }),
+  ];
+}
+
+/** Asks for permission only: doctor makes no folder. */
+function probeOutput(dir: string): Promise<Requirement> {
+  return tryOut("output_dir", "set output_dir to a folder you may write to", async () => {
+    const existing = await nearestExisting(resolve(dir));
+    await access(existing, constants.W_OK).catch((error) => {
+      throw explainFsError(error, "write into the folder", existing);
+    });
+    return existing === resolve(dir) ? `${dir}: writable` : `${dir}: will be made`;
+  });
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  try {
+    await access(path);
+    return path;
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT" || dirname(path) === path) {
+      throw explainFsError(error, "look at", path);
+    }
+    return await nearestExisting(dirname(path));
+  }
+}

@@ -1,0 +1,57 @@
+// Bytes of a file by position, so that files of any size are read in parts.
+
+import { type FileHandle, open } from "node:fs/promises";
+import { explainFsError } from "./atomic_files.ts";
+import { formatError } from "../tensors/safetensors_header.ts";
+
+/** A file, or what stands for one. Positions and lengths are whole numbers of bytes below 2^53. */
+export interface FileBytes {
+  /** Named in errors. */
+  readonly path: string;
+  readonly size: number;
+  /** Exactly `length` bytes, in memory of their own. Throws Error when the file ends before. */
+  read(position: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** Opens a regular file. Throws an explained Error. */
+export async function openFileBytes(path: string): Promise<FileBytes> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "r");
+  } catch (error) {
+    throw explainFsError(error, "read", path);
+  }
+  const stats = await handle.stat();
+  if (!stats.isFile()) {
+    await handle.close();
+    throw formatError(path, "required a file, got a folder or device; correct the path");
+  }
+  return {
+    path,
+    size: stats.size,
+    read: (position, length) => readAt(handle, position, length, path),
+    close: () => handle.close(),
+  };
+}
+
+async function readAt(
+  handle: FileHandle,
+  position: number,
+  length: number,
+  path: string,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  const step = 2 ** 30; // one call of read(2) moves at most 2 GiB - 4 KiB
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await handle.read(bytes, done, Math.min(step, length - done), position + done);
+    if (bytesRead === 0) {
+      throw formatError(
+        path,
+        `required ${length} bytes at ${position}, file ended after ${done}; it changed`,
+      );
+    }
+    done += bytesRead;
+  }
+  return bytes;
+}

@@ -1,0 +1,102 @@
+/** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { explainFsError } from "../files/atomic_files.ts";
+import type { Tensor } from "@tensorflow/tfjs";
+import { emptyTensor, settle, writeTensor } from "../../gpu/dispatch.ts";
+import type { WeightFormat } from "../../ops/weight/weight.ts";
+import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "../tensors/dtype.ts";
+import { openModelWeights } from "./model_weights.ts";
+import type { TensorInfo, TensorReader } from "../tensors/tensor_reader.ts";
+
+export interface ModelFolder {
+  dir: string;
+  configPath: string;
+  configText: string;
+  source: TensorValues;
+  close(): Promise<void>;
+}
+
+export interface TensorValues {
+  path: string;
+  /** Of all tensors as they are stored; a load that needs not all of them, as with a tied head, reads fewer. */
+  totalBytes: number;
+  names(): Iterable<string>;
+  shapeOf(name: string): readonly number[] | undefined;
+  dtypeOf(name: string): StoredDtype | undefined;
+  /** The format that holds the values as they are stored; f32 where no two share a word in each row. */
+  formatOf(name: string): WeightFormat;
+  /** Puts the values on the GPU, piece by piece: as they are stored, or converted to f32. */
+  upload(name: string, format: WeightFormat): Promise<Tensor>;
+  /** Values on the host, converted to f32. */
+  read(name: string): Promise<Float32Array>;
+}
+
+/** Told after each read how many bytes it was, for progress against `totalBytes`. */
+export type OnBytes = (byteLength: number) => void;
+
+/** What the host holds of a tensor at a time. */
+const PIECE_BYTES = 16 << 20;
+/** After so many pieces the GPU is waited for: what it has not taken yet is in host memory too. */
+const PIECES_UNDER_WAY = 8;
+
+function packedFormat({ dtype, shape }: TensorInfo): WeightFormat {
+  const isPackable = shape.length > 0 && shape[shape.length - 1] % 2 === 0;
+  if (dtype === "BF16" && isPackable) return "bf16";
+  return dtype === "F16" && isPackable ? "f16" : "f32";
+}
+
+/** Reads tensors of an open file. @param path named in errors */
+export function tensorValues(reader: TensorReader, path: string, onBytes?: OnBytes): TensorValues {
+  const floatInfo = (name: string): TensorInfo & { dtype: FloatDtype } => {
+    const info = reader.tensors.get(name)!;
+    const { dtype } = info;
+    if (isFloatDtype(dtype)) return { ...info, dtype };
+    throw new TypeError(
+      `${path}: tensor "${name}" has dtype ${dtype}, required F32, BF16 or F16; convert it`,
+    );
+  };
+  return {
+    path,
+    totalBytes: [...reader.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
+    names: () => reader.tensors.keys(),
+    shapeOf: (name) => reader.tensors.get(name)?.shape,
+    dtypeOf: (name) => reader.tensors.get(name)?.dtype,
+    formatOf: (name) => packedFormat(reader.tensors.get(name)!),
+    async upload(name, format) {
+      const { dtype, shape, byteLength } = floatInfo(name);
+      const isPacked = format !== "f32";
+      const gpuShape = isPacked ? [...shape.slice(0, -1), shape[shape.length - 1] / 2] : [...shape];
+      const tensor = emptyTensor(gpuShape, isPacked ? "int32" : "float32");
+      const widening = isPacked || dtype === "F32" ? 1 : 2;
+      for (let offset = 0, pieces = 1; offset < byteLength; offset += PIECE_BYTES, pieces++) {
+        const bytes = await reader.read(name, offset, Math.min(PIECE_BYTES, byteLength - offset));
+        writeTensor(tensor, isPacked ? bytes : bytesToF32(bytes, dtype), offset * widening);
+        onBytes?.(bytes.byteLength);
+        if (pieces % PIECES_UNDER_WAY === 0) await settle();
+      }
+      return tensor;
+    },
+    async read(name) {
+      const { dtype } = floatInfo(name);
+      const bytes = await reader.read(name);
+      onBytes?.(bytes.byteLength);
+      return bytesToF32(bytes, dtype);
+    },
+  };
+}
+
+/**
+ * Opens `dir`; weights stay on disk until they are read.
+ * @param onBytes progress of the source's reads
+ * @throws Error naming the missing or broken file
+ */
+export async function openModelFolder(dir: string, onBytes?: OnBytes): Promise<ModelFolder> {
+  const configPath = join(dir, "config.json");
+  const configText = await readFile(configPath, "utf8").catch((error) => {
+    throw explainFsError(error, "read the model's config from", configPath);
+  });
+  const weights = await openModelWeights(dir);
+  const source = tensorValues(weights, dir, onBytes);
+  return { dir, configPath, configText, source, close: () => weights.close() };
+}

@@ -1,0 +1,150 @@
+// The weights of a model folder, in whichever of four ways it stores them, as one reader.
+
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { openSafetensors } from "../tensors/safetensors.ts";
+import { formatError } from "../tensors/safetensors_header.ts";
+import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
+import { openTorchBin } from "../torch/reader.ts";
+
+interface Format {
+  single: string;
+  index: string;
+  /** How the names of its files end. */
+  suffix: string;
+  open(path: string): Promise<TensorReader>;
+}
+
+/** In order of preference: safetensors needs no pickle. */
+const FORMATS: readonly Format[] = [
+  {
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    suffix: ".safetensors",
+    open: openSafetensors,
+  },
+  { single: "pytorch_model.bin", index: "pytorch_model.bin.index.json", suffix: ".bin", open: openTorchBin },
+];
+
+/**
+ * Opens the weights in a model folder: the first that is there of model.safetensors, the shards of
+ * model.safetensors.index.json, pytorch_model.bin, the shards of pytorch_model.bin.index.json.
+ * Throws Error listing what was looked for, the missing shards, or where index and shards disagree.
+ */
+export async function openModelWeights(dir: string): Promise<TensorReader> {
+  for (const format of FORMATS) {
+    const single = join(dir, format.single);
+    if (await exists(single)) return await format.open(single);
+    const index = join(dir, format.index);
+    if (await exists(index)) return await openShards(dir, index, format);
+  }
+  const looked = FORMATS.flatMap(({ single, index }) => [single, index]);
+  throw new Error(
+    `Cannot load weights from '${dir}': looked for ${looked.join(", ")}, found none; ` +
+      `give the folder of a Hugging Face model`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw explainFsError(error, "look for", path);
+  }
+}
+
+async function openShards(dir: string, indexPath: string, format: Format): Promise<TensorReader> {
+  const shardOf = parseIndex(await readFile(indexPath), indexPath, format.suffix);
+  const files = [...new Set(shardOf.values())].sort();
+  const missing: string[] = [];
+  for (const file of files) if (!(await exists(join(dir, file)))) missing.push(file);
+  if (missing.length > 0) {
+    throw formatError(
+      indexPath,
+      `${missing.length} of its ${files.length} shards are missing: ${missing.slice(0, 5).join(", ")}; ` +
+        `download them into '${dir}'`,
+    );
+  }
+  const shards = new Map<string, TensorReader>();
+  const close = async () => {
+    for (const shard of shards.values()) await shard.close();
+  };
+  try {
+    for (const file of files) shards.set(file, await format.open(join(dir, file)));
+    const tensors = mergeShards(shards, shardOf, indexPath);
+    return {
+      tensors,
+      metadata: shards.get(files[0])?.metadata ?? {},
+      read: async (name, offset, length) => {
+        const shard = shards.get(shardOf.get(name) ?? "");
+        if (shard === undefined) throw unknownTensor(name, indexPath, shardOf.keys());
+        return await shard.read(name, offset, length);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
+ * The file of each tensor, from the bytes of an index.
+ * @param suffix how the names of shards must end
+ * Throws Error naming `path` for anything but a map of tensor names to names of files beside the index.
+ */
+export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map<string, string> {
+  let weightMap: unknown;
+  try {
+    const parsed: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    weightMap = (parsed as { weight_map?: unknown } | null)?.weight_map;
+  } catch (cause) {
+    throw formatError(path, `required valid JSON (${cause instanceof Error ? cause.message : cause})`);
+  }
+  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+    throw formatError(path, `required "weight_map" with the file of each tensor; download the index again`);
+  }
+  const shardOf = new Map<string, string>();
+  for (const [name, file] of Object.entries(weightMap)) {
+    // A shard is a file beside its index; anything else could read outside the folder.
+    if (typeof file !== "string" || !/^[^/\\\0]+$/.test(file) || !file.endsWith(suffix)) {
+      throw formatError(
+        path,
+        `"weight_map" of tensor "${name}" is required to name a ${suffix} file beside it`,
+      );
+    }
+    shardOf.set(name, file);
+  }
+  if (shardOf.size === 0) throw formatError(path, `"weight_map" names no tensor; download the index again`);
+  return shardOf;
+}
+
+/** One map of all tensors; index and shards must agree in both directions. */
+function mergeShards(
+  shards: ReadonlyMap<string, TensorReader>,
+  shardOf: ReadonlyMap<string, string>,
+  indexPath: string,
+): Map<string, TensorInfo> {
+  const merged = new Map<string, TensorInfo>();
+  for (const [name, file] of shardOf) {
+    const info = shards.get(file)?.tensors.get(name);
+    if (info === undefined) {
+      throw formatError(indexPath, `it places tensor "${name}" in ${file}, which lacks it`);
+    }
+    merged.set(name, info);
+  }
+  for (const [file, shard] of shards) {
+    for (const name of shard.tensors.keys()) {
+      if (shardOf.get(name) !== file) {
+        throw formatError(
+          indexPath,
+          `${file} holds tensor "${name}", which the index places in ${shardOf.get(name) ?? "no file"}`,
+        );
+      }
+    }
+  }
+  return merged;
+}

@@ -1,0 +1,280 @@
+// Checkpoint folders: everything a run needs to go on, complete or absent.
+//
+//   <runDir>/checkpoint-<step>/
+//     model.safetensors          weights, so that `transformers` opens the folder; of a run that trains adapters
+//                                adapter_model.safetensors instead, for `peft`
+//     optimizer.safetensors      named optimizer tensors
+//     trainer_state.json         {"version", "step", "state"}; doubles come back bit for bit
+//     config.json, tokenizer...  copies of the model's own small files
+//     checkpoint_manifest.json   size and SHA-256 of each file above, written last
+
+import { createHash } from "node:crypto";
+import { copyFile, type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import {
+  explainFsError,
+  removeDirectoryAtomic,
+  systemCode,
+  writeDirectoryAtomic,
+  writeFileAtomic,
+} from "../files/atomic_files.ts";
+import { stringifyExact } from "../files/exact_json.ts";
+import {
+  openSafetensors,
+  type TensorReader,
+  type TensorSource,
+  writeSafetensors,
+} from "../tensors/safetensors.ts";
+
+const VERSION = 1;
+const MANIFEST = "checkpoint_manifest.json";
+const WEIGHTS = ["model.safetensors", "adapter_model.safetensors"] as const;
+const OPTIMIZER = "optimizer.safetensors";
+const STATE = "trainer_state.json";
+const FOLDER = /^checkpoint-(0|[1-9]\d{0,14})$/;
+
+/** What the trained weights are called: a whole model's, or an adapter's. */
+export type WeightsFile = (typeof WEIGHTS)[number];
+
+export interface CheckpointContent {
+  /** Optimizer steps done; names the folder. */
+  readonly step: number;
+  readonly weightsFile: WeightsFile;
+  readonly weights: Iterable<TensorSource>;
+  readonly optimizer: Iterable<TensorSource>;
+  /** Any JSON-safe value: lambda, counters, data position, config. */
+  readonly state: unknown;
+  /** Paths of config and tokenizer files to copy in under their own names. */
+  readonly modelFiles: readonly string[];
+}
+
+export interface Checkpoint {
+  readonly dir: string;
+  readonly step: number;
+  /** What was saved; the trainer checks its fields. */
+  readonly state: unknown;
+  readonly weights: TensorReader;
+  readonly optimizer: TensorReader;
+  close(): Promise<void>;
+}
+
+interface ManifestFile {
+  readonly name: string;
+  readonly size_bytes: number;
+  readonly sha256: string;
+}
+
+/**
+ * Writes `<runDir>/checkpoint-<step>` and returns its path; an older folder of that step is replaced.
+ * Throws TypeError for a state JSON cannot hold, RangeError for a bad step or file name, explained file errors;
+ * after any of them no new folder is there.
+ */
+export async function saveCheckpoint(runDir: string, content: CheckpointContent): Promise<string> {
+  const { step, weightsFile, weights, optimizer, state, modelFiles } = content;
+  const dir = join(runDir, `checkpoint-${step}`);
+  if (!FOLDER.test(basename(dir))) {
+    throw new RangeError(`Cannot save checkpoint ${step}: step is no whole number >= 0`);
+  }
+  const names = [weightsFile, OPTIMIZER, STATE, MANIFEST, ...modelFiles.map((path) => basename(path))];
+  const taken = names.find((name, i) => names.indexOf(name) !== i);
+  if (taken !== undefined) {
+    throw new RangeError(`Cannot save '${dir}': two files are named ${taken}; rename one`);
+  }
+  const stateJson = stringifyExact({ version: VERSION, step, state }, 2);
+  await writeDirectoryAtomic(dir, async (partial) => {
+    await writeSafetensors(join(partial, weightsFile), weights);
+    await writeSafetensors(join(partial, OPTIMIZER), optimizer);
+    await writeFileAtomic(join(partial, STATE), `${stateJson}\n`);
+    for (const path of modelFiles) {
+      await copyFile(path, join(partial, basename(path))).catch((error) => {
+        throw explainFsError(error, "copy", path);
+      });
+    }
+    const files: ManifestFile[] = [];
+    for (const name of names.filter((name) => name !== MANIFEST)) {
+      files.push({ name, ...await fingerprint(join(partial, name)) });
+    }
+    await writeFileAtomic(
+      join(partial, MANIFEST),
+      `${stringifyExact({ version: VERSION, step, files }, 2)}\n`,
+    );
+  });
+  return dir;
+}
+
+/** Size and SHA-256 of a file, read in pieces. */
+async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: string }> {
+  const hash = createHash("sha256");
+  const piece = new Uint8Array(4 << 20);
+  const handle: FileHandle = await open(path, "r");
+  try {
+    for (let size_bytes = 0;;) {
+      const { bytesRead } = await handle.read(piece, 0, piece.length, null);
+      if (bytesRead === 0) return { size_bytes, sha256: hash.digest("hex") };
+      hash.update(piece.subarray(0, bytesRead));
+      size_bytes += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Opens a checkpoint after checking every file against the manifest (sizes first, then SHA-256).
+ * Throws Error naming the file that is missing or changed, or the version that is not understood.
+ */
+export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
+  const { step, weightsFile } = await verifyCheckpoint(dir, "sizes and hashes");
+  const saved = JSON.parse(await readFile(join(dir, STATE), "utf8")) as {
+    version?: unknown;
+    state?: unknown;
+  };
+  if (saved.version !== VERSION) {
+    throw new Error(
+      `Cannot load '${dir}': ${STATE} has version ${JSON.stringify(saved.version)}, required ${VERSION}`,
+    );
+  }
+  const weights = await openSafetensors(join(dir, weightsFile));
+  try {
+    const optimizer = await openSafetensors(join(dir, OPTIMIZER));
+    const close = async () => {
+      await weights.close();
+      await optimizer.close();
+    };
+    return { dir, step, state: saved.state, weights, optimizer, close };
+  } catch (error) {
+    await weights.close();
+    throw error;
+  }
+}
+
+/** What a manifest says of its folder. */
+interface Manifest {
+  step: number;
+  weightsFile: WeightsFile;
+  files: ManifestFile[];
+}
+
+/** Checks a folder against its manifest. Throws Error with the first fault. */
+async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"): Promise<Manifest> {
+  const manifest = await readManifest(dir);
+  const { files } = manifest;
+  const fault = (name: string, required: unknown, actual: unknown) =>
+    new Error(
+      `Cannot load '${dir}': ${name} is damaged: required ${required}, got ${actual}; use another checkpoint`,
+    );
+  for (const file of files) {
+    const size = await stat(join(dir, file.name)).then((stats) => stats.size, () => "no such file");
+    if (size !== file.size_bytes) throw fault(file.name, `${file.size_bytes} bytes`, size);
+  }
+  if (depth === "sizes") return manifest;
+  for (const file of files) {
+    const { sha256 } = await fingerprint(join(dir, file.name));
+    if (sha256 !== file.sha256) throw fault(file.name, `SHA-256 ${file.sha256}`, sha256);
+  }
+  return manifest;
+}
+
+async function readManifest(dir: string): Promise<Manifest> {
+  let manifest: { version?: unknown; step?: unknown; files?: unknown } | null;
+  try {
+    manifest = JSON.parse(await readFile(join(dir, MANIFEST), "utf8"));
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") {
+      throw new Error(
+        `Cannot load '${dir}': no complete checkpoint, ${MANIFEST} is missing; use another checkpoint`,
+      );
+    }
+    if (!(error instanceof SyntaxError)) throw explainFsError(error, "read", join(dir, MANIFEST));
+    throw new Error(
+      `Cannot load '${dir}': ${MANIFEST} is damaged (${error.message}); use another checkpoint`,
+    );
+  }
+  const { version, step, files } = manifest ?? {};
+  if (version !== VERSION) {
+    throw new Error(
+      `Cannot load '${dir}': ${MANIFEST} has version ${JSON.stringify(version)}, required ${VERSION}`,
+    );
+  }
+  const named = Array.isArray(files) ? files.filter(isManifestFile) : [];
+  const holds = (name: string) => named.some((file) => file.name === name);
+  const weightsFile = WEIGHTS.find(holds);
+  if (
+    !weightsFile || !holds(OPTIMIZER) || !holds(STATE) || !Array.isArray(files) ||
+    named.length !== files.length ||
+    `checkpoint-${step}` !== basename(dir)
+  ) {
+    throw new Error(
+      `Cannot load '${dir}': ${MANIFEST} does not describe this folder; use another checkpoint`,
+    );
+  }
+  return { step: step as number, weightsFile, files: named };
+}
+
+function isManifestFile(entry: unknown): entry is ManifestFile {
+  const { name, size_bytes, sha256 } = (entry ?? {}) as Partial<Record<keyof ManifestFile, unknown>>;
+  // Plain names only: a manifest must not reach outside its folder.
+  return typeof name === "string" && /^[^/\\\0]+$/.test(name) && name !== "." && name !== ".." &&
+    Number.isSafeInteger(size_bytes) && typeof sha256 === "string";
+}
+
+/** Steps that have a checkpoint folder, whole or not, lowest first; none when the run folder does not exist. */
+async function stepsIn(runDir: string): Promise<number[]> {
+  try {
+    const steps = (await readdir(runDir)).flatMap((name) => {
+      const match = FOLDER.exec(name);
+      return match === null ? [] : [Number(match[1])];
+    });
+    return steps.sort((a, b) => a - b);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw explainFsError(error, "list", runDir);
+  }
+}
+
+/**
+ * The newest checkpoint that passes every check, and the newer ones that do not with the reason, for the log.
+ * `dir` is undefined when there is none to go on from.
+ */
+export async function latestCheckpoint(
+  runDir: string,
+): Promise<{ dir: string | undefined; skipped: { dir: string; reason: string }[] }> {
+  const skipped: { dir: string; reason: string }[] = [];
+  for (const step of (await stepsIn(runDir)).reverse()) {
+    const dir = join(runDir, `checkpoint-${step}`);
+    try {
+      await verifyCheckpoint(dir, "sizes and hashes");
+      return { dir, skipped };
+    } catch (error) {
+      skipped.push({ dir, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return { dir: undefined, skipped };
+}
+
+/**
+ * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
+ * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
+ * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged.
+ * Throws RangeError unless the limit is a whole number >= 1.
+ */
+export async function pruneCheckpoints(
+  runDir: string,
+  saveTotalLimit: number,
+  newestStep = Infinity,
+): Promise<string[]> {
+  if (!Number.isSafeInteger(saveTotalLimit) || saveTotalLimit < 1) {
+    throw new RangeError(
+      `Cannot keep ${saveTotalLimit} checkpoints: save_total_limit must be a whole number >= 1`,
+    );
+  }
+  const complete: string[] = [];
+  for (const step of await stepsIn(runDir)) {
+    const dir = join(runDir, `checkpoint-${step}`);
+    if (step > newestStep) break;
+    if (await verifyCheckpoint(dir, "sizes").then(() => true, () => false)) complete.push(dir);
+  }
+  const surplus = complete.slice(0, Math.max(0, complete.length - saveTotalLimit));
+  for (const dir of surplus) await removeDirectoryAtomic(dir);
+  return surplus;
+}

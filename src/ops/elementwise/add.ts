@@ -1,0 +1,48 @@
+/** The residual connection, and the scaled term of an adapter. A stock tfjs op could not be replayed in a plan. */
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { f32, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { defineOp } from "../../gpu/op.ts";
+import { flatGrid } from "../../gpu/grids.ts";
+
+interface AddAttrs {
+  /** Factor of b. */
+  scale: number;
+}
+
+/** @param a null: only the scaled b */
+export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
+  const y = newTensor(b.shape);
+  const { isVec4, count, constants, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
+  runKernel({
+    kernel: isVec4 ? "add_vec4" : "add",
+    constants: { ...constants, ONLY_B: a ? 0 : 1 },
+    bindings: [{ tensor: a ?? b }, { tensor: b }, { tensor: y, written: true }],
+    params: [u32(count), f32(scale)],
+    workgroups,
+  });
+  return y;
+}
+
+const addOp = defineOp<"a" | "b", AddAttrs>({
+  name: "GrpoAdd",
+  forward: ({ a, b }, { scale }) => runAdd(a, b, scale),
+  gradient: (dy, _saved, { scale }) => ({
+    a: () => (dy as Tensor).clone(),
+    b: () => scale === 1 ? (dy as Tensor).clone() : scaleOp({ b: dy as Tensor }, { scale })[0],
+  }),
+});
+
+const scaleOp = defineOp<"b", AddAttrs>({
+  name: "GrpoAddGrad",
+  forward: ({ b }, { scale }) => runAdd(null, b, scale),
+});
+
+/** a + scale b of one shape. @param a f32 [N,D] @param b f32 [N,D] @returns f32 [N,D] */
+export function add(a: Tensor, b: Tensor, scale = 1): Tensor {
+  return addOp({ a, b }, { scale })[0];
+}
+
+/** Twin of add.wgsl. */
+export function addF64(a: ArrayLike<number>, b: ArrayLike<number>, scale = 1): Float64Array {
+  return Float64Array.from(a, (value, i) => value + scale * b[i]);
+}

@@ -1,0 +1,67 @@
+/** SwiGLU activation (arXiv:2002.05202). */
+import type { Tensor } from "@tensorflow/tfjs";
+import { newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { defineOp, jointGradients } from "../../gpu/op.ts";
+import { flatGrid } from "../../gpu/grids.ts";
+
+const swigluOp = defineOp<"gate" | "up", null>({
+  name: "GrpoSwiglu",
+  forward({ gate, up }) {
+    const y = newTensor(gate.shape);
+    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
+    runKernel({
+      kernel: isVec4 ? "swiglu_vec4" : "swiglu",
+      constants,
+      bindings: [{ tensor: gate }, { tensor: up }, { tensor: y, written: true }],
+      params: [u32(count)],
+      workgroups,
+    });
+    return y;
+  },
+  saves: { inputs: ["gate", "up"] },
+  gradient(dy, [gate, up]) {
+    return jointGradients(["gate", "up"], swigluGradOp({ gate, up, dy: dy as Tensor }, null));
+  },
+});
+
+const swigluGradOp = defineOp<"gate" | "up" | "dy", null>({
+  name: "GrpoSwigluGrad",
+  forward({ gate, up, dy }) {
+    const dgate = newTensor(gate.shape);
+    const dup = newTensor(gate.shape);
+    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
+    runKernel({
+      kernel: isVec4 ? "swiglu_grad_vec4" : "swiglu_grad",
+      constants,
+      bindings: [
+        { tensor: gate },
+        { tensor: up },
+        { tensor: dy },
+        { tensor: dgate, written: true },
+        { tensor: dup, written: true },
+      ],
+      params: [u32(count)],
+      workgroups,
+    });
+    return [dgate, dup];
+  },
+});
+
+/** silu(gate) * up, element by element. @param gate f32 [N,F] @param up f32 [N,F] @returns f32 [N,F] */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  return swigluOp({ gate, up }, null)[0];
+}
+
+/** Twin of swiglu.wgsl. */
+export function swigluF64(gate: ArrayLike<number>, up: ArrayLike<number>): Float64Array {
+  return Float64Array.from(gate, (g, i) => g / (1 + Math.exp(-g)) * up[i]);
+}
+
+/** Twin of swiglu_grad.wgsl. */
+export function swigluGradF64(gate: ArrayLike<number>, up: ArrayLike<number>, dy: ArrayLike<number>) {
+  const sigmoid = Float64Array.from(gate, (g) => 1 / (1 + Math.exp(-g)));
+  return {
+    dgate: sigmoid.map((s, i) => dy[i] * up[i] * s * (1 + gate[i] * (1 - s))),
+    dup: sigmoid.map((s, i) => dy[i] * gate[i] * s),
+  };
+}

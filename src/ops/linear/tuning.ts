@@ -1,0 +1,155 @@
+/**
+ * Measures which kernel computes a run's matrix products fastest on this device. Only speed depends on what comes out:
+ * all of them give the same bits.
+ */
+import type { Tensor } from "@tensorflow/tfjs";
+import { emptyTensor } from "../../gpu/dispatch.ts";
+import { kernelSource } from "../../gpu/kernel.ts";
+import { recordPlan } from "../../gpu/plan.ts";
+import { timePlan } from "../../gpu/timing.ts";
+import { runLinear, runLinearInputGrad, runLinearWeightGrad, TILED } from "./dispatch.ts";
+import {
+  deviceCandidates,
+  FULL_SIZE,
+  matmulClass,
+  type MatmulSize,
+  type MatmulTuning,
+  type MatmulVariant,
+  withMatmulVariant,
+} from "./choice.ts";
+import type { Weight, WeightFormat } from "../weight/weight.ts";
+
+/** Below so many rows other kernels are faster (linear_few.wgsl). */
+const LEAST_ROWS = 8;
+const REPEATS = 3;
+/** Long against the steps of the clock: Dawn makes a GPU's as coarse as 0.1 ms, and Deno looks every 10 ms for an end. */
+const LEAST_SECONDS = { "gpu timestamps": 2e-3, "wall clock": 0.1 };
+/** A variant that takes so many times the best one's time is not measured again. */
+const HOPELESS = 3;
+
+/**
+ * One product of each class that linear layers with these weights make, with gradients, of up to `mostRows` tokens at a
+ * time. Weights whose rows do not begin on 16 bytes have none: only the strided kernel takes them.
+ */
+export function matmulSizes(
+  weights: readonly Pick<Weight, "shape" | "format" | "grad">[],
+  mostRows: number,
+): MatmulSize[] {
+  const sizes = new Map<string, MatmulSize>();
+  const add = (size: MatmulSize) => {
+    const key = matmulClass(size);
+    if (!sizes.has(key)) sizes.set(key, size);
+  };
+  for (const { shape, format, grad } of weights) {
+    const [N, K] = shape.map((size) => Math.min(size, FULL_SIZE));
+    if (shape.length !== 2 || K % (format === "f32" ? 4 : 8) !== 0) continue;
+    for (let rows = LEAST_ROWS; rows < 2 * Math.min(FULL_SIZE, mostRows); rows *= 2) {
+      add({ kernel: TILED.output, format, rows, columns: N, summed: K });
+      add({ kernel: TILED.inputGrad, format, rows, columns: K, summed: N });
+      if (grad) add({ kernel: TILED.weightGrad, format: "f32", rows: N, columns: K, summed: rows });
+    }
+  }
+  return [...sizes.values()];
+}
+
+/** Scratch operands of a product, whatever their buffers hold, and what runs it. */
+function scratchProduct({ kernel, format, rows, columns, summed }: MatmulSize) {
+  const made: Tensor[] = [];
+  const binding = (shape: number[]) => {
+    made.push(emptyTensor(shape));
+    return { tensor: made[made.length - 1] };
+  };
+  const weight = (shape: [number, number], format: WeightFormat, grad: Tensor | null = null): Weight => {
+    const [N, K] = shape;
+    const tensor = format === "f32" ? emptyTensor(shape) : emptyTensor([N, K / 2], "int32");
+    made.push(tensor);
+    return { name: "scratch", shape, format, tensor, grad };
+  };
+  const dispose = () => made.forEach((tensor) => tensor.dispose());
+  const quads = (size: number) => Math.ceil(size / 4) * 4;
+  if (kernel === TILED.output) {
+    const operands = { x: binding([rows, summed]), y: binding([rows, columns]), rows };
+    const w = weight([columns, summed], format);
+    return { run: () => runLinear({ ...operands, weight: w }), dispose };
+  }
+  if (kernel === TILED.inputGrad) {
+    const operands = { dy: binding([rows, quads(summed)]), dx: binding([rows, columns]), rows };
+    const w = weight([quads(summed), columns], format);
+    return { run: () => runLinearInputGrad({ ...operands, weight: w }), dispose };
+  }
+  const operands = { dy: binding([summed, quads(rows)]), x: binding([summed, columns]), rows: summed };
+  const grad = binding([quads(rows), columns]).tensor;
+  // The weight itself takes no part.
+  const w: Weight = { name: "scratch", shape: grad.shape, format, tensor: grad, grad };
+  return { run: () => runLinearWeightGrad({ ...operands, weight: w }), dispose };
+}
+
+/** Seconds of one run by one variant: the best of several measurements, or of one where that is hopeless. */
+async function measure(run: () => void, variant: MatmulVariant, best: number): Promise<number> {
+  const plan = recordPlan(() => withMatmulVariant(variant, run));
+  try {
+    plan.replay(); // the first run compiles
+    const { seconds: once, source } = await timePlan(plan, 1);
+    const least = LEAST_SECONDS[source];
+    if (once > least && once > HOPELESS * best) return once;
+    const times = Math.ceil(Math.min(100, least / once));
+    let seconds = Infinity;
+    for (let repeat = 0; repeat < REPEATS; repeat++) {
+      seconds = Math.min(seconds, (await timePlan(plan, times)).seconds / times);
+    }
+    return seconds;
+  } finally {
+    plan.dispose();
+  }
+}
+
+async function fastestVariant(size: MatmulSize, candidates: MatmulVariant[]): Promise<MatmulVariant> {
+  const { run, dispose } = scratchProduct(size);
+  let best = { variant: candidates[0], seconds: Infinity };
+  try {
+    for (const variant of candidates) {
+      const seconds = await measure(run, variant, best.seconds);
+      if (seconds < best.seconds) best = { variant, seconds };
+    }
+  } finally {
+    dispose();
+  }
+  return best.variant;
+}
+
+/** Text of all kernels that are chosen among: what was measured holds for these. */
+export function matmulSources(): string {
+  return Object.values(TILED).flatMap((name) => [kernelSource(name), kernelSource(`${name}_tile`)]).join(
+    "\n",
+  );
+}
+
+export interface TuningOptions {
+  /** What was measured on such a device before. */
+  known?: MatmulTuning;
+  /** What to choose among; what this device runs unless given. */
+  candidates?: MatmulVariant[];
+  onProgress?(done: number, total: number): void;
+}
+
+/**
+ * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be called
+ * while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
+ * @returns for these sizes, known ones included; empty where there is nothing to choose
+ */
+export async function tuneMatmuls(
+  sizes: readonly MatmulSize[],
+  { known = {}, candidates = deviceCandidates(), onProgress }: TuningOptions = {},
+): Promise<MatmulTuning> {
+  const tuning: MatmulTuning = {};
+  if (candidates.length < 2) return tuning;
+  const isKnown = (size: MatmulSize) => candidates.includes(known[matmulClass(size)]);
+  for (const size of sizes.filter(isKnown)) tuning[matmulClass(size)] = known[matmulClass(size)];
+  const missing = sizes.filter((size) => !isKnown(size));
+  for (const [done, size] of missing.entries()) {
+    onProgress?.(done, missing.length);
+    tuning[matmulClass(size)] = await fastestVariant(size, candidates);
+  }
+  if (missing.length > 0) onProgress?.(missing.length, missing.length);
+  return tuning;
+}

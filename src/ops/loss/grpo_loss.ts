@@ -1,0 +1,115 @@
+/** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { f32, foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { defineOp } from "../../gpu/op.ts";
+import { type ClipBounds, clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
+
+/** Columns of the loss's second output. */
+export const LOSS_STATS = ["kl", "clippedLow", "clippedHigh", "entropy"] as const;
+
+/** What the loss takes as given, for M completion tokens laid end to end, of B completions. */
+export interface LossContext {
+  /** f32 [M]; null: the log-probs themselves (one update per generation), so every ratio is 1. */
+  oldLogprobs: Tensor | null;
+  /** f32 [M]; null: no KL term (beta = 0). */
+  refLogprobs: Tensor | null;
+  /** f32 [M], only summed up for the log. */
+  entropy: Tensor;
+  /** i32 [B+1]: completion b owns tokens offsets[b] .. offsets[b+1]-1; those behind the last are spare. */
+  offsets: Tensor;
+  /** f32 [2,B]: advantages, then the weights of rl/loss_weights.ts `sequenceWeights`. */
+  advantagesAndWeights: Tensor;
+}
+
+interface LossAttrs extends LossContext {
+  beta: number;
+  bounds: ClipBounds;
+  constants: { LEVEL: number; CISPO: number; RATIO_KL: number };
+}
+
+/** Stands for "no bound": WGSL has no infinity. */
+const F32_MAX = 3.4028234663852886e38;
+const finite = (bound: number) => f32(Math.max(Math.min(bound, F32_MAX), -F32_MAX));
+
+function boundParams({ beta, bounds }: LossAttrs) {
+  return [f32(beta), finite(bounds.low), finite(bounds.high), finite(bounds.delta)];
+}
+
+const grpoLossOp = defineOp<"logprobs", LossAttrs>({
+  name: "GrpoLoss",
+  forward({ logprobs }, attrs) {
+    const completions = attrs.advantagesAndWeights.shape[1]!;
+    const losses = newTensor([completions]);
+    const stats = newTensor([completions, LOSS_STATS.length]);
+    runKernel({
+      kernel: "grpo_loss",
+      constants: attrs.constants,
+      bindings: [
+        { tensor: logprobs },
+        { tensor: attrs.oldLogprobs ?? logprobs },
+        { tensor: attrs.refLogprobs ?? logprobs },
+        { tensor: attrs.entropy },
+        { tensor: attrs.offsets },
+        { tensor: attrs.advantagesAndWeights },
+        { tensor: losses, written: true },
+        { tensor: stats, written: true },
+      ],
+      params: [u32(completions), ...boundParams(attrs)],
+      workgroups: foldGrid(completions),
+    });
+    return [losses, stats];
+  },
+  saves: { inputs: ["logprobs"] },
+  gradient: (dys, [logprobs], attrs) => ({
+    logprobs: () => grpoLossGradOp({ logprobs, dlosses: (dys as Tensor[])[0] }, attrs)[0],
+  }),
+});
+
+const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
+  name: "GrpoLossGrad",
+  forward({ logprobs, dlosses }, attrs) {
+    const [tokens] = logprobs.shape;
+    const [completions] = dlosses.shape;
+    const dlogprobs = newTensor([tokens]);
+    runKernel({
+      kernel: "grpo_loss_grad",
+      constants: attrs.constants,
+      bindings: [
+        { tensor: logprobs },
+        { tensor: attrs.oldLogprobs ?? logprobs },
+        { tensor: attrs.refLogprobs ?? logprobs },
+        { tensor: attrs.offsets },
+        { tensor: attrs.advantagesAndWeights },
+        { tensor: dlosses },
+        { tensor: dlogprobs, written: true },
+      ],
+      params: [u32(completions), u32(tokens), ...boundParams(attrs)],
+      workgroups: foldGrid(completions + 1),
+    });
+    return dlogprobs;
+  },
+});
+
+/**
+ * losses[b] = w_b sum_t l[b,t] (rl/loss.ts has l), so that their sum over all micro-batches is the step's loss.
+ * @param logprobs f32 [M], nats
+ * @returns losses f32 [B]; stats f32 [B,4], sums over each completion's tokens in the order of LOSS_STATS
+ */
+export function grpoLoss(
+  logprobs: Tensor,
+  context: LossContext,
+  config: TokenLossConfig,
+): { losses: Tensor; stats: Tensor } {
+  const [losses, stats] = grpoLossOp({ logprobs }, {
+    ...context,
+    refLogprobs: config.beta === 0 ? null : context.refLogprobs,
+    beta: config.beta,
+    bounds: clipBounds(config),
+    constants: {
+      LEVEL: config.importance_sampling_level === "sequence" ? 1 : 0,
+      CISPO: config.loss_type === "cispo" ? 1 : 0,
+      RATIO_KL: config.use_bias_correction_kl ? 1 : 0,
+    },
+  });
+  return { losses, stats };
+}

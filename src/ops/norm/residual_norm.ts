@@ -1,0 +1,62 @@
+/** A norm on a branch of the residual stream: the stream goes on beside it, so that one op alone reads the stream. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { aliasOf, disposeInfo } from "../../gpu/dispatch.ts";
+import { defineOp } from "../../gpu/op.ts";
+import { addF64, runAdd } from "../elementwise/add.ts";
+import { rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";
+import type { Weight } from "../weight/weight.ts";
+
+interface ResidualNormAttrs {
+  eps: number;
+  weightGrad: Tensor | null;
+}
+
+const residualNormOp = defineOp<"x" | "w", ResidualNormAttrs>({
+  name: "GrpoResidualNorm",
+  forward: ({ x, w }, { eps }) => [aliasOf(x), ...runRmsNorm(x, w, eps)],
+  saves: { inputs: ["x", "w"], outputs: [false, false, true] },
+  gradient(dys, [x, w, rstd], { weightGrad }) {
+    const [dstream, dnormed] = dys as Tensor[];
+    return { x: () => residualNormGradOp({ x, w, rstd, dstream, dnormed }, { weightGrad })[0] };
+  },
+});
+
+type GradInput = "x" | "w" | "rstd" | "dstream" | "dnormed";
+
+const residualNormGradOp = defineOp<GradInput, { weightGrad: Tensor | null }>({
+  name: "GrpoResidualNormGrad",
+  forward({ x, w, rstd, dstream, dnormed }, { weightGrad }) {
+    const inputs = { x, w, rstd, dy: dnormed };
+    if (x.shape[1] % 4 === 0) return runRmsNormGrad(inputs, weightGrad, dstream);
+    const dx = runRmsNormGrad(inputs, weightGrad);
+    const both = runAdd(dstream, dx, 1);
+    disposeInfo(dx);
+    return both;
+  },
+});
+
+/**
+ * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row: the bits of `rmsNorm`. What is made of the two pulls at
+ * x in one pass, where two readers of x would leave their gradients to be added by a stock tfjs op.
+ * @param x f32 [R,D]
+ * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
+ * @returns x, without a copy, and normed, f32 [R,D] each
+ */
+export function residualNorm(x: Tensor, weight: Weight, eps: number): [Tensor, Tensor] {
+  const [stream, normed] = residualNormOp({ x, w: weight.tensor }, { eps, weightGrad: weight.grad });
+  return [stream, normed];
+}
+
+/** Twin of the op's gradient in f64. @returns dx [R,D] and dw [D] */
+export function residualNormGradF64(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  dstream: ArrayLike<number>,
+  dnormed: ArrayLike<number>,
+  rows: number,
+  width: number,
+  eps: number,
+) {
+  const { dx, dw } = rmsNormGradF64(x, w, dnormed, rows, width, eps);
+  return { dx: addF64(dstream, dx), dw };
+}

@@ -1,0 +1,80 @@
+/** The optimizer: AdamW with decoupled weight decay (arXiv:1711.05101), in place on the GPU. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { flatGrid } from "../../gpu/grids.ts";
+import { bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
+
+export interface AdamwOptions {
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** 1 for the first update. */
+  step: number;
+}
+
+export interface AdamwState {
+  weight: Tensor;
+  firstMoment: Tensor;
+  secondMoment: Tensor;
+  grad: Tensor;
+}
+
+/**
+ * One step of torch.optim.AdamW on one parameter; updates all four tensors of `state` and clears the gradient.
+ * @param clip f32 [2] of `clipScale`
+ */
+export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): void {
+  for (const window of windowsOf(state.weight.size, 4)) runAdamw(state, clip, options, window);
+}
+
+function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window: Window): void {
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
+  const { weight, firstMoment, secondMoment, grad } = state;
+  const updated = [weight, firstMoment, secondMoment, grad].map((tensor) => ({
+    ...bindWindow(tensor, 4, window),
+    written: true,
+  }));
+  const { isVec4, count, constants, workgroups } = flatGrid(window.count);
+  runKernel({
+    kernel: isVec4 ? "adamw_vec4" : "adamw",
+    constants,
+    bindings: [...updated, { tensor: clip }],
+    params: [
+      u32(count),
+      f32(learningRate / (1 - beta1 ** step)),
+      f32(1 / Math.sqrt(1 - beta2 ** step)),
+      f32(epsilon),
+      f32(1 - learningRate * weightDecay),
+      f32(beta1),
+      f32(beta2),
+      f32(1 - beta1),
+      f32(1 - beta2),
+    ],
+    workgroups,
+  });
+}
+
+/** Twin of adamw.wgsl: returns new arrays. */
+export function adamwF64(
+  weight: ArrayLike<number>,
+  m: ArrayLike<number>,
+  v: ArrayLike<number>,
+  grad: ArrayLike<number>,
+  scale: number,
+  options: AdamwOptions,
+) {
+  const { learningRate: lr, beta1, beta2, epsilon, weightDecay, step } = options;
+  if (scale === 0) {
+    return { weight: Float64Array.from(weight), m: Float64Array.from(m), v: Float64Array.from(v) };
+  }
+  const newM = Float64Array.from(m, (value, i) => beta1 * value + (1 - beta1) * grad[i] * scale);
+  const newV = Float64Array.from(v, (value, i) => beta2 * value + (1 - beta2) * (grad[i] * scale) ** 2);
+  const newWeight = Float64Array.from(weight, (value, i) => {
+    const mHat = newM[i] / (1 - beta1 ** step);
+    const vHat = newV[i] / (1 - beta2 ** step);
+    return value * (1 - lr * weightDecay) - lr * mHat / (Math.sqrt(vHat) + epsilon);
+  });
+  return { weight: newWeight, m: newM, v: newV };
+}

@@ -1,0 +1,90 @@
+/** Between f32 and the packed 16-bit formats of weights, on the GPU. */
+import type { Tensor } from "@tensorflow/tfjs";
+import { emptyTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { flatGrid } from "../../gpu/grids.ts";
+import { bindWindow, windowsOf } from "../../gpu/windows.ts";
+import { FORMAT_CODE, type Weight } from "./weight.ts";
+
+const VEC4_KERNEL = { pack: "pack_vec4", unpack: "unpack_vec4" } as const;
+const WORD_BYTES = 4;
+/** Of the two f32 values of a word. */
+const PAIR_BYTES = 8;
+
+function assertPacked({ name, format }: Weight): void {
+  if (format === "f32") throw new TypeError(`Weight "${name}" is f32: need one that is packed`);
+}
+
+/** Runs pack.wgsl or unpack.wgsl: the weight's words and f32 values, one way or the other. */
+function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: Tensor): void {
+  for (const window of windowsOf(tensor.size, PAIR_BYTES)) {
+    const words = bindWindow(tensor, WORD_BYTES, window);
+    const pairs = bindWindow(values, PAIR_BYTES, window);
+    const [from, to] = kernel === "pack" ? [pairs, words] : [words, pairs];
+    // A vec4 of values is two words; an odd number of words goes one by one.
+    const { isVec4, count, constants, workgroups } = flatGrid(2 * window.count);
+    runKernel({
+      kernel: isVec4 ? VEC4_KERNEL[kernel] : kernel,
+      constants: { ...constants, FORMAT: FORMAT_CODE[format] },
+      bindings: [from, { ...to, written: true }],
+      params: [u32(isVec4 ? count : window.count)],
+      workgroups,
+    });
+  }
+}
+
+/** weight.tensor = values, rounded to the weight's format (nearest even). @param values f32 [weight.shape] */
+export function packWeight(values: Tensor, weight: Weight): void {
+  assertPacked(weight);
+  convert("pack", weight, values);
+}
+
+/** The values of a packed weight. @returns f32 [weight.shape] */
+export function unpackWeight(weight: Weight): Tensor {
+  assertPacked(weight);
+  const values = emptyTensor(weight.shape);
+  convert("unpack", weight, values);
+  return values;
+}
+
+const FORMATS = {
+  bf16: { mantissa: 7, smallest: -126, largest: 127 },
+  f16: { mantissa: 10, smallest: -14, largest: 15 },
+};
+
+/** The 16 bits of `value` in a format, rounded to nearest even: by arithmetic, not by bits. */
+function bits16(value: number, format: "bf16" | "f16"): number {
+  const { mantissa, smallest, largest } = FORMATS[format];
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const infinity = (largest - smallest + 2) << mantissa;
+  if (Number.isNaN(value)) return infinity | (1 << (mantissa - 1));
+  const magnitude = Math.abs(value);
+  if (magnitude === 0) return sign;
+  const exponent = Math.max(smallest, Math.min(largest, Math.floor(Math.log2(magnitude))));
+  const scaled = magnitude / 2 ** (exponent - mantissa);
+  const below = Math.floor(scaled);
+  const rest = scaled - below;
+  const units = below + (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? 1 : 0);
+  // Units of a normal number begin at 2^mantissa, which is where its exponent field counts one up.
+  return sign | Math.min(units + ((exponent - smallest) << mantissa), infinity);
+}
+
+/** Twin of pack.wgsl. @param values of even length */
+export function packWords(values: ArrayLike<number>, format: "bf16" | "f16"): Int32Array {
+  return Int32Array.from(
+    { length: values.length / 2 },
+    (_, i) => bits16(values[2 * i], format) | (bits16(values[2 * i + 1], format) << 16),
+  );
+}
+
+/** Twin of unpack.wgsl. */
+export function unpackWords(words: ArrayLike<number>, format: "bf16" | "f16"): Float64Array {
+  const { mantissa, smallest } = FORMATS[format];
+  return Float64Array.from({ length: words.length * 2 }, (_, i) => {
+    const bits = (words[i >> 1] >>> (i % 2 * 16)) & 0xffff;
+    const field = (bits & 0x7fff) >> mantissa;
+    const fraction = bits & ((1 << mantissa) - 1);
+    const sign = bits & 0x8000 ? -1 : 1;
+    const units = field === 0 ? fraction : fraction + (1 << mantissa);
+    return sign * units * 2 ** (Math.max(field, 1) - 1 + smallest - mantissa);
+  });
+}

@@ -1,0 +1,101 @@
+/** Rows of one request on their way through the lanes of a session: where they stand, and the blocks they hold. */
+import { type CachedPrompt, type DecodeLane, type DecodeRow, writeLane, writeTable } from "./lane.ts";
+import {
+  type DecodeSession,
+  growRows,
+  laneFor,
+  prefill,
+  prepareSession,
+  replayLane,
+  reserveBlocks,
+} from "./session.ts";
+import { blocksFor } from "./kv_blocks.ts";
+
+export interface BatchRequest {
+  /** Token ids of each prompt. */
+  prompts: readonly ArrayLike<number>[];
+  /** Completions per prompt. */
+  groupSize: number;
+  /** The random numbers' place; see rl/rng.ts. */
+  seed: number;
+  step: number;
+  /** Slot of prompts[0] among all prompts of the step (other ranks have the slots before). */
+  firstPrompt?: number;
+}
+
+export interface DecodeBatch {
+  readonly session: DecodeSession;
+  readonly request: BatchRequest;
+  lane: DecodeLane;
+  /** One per row of the lane; null: ended, or spare. */
+  rows: (DecodeRow | null)[];
+}
+
+export const rowsLeft = ({ rows }: DecodeBatch): DecodeRow[] => rows.filter((row) => row !== null);
+
+/** Blocks for the prompts, and room for the first `burst` tokens of each completion. */
+function cachePrompts(session: DecodeSession, request: BatchRequest, burst: number): CachedPrompt[] {
+  const { prompts, groupSize, firstPrompt = 0 } = request;
+  const { blocks, blockTokens } = session.cache;
+  const needed = prompts.map(({ length }) => blocksFor(length, blockTokens));
+  const ofPrompts = needed.reduce((a, b) => a + b, 0);
+  const ofRows = (tokens: number) => prompts.length * groupSize * blocksFor(tokens, blockTokens);
+  const most = session.options.maxTokens - 1;
+  reserveBlocks(session, ofPrompts + ofRows(Math.min(burst, most)), ofPrompts + ofRows(most));
+  return prompts.map((ids, p) => ({
+    ids,
+    slot: firstPrompt + p,
+    blocks: blocks.take(needed[p]),
+    readers: groupSize,
+  }));
+}
+
+/** Runs the prompts and samples the first token of all rows, in the widest lane. @param burst tokens that come next */
+export function openBatch(session: DecodeSession, request: BatchRequest, burst: number): DecodeBatch {
+  const { prompts, groupSize } = request;
+  prepareSession(session, prompts.length * groupSize, Math.max(...prompts.map(({ length }) => length)));
+  const cached = cachePrompts(session, request, burst);
+  const rows = cached.flatMap((prompt, p) =>
+    Array.from({ length: groupSize }, (_, generation): DecodeRow => ({
+      prompt,
+      generation,
+      index: p * groupSize + generation,
+      tokens: [],
+      blocks: [],
+    }))
+  );
+  const lane = laneFor(session, rows.length);
+  writeLane(session.policy, session.options, lane, rows, { ...request, count: 0 });
+  writeTable(lane, rows);
+  prefill(session, lane, cached, rows);
+  return { session, request, lane, rows };
+}
+
+/** Samples `burst` more tokens of every row that is left, which has `count` so far. */
+export function decodeBurst(batch: DecodeBatch, count: number, burst: number): void {
+  const { session, lane, rows } = batch;
+  // The last sampled token is not in the cache: the forward that reads it puts it there.
+  growRows(session, rowsLeft(batch), count + burst - 1, session.options.maxTokens - 1);
+  writeTable(lane, rows);
+  replayLane(session, lane, burst);
+}
+
+/** Takes row r out: its blocks are free, and its prompt's after the last of the group. */
+export function endRow({ session, rows }: DecodeBatch, r: number): void {
+  const { blocks } = session.cache;
+  const row = rows[r]!;
+  blocks.free(row.blocks);
+  if (--row.prompt.readers === 0) blocks.free(row.prompt.blocks);
+  rows[r] = null;
+}
+
+/** The rows that are left go on in a narrower lane, when one is wide enough. @param count tokens that each has */
+export function compactRows(batch: DecodeBatch, count: number): void {
+  const { session, request } = batch;
+  const left = rowsLeft(batch);
+  const lane = laneFor(session, left.length);
+  if (lane === batch.lane) return;
+  batch.rows = Array.from({ length: lane.width }, (_, r) => left[r] ?? null);
+  batch.lane = lane;
+  writeLane(session.policy, session.options, lane, batch.rows, { ...request, count });
+}

@@ -1,0 +1,203 @@
+/**
+ * Samples completions: each prompt's prefill once, shared by its group; then recorded plans, replayed once per token
+ * for all rows, with the KV cache, the sampled tokens and the random counters on the GPU. The host looks at the tokens
+ * every `readbackEvery` of them: then completions that ended give back their blocks, and when about half of the rows
+ * are left, these go on in a plan of fewer rows. What a completion holds depends on none of that.
+ */
+import { readTensor } from "../../gpu/dispatch.ts";
+import {
+  type BatchRequest,
+  compactRows,
+  type DecodeBatch,
+  decodeBurst,
+  endRow,
+  openBatch,
+  rowsLeft,
+} from "./batch.ts";
+import type { DecodeRow } from "./lane.ts";
+import {
+  closeSession,
+  type DecodeSession,
+  openSession,
+  type SessionOptions,
+  type SessionUsage,
+} from "./session.ts";
+import type { Policy } from "../llama.ts";
+
+export interface GenerationOptions extends SessionOptions {
+  /** Tokens between two looks at what has ended. */
+  readbackEvery: number;
+  /** Whether completions that ended leave the batch; they do unless this is false. Changes no result. */
+  compacts?: boolean;
+  /** A cache of more bytes than this is freed after each call, for what comes then; half a gigabyte unless set. */
+  keptBytes?: number;
+}
+
+export interface GenerationRequest extends BatchRequest {
+  /**
+   * Looks at a completion's tokens so far: how many of them to keep if it ends there (a stop string), else null.
+   * Called at read-backs, so it may see more tokens than it keeps.
+   */
+  findStop?(tokens: readonly number[]): number | null;
+  onProgress?(progress: GenerationProgress): void;
+  /** The completions of a prompt, as soon as all of them have ended. */
+  onGroup?(prompt: number, completions: Completion[]): void;
+}
+
+/** How far a generation is; told at every read-back. */
+export interface GenerationProgress {
+  /** Tokens that the completions hold so far, all together. */
+  tokens: number;
+  /** Tokens that the longest of them holds. */
+  longest: number;
+  maxTokens: number;
+  rows: number;
+  /** Completions that have not ended. */
+  rowsLeft: number;
+  /** Since the call, the prompts' prefill included. */
+  seconds: number;
+}
+
+export interface Completion {
+  /** Up to and including the end token or the stop string. */
+  tokens: number[];
+  end: "eos" | "stop" | "length";
+}
+
+/** What a generation took. */
+export interface GenerationUsage extends SessionUsage {
+  /** Bytes of the KV cache, which does not shrink while a generation goes on. */
+  cacheBytes: number;
+}
+
+export interface Generator {
+  /**
+   * Completions in the order of the prompts, groupSize of each.
+   * @throws RangeError for an empty prompt, or lengths beyond the model's positions
+   */
+  generate(request: GenerationRequest): Promise<Completion[]>;
+  /** What the last call took; null before the first. */
+  readonly usage: Readonly<GenerationUsage> | null;
+  /** Frees cache and plans; another call makes them again. */
+  dispose(): void;
+}
+
+/** A request on its way. */
+interface Run {
+  batch: DecodeBatch;
+  options: GenerationOptions;
+  request: GenerationRequest;
+  /** Of the rows that ended, at their places. */
+  completions: Completion[];
+}
+
+/** Adds to a row's tokens what was sampled since the last look. @returns the completion, if it ended there */
+function extendRow(
+  { tokens }: DecodeRow,
+  sampled: Int32Array,
+  count: number,
+  { options, request }: Run,
+): Completion | null {
+  let end: Completion["end"] = "length";
+  while (tokens.length < count && end === "length") {
+    tokens.push(sampled[tokens.length]);
+    if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
+  }
+  const kept = request.findStop?.(tokens) ?? null;
+  if (kept !== null) return { tokens: tokens.slice(0, kept), end: "stop" };
+  return end === "eos" || count === options.maxTokens ? { tokens, end } : null;
+}
+
+/** Looks at the tokens sampled so far, `count` of every row that is left, and takes out the rows that ended. */
+async function readBack(run: Run, count: number): Promise<void> {
+  const { batch, options, request, completions } = run;
+  const sampled = await readTensor(batch.lane.decode.tokens) as Int32Array;
+  batch.rows.forEach((row, r) => {
+    if (!row) return;
+    const columns = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
+    const completion = extendRow(row, columns, count, run);
+    if (!completion) return;
+    completions[row.index] = completion;
+    endRow(batch, r);
+    if (row.prompt.readers > 0) return;
+    const { groupSize, onGroup } = request;
+    const first = row.index - row.generation;
+    onGroup?.(first / groupSize, completions.slice(first, first + groupSize));
+  });
+}
+
+function progressOf({ batch, options, completions }: Run, count: number, began: number): GenerationProgress {
+  const left = rowsLeft(batch).length;
+  const ended = completions.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  return {
+    tokens: ended + left * count,
+    longest: count,
+    maxTokens: options.maxTokens,
+    rows: completions.length,
+    rowsLeft: left,
+    seconds: (performance.now() - began) / 1000,
+  };
+}
+
+/** Decodes until every row has ended. */
+async function decodeRows(run: Run, began: number): Promise<void> {
+  const { batch, options, request } = run;
+  let count = 1; // the prefill sampled the first
+  for (;;) {
+    const burst = Math.min(options.readbackEvery, options.maxTokens - count);
+    if (burst > 0) decodeBurst(batch, count, burst);
+    count += burst;
+    await readBack(run, count);
+    request.onProgress?.(progressOf(run, count, began));
+    if (rowsLeft(batch).length === 0) return;
+    if (options.compacts ?? true) compactRows(batch, count);
+  }
+}
+
+function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {
+  const longest = Math.max(...request.prompts.map((prompt) => prompt.length));
+  if (request.prompts.some((prompt) => prompt.length === 0)) {
+    throw new RangeError("Cannot generate from an empty prompt: need at least one token (BOS)");
+  }
+  if (longest + options.maxTokens > policy.config.maxPositions) {
+    throw new RangeError(
+      `Cannot generate ${options.maxTokens} tokens after a prompt of ${longest}: the model has ${policy.config.maxPositions} ` +
+        "positions; set smaller max_prompt_length or max_completion_length",
+    );
+  }
+}
+
+const KEPT_BYTES = 2 ** 29;
+
+/** A generator over `policy` as its weights are at each call. Keeps cache and plans between calls. */
+export function createGenerator(policy: Policy, options: GenerationOptions): Generator {
+  const { keptBytes = KEPT_BYTES } = options;
+  let session: DecodeSession | null = null;
+  let usage: GenerationUsage | null = null;
+  const dispose = () => {
+    if (session) closeSession(session);
+    session = null;
+  };
+  return {
+    async generate(request) {
+      const began = performance.now();
+      checkRequest(policy, options, request);
+      session ??= openSession(policy, options);
+      try {
+        const batch = openBatch(session, request, options.readbackEvery);
+        const completions: Completion[] = new Array(batch.rows.length);
+        await decodeRows({ batch, options, request, completions }, began);
+        usage = { ...session.usage, cacheBytes: session.cache.sizeBytes() };
+        if (usage.cacheBytes > keptBytes) dispose();
+        return completions;
+      } catch (error) {
+        dispose(); // rows of this call still hold blocks
+        throw error;
+      }
+    },
+    get usage() {
+      return usage;
+    },
+    dispose,
+  };
+}

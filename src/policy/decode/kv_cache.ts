@@ -1,0 +1,114 @@
+/**
+ * Keys and values of all layers while completions are sampled, in blocks of a few tokens. Rows take blocks as they
+ * grow and give them back when they end, so memory follows the completions as they are, not as long as they might be.
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import { byteSize, copyTensor, deviceLimits, emptyTensor, trimPool } from "../../gpu/dispatch.ts";
+import { attention } from "../../ops/attention/attention.ts";
+import { attentionDecode } from "../../ops/attention/attention_decode.ts";
+import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_append.ts";
+import { ropeKv } from "../../ops/attention/rope_kv.ts";
+import type { WeightFormat } from "../../ops/weight/weight.ts";
+import { type BlockList, blockShiftOf, createBlockList, grownCapacity } from "./kv_blocks.ts";
+import { type Attend, rotate, type SequenceTensors, type Trunk } from "../llama.ts";
+
+export interface KvCache {
+  readonly blocks: BlockList;
+  readonly blockTokens: number;
+  readonly blockShift: number;
+  /** One per layer; new ones after each growth. */
+  readonly pools: readonly KvPool[];
+  /**
+   * Makes sure that `count` more blocks can be taken.
+   * @param most blocks that all rows together can ever hold
+   * @returns whether the pools are new ones, so that plans recorded over the old are stale
+   */
+  reserve(count: number, most: number): boolean;
+  /** Bytes that the pools take. */
+  sizeBytes(): number;
+  dispose(): void;
+}
+
+export function createKvCache(
+  { layers, kvHeads, headDim }: Trunk["config"],
+  format: WeightFormat,
+  blockTokens: number,
+): KvCache {
+  const blockShift = blockShiftOf(blockTokens);
+  const blocks = createBlockList();
+  const words = kvHeads * headDim / (format === "f32" ? 1 : 2);
+  const pools: KvPool[] = [];
+  /** `old`, which may be missing, in the front of a tensor of `capacity` blocks. */
+  const enlarged = (old: Tensor | undefined, capacity: number): Tensor => {
+    const tensor = emptyTensor([capacity, blockTokens, words], format === "f32" ? "float32" : "int32");
+    if (old) {
+      copyTensor(old, tensor);
+      old.dispose();
+      trimPool(); // or the old ones would stay beside the new
+    }
+    return tensor;
+  };
+  return {
+    blocks,
+    blockTokens,
+    blockShift,
+    pools,
+    reserve(count, most) {
+      const needed = blocks.used + count;
+      if (needed <= blocks.capacity) return false;
+      const { maxStorageBufferBindingSize, maxBufferSize } = deviceLimits();
+      const bytes = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+      const limit = Math.floor(bytes / (4 * blockTokens * words));
+      const capacity = grownCapacity(blocks.capacity, needed, most, limit);
+      for (let l = 0; l < layers; l++) {
+        const old = pools[l] as KvPool | undefined;
+        pools[l] = { k: enlarged(old?.k, capacity), v: enlarged(old?.v, capacity), format };
+      }
+      blocks.extend(capacity);
+      return true;
+    },
+    sizeBytes: () => pools.reduce((sum, { k, v }) => sum + byteSize(k) + byteSize(v), 0),
+    dispose() {
+      for (const { k, v } of pools) tf.dispose([k, v]);
+      trimPool();
+    },
+  };
+}
+
+/**
+ * Each token attends to its own sequence up to itself, and its keys and values are kept.
+ * @param owners i32 [N]: row of the table that each token belongs to, -1 = none
+ */
+export function prefillAttend(
+  trunk: Trunk,
+  cache: KvCache,
+  sequences: SequenceTensors,
+  table: BlockTable,
+  owners: Tensor,
+): Attend {
+  const { positions, bounds } = sequences;
+  return (l, q, k, v) => {
+    const turned = rotate(trunk, k, positions);
+    kvAppend(cache.pools[l], { k: turned, v, owners, positions }, table);
+    return attention(rotate(trunk, q, positions), turned, v, bounds, trunk.attentionShape);
+  };
+}
+
+/**
+ * One new token of every row is kept, and attends to all that its row holds.
+ * @param positions i32 [R]: the new token's place in its row
+ */
+export function decodeAttend(
+  trunk: Trunk,
+  cache: KvCache,
+  table: BlockTable,
+  positions: Tensor,
+): Attend {
+  const { headDim } = trunk.config;
+  return (l, q, k, v) => {
+    const pool = cache.pools[l];
+    const turned = ropeKv(pool, { q, k, v, positions }, trunk.rope, table, { headDim });
+    return attentionDecode(turned, { ...table, pool, positions }, trunk.attentionShape);
+  };
+}

@@ -1,0 +1,29 @@
+/** Prompts as the policy reads them and as the scorer is told them. */
+import type { EncodedPrompt, Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import type { PromptRow } from "../io/prompts/prompts.ts";
+import { formatPrompt, userText } from "../rl/conversation.ts";
+
+export interface Prompt {
+  /** The user's text, without the template, as much of it as the policy sees. */
+  user: string;
+  /** Template and text, BOS in front. */
+  ids: number[];
+  truncated: boolean;
+}
+
+/** Encodes prompts; a long user's text loses its end, the template never does. @throws RangeError, with the line */
+export function encodePrompts(
+  tokenizer: Tokenizer,
+  rows: readonly PromptRow[],
+  maxPromptLength: number,
+): Prompt[] {
+  return rows.map(({ prompt, line }) => {
+    let encoded: EncodedPrompt;
+    try {
+      encoded = tokenizer.encodePrompt(userText(prompt), formatPrompt, maxPromptLength);
+    } catch (error) {
+      throw new RangeError(`Prompt of line ${line}: ${(error as Error).message}`);
+    }
+    return { user: userText(encoded.text), ids: encoded.ids, truncated: encoded.truncated };
+  });
+}

@@ -1,0 +1,73 @@
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor2D } from "@tensorflow/tfjs";
+import {
+  lmHeadLogprobs,
+  lmHeadLogprobsF64,
+  lmHeadLogprobsGradF64,
+} from "../../../src/ops/head/lm_head_logprobs.ts";
+import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
+import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
+
+interface LmHeadCase {
+  chunkRows: number;
+  temperature?: number;
+  format?: WeightFormat;
+  benchOnly?: boolean;
+}
+
+/** Every seventh row is padding. */
+export function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
+  const { chunkRows, temperature = 1, format = "f32", benchOnly } = options;
+  const sizes = { M, D, V, temperature };
+  // Plain tfjs knows no spare rows.
+  const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 && !benchOnly ? -1 : token);
+  return {
+    name: `lm_head_logprobs ${M}x${D}x${V} ${format} in chunks of ${chunkRows}, temperature ${temperature}`,
+    inputs: {
+      h: uniform(1, [M, D]),
+      head: uniformWeight(2, [V, D], format),
+      tokens: { shape: [M], values: tokens },
+    },
+    run: ({ tensors, weights }) =>
+      lmHeadLogprobs(tensors.h, weights.head, tensors.tokens, { temperature, chunkRows }),
+    twin: ({ h, head, tokens }) => {
+      const { logprobs, entropy } = lmHeadLogprobsF64(h, head, tokens, sizes);
+      return [logprobs, entropy];
+    },
+    gradient: {
+      wrt: format === "f32" ? ["h", "head"] : ["h"],
+      twin: ({ h, head, tokens }, dy) => {
+        const { dh, dhead } = lmHeadLogprobsGradF64(h, head, tokens, dy, sizes);
+        return { h: dh, head: dhead };
+      },
+    },
+    tolerance: 2e-5,
+    toleranceReason: "f32 sums over width and vocabulary; WGSL lets exp err by 3 + 2|x| ulp",
+    benchOnly,
+    bench: {
+      flops: 2 * M * D * V,
+      bytes: 4 * (M * D + 3 * M) + (format === "f32" ? 4 : 2) * V * D,
+      plainTfjs: format === "f32"
+        ? ({ tensors, weights }) => {
+          const logits = tf.matMul(tensors.h, weights.head.tensor, false, true);
+          const logsoftmax = tf.logSoftmax(tf.div(logits, temperature)) as Tensor2D;
+          const chosen = tf.sum(tf.mul(logsoftmax, tf.oneHot(tensors.tokens.toInt(), V)), -1);
+          return [chosen, tf.neg(tf.sum(tf.mul(tf.exp(logsoftmax), logsoftmax), -1))];
+        }
+        : undefined,
+    },
+  };
+}
+
+export const cases: OpCase[] = [
+  lmHeadCase(3, 4, 5, { chunkRows: 64 }),
+  lmHeadCase(150, 12, 37, { chunkRows: 64, temperature: 0.8 }),
+  lmHeadCase(128, 16, 40, { chunkRows: 64 }),
+  lmHeadCase(70, 7, 11, { chunkRows: 64 }),
+  // One and two logits past a whole number of what eight lanes take at a time.
+  lmHeadCase(5, 8, 97, { chunkRows: 64 }),
+  lmHeadCase(5, 8, 98, { chunkRows: 64 }),
+  lmHeadCase(70, 8, 33, { chunkRows: 64, format: "bf16" }),
+  lmHeadCase(2048, 96, 512, { chunkRows: 512, benchOnly: true }),
+  lmHeadCase(64, 1024, 32000, { chunkRows: 64, benchOnly: true }),
+];

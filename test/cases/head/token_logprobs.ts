@@ -1,0 +1,62 @@
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor2D } from "@tensorflow/tfjs";
+import {
+  tokenLogprobs,
+  tokenLogprobsF64,
+  tokenLogprobsGradF64,
+} from "../../../src/ops/head/token_logprobs.ts";
+import { type OpCase, randomInts, uniform } from "../case.ts";
+
+interface TokenLogprobsCase {
+  temperature?: number;
+  scale?: number;
+  benchOnly?: boolean;
+}
+
+/** Every fifth row is padding. */
+function tokenLogprobsCase(rows: number, vocab: number, options: TokenLogprobsCase = {}): OpCase {
+  const { temperature = 1, scale = 4, benchOnly } = options;
+  // Plain tfjs knows no spare rows.
+  const tokens = randomInts(2, rows, vocab).map((token, r) => r % 5 === 3 && !benchOnly ? -1 : token);
+  return {
+    name: `token_logprobs ${rows}x${vocab} temperature ${temperature} logits to ${scale}`,
+    inputs: { logits: uniform(1, [rows, vocab], scale), tokens: { shape: [rows], values: tokens } },
+    run: ({ tensors }) => tokenLogprobs(tensors.logits, tensors.tokens, temperature),
+    twin: ({ logits, tokens }) => {
+      const { logprobs, entropy } = tokenLogprobsF64(logits, tokens, vocab, temperature);
+      return [logprobs, entropy];
+    },
+    gradient: {
+      wrt: ["logits"],
+      twin: ({ logits, tokens }, dy) => ({
+        logits: tokenLogprobsGradF64(logits, tokens, dy, vocab, temperature),
+      }),
+    },
+    tolerance: 2e-5,
+    toleranceReason: "f32 sums of up to 32000 terms; WGSL lets exp err by 3 + 2|x| ulp",
+    benchOnly,
+    bench: {
+      bytes: 4 * rows * (vocab + 3),
+      plainTfjs: ({ tensors }) => {
+        const logsoftmax = tf.logSoftmax(tf.div(tensors.logits, temperature)) as Tensor2D;
+        const chosen = tf.sum(tf.mul(logsoftmax, tf.oneHot(tensors.tokens.toInt(), vocab)), -1);
+        return [chosen, tf.neg(tf.sum(tf.mul(tf.exp(logsoftmax), logsoftmax), -1))];
+      },
+    },
+  };
+}
+
+export const cases: OpCase[] = [
+  tokenLogprobsCase(4, 1),
+  tokenLogprobsCase(7, 5),
+  tokenLogprobsCase(9, 33, { temperature: 0.7 }),
+  tokenLogprobsCase(6, 4),
+  tokenLogprobsCase(7, 6),
+  tokenLogprobsCase(6, 512, { temperature: 1.2 }),
+  tokenLogprobsCase(6, 1372, { scale: 200 }),
+  tokenLogprobsCase(5, 1001, { scale: 200 }),
+  tokenLogprobsCase(65_539, 3),
+  tokenLogprobsCase(65_539, 4),
+  tokenLogprobsCase(2048, 512, { benchOnly: true }),
+  tokenLogprobsCase(256, 32000, { benchOnly: true }),
+];
