@@ -1,6 +1,6 @@
 /** What this device can do at most, measured: the figures that an op's speed is a share of. */
 import { readFileSync } from "node:fs";
-import { foldGrid } from "../src/gpu/dispatch.ts";
+import { foldGrid } from "../src/gpu/grids.ts";
 import type { KernelConstants } from "../src/gpu/kernel.ts";
 import type { Plan } from "../src/gpu/plan.ts";
 import { offersF16Matrices } from "../src/gpu/precision.ts";

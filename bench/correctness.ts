@@ -1,7 +1,7 @@
 /** Nothing is timed before its result is right: against the f64 twin at small sizes, and against plain tfjs at full size. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { readTensor } from "../src/gpu/dispatch.ts";
+import { readTensor } from "../src/gpu/tensors.ts";
 import type { OpCase, Operands } from "../test/cases/case.ts";
 import { caseArrays, caseOperands, disposeOperands } from "../test/cases/operands.ts";
 

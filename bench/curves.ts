@@ -1,5 +1,5 @@
 /** What a training step costs as it grows: against tokens a row, rows, and parameters, with a line through each. */
-import { settle } from "../src/gpu/dispatch.ts";
+import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { fitLine, type Line } from "./fit.ts";
 import { ours } from "./peers/ours.ts";

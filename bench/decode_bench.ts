@@ -1,5 +1,6 @@
 /** Decoding of the 15M model: our recorded plan, the same kernels unrecorded, and plain tfjs ops. */
-import { settle, trimPool } from "../src/gpu/dispatch.ts";
+import { trimPool } from "../src/gpu/pool.ts";
+import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { withoutReplay } from "../src/gpu/trial_modes.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";

@@ -1,7 +1,8 @@
 /** Times the phases of one training step of a named shape, each alone, and profiles the kernels of each. */
 import * as tf from "@tensorflow/tfjs";
 import type { Gpu } from "../src/gpu/device.ts";
-import { trimPool, uploadTensor } from "../src/gpu/dispatch.ts";
+import { trimPool } from "../src/gpu/pool.ts";
+import { uploadTensor } from "../src/gpu/tensors.ts";
 import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/head/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/decode/generate.ts";

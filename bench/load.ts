@@ -8,7 +8,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle } from "../src/gpu/dispatch.ts";
+import { settle } from "../src/gpu/queue.ts";
 import { closeGpu, openGpu } from "../src/gpu/device.ts";
 import { openModelFolder } from "../src/io/model/model_folder.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";

@@ -1,5 +1,5 @@
 /** Wall clock of a whole phase, and how much of it was JavaScript. */
-import { settle } from "../src/gpu/dispatch.ts";
+import { settle } from "../src/gpu/queue.ts";
 import { waitedSeconds } from "../src/gpu/device.ts";
 import { summarize, type Timing } from "./measure.ts";
 

@@ -1,5 +1,5 @@
 /** Random weights of any shape, made on the spot: a model of 7B needs no file. */
-import { emptyTensor, writeTensor } from "../src/gpu/dispatch.ts";
+import { emptyTensor, writeTensor } from "../src/gpu/tensors.ts";
 import { f32ToBytes } from "../src/io/tensors/dtype.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { emptySource, type WeightSource } from "../src/policy/weights.ts";

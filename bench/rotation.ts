@@ -1,7 +1,7 @@
 /** Copies of a case's operands, used in turn, so that a small case is not timed from a cache that it never leaves. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { byteSize, copyTensor, emptyTensor } from "../src/gpu/dispatch.ts";
+import { byteSize, copyTensor, emptyTensor } from "../src/gpu/tensors.ts";
 import type { OpCase, Operands } from "../test/cases/case.ts";
 import { caseOperands, disposeOperands } from "../test/cases/operands.ts";
 

@@ -1,5 +1,6 @@
 /** One training step of the same model three ways: ours, plain tfjs ops, and @jax-js/jax on the same device. */
-import { settle, trimPool } from "../src/gpu/dispatch.ts";
+import { trimPool } from "../src/gpu/pool.ts";
+import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { countBuffers } from "../src/gpu/memory.ts";
 import { summarize, type Timing } from "./measure.ts";

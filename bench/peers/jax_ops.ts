@@ -6,7 +6,7 @@ import type { OpCase } from "../../test/cases/case.ts";
 import { relativeError } from "../correctness.ts";
 import { caseOperands, disposeOperands } from "../../test/cases/operands.ts";
 import type { CasePeer } from "../op_timing.ts";
-import { readTensor } from "../../src/gpu/dispatch.ts";
+import { readTensor } from "../../src/gpu/tensors.ts";
 import { initJax } from "./jax_device.ts";
 
 type Named = Record<string, np.Array>;

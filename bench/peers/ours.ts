@@ -1,6 +1,7 @@
 /** The trainee of this project: what `train` does with a micro-batch. */
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";

@@ -1,7 +1,7 @@
 /** Greedy decoding in stock tfjs ops: keys and values kept as tensors, tokens chosen and kept on the GPU. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { readTensor } from "../../src/gpu/dispatch.ts";
+import { readTensor } from "../../src/gpu/tensors.ts";
 import { disposePlainModel, plainForward, plainModel, rotate } from "./plain_llama.ts";
 import type { PeerTask } from "./task.ts";
 

@@ -1,7 +1,8 @@
 /** The trainee in stock tfjs ops: tape, composed AdamW. */
 import * as tf from "@tensorflow/tfjs";
 import type { Scalar, Tensor, Variable } from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { disposePlainModel, plainLogits, plainModel } from "./plain_llama.ts";
 import type { PeerTask, Trainee } from "./task.ts";
 

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { readFile } from "node:fs/promises";
 import * as tf from "@tensorflow/tfjs";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
 import { f32ToBytes } from "../../src/io/tensors/dtype.ts";
 import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";

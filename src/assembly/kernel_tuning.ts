@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { trimPool } from "../gpu/dispatch.ts";
+import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { matrixUnitsMissing } from "../gpu/precision.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";

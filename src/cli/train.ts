@@ -5,7 +5,7 @@ import { batchShape } from "../config/batch.ts";
 import { configNotices } from "../config/rules.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
-import { trimPool } from "../gpu/dispatch.ts";
+import { trimPool } from "../gpu/pool.ts";
 import { openGpu } from "../gpu/device.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside, writeFileAtomic } from "../io/files/atomic_files.ts";

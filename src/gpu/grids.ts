@@ -1,5 +1,19 @@
-/** How kernels that go through flat tensors are dispatched: vec4 by vec4 where the size allows it, else value by value. */
-import { foldGrid, maxSubgroupSize } from "./dispatch.ts";
+/** How kernels are dispatched over flat tensors and rows: vec4 by vec4 where the size allows it, else value by value. */
+import { modes } from "./backend.ts";
+import { maxSubgroupSize } from "./device_facts.ts";
+
+/** Splits a 1-D grid over x and y so that no dimension passes WebGPU's 65535. Kernels refold with num_workgroups. */
+export function foldGrid(count: number): [number, number, number] {
+  const limit = modes.foldLimit;
+  if (count <= limit) return [count, 1, 1];
+  const y = Math.ceil(count / limit);
+  return [Math.ceil(count / y), y, 1];
+}
+
+/** Lanes for a workgroup that reduces a row of `width`: about 8 values each, a power of two from 8 to 256. */
+export function lanesForRow(width: number): number {
+  return Math.min(256, Math.max(8, 2 ** Math.floor(Math.log2(Math.max(1, width / 8)))));
+}
 
 /** vec4s of a workgroup, as in the kernels: enough to be worth starting one on a CPU, few enough to fill a GPU. */
 const SPAN = 256;

@@ -2,7 +2,6 @@
 import * as tf from "@tensorflow/tfjs";
 import type { NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { modes } from "./backend.ts";
-import { withOwnTape } from "./dispatch.ts";
 import { tensorsOf } from "./tensor_tree.ts";
 
 /** An op: a kernel registered with tfjs so that its tape differentiates it. */
@@ -76,6 +75,17 @@ export function backpropagate(f: () => Tensor, xs: Tensor[], dy: Tensor): { valu
     return tf.engine().gradients(f, xs, dy.clone(), false) as { value: Tensor; grads: Tensor[] };
   } finally {
     modes.freesGradients = before;
+  }
+}
+
+/** Runs `body`, which may start a tape of its own, amid the backward pass of another: tfjs keeps only one. */
+export function withOwnTape<R>(body: () => R): R {
+  const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
+  const outer = state.activeTape;
+  try {
+    return body();
+  } finally {
+    state.activeTape = outer;
   }
 }
 

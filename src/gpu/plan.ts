@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { assertGpuHealthy } from "./device.ts";
 import { modes, tfjsBackend } from "./backend.ts";
-import { flush } from "./dispatch.ts";
+import { flush } from "./queue.ts";
 import { recordKernels } from "./recording.ts";
 
 export interface Plan {

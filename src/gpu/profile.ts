@@ -1,6 +1,6 @@
 /** Where the GPU's time goes, by kernel: every dispatch in a pass of its own, with a timestamp before and after it. */
 import { type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
-import { settle } from "./dispatch.ts";
+import { settle } from "./queue.ts";
 import { readTimestamps } from "./timing.ts";
 
 export interface KernelProfile {

@@ -9,7 +9,7 @@ import {
   type TensorRecord,
   tfjsBackend,
 } from "./backend.ts";
-import { flush } from "./dispatch.ts";
+import { flush } from "./queue.ts";
 import { tensorsOf } from "./tensor_tree.ts";
 
 /** What a recording leaves behind: the calls, and the private pool that owns every buffer they made. */

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { type Backend, type BufferPool, tfjsBackend } from "./backend.ts";
-import { flush } from "./dispatch.ts";
+import { flush } from "./queue.ts";
 import { countBuffers, type GpuMemory } from "./memory.ts";
 
 /** The rest of the WebGPU interface: every property and every call gives the same nothing. */

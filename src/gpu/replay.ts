@@ -3,7 +3,7 @@
  * microseconds per kernel, where calling the ops (the tape, tfjs's bookkeeping, bind groups) costs a hundred.
  */
 import * as tf from "@tensorflow/tfjs";
-import { copyTensor } from "./dispatch.ts";
+import { copyTensor } from "./tensors.ts";
 import { type RecordedPlan, recordPlan } from "./plan.ts";
 import { sameShaped, tensorsOf } from "./tensor_tree.ts";
 

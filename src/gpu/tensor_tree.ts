@@ -1,7 +1,7 @@
 /** Tensors by name, in objects and lists: what a replayed function takes and gives. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { emptyTensor } from "./dispatch.ts";
+import { emptyTensor } from "./tensors.ts";
 
 const isTensor = (value: unknown): value is Tensor => value instanceof tf.Tensor;
 

@@ -1,7 +1,8 @@
 /** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
-import { byteSize, f32, readTensor, runKernel, u32 } from "./dispatch.ts";
+import { f32, runKernel, u32 } from "./dispatch.ts";
+import { byteSize, readTensor } from "./tensors.ts";
 import { flatGrid } from "./grids.ts";
 
 type Modes = typeof modes;

@@ -3,7 +3,8 @@
  * other. A weight of a large model is such a tensor: a GPU may hold buffers of 4 GiB and bind 128 MiB of one.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, bindingLimit, byteSize } from "./dispatch.ts";
+import { bindingLimit } from "./device_facts.ts";
+import { type Binding, byteSize } from "./tensors.ts";
 
 /** Items `first` .. `first + count` of a tensor. */
 export interface Window {

@@ -2,7 +2,7 @@
  * LoRA (arXiv:2106.09685): y = x W^T + bias + scale (x A^T) B^T, with W frozen as it is stored, and A [rank, in] and
  * B [out, rank] in f32. A starts as in `peft`, uniform in +-1/sqrt(in), and B at 0: the policy starts as its base.
  */
-import { readFloats, uploadTensor, zeroTensor } from "../gpu/dispatch.ts";
+import { readFloats, uploadTensor, zeroTensor } from "../gpu/tensors.ts";
 import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { uniformWeights } from "../rl/rng.ts";

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { uploadTensor } from "../gpu/dispatch.ts";
+import { uploadTensor } from "../gpu/tensors.ts";
 import { isTapeOn, recomputed } from "../gpu/op.ts";
 import { add } from "../ops/elementwise/add.ts";
 import { attention, type AttentionShape } from "../ops/attention/attention.ts";

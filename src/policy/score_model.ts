@@ -1,7 +1,7 @@
 /** safe-rlhf's LlamaForScore: a Llama trunk and a linear head read at the last token. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyOf, readFloats } from "../gpu/dispatch.ts";
+import { copyOf, readFloats } from "../gpu/tensors.ts";
 import { inverseRows } from "../ops/rows/gather_rows.ts";
 import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { clearTensor, emptyTensor } from "../gpu/dispatch.ts";
+import { clearTensor, emptyTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { addGradient } from "../ops/elementwise/add_gradient.ts";
 import { attention } from "../ops/attention/attention.ts";

@@ -1,6 +1,6 @@
 /** The parameters of a model on the GPU, by their Hugging Face names. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/dispatch.ts";
+import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/tensors.ts";
 import { packWeight } from "../ops/weight/pack.ts";
 import type { Weight, WeightFormat } from "../ops/weight/weight.ts";
 import type { ModelConfig } from "./model_config.ts";

@@ -1,7 +1,7 @@
 /** A run's state on disk and back: weights, optimizer, lambda, counters, and what identifies the run. */
 import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { readFloats, readTensor, writeTensor } from "../gpu/dispatch.ts";
+import { readFloats, readTensor, writeTensor } from "../gpu/tensors.ts";
 import {
   latestCheckpoint,
   loadCheckpoint,

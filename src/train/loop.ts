@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { trimPool } from "../gpu/dispatch.ts";
+import { trimPool } from "../gpu/pool.ts";
 import { openAppendLog } from "../io/records/append_log.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";

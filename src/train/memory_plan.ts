@@ -1,7 +1,8 @@
 /** The memory plan of a run: its phases, run at their largest shapes on a device that only counts. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { readTensor, trimPool } from "../gpu/dispatch.ts";
+import { trimPool } from "../gpu/pool.ts";
+import { readTensor } from "../gpu/tensors.ts";
 import { type OtherLimits, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { zeroTensor } from "../gpu/dispatch.ts";
+import { zeroTensor } from "../gpu/tensors.ts";
 import { adamw } from "../ops/optimizer/adamw.ts";
 import { clipScale } from "../ops/optimizer/grad_norm.ts";
 import { packWeight, unpackWeight } from "../ops/weight/pack.ts";

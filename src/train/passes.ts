@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { copyOf, zeroTensor } from "../gpu/dispatch.ts";
+import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
 import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";

@@ -2,7 +2,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
-import { limitPool, readFloats } from "../gpu/dispatch.ts";
+import { limitPool } from "../gpu/pool.ts";
+import { readFloats } from "../gpu/tensors.ts";
 import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
 import { optimizerStep } from "./optimizer.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { randomFloats } from "../cases/case.ts";
-import { writeTensor } from "../../src/gpu/dispatch.ts";
+import { writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import { createAdapters } from "../../src/policy/adapters.ts";

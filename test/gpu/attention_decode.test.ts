@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
 import { packedBounds } from "../cases/attention/attention.ts";
-import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/dispatch.ts";
+import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { attention, type AttentionShape } from "../../src/ops/attention/attention.ts";

@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
 import { packedBounds, prefixRanges } from "../cases/attention/attention.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { addGradient } from "../../src/ops/elementwise/add_gradient.ts";

@@ -13,7 +13,7 @@ import { lmHeadCase } from "../cases/head/lm_head_logprobs.ts";
 import { swigluLinearCase } from "../cases/linear/swiglu_linear.ts";
 import { packCase, unpackCase } from "../cases/weight/pack.ts";
 import { caseOperands, disposeOperands } from "../cases/operands.ts";
-import { readTensor } from "../../src/gpu/dispatch.ts";
+import { readTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { windowsOf } from "../../src/gpu/windows.ts";

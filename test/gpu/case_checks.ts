@@ -5,7 +5,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { type OpCase, type Operands, randomFloats } from "../cases/case.ts";
 import { type CaseSuite, caseSuites } from "../cases/suites.ts";
 import { caseArrays, caseOperands, disposeOperands } from "../cases/operands.ts";
-import { copyOf, readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { copyOf, readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { readGuarded, withGuardWords } from "../../src/gpu/trial_modes.ts";
 
 /** How the kernels of a case are run. */

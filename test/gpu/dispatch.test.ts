@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
+import { settle } from "../../src/gpu/queue.ts";
 import {
   clearTensor,
   copyOf,
@@ -10,10 +11,9 @@ import {
   newTensor,
   readFloats,
   readTensor,
-  settle,
   uploadTensor,
   writeTensor,
-} from "../../src/gpu/dispatch.ts";
+} from "../../src/gpu/tensors.ts";
 import { awaitGpu, closeGpu, openGpu, waitedSeconds } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";

@@ -1,7 +1,7 @@
 /** The kernels for matrix units, with lanes in their place: what they stage, multiply and store is run. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
-import { flush } from "../../src/gpu/dispatch.ts";
+import { flush } from "../../src/gpu/queue.ts";
 import { kernelSource } from "../../src/gpu/kernel.ts";
 
 const LOADS =

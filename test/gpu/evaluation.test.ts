@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
-import { trimPool } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { tinyConfig } from "./tiny_run.ts";

@@ -2,15 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import {
-  emptyTensor,
-  f32,
-  newTensor,
-  readFloats,
-  runKernel,
-  u32,
-  uploadTensor,
-} from "../../src/gpu/dispatch.ts";
+import { f32, runKernel, u32 } from "../../src/gpu/dispatch.ts";
+import { emptyTensor, newTensor, readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { randomInts } from "../cases/case.ts";
-import { trimPool } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   type Completion,

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
-import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withBindingLimit } from "../../src/gpu/trial_modes.ts";
 import { adamw, adamwF64, type AdamwOptions } from "../../src/ops/optimizer/adamw.ts";

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats, randomInts } from "../cases/case.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 import { linear } from "../../src/ops/linear/linear.ts";

@@ -7,7 +7,7 @@ import { type OpCase, type Operands, randomFloats } from "../cases/case.ts";
 import { linearCase } from "../cases/linear/linear.ts";
 import { lmHeadCase } from "../cases/head/lm_head_logprobs.ts";
 import { caseOperands, disposeOperands } from "../cases/operands.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { withMatmulVariant } from "../../src/ops/linear/choice.ts";

@@ -1,7 +1,7 @@
 /** A device has all that its GPU offers; when it goes away, the run ends with the line that says how to go on. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { assertGpuHealthy, closeGpu, openAdapter, openGpu } from "../../src/gpu/device.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 

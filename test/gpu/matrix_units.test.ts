@@ -9,7 +9,8 @@ import { randomFloats } from "../cases/case.ts";
 import { linearCase } from "../cases/linear/linear.ts";
 import { caseOperands } from "../cases/operands.ts";
 import { type BufferPool, tfjsBackend } from "../../src/gpu/backend.ts";
-import { flush, readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { flush } from "../../src/gpu/queue.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
 import {
   matmulPrecision,

@@ -3,14 +3,8 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import {
-  emptyTensor,
-  limitPool,
-  newTensor,
-  readFloats,
-  trimPool,
-  uploadTensor,
-} from "../../src/gpu/dispatch.ts";
+import { limitPool, trimPool } from "../../src/gpu/pool.ts";
+import { emptyTensor, newTensor, readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { backpropagate, recomputed } from "../../src/gpu/op.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { createOptimizer, disposeOptimizer, optimizerStep } from "../../src/train/optimizer.ts";

@@ -1,7 +1,7 @@
 /** Values that are no numbers stay so in 16 bits: a diverged weight must not look like a good one. */
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import { readFloats, readTensor, uploadTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, readTensor, uploadTensor, zeroTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { packWeight, unpackWeight } from "../../src/ops/weight/pack.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";

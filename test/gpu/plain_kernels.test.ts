@@ -10,7 +10,7 @@ import { cases as decodeCases } from "../cases/attention/attention_decode.ts";
 import { cases as linearCases } from "../cases/linear/linear.ts";
 import { cases as swigluLinearCases } from "../cases/linear/swiglu_linear.ts";
 import { caseOperands } from "../cases/operands.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { withGuardWords, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { startGradients } from "./case_checks.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
 import { bytesToF32, f32ToBytes } from "../../src/io/tensors/dtype.ts";
@@ -168,7 +168,7 @@ describe("the policy", () => {
     const request = { prompts: PROMPTS, groupSize: 2, seed: 1, step: 1 };
     const before = await generator.generate(request);
     const scaled = tf.tidy(() => tf.mul(other.weights.head.tensor, -1));
-    const { copyTensor } = await import("../../src/gpu/dispatch.ts");
+    const { copyTensor } = await import("../../src/gpu/tensors.ts");
     copyTensor(scaled, other.weights.head.tensor);
     assert.notDeepEqual(await generator.generate(request), before);
     generator.dispose();

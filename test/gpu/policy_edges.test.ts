@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
-import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";

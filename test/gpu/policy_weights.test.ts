@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, trimPool, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { uploadTensor } from "../../src/gpu/dispatch.ts";
+import { uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { profileKernels } from "../../src/gpu/profile.ts";

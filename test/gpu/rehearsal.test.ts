@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, trimPool } from "../../src/gpu/dispatch.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";

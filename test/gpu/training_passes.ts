@@ -1,6 +1,6 @@
 /** Forward and backward passes over a few completions, with their prompts computed once or with each. */
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, zeroTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, zeroTensor } from "../../src/gpu/tensors.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import { type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
 import { clearGradients, disposeKeys, prefixBackward, prefixKeys } from "../../src/policy/shared_prefix.ts";

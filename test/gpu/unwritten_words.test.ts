@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
-import { emptyTensor, readFloats, writeTensor } from "../../src/gpu/dispatch.ts";
+import { emptyTensor, readFloats, writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { isStale, withGuardWords } from "../../src/gpu/trial_modes.ts";

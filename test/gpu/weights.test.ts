@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readTensor, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { readTensor, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
 import { type ModelFolder, openModelFolder, tensorValues } from "../../src/io/model/model_folder.ts";

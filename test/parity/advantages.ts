@@ -1,7 +1,7 @@
 /** Group advantages and the statistics of the rewards, against TRL's own lines (golden/make/advantages.py). */
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { groupAdvantages } from "../../src/ops/loss/group_advantages.ts";
 import { groupAdvantagesF64, rewardStatistics, type ScaleRewards } from "../../src/rl/advantages.ts";
 import { type ParityLine, worstRelative } from "./line.ts";

@@ -1,7 +1,7 @@
 /** The decoding path of policy/decode/generate.ts with given tokens in place of sampled ones, so that its logits show. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/dispatch.ts";
+import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import type { BlockTable } from "../../src/ops/attention/kv_append.ts";
 import { BLOCK_TOKENS, blocksFor } from "../../src/policy/decode/kv_blocks.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { bytesToF32 } from "../../src/io/tensors/dtype.ts";

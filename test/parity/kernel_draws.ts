@@ -1,6 +1,6 @@
 /** Single draws of the sampling kernel, for the lines that look at what it keeps and draws. */
 import * as tf from "@tensorflow/tfjs";
-import { emptyTensor, readTensor, uploadTensor } from "../../src/gpu/dispatch.ts";
+import { emptyTensor, readTensor, uploadTensor } from "../../src/gpu/tensors.ts";
 import {
   hasRepetitionPenalty,
   initialState,

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { baseModelOf, makeAdapters } from "../../src/assembly/adapters.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { openAdapterFolder } from "../../src/io/model/adapter_folder.ts";
 import { bytesToF32, f32ToBytes, type FloatDtype } from "../../src/io/tensors/dtype.ts";
 import { type ModelFolder, openModelFolder } from "../../src/io/model/model_folder.ts";

@@ -1,6 +1,6 @@
 /** The transformer, forward, backward and decoding, against transformers (golden/make/models.py). */
 import * as tf from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
 import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
 import { listWeights } from "../../src/policy/weights.ts";

@@ -1,7 +1,7 @@
 /** Learning rates, clipping, AdamW and what is decayed, against transformers and torch (golden/make/optimizer.py). */
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
-import { readFloats, uploadTensor, writeTensor, zeroTensor } from "../../src/gpu/dispatch.ts";
+import { readFloats, uploadTensor, writeTensor, zeroTensor } from "../../src/gpu/tensors.ts";
 import { adamwF64 } from "../../src/ops/optimizer/adamw.ts";
 import { gradNormF64 } from "../../src/ops/optimizer/grad_norm.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
 import {
   type CompletionStats,

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
-import { readFloats } from "../../src/gpu/dispatch.ts";
+import { readFloats } from "../../src/gpu/tensors.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";

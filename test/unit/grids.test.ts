@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { foldGrid } from "../../src/gpu/dispatch.ts";
+import { foldGrid } from "../../src/gpu/grids.ts";
 import { type MatrixFacts, matrixUnitsMissing } from "../../src/gpu/precision.ts";
 import { bindFrom } from "../../src/gpu/windows.ts";
 

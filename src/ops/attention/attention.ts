@@ -1,15 +1,9 @@
 /** Causal softmax attention over packed sequences: memory linear in the tokens (arXiv:2205.14135). */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import {
-  type Binding,
-  disposeInfo,
-  f32,
-  foldGrid,
-  hasSimd8,
-  newTensor,
-  runKernel,
-  u32,
-} from "../../gpu/dispatch.ts";
+import { hasSimd8 } from "../../gpu/device_facts.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { type Binding, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 
 export interface AttentionShape {

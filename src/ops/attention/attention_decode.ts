@@ -1,14 +1,9 @@
 /** Attention of the newest token of each completion, over the blocks of its prompt and of its own tokens. */
 import type { Tensor } from "@tensorflow/tfjs";
-import {
-  emptyTensor,
-  f32,
-  foldGrid,
-  hasSimd8,
-  isSoftwareDevice,
-  runKernel,
-  u32,
-} from "../../gpu/dispatch.ts";
+import { hasSimd8, isSoftwareDevice } from "../../gpu/device_facts.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { emptyTensor } from "../../gpu/tensors.ts";
 import { type AttentionShape, checkAttentionShape } from "./attention.ts";
 import { type BlockTable, checkPool, type KvPool, poolSlot } from "./kv_append.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";

@@ -1,6 +1,7 @@
 /** Keys and values of tokens, kept in blocks while completions are sampled. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { foldGrid, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
 import { FORMAT_CODE, type WeightFormat } from "../weight/weight.ts";
 
 const WG = 64;

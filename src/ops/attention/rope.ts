@@ -1,6 +1,8 @@
 /** Rotary position embedding (arXiv:2104.09864) in the layout of Hugging Face's Llama. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 
 const WG = 64;

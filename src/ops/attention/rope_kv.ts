@@ -1,6 +1,8 @@
 /** Decoding's rotation of queries and keys, and the keeping of keys and values, in one dispatch. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, foldGrid, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { emptyTensor } from "../../gpu/tensors.ts";
 import { type BlockTable, checkPool, kvAppendF64, type KvPool } from "./kv_append.ts";
 import { headUnits, ropeF64, type RopeTable } from "./rope.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";

@@ -1,6 +1,7 @@
 /** The residual connection, and the scaled term of an adapter. A stock tfjs op could not be replayed in a plan. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { f32, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 

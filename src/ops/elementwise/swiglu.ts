@@ -1,6 +1,7 @@
 /** SwiGLU activation (arXiv:2002.05202). */
 import type { Tensor } from "@tensorflow/tfjs";
-import { newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp, jointGradients } from "../../gpu/op.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 

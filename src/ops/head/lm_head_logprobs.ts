@@ -5,7 +5,8 @@
  * logits again, turns them into their gradient in place, and uses that for both products.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Binding, bindingLimit, byteSize, disposeInfo, newTensor } from "../../gpu/dispatch.ts";
+import { bindingLimit } from "../../gpu/device_facts.ts";
+import { type Binding, byteSize, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { linearF64, linearGradF64 } from "../linear/linear.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "../linear/dispatch.ts";

@@ -1,16 +1,9 @@
 /** Log-probabilities of chosen tokens, and entropies, from logits. */
 import type { Tensor } from "@tensorflow/tfjs";
-import {
-  type Binding,
-  copyTensor,
-  f32,
-  foldGrid,
-  lanesForRow,
-  maxSubgroupSize,
-  newTensor,
-  runKernel,
-  u32,
-} from "../../gpu/dispatch.ts";
+import { maxSubgroupSize } from "../../gpu/device_facts.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid, lanesForRow } from "../../gpu/grids.ts";
+import { type Binding, copyTensor, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 
 interface TokenLogprobsSizes {

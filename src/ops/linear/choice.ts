@@ -3,7 +3,7 @@
  * and with which tile. All of them give the same bits, so the choice is one of speed: what was measured on this device
  * (ops/linear/tuning.ts), else a guess from the sizes. CPUs have no fast workgroup memory: there, registers alone.
  */
-import { deviceFact, deviceLimits, isSoftwareDevice, plainKernelsOnly } from "../../gpu/dispatch.ts";
+import { deviceFact, deviceLimits, isSoftwareDevice, plainKernelsOnly } from "../../gpu/device_facts.ts";
 import type { WeightFormat } from "../weight/weight.ts";
 
 /** One product: [rows, columns], each element the sum over `summed` terms. */

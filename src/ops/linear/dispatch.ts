@@ -6,7 +6,10 @@
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.
  */
 import type { Tensor } from "@tensorflow/tfjs";
-import { type Binding, foldGrid, hasSimd8, maxSubgroupSize, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { hasSimd8, maxSubgroupSize } from "../../gpu/device_facts.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import type { Binding } from "../../gpu/tensors.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 import { matmulPrecision } from "../../gpu/precision.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";

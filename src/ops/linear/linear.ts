@@ -1,6 +1,6 @@
 /** Linear layer y = x w^T + bias, with the weight stored as in Llama: one row per output. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { newTensor } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
 import type { Weight } from "../weight/weight.ts";

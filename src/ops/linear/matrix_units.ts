@@ -1,14 +1,9 @@
 /** Products of linear layers on the matrix units of a GPU, for the precision float16. */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import {
-  type Binding,
-  disposeInfo,
-  foldGrid,
-  maxSubgroupSize,
-  newTensor,
-  runKernel,
-  u32,
-} from "../../gpu/dispatch.ts";
+import { maxSubgroupSize } from "../../gpu/device_facts.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { type Binding, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { packWords, unpackWords } from "../weight/pack.ts";
 import { FORMAT_CODE, type WeightFormat } from "../weight/weight.ts";
 

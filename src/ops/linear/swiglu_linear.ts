@@ -1,7 +1,9 @@
 /** The first half of Llama's MLP, silu(x gate^T) * (x up^T), in one kernel: for passes without gradient. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { hasSimd8, type KernelCall, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { hasSimd8 } from "../../gpu/device_facts.ts";
+import { type KernelCall, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { matmulPrecision } from "../../gpu/precision.ts";
 import type { Window } from "../../gpu/windows.ts";

@@ -3,7 +3,7 @@
  * all of them give the same bits.
  */
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor } from "../../gpu/dispatch.ts";
+import { emptyTensor } from "../../gpu/tensors.ts";
 import { kernelSource } from "../../gpu/kernel.ts";
 import { recordPlan } from "../../gpu/plan.ts";
 import { timePlan } from "../../gpu/timing.ts";

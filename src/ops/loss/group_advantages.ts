@@ -1,6 +1,7 @@
 /** Group-relative advantages on the GPU; the twin is rl/advantages.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { ScaleRewards } from "../../rl/advantages.ts";
 

@@ -1,6 +1,8 @@
 /** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { type ClipBounds, clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
 

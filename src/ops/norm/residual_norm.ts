@@ -1,6 +1,6 @@
 /** A norm on a branch of the residual stream: the stream goes on beside it, so that one op alone reads the stream. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { aliasOf, disposeInfo } from "../../gpu/dispatch.ts";
+import { aliasOf, disposeInfo } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { addF64, runAdd } from "../elementwise/add.ts";
 import { rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";

@@ -1,14 +1,9 @@
 /** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import {
-  f32,
-  foldGrid,
-  lanesForRow,
-  maxSubgroupSize,
-  newTensor,
-  runKernel,
-  u32,
-} from "../../gpu/dispatch.ts";
+import { maxSubgroupSize } from "../../gpu/device_facts.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid, lanesForRow } from "../../gpu/grids.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { Weight } from "../weight/weight.ts";
 

@@ -1,7 +1,9 @@
 /** Global gradient norm and clipping, without reading anything back. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { disposeInfo, emptyTensor, f32, foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import { disposeInfo, emptyTensor, newTensor } from "../../gpu/tensors.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 
 /** Elements summed by one workgroup. */

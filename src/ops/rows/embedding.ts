@@ -1,9 +1,10 @@
 /** Token embedding, and the root of the tape. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { rowShares } from "../../gpu/grids.ts";
+import { foldGrid, rowShares } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 

@@ -1,8 +1,9 @@
 /** Picks the rows that are needed: the head runs on completion tokens only, a score on last tokens only. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { foldGrid, newTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp, type Op } from "../../gpu/op.ts";
-import { rowShares } from "../../gpu/grids.ts";
+import { foldGrid, rowShares } from "../../gpu/grids.ts";
 
 function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   const [picked] = rows.shape;

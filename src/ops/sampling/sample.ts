@@ -1,6 +1,8 @@
 /** Token sampling on the GPU, inside the decode plan. Random numbers follow rl/rng.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, foldGrid, maxSubgroupSize, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { maxSubgroupSize } from "../../gpu/device_facts.ts";
+import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
 
 export interface SamplingOptions {
   /** 0 = greedy. */

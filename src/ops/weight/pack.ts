@@ -1,6 +1,7 @@
 /** Between f32 and the packed 16-bit formats of weights, on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { emptyTensor } from "../../gpu/tensors.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";

@@ -4,7 +4,7 @@
  * every `readbackEvery` of them: then completions that ended give back their blocks, and when about half of the rows
  * are left, these go on in a plan of fewer rows. What a completion holds depends on none of that.
  */
-import { readTensor } from "../../gpu/dispatch.ts";
+import { readTensor } from "../../gpu/tensors.ts";
 import {
   type BatchRequest,
   compactRows,

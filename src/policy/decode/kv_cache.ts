@@ -4,7 +4,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { byteSize, copyTensor, deviceLimits, emptyTensor, trimPool } from "../../gpu/dispatch.ts";
+import { deviceLimits } from "../../gpu/device_facts.ts";
+import { trimPool } from "../../gpu/pool.ts";
+import { byteSize, copyTensor, emptyTensor } from "../../gpu/tensors.ts";
 import { attention } from "../../ops/attention/attention.ts";
 import { attentionDecode } from "../../ops/attention/attention_decode.ts";
 import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_append.ts";

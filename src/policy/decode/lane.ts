@@ -4,7 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { emptyTensor, writeTensor } from "../../gpu/dispatch.ts";
+import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import { type Plan, recordPlan } from "../../gpu/plan.ts";
 import type { BlockTable } from "../../ops/attention/kv_append.ts";
 import {

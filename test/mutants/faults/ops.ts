@@ -93,7 +93,7 @@ const ACCUMULATION: readonly Fault[] = [
 
 const FOLDS: readonly Fault[] = [
   {
-    file: "src/gpu/dispatch.ts",
+    file: "src/gpu/grids.ts",
     find: "return [Math.ceil(count / y), y, 1];",
     replace: "return [Math.floor(count / y), y, 1];",
     harm: "past 65535 workgroups the last rows are stale",
@@ -498,7 +498,7 @@ const BOUNDS: readonly Fault[] = [
     tests: ["gpu/binding_windows.test.ts#exactly"],
   },
   {
-    file: "src/gpu/dispatch.ts",
+    file: "src/gpu/tensors.ts",
     find: "  const values = await awaitGpu(tensor.data());\n  assertGpuHealthy();\n",
     replace: "  const values = await awaitGpu(tensor.data());\n",
     harm: "what a failed device gives is taken for numbers",
