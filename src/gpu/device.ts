@@ -142,8 +142,7 @@ function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
 
 function watch(device: GPUDevice): void {
   device.addEventListener("uncapturederror", (event) => {
-    const error = (event as GPUUncapturedErrorEvent).error;
-    failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${error.message}`);
+    reportGpuFailure((event as GPUUncapturedErrorEvent).error.message);
   });
   void device.lost.then((lost) => {
     if (!closing) {
@@ -209,6 +208,11 @@ export async function closeGpu(): Promise<void> {
  */
 export function assertGpuHealthy(): void {
   if (failure) throw failure;
+}
+
+/** Remembers what the GPU refused, for the next read-back to tell. The first failure is the one that is told. */
+export function reportGpuFailure(message: string): void {
+  failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${message}`);
 }
 
 const waits = { open: 0, since: 0, seconds: 0 };
