@@ -1,54 +1,60 @@
 // attention_decode: attention of one new token per row over its prompt and its own completion so far.
 //   o[r,h] = sum_t p[t] v[t] / sum_t p[t],   p[t] = exp(scale q[r,h].k[t] - max),   g = h / (H/G), the key head
-//   t = 0 .. positions[r]; token t of row r lies in block table[r, 1 + place / B] at place % B, place = table[r,0] + t.
-//   o[r] = 0 when table[r,0] is negative
-// Shapes    q f32 [R,H*D]; k_pool, v_pool [blocks,B,G*D] in FORMAT; table i32 [R,C]; positions i32 [R]; out o f32 [R,H*D];
-//           D = 4*VECTORS <= 128, HEADS*OWN <= 32, B = 2^block_shift
+//   t = 0 .. positions[r], in the blocks of row r (lib/blocks.wgsl).   o[r] = 0 when table[r,0] is negative
+// Shapes    q f32 [R,H*D]; k_pool, v_pool [blocks,B,G*D] in FORMAT; table i32 [R,C]; positions i32 [R]; out o f32
+//           [R,H*D]; D = 4*VECTORS <= 128, HEADS*OWN <= 32, B = 2^block_shift
 // Dispatch  one workgroup per row and HEADS query heads that share a key head: R*H/HEADS workgroups, folded to 2-D past
 //           65535. Lengths and blocks are read on the GPU, so a recorded plan can replay this while they change
-// Numerics  f32. The row's tokens are dealt to S = LANES/PER_KEY slices, t to slice t % S. A slice takes its own in order
-//           with a running maximum, then the slices are added in order: bits depend on the row's own tokens only
-// Why       A slice is PER_KEY neighbouring lanes. On a GPU several, which read a key together. On a CPU one: there a lane
-//           loads a value at a time and a barrier costs as much as ten loads, so no lanes meet before the end, and a key
-//           that is loaded meets HEADS queries. Wide heads go by STEP vectors for TILE keys at once: quick to compile
+// Numerics  f32. The row's tokens are dealt to S = LANES/PER_KEY slices, t to slice t % S. A slice takes its own in
+//           order with a running maximum, then the slices are added in order: bits depend on the row's own tokens only
+// Why       A slice is PER_KEY neighbouring lanes. On a GPU several, which read a key together. On a CPU one: there a
+//           lane loads a value at a time and a barrier costs as much as ten loads, so no lanes meet before the end, and
+//           a key that is loaded meets HEADS queries. Wide heads go by STEP vectors for TILE keys at once: so
+//           that it compiles quickly
+// SIMD8     of the same bits, for software GPUs, whose subgroups are 8 wide: a workgroup is one subgroup. The lanes'
+//           sums meet without workgroup memory, and a query is loaded once by all lanes, not by each
 // Twin      src/ops/attention/attention_decode.ts#attentionDecodeF64     Gradient: none
-override LANES: u32 = 8u;
-override PER_KEY: u32 = 1u;    // lanes of a slice
-override VECTORS: u32 = 4u;    // of a head
-override HEADS: u32 = 1u;      // divides H/G
-override TILE: u32 = 1u;       // keys that a slice takes at once: 1, 2 or 4, HEADS*TILE <= 16
-override STEP: u32 = 4u;       // vectors at once: OWN, or a part of it where it is large
-override PARTIALS: u32 = 32u;  // LANES*HEADS*OWN
-override FORMAT: u32 = 0u;     // of the pools: 0 f32, 1 bf16 pairs, 2 f16 pairs
+import package::lib::blocks::{slot_at, table};
+import package::lib::broadcast8::of_all_lanes;
+import package::lib::grid::{Fold, group_number};
+import package::lib::softmax::{LEAST, meet};
+import package::lib::weight::{FORMAT, values4};
+@if(SIMD8) enable subgroups;
+
+@if(SIMD8) const LANES = 8u;
+@else override LANES: u32;
+@if(SIMD8) const PER_KEY = 1u;
+@else override PER_KEY: u32;  // lanes of a slice
+override VECTORS: u32;  // of a head
+override HEADS: u32;    // divides H/G
+override TILE: u32;     // keys that a slice takes at once: 1, 2 or 4, HEADS*TILE <= 16
+override STEP: u32;     // vectors at once: OWN, or a part of it where it is large
 override OWN: u32 = VECTORS / PER_KEY;  // vectors of a head that a lane holds
+@if(!SIMD8) override PARTIALS: u32;  // LANES*HEADS*OWN
 
 struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, block_shift: u32, steps: u32 }
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k_pool: array<vec4u>;
-@group(0) @binding(2) var<storage, read> v_pool: array<vec4u>;
-@group(0) @binding(3) var<storage, read> table: array<i32>;
-@group(0) @binding(4) var<storage, read> positions: array<i32>;
-@group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(2) var<storage, read> q: array<vec4f>;
+@group(0) @binding(3) var<storage, read> k_pool: array<vec4u>;
+@group(0) @binding(4) var<storage, read> v_pool: array<vec4u>;
+@group(0) @binding(5) var<storage, read> positions: array<i32>;
 
-var<workgroup> parts: array<f32, LANES * HEADS * TILE * 2u>;  // of dot products, for two rounds in turn
-var<workgroup> largest: array<atomic<u32>, HEADS>;  // maxima of the row, as words of the same order; 0 is below all
-var<workgroup> slice_weight: array<f32, LANES * HEADS>;
-var<workgroup> slice_sum: array<vec4f, PARTIALS>;
+@if(!SIMD8) var<workgroup> parts: array<f32, LANES * HEADS * TILE * 2u>;  // of dot products, for two rounds in turn
+// Maxima of the row, as words of the same order; 0 is below all.
+@if(!SIMD8) var<workgroup> largest: array<atomic<u32>, HEADS>;
+@if(!SIMD8) var<workgroup> slice_weight: array<f32, LANES * HEADS>;
+@if(!SIMD8) var<workgroup> slice_sum: array<vec4f, PARTIALS>;
 
-// Vectors start .. start + STEP - 1 of a pool, 16 bits wide, lie two to an aligned quad of words where their number is even.
+// Vectors start .. start + STEP - 1 of a pool, 16 bits wide, lie two to an aligned quad of words where their number is
+// even: then the compiler knows which lie together.
 fn quad_of(start: u32, i: u32) -> u32 {
   if (FORMAT == 0u) { return start + i; }
   return select((start + i) / 2u, start / 2u + i / 2u, STEP % 2u == 0u);
 }
 
-fn unpack4(quad: vec4u, start: u32, i: u32) -> vec4f {
-  if (FORMAT == 0u) { return bitcast<vec4f>(quad); }
-  let words = select(quad.xy, quad.zw, select(start + i, i, STEP % 2u == 0u) % 2u == 1u);
-  if (FORMAT == 1u) {
-    return bitcast<vec4f>(vec4u(words.x << 16u, words.x & 0xffff0000u, words.y << 16u, words.y & 0xffff0000u));
-  }
-  return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
+fn vector_of(quad: vec4u, start: u32, i: u32) -> vec4f {
+  return values4(quad, select(start + i, i, STEP % 2u == 0u));
 }
 
 // f32 as a word: larger is larger.
@@ -61,9 +67,17 @@ fn from_ordered(word: u32) -> f32 {
   return bitcast<f32>(select(~word, word & 0x7fffffffu, word >= 0x80000000u));
 }
 
+// The sum over the lanes of a subgroup, in order.
+@if(SIMD8) fn in_order(x: vec4f) -> vec4f {
+  let all = of_all_lanes(x);
+  var sum = all[0];
+  for (var n = 1u; n < 8u; n++) { sum += all[n]; }
+  return sum;
+}
+
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = group.x + group.y * groups.x;
+fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
+  let index = group_number(fold);
   if (index * HEADS >= params.rows * params.heads) { return; }
   let row = index * HEADS / params.heads;
   let first_head = index * HEADS % params.heads;
@@ -85,13 +99,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var sum: array<vec4f, 32>;
   var most: array<f32, 16>;
   var weight: array<f32, 16>;
-  for (var h = 0u; h < HEADS; h++) {
-    most[h] = -3.0e38;
-    for (var b = 0u; b < steps; b++) {
-      for (var i = 0u; i < STEP; i++) {
-        let c = b * STEP + i;
-        query[h * OWN + c] = q[(index * HEADS + h) * VECTORS + first + c] * params.scale;
-        sum[h * OWN + c] = vec4f();
+  for (var h = 0u; h < HEADS; h++) { most[h] = LEAST; }
+  @if(SIMD8) {
+    for (var x = 0u; x < outputs; x += 8u) {
+      let all = of_all_lanes(q[index * outputs + min(x + lane, outputs - 1u)] * params.scale);
+      for (var n = 0u; n < 8u; n++) { query[x + n] = all[n]; }
+    }
+  }
+  @else {
+    for (var h = 0u; h < HEADS; h++) {
+      for (var b = 0u; b < steps; b++) {
+        for (var i = 0u; i < STEP; i++) {
+          let c = b * STEP + i;
+          query[h * OWN + c] = q[(index * HEADS + h) * VECTORS + first + c] * params.scale;
+          sum[h * OWN + c] = vec4f();
+        }
       }
     }
   }
@@ -102,9 +124,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     var dots = array<vec4f, 16>();
     if (token < total) {
       for (var n = 0u; n < TILE; n++) {
-        let place = offset + min(token + n * slices, total - 1u);
-        let block = u32(table[entry + 1u + (place >> params.block_shift)]);
-        let slot = (block << params.block_shift) + (place & ((1u << params.block_shift) - 1u));
+        let slot = slot_at(entry, offset + min(token + n * slices, total - 1u), params.block_shift);
         bases[n] = (slot * params.kv_heads + kv_head) * VECTORS + first;
       }
       for (var b = 0u; b < steps; b++) {
@@ -112,7 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           if (TILE == 1u || token + n * slices < total) {
             let start = bases[n] + b * STEP;
             for (var i = 0u; i < STEP; i++) {
-              let key = unpack4(k_pool[quad_of(start, i)], start, i);
+              let key = vector_of(k_pool[quad_of(start, i)], start, i);
               for (var h = 0u; h < HEADS; h++) {
                 dots[h * TILE + n] = fma(query[h * OWN + b * STEP + i], key, dots[h * TILE + n]);
               }
@@ -121,17 +141,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         }
       }
     }
-    if (PER_KEY > 1u) {
-      for (var x = 0u; x < HEADS * TILE; x++) {
-        parts[(round * HEADS * TILE + x) * LANES + lane] = (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w);
+    @if(!SIMD8) {
+      if (PER_KEY > 1u) {
+        for (var x = 0u; x < HEADS * TILE; x++) {
+          parts[(round * HEADS * TILE + x) * LANES + lane] = (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w);
+        }
+        workgroupBarrier();
+        for (var x = 0u; x < HEADS * TILE; x++) {
+          let neighbours = (round * HEADS * TILE + x) * LANES + slice * PER_KEY;
+          dots[x] = vec4f();
+          for (var n = 0u; n < PER_KEY; n++) { dots[x].x += parts[neighbours + n]; }
+        }
+        round = 1u - round;
       }
-      workgroupBarrier();
-      for (var x = 0u; x < HEADS * TILE; x++) {
-        let neighbours = (round * HEADS * TILE + x) * LANES + slice * PER_KEY;
-        dots[x] = vec4f();
-        for (var n = 0u; n < PER_KEY; n++) { dots[x].x += parts[neighbours + n]; }
-      }
-      round = 1u - round;
     }
     if (token < total) {
       var keep = array<f32, 16>();
@@ -139,13 +161,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var x = 0u; x < HEADS * TILE; x++) {
         let h = x / TILE;
         let seen = TILE == 1u || token + x % TILE * slices < total;
-        let score = (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w);
-        let shrunk = exp(-abs(score - most[h]));  // the one exponential: of the old maximum or of this key
-        let rises = seen && score > most[h];
-        keep[x] = select(1.0, shrunk, rises);
-        p[x] = select(select(0.0, shrunk, seen), 1.0, rises);
-        most[h] = select(most[h], score, rises);
-        weight[h] = fma(weight[h], keep[x], p[x]);
+        let met = meet(most[h], (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w), seen);
+        most[h] = met.most;
+        weight[h] = fma(weight[h], met.keep, met.p);
+        keep[x] = met.keep;
+        p[x] = met.p;
       }
       for (var b = 0u; b < steps; b++) {
         var sums = array<vec4f, 32>();
@@ -154,7 +174,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
           if (TILE == 1u || token + n * slices < total) {
             let start = bases[n] + b * STEP;
             for (var i = 0u; i < STEP; i++) {
-              let value = unpack4(v_pool[quad_of(start, i)], start, i);
+              let value = vector_of(v_pool[quad_of(start, i)], start, i);
               for (var h = 0u; h < HEADS; h++) {
                 sums[h * STEP + i] = fma(value, vec4f(p[h * TILE + n]), sums[h * STEP + i] * keep[h * TILE + n]);
               }
@@ -165,26 +185,41 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       }
     }
   }
-  for (var h = 0u; h < HEADS; h++) { atomicMax(&largest[h], ordered(most[h])); }
-  workgroupBarrier();
-  for (var h = 0u; h < HEADS; h++) {
-    let keep = exp(most[h] - from_ordered(atomicLoad(&largest[h])));
-    slice_weight[slice * HEADS + h] = weight[h] * keep;
-    for (var b = 0u; b < steps; b++) {
-      for (var i = 0u; i < STEP; i++) {
-        let c = b * STEP + i;
-        slice_sum[slice * outputs + h * VECTORS + first + c] = sum[h * OWN + c] * keep;
+  @if(SIMD8) {
+    for (var h = 0u; h < HEADS; h++) {
+      let keep = exp(most[h] - subgroupMax(most[h]));
+      let all_weight = in_order(vec4f(weight[h] * keep)).x;
+      for (var b = 0u; b < steps; b++) {
+        for (var i = 0u; i < STEP; i++) {
+          let c = b * STEP + i;
+          let all = in_order(sum[h * VECTORS + c] * keep);
+          if (lane == 0u) { o[(index * HEADS + h) * VECTORS + c] = all / all_weight; }
+        }
       }
     }
   }
-  workgroupBarrier();
-  for (var j = lane; j < outputs; j += LANES) {
-    var all = vec4f();
-    var all_weight = 0.0;
-    for (var s = 0u; s < slices; s++) {
-      all += slice_sum[s * outputs + j];
-      all_weight += slice_weight[s * HEADS + j / VECTORS];
+  @else {
+    for (var h = 0u; h < HEADS; h++) { atomicMax(&largest[h], ordered(most[h])); }
+    workgroupBarrier();
+    for (var h = 0u; h < HEADS; h++) {
+      let keep = exp(most[h] - from_ordered(atomicLoad(&largest[h])));
+      slice_weight[slice * HEADS + h] = weight[h] * keep;
+      for (var b = 0u; b < steps; b++) {
+        for (var i = 0u; i < STEP; i++) {
+          let c = b * STEP + i;
+          slice_sum[slice * outputs + h * VECTORS + first + c] = sum[h * OWN + c] * keep;
+        }
+      }
     }
-    o[index * outputs + j] = all / all_weight;
+    workgroupBarrier();
+    for (var j = lane; j < outputs; j += LANES) {
+      var all = vec4f();
+      var all_weight = 0.0;
+      for (var s = 0u; s < slices; s++) {
+        all += slice_sum[s * outputs + j];
+        all_weight += slice_weight[s * HEADS + j / VECTORS];
+      }
+      o[index * outputs + j] = all / all_weight;
+    }
   }
 }

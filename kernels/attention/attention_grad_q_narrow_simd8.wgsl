@@ -1,93 +1,46 @@
 // attention_grad_q_narrow_simd8: attention_grad_q of heads up to 16 wide, for subgroups of 8 lanes. The same bits.
-//   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h]),   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h])
-//   stats = (lse, delta);   j, prefix and after_prefix as in attention_grad_q.wgsl;   g = h / (H/G)
-// Shapes    as attention_grad_q.wgsl: q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2];
-//           out dq f32 [N,H*D]; D = 4*VECTORS <= 16
+//   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h])
+//   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h]);   stats = (lse, delta)
+//   j, g, prefix and after_prefix as in attention_grad_q.wgsl
+// Shapes    as attention_grad_q.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 pairs (row, query head of a key head), counted row by row:
-//           ceil(N*(H/G)/16)*G workgroups, folded to 2-D. Lane l of the first quad holds columns l, l+4, ... of 8 pairs, and
-//           the softmaxes of two of them; the second quad of the other 8
+//           ceil(N*(H/G)/16)*G workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order
-// Why       A lane of a CPU's subgroup loads one value at a time, which takes as long as 10 products, and an array indexed at
-//           run time is as slow. So each value that is loaded meets 8 pairs, and what is indexed is unrolled: quick to
-//           compile while heads are narrow
+// Why       lib/attention_narrow.wgsl
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
+import package::lib::attention::{all_keys, params, sharing};
+import package::lib::attention_grad::stats;
+import package::lib::attention_narrow::{VECTORS, bases_of, d_o, dq, k, of_quad, own_pairs, pairs_of, q, sees};
+import package::lib::attention_narrow::{sum_over_quad, v, with_half};
+import package::lib::grid::{Fold, group_number};
 enable subgroups;
-override VECTORS: u32 = 4u;
-
-struct Params { rows: u32, heads: u32, kv_heads: u32, scale: f32, vectors: u32, prefix: u32, after_prefix: u32 }
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> bounds: array<vec2i>;
-@group(0) @binding(4) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(5) var<storage, read> d_o: array<f32>;
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>;
-@group(0) @binding(7) var<uniform> params: Params;
-
-// The first key that any of these rows sees, and the one after the last.
-fn all_keys(first_row: u32, last_row: u32) -> vec2u {
-  if (params.prefix == 0u) { return vec2u(u32(bounds[first_row].x), last_row + 1u); }
-  var all = vec2u(0xffffffffu, 0u);
-  for (var row = first_row; row <= last_row; row++) {
-    let own = vec2u(bounds[row]);
-    if (own.x < own.y) { all = vec2u(min(all.x, own.x), max(all.y, own.y)); }
-  }
-  return all;
-}
-
-// Sums of eight values over the four lanes of a quad, column 0 + 1 and 2 + 3 first: a lane gets those of its two.
-fn sum_over_quad(low: vec4f, high: vec4f, lane: u32) -> vec2f {
-  let odd = (lane & 1u) != 0u;
-  let upper = (lane & 2u) != 0u;
-  let fours = select(low, high, odd) + subgroupShuffleXor(select(high, low, odd), 1u);
-  return select(fours.xy, fours.zw, upper) + subgroupShuffleXor(select(fours.zw, fours.xy, upper), 2u);
-}
-
-// Values 0 to 3 and 4 to 7 of a quad, from the lanes that have two each.
-fn low_of(x: vec2f) -> vec4f { return vec4f(quadBroadcast(x, 0u), quadBroadcast(x, 2u)); }
-fn high_of(x: vec2f) -> vec4f { return vec4f(quadBroadcast(x, 1u), quadBroadcast(x, 3u)); }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = group.x + group.y * groups.x;
-  let kv_head = index % params.kv_heads;
-  let sharing = params.heads / params.kv_heads;
-  let first = index / params.kv_heads * 16u;
-  if (first >= params.rows * sharing) { return; }
-  let last = min(first + 16u, params.rows * sharing) - 1u;
-  let width = VECTORS * 4u;
-  let column = lane & 3u;
-  // The two softmaxes of a lane: pairs past the last repeat it.
-  let pairs = min(vec2u(first + (lane & 6u) + (lane & 1u) * 4u) + (lane & 4u) + vec2u(0u, 1u), vec2u(last));
-  let rows = pairs / sharing;
-  let begin = vec2u(u32(bounds[rows.x].x), u32(bounds[rows.y].x));
-  let end = select(rows + 1u, vec2u(u32(bounds[rows.x].y), u32(bounds[rows.y].y)), vec2<bool>(params.prefix == 1u));
-  let slots = rows * params.heads + kv_head * sharing + pairs % sharing;
-  let slots_low = vec4u(quadBroadcast(slots, 0u), quadBroadcast(slots, 2u));
-  let slots_high = vec4u(quadBroadcast(slots, 1u), quadBroadcast(slots, 3u));
-  let lse = vec2f(stats[slots.x].x, stats[slots.y].x);
-  let delta = vec2f(stats[slots.x].y, stats[slots.y].y);
+fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
+  let items = pairs_of(group_number(fold));
+  if (items.first >= items.count) { return; }
+  let own = own_pairs(items, lane);
+  let lse = vec2f(stats[own.slots.x].x, stats[own.slots.y].x);
+  let delta = vec2f(stats[own.slots.x].y, stats[own.slots.y].y);
 
   var query: array<mat2x4f, 4>;
   var upstream: array<mat2x4f, 4>;
   var sum: array<mat2x4f, 4>;
   // Two rounds: a count that the compiler does not know, which would unroll them and take seconds.
   for (var half = 0u; half <= params.vectors / VECTORS; half++) {
-    let bases = select(slots_low, slots_high, half == 1u) * width + column;
+    let bases = bases_of(own.slots, lane, half == 1u);
     for (var u = 0u; u < VECTORS; u++) {
-      let x = vec4f(q[bases.x + 4u * u], q[bases.y + 4u * u], q[bases.z + 4u * u], q[bases.w + 4u * u]);
-      let y = vec4f(d_o[bases.x + 4u * u], d_o[bases.y + 4u * u], d_o[bases.z + 4u * u], d_o[bases.w + 4u * u]);
-      query[u] = mat2x4f(select(query[u][0], x, half == 0u), select(query[u][1], x, half == 1u));
-      upstream[u] = mat2x4f(select(upstream[u][0], y, half == 0u), select(upstream[u][1], y, half == 1u));
+      let at = bases + 4u * u;
+      query[u] = with_half(query[u], half, vec4f(q[at.x], q[at.y], q[at.z], q[at.w]));
+      upstream[u] = with_half(upstream[u], half, vec4f(d_o[at.x], d_o[at.y], d_o[at.z], d_o[at.w]));
       if (params.after_prefix == 1u) {
-        let z = vec4f(dq[bases.x + 4u * u], dq[bases.y + 4u * u], dq[bases.z + 4u * u], dq[bases.w + 4u * u]);
-        sum[u] = mat2x4f(select(sum[u][0], z, half == 0u), select(sum[u][1], z, half == 1u));
+        sum[u] = with_half(sum[u], half, vec4f(dq[at.x], dq[at.y], dq[at.z], dq[at.w]));
       }
     }
   }
-  let keys = all_keys(first / sharing, last / sharing);
+  let keys = all_keys(items.first / sharing(), items.last / sharing());
   for (var j = keys.x; j < keys.y; j++) {
-    let base = (j * params.kv_heads + kv_head) * width + column;
+    let base = (j * params.kv_heads + items.kv_head) * VECTORS * 4u + (lane & 3u);
     var key: array<f32, 4>;
     var dots = mat2x4f();
     var pulls = mat2x4f();
@@ -99,24 +52,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       pulls[0] = fma(upstream[u][0], value, pulls[0]);
       pulls[1] = fma(upstream[u][1], value, pulls[1]);
     }
-    let scores = params.scale * sum_over_quad(dots[0], dots[1], lane);
-    let pull = sum_over_quad(pulls[0], pulls[1], lane);
-    let seen = (vec2u(j) >= begin) & (vec2u(j) < end);
-    let ds = select(vec2f(), params.scale * exp(min(scores - lse, vec2f(1.0))) * (pull - delta), seen);
-    let ds_low = low_of(ds); let ds_high = high_of(ds);
+    let rise = params.scale * sum_over_quad(dots, lane) - lse;
+    let pulled = sum_over_quad(pulls, lane) - delta;
+    let seen = sees(own, j);
+    let ds = of_quad(select(vec2f(), params.scale * exp(min(rise, vec2f(1.0))) * pulled, seen));
     for (var u = 0u; u < VECTORS; u++) {
-      sum[u][0] = fma(vec4f(key[u]), ds_low, sum[u][0]);
-      sum[u][1] = fma(vec4f(key[u]), ds_high, sum[u][1]);
+      sum[u][0] = fma(vec4f(key[u]), ds[0], sum[u][0]);
+      sum[u][1] = fma(vec4f(key[u]), ds[1], sum[u][1]);
     }
   }
   for (var half = 0u; half <= params.vectors / VECTORS; half++) {
-    let bases = select(slots_low, slots_high, half == 1u) * width + column;
+    let bases = bases_of(own.slots, lane, half == 1u);
     for (var u = 0u; u < VECTORS; u++) {
+      let at = bases + 4u * u;
       let x = select(sum[u][0], sum[u][1], half == 1u);
-      dq[bases.x + 4u * u] = x.x;
-      dq[bases.y + 4u * u] = x.y;
-      dq[bases.z + 4u * u] = x.z;
-      dq[bases.w + 4u * u] = x.w;
+      for (var n = 0u; n < 4u; n++) { dq[at[n]] = x[n]; }
     }
   }
 }

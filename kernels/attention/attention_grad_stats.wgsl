@@ -4,7 +4,7 @@
 // Dispatch  one lane per (row, head): ceil(N*H/WG) workgroups, folded to 2-D past 65535
 // Numerics  f32, columns in order, four partial sums
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
-override WG: u32 = 64u;
+import package::lib::grid::{Place, WG, lane_number};
 
 struct Params { count: u32, vectors: u32 }
 @group(0) @binding(0) var<storage, read> o: array<vec4f>;
@@ -14,10 +14,12 @@ struct Params { count: u32, vectors: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = (group.x + group.y * groups.x) * WG + lane;
+fn main(place: Place) {
+  let index = lane_number(place);
   if (index >= params.count) { return; }
   var dots = vec4f();
-  for (var c = 0u; c < params.vectors; c++) { dots = fma(d_o[index * params.vectors + c], o[index * params.vectors + c], dots); }
+  for (var c = 0u; c < params.vectors; c++) {
+    dots = fma(d_o[index * params.vectors + c], o[index * params.vectors + c], dots);
+  }
   stats[index] = vec2f(softmax[index].x + log(softmax[index].y), (dots.x + dots.y) + (dots.z + dots.w));
 }

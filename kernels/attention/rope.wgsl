@@ -5,36 +5,27 @@
 // Dispatch  one lane per two pairs of four heads: ceil(N * ceil(H/4) * D/4 / WG) workgroups, folded to 2-D past 65535
 // Numerics  f32; cos and sin come from a table made in f64, as in-shader sin is not accurate at large angles
 // Twin      src/ops/attention/rope.ts#ropeF64     Gradient: this kernel with sign = -1
-override WG: u32 = 64u;
-
-const HEADS_PER_LANE = 4u;
+import package::lib::grid::{Place, WG, lane_number};
+import package::lib::rope::{HEADS_PER_LANE, angle_of, cosines, share_of, sines, turned, units_of};
 
 struct Params { count: u32, heads: u32, quarter: u32, last_position: u32, sign: f32 }
-@group(0) @binding(0) var<storage, read> x: array<vec2f>;
-@group(0) @binding(1) var<storage, read> positions: array<i32>;
-@group(0) @binding(2) var<storage, read> cosines: array<vec2f>;
-@group(0) @binding(3) var<storage, read> sines: array<vec2f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec2f>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec2f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec2f>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = (group.x + group.y * groups.x) * WG + lane;
+fn main(place: Place) {
+  let index = lane_number(place);
   if (index >= params.count) { return; }
-  let units = (params.heads + HEADS_PER_LANE - 1u) / HEADS_PER_LANE;  // of a row
-  let unit = index / params.quarter;
-  let c = index - unit * params.quarter;
-  let n = unit / units;
-  let first_head = (unit - n * units) * HEADS_PER_LANE;
-  let position = min(u32(positions[n]), params.last_position);
-  let cosine = cosines[position * params.quarter + c];
-  let sine = sines[position * params.quarter + c] * params.sign;
+  let share = share_of(index, units_of(params.heads), params.quarter);
+  let angle = angle_of(share, params.quarter, params.last_position);
+  let cosine = cosines[angle];
+  let sine = sines[angle] * params.sign;
+  let first_head = share.unit * HEADS_PER_LANE;
   for (var head = first_head; head < min(first_head + HEADS_PER_LANE, params.heads); head++) {
-    let first = (n * params.heads + head) * 2u * params.quarter + c;
-    let second = first + params.quarter;
-    let a = x[first];
-    let b = x[second];
-    y[first] = a * cosine - b * sine;
-    y[second] = b * cosine + a * sine;
+    let first = (share.row * params.heads + head) * 2u * params.quarter + share.c;
+    let both = turned(x[first], x[first + params.quarter], cosine, sine);
+    y[first] = both[0];
+    y[first + params.quarter] = both[1];
   }
 }

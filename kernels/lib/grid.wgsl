@@ -15,3 +15,14 @@ fn workgroup_number(place: Place) -> u32 {
 fn lane_number(place: Place) -> u32 {
   return workgroup_number(place) * WG + place.lane;
 }
+
+// Of a kernel with barriers or subgroup operations, which takes its lane beside it: a compiler holds a struct with the
+// lane in it to differ from lane to lane, and allows none of these behind a test of it.
+struct Fold {
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+}
+
+fn group_number(fold: Fold) -> u32 {
+  return fold.group.x + fold.group.y * fold.groups.x;
+}

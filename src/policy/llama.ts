@@ -216,7 +216,7 @@ export function causalAttend(trunk: Trunk, { positions, bounds, prefix }: Sequen
   return (l, q, k, v) => {
     const turn = (x: Tensor) => rotate(trunk, x, positions);
     const shared = prefix && { ...prefix.keys[l], ranges: prefix.ranges, readers: prefix.readers };
-    return attention(turn(q), turn(k), v, bounds, trunk.attentionShape, shared);
+    return attention({ q: turn(q), k: turn(k), v, bounds, prefix: shared }, trunk.attentionShape);
   };
 }
 

@@ -135,7 +135,7 @@ export function prefixKeys(trunk: Trunk, prefixes: SequenceTensors, withGradient
       const turned = rotate(trunk, k, positions);
       const gradient = () => withGradients ? tf.keep(emptyTensor(k.shape)) : null;
       keys[l] = { k: tf.keep(turned), v: tf.keep(v), dk: gradient(), dv: gradient() };
-      return attention(rotate(trunk, q, positions), turned, v, bounds, trunk.attentionShape);
+      return attention({ q: rotate(trunk, q, positions), k: turned, v, bounds }, trunk.attentionShape);
     }, "many");
   });
   return keys;
@@ -165,7 +165,10 @@ export function prefixBackward(
     trunkForward(trunk, prefixes, (l, q, k, v) => {
       const { dk, dv } = keys[l];
       const [pulledK, pulledV] = [addGradient(rotate(trunk, k, positions), dk!), addGradient(v, dv!)];
-      return attention(rotate(trunk, q, positions), pulledK, pulledV, bounds, trunk.attentionShape);
+      return attention(
+        { q: rotate(trunk, q, positions), k: pulledK, v: pulledV, bounds },
+        trunk.attentionShape,
+      );
     }, "many");
   tf.tidy(() => void backpropagate(forward, [trunk.root], none));
 }

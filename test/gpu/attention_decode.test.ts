@@ -36,7 +36,7 @@ async function attentionOf(
   );
   const bounds = tf.tensor(packedBounds(lengths, spare), [q.shape[0], 2], "int32");
   const { value, grads } = tf.engine().gradients(
-    () => attention(q, k, v, bounds, SHAPE),
+    () => attention({ q, k, v, bounds }, SHAPE),
     [q, k, v],
     dy,
     false,

@@ -40,7 +40,7 @@ async function packed(rows: Rows, lengths: number[], prefix?: PrefixKeys): Promi
   const [q, k, v, dy] = rows.map((values, n) => matrix(values, WIDTHS[n]));
   const bounds = pairs(packedBounds(lengths));
   const { value, grads } = choose(() =>
-    tf.engine().gradients(() => attention(q, k, v, bounds, SHAPE, prefix), [q, k, v], dy, false)
+    tf.engine().gradients(() => attention({ q, k, v, bounds, prefix }, SHAPE), [q, k, v], dy, false)
   );
   return await Promise.all([value, ...grads].map((tensor) => readFloats(tensor as Tensor)));
 }
@@ -125,7 +125,7 @@ describe("attention to shared prefixes", () => {
     const prefix = prefixOf([[[3]], [], []], dk, dv);
     const [q, k, v] = random(1, 3).map((values, n) => matrix(values, WIDTHS[n]));
     const bounds = pairs(packedBounds([3]));
-    const attend = (one: PrefixKeys) => attention(q, k, v, bounds, SHAPE, one);
+    const attend = (one: PrefixKeys) => attention({ q, k, v, bounds, prefix: one }, SHAPE);
     assert.throws(() => attend({ ...prefix, dv: null }), /both of dk and dv/);
     assert.throws(() => attend({ ...prefix, readers: bounds }), /need v like k, readers \[40,2\]/);
     assert.throws(() => attend({ ...prefix, ranges: prefix.readers }), /ranges \[3,2\]/);

@@ -1,9 +1,9 @@
 /** Causal softmax attention over packed sequences: memory linear in the tokens (arXiv:2205.14135). */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { hasSimd8 } from "../../gpu/device_facts.ts";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
-import { type Binding, disposeInfo, newTensor } from "../../gpu/tensors.ts";
+import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 
 export interface AttentionShape {
@@ -37,8 +37,8 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   const { heads, kvHeads, headDim } = shape;
   if (headDim % 4 || headDim < 4 || headDim > MAX_HEAD_DIM || heads % kvHeads) {
     throw new RangeError(
-      `Cannot attend with headDim ${headDim}, ${heads} heads and ${kvHeads} key heads: need headDim a multiple of 4 up ` +
-        `to ${MAX_HEAD_DIM}, and heads a multiple of key heads`,
+      `Cannot attend with headDim ${headDim}, ${heads} heads and ${kvHeads} key heads: need headDim a multiple of 4 ` +
+        `up to ${MAX_HEAD_DIM}, and heads a multiple of key heads`,
     );
   }
   for (const [name, [tensor, headCount]] of Object.entries(widths)) {
@@ -72,22 +72,40 @@ export interface PrefixKeys {
   dv: Tensor | null;
 }
 
+export interface AttentionInputs {
+  /** f32 [N, heads*headDim] */
+  q: Tensor;
+  /** f32 [N, kvHeads*headDim] */
+  k: Tensor;
+  /** f32 [N, kvHeads*headDim] */
+  v: Tensor;
+  /** i32 [N,2]: half-open row range of each token's sequence; sequences lie end to end, in order. */
+  bounds: Tensor;
+  /** What stands before the sequences; null or left out: nothing. */
+  prefix?: PrefixKeys | null;
+}
+
 interface AttentionAttrs extends AttentionShape {
   prefix: PrefixKeys | null;
 }
 
-/** What a kernel goes over: rows of query heads (attention, _grad_q) or of key heads (_grad_kv). */
-interface Grid {
+type KernelName = keyof typeof NARROW_KERNELS;
+
+/** What a kernel goes over: rows of queries (attention, _grad_q) or of keys (_grad_kv), and of which keys. */
+interface Pass {
   rows: number;
-  headCount: number;
+  shape: AttentionShape;
+  /** Over the keys of a prefix; the run after it, over the own ones, continues from there. */
+  prefix?: boolean;
+  afterPrefix?: boolean;
 }
 
 /** The variant of a kernel for a device, its constants and its number of workgroups. All give the same bits. */
 function chooseKernel(
-  kernel: keyof typeof NARROW_KERNELS,
-  { rows, headCount }: Grid,
-  { kvHeads, headDim }: AttentionShape,
+  kernel: KernelName,
+  { rows, shape: { heads, kvHeads, headDim } }: Pass,
 ): { kernel: string; constants: Record<string, number>; groups: number } {
+  const headCount = kernel === "attention_grad_kv" ? kvHeads : heads;
   const perKeyHead = rows * headCount / kvHeads;
   if (!hasSimd8()) {
     return { kernel, constants: { WG }, groups: Math.ceil(Math.ceil(perKeyHead / TILE) * kvHeads / WG) };
@@ -102,49 +120,39 @@ function chooseKernel(
   };
 }
 
-function runByRows(
-  name: keyof typeof NARROW_KERNELS,
-  { prefix = false, afterPrefix = false }: { prefix?: boolean; afterPrefix?: boolean },
-  bindings: Binding[],
-  grid: Grid,
-  shape: AttentionShape,
-): void {
-  const { heads, kvHeads, headDim, scale } = shape;
-  const { kernel, constants, groups } = chooseKernel(name, grid, shape);
+function runPass(name: KernelName, bindings: Record<string, TensorInfo>, pass: Pass): void {
+  const { rows, shape: { heads, kvHeads, headDim, scale }, prefix = false, afterPrefix = false } = pass;
+  const { kernel, constants, groups } = chooseKernel(name, pass);
   runKernel({
     kernel,
     constants,
     bindings,
-    params: [
-      u32(grid.rows),
-      u32(heads),
-      u32(kvHeads),
-      f32(scale),
-      u32(headDim / 4),
-      u32(+prefix),
-      u32(+afterPrefix),
-    ],
+    params: {
+      rows,
+      heads,
+      kv_heads: kvHeads,
+      scale,
+      vectors: headDim / 4,
+      prefix: +prefix,
+      after_prefix: +afterPrefix,
+    },
     workgroups: foldGrid(groups),
   });
 }
-
-const reads = (tensors: TensorInfo[]): Binding[] => tensors.map((tensor) => ({ tensor }));
-const writes = (tensors: TensorInfo[]): Binding[] => tensors.map((tensor) => ({ tensor, written: true }));
 
 type ForwardInput = "q" | "k" | "v" | "bounds";
 
 const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
   forward({ q, k, v, bounds }, { prefix, ...shape }) {
-    const grid = { rows: q.shape[0], headCount: shape.heads };
-    const made = [newTensor(q.shape), newTensor([grid.rows, shape.heads, 2])];
+    const [rows] = q.shape;
+    const [o, softmax] = [newTensor(q.shape), newTensor([rows, shape.heads, 2])];
     if (prefix) {
-      const inputs = reads([q, prefix.k, prefix.v, prefix.ranges]);
-      runByRows("attention", { prefix: true }, [...inputs, ...writes(made)], grid, shape);
+      const before = { q, k: prefix.k, v: prefix.v, bounds: prefix.ranges, o, softmax };
+      runPass("attention", before, { rows, shape, prefix: true });
     }
-    const pass = { afterPrefix: prefix !== null };
-    runByRows("attention", pass, [...reads([q, k, v, bounds]), ...writes(made)], grid, shape);
-    return made;
+    runPass("attention", { q, k, v, bounds, o, softmax }, { rows, shape, afterPrefix: prefix !== null });
+    return [o, softmax];
   },
   saves: { inputs: ["q", "k", "v", "bounds"], outputs: [true, true] },
   gradient(dys, [q, k, v, bounds, o, softmax], attrs) {
@@ -156,23 +164,22 @@ const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
 const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", AttentionAttrs>({
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
+    const [rows] = q.shape;
     const stats = gradStats(o, dy, softmax, shape.headDim);
-    const queries = { rows: q.shape[0], headCount: shape.heads };
-    const keys = (rows: number) => ({ rows, headCount: shape.kvHeads });
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
-    const own = reads([q, k, v, bounds, stats, dy]);
+    const pulling = { q, stats, d_o: dy };
     if (prefix) {
-      const shared = (rowRanges: Tensor) => reads([q, prefix.k, prefix.v, rowRanges, stats, dy]);
-      const before = [...shared(prefix.ranges), ...writes([dq])];
-      runByRows("attention_grad_q", { prefix: true }, before, queries, shape);
+      const shared = { ...pulling, k: prefix.k, v: prefix.v };
+      runPass("attention_grad_q", { ...shared, bounds: prefix.ranges, dq }, { rows, shape, prefix: true });
       if (prefix.dk && prefix.dv) {
-        const sums = [...shared(prefix.readers), ...writes([prefix.dk, prefix.dv])];
-        runByRows("attention_grad_kv", { prefix: true }, sums, keys(prefix.k.shape[0]), shape);
+        const sums = { bounds: prefix.readers, dk: prefix.dk, dv: prefix.dv };
+        const pass = { rows: prefix.k.shape[0], shape, prefix: true };
+        runPass("attention_grad_kv", { ...shared, ...sums }, pass);
       }
     }
-    const pass = { afterPrefix: prefix !== null };
-    runByRows("attention_grad_q", pass, [...own, ...writes([dq])], queries, shape);
-    runByRows("attention_grad_kv", {}, [...own, ...writes([dk, dv])], keys(queries.rows), shape);
+    const own = { ...pulling, k, v, bounds };
+    runPass("attention_grad_q", { ...own, dq }, { rows, shape, afterPrefix: prefix !== null });
+    runPass("attention_grad_kv", { ...own, dk, dv }, { rows, shape });
     disposeInfo(stats);
     return [dq, dk, dv];
   },
@@ -185,8 +192,8 @@ function gradStats(o: TensorInfo, dy: TensorInfo, softmax: TensorInfo, headDim: 
   runKernel({
     kernel: "attention_grad_stats",
     constants: { WG: STATS_WG },
-    bindings: [...reads([o, dy, softmax]), ...writes([stats])],
-    params: [u32(count), u32(headDim / 4)],
+    bindings: { o, d_o: dy, softmax, stats },
+    params: { count, vectors: headDim / 4 },
     workgroups: foldGrid(Math.ceil(count / STATS_WG)),
   });
   return stats;
@@ -208,28 +215,20 @@ function checkPrefix(prefix: PrefixKeys, rows: number, shape: AttentionShape): v
 }
 
 /**
- * o[i] = softmax_j(scale q[i].k[j]) v[j] over the prefix rows that i sees, then the tokens j of i's own sequence up to i
- * itself. A sequence's bits are the same whatever stands beside it and wherever it stands, and o and dq the same as if its
- * prefix stood before it, unshared.
- * @param q f32 [N, heads*headDim]
- * @param k f32 [N, kvHeads*headDim]; `v` alike
- * @param bounds i32 [N,2]: half-open row range of each token's sequence; sequences lie end to end, in order
+ * o[i] = softmax_j(scale q[i].k[j]) v[j] over the prefix rows that i sees, then the tokens j of i's own sequence up to
+ * i itself. A sequence's bits are the same whatever stands beside it and wherever it stands, and o and dq the same as
+ * if its prefix stood before it, unshared.
  * @returns f32 [N, heads*headDim]
- * @throws RangeError when the widths do not fit the heads
+ * @throws RangeError when the widths do not fit the heads, or the rows or parts of a prefix each other
  */
-export function attention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  bounds: Tensor,
-  shape: AttentionShape,
-  prefix: PrefixKeys | null = null,
-): Tensor {
+export function attention(inputs: AttentionInputs, shape: AttentionShape): Tensor {
+  const { q, k, v, bounds, prefix = null } = inputs;
   checkAttentionShape(shape, { q: [q, shape.heads], k: [k, shape.kvHeads], v: [v, shape.kvHeads] });
   const [rows] = q.shape;
   if (k.shape[0] !== rows || v.shape[0] !== rows || bounds.size !== 2 * rows) {
     throw new RangeError(
-      `Cannot attend: q [${q.shape}], k [${k.shape}], v [${v.shape}] and bounds [${bounds.shape}] need the same number of rows`,
+      `Cannot attend: q [${q.shape}], k [${k.shape}], v [${v.shape}] and bounds [${bounds.shape}] need the same ` +
+        "number of rows",
     );
   }
   if (prefix) checkPrefix(prefix, rows, shape);

@@ -1,7 +1,7 @@
 /** Attention of the newest token of each completion, over the blocks of its prompt and of its own tokens. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { hasSimd8, isSoftwareDevice } from "../../gpu/device_facts.ts";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
 import { type AttentionShape, checkAttentionShape } from "./attention.ts";
@@ -52,8 +52,9 @@ export interface DecodeContext extends BlockTable {
 }
 
 /**
- * o[r] = softmax_t(scale q[r].k[t]) v[t] over the row's tokens; 0 for a row that holds nothing. No gradient. Completions
- * of one prompt share its blocks. All lengths are read on the GPU, so a recorded plan can replay it while they change.
+ * o[r] = softmax_t(scale q[r].k[t]) v[t] over the row's tokens; 0 for a row that holds nothing. No gradient.
+ * Completions of one prompt share its blocks. All lengths are read on the GPU, so a recorded plan can replay it while
+ * they change.
  * @param q f32 [R, heads*headDim]
  * @param lanes decodeLanes() of the device where not given
  * @returns f32 [R, heads*headDim]
@@ -73,29 +74,29 @@ export function attentionDecode(
   const columns = table.shape[1] ?? 0;
   if (table.shape[0] !== rows || columns < 2 || positions.size !== rows) {
     throw new RangeError(
-      `Cannot decode ${rows} rows with a block table [${table.shape}] and positions [${positions.shape}]: need one row ` +
-        "of the table, with room for a block, and one position for each",
+      `Cannot decode ${rows} rows with a block table [${table.shape}] and positions [${positions.shape}]: need one ` +
+        "row of the table, with room for a block, and one position for each",
     );
   }
   const VECTORS = headDim / 4;
   const { LANES, PER_KEY, ...held } = lanes;
-  const simd8 = hasSimd8() && LANES === SIMD8_LANES && PER_KEY === 1;
+  const SIMD8 = hasSimd8() && LANES === SIMD8_LANES && PER_KEY === 1;
   const plain = { LANES, PER_KEY, PARTIALS: LANES * lanes.HEADS * VECTORS / PER_KEY };
   const o = emptyTensor([rows, heads * headDim]);
-  const inputs = [q, pool.k, pool.v, table, positions];
   runKernel({
-    kernel: simd8 ? "attention_decode_simd8" : "attention_decode",
-    constants: { ...held, ...(simd8 ? {} : plain), VECTORS, FORMAT: FORMAT_CODE[pool.format] },
-    bindings: [...inputs.map((tensor) => ({ tensor })), { tensor: o, written: true }],
-    params: [
-      u32(rows),
-      u32(heads),
-      u32(kvHeads),
-      u32(columns),
-      f32(scale),
-      u32(blockShift),
-      u32(VECTORS / lanes.PER_KEY / lanes.STEP),
-    ],
+    kernel: "attention_decode",
+    conditions: { SIMD8 },
+    constants: { ...held, ...(SIMD8 ? {} : plain), VECTORS, FORMAT: FORMAT_CODE[pool.format] },
+    bindings: { q, k_pool: pool.k, v_pool: pool.v, table, positions, o },
+    params: {
+      rows,
+      heads,
+      kv_heads: kvHeads,
+      columns,
+      scale,
+      block_shift: blockShift,
+      steps: VECTORS / PER_KEY / lanes.STEP,
+    },
     workgroups: foldGrid(rows * heads / lanes.HEADS),
   });
   return o;

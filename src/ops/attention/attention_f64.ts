@@ -74,7 +74,10 @@ export function attentionF64(arrays: AttentionArrays, shape: AttentionShape): Fl
   return o;
 }
 
-/** Twin of attention_grad_stats, _q and _kv.wgsl in f64. @returns gradients of q, k, v and of the prefix in their shapes */
+/**
+ * Twin of attention_grad_stats, _q and _kv.wgsl in f64.
+ * @returns gradients of q, k, v and of the prefix in their shapes
+ */
 export function attentionGradF64(arrays: AttentionArrays, dy: ArrayLike<number>, shape: AttentionShape) {
   const { q } = arrays;
   const k = joined(arrays.k, arrays.prefix?.k);

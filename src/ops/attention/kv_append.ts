@@ -1,6 +1,6 @@
 /** Keys and values of tokens, kept in blocks while completions are sampled. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { FORMAT_CODE, type WeightFormat } from "../weight/weight.ts";
 
@@ -8,15 +8,18 @@ const WG = 64;
 
 /** Keys and values of one layer. A block is room for B tokens of one row, all key heads; any row may have any block. */
 export interface KvPool {
-  /** [blocks, B, kvHeads*headDim] in `format`: f32, or packed two to an i32 word as a Weight is. B a power of two, 2 at least. */
+  /**
+   * [blocks, B, kvHeads*headDim] in `format`: f32, or packed two to an i32 word as a Weight is. B a power of two, 2 at
+   * least.
+   */
   k: Tensor;
   v: Tensor;
   format: WeightFormat;
 }
 
-/** Which blocks hold a row's tokens: token t lies in the row's block number place / B at place % B, place = column 0 + t. */
+/** Which blocks hold a row's tokens: token t is in its block number place / B at place % B, place = column 0 + t. */
 export interface BlockTable {
-  /** i32 [R, C]: place of the row's token 0 in its first block (-1: the row holds nothing), then its blocks in order. */
+  /** i32 [R, C]: place of the row's token 0 in its first block (-1: it holds nothing), then its blocks in order. */
   table: Tensor;
   /** log2(B) */
   blockShift: number;
@@ -61,21 +64,16 @@ export function kvAppend(pool: KvPool, fresh: FreshTokens, { table, blockShift }
   checkPool(pool, width, blockShift);
   if (v.size !== k.size || owners.size !== tokens || positions.size !== tokens) {
     throw new RangeError(
-      `Cannot append k [${k.shape}] and v [${v.shape}] with owners [${owners.shape}] and positions [${positions.shape}]: ` +
-        "need k and v of one shape [N, W], and one owner and position for each of the N",
+      `Cannot append k [${k.shape}] and v [${v.shape}] with owners [${owners.shape}] and positions ` +
+        `[${positions.shape}]: need k and v of one shape [N, W], and one owner and position for each of the N`,
     );
   }
   const count = tokens * width / 4;
-  const read = [k, v, owners, positions, table];
   runKernel({
     kernel: "kv_append",
     constants: { WG, FORMAT: FORMAT_CODE[pool.format] },
-    bindings: [
-      ...read.map((tensor) => ({ tensor })),
-      { tensor: pool.k, written: true },
-      { tensor: pool.v, written: true },
-    ],
-    params: [u32(count), u32(width / 4), u32(table.shape[1]!), u32(blockShift)],
+    bindings: { k, v, owners, positions, table, k_pool: pool.k, v_pool: pool.v },
+    params: { count, width4: width / 4, columns: table.shape[1]!, block_shift: blockShift },
     workgroups: foldGrid(Math.ceil(count / WG)),
   });
 }

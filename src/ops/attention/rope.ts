@@ -1,6 +1,6 @@
 /** Rotary position embedding (arXiv:2104.09864) in the layout of Hugging Face's Llama. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
@@ -45,20 +45,14 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
     runKernel({
       kernel: "rope",
       constants: { WG },
-      bindings: [
-        { tensor: x },
-        { tensor: positions },
-        { tensor: cos },
-        { tensor: sin },
-        { tensor: y, written: true },
-      ],
-      params: [
-        u32(count),
-        u32(width / headDim),
-        u32(headDim / 4),
-        u32(cos.shape[0] - 1),
-        f32(inverse ? -1 : 1),
-      ],
+      bindings: { x, positions, cosines: cos, sines: sin, y },
+      params: {
+        count,
+        heads: width / headDim,
+        quarter: headDim / 4,
+        last_position: cos.shape[0] - 1,
+        sign: inverse ? -1 : 1,
+      },
       workgroups: foldGrid(Math.ceil(count / WG)),
     });
     return y;

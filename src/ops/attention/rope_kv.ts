@@ -1,6 +1,6 @@
 /** Decoding's rotation of queries and keys, and the keeping of keys and values, in one dispatch. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
 import { type BlockTable, checkPool, kvAppendF64, type KvPool } from "./kv_append.ts";
@@ -21,8 +21,8 @@ export interface FreshRows {
 }
 
 /**
- * Rotates q and k by the rows' positions and writes k and v into the rows' blocks, in place: the bits of `rope` for both,
- * then `kvAppend` with owners 0 .. R-1. No gradient. Places and blocks are read on the GPU, as `kvAppend` does.
+ * Rotates q and k by the rows' positions and writes k and v into the rows' blocks, in place: the bits of `rope` for
+ * both, then `kvAppend` with owners 0 .. R-1. No gradient. Places and blocks are read on the GPU, as `kvAppend` does.
  * @returns q rotated, f32 [R, heads*headDim]
  * @throws RangeError when the shapes do not fit together
  */
@@ -42,26 +42,38 @@ export function ropeKv(
     angles.cos.shape[1] === headDim / 2;
   if (!fits) {
     throw new RangeError(
-      `Cannot rotate and keep q [${q.shape}], k [${k.shape}] and v [${v.shape}] with positions [${positions.shape}], a block ` +
-        `table [${table.shape}] and a rope table [${angles.cos.shape}]: need one row of each for every row of q, heads of ` +
-        `headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2]`,
+      `Cannot rotate and keep q [${q.shape}], k [${k.shape}] and v [${v.shape}] with positions [${positions.shape}], ` +
+        `a block table [${table.shape}] and a rope table [${angles.cos.shape}]: need one row of each for every row of ` +
+        `q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2]`,
     );
   }
   const rotated = emptyTensor([rows, width]);
   const [heads, kvHeads] = [width / headDim, kvWidth / headDim];
   const count = rows * (headUnits(heads) + headUnits(kvHeads)) * headDim / 4;
-  const read = [q, k, v, positions, angles.cos, angles.sin, table];
-  const written = [rotated, pool.k, pool.v];
   runKernel({
     kernel: "rope_kv",
     constants: { WG, FORMAT: FORMAT_CODE[pool.format] },
-    bindings: [
-      ...read.map((tensor) => ({ tensor })),
-      ...written.map((tensor) => ({ tensor, written: true })),
-    ],
-    params: [count, heads, kvHeads, headDim / 4, angles.cos.shape[0] - 1, table.shape[1]!, blockShift].map(
-      u32,
-    ),
+    bindings: {
+      q,
+      k,
+      v,
+      positions,
+      cosines: angles.cos,
+      sines: angles.sin,
+      table,
+      rotated,
+      k_pool: pool.k,
+      v_pool: pool.v,
+    },
+    params: {
+      count,
+      heads,
+      kv_heads: kvHeads,
+      quarter: headDim / 4,
+      last_position: angles.cos.shape[0] - 1,
+      columns: table.shape[1]!,
+      block_shift: blockShift,
+    },
     workgroups: foldGrid(Math.ceil(count / WG)),
   });
   return rotated;

@@ -93,7 +93,7 @@ export function prefillAttend(
   return (l, q, k, v) => {
     const turned = rotate(trunk, k, positions);
     kvAppend(cache.pools[l], { k: turned, v, owners, positions }, table);
-    return attention(rotate(trunk, q, positions), turned, v, bounds, trunk.attentionShape);
+    return attention({ q: rotate(trunk, q, positions), k: turned, v, bounds }, trunk.attentionShape);
   };
 }
 

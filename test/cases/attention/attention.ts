@@ -70,7 +70,7 @@ function attentionCase(shape: PackedShape): OpCase {
       v: uniform(3, [rows, kvHeads * headDim], 2),
       bounds: { shape: [rows, 2], values: bounds },
     },
-    run: ({ tensors: { q, k, v, bounds } }) => [attention(q, k, v, bounds, attentionShape)],
+    run: ({ tensors: { q, k, v, bounds } }) => [attention({ q, k, v, bounds }, attentionShape)],
     twin: (arrays) => [attentionF64(arraysOf(arrays), attentionShape)],
     gradient: {
       wrt: ["q", "k", "v"],
@@ -143,7 +143,7 @@ function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: Shared
         dk: prefixK.grad,
         dv: prefixV.grad,
       };
-      return [attention(q, k, v, bounds, shape, prefix)];
+      return [attention({ q, k, v, bounds, prefix }, shape)];
     },
     twin: (arrays) => [attentionF64(arraysOf(arrays), shape)],
     gradient: {

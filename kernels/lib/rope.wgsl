@@ -1,0 +1,36 @@
+// rope: the rotation of heads by their rows' positions. A lane takes four heads of a row, and of each two pairs
+//   (c, c + D/2) as vec2f: a of the first half, b of the second. quarter = D/4, the vec2f of half a head
+@group(0) @binding(4) var<storage, read> positions: array<i32>;
+@group(0) @binding(5) var<storage, read> cosines: array<vec2f>;
+@group(0) @binding(6) var<storage, read> sines: array<vec2f>;
+
+const HEADS_PER_LANE = 4u;  // src/ops/attention/rope.ts
+
+// Units of four heads of a row.
+fn units_of(heads: u32) -> u32 {
+  return (heads + HEADS_PER_LANE - 1u) / HEADS_PER_LANE;
+}
+
+// What a lane takes: pairs c of a unit's heads.
+struct Share {
+  row: u32,
+  unit: u32,
+  c: u32,
+}
+
+// @param units  of a row
+fn share_of(lane: u32, units: u32, quarter: u32) -> Share {
+  let all_units = lane / quarter;
+  let row = all_units / units;
+  return Share(row, all_units - row * units, lane - all_units * quarter);
+}
+
+// Where a position's angles are in the tables: past their end, the last.
+fn angle_of(share: Share, quarter: u32, last_position: u32) -> u32 {
+  return min(u32(positions[share.row]), last_position) * quarter + share.c;
+}
+
+// a and b, turned.
+fn turned(a: vec2f, b: vec2f, cosine: vec2f, sine: vec2f) -> mat2x2f {
+  return mat2x2f(a * cosine - b * sine, b * cosine + a * sine);
+}
