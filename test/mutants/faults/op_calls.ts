@@ -25,8 +25,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention.ts",
-    find: "keys(prefix.k.shape[0]), shape);",
-    replace: "keys(Math.min(prefix.k.shape[0], queries.rows)), shape);",
+    find: "rows: prefix.k.shape[0], shape",
+    replace: "rows: Math.min(prefix.k.shape[0], rows), shape",
     harm: "where prompts have more tokens than completions, the last of them get no gradient",
     tests: ["gpu/attention_prefix.test.ts", "gpu/ops.test.ts#attention", "gpu/shared_prefix.test.ts"],
   },
