@@ -131,6 +131,16 @@ function readInterface(file: string, text: string): KernelInterface {
 const linked = new Map<string, LinkedKernel>();
 
 /**
+ * The same text with its overrides before all else: Deno's compiler fails where one follows an array whose size another
+ * decides, and the linker puts a kernel's own declarations before what it imports. Other lines keep their numbers.
+ */
+function overridesFirst(text: string): string {
+  const override = /^override [^;]*;$/gm;
+  const overrides = (text.match(override) ?? []).join(" ");
+  return text.replace(override, "").replace(/^(\s*enable [^;]*;)*/, (enables) => `${enables}${overrides}`);
+}
+
+/**
  * A kernel with all that it imports, under conditions: valid WGSL, and its interface.
  * @throws Error when there is no such kernel, an import leads nowhere, or it does not ask for a condition that is given
  */
@@ -140,7 +150,7 @@ export function linkKernel(name: string, conditions: Conditions = {}): LinkedKer
   if (!found) {
     const file = `kernels/${pathOf(name)}`;
     const text = undisguised(link(name, conditions).dest.text);
-    linked.set(key, found = { file, text, ...readInterface(file, text) });
+    linked.set(key, found = { file, text: overridesFirst(text), ...readInterface(file, text) });
   }
   return found;
 }
