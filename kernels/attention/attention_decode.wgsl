@@ -9,7 +9,7 @@
 //           order with a running maximum, then the slices are added in order: bits depend on the row's own tokens only
 // Why       A slice is PER_KEY neighbouring lanes. On a GPU several, which read a key together. On a CPU one: there a
 //           lane loads a value at a time and a barrier costs as much as ten loads, so no lanes meet before the end, and
-//           a key that is loaded meets HEADS queries. Wide heads go by STEP vectors for TILE keys at once: so
+//           a key that is loaded meets HEADS queries. Wide heads go by TURN vectors for TILE keys at once: so
 //           that it compiles quickly
 // SIMD8     of the same bits, for software GPUs, whose subgroups are 8 wide: a workgroup is one subgroup. The lanes'
 //           sums meet without workgroup memory, and a query is loaded once by all lanes, not by each
@@ -28,11 +28,11 @@ import package::lib::weight::{FORMAT, values4};
 override VECTORS: u32;  // of a head
 override HEADS: u32;    // divides H/G
 override TILE: u32;     // keys that a slice takes at once: 1, 2 or 4, HEADS*TILE <= 16
-override STEP: u32;     // vectors at once: OWN, or a part of it where it is large
+override TURN: u32;     // vectors at once: OWN, or a part of it where it is large
 override OWN: u32 = VECTORS / PER_KEY;  // vectors of a head that a lane holds
 @if(!SIMD8) override PARTIALS: u32;  // LANES*HEADS*OWN
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, block_shift: u32, steps: u32 }
+struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, block_shift: u32, turns: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(2) var<storage, read> q: array<vec4f>;
@@ -46,15 +46,15 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, 
 @if(!SIMD8) var<workgroup> slice_weight: array<f32, LANES * HEADS>;
 @if(!SIMD8) var<workgroup> slice_sum: array<vec4f, PARTIALS>;
 
-// Vectors start .. start + STEP - 1 of a pool, 16 bits wide, lie two to an aligned quad of words where their number is
+// Vectors start .. start + TURN - 1 of a pool, 16 bits wide, lie two to an aligned quad of words where their number is
 // even: then the compiler knows which lie together.
 fn quad_of(start: u32, i: u32) -> u32 {
   if (FORMAT == 0u) { return start + i; }
-  return select((start + i) / 2u, start / 2u + i / 2u, STEP % 2u == 0u);
+  return select((start + i) / 2u, start / 2u + i / 2u, TURN % 2u == 0u);
 }
 
 fn vector_of(quad: vec4u, start: u32, i: u32) -> vec4f {
-  return values4(quad, select(start + i, i, STEP % 2u == 0u));
+  return values4(quad, select(start + i, i, TURN % 2u == 0u));
 }
 
 // f32 as a word: larger is larger.
@@ -93,7 +93,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let slices = LANES / PER_KEY;
   let slice = lane / PER_KEY;
   let first = lane % PER_KEY * OWN;  // of the vectors that are this lane's
-  let steps = select(params.steps, 1u, STEP == OWN);  // known to the compiler where it is to unroll all
+  let turns = select(params.turns, 1u, TURN == OWN);  // known to the compiler where it is to unroll all
 
   var query: array<vec4f, 32>;
   var sum: array<vec4f, 32>;
@@ -108,9 +108,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   }
   @else {
     for (var h = 0u; h < HEADS; h++) {
-      for (var b = 0u; b < steps; b++) {
-        for (var i = 0u; i < STEP; i++) {
-          let c = b * STEP + i;
+      for (var b = 0u; b < turns; b++) {
+        for (var i = 0u; i < TURN; i++) {
+          let c = b * TURN + i;
           query[h * OWN + c] = q[(index * HEADS + h) * VECTORS + first + c] * params.scale;
           sum[h * OWN + c] = vec4f();
         }
@@ -127,14 +127,14 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         let slot = slot_at(entry, offset + min(token + n * slices, total - 1u), params.block_shift);
         bases[n] = (slot * params.kv_heads + kv_head) * VECTORS + first;
       }
-      for (var b = 0u; b < steps; b++) {
+      for (var b = 0u; b < turns; b++) {
         for (var n = 0u; n < TILE; n++) {
           if (TILE == 1u || token + n * slices < total) {
-            let start = bases[n] + b * STEP;
-            for (var i = 0u; i < STEP; i++) {
+            let start = bases[n] + b * TURN;
+            for (var i = 0u; i < TURN; i++) {
               let key = vector_of(k_pool[quad_of(start, i)], start, i);
               for (var h = 0u; h < HEADS; h++) {
-                dots[h * TILE + n] = fma(query[h * OWN + b * STEP + i], key, dots[h * TILE + n]);
+                dots[h * TILE + n] = fma(query[h * OWN + b * TURN + i], key, dots[h * TILE + n]);
               }
             }
           }
@@ -167,21 +167,21 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         keep[x] = met.keep;
         p[x] = met.p;
       }
-      for (var b = 0u; b < steps; b++) {
+      for (var b = 0u; b < turns; b++) {
         var sums = array<vec4f, 32>();
-        for (var x = 0u; x < HEADS * STEP; x++) { sums[x] = sum[x / STEP * OWN + b * STEP + x % STEP]; }
+        for (var x = 0u; x < HEADS * TURN; x++) { sums[x] = sum[x / TURN * OWN + b * TURN + x % TURN]; }
         for (var n = 0u; n < TILE; n++) {
           if (TILE == 1u || token + n * slices < total) {
-            let start = bases[n] + b * STEP;
-            for (var i = 0u; i < STEP; i++) {
+            let start = bases[n] + b * TURN;
+            for (var i = 0u; i < TURN; i++) {
               let value = vector_of(v_pool[quad_of(start, i)], start, i);
               for (var h = 0u; h < HEADS; h++) {
-                sums[h * STEP + i] = fma(value, vec4f(p[h * TILE + n]), sums[h * STEP + i] * keep[h * TILE + n]);
+                sums[h * TURN + i] = fma(value, vec4f(p[h * TILE + n]), sums[h * TURN + i] * keep[h * TILE + n]);
               }
             }
           }
         }
-        for (var x = 0u; x < HEADS * STEP; x++) { sum[x / STEP * OWN + b * STEP + x % STEP] = sums[x]; }
+        for (var x = 0u; x < HEADS * TURN; x++) { sum[x / TURN * OWN + b * TURN + x % TURN] = sums[x]; }
       }
     }
   }
@@ -189,9 +189,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     for (var h = 0u; h < HEADS; h++) {
       let keep = exp(most[h] - subgroupMax(most[h]));
       let all_weight = in_order(vec4f(weight[h] * keep)).x;
-      for (var b = 0u; b < steps; b++) {
-        for (var i = 0u; i < STEP; i++) {
-          let c = b * STEP + i;
+      for (var b = 0u; b < turns; b++) {
+        for (var i = 0u; i < TURN; i++) {
+          let c = b * TURN + i;
           let all = in_order(sum[h * VECTORS + c] * keep);
           if (lane == 0u) { o[(index * HEADS + h) * VECTORS + c] = all / all_weight; }
         }
@@ -204,9 +204,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     for (var h = 0u; h < HEADS; h++) {
       let keep = exp(most[h] - from_ordered(atomicLoad(&largest[h])));
       slice_weight[slice * HEADS + h] = weight[h] * keep;
-      for (var b = 0u; b < steps; b++) {
-        for (var i = 0u; i < STEP; i++) {
-          let c = b * STEP + i;
+      for (var b = 0u; b < turns; b++) {
+        for (var i = 0u; i < TURN; i++) {
+          let c = b * TURN + i;
           slice_sum[slice * outputs + h * VECTORS + first + c] = sum[h * OWN + c] * keep;
         }
       }

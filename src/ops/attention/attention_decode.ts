@@ -21,7 +21,7 @@ export interface DecodeLanes {
   PER_KEY: number;
   HEADS: number;
   TILE: number;
-  STEP: number;
+  TURN: number;
 }
 
 /** Query heads of a workgroup: the largest part of those of a key head that a lane can hold. */
@@ -40,8 +40,8 @@ export function decodeLanes(shape: AttentionShape, software: boolean): DecodeLan
   const own = vectors / PER_KEY;
   const HEADS = headsAtOnce(shape, own);
   const LANES = software ? SIMD8_LANES : 2 ** Math.floor(Math.log2(WORKGROUP_VECTORS / (HEADS * own)));
-  if (own > LANE_VECTORS) return { LANES, PER_KEY, HEADS, TILE: 4, STEP: own % 2 ? 1 : 2 };
-  return { LANES, PER_KEY, HEADS, TILE: software ? 1 : 2, STEP: own };
+  if (own > LANE_VECTORS) return { LANES, PER_KEY, HEADS, TILE: 4, TURN: own % 2 ? 1 : 2 };
+  return { LANES, PER_KEY, HEADS, TILE: software ? 1 : 2, TURN: own };
 }
 
 /** Keys and values that a new token sees: tokens 0 .. position of its row, the last of them its own. */
@@ -95,7 +95,7 @@ export function attentionDecode(
       columns,
       scale,
       block_shift: blockShift,
-      steps: VECTORS / PER_KEY / lanes.STEP,
+      turns: VECTORS / PER_KEY / lanes.TURN,
     },
     workgroups: foldGrid(rows * heads / lanes.HEADS),
   });

@@ -43,8 +43,8 @@ export function ropeKv(
   if (!fits) {
     throw new RangeError(
       `Cannot rotate and keep q [${q.shape}], k [${k.shape}] and v [${v.shape}] with positions [${positions.shape}], ` +
-        `a block table [${table.shape}] and a rope table [${angles.cos.shape}]: need one row of each for every row of ` +
-        `q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2]`,
+        `a block table [${table.shape}] and a rope table [${angles.cos.shape}]: need one row of each for every row ` +
+        `of q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2]`,
     );
   }
   const rotated = emptyTensor([rows, width]);

@@ -108,6 +108,16 @@ function decodeCase(shape: DecodeShape): OpCase {
   };
 }
 
+const WIDE: DecodeShape = {
+  prompts: new Array(4).fill(256),
+  group: 8,
+  own: 257,
+  heads: 8,
+  kvHeads: 8,
+  headDim: 64,
+  benchOnly: true,
+};
+
 export const cases: OpCase[] = [
   decodeCase({ prompts: [1], group: 1, own: 1, heads: 1, kvHeads: 1, headDim: 4, blockShift: 1 }),
   decodeCase({ prompts: [5], group: 3, own: 2, heads: 1, kvHeads: 1, headDim: 4 }),
@@ -167,23 +177,6 @@ export const cases: OpCase[] = [
     headDim: 16,
     benchOnly: true,
   }),
-  decodeCase({
-    prompts: new Array(4).fill(256),
-    group: 8,
-    own: 257,
-    heads: 8,
-    kvHeads: 8,
-    headDim: 64,
-    benchOnly: true,
-  }),
-  decodeCase({
-    prompts: new Array(4).fill(256),
-    group: 8,
-    own: 257,
-    heads: 8,
-    kvHeads: 8,
-    headDim: 64,
-    format: "f16",
-    benchOnly: true,
-  }),
+  decodeCase(WIDE),
+  decodeCase({ ...WIDE, format: "f16" }),
 ];
