@@ -44,11 +44,24 @@ function runsKernel(code: string, name: string): boolean {
   return code.includes(`"${name.slice(0, -variant.length)}"`) && code.includes(`${variant}\``);
 }
 
-test("every kernel is run by exactly one file of src/ops", () => {
+const familyOf = (path: string): string => path.split("/")[1];
+const foldersIn = (folder: string) =>
+  readdirSync(join(ROOT, folder), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    .map(({ name }) => name).sort();
+
+test("kernels, ops and cases have the same families", () => {
+  const families = foldersIn("src/ops");
+  assert.deepEqual(foldersIn("kernels").filter((name) => name !== "lib"), families);
+  assert.deepEqual(foldersIn("test/cases"), families);
+});
+
+test("every kernel is run by exactly one file of src/ops, in the family of its own name", () => {
   const codes = ops.map((file) => ({ file, code: withoutComments(textOf(file)) }));
   const users = kernels.map((path) => ({
     path,
-    files: codes.filter(({ code }) => runsKernel(code, kernelName(path))).map(({ file }) => file),
+    files: codes.filter(({ file, code }) =>
+      file.startsWith(`src/ops/${familyOf(path)}/`) && runsKernel(code, kernelName(path))
+    ).map(({ file }) => file),
   }));
   assert.deepEqual(users.filter(({ files }) => files.length !== 1), []);
 });
