@@ -57,8 +57,8 @@ function compile(
 }
 
 /**
- * Pipeline of a kernel (entry point `main`), and its interface. Constants and conditions select code and tile sizes; shapes
- * travel in the uniform, so few pipelines are ever compiled. What a compiler refuses is told by the next read-back.
+ * Pipeline of a kernel (entry point `main`), and its interface. Constants and conditions select code and tile sizes;
+ * shapes travel in the uniform, so few pipelines are ever compiled. What a compiler refuses, the next read-back tells.
  * @throws Error when there is no such kernel, condition or constant
  */
 export function kernelPipeline(device: GPUDevice, variant: KernelVariant): KernelPipeline {
