@@ -1,4 +1,4 @@
-/** Nothing is timed before its result is right: against the f64 twin at small sizes, and against plain tfjs at full size. */
+/** Nothing is timed before its result is right: against the f64 twin at small sizes, plain tfjs at full size. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { readTensor } from "../src/gpu/tensors.ts";
@@ -22,9 +22,16 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return worst / (scale || 1);
 }
 
-function assertClose(error: number, allowed: number, what: string, against: string): void {
+/** @throws Error when `output` of the case is further from what `against` gives than allowed */
+function assertClose(
+  { name }: OpCase,
+  output: number,
+  { error, allowed, against }: { error: number; allowed: number; against: string },
+): void {
   if (error <= allowed) return;
-  throw new Error(`Not timed: ${what} is off by ${error} (relative) against ${against}, allowed ${allowed}`);
+  throw new Error(
+    `Not timed: output ${output} of ${name} is off by ${error} (relative) against ${against}, allowed ${allowed}`,
+  );
 }
 
 async function checkAgainstTwin(opCase: OpCase): Promise<void> {
@@ -33,34 +40,33 @@ async function checkAgainstTwin(opCase: OpCase): Promise<void> {
   const expected = opCase.twin(caseArrays(opCase));
   for (const [i, output] of outputs.entries()) {
     const error = relativeError(await readTensor(output), expected[i]);
-    assertClose(error, opCase.tolerance, `output ${i} of ${opCase.name}`, "its f64 twin");
+    assertClose(opCase, i, { error, allowed: opCase.tolerance, against: "its f64 twin" });
   }
   tf.dispose(outputs);
   disposeOperands(operands);
 }
 
-/** Checks a few of an op's test cases. @throws Error naming the case that is wrong */
+/** Checks a few of an op's test cases. @throws Error when one is wrong */
 export async function checkOp(cases: readonly OpCase[]): Promise<void> {
   const small = cases.filter(({ benchOnly }) => !benchOnly);
   const every = Math.max(1, Math.ceil(small.length / CHECKED_CASES));
   for (const opCase of small.filter((_, i) => i % every === 0)) await checkAgainstTwin(opCase);
 }
 
-/** Checks a benchmark's outputs against another library's. @throws Error naming the output that is wrong */
+/** Checks a benchmark's outputs against another library's. @throws Error when one is wrong */
 export async function checkAgainstPeer(
   op: string,
   opCase: OpCase,
-  peer: string,
-  run: (operands: Operands) => Tensor[],
+  peer: { name: string; run(operands: Operands): Tensor[] },
 ): Promise<void> {
   if (PLAIN_DIFFERS.includes(op)) return;
   const operands = caseOperands(opCase);
-  const expected = tf.tidy(() => run(operands)); // before ours, which may work in place
+  const expected = tf.tidy(() => peer.run(operands)); // before ours, which may work in place
   const outputs = tf.tidy(() => opCase.run(operands));
   for (const [i, wanted] of expected.entries()) {
     const error = relativeError(await readTensor(outputs[i]), await readTensor(wanted));
     // Two f32 results, each as far from the truth as the case allows.
-    assertClose(error, 2 * opCase.tolerance, `output ${i} of ${opCase.name}`, peer);
+    assertClose(opCase, i, { error, allowed: 2 * opCase.tolerance, against: peer.name });
   }
   tf.dispose([...expected, ...outputs]);
   disposeOperands(operands);

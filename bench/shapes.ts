@@ -70,7 +70,7 @@ export const SHAPES: Readonly<Record<string, NamedShape>> = {
   },
 };
 
-/** @throws RangeError for a name that is none */
+/** @throws RangeError when there is no such shape */
 export function namedShape(name: string): NamedShape {
   const found = SHAPES[name];
   if (found) return found;

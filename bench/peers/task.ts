@@ -77,6 +77,9 @@ function randomWeights(shape: LlamaShape): Map<string, HostTensor> {
   );
 }
 
+export const parametersOf = ({ weights }: PeerTask) =>
+  [...weights.values()].reduce((sum, { values }) => sum + values.length, 0);
+
 /** @param rows a multiple of 4 */
 export function peerTask(shape: LlamaShape, rows: number, length: number): PeerTask {
   const config: RunConfig = {
