@@ -41,6 +41,9 @@ const SEEDS = "scripts/quickstart/seeds.ts";
 const SEEDS_ABOUT =
   "Safe ratio: share of a step's 64 sampled completions with cost <= 0. Greedy eval: the 64 held-out " +
   "prompts after the last step. Training: sum of the step times. Weights: the first digits of their file's SHA-256.";
+const LOADING_ABOUT =
+  "A checkpoint of a billion parameters, bf16, four shards. Software Vulkan keeps its buffers in " +
+  "the process's own memory.";
 /** Our logits of a run of SEEDS against those of the programs that open its folder. */
 const filesCommand = (config: string, seed: number) => {
   const folder = `outputs/seeds/${config}/beta0.02_seed${seed}_unified`;
@@ -101,7 +104,7 @@ export const SECTIONS: readonly Section[] = [
     title: `Memory planned and taken, ${mode === "lora" ? "adapters" : "all weights in f32"}`,
     about:
       "One step of a Llama of 162M parameters with random weights: 8 completions of 24 tokens in passes of 2, " +
-      "with a reference policy. They run to their full length, which is what the plan counts with.",
+      "with a reference policy. The plan counts full lengths, and passes of other sizes, which one step has none of.",
     command: `node --import tsx bench/shape.ts 160m ${mode}`,
     shown: /^GPU memory .* at the most/,
   })),
@@ -112,18 +115,13 @@ export const SECTIONS: readonly Section[] = [
       "a reference policy, evaluation of 64 prompts at a time. A phase's figure is what it takes beside what is held.",
     command: "node --import tsx bench/plan.ts",
   },
-  ...([["Node", "node --import tsx bench/load.ts"], [
-    "Deno",
-    "deno run -A --unstable-webgpu bench/load.ts",
-  ]] as const)
-    .map(([runtime, command]): Section => ({
-      title: `Loading, ${runtime}`,
-      about:
-        "A checkpoint of a billion parameters, bf16, four shards. Software Vulkan keeps its buffers in the " +
-        "process's own memory.",
-      command,
-      needs: runtime === "Deno" ? DENO : undefined,
-    })),
+  { title: "Loading, Node", about: LOADING_ABOUT, command: "node --import tsx bench/load.ts" },
+  {
+    title: "Loading, Deno",
+    about: LOADING_ABOUT,
+    command: "deno run -A --unstable-webgpu bench/load.ts",
+    needs: DENO,
+  },
   {
     title: "A training step of a 15M Llama, beside plain tfjs",
     command: "npm run bench -- --train --peer tfjs --repeat 1",

@@ -34,7 +34,11 @@ export type RunShell = (command: string) => { code: number; stdout: string; stde
 export const runShell: RunShell = (command) => {
   const bin = join(ROOT, "node_modules", ".bin");
   // Deno is a package of the developers; npm's own lines are no figures.
-  const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, npm_config_loglevel: "error" };
+  const env = {
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH}`,
+    npm_config_loglevel: "silent",
+  };
   const { status, stdout, stderr } = spawnSync(command, {
     shell: true,
     cwd: ROOT,
@@ -57,7 +61,9 @@ export async function pageFacts(run: RunShell, isTiny: boolean): Promise<PageFac
   const machine = `${cpus.length} cores (${cpus[0]?.model.trim()}), ${Math.round(os.totalmem() / 1e9)} GB, ` +
     `${os.type()} ${os.release()}`;
   const commit = head === "" ? "unknown: not a git checkout" : head + (changed ? ", with changed files" : "");
-  return { ...measured, commit, machine, isSoftware, isTiny };
+  const deno = run("deno --version");
+  const runtime = measured.runtime + (deno.code === 0 ? `; ${deno.stdout.split(" (")[0]}` : "");
+  return { ...measured, runtime, commit, machine, isSoftware, isTiny };
 }
 
 /** Why a section is not run here; null when it can be. */

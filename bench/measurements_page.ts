@@ -18,11 +18,14 @@ function factsTable({ commit, date, device, driver, runtime, machine }: PageFact
     .join("\n");
 }
 
+/** Breaks prose into lines of at most 120 characters. */
+const wrapped = (prose: string) => prose.replace(/(.{1,120})(?: +|$)/g, "$1\n").trimEnd();
+
 function sectionText(
   { section: { title, about, isMarkdown }, command, figures, reason }: SectionResult,
 ): string {
   const parts = [`## ${title}`];
-  if (about) parts.push(about);
+  if (about) parts.push(wrapped(about));
   parts.push(figures ? `\`${command}\` (${Math.round(figures.seconds)} s)` : `\`${command}\``);
   if (!figures) parts.push(`Not measured: ${reason}.`);
   else parts.push(isMarkdown ? figures.text : `\`\`\`\n${figures.text}\n\`\`\``);

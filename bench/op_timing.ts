@@ -9,7 +9,7 @@ import { recordPlan } from "../src/gpu/plan.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import type { CaseInput, OpCase, Operands } from "../test/cases/case.ts";
 import { randomFloats } from "../test/cases/case.ts";
-import { checkAgainstPeer } from "./correctness.ts";
+import { checkAgainstTfjs } from "./correctness.ts";
 import { measure, type MeasureOptions, type Timing } from "./measure.ts";
 import { disposeRotation, rotatedOperands, type Rotation } from "./rotation.ts";
 
@@ -135,7 +135,7 @@ export async function timeOp(
   const wall: MeasureOptions = { repeats, sampleSeconds: WALL_SAMPLE_SECONDS, budgetSeconds: BUDGET_SECONDS };
   const { flops = null, bytes = null } = opCase.bench ?? {};
   const plainTfjs = withTfjs ? opCase.bench?.plainTfjs : undefined;
-  if (plainTfjs) await checkAgainstPeer(op, opCase, { name: "plain tfjs", run: plainTfjs });
+  if (plainTfjs) await checkAgainstTfjs(op, opCase, plainTfjs);
   const rotation = rotatedOperands(opCase);
   const copies = rotation.operands.length;
   let turn = 0;

@@ -12,7 +12,7 @@ import { planMemory } from "../src/train/memory_plan.ts";
 import { plannedModels } from "./job_model.ts";
 import { SHAPES } from "./shapes.ts";
 
-/** The alignment run: 2 prompts x 30 completions of 512 tokens, trained on one at a time, and 64 to evaluate. */
+/** The alignment run, trained on one completion at a time, and 64 prompts to evaluate. */
 const { shape, promptTokens } = SHAPES["7b"];
 const MODEL = { shape, format: "bf16", promptTokens, evalPrompts: 64 } as const;
 /** NVIDIA's, through Vulkan. */

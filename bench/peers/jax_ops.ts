@@ -1,12 +1,9 @@
 /** Ops in @jax-js/jax, under jit, for the cases that it can be asked for. */
 import { blockUntilReady, jit, nn, numpy as np } from "@jax-js/jax";
-import * as tf from "@tensorflow/tfjs";
 import { assertGpuHealthy, awaitGpu } from "../../src/gpu/device.ts";
 import type { CaseInput, OpCase } from "../../test/cases/case.ts";
-import { relativeError } from "../correctness.ts";
-import { caseOperands, disposeOperands } from "../../test/cases/operands.ts";
+import { holdAgainst, peerTolerance } from "../correctness.ts";
 import type { CasePeer } from "../op_timing.ts";
-import { readTensor } from "../../src/gpu/tensors.ts";
 import { initJax } from "./jax_device.ts";
 
 type Named = Record<string, np.Array>;
@@ -41,16 +38,6 @@ function fits(op: string, { inputs }: OpCase): boolean {
     );
 }
 
-/** Whether it computes what our op does. */
-async function agrees(opCase: OpCase, found: np.Array): Promise<boolean> {
-  const operands = caseOperands(opCase);
-  const [output] = tf.tidy(() => opCase.run(operands));
-  const error = relativeError(await awaitGpu(found.data()) as Float32Array, await readTensor(output));
-  output.dispose();
-  disposeOperands(operands);
-  return error <= 2 * opCase.tolerance + 1e-6;
-}
-
 /** @param device that it shares with tfjs and our kernels */
 export async function jaxPeer(device: GPUDevice): Promise<CasePeer> {
   await initJax(device);
@@ -66,10 +53,8 @@ export async function jaxPeer(device: GPUDevice): Promise<CasePeer> {
         operands.forEach((own) => Object.values(own).forEach((x) => x.dispose()));
         run.dispose();
       };
-      if (!await agrees(opCase, run(refs(operands[0])))) {
-        dispose();
-        throw new Error(`Not timed: jax-js gives other results for ${opCase.name} than this project`);
-      }
+      const outputs = async () => [await awaitGpu(run(refs(operands[0])).data()) as Float32Array];
+      await holdAgainst(opCase, { name: "jax-js", tolerance: peerTolerance(opCase) + 1e-6, outputs });
       let turn = 0;
       return {
         async seconds(times) {
