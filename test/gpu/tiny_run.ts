@@ -1,4 +1,4 @@
-/** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, and what the user is told. */
+/** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, what the user is told. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";

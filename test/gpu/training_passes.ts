@@ -17,7 +17,7 @@ export const ROLLOUTS: TokenizedRollout[] = [
 });
 
 /**
- * Log-probs of all completion tokens of ROLLOUTS in order, and the gradients of their weighted sum, by the weights' names.
+ * Log-probs of all completion tokens of ROLLOUTS in order, and the gradients of their weighted sum, by weight name.
  * @param policy a new one, with gradients of 0
  */
 export async function trainedOn(policy: Policy, isShared: boolean, rowsPerPass: number) {

@@ -1,4 +1,4 @@
-/** StrykerJS over the floor that needs no GPU: every operator, condition and number of config/ and rl/, changed in turn. */
+/** StrykerJS over the floor without a GPU: every operator, condition and number of config/ and rl/, changed in turn. */
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

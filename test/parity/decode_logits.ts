@@ -1,4 +1,4 @@
-/** The decoding path of policy/decode/generate.ts with given tokens in place of sampled ones, so that its logits show. */
+/** The decoding path of policy/decode/generate.ts with given tokens, not sampled ones, so that its logits show. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
