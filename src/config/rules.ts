@@ -1,3 +1,4 @@
+import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { batchProblem } from "./batch.ts";
 import { scheduleProblem } from "./schedule_arguments.ts";
 import type { Config, ConfigKey } from "./schema.ts";
@@ -54,11 +55,13 @@ export const RULES: readonly Rule[] = [
   },
   {
     keys: ["epsilon_high", "loss_type"],
-    check: (config) =>
-      config.loss_type !== "cispo" || (config.epsilon_high ?? 0) >= 1
+    check: ({ loss_type, epsilon_high }) => {
+      const { epsilonHigh } = LOSS_TYPES[loss_type].policyTerm;
+      return !epsilonHigh || (epsilon_high ?? 0) >= epsilonHigh.least
         ? null
-        : 'epsilon_high must be >= 1 with loss_type "cispo", where it is the largest ratio itself, got ' +
-          `${config.epsilon_high}; set 5`,
+        : `epsilon_high must be >= ${epsilonHigh.least} with loss_type "${loss_type}", where it is ` +
+          `${epsilonHigh.meaning}, got ${epsilon_high}; set ${epsilonHigh.suggested}`;
+    },
   },
   {
     keys: ["lora_dropout"],

@@ -3,6 +3,7 @@
  * command line, docs/config.md and the logged run config all use these spellings.
  */
 import { z } from "zod";
+import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
 import {
   addressOrNull,
   argumentsOrNull,
@@ -44,6 +45,15 @@ export const LINEAR_MODULES = [
   "up_proj",
   "down_proj",
 ] as const;
+
+/** "NAME what it does". */
+const lossTypeHelp = (name: LossType) => `${name} ${LOSS_TYPES[name].help}`;
+
+/** A sentence for a loss type that reads epsilon_high in another way than the others; none for those. */
+const epsilonHighHelp = (name: LossType): string[] => {
+  const { epsilonHigh } = LOSS_TYPES[name].policyTerm;
+  return epsilonHigh ? [`With ${name} ${epsilonHigh.meaning}.`] : [];
+};
 
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
@@ -171,9 +181,9 @@ export const ConfigSchema = z.strictObject({
     "log-probs a little off those of training.",
   ]),
 
-  loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo"], "grpo", [
+  loss_type: oneOf(LOSS_TYPE_NAMES, "grpo", [
     LOSS,
-    "How token losses are averaged, as in TRL; cispo weighs log-probs with bounded ratios instead of clipping.",
+    `How token losses are averaged, as in TRL: ${LOSS_TYPE_NAMES.map(lossTypeHelp).join("; ")}.`,
   ]),
   importance_sampling_level: oneOf(["token", "sequence"], "token", [
     LOSS,
@@ -190,7 +200,7 @@ export const ConfigSchema = z.strictObject({
   epsilon: number(0.2, { above: 0, below: 1 }, [LOSS, "Clip range of the probability ratio."]),
   epsilon_high: numberOrNull(null, { above: 0 }, [
     LOSS,
-    "Upper clip range; null for epsilon. With cispo the largest ratio itself.",
+    ["Upper clip range; null for epsilon.", ...LOSS_TYPE_NAMES.flatMap(epsilonHighHelp)].join(" "),
   ]),
   delta: numberOrNull(null, { above: 0 }, [
     LOSS,

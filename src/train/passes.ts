@@ -106,7 +106,7 @@ export function backward(
       let stats: Tensor | null = null;
       const forward = () => {
         const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-        const made = grpoLoss(logprobs, { ...context, entropy }, config);
+        const made = grpoLoss({ ...context, logprobs, entropy }, config);
         stats = tf.keep(made.stats);
         return made.losses;
       };

@@ -1,13 +1,8 @@
 /** Boundaries of clipping, and what is logged of a step's completions. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  clipBounds,
-  completionLosses,
-  grpoLossF64,
-  lossMeans,
-  type TokenLossConfig,
-} from "../../src/rl/loss.ts";
+import { clipBounds, completionLosses, grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { lossMeans } from "../../src/rl/loss_means.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
@@ -22,7 +17,8 @@ const config: TokenLossConfig = {
 
 /** A completion of one token whose ratio is exp(difference). */
 function token(difference: number, advantage: number, of: Partial<TokenLossConfig>) {
-  return completionLosses([difference], [0], null, advantage, { ...config, ...of })[0]!;
+  const inputs = { logprobs: [difference], oldLogprobs: [0], refLogprobs: null, advantage };
+  return completionLosses(inputs, { ...config, ...of })[0]!;
 }
 
 // 1 - (1 - r) = r without rounding for r in [1/2, 1], as 1 + (r - 1) = r for r in [1, 2].
@@ -63,7 +59,8 @@ test("clipBounds() has epsilon on both sides, epsilon_high above alone, and no l
 });
 
 test("without beta there is no KL, whatever the reference says", () => {
-  const [loss] = completionLosses([-1], [-1], [-3], 0.5, config);
+  const inputs = { logprobs: [-1], oldLogprobs: [-1], refLogprobs: [-3], advantage: 0.5 };
+  const [loss] = completionLosses(inputs, config);
   assert.deepEqual([loss!.kl, loss!.gradient], [0, -0.5]);
 });
 
