@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
+import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
 import {
   addressOrNull,
   argumentsOrNull,
@@ -23,7 +24,6 @@ import {
   textOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
-import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule_arguments.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";

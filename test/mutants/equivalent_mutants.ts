@@ -94,14 +94,14 @@ export const EQUIVALENT_MUTANTS: readonly EquivalentMutant[] = [
     reason: "YAML leaves out the blanks around a scalar by itself",
   },
   {
-    file: "src/config/schedule_arguments.ts",
+    file: "src/rl/schedule_arguments.ts",
     line: "const isNumber",
     original: 'typeof value === "number"',
     replacement: "true",
     reason: "Number.isFinite() is false of what is no number",
   },
   {
-    file: "src/config/schedule_arguments.ts",
+    file: "src/rl/schedule_arguments.ts",
     line: "const isNumber",
     original: 'typeof value === "number" && Number.isFinite(value)',
     replacement: 'typeof value === "number" || Number.isFinite(value)',

@@ -173,9 +173,9 @@ export const faults: readonly Fault[] = [
     claim: 1,
   },
   {
-    file: "src/config/resume.ts",
-    find: '  "polynomial",\n',
-    replace: "",
+    file: "src/rl/schedules.ts",
+    find: 'share: polynomial,\n    warmup: "linear",\n    dependsOnLength: true,',
+    replace: 'share: polynomial,\n    warmup: "linear",\n    dependsOnLength: false,',
     harm: "a polynomial schedule goes on with another length, and another rate",
     tests: ["unit/config_resume.test.ts"],
     claim: 10,
