@@ -9,7 +9,7 @@ import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../src/gpu/device.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
-import { emptySource } from "../src/policy/weights.ts";
+import { emptySource } from "../src/policy/weight_source.ts";
 import { makeLearner } from "../src/train/loop.ts";
 import { planMemory, type RunModels } from "../src/train/memory_plan.ts";
 import { emptyPolicy } from "../src/assembly/memory.ts";

@@ -14,14 +14,9 @@ import {
   parseAdapterConfig,
   targetModules,
 } from "../policy/adapter_config.ts";
-import {
-  type AdapterSet,
-  assertContinues,
-  createAdapters,
-  loadAdapters,
-  mergeAdapter,
-} from "../policy/adapters.ts";
-import type { ModelConfig } from "../policy/model_config.ts";
+import { assertContinues, createAdapters, loadAdapters, mergeAdapter } from "../policy/adapters.ts";
+import type { AdapterSet } from "../policy/trunk.ts";
+import type { ModelConfig } from "../policy/families/family.ts";
 import type { PolicyWeights } from "../policy/weights.ts";
 
 /** The adapters that a run trains. */

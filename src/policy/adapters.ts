@@ -7,7 +7,8 @@ import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { uniformWeights } from "../rl/rng.ts";
 import { type AdapterConfig, adapterScale } from "./adapter_config.ts";
-import type { Policy } from "./llama.ts";
+import type { Adapter, AdapterSet, Policy } from "./trunk.ts";
+import type { WeightSource } from "./weight_source.ts";
 import {
   copyFrozen,
   copyWeight,
@@ -15,29 +16,7 @@ import {
   listWeights,
   loadExtraWeight,
   type TrunkWeights,
-  type WeightSource,
 } from "./weights.ts";
-
-/** What is added beside one weight. */
-export interface Adapter {
-  /** [rank, in] */
-  a: Weight;
-  /** [out, rank] */
-  b: Weight;
-  scale: number;
-}
-
-/** The adapters of a trunk. */
-export interface AdapterSet {
-  config: AdapterConfig;
-  /** Names of the adapted modules ("q_proj"), each in every layer. */
-  modules: readonly string[];
-  /** Made for this run: the policy that starts is its base. */
-  isFresh: boolean;
-  byWeight: ReadonlyMap<Weight, Adapter>;
-}
-
-const LINEAR = /^(model\.layers\.\d+\.(?:self_attn|mlp)\.(\w+_proj))\.weight$/;
 
 /** A linear layer's weight with its path ("model.layers.0.self_attn.q_proj") and module name ("q_proj"). */
 interface LinearWeight {
@@ -46,10 +25,13 @@ interface LinearWeight {
   module: string;
 }
 
-function linearWeights(weights: TrunkWeights): LinearWeight[] {
-  return listWeights(weights).flatMap((weight) => {
-    const match = LINEAR.exec(weight.name);
-    return match ? [{ weight, path: match[1], module: match[2] }] : [];
+/** The matrices of all layers; their biases and norms have one dimension. */
+function linearWeights({ layers }: TrunkWeights): LinearWeight[] {
+  const matrices = layers.flatMap((layer) => Object.values(layer) as Weight[])
+    .filter(({ shape }) => shape.length === 2);
+  return matrices.map((weight) => {
+    const path = weight.name.replace(/\.weight$/, "");
+    return { weight, path, module: path.slice(path.lastIndexOf(".") + 1) };
   });
 }
 

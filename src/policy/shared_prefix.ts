@@ -8,15 +8,9 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { clearTensor, emptyTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { addGradient } from "../ops/elementwise/add_gradient.ts";
-import { attention } from "../ops/attention/attention.ts";
-import {
-  type PrefixKeys,
-  type PrefixRows,
-  rotate,
-  type SequenceTensors,
-  type Trunk,
-  trunkForward,
-} from "./llama.ts";
+import { attention, type PrefixKeys, type PrefixRows } from "../ops/attention/attention.ts";
+import { rotate, trunkForward } from "./llama.ts";
+import type { SequenceTensors, Trunk } from "./trunk.ts";
 import { type PackedSequences, packSequences } from "./packing.ts";
 
 /** Sequences laid end to end that go on from beginnings. */

@@ -18,8 +18,10 @@ import {
   withoutAdapters,
 } from "../../src/policy/adapters.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
-import { hostSource, listWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
+import { listWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { createOptimizer, disposeOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";

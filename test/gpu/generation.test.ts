@@ -13,7 +13,7 @@ import {
   type GenerationRequest,
 } from "../../src/policy/decode/generate.ts";
 import { blockBytes, blocksFor, generationBytes } from "../../src/policy/decode/kv_blocks.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
 const OPTIONS: GenerationOptions = {

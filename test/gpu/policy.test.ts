@@ -11,8 +11,10 @@ import {
   createGenerator,
   type GenerationOptions,
 } from "../../src/policy/decode/generate.ts";
-import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
-import { type Holding, hostSource, listWeights } from "../../src/policy/weights.ts";
+import { policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
+import { type Holding, listWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { tinyPolicy, tinySource } from "./tiny_policy.ts";
 

@@ -13,9 +13,11 @@ import {
   freezeReference,
   trainableWeights,
 } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { hostSource, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 import { TINY_CONFIG, tinyPolicy, tinySource } from "./tiny_policy.ts";

@@ -11,11 +11,11 @@ import {
   disposeTrunk,
   headLogits,
   makeTrunk,
-  type Policy,
   policyLogprobs,
   trunkForward,
   uploadSequences,
 } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";

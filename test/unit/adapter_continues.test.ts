@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { AdapterConfig } from "../../src/policy/adapter_config.ts";
-import { type AdapterSet, assertContinues } from "../../src/policy/adapters.ts";
+import { assertContinues } from "../../src/policy/adapters.ts";
+import type { AdapterSet } from "../../src/policy/trunk.ts";
 
 const CONFIG: AdapterConfig = { rank: 8, alpha: 16, useRslora: false };
 const MODULES = ["q_proj", "v_proj"];

@@ -22,7 +22,7 @@ import {
   type SessionOptions,
   type SessionUsage,
 } from "./session.ts";
-import type { Policy } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 
 export interface GenerationOptions extends SessionOptions {
   /** Tokens between two looks at what has ended. */

@@ -1,6 +1,6 @@
 /** The books of generation: blocks of the KV cache, widths of the decode plans, and what both take. No GPU here. */
 import type { WeightFormat } from "../../ops/weight/weight.ts";
-import type { ModelConfig } from "../model_config.ts";
+import type { ModelConfig } from "../families/family.ts";
 
 /** How keys and values are kept, in the words of the configuration. */
 export type KvCacheDtype = "float32" | "bfloat16" | "float16";

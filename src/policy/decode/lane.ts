@@ -17,7 +17,8 @@ import {
   seenTokens,
 } from "../../ops/sampling/sample.ts";
 import { decodeAttend, type KvCache } from "./kv_cache.ts";
-import { headLogits, type Policy, trunkForward } from "../llama.ts";
+import { headLogits, trunkForward } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 
 export interface LaneOptions extends SamplingOptions {
   /** Each of these ends a completion. */
