@@ -46,7 +46,7 @@ export async function ours(task: PeerTask): Promise<Trainee> {
     async meanLogprob() {
       const logprobs = tf.tidy(() => {
         const { sequences, picked, targets } = uploadMicroBatch(rollouts);
-        return policyLogprobs(policy, sequences, picked, targets, config.temperature)[0];
+        return policyLogprobs(policy, sequences, { picked, targets, temperature: config.temperature })[0];
       });
       const values = await readFloats(logprobs);
       logprobs.dispose();

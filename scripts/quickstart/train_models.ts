@@ -156,7 +156,7 @@ async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
   const backward = (batch: typeof rows) => {
     const micro = uploadMicroBatch(batch);
     const count = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    const forward = () => policyLogprobs(policy, micro.sequences, micro.picked, micro.targets, 1)[0];
+    const forward = () => policyLogprobs(policy, micro.sequences, { ...micro, temperature: 1 })[0];
     const dy = tf.fill([micro.targets.size], -1 / count);
     const { value } = tf.engine().gradients(forward, [policy.root], dy, false);
     return tf.div(tf.sum(value), -count);

@@ -60,7 +60,7 @@ export async function makeAdapters(
   }
   const config = parseAdapterConfig(folder.configText, folder.configPath);
   const adapters = await loadAdapters(weights, folder.source, config, settings !== null);
-  if (settings) assertContinues(adapters, settings, settings.modules, layers, folder.dir);
+  if (settings) assertContinues(adapters, settings, { layers, path: folder.dir });
   return adapters;
 }
 

@@ -1,5 +1,5 @@
 /** The config keys that decide how many completions are sampled at a time, and how often they are trained on. */
-export interface BatchConfig {
+interface BatchConfig {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   /** null = gradient_accumulation_steps */

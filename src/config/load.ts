@@ -14,7 +14,7 @@ import {
 } from "./schema.ts";
 
 /** The text of a config file; reading it is the caller's. */
-export interface ConfigSource {
+interface ConfigSource {
   text: string;
   /** Stands before each problem, as `fileName:line:column`. */
   fileName: string;

@@ -1,7 +1,7 @@
 import { parse } from "yaml";
 import { type ConfigKey, ConfigSchema, isConfigKey } from "./schema.ts";
 
-export interface Override {
+interface Override {
   key: string;
   value: unknown;
 }

@@ -9,7 +9,7 @@ export interface AdapterConfig {
 }
 
 /** A config with what `peft` needs beside it to open the folder. */
-export interface SavedAdapterConfig extends AdapterConfig {
+interface SavedAdapterConfig extends AdapterConfig {
   /** base_model_name_or_path; null where the file names none. */
   baseModel: string | null;
   /** Branch, tag or commit of a base model on a hub. */

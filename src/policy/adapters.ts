@@ -122,24 +122,22 @@ export async function loadAdapters(
  */
 export function assertContinues(
   { config, modules, byWeight }: AdapterSet,
-  wanted: AdapterConfig,
-  wantedModules: readonly string[],
-  layers: number,
-  path: string,
+  wanted: AdapterConfig & { modules: readonly string[] },
+  base: { layers: number; path: string },
 ): void {
   const sorted = (names: readonly string[]) => [...names].sort().join(",");
   const facts: [key: string, adapter: unknown, setting: unknown][] = [
     ["lora_r", config.rank, wanted.rank],
     ["lora_alpha", config.alpha, wanted.alpha],
     ["use_rslora", config.useRslora, wanted.useRslora],
-    ["lora_target_modules", sorted(modules), sorted(wantedModules)],
-    ["adapted layers", byWeight.size / modules.length, layers],
+    ["lora_target_modules", sorted(modules), sorted(wanted.modules)],
+    ["adapted layers", byWeight.size / modules.length, base.layers],
   ];
   const differing = facts.filter(([, adapter, setting]) => adapter !== setting);
   if (differing.length === 0) return;
   const list = differing.map(([key, adapter, setting]) => `${key}: adapter ${adapter}, settings ${setting}`);
   throw new RangeError(
-    `Cannot train the adapter in '${path}' on: it differs from the settings (${list.join("; ")}); ` +
+    `Cannot train the adapter in '${base.path}' on: it differs from the settings (${list.join("; ")}); ` +
       "set the adapter's values, or set model_name to its base model for a new adapter",
   );
 }

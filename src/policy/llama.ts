@@ -137,7 +137,7 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
 }
 
 /** Final norm. @param x_ND f32 [N,D] */
-export function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
+function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
   return rmsNorm(x_ND, trunk.weights.norm, trunk.config.rmsNormEps);
 }
 
@@ -173,17 +173,22 @@ export function pickedHidden(trunk: Trunk, sequences: SequenceTensors, picked: P
 /** Rows of logits that the LM head makes at a time. */
 export const HEAD_CHUNK_ROWS = 1024;
 
+/** Which tokens' log-probs, and of what temperature. */
+interface LogprobRows {
+  picked: PickedRows;
+  /** i32 [M]: the token that follows each picked row; -1 = spare, gives 0 */
+  targets: Tensor;
+  temperature: number;
+}
+
 /**
  * Log-probs (nats, of logits / temperature) of the tokens that follow the picked rows, and the entropy there.
- * @param targets i32 [M]: the token that follows; -1 = spare, gives 0
  * @returns [logprobs f32 [M], entropy f32 [M]]; only the first is differentiable
  */
 export function policyLogprobs(
   policy: Policy,
   sequences: SequenceTensors,
-  picked: PickedRows,
-  targets: Tensor,
-  temperature: number,
+  { picked, targets, temperature }: LogprobRows,
 ): Tensor[] {
   const hidden_MD = pickedHidden(policy, sequences, picked);
   return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, { temperature, chunkRows: HEAD_CHUNK_ROWS });

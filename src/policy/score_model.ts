@@ -24,7 +24,7 @@ import type { WeightSource } from "./weight_source.ts";
 
 export type ScoreType = "reward" | "cost";
 
-export interface Normalizer {
+interface Normalizer {
   mean: number;
   variance: number;
 }
@@ -39,7 +39,7 @@ export interface ScoreModel {
   replays: PassReplays;
 }
 
-export interface ScoreConfig {
+interface ScoreConfig {
   model: ModelConfig;
   type: ScoreType;
   doNormalize: boolean;

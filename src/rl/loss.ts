@@ -24,7 +24,7 @@ export function clipBounds(config: TokenLossConfig): ClipBounds {
 }
 
 /** What the losses of one completion of T tokens are made of. */
-export interface CompletionInputs {
+interface CompletionInputs {
   /** [T] log-probs of the policy that is trained, nats. */
   logprobs: ArrayLike<number>;
   /** [T] of the policy that sampled. */

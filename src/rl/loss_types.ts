@@ -6,9 +6,9 @@
 import { CLIPPED_RATIO, type PolicyTerm, WEIGHTED_LOGPROB } from "./policy_terms.ts";
 
 /** What the token losses of an optimizer step are averaged over; loss_weights.ts has the divisors. */
-export type LossAverage = "completions" | "micro-batches" | "longest completions" | "tokens";
+type LossAverage = "completions" | "micro-batches" | "longest completions" | "tokens";
 
-export interface LossTypeRule {
+interface LossTypeRule {
   average: LossAverage;
   policyTerm: PolicyTerm;
   /** Where it is from. */

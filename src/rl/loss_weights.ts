@@ -2,7 +2,7 @@
 
 import { LOSS_TYPES, type LossType } from "./loss_types.ts";
 
-export interface WeightTotals {
+interface WeightTotals {
   /** Completions per micro-batch of this rank, in order; only averages over micro-batches depend on the cut. */
   microBatchSizes: readonly number[];
   /** Only averages over the longest completions read it. */

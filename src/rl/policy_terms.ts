@@ -22,7 +22,7 @@ export interface ClipBounds {
 }
 
 /** What a term reads of one token. */
-export interface TermInputs {
+interface TermInputs {
   /** log pi(token), nats */
   logprob: number;
   /** Probability ratio to the policy that sampled. */
@@ -32,7 +32,7 @@ export interface TermInputs {
   advantage: number;
 }
 
-export interface TermOutputs {
+interface TermOutputs {
   loss: number;
   /** d loss / d logprob */
   gradient: number;

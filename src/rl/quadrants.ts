@@ -14,7 +14,7 @@ export function quadrantOf(reward: number, cost: number): Quadrant {
   return isHelpful(reward) ? "UH" : "UU";
 }
 
-export interface SafetySummary {
+interface SafetySummary {
   counts: Record<Quadrant, number>;
   total: number;
   unsafeCount: number;

@@ -5,7 +5,7 @@
 import { type Argument, count, notNegative, positive, shape, share } from "./schedule_arguments.ts";
 
 /** Further arguments of a schedule, by transformers' names. */
-export type LrSchedulerKwargs = Readonly<Record<string, number | string>>;
+type LrSchedulerKwargs = Readonly<Record<string, number | string>>;
 
 /** What the formulas read: step, w, n and the arguments. */
 interface Position {

@@ -47,7 +47,11 @@ function logprobsOf(
   config: RunConfig,
 ): Tensor[] {
   const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
-  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
+  return policyLogprobs(model, { ...sequences, prefix }, {
+    picked,
+    targets,
+    temperature: config.temperature,
+  });
 }
 
 /** Keys and values of a step's prompts; good until other prompts are run. */

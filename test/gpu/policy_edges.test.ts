@@ -96,7 +96,7 @@ describe("models of every family", () => {
       const logprobs = async (isTaped: boolean) =>
         await readFloats(tf.tidy(() => {
           const batch = uploadMicroBatch(rollouts);
-          const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+          const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
           if (!isTaped) return forward();
           return tf.engine().gradients(forward, [policy.root], tf.ones([batch.targets.size]), false).value;
         }));

@@ -85,7 +85,7 @@ describe("the weights of a policy", () => {
     const train = () => {
       tf.tidy(() => {
         const batch = uploadMicroBatch([{ prompt: { ids: SEQUENCES[0] }, tokens: [5, 9, 2] }]);
-        const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+        const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
         tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
       });
       return held();

@@ -33,7 +33,7 @@ export async function trainedOn(policy: Policy, isShared: boolean, rowsPerPass: 
       const prefix = batch.prefixRows && keys ? { ...batch.prefixRows, keys } : undefined;
       const forward = () => {
         const sequences = { ...batch.sequences, prefix };
-        const [made] = policyLogprobs(policy, sequences, batch.picked, batch.targets, 1);
+        const [made] = policyLogprobs(policy, sequences, { ...batch, temperature: 1 });
         logprobs.push(tf.keep(made.clone()));
         return made;
       };

@@ -103,7 +103,8 @@ export function accumulateGradients(
       const { sequences, picked, targets } = uploadMicroBatch(part);
       const dLogprobs = new Float32Array(targets.size);
       dLogprobs.set(tokenWeights.subarray(first, end));
-      const forward = () => policyLogprobs(policy, sequences, picked, targets, golden.temperature)[0];
+      const forward = () =>
+        policyLogprobs(policy, sequences, { picked, targets, temperature: golden.temperature })[0];
       tf.engine().gradients(forward, [policy.root], tf.tensor1d(dLogprobs), false);
     });
     first = end;

@@ -46,7 +46,7 @@ const batchOf = ({ prompts, completions }: ModelCase) =>
 const logprobsError: Compare = async (policy, one, expected) => {
   const [logprobs] = tf.tidy(() => {
     const { sequences, picked, targets } = batchOf(one);
-    return policyLogprobs(policy, sequences, picked, targets, golden.temperature);
+    return policyLogprobs(policy, sequences, { picked, targets, temperature: golden.temperature });
   });
   const wanted = expected.get("logprobs")!;
   const error = worstRelative((await readFloats(logprobs)).subarray(0, wanted.length), wanted, 1);

@@ -11,7 +11,8 @@ const LAYERS = 4;
 
 const adapter = (config = CONFIG, modules = MODULES, layers = LAYERS) =>
   ({ config, modules, isFresh: false, byWeight: { size: modules.length * layers } }) as unknown as AdapterSet;
-const goOn = (set: AdapterSet) => assertContinues(set, CONFIG, MODULES, LAYERS, "run");
+const goOn = (set: AdapterSet) =>
+  assertContinues(set, { ...CONFIG, modules: MODULES }, { layers: LAYERS, path: "run" });
 
 it("an adapter goes on under the settings that it was made with, in whatever order they name its modules", () => {
   goOn(adapter());

@@ -65,7 +65,7 @@ export interface Completion {
 }
 
 /** What a generation took. */
-export interface GenerationUsage extends SessionUsage {
+interface GenerationUsage extends SessionUsage {
   /** Bytes of the KV cache, which does not shrink while a generation goes on. */
   cacheBytes: number;
 }

@@ -56,13 +56,18 @@ export interface DecodeLane {
   plan: Plan | null;
 }
 
-/** @param columns of the block table */
+/** How large a lane is. */
+interface LaneSize {
+  width: number;
+  /** Of the block table. */
+  columns: number;
+  blockShift: number;
+}
+
 export function openLane(
   policy: Policy,
   options: LaneOptions,
-  width: number,
-  columns: number,
-  blockShift: number,
+  { width, columns, blockShift }: LaneSize,
 ): DecodeLane {
   const i32 = (shape: number[]) => emptyTensor(shape, "int32");
   const seenWords = Math.ceil(policy.config.vocabSize / 32);

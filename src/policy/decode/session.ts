@@ -95,7 +95,7 @@ export function laneFor(session: DecodeSession, rows: number): DecodeLane {
   let lane = lanes.get(width);
   if (!lane) {
     const columns = tableColumns(promptRoom, options.maxTokens, cache.blockTokens);
-    lanes.set(width, lane = openLane(policy, options, width, columns, cache.blockShift));
+    lanes.set(width, lane = openLane(policy, options, { width, columns, blockShift: cache.blockShift }));
   }
   return lane;
 }
@@ -153,7 +153,7 @@ export function prefill(
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
     const owners = tf.tensor1d(ownerOfToken, "int32");
-    const attend = prefillAttend(policy, cache, sequences, lane.table, owners);
+    const attend = prefillAttend(policy, cache, { sequences, table: lane.table, owners });
     const hidden_ND = trunkForward(policy, sequences, attend, "many");
     const lastRows = Int32Array.from(prompts, (_, p) => packed.starts[p + 1] - 1);
     const inverse = tf.tensor1d(inverseRows(lastRows, packed.ids.length), "int32");

@@ -24,7 +24,7 @@ export interface LayerWeights {
 }
 
 /** A parameter of a layer. @param name in the file, behind the layer's own prefix */
-export type Parameter = readonly [field: keyof LayerWeights, name: string, shape: number[]];
+type Parameter = readonly [field: keyof LayerWeights, name: string, shape: number[]];
 
 /** Which linear layers add a bias. */
 export interface Biases {

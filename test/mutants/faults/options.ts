@@ -59,7 +59,7 @@ const IGNORED: readonly Fault[] = [
   ignored("lambda_pos_cost_only", "rl/lambda.ts", "config.lambda_pos_cost_only ? ", "true ? "),
   ignored("max_completion_length", "policy/decode/options.ts", "config.max_completion_length", "6"),
   ignored("temperature", "policy/decode/options.ts", "temperature: config.temperature", "temperature: 1"),
-  ignored("temperature", "train/passes.ts", "targets, config.temperature)", "targets, 1)"),
+  ignored("temperature", "train/passes.ts", "temperature: config.temperature,", "temperature: 1,"),
   ignored("top_p", "policy/decode/options.ts", "topP: config.top_p", "topP: 1"),
   ignored("top_k", "policy/decode/options.ts", "topK: config.top_k", "topK: 0"),
   ignored("min_p", "policy/decode/options.ts", "minP: config.min_p ?? 0", "minP: 0"),

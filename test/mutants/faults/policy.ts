@@ -62,7 +62,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/adapters.ts",
-    find: '["adapted layers", byWeight.size / modules.length, layers],',
+    find: '["adapted layers", byWeight.size / modules.length, base.layers],',
     replace: "",
     harm: "an adapter of some layers is trained on as one of all, and those without stay without",
     tests: ["unit/adapter_continues.test.ts"],
