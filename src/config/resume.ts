@@ -29,7 +29,7 @@ export function resumeConflicts(saved: ResumeIdentity, current: ResumeIdentity):
 }
 
 /**
- * @throws RangeError naming the keys that differ when a run cannot go on from a checkpoint.
+ * @throws RangeError when a run cannot go on from a checkpoint; it names the keys that differ
  */
 export function assertResumable(saved: ResumeIdentity, current: ResumeIdentity, checkpoint: string): void {
   const conflicts = resumeConflicts(saved, current);

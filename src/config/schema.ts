@@ -85,8 +85,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   matmul_precision: oneOf(["float32", "float16"], "float32", [
     MODEL,
-    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant bits, sums " +
-    "in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
+    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant " +
+    "bits, sums in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
@@ -99,7 +99,8 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this process.",
+    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this " +
+    "process.",
     "free",
   ]),
   reward_model: text("models/quickstart/reward", [

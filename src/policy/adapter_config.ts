@@ -64,7 +64,7 @@ function refusedKey(json: Json): string | undefined {
 
 /**
  * Which modules the file says it adapts is not read: the weights beside it hold a pair for each.
- * @throws SyntaxError or TypeError for what is no LoRA of a causal language model, or a variant that is not computed
+ * @throws SyntaxError or TypeError when it is no LoRA of a causal language model, or a variant that is not computed
  */
 export function parseAdapterConfig(text: string, path: string): SavedAdapterConfig {
   const json = JSON.parse(text) as Json;

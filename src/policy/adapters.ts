@@ -68,7 +68,7 @@ export function createAdapters(
   return { config, modules, isFresh: true, byWeight };
 }
 
-/** @throws Error for a tensor that is not there or of another shape than base and config imply */
+/** @throws Error when the tensor is missing or of another shape than base and config imply */
 function assertPair(source: WeightSource, name: string, shape: number[]): void {
   const actual = source.shapeOf(name);
   if (actual?.length === shape.length && actual.every((size, i) => size === shape[i])) return;
@@ -80,7 +80,7 @@ function assertPair(source: WeightSource, name: string, shape: number[]): void {
 
 /**
  * The adapters that a file holds.
- * @throws Error naming a tensor that is missing, of another shape, or on what is no linear layer of a transformer layer
+ * @throws Error when a tensor is missing, of another shape, or on what is no linear layer of a transformer layer
  */
 export async function loadAdapters(
   weights: TrunkWeights,
@@ -118,7 +118,7 @@ export async function loadAdapters(
 
 /**
  * Whether a loaded adapter is the one that the settings describe, in every layer.
- * @throws RangeError naming what differs
+ * @throws RangeError when it is not; it names what differs
  */
 export function assertContinues(
   { config, modules, byWeight }: AdapterSet,

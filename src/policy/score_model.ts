@@ -52,7 +52,7 @@ const scalarOf = (value: unknown): number | null => {
   return typeof first === "number" ? first : null;
 };
 
-/** @throws TypeError for what is no score model of one dimension */
+/** @throws TypeError when it is no score model of one dimension */
 export function parseScoreConfig(text: string, path: string): ScoreConfig {
   const model = parseModelConfig(text, path);
   const json = JSON.parse(text) as Record<string, unknown>;
@@ -146,7 +146,7 @@ export function lastTokenRows({ starts, ids }: PackedSequences): PickedRows {
   return { rows: tf.tensor1d(rows, "int32"), inverse: tf.tensor1d(inverseRows(rows, ids.length), "int32") };
 }
 
-/** Scores of sequences; what neighbours have in common (completions of one prompt) is computed once. @returns as endScores */
+/** Scores of sequences; what neighbours share (the prompt of completions) is computed once. @returns as endScores */
 function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]): Tensor {
   const { trunk, replays } = model;
   const cut = cutCommonBeginnings(sequences);
@@ -171,7 +171,7 @@ function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]
 
 /**
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
- * @throws RangeError for an empty sequence
+ * @throws RangeError when a sequence is empty
  */
 export async function scoreSequences(
   model: ScoreModel,

@@ -25,7 +25,7 @@ const DERIVED = /\.rotary_emb\.inv_freq$/;
 /**
  * A tensor that nothing reads means that config.json describes another model than the weights are of.
  * @param others names that are read, or knowingly left, beside the trunk's
- * @throws Error naming the tensors
+ * @throws Error when there are such tensors; it names them
  */
 export function assertNoSurplus(source: WeightSource, config: ModelConfig, others: readonly string[]): void {
   const { layout } = config;
@@ -132,7 +132,7 @@ async function assertTied(source: WeightSource, { layout }: ModelConfig): Promis
 /**
  * Loads a causal language model. With tied embeddings the head is the embedding itself, whether or not the file
  * repeats it.
- * @throws Error naming a tensor that is missing, of another shape, or unknown to config.json
+ * @throws Error when a tensor is missing, of another shape, or unknown to config.json; it names the tensor
  */
 export async function loadPolicyWeights(
   source: WeightSource,

@@ -33,7 +33,7 @@ const ZERO_STD = 1e-8;
  * deviation has fewer than two scores to go by, the advantage is 0 too.
  *
  * @param scores [N], groups lie one after the other
- * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1.
+ * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1
  */
 export function groupAdvantagesF64(
   scores: ArrayLike<number>,
@@ -62,7 +62,7 @@ export function groupAdvantagesF64(
  * Mean, deviation and spread of a step's scores, as TRL logs them; NaN scores count nowhere.
  *
  * @param scores [N], groups lie one after the other
- * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1.
+ * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1
  */
 export function rewardStatistics(
   scores: ArrayLike<number>,

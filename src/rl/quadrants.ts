@@ -26,7 +26,7 @@ interface SafetySummary {
  * Counts completions by quadrant.
  *
  * @throws RangeError when the lists differ in length or hold a number that is not finite: NaN would otherwise
- *   pass as "unsafe, unhelpful".
+ *   pass as "unsafe, unhelpful"
  */
 export function summarizeSafety(rewards: ArrayLike<number>, costs: ArrayLike<number>): SafetySummary {
   if (rewards.length !== costs.length) {

@@ -119,7 +119,7 @@ interface PromptOrder {
  * Indices of the prompts of generation batch `batch` (0 = the first). Each epoch visits every prompt once; a batch
  * that crosses the end of an epoch goes on with the next one, so no prompt is dropped.
  *
- * @throws RangeError when there are no prompts.
+ * @throws RangeError when there are no prompts
  */
 export function promptsOfGeneration(
   batch: number,

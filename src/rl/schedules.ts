@@ -1,6 +1,6 @@
 /**
- * Learning-rate schedules, by the names and formulas of transformers' `get_scheduler`. All that the program knows of one
- * is its entry in SCHEDULES: the configuration, its rules and the resume check read it there.
+ * Learning-rate schedules, by the names and formulas of transformers' `get_scheduler`. All that the program knows of
+ * one is its entry in SCHEDULES: the configuration, its rules and the resume check read it there.
  */
 import { type Argument, count, notNegative, positive, shape, share } from "./schedule_arguments.ts";
 

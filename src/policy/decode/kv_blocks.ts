@@ -18,7 +18,7 @@ export function blocksFor(tokens: number, blockTokens: number): number {
   return Math.ceil(Math.max(0, tokens) / blockTokens);
 }
 
-/** @throws RangeError for a block size that is not a power of two, 2 at least */
+/** @throws RangeError when the block size is not a power of two, 2 at least */
 export function blockShiftOf(blockTokens: number): number {
   const shift = Math.log2(blockTokens);
   if (Number.isInteger(shift) && shift >= 1) return shift;
@@ -62,7 +62,7 @@ export function createBlockList(): BlockList {
   };
 }
 
-/** How many blocks a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again. */
+/** Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again. */
 const GROWTH = 1.5;
 
 /**
@@ -73,8 +73,8 @@ const GROWTH = 1.5;
 export function grownCapacity(capacity: number, needed: number, most: number, limit: number): number {
   if (needed > limit) {
     throw new RangeError(
-      `Cannot keep ${needed} blocks of keys in one binding: this GPU takes ${limit}; set kv_cache_dtype to bfloat16 or ` +
-        "float16, or smaller num_generations or max_completion_length",
+      `Cannot keep ${needed} blocks of keys in one binding: this GPU takes ${limit}; set kv_cache_dtype to ` +
+        "bfloat16 or float16, or smaller num_generations or max_completion_length",
     );
   }
   return Math.max(needed, Math.min(Math.ceil(capacity * GROWTH), most, limit));

@@ -1,6 +1,7 @@
 /**
- * A lane decodes a fixed number of rows: the tensors that its recorded plan reads and writes, and the plan. As completions
- * end, the rest goes on in a narrower lane; blocks of the cache stay where they are, since only the tables name them.
+ * A lane decodes a fixed number of rows: the tensors that its recorded plan reads and writes, and the plan. As
+ * completions end, the rest goes on in a narrower lane; blocks of the cache stay where they are, since only the tables
+ * name them.
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
@@ -26,7 +27,7 @@ export interface LaneOptions extends SamplingOptions {
   maxTokens: number;
 }
 
-/** A prompt in the cache. Its tokens fill its last block to the end, so that every completion begins a block of its own. */
+/** A prompt in the cache. Its tokens fill its last block to the end: every completion begins a block of its own. */
 export interface CachedPrompt {
   ids: ArrayLike<number>;
   /** Among all prompts of the step; for the random numbers. */
@@ -109,7 +110,7 @@ export function rowTable(rows: readonly (DecodeRow | null)[], logitsRow: (r: num
   );
 }
 
-/** Sets the lane's tables to the blocks that its rows hold now. @param rows one per row of the lane; null: spare or ended */
+/** Sets a lane's tables to the blocks that its rows hold. @param rows one per row of the lane; null: spare or ended */
 export function writeTable(lane: DecodeLane, rows: readonly (DecodeRow | null)[]): void {
   const { table, blockShift } = lane.table;
   const columns = table.shape[1]!;

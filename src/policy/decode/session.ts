@@ -119,7 +119,7 @@ export function growRows(
   usage.mostBlocks = Math.max(usage.mostBlocks, blocks.used);
 }
 
-/** Makes sure that blocks can be taken; plans over a cache that had to grow are dropped. @param most as of KvCache.reserve */
+/** Makes sure that blocks can be taken; drops plans over a cache that had to grow. @param most as of KvCache.reserve */
 export function reserveBlocks(session: DecodeSession, count: number, most: number): void {
   if (!session.cache.reserve(count, most)) return;
   for (const lane of session.lanes.values()) {

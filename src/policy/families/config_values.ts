@@ -1,7 +1,7 @@
 /** Values of config.json, read and checked. */
 import type { Json } from "./family.ts";
 
-/** @throws TypeError saying what is not computed and what would be */
+/** @throws TypeError when called: it says what is not computed, and what would be */
 export function refuse(path: string, what: string, need: string): never {
   throw new TypeError(`${path}: ${what} is not supported; need ${need}`);
 }

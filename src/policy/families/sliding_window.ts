@@ -15,7 +15,7 @@ export function slidingEverywhere(unset: number): FullPositions {
       : Math.min(positions, positiveInteger({ sliding_window: window }, "sliding_window", path));
 }
 
-/** Some layers slide, where use_sliding_window asks for it: only a window that no sequence leaves is known to do nothing. */
+/** Some layers slide, where use_sliding_window asks for it: a window that no sequence leaves does nothing. */
 export const slidingWhereAsked: FullPositions = (json, positions, path) => {
   const asked = json.use_sliding_window ? json.sliding_window ?? null : null;
   if (asked === null) return positions;
