@@ -65,7 +65,8 @@ export async function retryPassing<R>(access: HubAccess, attempt: () => Promise<
 /**
  * One GET, redirects followed.
  * @param headers besides authorization, which fetch drops at a redirect to another host
- * @throws PassingFault for what may pass; Error with the remedy for a refusal
+ * @throws PassingFault when the failure may pass
+ * @throws Error when the hub refuses; it says the remedy
  */
 export async function getFromHub(
   access: HubAccess,
