@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clipBounds, completionLosses, grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { lossMeans } from "../../src/rl/loss_means.ts";
+import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
@@ -133,4 +134,25 @@ test("bnpo counts the micro-batches of all ranks; dapo the tokens of all ranks w
   assert.deepEqual([...sequenceWeights("bnpo", [2, 4], totals)], [1 / 16, 1 / 32]);
   assert.deepEqual([...sequenceWeights("dapo", [2, 4], { ...totals, totalTokens: 24 })], [1 / 24, 1 / 24]);
   assert.deepEqual([...sequenceWeights("dr_grpo", [2, 4], totals)], [1 / 64, 1 / 64]);
+});
+
+test("each policy term has a branch of the kernel of its own, and logs what it clips", () => {
+  assert.deepEqual(CLIPPED_RATIO.kernelConstants, { CISPO: 0 });
+  assert.deepEqual(WEIGHTED_LOGPROB.kernelConstants, { CISPO: 1 });
+  const means = {
+    kl: 0,
+    clipRatioLow: 1,
+    clipRatioHigh: 2,
+    clipRatioRegion: 3,
+    clipRatioLowMin: 4,
+    clipRatioHighMax: 5,
+  };
+  assert.deepEqual(CLIPPED_RATIO.clipMetrics(means), {
+    "clip_ratio/low_mean": 1,
+    "clip_ratio/low_min": 4,
+    "clip_ratio/high_mean": 2,
+    "clip_ratio/high_max": 5,
+    "clip_ratio/region_mean": 3,
+  });
+  assert.deepEqual(WEIGHTED_LOGPROB.clipMetrics(means), { cispo_clip_ratio: 2 });
 });
