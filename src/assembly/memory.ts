@@ -202,7 +202,7 @@ export interface PlannedMemory {
 
 /**
  * Plans the run's memory and chooses how many completions are trained on at a time.
- * @throws RangeError when it takes more than there is; it names settings that would fit
+ * @throws RangeError, naming settings that would fit, when it takes more than there is
  */
 export async function planRun(config: RunConfig, lengths: PromptLengths): Promise<PlannedMemory> {
   const { info } = await openGpu();

@@ -57,7 +57,7 @@ export function loadTokenizerOf(name: string): Promise<Tokenizer> {
  * @param holding "frozen" to evaluate it, else how its weights are trained
  * @param adapter set: the adapter is trained, and not the weights under it
  * @param loaded its tokenizer, where that is loaded already
- * @throws Error when something does not fit; it names file and tensor
+ * @throws Error naming file and tensor for what does not fit
  */
 export function loadPolicy(
   name: string,
@@ -156,10 +156,7 @@ export interface LoadedScorers {
   dispose(): void;
 }
 
-/**
- * Loads reward and cost model, folders or hub ids.
- * @throws Error when something does not fit; it names file and tensor
- */
+/** Loads reward and cost model, folders or hub ids. @throws Error naming file and tensor for what does not fit */
 export async function loadScorers(
   rewardName: string,
   costName: string,

@@ -9,8 +9,8 @@ import { readRun } from "../tracking/run_records.ts";
  * folder that holds them all.
  *
  * @returns the path of the page
- * @throws RangeError when there is no run folder
- * @throws Error when a folder holds no metrics.jsonl
+ * @throws {RangeError} without any run folder
+ * @throws {Error} if a folder holds no metrics.jsonl
  */
 export async function buildReport(runDirs: readonly string[]): Promise<string> {
   if (runDirs.length === 0) {

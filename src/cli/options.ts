@@ -29,10 +29,7 @@ export function configCommand(name: string, description: string): Command {
     .allowExcessArguments(false);
 }
 
-/**
- * Reads the YAML file and applies the options.
- * @throws ConfigError when there are problems; it names each, its line and remedy
- */
+/** Reads the YAML file and applies the options. @throws ConfigError with every problem, its line and remedy */
 export async function readConfig(options: ConfigOptions): Promise<Config> {
   const text = await readFile(options.config, "utf8").catch((error) => {
     throw explainFsError(error, "read settings from", options.config);

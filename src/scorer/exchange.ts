@@ -30,11 +30,11 @@ export function describe({ path, body }: Pick<Exchange, "path" | "body">): strin
 }
 
 /**
- * Sends one request and reads the whole answer, both within `timeoutMs`. Rejects with the reason of `signal` when the
- * caller aborts.
+ * Sends one request and reads the whole answer, both within `timeoutMs`.
  *
- * @throws ConnectionFault when the connection is lost or refused, times out, or answers 429, 502, 503 or 504
- * @throws ScorerContractError when the status is another but 200, or the answer is too large or not JSON
+ * @throws ConnectionFault for a connection lost or refused, a timeout, or 429, 502, 503, 504.
+ * @throws ScorerContractError for any other status but 200, an oversized answer, or one that is not JSON.
+ * @throws the signal's reason when the caller aborts.
  */
 export async function exchangeJson(exchange: Exchange): Promise<Answer> {
   const { status, headers, text } = await exchangeText(exchange);

@@ -37,7 +37,7 @@ export interface Scorer {
   score(prompts: string[], responses: string[], options?: ScoreOptions): Promise<Scores>;
 }
 
-/** Narrows an unknown value to a healthy scorer's answer. @throws TypeError when it is none; it shows what came */
+/** Narrows an unknown value to a healthy scorer's answer. @throws TypeError that shows what came instead. */
 export function assertHealth(candidate: unknown): Health {
   const health = healthSchema.safeParse(candidate);
   if (health.success) return health.data;
@@ -47,7 +47,7 @@ export function assertHealth(candidate: unknown): Health {
 /**
  * Narrows an unknown value to `count` finite rewards and costs.
  *
- * @throws TypeError when something is wrong; it names the first, and nothing is repaired or filled in
+ * @throws TypeError that names the first thing wrong; nothing is repaired or filled in.
  */
 export function assertScores(candidate: unknown, count: number): Scores {
   if (typeof candidate !== "object" || candidate === null) {

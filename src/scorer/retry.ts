@@ -48,8 +48,9 @@ export function backoffMs(attempt: number, retryAfterMs: number, policy: RetryPo
 }
 
 /**
- * Runs `request` until it succeeds or fails for good, `1 + maxRetries` times at most. Rejects with what `request`
- * throws where that is no ConnectionFault, else with `onExhausted(attempts, lastFault)`.
+ * Runs `request` until it succeeds or fails for good, `1 + maxRetries` times at most.
+ *
+ * @throws what `request` throws if that is no ConnectionFault; else `onExhausted(attempts, lastFault)`.
  */
 export async function withRetries<T>(
   request: () => Promise<T>,

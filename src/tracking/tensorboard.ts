@@ -32,7 +32,7 @@ export interface TensorBoardWriter {
  * and later steps. (TensorBoard takes the first such mark as the start of the run, so the first file needs
  * one too.)
  *
- * @throws Error when the folder cannot be written: the file system's
+ * @throws {Error} from the file system, if the folder cannot be written
  */
 export async function openTensorBoard(
   runsDir: string,

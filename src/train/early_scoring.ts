@@ -8,7 +8,7 @@ export interface EarlyScoring {
   /**
    * Sends the rest, and waits for all.
    * @returns scores in the rollouts' places
-   * @throws ScorerUnavailableError or ScorerContractError when Scorer.score does
+   * @throws as Scorer.score
    */
   finish(): Promise<Scores>;
 }

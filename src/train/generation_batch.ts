@@ -67,7 +67,7 @@ function assertFinite(name: string, value: number, step: number): void {
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
  * on the same completions.
- * @throws ScorerUnavailableError or ScorerContractError when scoring fails: before anything has changed
+ * @throws ScorerUnavailableError or ScorerContractError from the scorer, before anything has changed
  * @throws RangeError when loss or gradient are not finite
  */
 export async function trainStep(deps: StepDeps, progress: Progress): Promise<StepOutcome> {

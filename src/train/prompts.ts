@@ -11,10 +11,7 @@ export interface Prompt {
   truncated: boolean;
 }
 
-/**
- * Encodes prompts; a long user's text loses its end, the template never does.
- * @throws RangeError when a prompt does not fit; it names the line
- */
+/** Encodes prompts; a long user's text loses its end, the template never does. @throws RangeError, with the line */
 export function encodePrompts(
   tokenizer: Tokenizer,
   rows: readonly PromptRow[],

@@ -86,7 +86,7 @@ function offlineError(
 
 /**
  * A model without downloading it: with its folder where the cache holds it whole, else as the hub has it.
- * @throws Error when fetchModel would throw
+ * @throws Error as fetchModel
  */
 export async function lookUpModel(
   name: HubName,
@@ -102,8 +102,7 @@ export async function lookUpModel(
 /**
  * The folder of a model, downloaded where the cache does not hold it whole. A full commit hash that is cached needs
  * no network.
- * @throws Error when there is no such model, access is restricted, it is offline and not cached, there is no space, or
- *   a hash is wrong; it says the remedy
+ * @throws Error with the remedy: no such model, access restricted, offline and not cached, no space, a wrong hash
  */
 export async function fetchModel(
   name: HubName,
@@ -174,7 +173,7 @@ async function downloadFiles(
   }
 }
 
-/** @throws Error when the disk cannot hold what is missing: before the first byte */
+/** @throws Error before the first byte when the disk cannot hold what is missing */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
   const there = await readdir(blobs);
   let needBytes = 0;

@@ -65,8 +65,7 @@ export async function retryPassing<R>(access: HubAccess, attempt: () => Promise<
 /**
  * One GET, redirects followed.
  * @param headers besides authorization, which fetch drops at a redirect to another host
- * @throws PassingFault when the failure may pass
- * @throws Error when the hub refuses; it says the remedy
+ * @throws PassingFault for what may pass; Error with the remedy for a refusal
  */
 export async function getFromHub(
   access: HubAccess,

@@ -23,7 +23,7 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 /**
  * Opens `dir` if it holds an adapter; weights stay on disk until they are read.
  * @returns null without an adapter_config.json
- * @throws Error when a file is missing or broken; it names the file
+ * @throws Error naming the missing or broken file
  */
 export async function openAdapterFolder(dir: string): Promise<AdapterFolder | null> {
   const configPath = join(dir, ADAPTER_CONFIG);

@@ -19,7 +19,7 @@ function fourWide(rows: number, width: number) {
   return { constants: { LANES }, workgroups: foldGrid(Math.ceil(rows * LANES / 64)) };
 }
 
-/** How the kernels that only take widths of whole vec4s are run. @throws RangeError when the width is another */
+/** How the kernels that only take widths of whole vec4s are run. @throws RangeError for another width */
 export function vec4Rows(rows: number, width: number) {
   const launch = fourWide(rows, width);
   if (!launch) throw new RangeError(`Cannot take rows of ${width} four by four: need a multiple of 4`);
