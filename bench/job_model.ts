@@ -8,7 +8,7 @@ import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
-import { emptySource } from "../src/policy/weights.ts";
+import { emptySource } from "../src/policy/weight_source.ts";
 import { disposeLearner, makeLearner } from "../src/train/loop.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
 import type { Learner } from "../src/train/passes.ts";
