@@ -2,8 +2,9 @@
 import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
-import { formatBytes } from "../src/cli/doctor/diagnosis.ts";
-import { emptyPolicy, memoryBudget } from "../src/assembly/memory.ts";
+import { emptyPolicy } from "../src/assembly/empty_models.ts";
+import { memoryBudget } from "../src/assembly/memory.ts";
+import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";

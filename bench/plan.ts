@@ -12,7 +12,7 @@ import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weights.ts";
 import { makeLearner } from "../src/train/loop.ts";
 import { planMemory, type RunModels } from "../src/train/memory_plan.ts";
-import { emptyPolicy } from "../src/assembly/memory.ts";
+import { emptyPolicy } from "../src/assembly/empty_models.ts";
 import { llamaConfig, llamaShapes } from "./random_llama.ts";
 
 /** Llama 7B and Alpaca-7B, stored in bf16. */

@@ -4,7 +4,7 @@ import { Command } from "commander";
 import { formatConfig } from "../config/describe.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { explainFsError } from "../io/files/atomic_files.ts";
+import { explainFsError } from "../io/files/errors.ts";
 
 export const DEFAULT_CONFIG = "configs/quickstart.yaml";
 

@@ -2,7 +2,7 @@
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/schema.ts";
-import { explainFsError, systemCode } from "../../io/files/atomic_files.ts";
+import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";

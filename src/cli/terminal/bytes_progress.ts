@@ -1,5 +1,5 @@
 /** Progress of long moves of bytes: downloads, and weights on their way to the GPU. */
-import type { TerminalOutput } from "./run_terminal.ts";
+import type { TerminalOutput } from "./output.ts";
 
 /** Milliseconds between two redraws on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 250;

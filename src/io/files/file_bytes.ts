@@ -1,8 +1,7 @@
 // Bytes of a file by position, so that files of any size are read in parts.
 
 import { type FileHandle, open } from "node:fs/promises";
-import { explainFsError } from "./atomic_files.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { explainFsError, formatError } from "./errors.ts";
 
 /** A file, or what stands for one. Positions and lengths are whole numbers of bytes below 2^53. */
 export interface FileBytes {

@@ -11,7 +11,7 @@ import { open, readdir, rename, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers"; // Deno's own have no refresh()
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import {
   getFromHub,
   type HubAccess,

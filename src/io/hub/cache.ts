@@ -11,7 +11,8 @@
 
 import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { systemCode, writeFileAtomic } from "../files/atomic_files.ts";
+import { writeFileAtomic } from "../files/atomic_files.ts";
+import { systemCode } from "../files/errors.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
 import { type HubAccess, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";

@@ -1,7 +1,7 @@
 /** The folder of an adapter as `peft` saves it: adapter_config.json and its weights. */
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import { parseHubName } from "../hub/name.ts";
 import { type TensorValues, tensorValues } from "./model_folder.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";

@@ -1,7 +1,7 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";

@@ -2,9 +2,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, formatError, systemCode } from "../files/errors.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
 import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
 import { openTorchBin } from "../torch/reader.ts";
 

@@ -1,7 +1,7 @@
 // Reads prompts from JSON Lines. Every row is used or named in an error; none is dropped.
 
 import { readFile } from "node:fs/promises";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 
 /** One prompt and the line (from 1) of the file it came from. */
 export interface PromptRow {

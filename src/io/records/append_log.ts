@@ -8,7 +8,7 @@
 // Only sync() protects against a power cut or kernel crash; calling it per row would cost a disk flush each.
 
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
 
 /** A row of the log; values must be JSON-safe and finite. */

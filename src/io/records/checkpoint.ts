@@ -11,20 +11,11 @@
 import { createHash } from "node:crypto";
 import { copyFile, type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import {
-  explainFsError,
-  removeDirectoryAtomic,
-  systemCode,
-  writeDirectoryAtomic,
-  writeFileAtomic,
-} from "../files/atomic_files.ts";
+import { removeDirectoryAtomic, writeDirectoryAtomic, writeFileAtomic } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
-import {
-  openSafetensors,
-  type TensorReader,
-  type TensorSource,
-  writeSafetensors,
-} from "../tensors/safetensors.ts";
+import { openSafetensors, type TensorSource, writeSafetensors } from "../tensors/safetensors.ts";
+import type { TensorReader } from "../tensors/tensor_reader.ts";
 
 const VERSION = 1;
 const MANIFEST = "checkpoint_manifest.json";

@@ -7,8 +7,6 @@ import { openFileBytes } from "../files/file_bytes.ts";
 import { buildHeader, byteLengthOf, headerLengthOf, parseHeader } from "./safetensors_header.ts";
 import { checkedLength, type TensorReader, unknownTensor } from "./tensor_reader.ts";
 
-export type { TensorInfo, TensorReader } from "./tensor_reader.ts";
-
 /** Opens one file and checks its header wholly. Throws Error naming file, tensor, required, actual and remedy. */
 export async function openSafetensors(path: string): Promise<TensorReader> {
   const file = await openFileBytes(path);

@@ -5,14 +5,9 @@
 //          offsets count from the end of the header; tensors cover the rest of the file without hole or overlap
 // Source   https://github.com/huggingface/safetensors#format
 
+import { formatError } from "../files/errors.ts";
 import { BYTES_PER_ELEMENT, type StoredDtype } from "./dtype.ts";
-
-/** What a file says about one tensor. */
-export interface TensorInfo {
-  readonly dtype: StoredDtype;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-}
+import type { TensorInfo } from "./tensor_reader.ts";
 
 /** A tensor and where its bytes begin, counted from the end of the header. */
 export interface TensorPlace extends TensorInfo {
@@ -30,11 +25,6 @@ export const MAX_HEADER_BYTES = 100_000_000;
 const METADATA_KEY = "__metadata__";
 const count = (bytes: number) => `${bytes.toLocaleString("en-US")} bytes`;
 const quote = (name: string) => JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}...` : name);
-
-/** Error that names the file, as every fault of a model file should. */
-export function formatError(path: string, problem: string): Error {
-  return new Error(`Cannot read '${path}': ${problem}`);
-}
 
 /**
  * Length of the JSON header from the first 8 bytes of the file, checked against the file's size before anything

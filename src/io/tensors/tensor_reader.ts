@@ -1,8 +1,13 @@
 // What every reader of weights gives, whatever the file's format.
 
-import type { TensorInfo } from "./safetensors_header.ts";
+import type { StoredDtype } from "./dtype.ts";
 
-export type { TensorInfo } from "./safetensors_header.ts";
+/** What a file says about one tensor. */
+export interface TensorInfo {
+  readonly dtype: StoredDtype;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
 
 /** Open weights: what is there, and the bytes on demand. Little-endian, row-major. */
 export interface TensorReader {

@@ -2,7 +2,7 @@
 
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../files/atomic_files.ts";
+import { systemCode } from "../files/errors.ts";
 import { sentencePieceJson } from "./sentencepiece_json.ts";
 import { parseSentencePieceModel } from "./sentencepiece_model.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";

@@ -3,7 +3,8 @@
 
 import { BYTES_PER_ELEMENT } from "../tensors/dtype.ts";
 import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
-import { byteLengthOf, formatError } from "../tensors/safetensors_header.ts";
+import { byteLengthOf } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 import { readStateDict, type TorchStorage, type TorchTensor } from "./state_dict.ts";
 import { gatherStrided, isRowMajor, spanOf } from "../tensors/strides.ts";
 import {

@@ -18,7 +18,7 @@ import {
   type PickleObject,
   type PickleValue,
 } from "./pickle_values.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 
 /** A run of elements of one type: an entry of the file. */
 export interface TorchStorage extends PickleObject {

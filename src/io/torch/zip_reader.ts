@@ -7,7 +7,7 @@
 // Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3.7 (local header) to 4.3.16 (end record), 4.5.3 (zip64)
 
 import type { FileBytes } from "../files/file_bytes.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 
 /** An entry as the central directory has it. */
 export interface ZipEntry {
