@@ -58,7 +58,8 @@ export interface LoadingOptions {
  * Loads a causal language model and its tokenizer.
  * @param name a folder, a hub id, or the folder of an adapter
  * @param holding "frozen" to evaluate it, else how its weights are trained
- * @throws RangeError when an adapter would be trained as a whole model, or the tokenizer knows more tokens than the model
+ * @throws RangeError when an adapter would be trained as a whole model, or the tokenizer knows more tokens than the
+ * model
  * @throws Error when file and tensors, which it names, do not fit
  */
 export function loadPolicy(
@@ -74,25 +75,35 @@ export function loadPolicy(
       );
     }
     const tokenizer = given ?? await loadTokenizer(tokenizerDir);
-    const folder = await openWatchedFolder(base.dir, events);
-    const { policy, configText } = await loadWholeModel(folder, adapter ? "frozen" : holding, tokenizer);
+    const trunk = await loadTrunk(base.dir, adapter ? "frozen" : holding, { tokenizer, events });
+    const { policy, configText } = trunk;
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
     return { policy: { ...policy, adapters }, tokenizer, base, configText };
   };
   return withModel(name, load, events);
 }
 
-/** Closes the folder, also where the model does not fit. */
-async function loadWholeModel(folder: ModelFolder, holding: Holding, tokenizer: Tokenizer) {
+/**
+ * Loads a model's folder alone: no adapter.
+ * @param tokenizer given: it must fit the model, and its EOS ends completions where config.json names no end
+ * @throws RangeError when the tokenizer knows more tokens than the model
+ * @throws Error when file and tensors, which it names, do not fit
+ */
+export async function loadTrunk(
+  dir: string,
+  holding: Holding,
+  { tokenizer, events = {} }: Pick<LoadingOptions, "tokenizer" | "events"> = {},
+): Promise<{ policy: Policy; configText: string }> {
+  const folder = await openWatchedFolder(dir, events);
   try {
     const config = parseModelConfig(folder.configText, folder.configPath);
-    if (tokenizer.vocabSize > config.vocabSize) {
+    if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
       throw new RangeError(
-        `${folder.dir}: the tokenizer knows ${tokenizer.vocabSize} tokens, config.json's vocab_size is ${config.vocabSize}; ` +
-          "take tokenizer and weights from the same model",
+        `${dir}: the tokenizer knows ${tokenizer.vocabSize} tokens, config.json's vocab_size is ` +
+          `${config.vocabSize}; take tokenizer and weights from the same model`,
       );
     }
-    const eosIds = config.eosIds.length > 0 ? config.eosIds : [tokenizer.eosId];
+    const eosIds = config.eosIds.length > 0 || !tokenizer ? config.eosIds : [tokenizer.eosId];
     const weights = await loadPolicyWeights(folder.source, config, holding);
     return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText };
   } finally {

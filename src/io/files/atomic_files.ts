@@ -41,7 +41,7 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise
 /**
  * Writes a file so that `path` holds either its old content or all of the new one.
  * @param content bytes, text, or a function that streams into the open handle
- * Throws an explained Error (see explainFsError); the partial file is removed.
+ * @throws Error when it cannot be written (see explainFsError); the partial file is removed
  */
 export async function writeFileAtomic(
   path: string,
@@ -86,8 +86,8 @@ async function syncTree(dir: string): Promise<void> {
  * Fills a folder beside `finalDir` and renames it into place when it is complete and on disk.
  * A folder already at `finalDir` is replaced; a kill between its two renames leaves neither, never a mixture.
  * What a killed writer of the same folder left behind is removed first.
- * Throws what `fill` throws (explained); the unfinished folder is removed.
  * @param files what renames and removes
+ * @throws Error when `fill` throws or the folder cannot be written; the unfinished folder is removed
  */
 export async function writeDirectoryAtomic(
   finalDir: string,
@@ -156,7 +156,8 @@ export async function removeStalePartials(dir: string, name?: string): Promise<s
 
 /**
  * Moves a folder out of the way, to the first free of `dir.old-1`, `dir.old-2`...
- * @returns the new path; undefined when there is no such folder. Throws an explained Error.
+ * @returns the new path; undefined when there is no such folder
+ * @throws Error when it cannot be moved
  */
 export async function setAside(dir: string): Promise<string | undefined> {
   const isThere = (path: string) => stat(path).then(() => true, () => false);
@@ -170,7 +171,10 @@ export async function setAside(dir: string): Promise<string | undefined> {
   return path;
 }
 
-/** Creates `dir` if need be and proves by a write that files can be made there. Throws an explained Error. */
+/**
+ * Creates `dir` if need be and proves by a write that files can be made there.
+ * @throws Error when they cannot
+ */
 export async function assertWritableFolder(dir: string): Promise<void> {
   const probe = besideOf(join(dir, "write-test"), "partial");
   try {

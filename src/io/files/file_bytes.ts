@@ -8,12 +8,18 @@ export interface FileBytes {
   /** Named in errors. */
   readonly path: string;
   readonly size: number;
-  /** Exactly `length` bytes, in memory of their own. Throws Error when the file ends before. */
+  /**
+   * Exactly `length` bytes, in memory of their own.
+   * @throws Error when the file ends before
+   */
   read(position: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** Opens a regular file. Throws an explained Error. */
+/**
+ * Opens a regular file.
+ * @throws Error when it cannot be read or is none
+ */
 export async function openFileBytes(path: string): Promise<FileBytes> {
   let handle: FileHandle;
   try {

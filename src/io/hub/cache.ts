@@ -87,7 +87,7 @@ function offlineError(
 
 /**
  * A model without downloading it: with its folder where the cache holds it whole, else as the hub has it.
- * @throws Error as fetchModel
+ * @throws Error when fetchModel would
  */
 export async function lookUpModel(
   name: HubName,
@@ -103,7 +103,8 @@ export async function lookUpModel(
 /**
  * The folder of a model, downloaded where the cache does not hold it whole. A full commit hash that is cached needs
  * no network.
- * @throws Error with the remedy: no such model, access restricted, offline and not cached, no space, a wrong hash
+ * @throws Error when there is no such model, access is restricted, it is neither cached nor may the network be asked,
+ * there is no space, or a hash is wrong; it says what to do
  */
 export async function fetchModel(
   name: HubName,
@@ -174,7 +175,7 @@ async function downloadFiles(
   }
 }
 
-/** @throws Error before the first byte when the disk cannot hold what is missing */
+/** @throws Error when the disk cannot hold what is missing, before the first byte */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
   const there = await readdir(blobs);
   let needBytes = 0;

@@ -23,7 +23,7 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 /**
  * Opens `dir` if it holds an adapter; weights stay on disk until they are read.
  * @returns null without an adapter_config.json
- * @throws Error naming the missing or broken file
+ * @throws Error when a file, which it names, is missing or broken
  */
 export async function openAdapterFolder(dir: string): Promise<AdapterFolder | null> {
   const configPath = join(dir, ADAPTER_CONFIG);

@@ -90,7 +90,7 @@ export function tensorValues(reader: TensorReader, path: string, onBytes?: OnByt
 /**
  * Opens `dir`; weights stay on disk until they are read.
  * @param onBytes progress of the source's reads
- * @throws Error naming the missing or broken file
+ * @throws Error when a file, which it names, is missing or broken
  */
 export async function openModelFolder(dir: string, onBytes?: OnBytes): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");

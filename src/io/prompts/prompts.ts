@@ -18,8 +18,11 @@ export interface ReadPromptsOptions {
 
 /**
  * Reads one prompt per non-blank line, in file order. A UTF-8 byte order mark and CRLF line ends are accepted.
- * Throws RangeError for a bad maxSamples, SyntaxError for a line that is no JSON or no UTF-8, TypeError for a row
- * without a usable prompt, Error for a missing or empty file; each with file and line.
+ * Each error names file and line.
+ * @throws RangeError when maxSamples is no whole number >= 1
+ * @throws SyntaxError when a line is no JSON or no UTF-8
+ * @throws TypeError when a row has no usable prompt
+ * @throws Error when the file is missing or empty
  */
 export async function readPrompts(path: string, options: ReadPromptsOptions): Promise<PromptRow[]> {
   const { promptKey, maxSamples = Infinity } = options;

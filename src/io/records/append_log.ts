@@ -15,7 +15,11 @@ import { stringifyExact } from "../files/exact_json.ts";
 export type LogRow = { readonly step: number } & Readonly<Record<string, unknown>>;
 
 export interface AppendLog {
-  /** Appends one row. Throws RangeError when `step` is no whole number or goes back, TypeError for NaN. */
+  /**
+   * Appends one row.
+   * @throws RangeError when `step` is no whole number or goes back
+   * @throws TypeError when a value is NaN
+   */
   append(row: LogRow): void;
   /** Flushes to the disk. */
   sync(): void;
@@ -25,7 +29,7 @@ export interface AppendLog {
 /**
  * Opens the log for appending after cutting every row with step > resumeStep and a torn last line.
  * @param resumeStep step of the checkpoint the run goes on from; -1 starts an empty log
- * Throws SyntaxError when a row that must be kept is broken, which no kill of this writer can cause.
+ * @throws SyntaxError when a row that must be kept is broken, which no kill of this writer can cause
  */
 export function openAppendLog(path: string, resumeStep: number): AppendLog {
   if (!Number.isSafeInteger(resumeStep) || resumeStep < -1) {

@@ -20,7 +20,7 @@ export interface SafetensorsHeader {
 }
 
 /** Longest header any implementation accepts, in bytes. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 const METADATA_KEY = "__metadata__";
 const count = (bytes: number) => `${bytes.toLocaleString("en-US")} bytes`;
@@ -28,7 +28,8 @@ const quote = (name: string) => JSON.stringify(name.length > 100 ? `${name.slice
 
 /**
  * Length of the JSON header from the first 8 bytes of the file, checked against the file's size before anything
- * is allocated by it. Throws Error.
+ * is allocated by it.
+ * @throws Error when the file cannot hold such a header
  */
 export function headerLengthOf(prefix: Uint8Array, fileSizeBytes: number, path: string): number {
   if (prefix.byteLength < 8) {
@@ -58,7 +59,7 @@ export function headerLengthOf(prefix: Uint8Array, fileSizeBytes: number, path: 
 /**
  * Parses the JSON header and checks it against the bytes that follow it.
  * @param bufferSizeBytes size of the file behind the header
- * Throws Error with file, tensor, required, actual and remedy.
+ * @throws Error when it breaks the format; it names file, tensor, required, actual and remedy
  */
 export function parseHeader(json: Uint8Array, bufferSizeBytes: number, path: string): SafetensorsHeader {
   const text = decodeHeader(json, path);
@@ -204,7 +205,7 @@ function shorten(value: unknown): string {
 
 /**
  * First bytes of a file for tensors in the given order: length, JSON, and spaces up to a multiple of 8.
- * Throws Error for a name given twice or reserved.
+ * @throws Error when a name is given twice or reserved
  */
 export function buildHeader(
   tensors: readonly (readonly [name: string, info: TensorInfo])[],

@@ -26,7 +26,7 @@ interface Place extends TensorInfo {
 
 /**
  * Opens one file and checks its directory, its pickle and the size of every storage.
- * Throws Error naming file, what is wrong there and the remedy, also for the format before torch 1.6.
+ * @throws Error when it is broken or of the format before torch 1.6; it names file, problem and remedy
  */
 export async function openTorchBin(path: string): Promise<TensorReader> {
   const file = await openFileBytes(path);

@@ -64,7 +64,10 @@ function fieldsOf(bytes: Uint8Array) {
   };
 }
 
-/** Reads and checks the central directory. Throws Error naming file, entry, required, actual and remedy. */
+/**
+ * Reads and checks the central directory.
+ * @throws Error when it breaks the format; it names file, entry, required, actual and remedy
+ */
 export async function readZipDirectory(file: FileBytes): Promise<ZipDirectory> {
   const end = await findEnd(file);
   if (end.size > MAX_DIRECTORY_BYTES || end.count > end.size / CENTRAL_BYTES) {
@@ -210,7 +213,10 @@ function zip64Fields(extra: Uint8Array, name: string, path: string): () => numbe
   };
 }
 
-/** Where the bytes of an entry begin. Throws Error when its local header is another's or its bytes do not fit. */
+/**
+ * Where the bytes of an entry begin.
+ * @throws Error when its local header is another's or its bytes do not fit
+ */
 export async function dataPosition(
   file: FileBytes,
   directory: ZipDirectory,

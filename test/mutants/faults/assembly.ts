@@ -202,8 +202,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/models.ts",
-    find: "config.eosIds.length > 0 ? config.eosIds : [tokenizer.eosId]",
-    replace: "[tokenizer.eosId]",
+    find: "config.eosIds.length > 0 || !tokenizer ? config.eosIds : [tokenizer.eosId]",
+    replace: "!tokenizer ? config.eosIds : [tokenizer.eosId]",
     harm: "of a model with several end tokens completions run on past the others",
     tests: ["gpu/loaded_policy.test.ts"],
   },
@@ -216,8 +216,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/models.ts",
-    find: "if (tokenizer.vocabSize > config.vocabSize) {",
-    replace: "if (tokenizer.vocabSize > 2 * config.vocabSize) {",
+    find: "if (tokenizer && tokenizer.vocabSize > config.vocabSize) {",
+    replace: "if (tokenizer && tokenizer.vocabSize > 2 * config.vocabSize) {",
     harm: "a tokenizer of another model is taken, and its last ids read beyond the embedding",
     tests: ["gpu/loaded_policy.test.ts"],
   },
