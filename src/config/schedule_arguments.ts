@@ -1,4 +1,5 @@
 /** The learning-rate schedules a configuration may name, and the arguments each takes, as in transformers. */
+import type { Config } from "./schema.ts";
 
 /** One argument of `lr_scheduler_kwargs`: what it must be, in words, and whether a value is that. */
 interface Argument {
@@ -70,15 +71,8 @@ export const REFUSED_SCHEDULER_TYPES = {
   greedy: FOLLOWS_A_METRIC,
 };
 
-/** The keys of a configuration that a schedule follows from. */
-interface ScheduleSettings {
-  readonly lr_scheduler_type: ScheduleName;
-  readonly lr_scheduler_kwargs: Readonly<Record<string, unknown>> | null;
-  readonly learning_rate: number;
-}
-
 /** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
-export function scheduleProblem(config: ScheduleSettings): string | null {
+export function scheduleProblem(config: Config): string | null {
   const type = config.lr_scheduler_type;
   const allowed: Record<string, Argument> = SCHEDULE_ARGUMENTS[type];
   const given = config.lr_scheduler_kwargs ?? {};
@@ -110,9 +104,7 @@ function missingArgument(type: ScheduleName, given: Record<string, unknown>): st
 }
 
 /** `polynomial` comes down to lr_end. */
-function aboveLearningRate(
-  { lr_scheduler_type, lr_scheduler_kwargs, learning_rate }: ScheduleSettings,
-): string | null {
+function aboveLearningRate({ lr_scheduler_type, lr_scheduler_kwargs, learning_rate }: Config): string | null {
   const end = lr_scheduler_kwargs?.lr_end ?? 1e-7;
   if (lr_scheduler_type !== "polynomial" || learning_rate > Number(end)) return null;
   return `learning_rate must be > ${end}, where "polynomial" ends, got ${learning_rate}; raise it, or lower lr_end`;
