@@ -141,6 +141,37 @@ export const faults: readonly Fault[] = [
     claim: 10,
   },
   {
+    file: "src/assembly/run.ts",
+    find: `        await closeScorer();
+        freePolicy();`,
+    replace: "        await closeScorer();",
+    harm: "the runs of a sweep lie on the GPU beside each other, and a later one has no room",
+    tests: ["gpu/assembled_run.test.ts"],
+  },
+  {
+    file: "src/assembly/run.ts",
+    find: `    freePolicy();
+    throw error;`,
+    replace: "    throw error;",
+    harm: "a program that tries again once the scorer is up loads the policy beside the one before",
+    tests: ["gpu/assembled_run.test.ts"],
+  },
+  {
+    file: "src/assembly/evaluation.ts",
+    find: `    disposePolicyWeights(policy);
+    disposeTrunk(policy);`,
+    replace: "",
+    harm: "a program that evaluates model after model runs out of GPU memory",
+    tests: ["gpu/assembled_run.test.ts"],
+  },
+  {
+    file: "src/assembly/scorer.ts",
+    find: "      models.dispose();\n",
+    replace: "",
+    harm: "the score models of every run stay on the GPU",
+    tests: ["gpu/assembled_run.test.ts"],
+  },
+  {
     file: "src/assembly/scorer.ts",
     find: `    maxRetries: config.scorer_max_retries,
 `,
