@@ -101,10 +101,8 @@ export async function planRun(
   const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
     .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   throw new RangeError(
-    `The run needs ${
-      formatBytes(plan.peakBytes)
-    } of GPU memory even with one completion at a time (${largest}), ` +
-      `and there are ${formatBytes(limit)} (${budget!.source}); ` +
+    `The run needs ${formatBytes(plan.peakBytes)} of GPU memory even with one completion at a time ` +
+      `(${largest}), and there are ${formatBytes(limit)} (${budget!.source}); ` +
       (remedies.length > 0
         ? `it fits with ${remedies.join(", or ")}`
         : "take a smaller model, or a GPU with more memory, or set gpu_memory_gib if there is more"),

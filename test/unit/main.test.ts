@@ -13,7 +13,7 @@ const ENTRIES = {
 };
 
 for (const [entry, tasks] of Object.entries(ENTRIES)) {
-  it(`a task that ${entry} has not is answered with those it has, and with its stack where GRPO_DEBUG asks for it`, async () => {
+  it(`a task that ${entry} has not is answered with its tasks, and with a stack if GRPO_DEBUG is set`, async () => {
     const runtime = "Deno" in globalThis
       ? ["run", "-A", "--no-check", "--unstable-webgpu"]
       : ["--import", "tsx"];

@@ -130,9 +130,8 @@ function limitFindings({ limits }: GpuInfo): Finding[] {
     ],
     [
       "workgroup",
-      `${limits.maxComputeInvocationsPerWorkgroup} lanes, ${
-        formatBytes(limits.maxComputeWorkgroupStorageSize)
-      } shared memory`,
+      `${limits.maxComputeInvocationsPerWorkgroup} lanes, ` +
+      `${formatBytes(limits.maxComputeWorkgroupStorageSize)} shared memory`,
     ],
     ["dispatch", `${limits.maxComputeWorkgroupsPerDimension} workgroups per dimension`],
   ];

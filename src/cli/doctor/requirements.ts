@@ -103,8 +103,8 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       await probeScoreModel("cost", cost_model),
     ];
   }
-  const remedy =
-    'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, or to null to serve it in this process';
+  const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
+    "or to null to serve it in this process";
   return [
     await tryOut("scorer_url", remedy, async () => {
       const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });

@@ -46,9 +46,8 @@ export function bannerText(facts: BannerFacts): string {
     ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
     [
       "batch",
-      `${perDevice} completions x ${shape.stepsPerGeneration} ${
-        isOne ? "accumulation steps" : "passes"
-      }${devices} ` +
+      `${perDevice} completions x ${shape.stepsPerGeneration} ` +
+      `${isOne ? "accumulation steps" : "passes"}${devices} ` +
       `= ${shape.completionsPerGeneration} completions ` +
       `= ${shape.promptsPerGeneration} prompts x ${facts.numGenerations} per ` +
       (isOne ? "step" : `generation, trained on in ${updates} steps`),

@@ -41,7 +41,6 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
 function evaluationLine(row: MetricRow): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
   return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, ` +
-    `reward ${of("eval/mean_reward")}, cost ${of("eval/mean_cost")} over ${
-      row["eval/total_samples"]
-    } prompts (greedy)`;
+    `reward ${of("eval/mean_reward")}, cost ${of("eval/mean_cost")} ` +
+    `over ${row["eval/total_samples"]} prompts (greedy)`;
 }

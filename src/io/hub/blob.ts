@@ -132,10 +132,8 @@ async function fetchRest(
       if (position + chunk.byteLength > sizeBytes) {
         await handle.truncate(0);
         throw new Error(
-          `Cannot download ${
-            nameOf(subject)
-          }: ${access.endpoint} sent more than the ${sizeBytes} bytes it lists; ` +
-            "try again, or another HF_ENDPOINT",
+          `Cannot download ${nameOf(subject)}: ${access.endpoint} sent more than the ${sizeBytes} bytes ` +
+            "it lists; try again, or another HF_ENDPOINT",
         );
       }
       for (let done = 0; done < chunk.byteLength;) {
@@ -206,9 +204,7 @@ async function verify(
   if (actual === hex) return;
   await rm(partial, { force: true });
   throw new Error(
-    `Refused ${
-      nameOf(subject)
-    } from ${endpoint}: required ${algorithm} ${hex}, got ${actual}, and removed it; ` +
-      "try again, and if it stays so, look at the proxy or mirror in between",
+    `Refused ${nameOf(subject)} from ${endpoint}: required ${algorithm} ${hex}, got ${actual}, ` +
+      "and removed it; try again, and if it stays so, look at the proxy or mirror in between",
   );
 }

@@ -190,9 +190,8 @@ async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<vo
   if (needBytes <= bavail * bsize) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
   throw new Error(
-    `Cannot download into '${blobs}': ${gigabytes(needBytes)} are needed, ${
-      gigabytes(bavail * bsize)
-    } are free; ` +
+    `Cannot download into '${blobs}': ${gigabytes(needBytes)} are needed, ` +
+      `${gigabytes(bavail * bsize)} are free; ` +
       "free some, or set HF_HOME to a folder on a larger disk",
   );
 }

@@ -90,9 +90,8 @@ function promptOf(text: string, promptKey: string, where: string): string {
   if (!Object.hasOwn(row, promptKey)) {
     const keys = Object.keys(row).slice(0, 20).map((key) => JSON.stringify(key)).join(", ") || "none";
     throw new TypeError(
-      `Cannot read prompts from ${where}: required the key ${
-        JSON.stringify(promptKey)
-      }, keys present: ${keys}; ` +
+      `Cannot read prompts from ${where}: required the key ${JSON.stringify(promptKey)}, ` +
+        `keys present: ${keys}; ` +
         `set prompt_key to one of them or correct the row`,
     );
   }

@@ -173,9 +173,8 @@ function checkCover(tensors: ReadonlyMap<string, TensorPlace>, bufferSizeBytes: 
   if (covered !== bufferSizeBytes) {
     throw formatError(
       path,
-      `its header promises ${count(covered)} of tensors, file has ${
-        count(bufferSizeBytes)
-      } behind the header; ` +
+      `its header promises ${count(covered)} of tensors, ` +
+        `file has ${count(bufferSizeBytes)} behind the header; ` +
         `the file is damaged or two files were joined`,
     );
   }

@@ -159,9 +159,8 @@ function checkStorage(storage: TorchStorage, directory: ZipDirectory, root: stri
   if (size === required) return;
   throw formatError(
     path,
-    `storage ${
-      JSON.stringify(storage.key)
-    } of ${storage.elements} ${storage.dtype} takes ${required} bytes, ` +
+    `storage ${JSON.stringify(storage.key)} of ${storage.elements} ${storage.dtype} ` +
+      `takes ${required} bytes, ` +
       `its zip has ${size === undefined ? "no such entry" : `${size} bytes`}; download or copy it again`,
   );
 }

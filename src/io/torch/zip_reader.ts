@@ -184,9 +184,8 @@ function parseCentralHeader(
   if (size !== stored || headerPosition + LOCAL_BYTES + size > limit) {
     throw formatError(
       path,
-      `its entry ${
-        quote(name)
-      } of ${size} bytes (${stored} in the file) at ${headerPosition} is required to end ` +
+      `its entry ${quote(name)} of ${size} bytes (${stored} in the file) at ${headerPosition} ` +
+        "is required to end " +
         `before the zip directory at ${limit}; ${AGAIN}`,
     );
   }
@@ -233,9 +232,8 @@ export async function dataPosition(
   if (!isSame || position + entry.size > directory.position) {
     throw formatError(
       file.path,
-      `its entry ${
-        quote(entry.name)
-      } of ${entry.size} bytes is not at ${entry.headerPosition}, where the zip ` +
+      `its entry ${quote(entry.name)} of ${entry.size} bytes is not at ${entry.headerPosition}, ` +
+        "where the zip " +
         `directory has it; ${AGAIN}`,
     );
   }
