@@ -2,7 +2,9 @@
 import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
-import { emptyPolicy, memoryBudget } from "../src/assembly/memory.ts";
+import { emptyPolicy } from "../src/assembly/empty_models.ts";
+import { memoryBudget } from "../src/assembly/memory.ts";
+import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
@@ -68,8 +70,6 @@ export function plannedModels(
   };
 }
 
-const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-
 /**
  * Plans the memory of a step of this shape, and makes what it trains.
  * @throws RangeError when it does not fit the device; with the plan's figures
@@ -84,9 +84,9 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${
-        gibibytes(plan.peakBytes)
+        formatBytes(plan.peakBytes)
       } of GPU memory with one completion at a time, and ` +
-        `there are ${gibibytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
+        `there are ${formatBytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);

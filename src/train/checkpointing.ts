@@ -10,7 +10,8 @@ import {
   type WeightsFile,
 } from "../io/records/checkpoint.ts";
 import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
-import type { TensorReader, TensorSource } from "../io/tensors/safetensors.ts";
+import type { TensorSource } from "../io/tensors/safetensors.ts";
+import type { TensorReader } from "../io/tensors/tensor_reader.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";

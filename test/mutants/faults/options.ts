@@ -12,25 +12,25 @@ const ignored = (key: string, file: string, find: string, replace: string): Faul
 });
 
 const IGNORED: readonly Fault[] = [
-  ignored("prompt_key", "assembly/memory.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
-  ignored("max_samples", "assembly/memory.ts", "config.max_samples ?? undefined", "undefined"),
-  ignored("max_prompt_length", "assembly/memory.ts", "      config.max_prompt_length,", "      512,"),
+  ignored("prompt_key", "assembly/prompts.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
+  ignored("max_samples", "assembly/prompts.ts", "config.max_samples ?? undefined", "undefined"),
+  ignored("max_prompt_length", "assembly/prompts.ts", "      config.max_prompt_length,", "      512,"),
   ignored(
     "dtype",
-    "cli/train.ts",
+    "assembly/run.ts",
     "loadPolicy(config.model_name, config.dtype,",
     'loadPolicy(config.model_name, "float32",',
   ),
   ignored(
     "matmul_precision",
-    "cli/train.ts",
+    "assembly/run.ts",
     "setMatmulPrecision(wanted.matmul_precision)",
     'setMatmulPrecision("float32")',
   ),
   ignored("seed", "train/rollout.ts", "seed: config.seed", "seed: 42"),
   ignored("seed", "train/generation_batch.ts", "seed: config.seed", "seed: 42"),
   ignored("reward_model", "assembly/scorer.ts", "config.reward_model,", '"models/quickstart/reward",'),
-  ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length)", "512)"),
+  ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length,", "512,"),
   ignored("scorer_timeout", "assembly/scorer.ts", "config.scorer_timeout * 1000", "300_000"),
   ignored(
     "scorer_max_retries",
@@ -124,7 +124,7 @@ const IGNORED: readonly Fault[] = [
     "targetModules(config.lora_target_modules)",
     'targetModules(["q_proj", "v_proj"])',
   ),
-  ignored("lora_merge", "cli/train.ts", "config.lora_merge && result.finished", "false"),
+  ignored("lora_merge", "assembly/run.ts", "config.lora_merge && result.finished", "false"),
   ignored(
     "lr_scheduler_kwargs",
     "train/generation_batch.ts",
@@ -159,7 +159,7 @@ const IGNORED: readonly Fault[] = [
   ),
   ignored(
     "resume",
-    "cli/train.ts",
+    "assembly/run.ts",
     "config.resume ? undefined : await setAside(runDir)",
     "undefined as string | undefined",
   ),
@@ -387,7 +387,7 @@ const EVALUATIONS: readonly Fault[] = [
     "completions stand beside other prompts",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "      config.lambda_cost,",
     "      1,",
     "eval's mean of combined scores is that of lambda 1",
@@ -399,40 +399,40 @@ const EVALUATIONS: readonly Fault[] = [
     "--output does nothing",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "reward: outcome.rewards[i]",
     "reward: outcome.combined[i]",
     "eval_samples.jsonl holds combined scores as rewards",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "rows, config.max_prompt_length",
     "rows, 512",
     "eval reads prompts longer than max_prompt_length",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "promptKey: config.prompt_key",
     'promptKey: "prompt"',
     "eval reads another key than prompt_key",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "promptKey: config.prompt_key }",
     "promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
     "eval cuts its prompts to max_samples",
   ),
   evalFault(
-    "cli/eval.ts",
+    "assembly/evaluation.ts",
     "if (config.eval_jsonl === null) {",
     "if (config.eval_jsonl === undefined) {",
     "without eval_jsonl, eval fails with words about null",
   ),
-  evalFault("cli/eval.ts", "    return 0;", "    return 1;", "an evaluation that went well exits with 1"),
+  evalFault("cli/eval.ts", "  return 0;\n}", "  return 1;\n}", "an evaluation that went well exits with 1"),
   evalFault(
-    "cli/eval.ts",
-    'loadPolicy(modelName, "frozen")',
-    'loadPolicy("models/quickstart/policy", "frozen")',
+    "assembly/evaluation.ts",
+    'loadPolicy(modelName, "frozen",',
+    'loadPolicy("models/quickstart/policy", "frozen",',
     "eval evaluates another model than model_name",
   ),
   evalFault(

@@ -108,7 +108,7 @@ const resume: Fault[] = [
     claim: 1,
   },
   {
-    file: "src/cli/terminal/run_terminal.ts",
+    file: "src/cli/terminal/banner.ts",
     find: "const start = facts.firstStep > 1",
     replace: "const start = facts.firstStep > facts.maxSteps",
     harm: "the banner does not say that a run goes on",
@@ -339,7 +339,7 @@ const stopping: Fault[] = [
     claim: 3,
   },
   {
-    file: "src/cli/train.ts",
+    file: "src/assembly/run.ts",
     find: "config.lora_merge && result.finished",
     replace: "config.lora_merge",
     harm: "a run that was stopped leaves a merged model that looks final",
@@ -355,7 +355,7 @@ const stopping: Fault[] = [
     claim: 3,
   },
   {
-    file: "src/cli/train.ts",
+    file: "src/cli/terminal/run_events.ts",
     find: "terminal ? terminal.print(text) : output.write(`${text}\\n`)",
     replace: "terminal?.print(text)",
     harm: "what is said before the first step, as which checkpoint was passed over, is not shown",
