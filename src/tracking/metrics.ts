@@ -140,7 +140,7 @@ export interface EvalRecord extends Judgements {
  * `reward_std` is its standard deviation (divisor n - 1) over the whole step. A completion without a score
  * (not finite) is in no mean and no count.
  *
- * @throws {RangeError} if the judgements do not line up or do not divide into groups
+ * @throws RangeError when the judgements do not line up or do not divide into groups
  */
 export function stepRow(record: StepRecord): MetricRow {
   checkJudgements(record);
@@ -186,7 +186,7 @@ export function stepRow(record: StepRecord): MetricRow {
 /**
  * The row of one evaluation.
  *
- * @throws {RangeError} if the judgements do not line up
+ * @throws RangeError when the judgements do not line up
  */
 export function evalRow(record: EvalRecord): MetricRow {
   checkJudgements(record);
