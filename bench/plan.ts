@@ -10,7 +10,7 @@ import type { RunConfig } from "../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../src/gpu/device.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weights.ts";
-import { makeLearner } from "../src/train/loop.ts";
+import { makeLearner } from "../src/train/learner.ts";
 import { planMemory, type RunModels } from "../src/train/memory_plan.ts";
 import { emptyPolicy } from "../src/assembly/memory.ts";
 import { llamaConfig, llamaShapes } from "./random_llama.ts";

@@ -14,7 +14,7 @@ import { type ModelConfig, parseModelConfig } from "../policy/model_config.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
 import { emptySource, loadPolicyWeights, type WeightSource } from "../policy/weights.ts";
-import { makeLearner } from "../train/loop.ts";
+import { makeLearner } from "../train/learner.ts";
 import {
   fittingPlan,
   type MemoryPlan,

@@ -59,14 +59,19 @@ export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsF
   return use_peft ? "adapter_model.safetensors" : "model.safetensors";
 }
 
+export interface RunToSave {
+  config: RunConfig;
+  optimizer: Optimizer;
+  progress: Progress;
+  tracker: TrackerState;
+  /** Files that are copied into the checkpoint. */
+  modelFiles: readonly string[];
+}
+
 /** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
 export async function saveRun(
   runDir: string,
-  config: RunConfig,
-  optimizer: Optimizer,
-  progress: Progress,
-  tracker: TrackerState,
-  modelFiles: readonly string[],
+  { config, optimizer, progress, tracker, modelFiles }: RunToSave,
 ): Promise<string> {
   const state: SavedState = {
     identity: resumeIdentity(config),
@@ -101,7 +106,7 @@ export interface RestoredRun {
 /**
  * Loads the newest good checkpoint of the run into the optimizer's weights and moments.
  * @returns null when there is none
- * @throws RangeError naming the keys when its configuration differs
+ * @throws RangeError when its configuration differs; it names the keys
  */
 export async function restoreRun(
   runDir: string,
