@@ -141,6 +141,8 @@ describe("two ranks", () => {
         assert.deepEqual(asked, alone.asked.map(({ completions }) => completions));
         assertRowsNear(rowsIn(two), rowsIn(one));
         assert.ok(rowsIn(one).every((row) => row.grad_norm! > 0));
+        // J = mean cost + d, and d is 0.
+        assert.ok(rowsIn(two).every((row) => row["lambda/J_C_raw"] === row["cost/mean"]));
         const largest = Math.max(...Object.values(weights).flatMap((values) => [...values].map(Math.abs)));
         for (const [weight, values] of Object.entries(weights)) {
           assertNear(both.weights[0][weight], values, largest, weight);
