@@ -1,6 +1,6 @@
 /**
- * What the ranks of one run say to each other: typed arrays and tensors on the GPU, changed in place, so that one process
- * alone copies nothing and nobody but the caller ever owns a tensor.
+ * What the ranks of one run say to each other: typed arrays and tensors on the GPU, changed in place, so that one
+ * process alone copies nothing and nobody but the caller ever owns a tensor.
  *
  * Every rank makes the same calls in the same order, with values of the same kind and length; it leaves what it gave
  * alone until the promise is fulfilled. Sums are taken in rank order: the same bits on every rank and from run to run.

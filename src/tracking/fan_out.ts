@@ -24,8 +24,8 @@ export interface FanOut {
 }
 
 /**
- * A copy that failed is not tried again: what it has is whole up to there, where a gap or half a record would mislead its
- * reader or end it there anyway; and its complaint would come with every step. It is still closed.
+ * A copy that failed is not tried again: what it has is whole up to there, where a gap or half a record would mislead
+ * its reader or end it there anyway; and its complaint would come with every step. It is still closed.
  * @param onMessage told once of each copy that fails
  */
 export function fanOut(sinks: readonly Sink[], onMessage: (text: string) => void): FanOut {

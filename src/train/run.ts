@@ -49,8 +49,8 @@ export interface TrainingDeps {
   /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Rank 0 is asked. */
   evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
   /**
-   * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may go
-   * on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
+   * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
+   * go on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
    */
   describeRun(): Promise<readonly string[]>;
   events: TrainingEvents;
@@ -99,9 +99,10 @@ function assertShares(
 ): void {
   if (promptsPerGeneration % size === 0) return;
   throw new RangeError(
-    `Cannot share ${promptsPerGeneration} prompts of a generation batch among ${size} ranks: each takes whole prompts; ` +
-      `the ${perPass * stepsPerGeneration} completions of a rank (per_device_train_batch_size ${perPass} * ` +
-      `${stepsPerGeneration} passes) must be a multiple of num_generations = ${groupSize}`,
+    `Cannot share ${promptsPerGeneration} prompts of a generation batch among ${size} ranks: ` +
+      `each takes whole prompts; the ${perPass * stepsPerGeneration} completions of a rank ` +
+      `(per_device_train_batch_size ${perPass} * ${stepsPerGeneration} passes) ` +
+      `must be a multiple of num_generations = ${groupSize}`,
   );
 }
 
