@@ -83,8 +83,8 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
 const COMPUTED: readonly MetricName[] = ["loss", "grad_norm", "kl", "entropy"];
 
 /**
- * Of the largest weight or of 1, or of the largest value of a column. Two ranks each add up their own gradients and then
- * both sums, one adds all in a row: f32 sums in another order, 1.2e-6 at the most.
+ * Of the largest weight or of 1, or of the largest value of a column. Two ranks each add up their own gradients and
+ * then both sums, one adds all in a row: f32 sums in another order, 1.2e-6 at the most.
  */
 const TOLERANCE = 1e-5;
 
