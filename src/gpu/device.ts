@@ -104,8 +104,9 @@ export async function openAdapter(): Promise<GPUAdapter> {
   const adapter = await entry.requestAdapter({ powerPreference: "high-performance" });
   if (adapter) return adapter;
   throw new Error(
-    "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= 23.2 " +
-      'for software). Install one with "apt-get install mesa-vulkan-drivers", or run "npm run doctor" for what is missing',
+    "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= " +
+      '23.2 for software). Install one with "apt-get install mesa-vulkan-drivers", or run "npm run doctor" for what ' +
+      "is missing",
   );
 }
 
@@ -142,13 +143,13 @@ function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
 
 function watch(device: GPUDevice): void {
   device.addEventListener("uncapturederror", (event) => {
-    const error = (event as GPUUncapturedErrorEvent).error;
-    failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${error.message}`);
+    reportGpuFailure((event as GPUUncapturedErrorEvent).error.message);
   });
   void device.lost.then((lost) => {
     if (!closing) {
       failure ??= new Error(
-        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the last checkpoint`,
+        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the ` +
+          "last checkpoint",
       );
     }
   });
@@ -209,6 +210,11 @@ export async function closeGpu(): Promise<void> {
  */
 export function assertGpuHealthy(): void {
   if (failure) throw failure;
+}
+
+/** Remembers what the GPU refused, for the next read-back to tell. The first failure is the one that is told. */
+export function reportGpuFailure(message: string): void {
+  failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${message}`);
 }
 
 const waits = { open: 0, since: 0, seconds: 0 };

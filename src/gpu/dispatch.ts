@@ -1,21 +1,20 @@
 /**
- * Runs our kernels on tfjs tensors: in tfjs's queue order, on tfjs's buffers, without copies.
+ * Runs our kernels on tfjs tensors: in tfjs's queue order, on tfjs's buffers, without copies. A call names what the
+ * kernel's own text declares; what is missing or unknown there is an error at the first call.
  */
+import type { TensorInfo } from "@tensorflow/tfjs";
 import { type Backend, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
-import { type KernelConstants, kernelPipeline } from "./kernel.ts";
+import { type KernelPipeline, kernelPipeline, type KernelVariant, variantName } from "./kernel.ts";
 import { flush } from "./queue.ts";
 import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
 
-export interface KernelCall {
-  /** File name in kernels/ without .wgsl. */
-  kernel: string;
-  constants?: KernelConstants;
-  /** In @binding order of group 0; the uniform, when there is one, comes after them. */
-  bindings: Binding[];
-  /** Fields of the uniform struct, in order, each made with u32(), i32() or f32(). */
-  params?: number[];
+export interface KernelCall extends KernelVariant {
+  /** A tensor, or a window of one, for each storage binding of the kernel, by name; undefined counts as left out. */
+  bindings: any; // TRANSITION Readonly<Record<string, TensorInfo | Binding | undefined>>
+  /** The fields of the kernel's `struct Params`, by name. */
+  params?: any; // TRANSITION Readonly<Record<string, number>>
   workgroups: [number, number, number];
 }
 
@@ -25,84 +24,121 @@ const UNIFORM_CACHE_ENTRIES = 4096;
 const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
 
 const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
-const floatBits = new Float32Array(1);
-const wordBits = new Uint32Array(floatBits.buffer);
 
-export const u32 = (value: number): number => value >>> 0;
-export const i32 = (value: number): number => value >>> 0;
-export function f32(value: number): number {
-  floatBits[0] = value;
-  return wordBits[0];
+/** @throws Error when a call leaves out a name that a kernel declares, or gives one that it does not */
+function checkNames(what: string, file: string, declared: readonly { name: string }[], given: object): void {
+  const wanted = declared.map(({ name }) => name);
+  const names = Object.entries(given).filter(([, value]) => value !== undefined).map(([name]) => name);
+  const missing = wanted.filter((name) => !names.includes(name));
+  const unknown = names.filter((name) => !wanted.includes(name));
+  if (missing.length === 0 && unknown.length === 0) return;
+  throw new Error(
+    `Cannot run ${file}: its ${what} are ${wanted.join(", ") || "none"}; missing: ${
+      missing.join(", ") || "none"
+    }; ` +
+      `unknown: ${unknown.join(", ") || "none"}`,
+  );
 }
 
-function storageEntry(
-  backend: Backend,
-  call: KernelCall,
-  binding: Binding,
-  index: number,
-): GPUBindGroupEntry {
-  const buffer = gpuBuffer(backend, binding);
-  const offset = binding.offsetBytes ?? 0;
-  const size = binding.sizeBytes ?? (modes.guardWords > 0 ? buffer.size : byteSize(binding.tensor)) - offset;
-  const limit = bindingLimit();
-  if (size > limit) {
-    throw new RangeError(
-      `Cannot run ${call.kernel}: binding ${index} of shape [${binding.tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
-        `${limit}; use a smaller batch, length or chunk`,
-    );
-  }
-  return { binding: index, resource: { buffer, offset, size } };
+const RANGES = { u32: [0, 2 ** 32 - 1], i32: [-(2 ** 31), 2 ** 31 - 1] } as const;
+
+/**
+ * The words of a kernel's uniform.
+ * @throws RangeError when a value is not of the type that the kernel declares
+ */
+function paramWords({ file, params }: KernelPipeline, values: Readonly<Record<string, number>>): Uint32Array {
+  const fields = params?.fields ?? [];
+  checkNames("params", file, fields, values);
+  const words = new Uint32Array(Math.ceil(fields.length / 4) * 4);
+  const floats = new Float32Array(words.buffer);
+  fields.forEach(({ name, type }, i) => {
+    const value = values[name];
+    if (type === "f32") {
+      floats[i] = value;
+      return;
+    }
+    const [least, most] = RANGES[type];
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new RangeError(`Cannot run ${file}: the param ${name} is ${type}, got ${value}`);
+    }
+    words[i] = value;
+  });
+  return words;
+}
+
+const asBinding = (given: TensorInfo | Binding): Binding => "tensor" in given ? given : { tensor: given };
+
+function storageEntries(backend: Backend, { file, storage }: KernelPipeline, call: KernelCall) {
+  checkNames("bindings", file, storage, call.bindings);
+  return storage.map(({ name, binding, isWritten }) => {
+    const { tensor, offsetBytes: offset = 0, sizeBytes } = asBinding(call.bindings[name]!);
+    const buffer = gpuBuffer(backend, tensor, isWritten);
+    const size = sizeBytes ?? (modes.guardWords > 0 ? buffer.size : byteSize(tensor)) - offset;
+    const limit = bindingLimit();
+    if (size > limit) {
+      throw new RangeError(
+        `Cannot run ${file}: ${name} of shape [${tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
+          `${limit}; use a smaller batch, length or chunk`,
+      );
+    }
+    return { tensor, entry: { binding, resource: { buffer, offset, size } } };
+  });
+}
+
+// TRANSITION: calls by position, until all are by name.
+export const u32 = (value: number): number => value >>> 0;
+export const i32 = (value: number): number => value | 0;
+export const f32 = (value: number): number => value;
+function named(call: any, { storage, params }: KernelPipeline): KernelCall {
+  const bindings = Array.isArray(call.bindings)
+    ? Object.fromEntries(call.bindings.map((each: Binding, i: number) => [storage[i].name, each]))
+    : call.bindings;
+  const values = Array.isArray(call.params)
+    ? Object.fromEntries(call.params.map((value: number, i: number) => [params!.fields[i].name, value]))
+    : call.params;
+  return { ...call, bindings, params: values };
 }
 
 /** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
-function uniformBuffer(backend: Backend, params: number[]): GPUBuffer {
+function uniformBuffer(backend: Backend, words: Uint32Array): GPUBuffer {
   let cache = uniforms.get(backend.device);
   if (!cache) uniforms.set(backend.device, cache = new Map());
-  const key = params.join();
+  const key = words.join();
   let buffer = cache.get(key);
   if (buffer) return buffer;
   if (cache.size >= UNIFORM_CACHE_ENTRIES) cache.delete(cache.keys().next().value!);
-  const words = new Uint32Array(Math.ceil(params.length / 4) * 4);
-  words.set(params);
   buffer = backend.device.createBuffer({ size: words.byteLength, usage: UNIFORM_USAGE });
-  backend.queue.writeBuffer(buffer, 0, words);
+  backend.queue.writeBuffer(buffer, 0, words as Uint32Array<ArrayBuffer>);
   cache.set(key, buffer);
   return buffer;
 }
 
-function labelOf(kernel: string, entries: readonly GPUBindGroupEntry[]): DispatchLabel {
-  const sizes = entries.map(({ resource }) => (resource as GPUBufferBinding).size ?? 0);
-  return { kernel, boundBytes: sizes.reduce((sum, size) => sum + size, 0) };
-}
-
 /**
  * Queues one kernel (or, while a plan is being recorded, only records it).
- * @throws RangeError when a tensor is over the device's binding limit.
- * @throws Error when the device has failed.
+ * @throws RangeError when a tensor is over the device's binding limit, or a param is not of its type
+ * @throws Error when the call does not fit the kernel's text, or the device has failed
  */
-export function runKernel(call: KernelCall): void {
+export function runKernel(given: KernelCall): void {
   assertGpuHealthy();
   const backend = tfjsBackend();
-  const pipeline = kernelPipeline(backend.device, call.kernel, call.constants);
-  const entries = call.bindings.map((binding, index) => storageEntry(backend, call, binding, index));
-  if (call.params) {
-    entries.push({ binding: entries.length, resource: { buffer: uniformBuffer(backend, call.params) } });
-  }
+  const compiled = kernelPipeline(backend.device, given);
+  const call = named(given, compiled); // TRANSITION
+  const { pipeline, params } = compiled;
+  const bound = storageEntries(backend, compiled, call);
+  const words = paramWords(compiled, call.params ?? {});
+  const entries: GPUBindGroupEntry[] = bound.map(({ entry }) => entry);
+  if (params) entries.push({ binding: params.binding, resource: { buffer: uniformBuffer(backend, words) } });
   const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
+  const label: DispatchLabel = { kernel: variantName(call), boundBytes };
   if (modes.recording) {
-    modes.recording.dispatches.push({
-      ...labelOf(call.kernel, entries),
-      pipeline,
-      bindGroup,
-      workgroups: call.workgroups,
-    });
+    modes.recording.dispatches.push({ ...label, pipeline, bindGroup, workgroups: call.workgroups });
     return;
   }
-  for (const { tensor } of call.bindings) backend.commandQueueOwnedIds.add(tensor.dataId);
+  for (const { tensor } of bound) backend.commandQueueOwnedIds.add(tensor.dataId);
   backend.ensureCommandEncoderReady();
   if (modes.profiling) {
     backend.endComputePassEncoder();
-    const label = labelOf(call.kernel, entries);
     backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, label);
   }
   const pass = backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();

@@ -1,59 +1,74 @@
-/** Compute pipelines from the pure .wgsl files of kernels/, compiled once per device and set of constants. */
-import { readdirSync, readFileSync } from "node:fs";
+/** Compute pipelines of the kernels, compiled once per device, set of conditions and set of constants. */
+import { reportGpuFailure } from "./device.ts";
+import { type Conditions, explainCompileError, type LinkedKernel, linkKernel } from "./wgsl.ts";
 
 export type KernelConstants = Readonly<Record<string, number>>;
 
-const KERNEL_FOLDER = new URL("../../kernels/", import.meta.url);
-const modules = new WeakMap<GPUDevice, Map<string, GPUShaderModule>>();
-const pipelines = new WeakMap<GPUDevice, Map<string, GPUComputePipeline>>();
-
-function cached<V>(
-  store: WeakMap<GPUDevice, Map<string, V>>,
-  device: GPUDevice,
-  key: string,
-  make: () => V,
-): V {
-  let byKey = store.get(device);
-  if (!byKey) store.set(device, byKey = new Map());
-  let found = byKey.get(key);
-  if (found === undefined) byKey.set(key, found = make());
-  return found;
+/** Which code of a kernel runs: conditions choose text, constants fill in its `override`s. */
+export interface KernelVariant {
+  /** Name of the file below kernels/ without .wgsl. */
+  kernel: string;
+  conditions?: Conditions;
+  constants?: KernelConstants;
 }
 
-/** Path below kernels/ of each kernel, by name: the folders are families, and names are unique over all of them. */
-const paths = new Map(
-  readdirSync(KERNEL_FOLDER, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".wgsl"))
-    .map((path) => [path.replace(/^.*[\\/]|\.wgsl$/g, ""), path]),
-);
+/** For profiles and messages: the kernel's name, and the conditions that hold. */
+export function variantName({ kernel, conditions = {} }: KernelVariant): string {
+  const holding = Object.keys(conditions).filter((name) => conditions[name]).sort();
+  return [kernel, ...holding].join(" ");
+}
 
-/** Source text of kernels/{family}/{name}.wgsl. @throws Error when there is no such file. */
-export function kernelSource(name: string): string {
-  const path = paths.get(name);
-  if (path === undefined) throw new Error(`Cannot find kernel "${name}": no such file below kernels/`);
-  return readFileSync(new URL(path, KERNEL_FOLDER), "utf8");
+export interface KernelPipeline extends LinkedKernel {
+  pipeline: GPUComputePipeline;
+}
+
+const pipelines = new WeakMap<GPUDevice, Map<string, KernelPipeline>>();
+
+/** @throws Error when a constant is missing, or none of the kernel's */
+function checkConstants({ file, overrides }: LinkedKernel, constants: KernelConstants): void {
+  const unknown = Object.keys(constants).filter((name) => !overrides.some((each) => each.name === name));
+  const missing = overrides.filter(({ name, hasDefault }) => !hasDefault && !(name in constants));
+  if (unknown.length === 0 && missing.length === 0) return;
+  const names = (list: string[]) => list.join(", ") || "none";
+  throw new Error(
+    `Cannot specialise ${file}: its overrides are ${names(overrides.map(({ name }) => name))}; unknown: ${
+      names(unknown)
+    }; missing: ${names(missing.map(({ name }) => name))}`,
+  );
+}
+
+function compile(
+  device: GPUDevice,
+  { kernel, conditions = {}, constants = {} }: KernelVariant,
+): KernelPipeline {
+  const linked = linkKernel(kernel, conditions);
+  checkConstants(linked, constants);
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ label: kernel, code: linked.text });
+  const pipeline = device.createComputePipeline({
+    label: `${kernel} ${JSON.stringify({ ...conditions, ...constants })}`,
+    layout: "auto",
+    compute: { module, entryPoint: "main", constants },
+  });
+  void device.popErrorScope().then((error) => {
+    if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message));
+  });
+  return { ...linked, pipeline };
 }
 
 /**
- * Pipeline of kernels/{name}.wgsl (entry point `main`) with the given `override` constants.
- * Constants select code and tile sizes; shapes travel in the uniform, so few pipelines are ever compiled.
+ * Pipeline of a kernel (entry point `main`), and its interface. Constants and conditions select code and tile sizes;
+ * shapes travel in the uniform, so few pipelines are ever compiled. What a compiler refuses, the next read-back tells.
+ * @throws Error when there is no such kernel, condition or constant
  */
-export function kernelPipeline(
-  device: GPUDevice,
-  name: string,
-  constants: KernelConstants = {},
-): GPUComputePipeline {
-  const key = `${name}|${JSON.stringify(constants)}`;
-  return cached(pipelines, device, key, () => {
-    const module = cached(
-      modules,
-      device,
-      name,
-      () => device.createShaderModule({ label: name, code: kernelSource(name) }),
-    );
-    return device.createComputePipeline({
-      label: key,
-      layout: "auto",
-      compute: { module, entryPoint: "main", constants },
-    });
-  });
+export function kernelPipeline(device: GPUDevice, variant: KernelVariant): KernelPipeline {
+  let byKey = pipelines.get(device);
+  if (!byKey) pipelines.set(device, byKey = new Map());
+  const { kernel, conditions, constants } = variant;
+  const key = `${kernel}|${conditions ? JSON.stringify(conditions) : ""}|${
+    constants ? JSON.stringify(constants) : ""
+  }`;
+  let found = byKey.get(key);
+  if (!found) byKey.set(key, found = compile(device, variant));
+  return found;
 }

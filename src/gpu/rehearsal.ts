@@ -57,6 +57,8 @@ function countingDevice(real: GPUDevice, other: OtherLimits): GPUDevice {
     adapterInfo: real.adapterInfo,
     queue: new Proxy(queue, { get: (target, name) => Reflect.get(target, name) ?? nothing }),
     createBuffer: countedBuffer,
+    pushErrorScope() {},
+    popErrorScope: () => Promise.resolve(null),
   };
   return new Proxy(own, {
     get: (target, name) => name === "then" ? undefined : Reflect.get(target, name) ?? nothing,

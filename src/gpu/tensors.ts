@@ -8,8 +8,7 @@ import { flush } from "./queue.ts";
 /** A tensor as a kernel sees it; a window (in bytes) binds part of it. */
 export interface Binding {
   tensor: TensorInfo;
-  /** True when the kernel writes it: a CPU copy that tfjs may hold is then stale. */
-  written?: boolean;
+  written?: boolean; // TRANSITION: the kernel's text says it
   offsetBytes?: number;
   sizeBytes?: number;
 }
@@ -31,7 +30,8 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
   const limit = backend.device.limits.maxBufferSize;
   if (sizeBytes > limit) {
     throw new RangeError(
-      `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`,
+      `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; ` +
+        "use a smaller batch or length",
     );
   }
   const buffer = backend.bufferManager.acquireBuffer(sizeBytes + modes.guardWords * 4, STORAGE_USAGE);
@@ -66,7 +66,7 @@ export function zeroTensor(shape: number[]): Tensor {
 export function clearTensor(tensor: TensorInfo): void {
   if (modes.recording) throw new Error("Cannot record the clearing of a tensor in a plan: use a kernel");
   const backend = tfjsBackend();
-  const buffer = gpuBuffer(backend, { tensor, written: true });
+  const buffer = gpuBuffer(backend, tensor, true);
   backend.ensureCommandEncoderReady();
   backend.endComputePassEncoder();
   backend.commandEncoder!.clearBuffer(buffer);
@@ -84,17 +84,21 @@ export function disposeInfo(info: TensorInfo): void {
   tfjsBackend().disposeData(info.dataId);
 }
 
-export function gpuBuffer(backend: Backend, binding: Binding): GPUBuffer {
-  const record = backend.tensorMap.get(binding.tensor.dataId);
+/**
+ * The buffer of a tensor, on the GPU.
+ * @param isWritten a CPU copy that tfjs may hold is then stale
+ */
+export function gpuBuffer(backend: Backend, { dataId }: TensorInfo, isWritten: boolean): GPUBuffer {
+  const record = backend.tensorMap.get(dataId);
   if (!record.resource) {
     if (modes.recording) {
       throw new Error(
         "Cannot record a plan on a tensor that is not on the GPU yet: upload it before recording",
       );
     }
-    backend.uploadToGPU(binding.tensor.dataId);
+    backend.uploadToGPU(dataId);
   }
-  if (binding.written) {
+  if (isWritten) {
     record.values = null;
     modes.recording?.written.add(record);
   }
@@ -122,7 +126,7 @@ export async function readFloats(tensor: Tensor): Promise<Float32Array> {
 export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetBytes = 0): void {
   const backend = tfjsBackend();
   flush();
-  const buffer = gpuBuffer(backend, { tensor, written: true });
+  const buffer = gpuBuffer(backend, tensor, true);
   backend.queue.writeBuffer(
     buffer,
     offsetBytes,
@@ -136,8 +140,8 @@ export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetB
 export function copyTensor(source: TensorInfo, target: TensorInfo): void {
   if (modes.recording) throw new Error("Cannot record a copy in a plan: use a kernel");
   const backend = tfjsBackend();
-  const from = gpuBuffer(backend, { tensor: source });
-  const to = gpuBuffer(backend, { tensor: target, written: true });
+  const from = gpuBuffer(backend, source, false);
+  const to = gpuBuffer(backend, target, true);
   backend.ensureCommandEncoderReady();
   backend.endComputePassEncoder();
   backend.commandEncoder!.copyBufferToBuffer(from, 0, to, 0, byteSize(source));

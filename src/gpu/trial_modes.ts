@@ -1,7 +1,7 @@
 /** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
-import { f32, runKernel, u32 } from "./dispatch.ts";
+import { runKernel } from "./dispatch.ts";
 import { byteSize, readTensor } from "./tensors.ts";
 import { flatGrid } from "./grids.ts";
 
@@ -24,7 +24,7 @@ function withModes<R>(set: Partial<Modes>, body: () => R): R {
 }
 
 /** What a new tensor may hold: a NaN is swallowed by max and min, a large number is not. */
-const STALE = new Uint32Array([GUARD_BITS, f32(1e30), f32(-1e30)]);
+const STALE = [GUARD_BITS, ...new Uint32Array(Float32Array.of(1e30, -1e30).buffer)];
 const staleWords = (count: number) => Uint32Array.from({ length: count }, (_, i) => STALE[i % STALE.length]);
 
 /** Whether a word is one that `withGuardWords` puts into new tensors. */
@@ -83,8 +83,8 @@ function spoil(tensor: TensorInfo): void {
   runKernel({
     kernel: isVec4 ? "add_vec4" : "add",
     constants: { ...constants, ONLY_B: 1 },
-    bindings: [{ tensor: source }, { tensor: source }, { tensor, written: true }],
-    params: [u32(count), f32(1)],
+    bindings: { a: source, b: source, y: tensor },
+    params: isVec4 ? { count4: count, s: 1 } : { count, s: 1 },
     workgroups,
   });
 }

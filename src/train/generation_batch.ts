@@ -6,6 +6,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -17,7 +18,6 @@ import { prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { updatePolicy } from "./update.ts";
-import type { UpdateStats } from "./update_stats.ts";
 
 export interface GenerationBatchDeps {
   config: RunConfig;
@@ -151,7 +151,7 @@ export async function trainOnGenerationBatch(
     learningRate: learningRates[learningRates.length - 1],
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
-    ...clipMetrics(stats, config),
+    clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
@@ -161,22 +161,6 @@ export async function trainOnGenerationBatch(
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
-    },
-  };
-}
-
-function clipMetrics(
-  stats: UpdateStats,
-  config: RunConfig,
-): Pick<StepRecord, "clipRatio" | "cispoClipRatio"> {
-  if (config.loss_type === "cispo") return { cispoClipRatio: stats.clipRatioHigh };
-  return {
-    clipRatio: {
-      low: stats.clipRatioLow,
-      high: stats.clipRatioHigh,
-      region: stats.clipRatioRegion,
-      lowMin: stats.clipRatioLowMin,
-      highMax: stats.clipRatioHighMax,
     },
   };
 }

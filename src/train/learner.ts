@@ -1,7 +1,7 @@
 /** What a run trains, and what it is held against: made, and freed. */
 import type { RunConfig } from "../config/sweep.ts";
 import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { disposePasses, makePassReplays, type PassReplays } from "../policy/pass_replays.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { createOptimizer, disposeOptimizer, type Optimizer } from "./optimizer.ts";

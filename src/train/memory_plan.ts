@@ -8,7 +8,7 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import { prepareUpdate } from "./prepared_update.ts";
@@ -47,7 +47,7 @@ export interface MemoryPlan {
   peakBytes: number;
 }
 
-const bytesOf = (weights: readonly Weight[]) =>
+const gradientBytes = (weights: readonly Weight[]) =>
   weights.reduce((sum, { grad }) => sum + (grad ? grad.size * 4 : 0), 0);
 
 /** Reads one tensor of each size, as saving does. */
@@ -96,7 +96,7 @@ export function planMemory(
       return made;
     };
     const policy = await part("weights", models.makePolicy);
-    const gradients = bytesOf(trainableWeights(policy));
+    const gradients = gradientBytes(trainableWeights(policy));
     parts[0].bytes -= gradients;
     parts.push({ name: "gradients", bytes: gradients });
     const scorer = models.makeScorer && await part("score models", models.makeScorer);

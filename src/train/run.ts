@@ -8,7 +8,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";

@@ -2,7 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { flush } from "../../src/gpu/queue.ts";
-import { kernelSource } from "../../src/gpu/kernel.ts";
+import { linkKernel } from "../../src/gpu/wgsl.ts";
 
 const LOADS =
   /subgroupMatrixLoad<subgroup_matrix_(left|right)<f16, 16, 16>, (row|col)_major>\(&(\w+), (.*), (\w+)\);/g;
@@ -54,7 +54,7 @@ const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
 
 /** A kernel's text without matrix units. @throws Error when it no longer looks as this file expects */
 function emulatedSource(kernel: string): string {
-  const code = kernelSource(kernel);
+  const code = linkKernel(kernel).text;
   const readers = readerOf(code, "left") + readerOf(code, "right");
   return REPLACEMENTS.reduce((text, [pattern, replacement]) => {
     const replaced = text.replace(pattern, replacement);

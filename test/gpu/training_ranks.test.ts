@@ -9,7 +9,7 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readTensor } from "../../src/gpu/tensors.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import type { MetricName, MetricRow } from "../../src/tracking/metrics.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {

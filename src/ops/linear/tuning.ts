@@ -4,7 +4,7 @@
  */
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor } from "../../gpu/tensors.ts";
-import { kernelSource } from "../../gpu/kernel.ts";
+import { linkKernel } from "../../gpu/wgsl.ts";
 import { recordPlan } from "../../gpu/plan.ts";
 import { timePlan } from "../../gpu/timing.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad, TILED } from "./dispatch.ts";
@@ -119,9 +119,10 @@ async function fastestVariant(size: MatmulSize, candidates: MatmulVariant[]): Pr
 
 /** Text of all kernels that are chosen among: what was measured holds for these. */
 export function matmulSources(): string {
-  return Object.values(TILED).flatMap((name) => [kernelSource(name), kernelSource(`${name}_tile`)]).join(
-    "\n",
-  );
+  return Object.values(TILED).flatMap((name) => [linkKernel(name).text, linkKernel(`${name}_tile`).text])
+    .join(
+      "\n",
+    );
 }
 
 export interface TuningOptions {

@@ -1,0 +1,17 @@
+// grid: where a lane stands in a dispatch.
+//   A grid of more than 65535 workgroups is folded over x and y (src/gpu/grids.ts); numbers count it through.
+override WG: u32;  // lanes of a workgroup: whoever dispatches says
+
+struct Place {
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+}
+
+fn workgroup_number(place: Place) -> u32 {
+  return place.group.x + place.group.y * place.groups.x;
+}
+
+fn lane_number(place: Place) -> u32 {
+  return workgroup_number(place) * WG + place.lane;
+}
