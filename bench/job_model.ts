@@ -11,9 +11,8 @@ import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weight_source.ts";
-import { disposeLearner, makeLearner } from "../src/train/loop.ts";
+import { disposeLearner, type Learner, makeLearner } from "../src/train/learner.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
-import type { Learner } from "../src/train/passes.ts";
 import type { TrainedRollout } from "../src/train/prepared_update.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { llamaConfig, type LlamaShape, llamaShapes } from "./random_llama.ts";
@@ -90,7 +89,7 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);
-  const learner = { ...makeLearner(policy, config), rowsPerPass: plan.rowsPerPass };
+  const learner = makeLearner(policy, config, { rowsPerPass: plan.rowsPerPass });
   const prompts = Array.from(
     { length: batch.promptsPerGeneration },
     (_, p) => randomInts(100 + p, promptTokens, shape.vocab),

@@ -7,7 +7,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
 import { type GpuInfo, openGpu } from "../gpu/device.ts";
 import { singleProcess } from "../parallel/communicator.ts";
-import { makeLearner } from "../train/loop.ts";
+import { makeLearner } from "../train/learner.ts";
 import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
 import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";

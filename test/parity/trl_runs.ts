@@ -18,7 +18,7 @@ import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
-import { type Progress, trainStep } from "../../src/train/generation_batch.ts";
+import { type Progress, trainOnGenerationBatch } from "../../src/train/generation_batch.ts";
 
 export interface GoldenCompletion {
   ids: number[];
@@ -83,7 +83,7 @@ function placePrompts(run: GoldenRun): Prompt[] {
   return placed;
 }
 
-/** Runs the golden batches through `trainStep`, with a generator and a scorer that hand out what TRL was handed. */
+/** Runs the golden batches through `trainOnGenerationBatch`, with a generator and a scorer that hand out what TRL was handed. */
 async function train(name: RunName): Promise<Trained> {
   const run = golden.runs[name];
   const config = configOf(run);
@@ -131,7 +131,7 @@ async function train(name: RunName): Promise<Trained> {
     const rows: MetricRow[] = [];
     let progress: Progress = { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
     while (progress.step < config.max_steps) {
-      const outcome = await trainStep(deps, progress);
+      const outcome = await trainOnGenerationBatch(deps, progress);
       progress = outcome.progress;
       rows.push(stepRow(outcome.record));
     }

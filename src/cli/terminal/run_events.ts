@@ -2,7 +2,7 @@
 import type { AssemblyEvents } from "../../assembly/events.ts";
 import type { RunConfig } from "../../config/sweep.ts";
 import type { MetricRow } from "../../tracking/metrics.ts";
-import type { TrainingEvents } from "../../train/loop.ts";
+import type { TrainingEvents } from "../../train/run.ts";
 import { assemblyEvents } from "./assembly_events.ts";
 import type { TerminalOutput } from "./output.ts";
 import { openTerminal, type Terminal } from "./run_terminal.ts";

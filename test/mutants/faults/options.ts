@@ -44,7 +44,7 @@ const IGNORED: readonly Fault[] = [
     "scoreEarly(deps.scorer, config.scorer_batch_size)",
     "scoreEarly(deps.scorer, 32)",
   ),
-  ignored("lambda_cost", "train/loop.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
+  ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
   ignored("cost_threshold_d", "rl/lambda.ts", "meanCost + config.cost_threshold_d", "meanCost"),
   ignored("lambda_lr", "rl/lambda.ts", "config.lambda_lr * jEma", "0.1 * jEma"),
@@ -138,7 +138,7 @@ const IGNORED: readonly Fault[] = [
     "{ ...config, warmup_steps: 0, total_steps",
   ),
   ignored("num_train_epochs", "config/batch.ts", "config.num_train_epochs * promptCount", "promptCount"),
-  ignored("gradient_checkpointing", "train/loop.ts", "config.gradient_checkpointing ??", "null ??"),
+  ignored("gradient_checkpointing", "train/learner.ts", "config.gradient_checkpointing ??", "null ??"),
   ignored(
     "gpu_memory_gib",
     "assembly/memory.ts",
@@ -150,7 +150,7 @@ const IGNORED: readonly Fault[] = [
   ignored("adam_beta2", "train/optimizer.ts", "beta2: config.adam_beta2", "beta2: 0.999"),
   ignored("adam_epsilon", "train/optimizer.ts", "epsilon: config.adam_epsilon", "epsilon: 1e-8"),
   ignored("max_grad_norm", "train/optimizer.ts", "weight.grad!), config.max_grad_norm)", "weight.grad!), 1)"),
-  ignored("eval_every", "train/loop.ts", "due(config.eval_every)", "due(0)"),
+  ignored("eval_every", "train/due.ts", "due(config.eval_every)", "due(0)"),
   ignored(
     "eval_table_n_samples",
     "tracking/tracker.ts",
@@ -163,7 +163,7 @@ const IGNORED: readonly Fault[] = [
     "config.resume ? undefined : await setAside(runDir)",
     "undefined as string | undefined",
   ),
-  ignored("save_steps", "train/loop.ts", "due(config.save_steps)", "due(0)"),
+  ignored("save_steps", "train/due.ts", "due(config.save_steps)", "due(0)"),
   ignored(
     "save_total_limit",
     "train/checkpointing.ts",
@@ -436,7 +436,7 @@ const EVALUATIONS: readonly Fault[] = [
     "eval evaluates another model than model_name",
   ),
   evalFault(
-    "train/loop.ts",
+    "train/due.ts",
     "deps.evaluate(progress.lambda.lambda)",
     "deps.evaluate(run.config.lambda_cost)",
     "an evaluation amid a run combines scores with the lambda that the run began with",
