@@ -2,16 +2,17 @@
 import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
-import { formatBytes } from "../src/cli/doctor/diagnosis.ts";
-import { emptyPolicy, memoryBudget } from "../src/assembly/memory.ts";
+import { emptyPolicy } from "../src/assembly/empty_models.ts";
+import { memoryBudget } from "../src/assembly/memory.ts";
+import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
+import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
-import { emptySource } from "../src/policy/weights.ts";
-import { disposeLearner, makeLearner } from "../src/train/loop.ts";
+import { emptySource } from "../src/policy/weight_source.ts";
+import { disposeLearner, type Learner, makeLearner } from "../src/train/learner.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
-import type { Learner } from "../src/train/passes.ts";
 import type { TrainedRollout } from "../src/train/prepared_update.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { llamaConfig, type LlamaShape, llamaShapes } from "./random_llama.ts";
@@ -36,9 +37,24 @@ function configOf({ settings }: NamedShape): RunConfig {
   return { ...defaultConfig(), lora_target_modules: "all-linear", beta: 0.02, eval_jsonl: null, ...settings };
 }
 
-function runModels({ shape, promptTokens }: NamedShape, config: RunConfig): RunModels {
+const modelConfig = (shape: LlamaShape) => parseModelConfig(llamaConfig(shape), "random weights");
+
+export interface PlannedModel {
+  shape: LlamaShape;
+  /** Of its matrices, as stored. */
+  format: WeightFormat;
+  /** Tokens of each prompt. */
+  promptTokens: number;
+  /** Prompts of an evaluation. */
+  evalPrompts: number;
+}
+
+/** What a memory plan needs of a run: a policy without values, scored elsewhere. */
+export function plannedModels(
+  { shape, format, promptTokens, evalPrompts }: PlannedModel,
+  config: RunConfig,
+): RunModels {
   const shapes = new Map(llamaShapes(shape));
-  const format = formatOf(config);
   const source = emptySource(
     (name) => shapes.get(name),
     (name) => shapes.get(name)!.length === 2 ? format : "f32",
@@ -49,22 +65,21 @@ function runModels({ shape, promptTokens }: NamedShape, config: RunConfig): RunM
     makeScorer: null,
     longestPrompt: promptTokens,
     longestEvalPrompt: promptTokens,
-    evalPrompts: 0,
+    evalPrompts,
   };
 }
 
-const modelConfig = (shape: LlamaShape) => parseModelConfig(llamaConfig(shape), "random weights");
-
 /**
  * Plans the memory of a step of this shape, and makes what it trains.
- * @throws RangeError, with the plan's figures, when it does not fit the device
+ * @throws RangeError when it does not fit the device; with the plan's figures
  */
 export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   const { shape, promptTokens } = named;
   const config = configOf(named);
   const batch = batchShape(config);
   const budget = await memoryBudget(config, info);
-  const plan = await fittingPlan(runModels(named, config), config, batch, budget?.bytes ?? Infinity);
+  const models = plannedModels({ shape, format: formatOf(config), promptTokens, evalPrompts: 0 }, config);
+  const plan = await fittingPlan(models, config, batch, budget?.bytes ?? Infinity);
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${
@@ -74,7 +89,7 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);
-  const learner = { ...makeLearner(policy, config), rowsPerPass: plan.rowsPerPass };
+  const learner = makeLearner(policy, config, { rowsPerPass: plan.rowsPerPass });
   const prompts = Array.from(
     { length: batch.promptsPerGeneration },
     (_, p) => randomInts(100 + p, promptTokens, shape.vocab),

@@ -104,8 +104,9 @@ export async function openAdapter(): Promise<GPUAdapter> {
   const adapter = await entry.requestAdapter({ powerPreference: "high-performance" });
   if (adapter) return adapter;
   throw new Error(
-    "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= 23.2 " +
-      'for software). Install one with "apt-get install mesa-vulkan-drivers", or run "npm run doctor" for what is missing',
+    "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= " +
+      '23.2 for software). Install one with "apt-get install mesa-vulkan-drivers", or run "npm run doctor" for what ' +
+      "is missing",
   );
 }
 
@@ -147,7 +148,8 @@ function watch(device: GPUDevice): void {
   void device.lost.then((lost) => {
     if (!closing) {
       failure ??= new Error(
-        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the last checkpoint`,
+        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the ` +
+          "last checkpoint",
       );
     }
   });

@@ -11,7 +11,7 @@ import { flush } from "./queue.ts";
 import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
 
 export interface KernelCall extends KernelVariant {
-  /** A tensor, or a window of one, for each storage binding of the kernel, by its name; undefined counts as left out. */
+  /** A tensor, or a window of one, for each storage binding of the kernel, by name; undefined counts as left out. */
   bindings: any; // TRANSITION Readonly<Record<string, TensorInfo | Binding | undefined>>
   /** The fields of the kernel's `struct Params`, by name. */
   params?: any; // TRANSITION Readonly<Record<string, number>>
@@ -77,8 +77,8 @@ function storageEntries(backend: Backend, { file, storage }: KernelPipeline, cal
     const limit = bindingLimit();
     if (size > limit) {
       throw new RangeError(
-        `Cannot run ${file}: ${name} of shape [${tensor.shape}] needs ${size} bytes, this GPU binds at most ${limit}; ` +
-          "use a smaller batch, length or chunk",
+        `Cannot run ${file}: ${name} of shape [${tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
+          `${limit}; use a smaller batch, length or chunk`,
       );
     }
     return { tensor, entry: { binding, resource: { buffer, offset, size } } };

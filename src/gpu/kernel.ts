@@ -57,17 +57,15 @@ function compile(
 }
 
 /**
- * Pipeline of a kernel (entry point `main`), and its interface. Constants and conditions select code and tile sizes; shapes
- * travel in the uniform, so few pipelines are ever compiled. What a compiler refuses is told by the next read-back.
+ * Pipeline of a kernel (entry point `main`), and its interface. Constants and conditions select code and tile sizes;
+ * shapes travel in the uniform, so few pipelines are ever compiled. What a compiler refuses, the next read-back tells.
  * @throws Error when there is no such kernel, condition or constant
  */
 export function kernelPipeline(device: GPUDevice, variant: KernelVariant): KernelPipeline {
   let byKey = pipelines.get(device);
   if (!byKey) pipelines.set(device, byKey = new Map());
   const { kernel, conditions, constants } = variant;
-  const key = `${kernel}|${conditions ? JSON.stringify(conditions) : ""}|${
-    constants ? JSON.stringify(constants) : ""
-  }`;
+  const key = JSON.stringify([kernel, conditions, constants]);
   let found = byKey.get(key);
   if (!found) byKey.set(key, found = compile(device, variant));
   return found;

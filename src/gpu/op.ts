@@ -48,8 +48,8 @@ export function defineOp<Inputs extends string, Attrs>(op: OpDefinition<Inputs, 
 }
 
 /**
- * The gradients as they are, after the last of which `spent` is freed, in a backward pass that frees as it goes: what an op
- * was pulled by and what it saved serve nobody else.
+ * The gradients as they are, after the last of which `spent` is freed, in a backward pass that frees as it goes: what
+ * an op was pulled by and what it saved serve nobody else.
  */
 function freeAfter(gradients: Record<string, () => Tensor>, spent: unknown): Record<string, () => Tensor> {
   if (!modes.freesGradients) return gradients;
@@ -63,8 +63,8 @@ function freeAfter(gradients: Record<string, () => Tensor>, spent: unknown): Rec
 }
 
 /**
- * Value of f and its backward pass from dy to xs, where tfjs's own would hold every gradient and every saved tensor until
- * its end: here each is freed as soon as the ops that need it have run.
+ * Value of f and its backward pass from dy to xs, where tfjs's own would hold every gradient and every saved tensor
+ * until its end: here each is freed as soon as the ops that need it have run.
  * @param f made of our ops, each of whose outputs one op reads
  * @param dy is left as it is
  */

@@ -59,7 +59,7 @@ export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs>
   };
 }
 
-/** The same kernels in the same order, without a recording; for what writes its results into tensors of the caller's. */
+/** The same kernels in the same order, without a recording, for what writes into tensors of the caller's. */
 function unrecorded<Outputs>(build: () => Outputs): RecordedPlan<Outputs> {
   return {
     outputs: undefined as Outputs,

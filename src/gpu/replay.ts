@@ -16,8 +16,10 @@ export interface Replays {
   /**
    * outputs = build(inputs), replayed where it was recorded before for inputs of these shapes.
    * @param name of the function, and of all else that `build` reads: it is called only when a plan is recorded
-   * @param build uses our ops alone, and may run a tape; it gets tensors in the places of `inputs`, which it may not keep
-   * @returns what `build` made; good until the function is run again for inputs of the same shapes, or another is recorded
+   * @param build uses our ops alone, and may run a tape; it gets tensors in the places of `inputs`, which it may not
+   *   keep
+   * @returns what `build` made; good until the function is run again for inputs of the same shapes, or another is
+   *   recorded
    */
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
   /** Frees the plans used longest ago, until the rest is within the limit. */
@@ -28,8 +30,8 @@ export interface Replays {
 }
 
 /**
- * @param keptBytes a plan that takes more is not kept when another is recorded: then what JavaScript costs is little beside
- *   what the GPU has to do. Others are, in no more memory than the largest of them takes
+ * @param keptBytes a plan that takes more is not kept when another is recorded: then what JavaScript costs is little
+ *   beside what the GPU has to do. Others are, in no more memory than the largest of them takes
  */
 export function createReplays(keptBytes: number): Replays {
   let largest = 0;

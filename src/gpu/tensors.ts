@@ -30,7 +30,8 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
   const limit = backend.device.limits.maxBufferSize;
   if (sizeBytes > limit) {
     throw new RangeError(
-      `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; use a smaller batch or length`,
+      `Cannot make a tensor of shape [${shape}]: ${sizeBytes} bytes, this GPU allows ${limit} a buffer; ` +
+        "use a smaller batch or length",
     );
   }
   const buffer = backend.bufferManager.acquireBuffer(sizeBytes + modes.guardWords * 4, STORAGE_USAGE);

@@ -36,9 +36,11 @@ const DISGUISES: Readonly<Record<string, string>> = {
   subgroupMatrixLoad: "textureLoad",
   subgroupMatrixStore: "textureStore",
   subgroupMatrixMultiplyAccumulate: "textureGatherCompare",
+  row_major: "rgba8unorm",
+  col_major: "rgba8snorm",
 };
 const disguised = (text: string) =>
-  text.replace(/subgroup_?[mM]atrix\w*/g, (name) => DISGUISES[name] ?? name);
+  text.replace(/\b(subgroup_?[mM]atrix\w*|(row|col)_major)\b/g, (name) => DISGUISES[name] ?? name);
 const undisguised = (text: string) =>
   Object.entries(DISGUISES).reduce((made, [name, other]) => made.replaceAll(other, name), text);
 

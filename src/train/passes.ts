@@ -1,27 +1,20 @@
-/** The passes of a step over tokens: frozen log-probs, and forward and backward; recorded once per size, then replayed. */
+/**
+ * The passes of an optimizer step over tokens: frozen log-probs, and forward and backward; recorded once per size, then
+ * replayed.
+ */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
-import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
+import { policyLogprobs } from "../policy/llama.ts";
+import type { Policy, SequenceTensors } from "../policy/trunk.ts";
+import type { PrefixKeys } from "../ops/attention/attention.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
+import type { Learner } from "./learner.ts";
 import type { MicroBatch } from "./micro_batch.ts";
-import type { Optimizer } from "./optimizer.ts";
-
-/** What is trained, and what it is held against. */
-export interface Learner {
-  policy: Policy;
-  /** null when beta is 0. */
-  reference: Policy | null;
-  optimizer: Optimizer;
-  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
-  rowsPerPass: number;
-  /** Recorded passes over the prompts of a step and over its micro-batches. */
-  replays: { policy: PassReplays; reference: PassReplays };
-}
 
 const replaysOf = ({ policy, replays }: Learner, model: Policy): PassReplays =>
   model === policy ? replays.policy : replays.reference;
@@ -45,7 +38,11 @@ function logprobsOf(
   config: RunConfig,
 ): Tensor[] {
   const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
-  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
+  return policyLogprobs(model, { ...sequences, prefix }, {
+    picked,
+    targets,
+    temperature: config.temperature,
+  });
 }
 
 /** Keys and values of a step's prompts; good until other prompts are run. */
@@ -106,7 +103,7 @@ export function backward(
       let stats: Tensor | null = null;
       const forward = () => {
         const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-        const made = grpoLoss(logprobs, { ...context, entropy }, config);
+        const made = grpoLoss({ ...context, logprobs, entropy }, config);
         stats = tf.keep(made.stats);
         return made.losses;
       };

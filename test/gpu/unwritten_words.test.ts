@@ -14,7 +14,8 @@ import { isStale, withGuardWords } from "../../src/gpu/trial_modes.ts";
 import { createGenerator, type GenerationOptions } from "../../src/policy/decode/generate.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
-import { copyFrozen, type Holding, hostSource, listWeights } from "../../src/policy/weights.ts";
+import { copyFrozen, type Holding, listWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { createOptimizer } from "../../src/train/optimizer.ts";
 import { prepareUpdate } from "../../src/train/prepared_update.ts";
 import { updatePolicy } from "../../src/train/update.ts";
@@ -52,7 +53,13 @@ async function trained(holding: Holding, rowsPerPass: number) {
   const stats = [];
   for (const step of [0, 2]) {
     const prepared = prepareUpdate(learner, rollouts, step, 2, CONFIG);
-    stats.push(await updatePolicy(learner, prepared, SCORES, [1e-2, 1e-2], CONFIG));
+    stats.push(
+      await updatePolicy(learner, prepared, {
+        combined: SCORES,
+        learningRates: [1e-2, 1e-2],
+        config: CONFIG,
+      }),
+    );
   }
   const tensors = learner.optimizer.slots.flatMap(({ master, firstMoment, secondMoment, weight }) => [
     master,

@@ -44,11 +44,24 @@ function runsKernel(code: string, name: string): boolean {
   return code.includes(`"${name.slice(0, -variant.length)}"`) && code.includes(`${variant}\``);
 }
 
-test("every kernel is run by exactly one file of src/ops", () => {
+const familyOf = (path: string): string => path.split("/")[1];
+const foldersIn = (folder: string) =>
+  readdirSync(join(ROOT, folder), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    .map(({ name }) => name).sort();
+
+test("kernels, ops and cases have the same families", () => {
+  const families = foldersIn("src/ops");
+  assert.deepEqual(foldersIn("kernels").filter((name) => name !== "lib"), families);
+  assert.deepEqual(foldersIn("test/cases"), families);
+});
+
+test("every kernel is run by exactly one file of src/ops, in the family of its own name", () => {
   const codes = ops.map((file) => ({ file, code: withoutComments(textOf(file)) }));
   const users = kernels.map((path) => ({
     path,
-    files: codes.filter(({ code }) => runsKernel(code, kernelName(path))).map(({ file }) => file),
+    files: codes.filter(({ file, code }) =>
+      file.startsWith(`src/ops/${familyOf(path)}/`) && runsKernel(code, kernelName(path))
+    ).map(({ file }) => file),
   }));
   assert.deepEqual(users.filter(({ files }) => files.length !== 1), []);
 });
@@ -109,4 +122,31 @@ test("a test that is left out on a machine is noted, so that npm test names it",
   );
   assert.ok(skipping.length > 0);
   assert.deepEqual(skipping.filter((file) => !textOf(file).includes("leftOut(")), []);
+});
+
+/**
+ * What a file's `@throws` tags say in another form than "ErrorClass when ...", several classes joined by "or"; or in
+ * words, "the ..." or "what ...", where the error is of somebody else's making.
+ */
+function oddThrows(source: string): string[] {
+  const tags = [...source.matchAll(/@throws\b *([^\n]*)/g)].map(([, said]) => said);
+  const form = /^(?:[A-Z]\w+(?: or [A-Z]\w+)*(?: from [\w ]+)? when|the|what) \S/;
+  return tags.filter((said) => !form.test(said));
+}
+
+test("every @throws names the class of the error, then when it is thrown", () => {
+  const files = filesUnder("src", ".ts");
+  const odd = files.flatMap((file) => oddThrows(textOf(file)).map((said) => `${file}: @throws ${said}`));
+  assert.deepEqual(odd, []);
+  const sample = [
+    "RangeError when n < 0",
+    "Error or TypeError when it is none",
+    "the signal's reason when the caller aborts",
+    "what `request` throws",
+  ];
+  const other = ["{Error} if n < 0", "RangeError for another width", "Error", "Error, naming it, when n < 0"];
+  assert.deepEqual(
+    oddThrows([...sample, ...other].map((said) => `/** @throws ${said}\n */`).join("")),
+    other,
+  );
 });

@@ -74,20 +74,20 @@ const residualOp = defineOp<"x" | "residual", LinearAttrs>({
 });
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
-type Rows = "many" | "few";
+export type RowCount = "many" | "few";
 
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
   /** f32 [M,N], added to the output as a tensor that the tape differentiates too. */
   residual?: Tensor;
-  rows?: Rows;
+  rows?: RowCount;
 }
 
 export interface LinearsOptions {
   /** Of each weight, undefined where it has none. */
   biases?: readonly (Weight | undefined)[];
-  rows?: Rows;
+  rows?: RowCount;
 }
 
 function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
