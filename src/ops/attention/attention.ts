@@ -53,7 +53,7 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   }
 }
 
-/** Keys and values of P rows that several sequences see before their own: a prompt's, computed once for all of these. */
+/** Keys and values of P rows that several sequences see before their own: a prompt's, computed once for all. */
 export interface PrefixKeys {
   /** f32 [P, kvHeads*headDim], rotated */
   k: Tensor;
