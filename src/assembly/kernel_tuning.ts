@@ -10,8 +10,8 @@ import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { matrixUnitsMissing } from "../gpu/precision.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { type MatmulTuning, useMatmulTuning } from "../ops/linear/choice.ts";
-import { matmulSizes, matmulSources, tuneMatmuls } from "../ops/linear/tuning.ts";
+import { type LinearTuning, useLinearTuning } from "../ops/linear/choice.ts";
+import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { Finding } from "../cli/doctor/diagnosis.ts";
 import type { TerminalOutput } from "../cli/terminal/run_terminal.ts";
@@ -34,7 +34,7 @@ export function tuningFile(device: Device, kernels: string, environment: Environ
 }
 
 /** What a tuning file holds: of one that is missing or broken, what can be read of it. */
-export async function readTuning(path: string): Promise<MatmulTuning> {
+export async function readTuning(path: string): Promise<LinearTuning> {
   try {
     const { matmuls } = JSON.parse(await readFile(path, "utf8")) as { matmuls: Record<string, unknown> };
     return Object.fromEntries(
@@ -49,7 +49,7 @@ export async function readTuning(path: string): Promise<MatmulTuning> {
 export async function writeTuning(
   path: string,
   device: Device,
-  matmuls: MatmulTuning,
+  matmuls: LinearTuning,
 ): Promise<string | undefined> {
   try {
     await mkdir(dirname(path), { recursive: true });
@@ -81,7 +81,7 @@ export async function tuneKernels(
   environment: Environment = process.env,
 ): Promise<void> {
   if (info.isSoftware || isOff(environment)) return;
-  const path = tuningFile(info, matmulSources(), environment);
+  const path = tuningFile(info, linearSources(), environment);
   const known = await readTuning(path);
   const begin = performance.now();
   let measured = 0;
@@ -91,8 +91,8 @@ export async function tuneKernels(
     else if (done === 0) output.write(`${line}\n`);
     measured = done;
   };
-  const tuning = await tuneMatmuls(matmulSizes(weights, mostRows), { known, onProgress });
-  useMatmulTuning(tuning);
+  const tuning = await tuneLinear(linearSizes(weights, mostRows), { known, onProgress });
+  useLinearTuning(tuning);
   if (measured === 0) return;
   trimPool();
   const failure = await writeTuning(path, info, { ...known, ...tuning });
@@ -108,7 +108,7 @@ export async function kernelChoice(
 ): Promise<string> {
   if (info.isSoftware) return "tiles in registers: a CPU has no fast workgroup memory";
   if (isOff(environment)) return "tiles guessed from the sizes: GRPO_WEBGPU_TUNING is off";
-  const path = tuningFile(info, matmulSources(), environment);
+  const path = tuningFile(info, linearSources(), environment);
   const count = Object.keys(await readTuning(path)).length;
   return count > 0
     ? `measured for ${count} classes of sizes, in ${path}`

@@ -12,7 +12,7 @@ import { add } from "../ops/elementwise/add.ts";
 import { attention, type AttentionShape } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/rows/embedding.ts";
 import { gatherRows } from "../ops/rows/gather_rows.ts";
-import { linear, linears } from "../ops/linear/linear.ts";
+import { linear, linears, type RowCount } from "../ops/linear/linear.ts";
 import { lmHeadLogprobs } from "../ops/head/lm_head_logprobs.ts";
 import { residualNorm } from "../ops/norm/residual_norm.ts";
 import { rmsNorm } from "../ops/norm/rms_norm.ts";
@@ -27,9 +27,6 @@ import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
 
 /** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
-
-/** "few": one token a row (decoding); "many": whole sequences. Chooses matmul kernels, not results. */
-export type RowCount = "few" | "many";
 
 /** A transformer trunk with what its ops need beside the weights. */
 export interface Trunk {

@@ -47,7 +47,7 @@ export interface MemoryPlan {
   peakBytes: number;
 }
 
-const bytesOf = (weights: readonly Weight[]) =>
+const gradientBytes = (weights: readonly Weight[]) =>
   weights.reduce((sum, { grad }) => sum + (grad ? grad.size * 4 : 0), 0);
 
 /** Reads one tensor of each size, as saving does. */
@@ -96,7 +96,7 @@ export function planMemory(
       return made;
     };
     const policy = await part("weights", models.makePolicy);
-    const gradients = bytesOf(trainableWeights(policy));
+    const gradients = gradientBytes(trainableWeights(policy));
     parts[0].bytes -= gradients;
     parts.push({ name: "gradients", bytes: gradients });
     const scorer = models.makeScorer && await part("score models", models.makeScorer);

@@ -5,10 +5,13 @@ import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
 import type { Weight } from "../weight/weight.ts";
 
+/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
+export type RowCount = "few" | "many";
+
 interface LinearsAttrs {
   weights: readonly Weight[];
   biases: readonly (Weight | null)[];
-  kind: "many" | "few";
+  rowCount: RowCount;
 }
 
 /** Names of the gradients of the outputs, one for each weight. */
@@ -16,11 +19,11 @@ type OutputGrad = `dy${number}`;
 
 const linearsOp = defineOp<"x", LinearsAttrs>({
   name: "GrpoLinear",
-  forward({ x }, { weights, biases, kind }) {
+  forward({ x }, { weights, biases, rowCount }) {
     const rows = x.shape[0];
     return weights.map((weight, i) => {
       const y = newTensor([rows, weight.shape[0]]);
-      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, kind });
+      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount });
       return y;
     });
   },
@@ -51,21 +54,21 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
 interface LinearAttrs {
   weight: Weight;
   bias: Weight | null;
-  kind: "many" | "few";
+  rowCount: RowCount;
 }
 
 const residualOp = defineOp<"x" | "residual", LinearAttrs>({
   name: "GrpoLinearResidual",
-  forward({ x, residual }, { weight, bias, kind }) {
+  forward({ x, residual }, { weight, bias, rowCount }) {
     const rows = x.shape[0];
     const y = newTensor(residual.shape);
     const bindings = { x: { tensor: x }, residual: { tensor: residual }, y: { tensor: y } };
-    runLinear({ ...bindings, weight, bias, rows, kind });
+    runLinear({ ...bindings, weight, bias, rows, rowCount });
     return y;
   },
   saves: { inputs: ["x"] },
-  gradient(dy, [x], { weight, bias, kind }) {
-    const attrs = { weights: [weight], biases: [bias], kind };
+  gradient(dy, [x], { weight, bias, rowCount }) {
+    const attrs = { weights: [weight], biases: [bias], rowCount };
     return {
       x: () => linearsGradOp({ x, dy0: dy as Tensor }, attrs)[0],
       residual: () => (dy as Tensor).clone(),
@@ -73,21 +76,20 @@ const residualOp = defineOp<"x" | "residual", LinearAttrs>({
   },
 });
 
-/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
-type Rows = "many" | "few";
-
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
   /** f32 [M,N], added to the output as a tensor that the tape differentiates too. */
   residual?: Tensor;
-  rows?: Rows;
+  /** "many" unless given. */
+  rows?: RowCount;
 }
 
 export interface LinearsOptions {
   /** Of each weight, undefined where it has none. */
   biases?: readonly (Weight | undefined)[];
-  rows?: Rows;
+  /** "many" unless given. */
+  rows?: RowCount;
 }
 
 function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
@@ -120,7 +122,7 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
       }]`,
     );
   }
-  return residualOp({ x, residual }, { weight, bias: bias ?? null, kind: rows ?? "many" })[0];
+  return residualOp({ x, residual }, { weight, bias: bias ?? null, rowCount: rows ?? "many" })[0];
 }
 
 /**
@@ -140,18 +142,27 @@ export function linears(x: Tensor, weights: readonly Weight[], options: LinearsO
     );
   }
   weights.forEach((weight, i) => assertFits(x, weight, biases[i]));
-  return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), kind: rows });
+  return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), rowCount: rows });
+}
+
+/** Sizes of a layer: x [M,K], its weight [N,K], its output [M,N]. */
+export interface LinearSizes {
+  M: number;
+  K: number;
+  N: number;
+}
+
+/** What a twin adds: bias [N] and residual [M,N]. */
+interface AddendArrays {
+  bias?: ArrayLike<number>;
+  residual?: ArrayLike<number>;
 }
 
 /** Twin of linear.wgsl and linear_few.wgsl in f64. @returns y [M,N] */
 export function linearF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
-  bias: ArrayLike<number> | null,
-  M: number,
-  K: number,
-  N: number,
-  residual: ArrayLike<number> | null = null,
+  { M, K, N, bias, residual }: LinearSizes & AddendArrays,
 ): Float64Array {
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
@@ -169,9 +180,7 @@ export function linearGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
   dy: ArrayLike<number>,
-  M: number,
-  K: number,
-  N: number,
+  { M, K, N }: LinearSizes,
 ) {
   const dx = new Float64Array(M * K);
   const dw = new Float64Array(N * K);
