@@ -1,47 +1,43 @@
 /**
  * Runs the quickstart as an earlier commit has it and as it is now, in turn, and prints how long training took: the sum
- * of the step times, and the whole process. Needs git, and packages that serve both.
+ * of the step times, and the whole process. Needs git, and packages that serve both. Of the earlier commit it asks for
+ * src/cli/main.ts and configs/quickstart.yaml alone.
  *
- *   node --import tsx bench/against_commit.ts COMMIT [ROUNDS] [KEY=VALUE...]     (about five minutes a round on two cores)
+ *   node --import tsx bench/against_commit.ts COMMIT [ROUNDS] [KEY=VALUE...]     (two minutes a round on two cores)
  */
-import { spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { quantile } from "./measure.ts";
-
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+import { ROOT, runFile, setArgs } from "./program.ts";
 
 interface Run {
-  stepSeconds: number;
-  wallSeconds: number;
+  /** Sum of the step times. */
+  steps: number;
+  /** The whole process. */
+  process: number;
 }
 
-function git(...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync("git", args, { cwd: ROOT, encoding: "utf8" });
-  if (status !== 0) throw new Error(`git ${args.join(" ")} failed: ${stderr}`);
-  return stdout.trim();
-}
+const git = (...args: string[]) =>
+  execFileSync("git", args, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
 
-/** Trains in `tree` from scratch into a folder of its own. */
+/** Trains in `tree` from scratch into a folder of its own. @returns seconds. @throws Error when training fails */
 function train(tree: string, folder: string, overrides: readonly string[]): Run {
   const output = mkdtempSync(join(folder, "run-"));
-  const set = [`output_dir=${output}`, ...overrides].flatMap((setting) => ["--set", setting]);
-  const config = join("configs", "quickstart.yaml");
-  const args = ["--import", "tsx", join("src", "cli", "main.ts"), "train", "--config", config, ...set];
+  const args = [
+    "train",
+    "--config",
+    "configs/quickstart.yaml",
+    ...setArgs([`output_dir=${output}`, ...overrides]),
+  ];
   const began = performance.now();
-  const { status, stderr } = spawnSync(process.execPath, args, { cwd: tree, encoding: "utf8" });
-  if (status !== 0) throw new Error(`Training in ${tree} failed: ${stderr}`);
-  const wallSeconds = (performance.now() - began) / 1000;
-  const rows = readFileSync(metricsIn(output), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
-  const stepSeconds = rows.reduce((sum, row) => sum + (row.step_time ?? 0), 0);
-  return { stepSeconds, wallSeconds };
-}
-
-/** The metrics of the one run in a folder. */
-function metricsIn(output: string): string {
-  return join(output, readdirSync(output)[0], "metrics.jsonl");
+  const code = runFile("src/cli/main.ts", args, { cwd: tree, stdio: ["ignore", "ignore", "inherit"] });
+  if (code !== 0) throw new Error(`Training in ${tree} failed with exit code ${code}`);
+  const seconds = (performance.now() - began) / 1000;
+  const metrics = readFileSync(join(output, readdirSync(output)[0], "metrics.jsonl"), "utf8");
+  const rows: { step_time?: number }[] = metrics.trimEnd().split("\n").map((line) => JSON.parse(line));
+  return { steps: rows.reduce((sum, row) => sum + (row.step_time ?? 0), 0), process: seconds };
 }
 
 const [commit, rounds = "1", ...overrides] = process.argv.slice(2);
@@ -59,14 +55,12 @@ try {
     for (const [name, where] of [["then", tree], ["now", ROOT]] as const) {
       const run = train(where, folder, overrides);
       runs[name].push(run);
-      console.log(`${name}: steps ${run.stepSeconds.toFixed(1)} s, process ${run.wallSeconds.toFixed(1)} s`);
+      console.log(`${name}: steps ${run.steps.toFixed(1)} s, process ${run.process.toFixed(1)} s`);
     }
   }
-  const median = (name: keyof typeof runs, key: keyof Run) =>
-    quantile(runs[name].map((run) => run[key]), 0.5);
-  for (const key of ["stepSeconds", "wallSeconds"] as const) {
-    const [then, now] = [median("then", key), median("now", key)];
-    const what = key === "stepSeconds" ? "steps" : "process";
+  for (const what of ["steps", "process"] as const) {
+    const median = (name: keyof typeof runs) => quantile(runs[name].map((run) => run[what]), 0.5);
+    const [then, now] = [median("then"), median("now")];
     console.log(
       `${what}: ${then.toFixed(1)} s at ${commit}, ${now.toFixed(1)} s now: ${(then / now).toFixed(2)}x`,
     );

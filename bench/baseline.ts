@@ -2,15 +2,13 @@
 import { readFileSync } from "node:fs";
 import type { Ceilings } from "./ceilings.ts";
 import type { Timing } from "./measure.ts";
-import { alignColumns, type BenchReport, threeDigits } from "./table.ts";
+import type { Measured } from "./device_line.ts";
+import type { BenchReport } from "./op_table.ts";
+import { alignColumns, micros, NONE, percent, threeDigits, times } from "./table.ts";
 
 type Sample = Pick<Timing, "seconds" | "spread">;
 
-export interface Baseline {
-  device: string;
-  driver: string;
-  runtime: string;
-  date: string;
+export interface Baseline extends Measured {
   ceilings: Ceilings;
   /** By case name: kernels alone, and a call. */
   cases: Record<string, { kernels: Sample; call: Sample }>;
@@ -23,14 +21,11 @@ const FOLDER = new URL("baselines/", import.meta.url);
 
 /** bench/baselines/<device>-<runtime>.json, letters and digits only. */
 export function baselineFile({ device, runtime }: Pick<BenchReport, "device" | "runtime">): URL {
-  const slug = `${device} ${runtime.split(" ")[0]}`.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(
-    /^-|-$/g,
-    "",
-  );
-  return new URL(`${slug}.json`, FOLDER);
+  const words = `${device} ${runtime.split(" ")[0]}`.toLowerCase().match(/[a-z0-9]+/g)!;
+  return new URL(`${words.join("-")}.json`, FOLDER);
 }
 
-/** @throws Error naming the file where there is none, or it is no baseline */
+/** @throws Error when there is no such file, or it is no baseline; names it */
 export function readBaseline(file: URL | string): Baseline {
   let text: string;
   try {
@@ -73,40 +68,36 @@ export function verdict(before: Sample, now: Sample, drift = 0): string {
   const noise = (before.spread ?? UNKNOWN_SPREAD) + (now.spread ?? UNKNOWN_SPREAD) + drift;
   const ratio = before.seconds / now.seconds;
   const factor = Math.max(ratio, 1 / ratio);
-  if (factor - 1 <= noise) return `within noise (${threeDigits(ratio)}x, +-${Math.round(noise * 100)}%)`;
-  return `${threeDigits(factor)}x ${ratio > 1 ? "faster" : "slower"}`;
+  if (factor - 1 <= noise) return `within noise (${times(ratio)}, +-${percent(noise)})`;
+  return `${times(factor)} ${ratio > 1 ? "faster" : "slower"}`;
 }
 
-const change = (before: number, now: number) => `${threeDigits(before)} -> ${threeDigits(now)}`;
+const change = (before: string, now: string) => `${before} -> ${now}`;
 
 /** The report against a baseline, case by case. Pure. */
 export function comparisonTable(report: BenchReport, baseline: Baseline): string {
-  const micros = (before: Sample, now: Sample) => change(before.seconds * 1e6, now.seconds * 1e6);
-  const drift = driftOf(baseline.ceilings, report.ceilings);
+  const [before, now] = [baseline.ceilings, report.ceilings];
+  const drift = driftOf(before, now);
   const rows = report.ops.map(({ name, kernels, forward }) => {
-    const before = baseline.cases[name];
-    if (!before) return [name, "-", "new", "-", "new"];
+    const known = baseline.cases[name];
+    if (!known) return [name, NONE, "new", NONE, "new"];
     return [
       name,
-      micros(before.kernels, kernels),
-      verdict(before.kernels, kernels, drift),
-      micros(before.call, forward),
-      verdict(before.call, forward, drift),
+      change(micros(known.kernels), micros(kernels)),
+      verdict(known.kernels, kernels, drift),
+      change(micros(known.call), micros(forward)),
+      verdict(known.call, forward, drift),
     ];
   });
-  const { ceilings } = baseline;
+  const copy = change(threeDigits(before.copyGBps), threeDigits(now.copyGBps));
+  const fma = change(threeDigits(before.fmaGflops), threeDigits(now.fmaGflops));
   return [
     `against ${baseline.date}, ${baseline.device} (${baseline.driver}), ${baseline.runtime}`,
-    `ceilings: copy ${change(ceilings.copyGBps, report.ceilings.copyGBps)} GB/s, ` +
-    `FMA ${
-      change(ceilings.fmaGflops, report.ceilings.fmaGflops)
-    } GFLOP/s: what the machine itself does otherwise`,
+    `ceilings: copy ${copy} GB/s, FMA ${fma} GFLOP/s: what the machine itself does otherwise`,
     "",
     alignColumns([["case", "kernels us", "", "call us", ""], ...rows]),
     "",
-    `within noise  no more than both spreads (${
-      UNKNOWN_SPREAD * 100
-    }% each where too few samples) and the ceilings' own ` +
-    `change, ${Math.round(drift * 100)}%, together`,
+    `within noise  no more than both spreads (${percent(UNKNOWN_SPREAD)} each where too few samples) ` +
+    `and the ceilings' own change, ${percent(drift)}, together`,
   ].join("\n");
 }

@@ -6,6 +6,7 @@ import type { Plan } from "../src/gpu/plan.ts";
 import { offersF16Matrices } from "../src/gpu/precision.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import { measure } from "./measure.ts";
+import { threeDigits } from "./table.ts";
 
 export interface Ceilings {
   /** Read plus written by a vec4 copy, 1e9 bytes a second. */
@@ -14,6 +15,15 @@ export interface Ceilings {
   fmaGflops: number;
   /** f16 tensor-core multiply-adds summed in f32, 1e9 operations a second; null where the device has none that fit. */
   matrixGflops: number | null;
+}
+
+/** "copy 5 GB/s read + written, FMA 60 GFLOP/s f32", and the tensor cores where there are any. */
+export function ceilingsText({ copyGBps, fmaGflops, matrixGflops }: Ceilings): string {
+  const known = `copy ${threeDigits(copyGBps)} GB/s read + written, FMA ${
+    threeDigits(fmaGflops)
+  } GFLOP/s f32`;
+  if (matrixGflops === null) return known;
+  return `${known}, subgroup matrix ${threeDigits(matrixGflops)} GFLOP/s f16 into f32`;
 }
 
 const KERNEL_FOLDER = new URL("kernels/", import.meta.url);

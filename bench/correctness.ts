@@ -1,4 +1,4 @@
-/** Nothing is timed before its result is right: against the f64 twin at small sizes, and against plain tfjs at full size. */
+/** Nothing is timed before its result is right: against the f64 twin at small sizes, plain tfjs at full size. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { readTensor } from "../src/gpu/tensors.ts";
@@ -22,46 +22,55 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return worst / (scale || 1);
 }
 
-function assertClose(error: number, allowed: number, what: string, against: string): void {
-  if (error <= allowed) return;
-  throw new Error(`Not timed: ${what} is off by ${error} (relative) against ${against}, allowed ${allowed}`);
+interface Reference {
+  name: string;
+  /** Largest error that is allowed. */
+  tolerance: number;
+  /** What it makes of the operands, before ours, which may work in place. */
+  outputs(operands: Operands): Promise<ArrayLike<number>[]>;
 }
 
-async function checkAgainstTwin(opCase: OpCase): Promise<void> {
+/** Runs a case once. @throws Error when an output is further from the reference's than allowed */
+export async function holdAgainst(opCase: OpCase, { name, tolerance, outputs }: Reference): Promise<void> {
   const operands = caseOperands(opCase);
-  const outputs = tf.tidy(() => opCase.run(operands));
-  const expected = opCase.twin(caseArrays(opCase));
-  for (const [i, output] of outputs.entries()) {
-    const error = relativeError(await readTensor(output), expected[i]);
-    assertClose(error, opCase.tolerance, `output ${i} of ${opCase.name}`, "its f64 twin");
+  const expected = await outputs(operands);
+  const found = tf.tidy(() => opCase.run(operands));
+  for (const [i, wanted] of expected.entries()) {
+    const error = relativeError(await readTensor(found[i]), wanted);
+    if (error <= tolerance) continue;
+    throw new Error(
+      `Not timed: output ${i} of ${opCase.name} is off by ${error} (relative) against ${name}, allowed ${tolerance}`,
+    );
   }
-  tf.dispose(outputs);
+  tf.dispose(found);
   disposeOperands(operands);
 }
 
-/** Checks a few of an op's test cases. @throws Error naming the case that is wrong */
+/** Checks a few of an op's test cases. @throws Error when one is wrong */
 export async function checkOp(cases: readonly OpCase[]): Promise<void> {
   const small = cases.filter(({ benchOnly }) => !benchOnly);
   const every = Math.max(1, Math.ceil(small.length / CHECKED_CASES));
-  for (const opCase of small.filter((_, i) => i % every === 0)) await checkAgainstTwin(opCase);
+  for (const opCase of small.filter((_, i) => i % every === 0)) {
+    const outputs = () => Promise.resolve(opCase.twin(caseArrays(opCase)));
+    await holdAgainst(opCase, { name: "its f64 twin", tolerance: opCase.tolerance, outputs });
+  }
 }
 
-/** Checks a benchmark's outputs against another library's. @throws Error naming the output that is wrong */
-export async function checkAgainstPeer(
+/** Two f32 results, each as far from the truth as the case allows. */
+export const peerTolerance = ({ tolerance }: OpCase) => 2 * tolerance;
+
+/** Checks a benchmark's outputs against its composition in stock tfjs. @throws Error when one is wrong */
+export async function checkAgainstTfjs(
   op: string,
   opCase: OpCase,
-  peer: string,
-  run: (operands: Operands) => Tensor[],
+  plain: (operands: Operands) => Tensor[],
 ): Promise<void> {
   if (PLAIN_DIFFERS.includes(op)) return;
-  const operands = caseOperands(opCase);
-  const expected = tf.tidy(() => run(operands)); // before ours, which may work in place
-  const outputs = tf.tidy(() => opCase.run(operands));
-  for (const [i, wanted] of expected.entries()) {
-    const error = relativeError(await readTensor(outputs[i]), await readTensor(wanted));
-    // Two f32 results, each as far from the truth as the case allows.
-    assertClose(error, 2 * opCase.tolerance, `output ${i} of ${opCase.name}`, peer);
-  }
-  tf.dispose([...expected, ...outputs]);
-  disposeOperands(operands);
+  let made: Tensor[] = [];
+  const outputs = (operands: Operands) => {
+    made = tf.tidy(() => plain(operands));
+    return Promise.all(made.map(readTensor));
+  };
+  await holdAgainst(opCase, { name: "plain tfjs", tolerance: peerTolerance(opCase), outputs });
+  tf.dispose(made);
 }

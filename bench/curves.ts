@@ -1,12 +1,12 @@
 /** What a training step costs as it grows: against tokens a row, rows, and parameters, with a line through each. */
-import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { fitLine, type Line } from "./fit.ts";
 import { ours } from "./peers/ours.ts";
-import { type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
+import { parametersOf, type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
 import { showProgress } from "./progress.ts";
 import type { LlamaShape } from "./random_llama.ts";
-import { alignColumns, threeDigits } from "./table.ts";
+import { alignColumns, milliseconds, threeDigits } from "./table.ts";
+import { inTurn, secondsOf } from "./wall_clock.ts";
 
 export interface Point {
   x: number;
@@ -22,9 +22,6 @@ export interface Curve {
 }
 
 const BASE: LlamaShape = { hidden: 128, intermediate: 352, layers: 2, heads: 4, kvHeads: 4, vocab: 1024 };
-
-const parametersOf = ({ weights }: PeerTask) =>
-  [...weights.values()].reduce((sum, { values }) => sum + values.length, 0);
 
 interface Sweep {
   name: string;
@@ -50,25 +47,15 @@ const SWEEPS: readonly Sweep[] = [
   },
 ];
 
-async function stepSeconds(trainee: Trainee): Promise<number> {
-  await settle();
-  const begin = performance.now();
-  await trainee.step();
-  return (performance.now() - begin) / 1000;
-}
-
-/** Steps of all tasks in turn, so that a slow minute of the machine is shared by all. */
 async function sweepPoints({ tasks, x }: Sweep, repeats: number): Promise<Point[]> {
   const all = tasks();
   const trainees: Trainee[] = [];
   for (const task of all) {
-    trainees.push(await ours(task));
-    await trainees[trainees.length - 1].step();
+    const trainee = await ours(task);
+    await trainee.step();
+    trainees.push(trainee);
   }
-  const samples = all.map((): number[] => []);
-  for (let round = 0; round < repeats; round++) {
-    for (const [t, trainee] of trainees.entries()) samples[t].push(await stepSeconds(trainee));
-  }
+  const samples = await inTurn(trainees, repeats, (trainee) => secondsOf(() => trainee.step()));
   trainees.forEach((trainee) => trainee.dispose());
   return all.map((task, t) => ({ x: x(task), seconds: Math.min(...samples[t]) }));
 }
@@ -92,15 +79,15 @@ function curveText({ name, points, line }: Curve): string {
   const signed = (value: number) => `${value < 0 ? "-" : "+"}${threeDigits(Math.abs(value))}`;
   const rows = points.map(({ x, seconds }, i) => [
     threeDigits(x),
-    threeDigits(seconds * 1000),
+    milliseconds(seconds),
     signed(residuals[i] * 1000),
     `${signed(100 * residuals[i] / seconds)}%`,
   ]);
   return [
     `a step against ${name}`,
-    `ms = ${threeDigits(intercept * 1000)} ${slope < 0 ? "-" : "+"} ${
-      threeDigits(Math.abs(slope * 1000))
-    } x, R^2 ${r2.toFixed(4)}`,
+    `ms = ${milliseconds(intercept)} ${slope < 0 ? "-" : "+"} ${milliseconds(Math.abs(slope))} x, R^2 ${
+      r2.toFixed(4)
+    }`,
     alignColumns([["x", "ms", "residual", ""], ...rows]),
   ].join("\n");
 }
@@ -111,7 +98,8 @@ export function curvesText(title: string, curves: readonly Curve[]): string {
   const model = `Llama ${hidden} wide, MLP ${intermediate}, ${layers} layers, ${vocab} tokens`;
   return [
     title,
-    `one training step (forward, loss, backward, AdamW) of a ${model}; the fastest of each point; all points of a curve in turn`,
+    `one training step (forward, loss, backward, AdamW) of a ${model}; the fastest of each point; ` +
+    "all points of a curve in turn",
     ...curves.map((curve) => `\n${curveText(curve)}`),
   ].join("\n");
 }

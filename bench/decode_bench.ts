@@ -7,13 +7,15 @@ import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { openBatch } from "../src/policy/decode/batch.ts";
 import { closeSession, openSession, replayLane } from "../src/policy/decode/session.ts";
 import { createGenerator } from "../src/policy/decode/generate.ts";
-import { disposeTrunk, type Policy } from "../src/policy/llama.ts";
+import { disposeTrunk } from "../src/policy/llama.ts";
+import type { Policy } from "../src/policy/trunk.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { quantile, summarize, type Timing } from "./measure.ts";
 import { policyOf } from "./peers/ours.ts";
 import { plainDecoder } from "./peers/plain_decode.ts";
 import { MODEL_15M, MODEL_TINY, type PeerTask, peerTask } from "./peers/task.ts";
 import { showProgress } from "./progress.ts";
+import { inTurn, secondsOf } from "./wall_clock.ts";
 import type { LlamaShape } from "./random_llama.ts";
 
 export interface DecoderReport {
@@ -43,13 +45,15 @@ interface Decoder {
 const READBACK_EVERY = 16;
 const GREEDY = { temperature: 0, topP: 1, topK: 0, eosIds: [-1], readbackEvery: READBACK_EVERY };
 
-/** @param wrap how a generation is run */
-function ourDecoder(
-  name: string,
-  policy: Policy,
-  prompts: readonly Int32Array[],
-  wrap: <R>(body: () => Promise<R>) => Promise<R>,
-): Decoder {
+interface OurDecoder {
+  name: string;
+  policy: Policy;
+  prompts: readonly Int32Array[];
+  /** How a generation is run. */
+  wrap<R>(body: () => Promise<R>): Promise<R>;
+}
+
+function ourDecoder({ name, policy, prompts, wrap }: OurDecoder): Decoder {
   const generators = new Map<number, ReturnType<typeof createGenerator>>();
   const generatorOf = (maxTokens: number) => {
     if (!generators.has(maxTokens)) {
@@ -79,33 +83,23 @@ async function assertSameTokens(own: Decoder, peer: Decoder, count: number): Pro
   const at = found.findIndex((token, i) => token !== wanted[i]);
   if (at < 0 && found.length === wanted.length) return;
   throw new Error(
-    `Not timed: ${peer.name} picks token ${found[at]} for row ${Math.floor(at / count)}, place ${
-      at % count
-    }, ` +
-      `where this project picks ${wanted[at]}; greedy decoding of the same weights must agree`,
+    `Not timed: ${peer.name} picks token ${found[at]} for row ${Math.floor(at / count)}, ` +
+      `place ${at % count}, where this project picks ${
+        wanted[at]
+      }; greedy decoding of the same weights must agree`,
   );
 }
 
-async function secondsOf(decode: Decode, count: number): Promise<number> {
-  await settle();
-  const begin = performance.now();
-  await decode(count);
-  return (performance.now() - begin) / 1000;
-}
-
-/** Times decoders in turn: a generation of `tokens` less one of 1, which is all prefill. */
+/** Times decoders in turn: a generation of `tokens` less one of 1, which is all prefill. The first round warms up. */
 async function race(decoders: readonly Decoder[], tokens: number, repeats: number): Promise<DecoderReport[]> {
-  const samples = decoders.map((): number[] => []);
-  for (let round = 0; round <= repeats; round++) {
-    for (const [d, { name, decode }] of decoders.entries()) {
-      showProgress(round === 0 ? `warming up: ${name}` : `round ${round} of ${repeats}: ${name}`);
-      const prefill = await secondsOf(decode, 1);
-      const seconds = await secondsOf(decode, tokens) - prefill;
-      if (round > 0) samples[d].push(seconds);
-      trimPool();
-    }
-  }
-  return decoders.map(({ name }, d) => ({ name, timing: summarize(samples[d], tokens - 1) }));
+  const samples = await inTurn(decoders, repeats + 1, async ({ name, decode }, round) => {
+    showProgress(round === 0 ? `warming up: ${name}` : `round ${round} of ${repeats}: ${name}`);
+    const prefill = await secondsOf(() => decode(1));
+    const seconds = await secondsOf(() => decode(tokens)) - prefill;
+    trimPool();
+    return seconds;
+  });
+  return decoders.map(({ name }, d) => ({ name, timing: summarize(samples[d].slice(1), tokens - 1) }));
 }
 
 /** 32 layers, so narrow that JavaScript is what takes time. */
@@ -135,20 +129,24 @@ async function measureReplay(rows: number): Promise<DecodeReport["replay"]> {
   return { layers: DEEP.layers, dispatches, fastestMs: Math.min(...times), medianMs: quantile(times, 0.5) };
 }
 
-/** Times all decoders. @param withTfjs false: ours alone */
-export async function benchDecoding(
-  repeats: number,
-  withTfjs: boolean,
-  isTiny: boolean,
-): Promise<DecodeReport> {
+export interface DecodeOptions {
+  repeats: number;
+  /** false: ours alone */
+  withTfjs: boolean;
+  /** A model of a few thousand parameters, to see whether all of it runs. */
+  isTiny: boolean;
+}
+
+/** Times all decoders. @throws Error when one picks other tokens */
+export async function benchDecoding({ repeats, withTfjs, isTiny }: DecodeOptions): Promise<DecodeReport> {
   await openGpu();
   const [shape, rows, promptTokens, tokens] = isTiny ? [MODEL_TINY, 4, 8, 9] : [MODEL_15M, 32, 64, 17];
   const task = peerTask(shape, 4, promptTokens + tokens);
   const prompts = Array.from({ length: rows }, (_, r) => randomInts(50 + r, promptTokens, shape.vocab));
   const policy = await policyOf(task);
-  const own = ourDecoder("recorded plan", policy, prompts, (body) => body());
+  const own = ourDecoder({ name: "recorded plan", policy, prompts, wrap: (body) => body() });
   const peers = [
-    ourDecoder("the same kernels, unrecorded", policy, prompts, withoutReplay),
+    ourDecoder({ name: "the same kernels, unrecorded", policy, prompts, wrap: withoutReplay }),
     ...(withTfjs ? [tfjsDecoder(task, prompts)] : []),
   ];
   for (const peer of peers) {

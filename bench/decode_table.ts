@@ -1,16 +1,16 @@
 /** The decoders of --decode as a table. Pure. */
 import type { DecodeReport } from "./decode_bench.ts";
-import { alignColumns, threeDigits } from "./table.ts";
+import { alignColumns, milliseconds, spreadOf, threeDigits, times } from "./table.ts";
 
 export function decodeTable(title: string, report: DecodeReport): string {
   const { rows, promptTokens, tokens, decoders, replay } = report;
   const [own] = decoders;
-  const cells = decoders.map(({ name, timing: { seconds, spread } }) => [
+  const cells = decoders.map(({ name, timing }) => [
     name,
-    threeDigits(seconds * 1000),
-    spread === null ? "-" : `${Math.round(spread * 100)}%`,
-    threeDigits(rows / seconds),
-    `${threeDigits(seconds / own.timing.seconds)}x`,
+    milliseconds(timing.seconds),
+    spreadOf(timing),
+    threeDigits(rows / timing.seconds),
+    times(timing.seconds / own.timing.seconds),
   ]);
   return [
     title,
@@ -21,6 +21,7 @@ export function decodeTable(title: string, report: DecodeReport): string {
     `JavaScript of a replayed token, ${replay.layers} layers, ${replay.dispatches} dispatches: ` +
     `${replay.medianMs.toFixed(2)} ms (median; fastest ${replay.fastestMs.toFixed(2)} ms)`,
     "",
-    "ms a token  of all rows together: a generation less its prefill, by its tokens; in turn, so that a slow minute is shared",
+    "ms a token  of all rows together: a generation less its prefill, by its tokens; in turn, " +
+    "so that a slow minute is shared",
   ].join("\n");
 }

@@ -11,7 +11,7 @@ export interface Line {
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** @throws RangeError for fewer than two different x */
+/** @throws RangeError when there are fewer than two different x, or not as many y */
 export function fitLine(xs: readonly number[], ys: readonly number[]): Line {
   const [mx, my] = [mean(xs), mean(ys)];
   const sxx = xs.reduce((sum, x) => sum + (x - mx) ** 2, 0);

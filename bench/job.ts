@@ -18,7 +18,7 @@ import { randomFloats } from "../test/cases/case.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
 import type { Job } from "./job_model.ts";
 import { countTokens, forwardFlops, headFlops } from "./model_flops.ts";
-import { type PhaseTiming, timePhase } from "./phase_timing.ts";
+import { type PhaseTiming, timePhase } from "./wall_clock.ts";
 
 export interface PhaseReport {
   name: string;
@@ -76,10 +76,8 @@ function runHead(job: Job): void {
     tf.tidy(() => {
       const { targets } = uploadMicroBatch(rollouts);
       const rows = targets.size;
-      const hidden = tf.tensor2d(Float32Array.from(randomFloats(1, rows * shape.hidden)), [
-        rows,
-        shape.hidden,
-      ]);
+      const values = Float32Array.from(randomFloats(1, rows * shape.hidden));
+      const hidden = tf.tensor2d(values, [rows, shape.hidden]);
       const options = { temperature: config.temperature, chunkRows: HEAD_CHUNK_ROWS };
       const forward = () => lmHeadLogprobs(hidden, policy.weights.head, targets, options)[0];
       tf.engine().gradients(forward, [hidden], tf.ones([rows]), false);
@@ -137,61 +135,49 @@ function phasesOf(
   const scoring = { tokens: 2 * one.tokens, flops: 2 * one.flops };
   // Backward is twice a forward where all weights are trained, else as much as one.
   const passes = config.use_peft ? 2 : 3;
+  const update = { tokens: training.tokens, flops: passes * training.flops };
   const head = headFlops(shape, B * C);
+  const decode = () => generators.whole.generate(request);
+  const step = () => tf.dispose(optimizerStep(learner.optimizer, 1e-6, config));
   return [
     { name: "prefill", ...of(prompts.length, 0, P, 1), run: () => generators.prefill.generate(request) },
-    {
-      name: "decode",
-      ...of(B, P, P + C - 1, C - 1),
-      run: () => generators.whole.generate(request),
-      without: "prefill",
-    },
+    { name: "decode", ...of(B, P, P + C - 1, C - 1), run: decode, without: "prefill" },
     { name: "score", ...scoring, run: () => runScore(job, score) },
     { name: "reference", ...training, run: () => runReference(job) },
-    {
-      name: "optimizer",
-      tokens: 0,
-      flops: 0,
-      run: () => tf.dispose(optimizerStep(learner.optimizer, 1e-6, config)),
-    },
-    {
-      name: "forward/backward",
-      tokens: training.tokens,
-      flops: passes * training.flops,
-      run: () => runUpdate(job),
-      without: "optimizer",
-    },
+    { name: "optimizer", tokens: 0, flops: 0, run: step },
+    { name: "forward/backward", ...update, run: () => runUpdate(job), without: "optimizer" },
     { name: HEAD_PHASE, tokens: B * C, flops: passes * head, run: () => runHead(job) },
   ];
 }
 
-function timingWithout(timing: PhaseTiming, part: PhaseTiming): PhaseTiming {
-  return {
-    ...timing,
-    seconds: timing.seconds - part.seconds,
-    jsSeconds: timing.jsSeconds - part.jsSeconds,
-  };
-}
-
 function kernelsWithout(all: KernelProfile[], part: KernelProfile[]): KernelProfile[] {
   const taken = new Map(part.map((own) => [own.kernel, own]));
-  return all.map((own) => {
-    const { calls = 0, seconds = 0, boundBytes = 0 } = taken.get(own.kernel) ?? {};
+  return all.map(({ kernel, calls, seconds, boundBytes }) => {
+    const own = taken.get(kernel) ?? { calls: 0, seconds: 0, boundBytes: 0 };
     return {
-      kernel: own.kernel,
-      calls: own.calls - calls,
-      seconds: own.seconds - seconds,
-      boundBytes: own.boundBytes - boundBytes,
+      kernel,
+      calls: calls - own.calls,
+      seconds: seconds - own.seconds,
+      boundBytes: boundBytes - own.boundBytes,
     };
   }).filter(({ calls }) => calls > 0);
+}
+
+/** A phase less the one that it begins with. */
+function phaseWithout(whole: PhaseReport, part: PhaseReport): PhaseReport {
+  const timing = {
+    ...whole.timing,
+    seconds: whole.timing.seconds - part.timing.seconds,
+    jsSeconds: whole.timing.jsSeconds - part.timing.jsSeconds,
+  };
+  return { ...whole, timing, kernels: whole.kernels && kernelsWithout(whole.kernels, part.kernels!) };
 }
 
 /** Times and profiles every phase. @param onPhase told before each */
 export async function runJob(
   job: Job,
   { device }: Gpu,
-  repeats: number,
-  onPhase: (name: string) => void,
+  { repeats, onPhase }: { repeats: number; onPhase(name: string): void },
 ): Promise<JobReport> {
   onPhase("the device's ceilings");
   const ceilings = await measureCeilings(device);
@@ -205,17 +191,11 @@ export async function runJob(
   const phases: PhaseReport[] = [];
   for (const { name, tokens, flops, run, without } of phasesOf(job, score, generators)) {
     onPhase(name);
-    const timing = await timePhase(run, repeats, BUDGET_SECONDS);
+    const timing = await timePhase(run, { repeats, budgetSeconds: BUDGET_SECONDS });
     const kernels = canProfile ? await profileKernels(run) : null;
-    measured.set(name, { name, tokens, flops, timing, kernels });
-    const part = without === undefined ? undefined : measured.get(without);
-    phases.push({
-      name,
-      tokens,
-      flops,
-      timing: part ? timingWithout(timing, part.timing) : timing,
-      kernels: part && kernels ? kernelsWithout(kernels, part.kernels!) : kernels,
-    });
+    const whole = { name, tokens, flops, timing, kernels };
+    measured.set(name, whole);
+    phases.push(without === undefined ? whole : phaseWithout(whole, measured.get(without)!));
     trimPool();
   }
   generators.prefill.dispose();

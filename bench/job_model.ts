@@ -2,13 +2,13 @@
 import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
-import { formatBytes } from "../src/cli/doctor/diagnosis.ts";
 import { emptyPolicy, memoryBudget } from "../src/assembly/memory.ts";
 import type { Gpu } from "../src/gpu/device.ts";
+import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
-import { emptySource } from "../src/policy/weights.ts";
+import { emptySource } from "../src/policy/weight_source.ts";
 import { disposeLearner, makeLearner } from "../src/train/loop.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
 import type { Learner } from "../src/train/passes.ts";
@@ -36,9 +36,24 @@ function configOf({ settings }: NamedShape): RunConfig {
   return { ...defaultConfig(), lora_target_modules: "all-linear", beta: 0.02, eval_jsonl: null, ...settings };
 }
 
-function runModels({ shape, promptTokens }: NamedShape, config: RunConfig): RunModels {
+const modelConfig = (shape: LlamaShape) => parseModelConfig(llamaConfig(shape), "random weights");
+
+export interface PlannedModel {
+  shape: LlamaShape;
+  /** Of its matrices, as stored. */
+  format: WeightFormat;
+  /** Tokens of each prompt. */
+  promptTokens: number;
+  /** Prompts of an evaluation. */
+  evalPrompts: number;
+}
+
+/** What a memory plan needs of a run: a policy without values, scored elsewhere. */
+export function plannedModels(
+  { shape, format, promptTokens, evalPrompts }: PlannedModel,
+  config: RunConfig,
+): RunModels {
   const shapes = new Map(llamaShapes(shape));
-  const format = formatOf(config);
   const source = emptySource(
     (name) => shapes.get(name),
     (name) => shapes.get(name)!.length === 2 ? format : "f32",
@@ -49,28 +64,29 @@ function runModels({ shape, promptTokens }: NamedShape, config: RunConfig): RunM
     makeScorer: null,
     longestPrompt: promptTokens,
     longestEvalPrompt: promptTokens,
-    evalPrompts: 0,
+    evalPrompts,
   };
 }
 
-const modelConfig = (shape: LlamaShape) => parseModelConfig(llamaConfig(shape), "random weights");
+const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /**
  * Plans the memory of a step of this shape, and makes what it trains.
- * @throws RangeError, with the plan's figures, when it does not fit the device
+ * @throws RangeError when it does not fit the device; with the plan's figures
  */
 export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   const { shape, promptTokens } = named;
   const config = configOf(named);
   const batch = batchShape(config);
   const budget = await memoryBudget(config, info);
-  const plan = await fittingPlan(runModels(named, config), config, batch, budget?.bytes ?? Infinity);
+  const models = plannedModels({ shape, format: formatOf(config), promptTokens, evalPrompts: 0 }, config);
+  const plan = await fittingPlan(models, config, batch, budget?.bytes ?? Infinity);
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${
-        formatBytes(plan.peakBytes)
+        gibibytes(plan.peakBytes)
       } of GPU memory with one completion at a time, and ` +
-        `there are ${formatBytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
+        `there are ${gibibytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);

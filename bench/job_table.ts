@@ -1,11 +1,7 @@
 /** The phases of a step as a table, and where their GPU time goes. Pure. */
-import type { Ceilings } from "./ceilings.ts";
+import { type Ceilings, ceilingsText } from "./ceilings.ts";
 import { HEAD_PHASE, type JobReport, type PhaseReport } from "./job.ts";
-import { alignColumns, ceilingsText, threeDigits } from "./table.ts";
-
-const NONE = "-";
-const milliseconds = (seconds: number) => threeDigits(seconds * 1000);
-const percent = (share: number) => `${Math.round(share * 100)}%`;
+import { alignColumns, milliseconds, NONE, orNone, percent, spreadOf, threeDigits } from "./table.ts";
 
 const gpuSeconds = ({ kernels }: PhaseReport) =>
   kernels && kernels.reduce((sum, { seconds }) => sum + seconds, 0);
@@ -20,36 +16,25 @@ export function rooflineShare(phase: PhaseReport, { copyGBps, fmaGflops }: Ceili
 }
 
 function phaseCells(phase: PhaseReport, ceilings: Ceilings): string[] {
-  const { name, tokens, timing: { seconds, spread, jsSeconds }, flops } = phase;
+  const { name, tokens, timing, flops } = phase;
+  const { seconds, jsSeconds } = timing;
   const [gpu, bytes, share] = [gpuSeconds(phase), boundBytes(phase), rooflineShare(phase, ceilings)];
   return [
     name,
     milliseconds(seconds),
-    spread === null ? NONE : percent(spread),
+    spreadOf(timing),
     tokens === 0 ? NONE : threeDigits(tokens / seconds),
     percent(jsSeconds / seconds),
-    gpu === null ? NONE : milliseconds(gpu),
+    orNone(gpu, milliseconds),
     threeDigits(flops / 1e9),
     threeDigits(flops / seconds / 1e9),
-    bytes === null ? NONE : threeDigits(bytes / 1e9),
-    bytes === null ? NONE : threeDigits(bytes / seconds / 1e9),
-    share === null ? NONE : percent(share),
+    orNone(bytes && bytes / 1e9),
+    orNone(bytes && bytes / seconds / 1e9),
+    orNone(share, percent),
   ];
 }
 
-const HEADINGS = [
-  "phase",
-  "ms",
-  "+-",
-  "tokens/s",
-  "JS",
-  "kernels ms",
-  "GFLOP",
-  "GFLOP/s",
-  "GB",
-  "GB/s",
-  "of roofline",
-];
+const HEADINGS = "phase  ms  +-  tokens/s  JS  kernels ms  GFLOP  GFLOP/s  GB  GB/s  of roofline".split("  ");
 
 /** One line per phase, and their sum. */
 export function phaseTable({ phases, ceilings }: JobReport): string {
@@ -98,9 +83,11 @@ export function kernelTable({ phases }: JobReport): string {
 
 export const JOB_LEGEND = [
   "ms           wall clock of the phase alone until the GPU is done; +- half the interquartile range",
-  "tokens/s     read (prefill, score, reference, forward/backward) or made (decode), in all rows together; a prompt that is",
+  "tokens/s     read (prefill, score, reference, forward/backward) or made (decode), in all rows together; " +
+  "a prompt that is",
   "             computed once counts for each completion that it is read with",
-  "JS           share of the wall clock in which this process did not wait for the GPU; drivers that block a submit count",
+  "JS           share of the wall clock in which this process did not wait for the GPU; " +
+  "drivers that block a submit count",
   "kernels ms   sum of the kernels' own times, each in a pass of its own",
   "GFLOP        of the model's matmuls and attention, counted from its shape; what is computed twice counts once",
   "GB           bindings of all kernels: each operand once per kernel, whole tables though some rows are read",

@@ -13,6 +13,7 @@ import { closeGpu, openGpu } from "../src/gpu/device.ts";
 import { openModelFolder } from "../src/io/model/model_folder.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../src/policy/weights.ts";
+import { runFile } from "./program.ts";
 import { writeRandomLlama } from "./random_llama.ts";
 
 /** Of about a billion parameters. */
@@ -50,19 +51,16 @@ async function measure(dir: string): Promise<void> {
 }
 
 const given = process.argv[2];
+let exitCode = 0;
 if (given) await measure(given);
 else {
   const dir = mkdtempSync(join(tmpdir(), "grpo-load-"));
   try {
     await writeRandomLlama(dir, SHAPE, 4);
     // The writing is another process's memory: this one would count it.
-    const { spawnSync } = await import("node:child_process");
-    const runtime = "Deno" in globalThis
-      ? ["run", "-A", "--no-check", "--unstable-webgpu"]
-      : ["--import", "tsx"];
-    spawnSync(process.execPath, [...runtime, new URL(import.meta.url).pathname, dir], { stdio: "inherit" });
+    exitCode = runFile("bench/load.ts", [dir]);
   } finally {
     rmSync(dir, { recursive: true });
   }
 }
-process.exit(0);
+process.exit(exitCode);

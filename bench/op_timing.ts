@@ -9,7 +9,7 @@ import { recordPlan } from "../src/gpu/plan.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import type { CaseInput, OpCase, Operands } from "../test/cases/case.ts";
 import { randomFloats } from "../test/cases/case.ts";
-import { checkAgainstPeer } from "./correctness.ts";
+import { checkAgainstTfjs } from "./correctness.ts";
 import { measure, type MeasureOptions, type Timing } from "./measure.ts";
 import { disposeRotation, rotatedOperands, type Rotation } from "./rotation.ts";
 
@@ -53,7 +53,7 @@ export function unfitReason(inputs: Record<string, CaseInput>, maxBindingBytes: 
 }
 
 /** Wall-clock seconds of `times` runs, tensors freed, until the GPU is done with all of them. */
-async function wallSeconds(run: () => void, times: number): Promise<number> {
+async function queuedSeconds(run: () => void, times: number): Promise<number> {
   const { queue } = tfjsBackend();
   const begin = performance.now();
   for (let i = 0; i < times; i++) tf.tidy(run);
@@ -116,43 +116,31 @@ export interface PeerRun {
   dispose(): void;
 }
 
-async function timePeers(
-  op: string,
-  opCase: OpCase,
-  copies: number,
-  peers: readonly CasePeer[],
-  wall: MeasureOptions,
-) {
-  const timings: Record<string, Timing> = {};
-  for (const peer of peers) {
-    const run = await peer.prepare(op, opCase, copies);
-    if (!run) continue;
-    timings[peer.name] = await measure((times) => run.seconds(times), wall);
-    run.dispose();
-  }
-  return timings;
+export interface OpTimingOptions {
+  repeats: number;
+  /** Whether to time the case's plain composition in stock tfjs, too. */
+  withTfjs?: boolean;
+  peers?: readonly CasePeer[];
 }
 
 /**
  * Times a case; its operands and intermediates are freed before it returns.
- * @param withTfjs whether to time its plain composition, too
  * @throws Error when a peer's results are not ours
  */
 export async function timeOp(
   op: string,
   opCase: OpCase,
-  repeats: number,
-  { withTfjs = true, peers = [] as readonly CasePeer[] } = {},
+  { repeats, withTfjs = true, peers = [] }: OpTimingOptions,
 ): Promise<OpTiming> {
   const wall: MeasureOptions = { repeats, sampleSeconds: WALL_SAMPLE_SECONDS, budgetSeconds: BUDGET_SECONDS };
   const { flops = null, bytes = null } = opCase.bench ?? {};
   const plainTfjs = withTfjs ? opCase.bench?.plainTfjs : undefined;
-  if (plainTfjs) await checkAgainstPeer(op, opCase, "plain tfjs", plainTfjs);
+  if (plainTfjs) await checkAgainstTfjs(op, opCase, plainTfjs);
   const rotation = rotatedOperands(opCase);
   const copies = rotation.operands.length;
   let turn = 0;
   const timeWall = (run: (operands: Operands) => void) =>
-    measure((times) => wallSeconds(() => run(rotation.operands[turn++ % copies]), times), wall);
+    measure((times) => queuedSeconds(() => run(rotation.operands[turn++ % copies]), times), wall);
   try {
     // The first calls upload the operands and compile the pipelines, which a plan needs done.
     const forward = await timeWall((operands) => void opCase.run(operands));
@@ -166,18 +154,15 @@ export async function timeOp(
     const forwardBackward = backward && await timeWall(backward.run);
     backward?.dy.dispose();
     const plainForward = plainTfjs ? await timeWall((operands) => void plainTfjs(operands)) : null;
-    const timed = { kernels, forward, forwardBackward, plainForward };
-    const others = await timePeers(op, opCase, copies, peers, wall);
-    return {
-      op,
-      name: opCase.name,
-      ...timed,
-      peers: others,
-      flops,
-      bytes,
-      copies,
-      rotatedBytes: rotation.bytes,
-    };
+    const peerTimings: Record<string, Timing> = {};
+    for (const peer of peers) {
+      const run = await peer.prepare(op, opCase, copies);
+      if (!run) continue;
+      peerTimings[peer.name] = await measure((times) => run.seconds(times), wall);
+      run.dispose();
+    }
+    const timed = { kernels, forward, forwardBackward, plainForward, peers: peerTimings };
+    return { op, name: opCase.name, ...timed, flops, bytes, copies, rotatedBytes: rotation.bytes };
   } finally {
     disposeRotation(rotation);
     trimPool();

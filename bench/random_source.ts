@@ -2,7 +2,7 @@
 import { emptyTensor, writeTensor } from "../src/gpu/tensors.ts";
 import { f32ToBytes } from "../src/io/tensors/dtype.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
-import { emptySource, type WeightSource } from "../src/policy/weights.ts";
+import { emptySource, type WeightSource } from "../src/policy/weight_source.ts";
 import { randomFloats } from "../test/cases/case.ts";
 import { type LlamaShape, llamaShapes } from "./random_llama.ts";
 

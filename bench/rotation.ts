@@ -1,7 +1,7 @@
 /** Copies of a case's operands, used in turn, so that a small case is not timed from a cache that it never leaves. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { byteSize, copyTensor, emptyTensor } from "../src/gpu/tensors.ts";
+import { byteSize, copyOf } from "../src/gpu/tensors.ts";
 import type { OpCase, Operands } from "../test/cases/case.ts";
 import { caseOperands, disposeOperands } from "../test/cases/operands.ts";
 
@@ -21,12 +21,6 @@ const tensorsOf = ({ tensors, weights }: Operands): Tensor[] => [
   ...Object.values(weights).flatMap(({ tensor, grad }) => grad ? [tensor, grad] : [tensor]),
 ];
 const sizeOf = (tensors: readonly Tensor[]) => tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
-
-function copyOf(tensor: Tensor): Tensor {
-  const copy = emptyTensor(tensor.shape, tensor.dtype as "float32" | "int32");
-  copyTensor(tensor, copy);
-  return copy;
-}
 
 function copyOperands({ tensors, weights }: Operands): Operands {
   return {

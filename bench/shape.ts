@@ -5,15 +5,13 @@
  *   node --import tsx bench/shape.ts 160m lora|full [KEY=VALUE...]     (two minutes on two cores; 0.4 GB of disk)
  *   node --import tsx bench/shape.ts 7b lora [KEY=VALUE...]            (a GPU with 80 GB; 14 GB of disk)
  */
-import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ROOT, runFile, setArgs } from "./program.ts";
 import { writeRandomLlama } from "./random_llama.ts";
 import { SHAPES } from "./shapes.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const QUICKSTART = join(ROOT, "models", "quickstart", "policy");
 
 const [size, mode, ...overrides] = process.argv.slice(2);
@@ -42,23 +40,9 @@ try {
     ...trial.settings,
     use_peft: mode === "lora",
   };
-  const set = Object.entries(settings).flatMap((
-    [key, value],
-  ) => ["--set", `${key}=${JSON.stringify(value)}`]);
-  writeFileSync(join(dir, "settings.json"), JSON.stringify(settings));
-  const runtime = "Deno" in globalThis
-    ? ["run", "-A", "--no-check", "--unstable-webgpu"]
-    : ["--import", "tsx"];
-  const args = [
-    join(ROOT, "src/cli/main.ts"),
-    "train",
-    "--config",
-    join(ROOT, "configs/quickstart.yaml"),
-    ...set,
-  ];
-  const given = overrides.flatMap((override) => ["--set", override]);
-  const { status } = spawnSync(process.execPath, [...runtime, ...args, ...given], { stdio: "inherit" });
-  process.exitCode = status ?? 1;
+  const own = Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const args = ["train", "--config", "configs/quickstart.yaml", ...setArgs([...own, ...overrides])];
+  process.exitCode = runFile("src/cli/main.ts", args);
 } finally {
   rmSync(dir, { recursive: true });
 }

@@ -9,6 +9,9 @@ export interface NamedShape {
   settings: Partial<RunConfig>;
 }
 
+/** The alignment run: 2 prompts x 30 completions of 512 tokens. Prompts are short there. */
+const ALIGNMENT = { num_generations: 30, max_completion_length: 512, use_peft: true };
+
 export const SHAPES: Readonly<Record<string, NamedShape>> = {
   // models/quickstart and configs/quickstart.yaml.
   quickstart: {
@@ -48,29 +51,17 @@ export const SHAPES: Readonly<Record<string, NamedShape>> = {
   "1b": {
     shape: { hidden: 2048, intermediate: 5632, layers: 22, heads: 32, kvHeads: 4, vocab: 32000 },
     promptTokens: 128,
-    settings: {
-      num_generations: 30,
-      per_device_train_batch_size: 4,
-      gradient_accumulation_steps: 15,
-      max_completion_length: 512,
-      use_peft: true,
-    },
+    settings: { ...ALIGNMENT, per_device_train_batch_size: 4, gradient_accumulation_steps: 15 },
   },
   // Llama 7B and Alpaca-7B.
   "7b": {
     shape: { hidden: 4096, intermediate: 11008, layers: 32, heads: 32, kvHeads: 32, vocab: 32000 },
     promptTokens: 128,
-    settings: {
-      num_generations: 30,
-      per_device_train_batch_size: 1,
-      gradient_accumulation_steps: 60,
-      max_completion_length: 512,
-      use_peft: true,
-    },
+    settings: { ...ALIGNMENT, per_device_train_batch_size: 1, gradient_accumulation_steps: 60 },
   },
 };
 
-/** @throws RangeError for a name that is none */
+/** @throws RangeError when there is no such shape */
 export function namedShape(name: string): NamedShape {
   const found = SHAPES[name];
   if (found) return found;

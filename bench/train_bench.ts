@@ -4,13 +4,13 @@ import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { countBuffers } from "../src/gpu/memory.ts";
 import { summarize, type Timing } from "./measure.ts";
+import { type PeerChoice, wantsPeer } from "./peers/choice.ts";
 import { ours } from "./peers/ours.ts";
 import { plainTfjs } from "./peers/plain_tfjs.ts";
-import { MODEL_15M, MODEL_TINY, type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
+import { MODEL_15M, MODEL_TINY, parametersOf, type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
 import { showProgress } from "./progress.ts";
-
-export const PEER_CHOICES = ["all", "tfjs", "jax", "none"] as const;
-export type PeerChoice = (typeof PEER_CHOICES)[number];
+import type { Skipped } from "./table.ts";
+import { inTurn, secondsOf } from "./wall_clock.ts";
 
 /** What a trainee computes, before anything is timed. */
 export interface TrainCheck {
@@ -34,7 +34,7 @@ export interface TrainReport {
   length: number;
   trainees: TraineeReport[];
   /** Peers that this device cannot run, and why. */
-  skipped: { name: string; reason: string }[];
+  skipped: Skipped[];
 }
 
 /** Relative, of every number of a check: f32 sums in another order. */
@@ -50,31 +50,29 @@ async function runCheck(trainee: Trainee): Promise<TrainCheck> {
 /** A peer that runs and computes something else. */
 export class DisagreementError extends Error {}
 
+const numbersOf = ({ meanLogprobs, gradNorms }: TrainCheck): [what: string, value: number][] => [
+  ["mean log-prob", meanLogprobs[0]],
+  ["mean log-prob after a step", meanLogprobs[1]],
+  ["gradient norm", gradNorms[0]],
+  ["gradient norm of the second step", gradNorms[1]],
+];
+
 /** @throws DisagreementError when a peer computes something else: its time would mean nothing */
 export function assertAgreement(own: TrainCheck, peer: TrainCheck, name: string): void {
-  const numbers = (check: TrainCheck) => [...check.meanLogprobs, ...check.gradNorms];
-  const names = [
-    "mean log-prob",
-    "mean log-prob after a step",
-    "gradient norm",
-    "gradient norm of the second step",
-  ];
-  numbers(peer).forEach((value, i) => {
-    const wanted = numbers(own)[i];
-    if (Math.abs(value - wanted) <= AGREEMENT * Math.abs(wanted)) return;
+  const wanted = numbersOf(own);
+  for (const [i, [what, value]] of numbersOf(peer).entries()) {
+    const [, ours] = wanted[i];
+    if (Math.abs(value - ours) <= AGREEMENT * Math.abs(ours)) continue;
     throw new DisagreementError(
-      `Not timed: ${name} gives a ${
-        names[i]
-      } of ${value}, this project ${wanted}; they must agree to ${AGREEMENT}`,
+      `Not timed: ${name} gives a ${what} of ${value}, this project ${ours}; they must agree to ${AGREEMENT}`,
     );
-  });
+  }
 }
 
 interface Entrant {
   trainee: Trainee;
   check: TrainCheck;
   peakBytes: number;
-  seconds: number[];
 }
 
 /** Makes a trainee, holds it against the first, and counts its memory while it is alone. */
@@ -91,7 +89,7 @@ async function enter(
     const trainee = await make();
     const check = await runCheck(trainee);
     if (first) assertAgreement(first.check, check, trainee.name);
-    return { trainee, check, peakBytes: memory().peakBytes, seconds: [] };
+    return { trainee, check, peakBytes: memory().peakBytes };
   } finally {
     device.createBuffer = createBuffer;
   }
@@ -100,17 +98,16 @@ async function enter(
 type Maker = [name: string, make: () => Promise<Trainee>];
 
 function makersOf(task: PeerTask, peers: PeerChoice, device: GPUDevice): Maker[] {
-  const wants = (name: PeerChoice) => peers === "all" || peers === name;
   const tfjs: Maker = ["plain tfjs", () => plainTfjs(task)];
   const jax: Maker = ["@jax-js/jax", async () => (await import("./peers/jax_js.ts")).jaxJs(task, device)];
   return [
     ["this project", () => ours(task)],
-    ...(wants("tfjs") ? [tfjs] : []),
-    ...(wants("jax") ? [jax] : []),
+    ...(wantsPeer(peers, "tfjs") ? [tfjs] : []),
+    ...(wantsPeer(peers, "jax") ? [jax] : []),
   ];
 }
 
-/** Makes all trainees; a peer that cannot run here is left out, one that computes something else is an error. */
+/** Makes all trainees; a peer that cannot run here is left out. @throws DisagreementError when one errs */
 async function enterAll(makers: Maker[], device: GPUDevice) {
   const entrants: Entrant[] = [];
   const skipped: TrainReport["skipped"] = [];
@@ -126,39 +123,30 @@ async function enterAll(makers: Maker[], device: GPUDevice) {
   return { entrants, skipped };
 }
 
-/** Times `repeats` steps of each in turn, so that a slow minute of the machine is shared by all. */
-async function race(entrants: readonly Entrant[], repeats: number): Promise<void> {
-  for (let round = 0; round < repeats; round++) {
-    for (const { trainee, seconds } of entrants) {
-      showProgress(`step ${round + 1} of ${repeats}: ${trainee.name}`);
-      await settle();
-      const begin = performance.now();
-      await trainee.step();
-      seconds.push((performance.now() - begin) / 1000);
-    }
-  }
+export interface TrainOptions {
+  repeats: number;
+  peer: PeerChoice;
+  /** A model of a few thousand parameters, to see whether all of it runs. */
+  isTiny: boolean;
 }
 
 /**
  * Races the trainees.
- * @param isTiny a model of a few thousand parameters, to see whether all of it runs
  * @throws DisagreementError when two of them do not compute the same
  */
-export async function benchTraining(
-  repeats: number,
-  peers: PeerChoice,
-  isTiny: boolean,
-): Promise<TrainReport> {
+export async function benchTraining({ repeats, peer, isTiny }: TrainOptions): Promise<TrainReport> {
   const { device } = await openGpu();
   const task = isTiny ? peerTask(MODEL_TINY, 4, 16) : peerTask(MODEL_15M, 8, 256);
-  const { rows, length, weights } = task;
-  const { entrants, skipped } = await enterAll(makersOf(task, peers, device), device);
-  await race(entrants, repeats);
-  showProgress("");
-  const trainees = entrants.map(({ trainee, check, peakBytes, seconds }) => {
-    trainee.dispose();
-    return { name: trainee.name, check, peakBytes, timing: summarize(seconds, 1) };
+  const { rows, length } = task;
+  const { entrants, skipped } = await enterAll(makersOf(task, peer, device), device);
+  const samples = await inTurn(entrants, repeats, ({ trainee }, round) => {
+    showProgress(`step ${round + 1} of ${repeats}: ${trainee.name}`);
+    return secondsOf(() => trainee.step());
   });
-  const parameters = [...weights.values()].reduce((sum, { values }) => sum + values.length, 0);
-  return { parameters, rows, length, trainees, skipped };
+  showProgress("");
+  const trainees = entrants.map(({ trainee, check, peakBytes }, e) => {
+    trainee.dispose();
+    return { name: trainee.name, check, peakBytes, timing: summarize(samples[e], 1) };
+  });
+  return { parameters: parametersOf(task), rows, length, trainees, skipped };
 }

@@ -1,5 +1,5 @@
 /** The trainees of --train as a table. Pure. */
-import { alignColumns, threeDigits } from "./table.ts";
+import { alignColumns, notRun, spreadOf, threeDigits, times } from "./table.ts";
 import type { TrainReport } from "./train_bench.ts";
 
 const LEGEND = [
@@ -9,33 +9,30 @@ const LEGEND = [
   "x ours     over this project's figure; steps are taken in turn",
 ].join("\n");
 
-export function trainTable(
-  title: string,
-  { parameters, rows, length, trainees, skipped }: TrainReport,
-): string {
+export function trainTable(title: string, report: TrainReport): string {
+  const { parameters, rows, length, trainees, skipped } = report;
   const [own] = trainees;
-  const cells = trainees.map(({ name, timing: { seconds, spread }, peakBytes, check }) => [
+  const cells = trainees.map(({ name, timing, peakBytes, check }) => [
     name,
-    threeDigits(seconds),
-    spread === null ? "-" : `${Math.round(spread * 100)}%`,
-    threeDigits(rows * length / seconds),
-    `${threeDigits(seconds / own.timing.seconds)}x`,
+    threeDigits(timing.seconds),
+    spreadOf(timing),
+    threeDigits(rows * length / timing.seconds),
+    times(timing.seconds / own.timing.seconds),
     threeDigits(peakBytes / 1e6),
-    `${threeDigits(peakBytes / own.peakBytes)}x`,
+    times(peakBytes / own.peakBytes),
     check.meanLogprobs[1].toFixed(5),
     check.gradNorms[1].toFixed(5),
   ]);
+  const millions = (parameters / 1e6).toFixed(1);
   return [
     title,
-    `one training step of a Llama of ${
-      (parameters / 1e6).toFixed(1)
-    }M parameters, ${rows} rows of ${length} tokens`,
+    `one training step of a Llama of ${millions}M parameters, ${rows} rows of ${length} tokens`,
     "",
     alignColumns([
       ["", "step s", "+-", "tokens/s", "x ours", "peak MB", "x ours", "log-prob", "gradient norm"],
       ...cells,
     ]),
-    ...skipped.map(({ name, reason }) => `${name}: not run, ${reason}`),
+    ...skipped.map(notRun),
     "",
     LEGEND,
   ].join("\n");

@@ -10,7 +10,11 @@ override SPAN: u32 = 64u;  // a multiple of WG
 @group(0) @binding(1) var<storage, read_write> copied: array<vec4f>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let first = (group.x + group.y * groups.x) * SPAN + lane;
   for (var i = first; i < min(first - lane + SPAN, arrayLength(&copied)); i += WG) { copied[i] = source[i]; }
 }

@@ -1,12 +1,9 @@
 /** Ops in @jax-js/jax, under jit, for the cases that it can be asked for. */
 import { blockUntilReady, jit, nn, numpy as np } from "@jax-js/jax";
-import * as tf from "@tensorflow/tfjs";
 import { assertGpuHealthy, awaitGpu } from "../../src/gpu/device.ts";
-import type { OpCase } from "../../test/cases/case.ts";
-import { relativeError } from "../correctness.ts";
-import { caseOperands, disposeOperands } from "../../test/cases/operands.ts";
+import type { CaseInput, OpCase } from "../../test/cases/case.ts";
+import { holdAgainst, peerTolerance } from "../correctness.ts";
 import type { CasePeer } from "../op_timing.ts";
-import { readTensor } from "../../src/gpu/tensors.ts";
 import { initJax } from "./jax_device.ts";
 
 type Named = Record<string, np.Array>;
@@ -14,44 +11,31 @@ const EPS = 1e-5;
 /** Runs that are queued before they are waited for, as ours are. */
 const QUEUED_RUNS = 16;
 
-/** The op's first output from its operands by name, all of which it owns; only for f32 operands. */
-const OPS: Record<string, (x: Named) => np.Array> = {
-  swiglu: ({ gate, up }) => nn.silu(gate).mul(up),
-  rms_norm: ({ x, w }) =>
-    x.ref.mul(np.reciprocal(np.sqrt(np.square(x).mean(-1, { keepdims: true }).add(EPS)))).mul(w),
-  linear: ({ x, w }) => np.matmul(x, w.transpose()),
-};
-/** Operands of each; a case with others is another computation. */
-const OPERANDS: Record<string, string[]> = {
-  swiglu: ["gate", "up"],
-  rms_norm: ["x", "w"],
-  linear: ["x", "w"],
-};
-
-function toJax({ inputs }: OpCase): Named {
-  return Object.fromEntries(
-    Object.entries(inputs).map((
-      [name, { values, shape }],
-    ) => [name, np.array(Float32Array.from(values)).reshape(shape)]),
-  );
+interface JaxOp {
+  /** A case with other operands is another computation. */
+  operands: string[];
+  /** The op's first output from its operands by name, all of which it owns; only for f32 operands. */
+  run(operands: Named): np.Array;
 }
 
+const OPS: Record<string, JaxOp> = {
+  swiglu: { operands: ["gate", "up"], run: ({ gate, up }) => nn.silu(gate).mul(up) },
+  rms_norm: {
+    operands: ["w", "x"],
+    run: ({ x, w }) =>
+      x.ref.mul(np.reciprocal(np.sqrt(np.square(x).mean(-1, { keepdims: true }).add(EPS)))).mul(w),
+  },
+  linear: { operands: ["w", "x"], run: ({ x, w }) => np.matmul(x, w.transpose()) },
+};
+
+const mapValues = <From, To>(named: Record<string, From>, to: (value: From) => To) =>
+  Object.fromEntries(Object.entries(named).map(([name, value]) => [name, to(value)]));
+
 function fits(op: string, { inputs }: OpCase): boolean {
-  const names = Object.keys(inputs);
-  return op in OPS && names.length === OPERANDS[op].length && OPERANDS[op].every((name) => name in inputs) &&
+  return Object.keys(inputs).sort().join() === OPS[op]?.operands.join() &&
     Object.values(inputs).every(({ values, weight = "f32" }) =>
       weight === "f32" && values instanceof Float64Array
     );
-}
-
-/** Whether it computes what our op does. */
-async function agrees(opCase: OpCase, found: np.Array): Promise<boolean> {
-  const operands = caseOperands(opCase);
-  const [output] = tf.tidy(() => opCase.run(operands));
-  const error = relativeError(await awaitGpu(found.data()) as Float32Array, await readTensor(output));
-  output.dispose();
-  disposeOperands(operands);
-  return error <= 2 * opCase.tolerance + 1e-6;
 }
 
 /** @param device that it shares with tfjs and our kernels */
@@ -61,18 +45,16 @@ export async function jaxPeer(device: GPUDevice): Promise<CasePeer> {
     name: "jax-js",
     async prepare(op, opCase, copies) {
       if (!fits(op, opCase)) return null;
-      const operands = Array.from({ length: copies }, () => toJax(opCase));
-      const run = jit(OPS[op]);
-      const refs = (own: Named): Named =>
-        Object.fromEntries(Object.entries(own).map(([name, x]) => [name, x.ref]));
+      const toJax = ({ values, shape }: CaseInput) => np.array(Float32Array.from(values)).reshape(shape);
+      const operands = Array.from({ length: copies }, () => mapValues(opCase.inputs, toJax));
+      const run = jit(OPS[op].run);
+      const refs = (own: Named): Named => mapValues(own, (x) => x.ref);
       const dispose = () => {
         operands.forEach((own) => Object.values(own).forEach((x) => x.dispose()));
         run.dispose();
       };
-      if (!await agrees(opCase, run(refs(operands[0])))) {
-        dispose();
-        throw new Error(`Not timed: jax-js gives other results for ${opCase.name} than this project`);
-      }
+      const outputs = async () => [await awaitGpu(run(refs(operands[0])).data()) as Float32Array];
+      await holdAgainst(opCase, { name: "jax-js", tolerance: peerTolerance(opCase) + 1e-6, outputs });
       let turn = 0;
       return {
         async seconds(times) {

@@ -3,9 +3,11 @@ import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { hostSource, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_update.ts";
@@ -44,7 +46,7 @@ export async function ours(task: PeerTask): Promise<Trainee> {
     async meanLogprob() {
       const logprobs = tf.tidy(() => {
         const { sequences, picked, targets } = uploadMicroBatch(rollouts);
-        return policyLogprobs(policy, sequences, picked, targets, config.temperature)[0];
+        return policyLogprobs(policy, sequences, { picked, targets, temperature: config.temperature })[0];
       });
       const values = await readFloats(logprobs);
       logprobs.dispose();

@@ -1,6 +1,7 @@
 /** The trainee in stock tfjs ops: tape, composed AdamW. */
 import * as tf from "@tensorflow/tfjs";
 import type { Scalar, Tensor, Variable } from "@tensorflow/tfjs";
+import type { RunConfig } from "../../src/config/sweep.ts";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { disposePlainModel, plainLogits, plainModel } from "./plain_llama.ts";
@@ -11,13 +12,19 @@ interface Moments {
   second: Variable;
 }
 
+interface Update {
+  grad: Tensor;
+  /** That clips the gradient. */
+  scale: Tensor;
+  /** 1 at first. */
+  step: number;
+}
+
 function adamStep(
   weight: Variable,
   { first, second }: Moments,
-  grad: Tensor,
-  scale: Tensor,
-  step: number,
-  { config }: PeerTask,
+  { grad, scale, step }: Update,
+  config: RunConfig,
 ): void {
   const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, learning_rate: rate } = config;
   tf.tidy(() => {
@@ -32,18 +39,17 @@ function adamStep(
 
 /** Clips all gradients by their global norm, and takes a step. @returns the norm */
 function clippedSteps(
-  weights: ReadonlyMap<string, Variable>,
-  moments: ReadonlyMap<string, Moments>,
+  { weights, moments }: { weights: ReadonlyMap<string, Variable>; moments: ReadonlyMap<string, Moments> },
   grads: tf.NamedTensorMap,
   step: number,
-  task: PeerTask,
+  config: RunConfig,
 ): Tensor {
   const all = [...weights].map(([name, weight]) => ({ name, weight, grad: grads[weight.name] }));
   const squares = all.map(({ grad }) => tf.sum(tf.square(grad)));
   const norm = tf.sqrt(squares.reduce((sum, own) => tf.add(sum, own)));
-  const scale = tf.minimum(tf.div(task.config.max_grad_norm, tf.add(norm, 1e-6)), 1);
+  const scale = tf.minimum(tf.div(config.max_grad_norm, tf.add(norm, 1e-6)), 1);
   for (const { name, weight, grad } of all) {
-    adamStep(weight, moments.get(name)!, grad, scale, step, task);
+    adamStep(weight, moments.get(name)!, { grad, scale, step }, config);
   }
   return norm;
 }
@@ -82,7 +88,7 @@ export function plainTfjs(task: PeerTask): Promise<Trainee> {
       steps++;
       const norm = tf.tidy(() => {
         const { grads } = tf.variableGrads(() => weightedLoss(coefficients), [...model.weights.values()]);
-        return clippedSteps(model.weights, moments, grads, steps, task);
+        return clippedSteps({ weights: model.weights, moments }, grads, steps, task.config);
       });
       const [value] = await readFloats(norm);
       norm.dispose();

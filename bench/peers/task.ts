@@ -5,6 +5,7 @@ import { groupAdvantagesF64 } from "../../src/rl/advantages.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 import { randomFloats, randomInts } from "../../test/cases/case.ts";
 import { type LlamaShape, llamaShapes } from "../random_llama.ts";
+import { SHAPES } from "../shapes.ts";
 
 export interface HostTensor {
   shape: number[];
@@ -41,23 +42,9 @@ export interface Trainee {
 }
 
 /** 15.1M parameters; the logits of 8 rows of 256 tokens are 64 MiB. */
-export const MODEL_15M: LlamaShape = {
-  hidden: 384,
-  intermediate: 1024,
-  layers: 5,
-  heads: 6,
-  kvHeads: 6,
-  vocab: 8192,
-};
+export const MODEL_15M = SHAPES["15m"].shape;
 /** For a look at whether it runs. */
-export const MODEL_TINY: LlamaShape = {
-  hidden: 64,
-  intermediate: 96,
-  layers: 2,
-  heads: 2,
-  kvHeads: 2,
-  vocab: 96,
-};
+export const MODEL_TINY = { hidden: 64, intermediate: 96, layers: 2, heads: 2, kvHeads: 2, vocab: 96 };
 export const ROPE_THETA = 10000;
 export const NORM_EPS = 1e-5;
 
@@ -76,6 +63,9 @@ function randomWeights(shape: LlamaShape): Map<string, HostTensor> {
     }),
   );
 }
+
+export const parametersOf = ({ weights }: PeerTask) =>
+  [...weights.values()].reduce((sum, { values }) => sum + values.length, 0);
 
 /** @param rows a multiple of 4 */
 export function peerTask(shape: LlamaShape, rows: number, length: number): PeerTask {

@@ -16,7 +16,8 @@ import { f32ToBytes } from "../../src/io/tensors/dtype.ts";
 import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { bucketRows, packSequences } from "../../src/policy/packing.ts";
 import {
@@ -27,7 +28,8 @@ import {
   parseScoreConfig,
   type ScoreModel,
 } from "../../src/policy/score_model.ts";
-import { hostSource, listWeights, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { formatConversation, formatPrompt } from "../../src/rl/conversation.ts";
 import { learningRate } from "../../src/rl/schedules.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
@@ -154,7 +156,7 @@ async function trainPolicy(tokenizer: Tokenizer): Promise<void> {
   const backward = (batch: typeof rows) => {
     const micro = uploadMicroBatch(batch);
     const count = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    const forward = () => policyLogprobs(policy, micro.sequences, micro.picked, micro.targets, 1)[0];
+    const forward = () => policyLogprobs(policy, micro.sequences, { ...micro, temperature: 1 })[0];
     const dy = tf.fill([micro.targets.size], -1 / count);
     const { value } = tf.engine().gradients(forward, [policy.root], dy, false);
     return tf.div(tf.sum(value), -count);

@@ -14,14 +14,9 @@ import {
   parseAdapterConfig,
   targetModules,
 } from "../policy/adapter_config.ts";
-import {
-  type AdapterSet,
-  assertContinues,
-  createAdapters,
-  loadAdapters,
-  mergeAdapter,
-} from "../policy/adapters.ts";
-import type { ModelConfig } from "../policy/model_config.ts";
+import { assertContinues, createAdapters, loadAdapters, mergeAdapter } from "../policy/adapters.ts";
+import type { AdapterSet } from "../policy/trunk.ts";
+import type { ModelConfig } from "../policy/families/family.ts";
 import type { PolicyWeights } from "../policy/weights.ts";
 
 /** The adapters that a run trains. */
@@ -65,7 +60,7 @@ export async function makeAdapters(
   }
   const config = parseAdapterConfig(folder.configText, folder.configPath);
   const adapters = await loadAdapters(weights, folder.source, config, settings !== null);
-  if (settings) assertContinues(adapters, settings, settings.modules, layers, folder.dir);
+  if (settings) assertContinues(adapters, settings, { layers, path: folder.dir });
   return adapters;
 }
 

@@ -9,11 +9,14 @@ import { openModelFolder } from "../io/model/model_folder.ts";
 import { readPrompts } from "../io/prompts/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../parallel/communicator.ts";
-import { makeTrunk, type Policy } from "../policy/llama.ts";
-import { type ModelConfig, parseModelConfig } from "../policy/model_config.ts";
+import { makeTrunk } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
+import { parseModelConfig } from "../policy/model_config.ts";
+import type { ModelConfig } from "../policy/families/family.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
-import { emptySource, loadPolicyWeights, type WeightSource } from "../policy/weights.ts";
+import { loadPolicyWeights } from "../policy/weights.ts";
+import { emptySource, type WeightSource } from "../policy/weight_source.ts";
 import { makeLearner } from "../train/loop.ts";
 import {
   fittingPlan,

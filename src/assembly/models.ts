@@ -2,7 +2,8 @@
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
 import { type ModelFolder, openModelFolder } from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { makeTrunk, type Policy } from "../policy/llama.ts";
+import { makeTrunk } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import {
   disposeScoreModel,

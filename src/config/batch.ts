@@ -1,5 +1,5 @@
 /** The config keys that decide how many completions are sampled at a time, and how often they are trained on. */
-export interface BatchConfig {
+interface BatchConfig {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   /** null = gradient_accumulation_steps */
@@ -22,8 +22,8 @@ export interface BatchShape {
  * The generation batch: completions = per_device_train_batch_size * worldSize * steps_per_generation, in whole
  * groups of num_generations, trained on in optimizer steps of gradient_accumulation_steps passes.
  *
- * @throws RangeError, naming the nearest values that fit, when the completions are no whole groups, a group has
- *   fewer than two, or the passes are no whole optimizer steps.
+ * @throws RangeError when the completions are no whole groups, a group has fewer than two, or the passes are no whole
+ *   optimizer steps; it names the nearest values that fit
  */
 export function batchShape(config: BatchConfig, worldSize = 1): BatchShape {
   const problem = batchProblem(config, worldSize);
@@ -110,7 +110,7 @@ function orList(values: readonly number[]): string {
  * Optimizer steps of a run: max_steps when it is positive, else as many as num_train_epochs passes over the
  * prompts take, in whole generation batches (the last may reach into the next pass).
  *
- * @throws RangeError, naming the nearest values that fit, when max_steps would end a run amid a generation batch.
+ * @throws RangeError when max_steps would end a run amid a generation batch; it names the nearest values that fit
  */
 export function totalSteps(
   config: { max_steps: number; num_train_epochs: number },

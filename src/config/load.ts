@@ -14,7 +14,7 @@ import {
 } from "./schema.ts";
 
 /** The text of a config file; reading it is the caller's. */
-export interface ConfigSource {
+interface ConfigSource {
   text: string;
   /** Stands before each problem, as `fileName:line:column`. */
   fileName: string;
@@ -47,8 +47,8 @@ interface Given {
 /**
  * The complete configuration: the schema's defaults, then the file, then the overrides; frozen.
  *
- * @throws ConfigError naming every problem with its place: broken YAML, unknown keys, wrong types and ranges,
- *   and keys that contradict each other.
+ * @throws ConfigError when the YAML is broken, keys are unknown, of a wrong type or out of range, or contradict each
+ *   other; it names every problem with its place
  */
 export function loadConfig(source: ConfigSource, options: LoadOptions = {}): Config {
   const problems: string[] = [];

@@ -1,7 +1,7 @@
 import { parse } from "yaml";
 import { type ConfigKey, ConfigSchema, isConfigKey } from "./schema.ts";
 
-export interface Override {
+interface Override {
   key: string;
   value: unknown;
 }
@@ -10,7 +10,7 @@ export interface Override {
  * Reads one `key=value` of the command line. The value is a YAML scalar; keys that take a list also accept
  * `0.01,0.05`, and keys that take a string accept it as typed (`run_name=7`). An empty value is null.
  *
- * @throws RangeError when there is no "=" or no key before it.
+ * @throws RangeError when there is no "=" or no key before it
  */
 export function parseOverride(assignment: string): Override {
   const equals = assignment.indexOf("=");

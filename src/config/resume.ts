@@ -1,19 +1,9 @@
+import { SCHEDULES } from "../rl/schedules.ts";
 import { type Config, CONFIG_KEYS, fieldMeta } from "./schema.ts";
 import type { RunConfig } from "./sweep.ts";
 
 /** What a checkpoint keeps of its configuration, to be compared when it is resumed. */
 export type ResumeIdentity = Record<string, unknown>;
-
-/** Schedules whose learning rate at a step depends on the length of the run. */
-const DEPENDS_ON_LENGTH = new Set<Config["lr_scheduler_type"]>([
-  "linear",
-  "cosine",
-  "cosine_with_restarts",
-  "polynomial",
-  "cosine_with_min_lr",
-  "cosine_warmup_with_min_lr",
-  "warmup_stable_decay",
-]);
 
 /**
  * The keys, in order, that must be the same for a resumed run to equal one that was never stopped. Output
@@ -22,7 +12,7 @@ const DEPENDS_ON_LENGTH = new Set<Config["lr_scheduler_type"]>([
  */
 export function resumeIdentity(config: Config | RunConfig): ResumeIdentity {
   const warmupIsAShare = config.warmup_steps > 0 && config.warmup_steps < 1;
-  const lengthMatters = DEPENDS_ON_LENGTH.has(config.lr_scheduler_type) || warmupIsAShare;
+  const lengthMatters = SCHEDULES[config.lr_scheduler_type].dependsOnLength || warmupIsAShare;
   const keys = CONFIG_KEYS.filter((key) =>
     !fieldMeta(key).freeOnResume || (lengthMatters && (key === "max_steps" || key === "num_train_epochs"))
   );
@@ -39,7 +29,7 @@ export function resumeConflicts(saved: ResumeIdentity, current: ResumeIdentity):
 }
 
 /**
- * @throws RangeError naming the keys that differ when a run cannot go on from a checkpoint.
+ * @throws RangeError when a run cannot go on from a checkpoint; it names the keys that differ
  */
 export function assertResumable(saved: ResumeIdentity, current: ResumeIdentity, checkpoint: string): void {
   const conflicts = resumeConflicts(saved, current);

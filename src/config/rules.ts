@@ -1,5 +1,6 @@
+import { LOSS_TYPES } from "../rl/loss_types.ts";
+import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
-import { scheduleProblem } from "./schedule_arguments.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 
 interface Rule {
@@ -7,6 +8,46 @@ interface Rule {
   keys: readonly ConfigKey[];
   /** The problem in words, or null. */
   check(config: Config, worldSize: number): string | null;
+}
+
+/** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
+function scheduleProblem(config: Config): string | null {
+  const type = config.lr_scheduler_type;
+  const allowed: Schedule["arguments"] = SCHEDULES[type].arguments;
+  for (const [name, value] of Object.entries(config.lr_scheduler_kwargs ?? {})) {
+    const argument = Object.hasOwn(allowed, name) ? allowed[name] : undefined;
+    if (argument === undefined) {
+      const names = Object.keys(allowed).join(", ");
+      return `lr_scheduler_kwargs: "${type}" takes ${names || "no arguments"}, got "${name}"; remove it`;
+    }
+    if (!argument.accepts(value)) {
+      const got = JSON.stringify(value);
+      return `lr_scheduler_kwargs: ${name} must be ${argument.requirement}, got ${got}; change it`;
+    }
+  }
+  return missingArgument(config) ?? aboveLearningRate(config);
+}
+
+function missingArgument({ lr_scheduler_type: type, lr_scheduler_kwargs }: Config): string | null {
+  const { required, eitherOf }: Schedule = SCHEDULES[type];
+  const has = (name: string) => Object.hasOwn(lr_scheduler_kwargs ?? {}, name);
+  if (required && !has(required.name)) {
+    return `lr_scheduler_kwargs: "${type}" needs ${required.name}, got none; add ${required.meaning}`;
+  }
+  if (eitherOf && has(eitherOf[0]) === has(eitherOf[1])) {
+    return `lr_scheduler_kwargs: "${type}" needs either ${eitherOf.join(" or ")}, got ` +
+      `${has(eitherOf[0]) ? "both; remove one" : "neither; add one"}`;
+  }
+  return null;
+}
+
+/** A schedule that comes down to a rate begins above it. */
+function aboveLearningRate(config: Config): string | null {
+  const { lr_scheduler_type: type, lr_scheduler_kwargs, learning_rate } = config;
+  const { end }: Schedule = SCHEDULES[type];
+  const least = end?.(lr_scheduler_kwargs);
+  if (least === undefined || learning_rate > least) return null;
+  return `learning_rate must be > ${least}, where "${type}" ends, got ${learning_rate}; raise it, or lower lr_end`;
 }
 
 /** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
@@ -54,11 +95,13 @@ export const RULES: readonly Rule[] = [
   },
   {
     keys: ["epsilon_high", "loss_type"],
-    check: (config) =>
-      config.loss_type !== "cispo" || (config.epsilon_high ?? 0) >= 1
+    check: ({ loss_type, epsilon_high }) => {
+      const { epsilonHigh } = LOSS_TYPES[loss_type].policyTerm;
+      return !epsilonHigh || (epsilon_high ?? 0) >= epsilonHigh.least
         ? null
-        : 'epsilon_high must be >= 1 with loss_type "cispo", where it is the largest ratio itself, got ' +
-          `${config.epsilon_high}; set 5`,
+        : `epsilon_high must be >= ${epsilonHigh.least} with loss_type "${loss_type}", where it is ` +
+          `${epsilonHigh.meaning}, got ${epsilon_high}; set ${epsilonHigh.suggested}`;
+    },
   },
   {
     keys: ["lora_dropout"],
@@ -98,9 +141,9 @@ export function configNotices(config: Config): string[] {
     );
   }
   if (config.eval_jsonl === null) notices.push("eval_jsonl is null: no evaluation will run");
-  if (config.warmup_steps > 0 && config.lr_scheduler_type === "constant") {
+  if (config.warmup_steps > 0 && SCHEDULES[config.lr_scheduler_type].warmup === "none") {
     notices.push(
-      `warmup_steps = ${config.warmup_steps} does nothing with lr_scheduler_type "constant"; ` +
+      `warmup_steps = ${config.warmup_steps} does nothing with lr_scheduler_type "${config.lr_scheduler_type}"; ` +
         'use "constant_with_warmup"',
     );
   }

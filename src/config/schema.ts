@@ -3,6 +3,8 @@
  * command line, docs/config.md and the logged run config all use these spellings.
  */
 import { z } from "zod";
+import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
+import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
 import {
   addressOrNull,
   argumentsOrNull,
@@ -22,7 +24,6 @@ import {
   textOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
-import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "./schedule_arguments.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";
@@ -44,6 +45,15 @@ export const LINEAR_MODULES = [
   "up_proj",
   "down_proj",
 ] as const;
+
+/** "NAME what it does". */
+const lossTypeHelp = (name: LossType) => `${name} ${LOSS_TYPES[name].help}`;
+
+/** A sentence for a loss type that reads epsilon_high in another way than the others; none for those. */
+const epsilonHighHelp = (name: LossType): string[] => {
+  const { epsilonHigh } = LOSS_TYPES[name].policyTerm;
+  return epsilonHigh ? [`With ${name} ${epsilonHigh.meaning}.`] : [];
+};
 
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
@@ -75,8 +85,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   matmul_precision: oneOf(["float32", "float16"], "float32", [
     MODEL,
-    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant bits, sums " +
-    "in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
+    "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant " +
+    "bits, sums in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
@@ -89,7 +99,8 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this process.",
+    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this " +
+    "process.",
     "free",
   ]),
   reward_model: text("models/quickstart/reward", [
@@ -171,9 +182,9 @@ export const ConfigSchema = z.strictObject({
     "log-probs a little off those of training.",
   ]),
 
-  loss_type: oneOf(["grpo", "bnpo", "dr_grpo", "dapo", "cispo"], "grpo", [
+  loss_type: oneOf(LOSS_TYPE_NAMES, "grpo", [
     LOSS,
-    "How token losses are averaged, as in TRL; cispo weighs log-probs with bounded ratios instead of clipping.",
+    `How token losses are averaged, as in TRL: ${LOSS_TYPE_NAMES.map(lossTypeHelp).join("; ")}.`,
   ]),
   importance_sampling_level: oneOf(["token", "sequence"], "token", [
     LOSS,
@@ -190,7 +201,7 @@ export const ConfigSchema = z.strictObject({
   epsilon: number(0.2, { above: 0, below: 1 }, [LOSS, "Clip range of the probability ratio."]),
   epsilon_high: numberOrNull(null, { above: 0 }, [
     LOSS,
-    "Upper clip range; null for epsilon. With cispo the largest ratio itself.",
+    ["Upper clip range; null for epsilon.", ...LOSS_TYPE_NAMES.flatMap(epsilonHighHelp)].join(" "),
   ]),
   delta: numberOrNull(null, { above: 0 }, [
     LOSS,

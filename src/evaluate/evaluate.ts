@@ -3,7 +3,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { combineScores } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { trimAtStopString } from "../rl/conversation.ts";

@@ -59,7 +59,7 @@ async function sumByKernel(device: GPUDevice, { labels, querySets }: TimedPasses
 /**
  * Runs `body` and says what its kernels took, the longest first. Passes of their own cost a little each, so the sum is
  * somewhat more than the GPU takes unwatched; copies between buffers are not counted.
- * @throws Error on a device without timestamps
+ * @throws Error when the device has no timestamps
  */
 export async function profileKernels(body: () => unknown): Promise<KernelProfile[]> {
   const backend = tfjsBackend();

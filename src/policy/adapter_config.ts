@@ -9,7 +9,7 @@ export interface AdapterConfig {
 }
 
 /** A config with what `peft` needs beside it to open the folder. */
-export interface SavedAdapterConfig extends AdapterConfig {
+interface SavedAdapterConfig extends AdapterConfig {
   /** base_model_name_or_path; null where the file names none. */
   baseModel: string | null;
   /** Branch, tag or commit of a base model on a hub. */
@@ -64,7 +64,7 @@ function refusedKey(json: Json): string | undefined {
 
 /**
  * Which modules the file says it adapts is not read: the weights beside it hold a pair for each.
- * @throws SyntaxError or TypeError for what is no LoRA of a causal language model, or a variant that is not computed
+ * @throws SyntaxError or TypeError when it is no LoRA of a causal language model, or a variant that is not computed
  */
 export function parseAdapterConfig(text: string, path: string): SavedAdapterConfig {
   const json = JSON.parse(text) as Json;

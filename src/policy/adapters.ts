@@ -7,7 +7,8 @@ import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { uniformWeights } from "../rl/rng.ts";
 import { type AdapterConfig, adapterScale } from "./adapter_config.ts";
-import type { Policy } from "./llama.ts";
+import type { Adapter, AdapterSet, Policy } from "./trunk.ts";
+import type { WeightSource } from "./weight_source.ts";
 import {
   copyFrozen,
   copyWeight,
@@ -15,29 +16,7 @@ import {
   listWeights,
   loadExtraWeight,
   type TrunkWeights,
-  type WeightSource,
 } from "./weights.ts";
-
-/** What is added beside one weight. */
-export interface Adapter {
-  /** [rank, in] */
-  a: Weight;
-  /** [out, rank] */
-  b: Weight;
-  scale: number;
-}
-
-/** The adapters of a trunk. */
-export interface AdapterSet {
-  config: AdapterConfig;
-  /** Names of the adapted modules ("q_proj"), each in every layer. */
-  modules: readonly string[];
-  /** Made for this run: the policy that starts is its base. */
-  isFresh: boolean;
-  byWeight: ReadonlyMap<Weight, Adapter>;
-}
-
-const LINEAR = /^(model\.layers\.\d+\.(?:self_attn|mlp)\.(\w+_proj))\.weight$/;
 
 /** A linear layer's weight with its path ("model.layers.0.self_attn.q_proj") and module name ("q_proj"). */
 interface LinearWeight {
@@ -46,10 +25,13 @@ interface LinearWeight {
   module: string;
 }
 
-function linearWeights(weights: TrunkWeights): LinearWeight[] {
-  return listWeights(weights).flatMap((weight) => {
-    const match = LINEAR.exec(weight.name);
-    return match ? [{ weight, path: match[1], module: match[2] }] : [];
+/** The matrices of all layers; their biases and norms have one dimension. */
+function linearWeights({ layers }: TrunkWeights): LinearWeight[] {
+  const matrices = layers.flatMap((layer) => Object.values(layer) as Weight[])
+    .filter(({ shape }) => shape.length === 2);
+  return matrices.map((weight) => {
+    const path = weight.name.replace(/\.weight$/, "");
+    return { weight, path, module: path.slice(path.lastIndexOf(".") + 1) };
   });
 }
 
@@ -86,7 +68,7 @@ export function createAdapters(
   return { config, modules, isFresh: true, byWeight };
 }
 
-/** @throws Error for a tensor that is not there or of another shape than base and config imply */
+/** @throws Error when the tensor is missing or of another shape than base and config imply */
 function assertPair(source: WeightSource, name: string, shape: number[]): void {
   const actual = source.shapeOf(name);
   if (actual?.length === shape.length && actual.every((size, i) => size === shape[i])) return;
@@ -98,7 +80,7 @@ function assertPair(source: WeightSource, name: string, shape: number[]): void {
 
 /**
  * The adapters that a file holds.
- * @throws Error naming a tensor that is missing, of another shape, or on what is no linear layer of a transformer layer
+ * @throws Error when a tensor is missing, of another shape, or on what is no linear layer of a transformer layer
  */
 export async function loadAdapters(
   weights: TrunkWeights,
@@ -136,28 +118,26 @@ export async function loadAdapters(
 
 /**
  * Whether a loaded adapter is the one that the settings describe, in every layer.
- * @throws RangeError naming what differs
+ * @throws RangeError when it is not; it names what differs
  */
 export function assertContinues(
   { config, modules, byWeight }: AdapterSet,
-  wanted: AdapterConfig,
-  wantedModules: readonly string[],
-  layers: number,
-  path: string,
+  wanted: AdapterConfig & { modules: readonly string[] },
+  base: { layers: number; path: string },
 ): void {
   const sorted = (names: readonly string[]) => [...names].sort().join(",");
   const facts: [key: string, adapter: unknown, setting: unknown][] = [
     ["lora_r", config.rank, wanted.rank],
     ["lora_alpha", config.alpha, wanted.alpha],
     ["use_rslora", config.useRslora, wanted.useRslora],
-    ["lora_target_modules", sorted(modules), sorted(wantedModules)],
-    ["adapted layers", byWeight.size / modules.length, layers],
+    ["lora_target_modules", sorted(modules), sorted(wanted.modules)],
+    ["adapted layers", byWeight.size / modules.length, base.layers],
   ];
   const differing = facts.filter(([, adapter, setting]) => adapter !== setting);
   if (differing.length === 0) return;
   const list = differing.map(([key, adapter, setting]) => `${key}: adapter ${adapter}, settings ${setting}`);
   throw new RangeError(
-    `Cannot train the adapter in '${path}' on: it differs from the settings (${list.join("; ")}); ` +
+    `Cannot train the adapter in '${base.path}' on: it differs from the settings (${list.join("; ")}); ` +
       "set the adapter's values, or set model_name to its base model for a new adapter",
   );
 }

@@ -1,6 +1,6 @@
 /**
- * The transformer of the Llama family (Llama, Mistral, Qwen2, Qwen3), said once. Training, prefill, decoding and scoring differ in what a token attends to,
- * so that is the one thing the caller passes in.
+ * The transformer of Llama and its relatives (families/), said once. Training, prefill, decoding and scoring differ in
+ * what a token attends to, so that is the one thing the caller passes in.
  *
  * Shapes: N tokens of all sequences end to end, D hidden, F intermediate, H heads, V vocabulary.
  */
@@ -9,50 +9,22 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { uploadTensor } from "../gpu/tensors.ts";
 import { isTapeOn, recomputed } from "../gpu/op.ts";
 import { add } from "../ops/elementwise/add.ts";
-import { attention, type AttentionShape } from "../ops/attention/attention.ts";
+import { attention } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/rows/embedding.ts";
 import { gatherRows } from "../ops/rows/gather_rows.ts";
 import { linear, linears, type RowCount } from "../ops/linear/linear.ts";
 import { lmHeadLogprobs } from "../ops/head/lm_head_logprobs.ts";
 import { residualNorm } from "../ops/norm/residual_norm.ts";
 import { rmsNorm } from "../ops/norm/rms_norm.ts";
-import { rope, type RopeTable, ropeTable } from "../ops/attention/rope.ts";
+import { rope, ropeTable } from "../ops/attention/rope.ts";
 import { swiglu } from "../ops/elementwise/swiglu.ts";
 import { swigluLinear } from "../ops/linear/swiglu_linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
-import type { AdapterSet } from "./adapters.ts";
-import type { ModelConfig } from "./model_config.ts";
+import type { ModelConfig } from "./families/family.ts";
+import type { LayerWeights } from "./families/layout.ts";
 import type { PackedSequences } from "./packing.ts";
-import type { LayerWeights, PolicyWeights, TrunkWeights } from "./weights.ts";
-
-/** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
-export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
-
-/** A transformer trunk with what its ops need beside the weights. */
-export interface Trunk {
-  config: ModelConfig;
-  weights: TrunkWeights;
-  /** Trained beside frozen weights. */
-  adapters?: AdapterSet;
-  rope: RopeTable;
-  attentionShape: AttentionShape;
-  /** Root of the tape; see ops/rows/embedding.ts. */
-  root: Tensor;
-  /** Keep of each layer its input alone, and run it again in backward. */
-  recomputesLayers?: boolean;
-}
-
-export interface Policy extends Trunk {
-  weights: PolicyWeights;
-}
-
-/** Tokens on the GPU. */
-export interface TokenTensors {
-  /** i32 [N] */
-  ids: Tensor;
-  /** i32 [N] */
-  positions: Tensor;
-}
+import type { Attend, PickedRows, Policy, SequenceTensors, TokenTensors, Trunk } from "./trunk.ts";
+import type { TrunkWeights } from "./weights.ts";
 
 export function makeTrunk<W extends TrunkWeights>(config: ModelConfig, weights: W): Trunk & { weights: W } {
   const table = ropeTable(config.maxPositions, config.headDim, config.ropeTheta, config.ropeScaling);
@@ -165,38 +137,13 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
 }
 
 /** Final norm. @param x_ND f32 [N,D] */
-export function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
+function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
   return rmsNorm(x_ND, trunk.weights.norm, trunk.config.rmsNormEps);
 }
 
 /** Logits of rows. @returns f32 [N,V] */
 export function headLogits(policy: Policy, hidden_ND: Tensor, rows: RowCount): Tensor {
   return linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
-}
-
-/** Packed sequences on the GPU; dispose with tf.dispose. */
-export interface SequenceTensors extends TokenTensors {
-  /** i32 [N,2] */
-  bounds: Tensor;
-  /** Beginnings that the sequences go on from; see shared_prefix.ts. */
-  prefix?: PrefixRows & { keys: readonly PrefixKeys[] };
-}
-
-/** Which rows see which rows of the beginnings. */
-export interface PrefixRows {
-  /** i32 [N,2] */
-  ranges: Tensor;
-  /** i32 [P,2] */
-  readers: Tensor;
-}
-
-/** A layer's keys and values of P tokens that other sequences go on from, f32 [P, kvHeads*headDim]. */
-export interface PrefixKeys {
-  k: Tensor;
-  v: Tensor;
-  /** What the sequences pull at them, added up in place; null where nothing is trained. */
-  dk: Tensor | null;
-  dv: Tensor | null;
 }
 
 export function uploadSequences(packed: PackedSequences): SequenceTensors {
@@ -217,14 +164,6 @@ export function causalAttend(trunk: Trunk, { positions, bounds, prefix }: Sequen
   };
 }
 
-/** Rows whose hidden state is used, as tensors of `gatherRows`. */
-export interface PickedRows {
-  /** i32 [M], -1 = spare */
-  rows: Tensor;
-  /** i32 [N] */
-  inverse: Tensor;
-}
-
 /** Hidden states of picked rows, after the final norm. @returns f32 [M,D] */
 export function pickedHidden(trunk: Trunk, sequences: SequenceTensors, picked: PickedRows): Tensor {
   const hidden_ND = trunkForward(trunk, sequences, causalAttend(trunk, sequences), "many");
@@ -234,17 +173,22 @@ export function pickedHidden(trunk: Trunk, sequences: SequenceTensors, picked: P
 /** Rows of logits that the LM head makes at a time. */
 export const HEAD_CHUNK_ROWS = 1024;
 
+/** Which tokens' log-probs, and of what temperature. */
+interface LogprobRows {
+  picked: PickedRows;
+  /** i32 [M]: the token that follows each picked row; -1 = spare, gives 0 */
+  targets: Tensor;
+  temperature: number;
+}
+
 /**
  * Log-probs (nats, of logits / temperature) of the tokens that follow the picked rows, and the entropy there.
- * @param targets i32 [M]: the token that follows; -1 = spare, gives 0
  * @returns [logprobs f32 [M], entropy f32 [M]]; only the first is differentiable
  */
 export function policyLogprobs(
   policy: Policy,
   sequences: SequenceTensors,
-  picked: PickedRows,
-  targets: Tensor,
-  temperature: number,
+  { picked, targets, temperature }: LogprobRows,
 ): Tensor[] {
   const hidden_MD = pickedHidden(policy, sequences, picked);
   return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, { temperature, chunkRows: HEAD_CHUNK_ROWS });

@@ -1,20 +1,14 @@
-/** safe-rlhf's LlamaForScore: a Llama trunk and a linear head read at the last token. */
+/** safe-rlhf's score models: a trunk and a linear head read at the last token. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { copyOf, readFloats } from "../gpu/tensors.ts";
 import { inverseRows } from "../ops/rows/gather_rows.ts";
 import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
-import {
-  disposeTrunk,
-  makeTrunk,
-  pickedHidden,
-  type PickedRows,
-  type SequenceTensors,
-  type Trunk,
-  uploadSequences,
-} from "./llama.ts";
-import { type ModelConfig, parseModelConfig } from "./model_config.ts";
+import { disposeTrunk, makeTrunk, pickedHidden, uploadSequences } from "./llama.ts";
+import type { PickedRows, SequenceTensors, Trunk } from "./trunk.ts";
+import { parseModelConfig } from "./model_config.ts";
+import type { ModelConfig } from "./families/family.ts";
 import { bucketRows, type PackedSequences, packSequences } from "./packing.ts";
 import { disposePasses, makePassReplays, type PassReplays, trimPasses } from "./pass_replays.ts";
 import { cutCommonBeginnings, packRests, prefixKeys, uploadPrefixRows } from "./shared_prefix.ts";
@@ -25,12 +19,12 @@ import {
   listWeights,
   loadExtraWeight,
   loadTrunk,
-  type WeightSource,
 } from "./weights.ts";
+import type { WeightSource } from "./weight_source.ts";
 
 export type ScoreType = "reward" | "cost";
 
-export interface Normalizer {
+interface Normalizer {
   mean: number;
   variance: number;
 }
@@ -45,7 +39,7 @@ export interface ScoreModel {
   replays: PassReplays;
 }
 
-export interface ScoreConfig {
+interface ScoreConfig {
   model: ModelConfig;
   type: ScoreType;
   doNormalize: boolean;
@@ -58,7 +52,7 @@ const scalarOf = (value: unknown): number | null => {
   return typeof first === "number" ? first : null;
 };
 
-/** @throws TypeError for what is no score model of one dimension */
+/** @throws TypeError when it is no score model of one dimension */
 export function parseScoreConfig(text: string, path: string): ScoreConfig {
   const model = parseModelConfig(text, path);
   const json = JSON.parse(text) as Record<string, unknown>;
@@ -75,6 +69,9 @@ export function parseScoreConfig(text: string, path: string): ScoreConfig {
     variance: scalarOf(json.var),
   };
 }
+
+/** Buffers of safe-rlhf's Normalizer beside the weights. */
+const NORMALIZER_NAMES = ["normalizer.mean", "normalizer.var", "normalizer.count"];
 
 async function optionalScalar(source: WeightSource, name: string): Promise<number | null> {
   return source.shapeOf(name) ? (await source.read(name))[0] : null;
@@ -93,30 +90,21 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
   return { mean, variance };
 }
 
-/** A language model's head may be left from what the score model was made of: no score goes through it. */
-const BESIDE_THE_TRUNK = [
-  "score_head.weight",
-  "score_head.bias",
-  "normalizer.mean",
-  "normalizer.var",
-  "normalizer.count",
-  "lm_head.weight",
-];
-
 /** Loads a score model; whether the head has a bias is decided by the file. */
 export async function loadScoreModel(
   source: WeightSource,
   config: ScoreConfig,
   holding: Holding = "frozen",
 ): Promise<ScoreModel> {
-  const { hiddenSize } = config.model;
-  assertNoSurplus(source, config.model, BESIDE_THE_TRUNK);
+  const { hiddenSize, layout: { head, scoreHead } } = config.model;
+  // A language model's head may be left from what the score model was made of: no score goes through it.
+  assertNoSurplus(source, config.model, [scoreHead.weight, scoreHead.bias, head, ...NORMALIZER_NAMES]);
   const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, holding));
-  const hasBias = source.shapeOf("score_head.bias") !== undefined;
+  const hasBias = source.shapeOf(scoreHead.bias) !== undefined;
   return {
     trunk,
-    scoreHead: await loadExtraWeight(source, "score_head.weight", [1, hiddenSize], holding),
-    bias: hasBias ? await loadExtraWeight(source, "score_head.bias", [1], holding) : null,
+    scoreHead: await loadExtraWeight(source, scoreHead.weight, [1, hiddenSize], holding),
+    bias: hasBias ? await loadExtraWeight(source, scoreHead.bias, [1], holding) : null,
     type: config.type,
     normalizer: await loadNormalizer(source, config),
     replays: makePassReplays(),
@@ -158,7 +146,7 @@ export function lastTokenRows({ starts, ids }: PackedSequences): PickedRows {
   return { rows: tf.tensor1d(rows, "int32"), inverse: tf.tensor1d(inverseRows(rows, ids.length), "int32") };
 }
 
-/** Scores of sequences; what neighbours have in common (completions of one prompt) is computed once. @returns as endScores */
+/** Scores of sequences; what neighbours share (the prompt of completions) is computed once. @returns as endScores */
 function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]): Tensor {
   const { trunk, replays } = model;
   const cut = cutCommonBeginnings(sequences);
@@ -183,7 +171,7 @@ function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]
 
 /**
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
- * @throws RangeError for an empty sequence
+ * @throws RangeError when a sequence is empty
  */
 export async function scoreSequences(
   model: ScoreModel,

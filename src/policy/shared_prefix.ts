@@ -8,19 +8,13 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { clearTensor, emptyTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { addGradient } from "../ops/elementwise/add_gradient.ts";
-import { attention } from "../ops/attention/attention.ts";
-import {
-  type PrefixKeys,
-  type PrefixRows,
-  rotate,
-  type SequenceTensors,
-  type Trunk,
-  trunkForward,
-} from "./llama.ts";
+import { attention, type PrefixKeys, type PrefixRows } from "../ops/attention/attention.ts";
+import { rotate, trunkForward } from "./llama.ts";
+import type { SequenceTensors, Trunk } from "./trunk.ts";
 import { type PackedSequences, packSequences } from "./packing.ts";
 
 /** Sequences laid end to end that go on from beginnings. */
-export interface PackedRests extends PackedSequences {
+interface PackedRests extends PackedSequences {
   /** i32 [N,2]: rows of the beginnings that each token sees. */
   ranges: Int32Array;
   /** i32 [P,2]: rows of the sequences that see each row of the beginnings. */
@@ -93,7 +87,7 @@ function runsAlike(sequences: readonly ArrayLike<number>[]): Run[] {
 }
 
 /** Sequences cut into beginnings and rests. */
-export interface CutSequences {
+interface CutSequences {
   prefixes: ArrayLike<number>[];
   /** Index of each sequence's beginning. */
   prefixOf: number[];

@@ -1,31 +1,11 @@
 /** The parameters of a model on the GPU, by their Hugging Face names. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor, emptyTensor, uploadTensor, zeroTensor } from "../gpu/tensors.ts";
+import { copyTensor, emptyTensor, zeroTensor } from "../gpu/tensors.ts";
 import { packWeight } from "../ops/weight/pack.ts";
-import type { Weight, WeightFormat } from "../ops/weight/weight.ts";
-import type { ModelConfig } from "./model_config.ts";
-
-/** Optional: what only some families have. */
-export interface LayerWeights {
-  inputNorm: Weight;
-  query: Weight;
-  key: Weight;
-  value: Weight;
-  output: Weight;
-  postNorm: Weight;
-  gate: Weight;
-  up: Weight;
-  down: Weight;
-  queryBias?: Weight;
-  keyBias?: Weight;
-  valueBias?: Weight;
-  outputBias?: Weight;
-  queryNorm?: Weight;
-  keyNorm?: Weight;
-  gateBias?: Weight;
-  upBias?: Weight;
-  downBias?: Weight;
-}
+import type { Weight } from "../ops/weight/weight.ts";
+import type { ModelConfig } from "./families/family.ts";
+import type { LayerWeights } from "./families/layout.ts";
+import type { WeightSource } from "./weight_source.ts";
 
 /** The transformer without a head: what a policy and a score model share. */
 export interface TrunkWeights {
@@ -39,92 +19,21 @@ export interface PolicyWeights extends TrunkWeights {
   head: Weight;
 }
 
-/** Where parameters come from, by name. */
-export interface WeightSource {
-  /** What the weights came from, for errors. */
-  path: string;
-  /** All tensors there are; absent where values are made on demand. */
-  names?(): Iterable<string>;
-  shapeOf(name: string): readonly number[] | undefined;
-  /** How the values are stored; a packed format only where two share a word in each row. */
-  formatOf(name: string): WeightFormat;
-  /**
-   * Puts the values on the GPU, as they are stored or as f32.
-   * @returns f32 of the tensor's shape, or int32 with half the columns
-   */
-  upload(name: string, format: WeightFormat): Promise<Tensor>;
-  /** f32 values on the host, of what is needed there. */
-  read(name: string): Promise<Float32Array>;
-}
-
-/** A source of values that are made or kept on the host, in f32. */
-export function hostSource(
-  values: Pick<WeightSource, "path" | "names" | "shapeOf" | "read">,
-): WeightSource {
-  const { path, names, shapeOf, read } = values;
-  const upload = async (name: string) => uploadTensor(await read(name), [...shapeOf(name)!]);
-  return { path, names, shapeOf, read, formatOf: () => "f32", upload };
-}
-
-/** A source of tensors without values, to rehearse with. @param format of every matrix of even width */
-export function emptySource(
-  shapeOf: WeightSource["shapeOf"],
-  formatOf: WeightSource["formatOf"],
-): WeightSource {
-  return {
-    path: "rehearsal",
-    shapeOf,
-    formatOf,
-    upload(name, format) {
-      const shape = [...shapeOf(name)!];
-      if (format === "f32") return Promise.resolve(emptyTensor(shape));
-      return Promise.resolve(emptyTensor([...shape.slice(0, -1), shape[shape.length - 1] / 2], "int32"));
-    },
-    read: (name) => Promise.resolve(new Float32Array(shapeOf(name)!.reduce((size, n) => size * n, 1))),
-  };
-}
-
-type Parameter = [field: keyof LayerWeights, name: string, shape: number[], present?: boolean];
-
-/** A layer's parameters by their names in the file, with the shapes that config.json implies. */
-function layerParameters(config: ModelConfig): Parameter[] {
-  const { hiddenSize: D, intermediateSize: F, headDim, biases, headNorms } = config;
-  const [Q, K] = [config.heads * headDim, config.kvHeads * headDim];
-  const all: Parameter[] = [
-    ["inputNorm", "input_layernorm.weight", [D]],
-    ["query", "self_attn.q_proj.weight", [Q, D]],
-    ["key", "self_attn.k_proj.weight", [K, D]],
-    ["value", "self_attn.v_proj.weight", [K, D]],
-    ["output", "self_attn.o_proj.weight", [D, Q]],
-    ["postNorm", "post_attention_layernorm.weight", [D]],
-    ["gate", "mlp.gate_proj.weight", [F, D]],
-    ["up", "mlp.up_proj.weight", [F, D]],
-    ["down", "mlp.down_proj.weight", [D, F]],
-    ["queryBias", "self_attn.q_proj.bias", [Q], biases.qkv],
-    ["keyBias", "self_attn.k_proj.bias", [K], biases.qkv],
-    ["valueBias", "self_attn.v_proj.bias", [K], biases.qkv],
-    ["outputBias", "self_attn.o_proj.bias", [D], biases.output],
-    ["queryNorm", "self_attn.q_norm.weight", [headDim], headNorms],
-    ["keyNorm", "self_attn.k_norm.weight", [headDim], headNorms],
-    ["gateBias", "mlp.gate_proj.bias", [F], biases.mlp],
-    ["upBias", "mlp.up_proj.bias", [F], biases.mlp],
-    ["downBias", "mlp.down_proj.bias", [D], biases.mlp],
-  ];
-  return all.filter(([, , , present = true]) => present);
-}
-
 /** Buffers that old checkpoints hold and that follow from config.json. */
 const DERIVED = /\.rotary_emb\.inv_freq$/;
 
 /**
  * A tensor that nothing reads means that config.json describes another model than the weights are of.
  * @param others names that are read, or knowingly left, beside the trunk's
- * @throws Error naming the tensors
+ * @throws Error when there are such tensors; it names them
  */
 export function assertNoSurplus(source: WeightSource, config: ModelConfig, others: readonly string[]): void {
-  const layer = layerParameters(config).map(([, name]) => name);
-  const known = new Set([...others, "model.embed_tokens.weight", "model.norm.weight"]);
-  for (let l = 0; l < config.layers; l++) layer.forEach((name) => known.add(`model.layers.${l}.${name}`));
+  const { layout } = config;
+  const known = new Set([...others, layout.embedding, layout.norm]);
+  const layer = layout.layerParameters(config);
+  for (let l = 0; l < config.layers; l++) {
+    layer.forEach(([, name]) => known.add(layout.layerPrefix(l) + name));
+  }
   const surplus = [...source.names?.() ?? []].filter((name) => !known.has(name) && !DERIVED.test(name));
   if (surplus.length === 0) return;
   const more = surplus.length > 3 ? ` and ${surplus.length - 3} more` : "";
@@ -195,30 +104,27 @@ export async function loadTrunk(
   config: ModelConfig,
   holding: Holding,
 ): Promise<TrunkWeights> {
-  const { hiddenSize: D } = config;
-  const load = (name: string, shape: number[]) => loadWeight(source, `model.${name}`, shape, holding);
+  const { hiddenSize: D, layout } = config;
+  const load = (name: string, shape: number[]) => loadWeight(source, name, shape, holding);
   const layers: LayerWeights[] = [];
-  const embedding = await load("embed_tokens.weight", [config.vocabSize, D]);
+  const embedding = await load(layout.embedding, [config.vocabSize, D]);
   for (let l = 0; l < config.layers; l++) {
     const layer: Partial<LayerWeights> = {};
-    for (const [field, name, shape] of layerParameters(config)) {
-      layer[field] = await load(`layers.${l}.${name}`, shape);
+    for (const [field, name, shape] of layout.layerParameters(config)) {
+      layer[field] = await load(layout.layerPrefix(l) + name, shape);
     }
     layers.push(layer as LayerWeights);
   }
-  return { embedding, layers, norm: await load("norm.weight", [D]) };
+  return { embedding, layers, norm: await load(layout.norm, [D]) };
 }
 
 /** @throws Error when the file's head is not the embedding that config.json says it is */
-async function assertTied(source: WeightSource): Promise<void> {
-  if (!source.names || !source.shapeOf("lm_head.weight")) return;
-  const [head, embedding] = [
-    await source.read("lm_head.weight"),
-    await source.read("model.embed_tokens.weight"),
-  ];
+async function assertTied(source: WeightSource, { layout }: ModelConfig): Promise<void> {
+  if (!source.names || !source.shapeOf(layout.head)) return;
+  const [head, embedding] = [await source.read(layout.head), await source.read(layout.embedding)];
   if (head.length === embedding.length && head.every((value, i) => value === embedding[i])) return;
   throw new Error(
-    `${source.path}: config.json ties the head to the embedding, but "lm_head.weight" has values of its own; set ` +
+    `${source.path}: config.json ties the head to the embedding, but "${layout.head}" has values of its own; set ` +
       '"tie_word_embeddings": false',
   );
 }
@@ -226,20 +132,21 @@ async function assertTied(source: WeightSource): Promise<void> {
 /**
  * Loads a causal language model. With tied embeddings the head is the embedding itself, whether or not the file
  * repeats it.
- * @throws Error naming a tensor that is missing, of another shape, or unknown to config.json
+ * @throws Error when a tensor is missing, of another shape, or unknown to config.json; it names the tensor
  */
 export async function loadPolicyWeights(
   source: WeightSource,
   config: ModelConfig,
   holding: Holding,
 ): Promise<PolicyWeights> {
-  assertNoSurplus(source, config, ["lm_head.weight"]);
-  if (config.tiedEmbeddings) await assertTied(source);
+  const { head } = config.layout;
+  assertNoSurplus(source, config, [head]);
+  if (config.tiedEmbeddings) await assertTied(source, config);
   const trunk = await loadTrunk(source, config, holding);
   if (config.tiedEmbeddings) return { ...trunk, head: trunk.embedding };
   return {
     ...trunk,
-    head: await loadWeight(source, "lm_head.weight", [config.vocabSize, config.hiddenSize], holding),
+    head: await loadWeight(source, head, [config.vocabSize, config.hiddenSize], holding),
   };
 }
 

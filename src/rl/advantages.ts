@@ -1,7 +1,7 @@
 /** What the centred scores are divided by. */
 export type ScaleRewards = "group" | "batch" | "none";
 
-export interface GroupAdvantages {
+interface GroupAdvantages {
   /** [N], same order as the scores. */
   advantages: Float64Array;
   /** Mean score of each group, [N / groupSize]; NaN for a group without any score. */
@@ -11,7 +11,7 @@ export interface GroupAdvantages {
 }
 
 /** What a step logs of its scores, under TRL's names. */
-export interface RewardStatistics {
+interface RewardStatistics {
   /** Mean of all scores; NaN without any. */
   reward: number;
   /** Standard deviation (n - 1) of all scores; NaN with fewer than two. */
@@ -21,7 +21,7 @@ export interface RewardStatistics {
 }
 
 /** Keeps the division finite when all scores of a group agree. */
-export const ADVANTAGE_EPSILON = 1e-4;
+const ADVANTAGE_EPSILON = 1e-4;
 
 /** Spread below which a group counts as having none: the absolute tolerance of torch.isclose. */
 const ZERO_STD = 1e-8;
@@ -33,7 +33,7 @@ const ZERO_STD = 1e-8;
  * deviation has fewer than two scores to go by, the advantage is 0 too.
  *
  * @param scores [N], groups lie one after the other
- * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1.
+ * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1
  */
 export function groupAdvantagesF64(
   scores: ArrayLike<number>,
@@ -62,7 +62,7 @@ export function groupAdvantagesF64(
  * Mean, deviation and spread of a step's scores, as TRL logs them; NaN scores count nowhere.
  *
  * @param scores [N], groups lie one after the other
- * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1.
+ * @throws RangeError when N is not a multiple of `groupSize`, or `groupSize` < 1
  */
 export function rewardStatistics(
   scores: ArrayLike<number>,

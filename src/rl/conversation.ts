@@ -27,39 +27,6 @@ export function userText(prompt: string): string {
 }
 
 /**
- * The templated prompt in at most `maxPromptLength` tokens. Where it is longer, the end of the user's text is
- * cut, between characters, and the template stays whole: a prompt that lost its "ASSISTANT:" would ask the
- * policy to continue the user's words.
- *
- * @param countTokens tokens of a text, as the policy's tokenizer counts them (with BOS if it adds one)
- * @throws RangeError when the template alone is longer than the limit.
- */
-export function fitPrompt(
-  user: string,
-  maxPromptLength: number,
-  countTokens: (text: string) => number,
-): { prompt: string; truncated: boolean } {
-  const prompt = formatPrompt(user);
-  if (countTokens(prompt) <= maxPromptLength) return { prompt, truncated: false };
-  const characters = Array.from(userText(prompt));
-  const cut = (length: number) => PROMPT_PREFIX + characters.slice(0, length).join("") + PROMPT_SUFFIX;
-  const empty = countTokens(cut(0));
-  if (empty > maxPromptLength) {
-    throw new RangeError(
-      `Cannot fit a prompt: the conversation template alone is ${empty} tokens, ` +
-        `got max_prompt_length = ${maxPromptLength}; set max_prompt_length above ${empty}`,
-    );
-  }
-  let fits = 0, tooLong = characters.length;
-  while (tooLong - fits > 1) {
-    const middle = (fits + tooLong) >>> 1;
-    if (countTokens(cut(middle)) <= maxPromptLength) fits = middle;
-    else tooLong = middle;
-  }
-  return { prompt: cut(fits), truncated: true };
-}
-
-/**
  * The text before the first stop string, and which one it was (the earliest; of two that start at the same
  * place, the first listed). Empty stop strings are ignored.
  */

@@ -45,7 +45,7 @@ export function initialLambdaState(lambdaCost: number): LambdaState {
  * `meanCost` is over every completion of the optimizer step, on all ranks. With `lambda_pos_cost_only`
  * lambda can only rise; `lambda_adapt: false` keeps it and still reports J.
  *
- * @throws RangeError when `meanCost` is not finite: lambda must never learn from a missing score.
+ * @throws RangeError when `meanCost` is not finite: lambda must never learn from a missing score
  */
 export function updateLambda(state: LambdaState, meanCost: number, config: LambdaConfig): LambdaUpdate {
   if (!Number.isFinite(meanCost)) {
@@ -68,7 +68,7 @@ function stepLambda(lambda: number, jEma: number, config: LambdaConfig): number 
 /**
  * combined[i] = rewards[i] - lambda * costs[i].
  *
- * @throws RangeError when the two lists differ in length.
+ * @throws RangeError when the two lists differ in length
  */
 export function combineScores(
   rewards: ArrayLike<number>,

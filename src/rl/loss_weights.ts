@@ -1,18 +1,17 @@
 /** How token losses are averaged over an optimizer step. */
 
-/** Names and values as in TRL; `cispo` also has a token loss of its own (loss.ts). */
-export type LossType = "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo";
+import { LOSS_TYPES, type LossType } from "./loss_types.ts";
 
-export interface WeightTotals {
-  /** Completions per micro-batch of this rank, in order; only bnpo's weights depend on the cut. */
+interface WeightTotals {
+  /** Completions per micro-batch of this rank, in order; only averages over micro-batches depend on the cut. */
   microBatchSizes: readonly number[];
-  /** Only dr_grpo reads it. */
+  /** Only averages over the longest completions read it. */
   maxCompletionLength: number;
   /** Ranks that take part, each with as many completions. Default 1. */
   worldSize?: number;
   /**
-   * Active tokens of the step over all ranks; only dapo and cispo read it. Default: the sum of `lengths`. Where a
-   * generation batch is trained on in several steps, the mean over these, as in TRL.
+   * Active tokens of the step over all ranks; only averages over tokens read it. Default: the sum of `lengths`. Where
+   * a generation batch is trained on in several steps, the mean over these, as in TRL.
    */
   totalTokens?: number;
 }
@@ -22,20 +21,20 @@ export interface WeightTotals {
  * summed (not averaged) over micro-batches and ranks. N = completions of the step and M = micro-batches, both
  * over all ranks; len_b = active tokens.
  *
- *   grpo     1 / (N * max(len_b, 1))                      mean over completions of the mean over tokens
- *   bnpo     1 / (M * max(tokens of its micro-batch, 1))  mean over the tokens of a micro-batch
- *   dr_grpo  1 / (N * max_completion_length)              arXiv:2503.20783
- *   dapo     1 / max(tokens of the step, 1)               arXiv:2503.14476
- *   cispo    as dapo                                      arXiv:2506.13585
+ *   average over         w_b
+ *   completions          1 / (N * max(len_b, 1))
+ *   micro-batches        1 / (M * max(tokens of its micro-batch, 1))
+ *   longest completions  1 / (N * max_completion_length)
+ *   tokens               1 / max(tokens of the step, 1)
  *
  * These are TRL's values: its loss of a micro-batch, divided by the accumulation steps, micro-batches being
  * equal. A completion left out of the loss (length 0) still counts in N.
  *
  * @param lengths active tokens of each completion of this rank, [N / worldSize]
- * @throws RangeError when the micro-batches do not add up to the completions.
+ * @throws RangeError when the micro-batches do not add up to the completions
  */
 export function sequenceWeights(
-  lossType: LossType,
+  type: LossType,
   lengths: ArrayLike<number>,
   totals: WeightTotals,
 ): Float64Array {
@@ -47,15 +46,14 @@ export function sequenceWeights(
   }
   const worldSize = totals.worldSize ?? 1;
   const completions = rows * worldSize;
-  switch (lossType) {
-    case "grpo":
+  switch (LOSS_TYPES[type].average) {
+    case "completions":
       return Float64Array.from(lengths, (length) => 1 / (completions * Math.max(length, 1)));
-    case "bnpo":
+    case "micro-batches":
       return microBatchWeights(lengths, totals.microBatchSizes, worldSize);
-    case "dr_grpo":
+    case "longest completions":
       return new Float64Array(rows).fill(1 / (completions * totals.maxCompletionLength));
-    case "dapo":
-    case "cispo": {
+    case "tokens": {
       const tokens = totals.totalTokens ?? sum(lengths, 0, rows);
       return new Float64Array(rows).fill(1 / Math.max(tokens, 1));
     }

@@ -14,7 +14,7 @@ export function quadrantOf(reward: number, cost: number): Quadrant {
   return isHelpful(reward) ? "UH" : "UU";
 }
 
-export interface SafetySummary {
+interface SafetySummary {
   counts: Record<Quadrant, number>;
   total: number;
   unsafeCount: number;
@@ -26,7 +26,7 @@ export interface SafetySummary {
  * Counts completions by quadrant.
  *
  * @throws RangeError when the lists differ in length or hold a number that is not finite: NaN would otherwise
- *   pass as "unsafe, unhelpful".
+ *   pass as "unsafe, unhelpful"
  */
 export function summarizeSafety(rewards: ArrayLike<number>, costs: ArrayLike<number>): SafetySummary {
   if (rewards.length !== costs.length) {

@@ -53,14 +53,20 @@ export function philox4x32(counter: Words4, key: Words2): Words4 {
   return [c0, c1, c2, c3];
 }
 
+/** Which token is sampled: its place in its completion, in its group, among the prompts of the step. */
+interface Draw {
+  prompt: number;
+  generation: number;
+  position: number;
+  /** Of STREAM; sampling unless given. */
+  stream?: number;
+}
+
 /** The number in [0, 1), a multiple of 2^-24, that samples one token. */
 export function uniform01(
   seed: number,
   step: number,
-  prompt: number,
-  generation: number,
-  position: number,
-  stream: number = STREAM.sampling,
+  { prompt, generation, position, stream = STREAM.sampling }: Draw,
 ): number {
   const [x0] = philox4x32([prompt, generation, position, stream], [seed, step]);
   return (x0 >>> 8) * 2 ** -24;
@@ -103,7 +109,7 @@ export function uniformWeights(count: number, bound: number, seed: number, weigh
 }
 
 /** Prompts of the run laid end to end, epoch after epoch, each in its own order. */
-export interface PromptOrder {
+interface PromptOrder {
   promptCount: number;
   promptsPerGeneration: number;
   seed: number;
@@ -113,7 +119,7 @@ export interface PromptOrder {
  * Indices of the prompts of generation batch `batch` (0 = the first). Each epoch visits every prompt once; a batch
  * that crosses the end of an epoch goes on with the next one, so no prompt is dropped.
  *
- * @throws RangeError when there are no prompts.
+ * @throws RangeError when there are no prompts
  */
 export function promptsOfGeneration(
   batch: number,

@@ -1,28 +1,11 @@
-/** The `lr_scheduler_type` names of transformers whose rate follows from the step's number alone. */
-export type LrSchedulerType =
-  | "constant"
-  | "constant_with_warmup"
-  | "linear"
-  | "cosine"
-  | "cosine_with_restarts"
-  | "polynomial"
-  | "inverse_sqrt"
-  | "cosine_with_min_lr"
-  | "cosine_warmup_with_min_lr"
-  | "warmup_stable_decay";
+/**
+ * Learning-rate schedules, by the names and formulas of transformers' `get_scheduler`. All that the program knows of
+ * one is its entry in SCHEDULES: the configuration, its rules and the resume check read it there.
+ */
+import { type Argument, count, notNegative, positive, shape, share } from "./schedule_arguments.ts";
 
-/** Further arguments of a schedule, by transformers' names; config/schedule_arguments.ts says which schedule takes which. */
-export type LrSchedulerKwargs = Readonly<Record<string, number | string>>;
-
-export interface ScheduleConfig {
-  learning_rate: number;
-  lr_scheduler_type: LrSchedulerType;
-  lr_scheduler_kwargs?: LrSchedulerKwargs | null;
-  /** Below 1: a share of total_steps, rounded up. */
-  warmup_steps: number;
-  /** Optimizer steps of the whole run. */
-  total_steps: number;
-}
+/** Further arguments of a schedule, by transformers' names. */
+type LrSchedulerKwargs = Readonly<Record<string, number | string>>;
 
 /** What the formulas read: step, w, n and the arguments. */
 interface Position {
@@ -38,11 +21,34 @@ interface Position {
   named(name: string, otherwise: string): string;
 }
 
+export interface Schedule {
+  /** Share of the peak rate at a step: after the warm-up where that is "linear", of every step where it is not. */
+  share(at: Position): number;
+  /** linear: step / w while step < w; own: the formula has one; none: warmup_steps does nothing. */
+  warmup: "linear" | "own" | "none";
+  /** Whether the rate of a step depends on the length of the run, which must then stay on resume. */
+  dependsOnLength: boolean;
+  /** What lr_scheduler_kwargs may hold. */
+  arguments: Readonly<Record<string, Argument>>;
+  /** An argument that must be given, and what to give. */
+  required?: { name: string; meaning: string };
+  /** Two arguments of which exactly one must be given. */
+  eitherOf?: readonly [string, string];
+  /** Rate at which it ends, which the peak must be above. */
+  end?(given: LrSchedulerKwargs | null | undefined): number;
+}
+
+/** Where `polynomial` ends unless lr_end says otherwise. */
+const LR_END = 1e-7;
+
+const lrEnd = (given: LrSchedulerKwargs | null | undefined) => Number(given?.lr_end ?? LR_END);
+
+const minLr = { num_cycles: positive, min_lr: notNegative, min_lr_rate: share };
+
 /**
- * Learning rate of optimizer step `step` (0 = the first), by the formulas of transformers' `get_scheduler`, as shares
- * of learning_rate; w = warm-up steps, n = total_steps, p = (step - w) / max(1, n - w), and in brackets the arguments:
+ * Every `lr_scheduler_type` whose rate follows from the step's number alone. w = warm-up steps, n = total_steps,
+ * p = (step - w) / max(1, n - w), and in brackets the arguments with their defaults:
  *
- *   warm-up (step < w)      step / w               for every schedule but `constant` and the last two
  *   constant, constant_with_warmup                 1
  *   linear                                         max(0, (n - step) / max(1, n - w))
  *   cosine [num_cycles c = 1/2]                    (1 + cos(2 pi c p)) / 2
@@ -52,14 +58,108 @@ interface Position {
  *   cosine_with_min_lr [num_cycles, min_lr or min_lr_rate m]   m + (1 - m) cosine
  *   cosine_warmup_with_min_lr                      see `cosineWarmupWithMin`
  *   warmup_stable_decay                            see `warmupStableDecay`
+ */
+export const SCHEDULES = {
+  constant: { share: () => 1, warmup: "none", dependsOnLength: false, arguments: {} },
+  constant_with_warmup: { share: () => 1, warmup: "linear", dependsOnLength: false, arguments: {} },
+  linear: {
+    share: ({ step, warmup, total }) => Math.max(0, (total - step) / Math.max(1, total - warmup)),
+    warmup: "linear",
+    dependsOnLength: true,
+    arguments: {},
+  },
+  cosine: {
+    share: ({ progress, given }) => Math.max(0, cosine(2 * given("num_cycles", 0.5) * progress)),
+    warmup: "linear",
+    dependsOnLength: true,
+    arguments: { num_cycles: positive },
+  },
+  cosine_with_restarts: {
+    share: ({ progress, given }) => progress >= 1 ? 0 : cosine((given("num_cycles", 1) * progress) % 1),
+    warmup: "linear",
+    dependsOnLength: true,
+    arguments: { num_cycles: positive },
+  },
+  polynomial: {
+    share: polynomial,
+    warmup: "linear",
+    dependsOnLength: true,
+    arguments: { lr_end: notNegative, power: positive },
+    end: lrEnd,
+  },
+  inverse_sqrt: {
+    share: inverseSqrt,
+    warmup: "linear",
+    dependsOnLength: false,
+    arguments: { timescale: positive },
+  },
+  cosine_with_min_lr: {
+    share: cosineWithMin,
+    warmup: "linear",
+    dependsOnLength: true,
+    arguments: minLr,
+    eitherOf: ["min_lr", "min_lr_rate"],
+  },
+  cosine_warmup_with_min_lr: {
+    share: cosineWarmupWithMin,
+    warmup: "own",
+    dependsOnLength: true,
+    arguments: { ...minLr, warmup_lr_rate: share },
+    eitherOf: ["min_lr", "min_lr_rate"],
+  },
+  warmup_stable_decay: {
+    share: warmupStableDecay,
+    warmup: "own",
+    dependsOnLength: true,
+    arguments: {
+      num_decay_steps: count,
+      num_stable_steps: count,
+      warmup_type: shape,
+      decay_type: shape,
+      min_lr_ratio: share,
+      num_cycles: positive,
+    },
+    required: { name: "num_decay_steps", meaning: "the number of steps of its last phase" },
+  },
+} satisfies Record<string, Schedule>;
+
+export type LrSchedulerType = keyof typeof SCHEDULES;
+
+/** Names of the schedules, in the table's order. */
+export const LR_SCHEDULER_TYPES = Object.keys(SCHEDULES) as [LrSchedulerType, ...LrSchedulerType[]];
+
+const FOLLOWS_A_METRIC =
+  "it moves the learning rate by a metric of an evaluation, and here the rate follows from the step's number alone, " +
+  "so that a resumed run has the same one; choose one of the others";
+
+/** Names of transformers that are refused, and why. */
+export const REFUSED_SCHEDULER_TYPES = {
+  reduce_lr_on_plateau: FOLLOWS_A_METRIC,
+  greedy: FOLLOWS_A_METRIC,
+};
+
+export interface ScheduleConfig {
+  learning_rate: number;
+  lr_scheduler_type: LrSchedulerType;
+  lr_scheduler_kwargs?: LrSchedulerKwargs | null;
+  /** Below 1: a share of total_steps, rounded up. */
+  warmup_steps: number;
+  /** Optimizer steps of the whole run. */
+  total_steps: number;
+}
+
+/**
+ * Learning rate of optimizer step `step` (0 = the first): learning_rate times its schedule's share.
  *
- * @throws RangeError when `polynomial` starts at or below the rate at which it ends.
+ * @throws RangeError when `polynomial` starts at or below the rate at which it ends
  */
 export function learningRate(step: number, config: ScheduleConfig): number {
-  const { learning_rate: peak, lr_scheduler_type: type, total_steps: total } = config;
+  const { learning_rate: peak, total_steps: total } = config;
+  const schedule: Schedule = SCHEDULES[config.lr_scheduler_type];
   const kwargs = config.lr_scheduler_kwargs ?? {};
   const warmup = warmupSteps(config.warmup_steps, total);
-  const at: Position = {
+  if (schedule.warmup === "linear" && step < warmup) return peak * (step / warmup);
+  return peak * schedule.share({
     step,
     warmup,
     total,
@@ -67,41 +167,12 @@ export function learningRate(step: number, config: ScheduleConfig): number {
     progress: (step - warmup) / Math.max(1, total - warmup),
     given: (name, otherwise) => Number(kwargs[name] ?? otherwise),
     named: (name, otherwise) => String(kwargs[name] ?? otherwise),
-  };
-  if (type === "constant") return peak;
-  if (type === "cosine_warmup_with_min_lr") return peak * cosineWarmupWithMin(at);
-  if (type === "warmup_stable_decay") return peak * warmupStableDecay(at);
-  if (step < warmup) return peak * (step / warmup);
-  return peak * shareOfPeak(type, at);
+  });
 }
 
 /** Steps of warm-up: a number below 1 is a share of all steps, as in transformers' `get_warmup_steps`. */
 function warmupSteps(stepsOrShare: number, total: number): number {
   return stepsOrShare >= 1 ? stepsOrShare : Math.ceil(total * stepsOrShare);
-}
-
-type AfterWarmup = Exclude<LrSchedulerType, "constant" | "cosine_warmup_with_min_lr" | "warmup_stable_decay">;
-
-function shareOfPeak(type: AfterWarmup, at: Position): number {
-  const { step, warmup, total, progress } = at;
-  switch (type) {
-    case "constant_with_warmup":
-      return 1;
-    case "linear":
-      return Math.max(0, (total - step) / Math.max(1, total - warmup));
-    case "cosine":
-      return Math.max(0, cosine(2 * at.given("num_cycles", 0.5) * progress));
-    case "cosine_with_restarts":
-      return progress >= 1 ? 0 : cosine((at.given("num_cycles", 1) * progress) % 1);
-    case "polynomial":
-      return polynomial(at);
-    case "inverse_sqrt": {
-      const timescale = at.given("timescale", warmup === 0 ? 10_000 : warmup);
-      return 1 / Math.sqrt((step - warmup + timescale) / timescale);
-    }
-    case "cosine_with_min_lr":
-      return Math.max(0, above(minRate(at), cosine(2 * at.given("num_cycles", 0.5) * progress)));
-  }
 }
 
 /** 1 at 0, 0 at 1. */
@@ -119,7 +190,7 @@ function minRate({ given, peak }: Position): number {
 }
 
 function polynomial({ progress, peak, given }: Position): number {
-  const end = given("lr_end", 1e-7);
+  const end = given("lr_end", LR_END);
   if (peak <= end) {
     throw new RangeError(
       `Cannot decay learning_rate = ${peak}: "polynomial" ends at ${end}; start above it, or lower lr_end`,
@@ -127,6 +198,15 @@ function polynomial({ progress, peak, given }: Position): number {
   }
   const left = 1 - Math.min(progress, 1);
   return ((peak - end) * left ** given("power", 1) + end) / peak;
+}
+
+function inverseSqrt({ step, warmup, given }: Position): number {
+  const timescale = given("timescale", warmup === 0 ? 10_000 : warmup);
+  return 1 / Math.sqrt((step - warmup + timescale) / timescale);
+}
+
+function cosineWithMin(at: Position): number {
+  return Math.max(0, above(minRate(at), cosine(2 * at.given("num_cycles", 0.5) * at.progress)));
 }
 
 /**

@@ -15,7 +15,6 @@ export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
 export const healthSchema = z.object({ status: z.literal("healthy"), device: z.string() });
 
 export type PairsRequest = z.infer<typeof pairsRequestSchema>;
-export type TextsRequest = z.infer<typeof textsRequestSchema>;
 export type Health = z.infer<typeof healthSchema>;
 
 /** Score i belongs to text i; a higher reward is more helpful, a higher cost is less safe. */

@@ -4,6 +4,7 @@
  * its dashboards fit.
  */
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
+import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -18,12 +19,7 @@ const STEP_METRICS = [
   "frac_reward_zero_std",
   "kl",
   "entropy",
-  "clip_ratio/low_mean",
-  "clip_ratio/low_min",
-  "clip_ratio/high_mean",
-  "clip_ratio/high_max",
-  "clip_ratio/region_mean",
-  "cispo_clip_ratio",
+  ...CLIP_METRICS,
   "helpfulness/mean",
   "cost/mean",
   "combined/mean",
@@ -91,7 +87,7 @@ export interface Judgements {
 export interface StepRecord extends Judgements {
   /** Number of optimizer steps done since the start of the run. */
   step: number;
-  /** How many of them this record is of; loss, gradNorm, kl, entropy and clipRatio are means over these. */
+  /** How many of them this record is of; loss, gradNorm, kl, entropy and clipMetrics are means over these. */
   optimizerSteps: number;
   /** Passes over the training prompts, fractional. */
   epoch: number;
@@ -119,10 +115,8 @@ export interface StepRecord extends Judgements {
   kl?: number;
   /** Mean entropy of the sampling distribution, nats per token; left out when not computed. */
   entropy?: number;
-  /** Share of tokens clipped below, above and at either side; smallest and largest share of a completion. */
-  clipRatio?: { low: number; high: number; region: number; lowMin: number; highMax: number };
-  /** For cispo, in clipRatio's place: the share of tokens whose weight met the bound. */
-  cispoClipRatio?: number;
+  /** Shares of tokens that were clipped, as the loss type logs them (rl/policy_terms.ts). */
+  clipMetrics?: ClipMetrics;
   /** Wall time of the whole step and of its phases, seconds. */
   stepSeconds: number;
   phaseSeconds: { generate: number; score: number; update: number };
@@ -140,7 +134,7 @@ export interface EvalRecord extends Judgements {
  * `reward_std` is its standard deviation (divisor n - 1) over the whole step. A completion without a score
  * (not finite) is in no mean and no count.
  *
- * @throws {RangeError} if the judgements do not line up or do not divide into groups
+ * @throws RangeError when the judgements do not line up or do not divide into groups
  */
 export function stepRow(record: StepRecord): MetricRow {
   checkJudgements(record);
@@ -160,12 +154,7 @@ export function stepRow(record: StepRecord): MetricRow {
     frac_reward_zero_std: statistics.fracRewardZeroStd,
     kl: record.kl,
     entropy: record.entropy,
-    "clip_ratio/low_mean": record.clipRatio?.low,
-    "clip_ratio/low_min": record.clipRatio?.lowMin,
-    "clip_ratio/high_mean": record.clipRatio?.high,
-    "clip_ratio/high_max": record.clipRatio?.highMax,
-    "clip_ratio/region_mean": record.clipRatio?.region,
-    cispo_clip_ratio: record.cispoClipRatio,
+    ...record.clipMetrics,
     ...alignmentMetrics(record),
     "lambda/value": record.lambda.value,
     "lambda/J_C": record.lambda.jc,
@@ -186,7 +175,7 @@ export function stepRow(record: StepRecord): MetricRow {
 /**
  * The row of one evaluation.
  *
- * @throws {RangeError} if the judgements do not line up
+ * @throws RangeError when the judgements do not line up
  */
 export function evalRow(record: EvalRecord): MetricRow {
   checkJudgements(record);

@@ -27,8 +27,8 @@ export interface RunRecords {
 }
 
 /**
- * @throws {Error} if the folder holds no metrics.jsonl
- * @throws {SyntaxError} if a line that a run finished writing is not JSON
+ * @throws Error when the folder holds no metrics.jsonl
+ * @throws SyntaxError when a line that a run finished writing is not JSON
  */
 export async function readRun(runDir: string): Promise<RunRecords> {
   const text = await readOptional(join(runDir, "metrics.jsonl"));
@@ -53,7 +53,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
  * Rows by step, ascending. Lines of the same step are merged, the later one winning. A last line without its
  * newline is what a run that was killed left behind, and is skipped.
  *
- * @throws {SyntaxError} naming the line that is not JSON
+ * @throws SyntaxError when a line is not JSON; it names the line
  */
 export function parseMetrics(text: string, path: string): MetricRow[] {
   const byStep = new Map<number, MetricRow>();

@@ -101,7 +101,7 @@ export interface RestoredRun {
 /**
  * Loads the newest good checkpoint of the run into the optimizer's weights and moments.
  * @returns null when there is none
- * @throws RangeError naming the keys when its configuration differs
+ * @throws RangeError when its configuration differs; it names the keys
  */
 export async function restoreRun(
   runDir: string,

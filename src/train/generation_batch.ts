@@ -5,6 +5,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -15,7 +16,6 @@ import { type Rollout, sampleRollouts } from "./rollout.ts";
 import type { Learner } from "./passes.ts";
 import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
-import type { UpdateStats } from "./update_stats.ts";
 
 export interface StepDeps {
   config: RunConfig;
@@ -136,27 +136,11 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
     learningRate: rates[rates.length - 1],
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
-    ...clipMetrics(stats, config),
+    clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return { progress: { step: lastStep, lambda: lambdaState, numTokens }, record, rollouts };
-}
-
-function clipMetrics(
-  stats: UpdateStats,
-  config: RunConfig,
-): Pick<StepRecord, "clipRatio" | "cispoClipRatio"> {
-  if (config.loss_type === "cispo") return { cispoClipRatio: stats.clipRatioHigh };
-  return {
-    clipRatio: {
-      low: stats.clipRatioLow,
-      high: stats.clipRatioHigh,
-      region: stats.clipRatioRegion,
-      lowMin: stats.clipRatioLowMin,
-      highMax: stats.clipRatioHighMax,
-    },
-  };
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {

@@ -14,7 +14,7 @@ import { createGenerator, type GenerationProgress } from "../policy/decode/gener
 import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
 import { samplingOptions } from "../policy/decode/options.ts";
 import { disposePasses, makePassReplays } from "../policy/pass_replays.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { isDue } from "../rl/cadence.ts";
 import { initialLambdaState } from "../rl/lambda.ts";

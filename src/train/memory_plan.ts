@@ -8,7 +8,7 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
-import type { Policy } from "../policy/llama.ts";
+import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner } from "./passes.ts";
 import { prepareUpdate } from "./prepared_update.ts";

@@ -2,7 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { inverseRows } from "../ops/rows/gather_rows.ts";
-import { type PickedRows, type PrefixRows, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
+import { uploadSequences } from "../policy/llama.ts";
+import type { PickedRows, SequenceTensors } from "../policy/trunk.ts";
+import type { PrefixRows } from "../ops/attention/attention.ts";
 import { bucketRows, type PackedSequences, packSequences } from "../policy/packing.ts";
 import { packRests, uploadPrefixRows } from "../policy/shared_prefix.ts";
 

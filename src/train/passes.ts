@@ -5,7 +5,9 @@ import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
-import { type Policy, policyLogprobs, type PrefixKeys, type SequenceTensors } from "../policy/llama.ts";
+import { policyLogprobs } from "../policy/llama.ts";
+import type { Policy, SequenceTensors } from "../policy/trunk.ts";
+import type { PrefixKeys } from "../ops/attention/attention.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
 import type { MicroBatch } from "./micro_batch.ts";
@@ -45,7 +47,11 @@ function logprobsOf(
   config: RunConfig,
 ): Tensor[] {
   const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
-  return policyLogprobs(model, { ...sequences, prefix }, picked, targets, config.temperature);
+  return policyLogprobs(model, { ...sequences, prefix }, {
+    picked,
+    targets,
+    temperature: config.temperature,
+  });
 }
 
 /** Keys and values of a step's prompts; good until other prompts are run. */
@@ -106,7 +112,7 @@ export function backward(
       let stats: Tensor | null = null;
       const forward = () => {
         const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-        const made = grpoLoss(logprobs, { ...context, entropy }, config);
+        const made = grpoLoss({ ...context, logprobs, entropy }, config);
         stats = tf.keep(made.stats);
         return made.losses;
       };

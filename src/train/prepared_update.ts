@@ -2,7 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { tensorsOf } from "../gpu/tensor_tree.ts";
-import { type Policy, type SequenceTensors, uploadSequences } from "../policy/llama.ts";
+import { uploadSequences } from "../policy/llama.ts";
+import type { Policy, SequenceTensors } from "../policy/trunk.ts";
+import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
 import { type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
@@ -63,8 +65,9 @@ function drawSteps(count: number, windows: number, step: number, config: RunConf
   const drawn = windows === 1
     ? Array.from({ length: count }, (_, i) => i)
     : Array.from(shuffledOrder(count, config.seed, step, STREAM.minibatch));
-  // bnpo's weights depend on which completions make a micro-batch: there, only these are put in order.
-  const together = config.loss_type === "bnpo" ? config.per_device_train_batch_size : size;
+  // Where weights depend on which completions make a micro-batch, only these are put in order.
+  const isCut = LOSS_TYPES[config.loss_type].average === "micro-batches";
+  const together = isCut ? config.per_device_train_batch_size : size;
   for (let first = 0; first < count; first += together) {
     const part = drawn.slice(first, first + together).sort((a, b) => a - b);
     drawn.splice(first, part.length, ...part);

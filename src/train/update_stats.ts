@@ -1,6 +1,6 @@
 /** What an update says about itself: read back as one list of numbers, told apart here. */
 import { LOSS_STATS } from "../ops/loss/grpo_loss.ts";
-import { type CompletionStats, type ImportanceSamplingLevel, lossMeans } from "../rl/loss.ts";
+import { type CompletionStats, type ImportanceSamplingLevel, lossMeans } from "../rl/loss_means.ts";
 
 export interface UpdateStats {
   loss: number;

@@ -20,7 +20,7 @@ function caseFiles(): Map<string, string> {
 
 /**
  * The cases of every op, or of one.
- * @throws RangeError for an op that has no case file
+ * @throws RangeError when the op has no case file
  */
 export async function caseSuites(only?: string): Promise<CaseSuite[]> {
   const files = caseFiles();

@@ -38,7 +38,7 @@ export interface FirstLoss {
   masked?: boolean;
 }
 
-/** The loss of a run's first step: every ratio is 1 and the policy is its reference, so it is -(weights x advantages). */
+/** The loss of a run's first step: each ratio is 1, the policy is its reference, so it is -(weights x advantages). */
 export function firstLoss(table: readonly Sample[], rule: FirstLoss): number {
   const { type, longest, groupSize, scale = "group", microBatch = table.length, masked = false } = rule;
   const advantage = advantages(table.map(({ combined }) => combined), groupSize, scale);

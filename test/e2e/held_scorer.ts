@@ -11,7 +11,7 @@ export interface HeldScorer {
   url: string;
   /** What was asked for since this was last called, a request for each generation batch. */
   taken(): PairsRequest[];
-  /** Holds the answer to the request of this number, from 1, counted from `taken`; 0: to the question for its health. */
+  /** Holds the answer to the request of this number, from 1, as `taken` counts; 0: to the question for its health. */
   holdAt(request: number): void;
   /** The program has come to the request that is held. */
   holds(program: Program): Promise<void>;

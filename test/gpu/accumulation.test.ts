@@ -6,7 +6,7 @@ import { writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import { createAdapters } from "../../src/policy/adapters.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import type { Holding } from "../../src/policy/weights.ts";
 import { type Family, tinyPolicy, tinySource } from "./tiny_policy.ts";
 import { assertNear, ROLLOUTS, trainedOn } from "./training_passes.ts";

@@ -18,8 +18,10 @@ import {
   withoutAdapters,
 } from "../../src/policy/adapters.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
-import { hostSource, listWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
+import { listWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { createOptimizer, disposeOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
@@ -50,7 +52,7 @@ function scramble({ adapters }: Policy): void {
 function backward(policy: Policy, rollouts: typeof ROLLOUTS): void {
   tf.tidy(() => {
     const batch = uploadMicroBatch(rollouts);
-    const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+    const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
     tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.1), false);
   });
 }
@@ -198,10 +200,11 @@ describe("LoRA adapters", () => {
   it("training an adapter on asks for its rank, alpha and modules, and names what differs", async () => {
     const policy = await adaptedPolicy(CONFIG, ["q_proj", "v_proj"]);
     const adapters = policy.adapters!;
-    assertContinues(adapters, CONFIG, ["v_proj", "q_proj"], 2, "run");
-    const wanted = { ...CONFIG, rank: 16 };
+    const base = { layers: 2, path: "run" };
+    assertContinues(adapters, { ...CONFIG, modules: ["v_proj", "q_proj"] }, base);
+    const wanted = { ...CONFIG, rank: 16, modules: ["q_proj"] };
     assert.throws(
-      () => assertContinues(adapters, wanted, ["q_proj"], 2, "run"),
+      () => assertContinues(adapters, wanted, base),
       /'run'.*lora_r: adapter 3, settings 16; lora_target_modules: adapter q_proj,v_proj, settings q_proj\)/,
     );
   });

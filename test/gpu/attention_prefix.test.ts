@@ -9,7 +9,7 @@ import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { addGradient } from "../../src/ops/elementwise/add_gradient.ts";
-import { attention, type AttentionShape, type PrefixKeys } from "../../src/ops/attention/attention.ts";
+import { attention, type AttentionShape, type Prefix } from "../../src/ops/attention/attention.ts";
 
 const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 20, scale: 0.2 };
 const KV_WIDTH = SHAPE.kvHeads * SHAPE.headDim;
@@ -36,7 +36,7 @@ const completions = COMPLETIONS.map((lengths, n) =>
 let choose: <R>(body: () => R) => R = (body) => body();
 
 /** o, dq, dk and dv of sequences that lie end to end. */
-async function packed(rows: Rows, lengths: number[], prefix?: PrefixKeys): Promise<Float32Array[]> {
+async function packed(rows: Rows, lengths: number[], prefix?: Prefix): Promise<Float32Array[]> {
   const [q, k, v, dy] = rows.map((values, n) => matrix(values, WIDTHS[n]));
   const bounds = pairs(packedBounds(lengths));
   const { value, grads } = choose(() =>
@@ -46,7 +46,7 @@ async function packed(rows: Rows, lengths: number[], prefix?: PrefixKeys): Promi
 }
 
 /** The prompts as a prefix, for a batch of the completions of some of them. */
-function prefixOf(chosen: number[][][], dk: Tensor, dv: Tensor): PrefixKeys {
+function prefixOf(chosen: number[][][], dk: Tensor, dv: Tensor): Prefix {
   const lengths = chosen.map((group) => group.map(([tokens]) => tokens));
   const { ranges, readers } = prefixRanges(PROMPTS, lengths);
   const [, k, v] = stack(prompts).map((values, n) => matrix(values, WIDTHS[n]));
@@ -125,7 +125,7 @@ describe("attention to shared prefixes", () => {
     const prefix = prefixOf([[[3]], [], []], dk, dv);
     const [q, k, v] = random(1, 3).map((values, n) => matrix(values, WIDTHS[n]));
     const bounds = pairs(packedBounds([3]));
-    const attend = (one: PrefixKeys) => attention(q, k, v, bounds, SHAPE, one);
+    const attend = (one: Prefix) => attention(q, k, v, bounds, SHAPE, one);
     assert.throws(() => attend({ ...prefix, dv: null }), /both of dk and dv/);
     assert.throws(() => attend({ ...prefix, readers: bounds }), /need v like k, readers \[40,2\]/);
     assert.throws(() => attend({ ...prefix, ranges: prefix.readers }), /ranges \[3,2\]/);

@@ -19,7 +19,9 @@ describe("bench", () => {
 
   it("timeOp() times kernels, call, backward and plain tfjs, and frees every tensor", async () => {
     const tensorsBefore = tf.memory().numTensors;
-    const { kernels, forward, forwardBackward, plainForward } = await timeOp("rms_norm", cases[1], 1);
+    const { kernels, forward, forwardBackward, plainForward } = await timeOp("rms_norm", cases[1], {
+      repeats: 1,
+    });
     for (const timing of [kernels, forward, forwardBackward!, plainForward!]) {
       assert.ok(timing.seconds > 0 && timing.samples >= 1);
     }

@@ -16,7 +16,7 @@ describe("bench peers", () => {
     // Of the kernels that jax-js writes, wgpu does not compile the one of scatter; it takes a minute to say so.
     const tensors = tf.memory().numTensors;
     const isNode = detectRuntime() === "node";
-    const report = await benchTraining(1, isNode ? "all" : "tfjs", true);
+    const report = await benchTraining({ repeats: 1, peer: isNode ? "all" : "tfjs", isTiny: true });
     const names = ["this project", "plain tfjs", ...(isNode ? ["@jax-js/jax"] : [])];
     assert.deepEqual(report.trainees.map(({ name }) => name), names);
     assert.deepEqual(report.skipped, []);
@@ -39,9 +39,9 @@ describe("bench peers", () => {
     );
   });
 
-  it("decoding by a recorded plan, by the same kernels unrecorded and by plain tfjs picks the same tokens", async () => {
+  it("decoding by a recorded plan, by its kernels unrecorded and by plain tfjs picks the same tokens", async () => {
     const tensors = tf.memory().numTensors;
-    const report = await benchDecoding(1, true, true);
+    const report = await benchDecoding({ repeats: 1, withTfjs: true, isTiny: true });
     const names = ["recorded plan", "the same kernels, unrecorded", "plain tfjs"];
     assert.deepEqual(report.decoders.map(({ name }) => name), names);
     assert.ok(report.replay.dispatches >= 32 && report.replay.fastestMs > 0);

@@ -12,8 +12,8 @@ import {
   type GenerationProgress,
   type GenerationRequest,
 } from "../../src/policy/decode/generate.ts";
-import { blockBytes, blocksFor, generationBytes } from "../../src/policy/decode/kv_blocks.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import { blockBytes, blocksFor, KV_CACHE_FORMAT } from "../../src/policy/decode/kv_blocks.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
 const OPTIONS: GenerationOptions = {
@@ -178,31 +178,19 @@ describe("generation in blocks", () => {
   });
 
   for (const kvCacheDtype of ["float32", "float16"] as const) {
-    it(`takes the bytes that generationBytes() says, ${kvCacheDtype}`, async () => {
-      const options = { ...OPTIONS, kvCacheDtype, repetitionPenalty: 1.1, eosIds: [], blockTokens: 8 };
+    it(`takes the bytes of the blocks it can need at most, and gives back all, ${kvCacheDtype}`, async () => {
+      const options = { ...OPTIONS, kvCacheDtype, eosIds: [], blockTokens: 8 };
       const generator = createGenerator(policy, options);
-      trimPool();
-      const { memory } = await openGpu();
-      const [before, liveBefore] = [bytesUsed(), memory().liveBytes];
+      const before = bytesUsed();
       await generator.generate({ ...REQUEST, findStop: undefined }); // none ends: the cache grows to its most
       await generator.generate(REQUEST); // one after the other ends: plans of all widths
-      const said = generationBytes(policy.config, {
-        promptLengths: PROMPTS.map(({ length }) => length),
-        groupSize: REQUEST.groupSize,
-        maxTokens: options.maxTokens,
-        kvCacheDtype,
-        blockTokens: 8,
-        eosCount: 0,
-        hasRepetitionPenalty: true,
-      });
-      assert.equal(generator.usage!.cacheBytes, said.cache);
-      assert.equal(bytesUsed() - before, said.cache + said.state);
-      trimPool();
-      const taken = memory().liveBytes - liveBefore;
-      assert.ok(
-        taken > said.cache + said.state && taken <= said.atMost,
-        `${taken} bytes, at most ${said.atMost}`,
-      );
+      // A prompt's blocks are shared by its group; a completion's last token is never in the cache.
+      const blocksOf = (tokens: number) => blocksFor(tokens, 8);
+      const ofPrompts = PROMPTS.reduce((sum, { length }) => sum + blocksOf(length), 0);
+      const blocks = ofPrompts + PROMPTS.length * REQUEST.groupSize * blocksOf(options.maxTokens - 1);
+      const format = KV_CACHE_FORMAT[kvCacheDtype];
+      assert.equal(generator.usage!.cacheBytes, blocks * blockBytes(policy.config, 8, format));
+      assert.ok(bytesUsed() - before > generator.usage!.cacheBytes);
       generator.dispose();
       assert.equal(bytesUsed(), before, "all of it is given back");
     });

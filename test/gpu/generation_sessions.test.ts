@@ -10,7 +10,7 @@ import {
   type GenerationOptions,
 } from "../../src/policy/decode/generate.ts";
 import { blockBytes } from "../../src/policy/decode/kv_blocks.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { TINY_CONFIG, tinyPolicy } from "./tiny_policy.ts";
 
 const OPTIONS: GenerationOptions = {

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
 import { KV_CACHE_FORMAT, type KvCacheDtype } from "../../src/policy/decode/kv_blocks.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { decodeLogits } from "../parity/decode_logits.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 

@@ -11,8 +11,10 @@ import {
   createGenerator,
   type GenerationOptions,
 } from "../../src/policy/decode/generate.ts";
-import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
-import { type Holding, hostSource, listWeights } from "../../src/policy/weights.ts";
+import { policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
+import { type Holding, listWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { tinyPolicy, tinySource } from "./tiny_policy.ts";
 
@@ -42,7 +44,7 @@ function rolloutsOf(completions: Completion[], groupSize: number): Sequence[] {
 async function logprobsOf(policy: Policy, rollouts: Sequence[]): Promise<number[][]> {
   const [logprobs] = tf.tidy(() => {
     const batch = uploadMicroBatch(rollouts);
-    return policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1);
+    return policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 });
   });
   const values = await readFloats(logprobs);
   let start = 0;
@@ -58,7 +60,7 @@ async function gradientsOf(
   for (const rollouts of batches) {
     tf.tidy(() => {
       const batch = uploadMicroBatch(rollouts);
-      const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+      const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
       tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
     });
   }

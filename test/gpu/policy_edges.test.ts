@@ -8,11 +8,13 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { targetModules } from "../../src/policy/adapter_config.ts";
 import { createAdapters, mergeAdapter, withoutAdapters } from "../../src/policy/adapters.ts";
-import { makeTrunk, type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { clearGradients, disposeKeys, prefixKeys } from "../../src/policy/shared_prefix.ts";
-import { hostSource, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 import { TINY_CONFIG, tinyPolicy, tinySource } from "./tiny_policy.ts";
@@ -94,7 +96,7 @@ describe("models of every family", () => {
       const logprobs = async (isTaped: boolean) =>
         await readFloats(tf.tidy(() => {
           const batch = uploadMicroBatch(rollouts);
-          const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+          const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
           if (!isTaped) return forward();
           return tf.engine().gradients(forward, [policy.root], tf.ones([batch.targets.size]), false).value;
         }));

@@ -13,9 +13,11 @@ import {
   freezeReference,
   trainableWeights,
 } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { hostSource, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 import { TINY_CONFIG, tinyPolicy, tinySource } from "./tiny_policy.ts";
@@ -83,7 +85,7 @@ describe("the weights of a policy", () => {
     const train = () => {
       tf.tidy(() => {
         const batch = uploadMicroBatch([{ prompt: { ids: SEQUENCES[0] }, tokens: [5, 9, 2] }]);
-        const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+        const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
         tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
       });
       return held();

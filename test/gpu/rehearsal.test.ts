@@ -32,7 +32,7 @@ async function run(): Promise<number[]> {
   const rollouts = completions.map(({ tokens }) => ({ prompt: { ids: [1, 5, 9] }, tokens }));
   const clip = tf.tidy(() => {
     const batch = uploadMicroBatch(rollouts);
-    const forward = () => policyLogprobs(policy, batch.sequences, batch.picked, batch.targets, 1)[0];
+    const forward = () => policyLogprobs(policy, batch.sequences, { ...batch, temperature: 1 })[0];
     tf.engine().gradients(forward, [policy.root], tf.fill([batch.targets.size], 0.01), false);
     return optimizerStep(optimizer, 0.1, ADAMW);
   });

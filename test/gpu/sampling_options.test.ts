@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { createGenerator, type GenerationOptions } from "../../src/policy/decode/generate.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
 const OPTIONS: GenerationOptions = {

@@ -12,7 +12,7 @@ import {
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
-import { hostSource } from "../../src/policy/weights.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";
 
 const HEAD = "score_head.weight";

@@ -10,7 +10,7 @@ import {
   scoreSequences,
 } from "../../src/policy/score_model.ts";
 import { cutCommonBeginnings } from "../../src/policy/shared_prefix.ts";
-import { hostSource, type WeightSource } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";
 
 const CONFIG = { ...TINY_CONFIG, score_dim: 1, score_type: "reward", do_normalize: false };

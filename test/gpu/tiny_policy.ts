@@ -1,8 +1,10 @@
 /** A random two-layer Llama with grouped key heads, small enough for a test; or another model of these sizes. */
 import { randomFloats } from "../cases/case.ts";
-import { makeTrunk, type Policy } from "../../src/policy/llama.ts";
+import { makeTrunk } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { type Holding, hostSource, loadPolicyWeights, type WeightSource } from "../../src/policy/weights.ts";
+import { type Holding, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 
 export const TINY_CONFIG = {
   model_type: "llama",

@@ -1,4 +1,4 @@
-/** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, and what the user is told. */
+/** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, what the user is told. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -9,10 +9,10 @@ import type { RunConfig } from "../../src/config/sweep.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
-import { disposeTrunk, type Policy } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
-import type { MetricRow } from "../../src/tracking/metrics.ts";
-import { TIMING_METRICS } from "../../src/tracking/metrics.ts";
+import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { type EvaluationOutcome, runTraining, type TrainingResult } from "../../src/train/loop.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";

@@ -2,7 +2,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { readFloats, zeroTensor } from "../../src/gpu/tensors.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
-import { type Policy, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { clearGradients, disposeKeys, prefixBackward, prefixKeys } from "../../src/policy/shared_prefix.ts";
 import { sharePrompts, type TokenizedRollout, uploadMicroBatch } from "../../src/train/micro_batch.ts";
 
@@ -17,7 +18,7 @@ export const ROLLOUTS: TokenizedRollout[] = [
 });
 
 /**
- * Log-probs of all completion tokens of ROLLOUTS in order, and the gradients of their weighted sum, by the weights' names.
+ * Log-probs of all completion tokens of ROLLOUTS in order, and the gradients of their weighted sum, by weight name.
  * @param policy a new one, with gradients of 0
  */
 export async function trainedOn(policy: Policy, isShared: boolean, rowsPerPass: number) {
@@ -32,7 +33,7 @@ export async function trainedOn(policy: Policy, isShared: boolean, rowsPerPass: 
       const prefix = batch.prefixRows && keys ? { ...batch.prefixRows, keys } : undefined;
       const forward = () => {
         const sequences = { ...batch.sequences, prefix };
-        const [made] = policyLogprobs(policy, sequences, batch.picked, batch.targets, 1);
+        const [made] = policyLogprobs(policy, sequences, { ...batch, temperature: 1 });
         logprobs.push(tf.keep(made.clone()));
         return made;
       };

@@ -11,14 +11,8 @@ import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetens
 import { makeTrunk } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
-import {
-  copyFrozen,
-  hostSource,
-  listWeights,
-  loadPolicyWeights,
-  type PolicyWeights,
-  type WeightSource,
-} from "../../src/policy/weights.ts";
+import { copyFrozen, listWeights, loadPolicyWeights, type PolicyWeights } from "../../src/policy/weights.ts";
+import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { logitsOf } from "../parity/golden_models.ts";
 

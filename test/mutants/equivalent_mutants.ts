@@ -1,5 +1,15 @@
 /** Mutants of StrykerJS that no test can notice, each with the reason. */
-import type { EquivalentMutant } from "./stryker.ts";
+
+/** An equivalent mutant of Stryker's, by what it changes. */
+export interface EquivalentMutant {
+  file: string;
+  /** Part of the line that the mutant is in. */
+  line: string;
+  original: string;
+  replacement: string;
+  /** Why nothing that a caller could see changes. */
+  reason: string;
+}
 
 const BATCH = "src/config/batch.ts";
 const RNG = "src/rl/rng.ts";
@@ -94,14 +104,14 @@ export const EQUIVALENT_MUTANTS: readonly EquivalentMutant[] = [
     reason: "YAML leaves out the blanks around a scalar by itself",
   },
   {
-    file: "src/config/schedule_arguments.ts",
+    file: "src/rl/schedule_arguments.ts",
     line: "const isNumber",
     original: 'typeof value === "number"',
     replacement: "true",
     reason: "Number.isFinite() is false of what is no number",
   },
   {
-    file: "src/config/schedule_arguments.ts",
+    file: "src/rl/schedule_arguments.ts",
     line: "const isNumber",
     original: 'typeof value === "number" && Number.isFinite(value)',
     replacement: 'typeof value === "number" || Number.isFinite(value)',

@@ -1,4 +1,4 @@
-/** Every fault of faults/, checked before any is tried: a list that no longer fits the code must not look like a good one. */
+/** Every fault of faults/, checked before any is tried: a list that misfits the code must not look like a good one. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -103,7 +103,7 @@ function progressLine(
   return `[${done}/${all}, ${left}] ${noticed ? "noticed" : "NOT NOTICED"} ${what}\n`;
 }
 
-/** Results in the order of the faults; equivalent ones are left out. @throws Error naming all that could not be tried */
+/** Results in the order of the faults; equivalent ones are left out. @throws Error when some could not be tried */
 export async function runFaults(
   all: readonly Fault[],
   { workers, keptFile, tell }: RunOptions,

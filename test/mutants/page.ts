@@ -4,7 +4,8 @@ import type { Fault } from "./fault.ts";
 import { selected } from "./fault_list.ts";
 import type { FaultResult } from "./fault_runs.ts";
 import { addCounts, type Count, countOf, folderScores, shareOf } from "./score.ts";
-import type { EquivalentMutant, Mutant } from "./stryker.ts";
+import type { EquivalentMutant } from "./equivalent_mutants.ts";
+import type { Mutant } from "./stryker.ts";
 
 export interface MutantRun {
   faults: readonly FaultResult[];

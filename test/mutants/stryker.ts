@@ -1,8 +1,8 @@
-/** StrykerJS over the floor that needs no GPU: every operator, condition and number of config/ and rl/, changed in turn. */
+/** StrykerJS over the floor without a GPU: every operator, condition and number of config/ and rl/, changed in turn. */
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EQUIVALENT_MUTANTS } from "./equivalent_mutants.ts";
+import { EQUIVALENT_MUTANTS, type EquivalentMutant } from "./equivalent_mutants.ts";
 import { openWorkspace } from "./workspace.ts";
 
 /** The part of Stryker's JSON report that is read (mutation-testing-report-schema 2). */
@@ -37,17 +37,6 @@ export interface Mutant {
   original: string;
   replacement: string;
   noticed: boolean;
-}
-
-/** An equivalent mutant of Stryker's, by what it changes. */
-export interface EquivalentMutant {
-  file: string;
-  /** Part of the line that the mutant is in. */
-  line: string;
-  original: string;
-  replacement: string;
-  /** Why nothing that a caller could see changes. */
-  reason: string;
 }
 
 const REPORT = "stryker-report.json";

@@ -1,4 +1,4 @@
-/** The decoding path of policy/decode/generate.ts with given tokens in place of sampled ones, so that its logits show. */
+/** The decoding path of policy/decode/generate.ts with given tokens, not sampled ones, so that its logits show. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
@@ -11,7 +11,8 @@ import {
   type KvCache,
   prefillAttend,
 } from "../../src/policy/decode/kv_cache.ts";
-import { headLogits, type Policy, trunkForward, uploadSequences } from "../../src/policy/llama.ts";
+import { headLogits, trunkForward, uploadSequences } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import type { WeightFormat } from "../../src/ops/weight/weight.ts";
 
@@ -31,7 +32,7 @@ function prefill(policy: Policy, prompts: readonly number[][], cache: KvCache, t
   prompts.forEach((_, p) => owners.fill(p, packed.starts[p], packed.starts[p + 1]));
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
-    const attend = prefillAttend(policy, cache, sequences, table, tf.tensor1d(owners, "int32"));
+    const attend = prefillAttend(policy, cache, { sequences, table, owners: tf.tensor1d(owners, "int32") });
     trunkForward(policy, sequences, attend, "many");
   });
 }

@@ -11,11 +11,11 @@ import {
   disposeTrunk,
   headLogits,
   makeTrunk,
-  type Policy,
   policyLogprobs,
   trunkForward,
   uploadSequences,
 } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
@@ -103,7 +103,8 @@ export function accumulateGradients(
       const { sequences, picked, targets } = uploadMicroBatch(part);
       const dLogprobs = new Float32Array(targets.size);
       dLogprobs.set(tokenWeights.subarray(first, end));
-      const forward = () => policyLogprobs(policy, sequences, picked, targets, golden.temperature)[0];
+      const forward = () =>
+        policyLogprobs(policy, sequences, { picked, targets, temperature: golden.temperature })[0];
       tf.engine().gradients(forward, [policy.root], tf.tensor1d(dLogprobs), false);
     });
     first = end;

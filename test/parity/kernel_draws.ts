@@ -53,5 +53,5 @@ export async function drawOnGpu(
 
 /** The u in [0,1) that drawOnGpu draws with. */
 export function uniformOf({ prompt, generation }: DrawRow): number {
-  return uniform01(SEED, STEP, prompt, generation, 0);
+  return uniform01(SEED, STEP, { prompt, generation, position: 0 });
 }

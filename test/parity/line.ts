@@ -5,7 +5,7 @@ export interface ParityLine {
   what: string;
   /** Program, and what of it, that the golden numbers come from. */
   reference: string;
-  /** How the error is measured, as it stands in the table: "relative Frobenius", "of the row's max", "tokens that differ"... */
+  /** How the error is measured, in the table's words: "relative Frobenius", "of the row's max", "tokens that differ" */
   measure: string;
   /** Largest error that passes; 0 = exactly equal. At most LOOSEST times what is measured, or else with a reason. */
   limit: number;

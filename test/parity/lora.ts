@@ -8,13 +8,9 @@ import { bytesToF32, f32ToBytes, type FloatDtype } from "../../src/io/tensors/dt
 import { type ModelFolder, openModelFolder } from "../../src/io/model/model_folder.ts";
 import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { parseAdapterConfig } from "../../src/policy/adapter_config.ts";
-import {
-  type AdapterSet,
-  disposePolicyWeights,
-  listAdapterWeights,
-  mergeAdapter,
-} from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, type Policy } from "../../src/policy/llama.ts";
+import { disposePolicyWeights, listAdapterWeights, mergeAdapter } from "../../src/policy/adapters.ts";
+import type { AdapterSet, Policy } from "../../src/policy/trunk.ts";
+import { disposeTrunk, makeTrunk } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";
 import { accumulateGradients, golden as models, logitsOf, type ModelCase } from "./golden_models.ts";

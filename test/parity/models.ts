@@ -2,7 +2,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { type Policy, policyLogprobs } from "../../src/policy/llama.ts";
+import { policyLogprobs } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { decodeLogits } from "./decode_logits.ts";
@@ -45,7 +46,7 @@ const batchOf = ({ prompts, completions }: ModelCase) =>
 const logprobsError: Compare = async (policy, one, expected) => {
   const [logprobs] = tf.tidy(() => {
     const { sequences, picked, targets } = batchOf(one);
-    return policyLogprobs(policy, sequences, picked, targets, golden.temperature);
+    return policyLogprobs(policy, sequences, { picked, targets, temperature: golden.temperature });
   });
   const wanted = expected.get("logprobs")!;
   const error = worstRelative((await readFloats(logprobs)).subarray(0, wanted.length), wanted, 1);

@@ -4,13 +4,9 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
-import {
-  type CompletionStats,
-  grpoLossF64,
-  type LossMeans,
-  lossMeans,
-  type TokenLossConfig,
-} from "../../src/rl/loss.ts";
+import { grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { type CompletionStats, type LossMeans, lossMeans } from "../../src/rl/loss_means.ts";
+import { LOSS_TYPES } from "../../src/rl/loss_types.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 import { readUpdateStats, type UpdateStats } from "../../src/train/update_stats.ts";
 import { type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
@@ -109,7 +105,7 @@ async function kernelMicroBatch(golden_case: GoldenCase, start: number, end: num
   };
   let stats: Tensor | null = null;
   const { value, grad } = tf.valueAndGrad((logprobs: Tensor) => {
-    const made = grpoLoss(logprobs, context, golden_case);
+    const made = grpoLoss({ ...context, logprobs }, golden_case);
     stats = tf.keep(made.stats);
     return made.losses;
   })(pick("logprobs"), tf.ones([end - start]));
@@ -130,25 +126,22 @@ async function kernelOutcome(golden_case: GoldenCase): Promise<Outcome> {
   return { loss: means.reduce((sum, { loss }) => sum + loss, 0), gradient, means };
 }
 
-const METRICS: Partial<Record<string, keyof (LossMeans & { entropy?: number })>> = {
-  "kl": "kl",
-  "entropy": "entropy",
-  "clip_ratio/low_mean": "clipRatioLow",
-  "clip_ratio/low_min": "clipRatioLowMin",
-  "clip_ratio/high_mean": "clipRatioHigh",
-  "clip_ratio/high_max": "clipRatioHighMax",
-  "clip_ratio/region_mean": "clipRatioRegion",
-  "cispo_clip_ratio": "clipRatioHigh",
-};
+/** What a run would log of a micro-batch. */
+function loggedOf(
+  { loss_type }: GoldenCase,
+  means: Outcome["means"][number],
+): Record<string, number | undefined> {
+  return { kl: means.kl, entropy: means.entropy, ...LOSS_TYPES[loss_type].policyTerm.clipMetrics(means) };
+}
 
 /** Worst error of the metrics that both sides have; each logged one of TRL's is known to us. */
-function metricsError({ metrics }: GoldenCase, { means }: Outcome): number {
-  const errors = Object.entries(metrics).map(([name, expected]) => {
-    const ours = METRICS[name];
-    if (ours === undefined) throw new Error(`TRL logs "${name}", which has no counterpart here`);
-    if (ours === "entropy" && means[0].entropy === undefined) return 0;
+function metricsError(golden_case: GoldenCase, { means }: Outcome): number {
+  const logged = means.map((one) => loggedOf(golden_case, one));
+  const errors = Object.entries(golden_case.metrics).map(([name, expected]) => {
+    if (!(name in logged[0])) throw new Error(`TRL logs "${name}", which has no counterpart here`);
+    if (logged[0][name] === undefined) return 0; // the twin makes no entropy
     const defined = [...expected.keys()].filter((i) => expected[i] !== null);
-    return worstRelative(defined.map((i) => means[i][ours]!), defined.map((i) => expected[i]!), 1e-3);
+    return worstRelative(defined.map((i) => logged[i][name]!), defined.map((i) => expected[i]!), 1e-3);
   });
   return Math.max(...errors);
 }

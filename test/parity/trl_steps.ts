@@ -73,8 +73,8 @@ const GENERATION_METRICS: MetricName[] = [
 ];
 
 /**
- * TRL's value of a step: a list has one for each micro-batch, of which ours weighs the means by tokens, or by completions
- * where these are clipped as a whole.
+ * TRL's value of a step: a list has one for each micro-batch, of which ours weighs the means by tokens, or by
+ * completions where these are clipped as a whole.
  */
 function stepValue(run: GoldenRun, step: number, name: MetricName): number {
   const logged = run.steps[step][name];

@@ -6,7 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { loadPolicy } from "../../src/assembly/models.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { STREAM, uniform01 } from "../../src/rl/rng.ts";
+import { uniform01 } from "../../src/rl/rng.ts";
 import { logitsOf } from "./golden_models.ts";
 
 const LENGTHS = [5, 17, 32];
@@ -17,7 +17,10 @@ await openGpu();
 const { policy } = await loadPolicy(folder, "frozen");
 const { vocabSize } = policy.config;
 const ids = LENGTHS.map((length, s) =>
-  Array.from({ length }, (_, t) => Math.floor(uniform01(1, 0, s, 0, t, STREAM.sampling) * vocabSize))
+  Array.from(
+    { length },
+    (_, t) => Math.floor(uniform01(1, 0, { prompt: s, generation: 0, position: t }) * vocabSize),
+  )
 );
 const logits = await logitsOf(policy, ids);
 writeFileSync(path, JSON.stringify({ ids, logits: Array.from(logits) }));

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { AdapterConfig } from "../../src/policy/adapter_config.ts";
-import { type AdapterSet, assertContinues } from "../../src/policy/adapters.ts";
+import { assertContinues } from "../../src/policy/adapters.ts";
+import type { AdapterSet } from "../../src/policy/trunk.ts";
 
 const CONFIG: AdapterConfig = { rank: 8, alpha: 16, useRslora: false };
 const MODULES = ["q_proj", "v_proj"];
@@ -10,7 +11,8 @@ const LAYERS = 4;
 
 const adapter = (config = CONFIG, modules = MODULES, layers = LAYERS) =>
   ({ config, modules, isFresh: false, byWeight: { size: modules.length * layers } }) as unknown as AdapterSet;
-const goOn = (set: AdapterSet) => assertContinues(set, CONFIG, MODULES, LAYERS, "run");
+const goOn = (set: AdapterSet) =>
+  assertContinues(set, { ...CONFIG, modules: MODULES }, { layers: LAYERS, path: "run" });
 
 it("an adapter goes on under the settings that it was made with, in whatever order they name its modules", () => {
   goOn(adapter());

@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { describe, it } from "node:test";
 import { adapterSettings, baseModelOf, writeAdapterConfig } from "../../src/assembly/adapters.ts";
 import type { AdapterFolder } from "../../src/io/model/adapter_folder.ts";
-import type { AdapterSet } from "../../src/policy/adapters.ts";
+import type { AdapterSet } from "../../src/policy/trunk.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";

@@ -5,7 +5,7 @@ import { curvesText } from "../../bench/curves.ts";
 import { fitLine } from "../../bench/fit.ts";
 import { relativeError } from "../../bench/correctness.ts";
 import { copiesFor, ROTATED_BYTES } from "../../bench/rotation.ts";
-import type { BenchReport } from "../../bench/table.ts";
+import type { BenchReport } from "../../bench/op_table.ts";
 
 const timing = (seconds: number, spread: number | null = 0.05) => ({
   seconds,

@@ -3,7 +3,6 @@ import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import {
-  fitPrompt,
   formatConversation,
   formatPrompt,
   hasHallucinatedTurn,
@@ -34,36 +33,6 @@ test('a user who writes "USER:" or "ASSISTANT:" is quoted whole, never split', (
   }
 });
 
-const countWords = (text: string) => text.split(/\s+/).filter((word) => word !== "").length;
-const TEMPLATE_WORDS = 5; // BEGINNING OF CONVERSATION: USER: ASSISTANT:
-
-test("fitPrompt() cuts the end of the user's text and keeps the template whole", () => {
-  assert.deepEqual(fitPrompt("a b c", TEMPLATE_WORDS + 3, countWords), {
-    prompt: formatPrompt("a b c"),
-    truncated: false,
-  });
-  const { prompt, truncated } = fitPrompt("a b c", TEMPLATE_WORDS + 2, countWords);
-  assert.ok(truncated);
-  assert.equal(userText(prompt).trim(), "a b");
-  assert.equal(fitPrompt(formatPrompt("a b c"), TEMPLATE_WORDS + 2, countWords).prompt, prompt);
-});
-
-test("fitPrompt() never exceeds the limit nor cuts through a character", () => {
-  const bytes = (text: string) => new TextEncoder().encode(text).length;
-  const template = bytes(PROMPT_PREFIX + PROMPT_SUFFIX);
-  fc.assert(fc.property(fc.string({ unit: "grapheme" }), fc.nat(20), (user, room) => {
-    const { prompt } = fitPrompt(user, template + room, bytes);
-    assert.ok(bytes(prompt) <= template + room);
-    assert.ok(prompt.startsWith(PROMPT_PREFIX) && prompt.endsWith(PROMPT_SUFFIX));
-    assert.ok(user.startsWith(userText(prompt)));
-    assert.ok(prompt.isWellFormed());
-  }));
-});
-
-test("fitPrompt() says so when the template alone is too long", () => {
-  assert.throws(() => fitPrompt("a", 4, countWords), /template alone is 5 tokens, got max_prompt_length = 4/);
-});
-
 test("trimAtStopString() cuts at the earliest stop string", () => {
   assert.deepEqual(trimAtStopString("Sure. USER: more END", ["END", "USER:"]), {
     text: "Sure. ",
@@ -87,21 +56,6 @@ test("a text that only looks templated is the user's own, and is quoted whole", 
     assert.equal(formatPrompt(user), PROMPT_PREFIX + user + PROMPT_SUFFIX);
     assert.equal(userText(user), user);
   }
-});
-
-test("fitPrompt() keeps as many characters as fit: one more would be too long", () => {
-  const length = (text: string) => text.length;
-  const template = PROMPT_PREFIX.length + PROMPT_SUFFIX.length;
-  fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), fc.nat(39), (size, room) => {
-    const { prompt, truncated } = fitPrompt("x".repeat(size), template + room, length);
-    assert.equal(userText(prompt).length, Math.min(size, room));
-    assert.equal(truncated, room < size);
-  }));
-});
-
-test("a template that just fits leaves no room for the user and is no error", () => {
-  const { prompt } = fitPrompt("a b", TEMPLATE_WORDS, countWords);
-  assert.equal(userText(prompt).trim(), "");
 });
 
 test("trimAtStopString() cuts at the very beginning, ignores the order of the list, and takes the first of two there", () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { greedyOptions, samplingOptions } from "../../src/policy/decode/options.ts";
-import type { Policy } from "../../src/policy/llama.ts";
+import type { Policy } from "../../src/policy/trunk.ts";
 
 const POLICY = { config: { eosIds: [2, 7] } } as unknown as Policy;
 const SETTINGS = {

@@ -123,3 +123,30 @@ test("a test that is left out on a machine is noted, so that npm test names it",
   assert.ok(skipping.length > 0);
   assert.deepEqual(skipping.filter((file) => !textOf(file).includes("leftOut(")), []);
 });
+
+/**
+ * What a file's `@throws` tags say in another form than "ErrorClass when ...", several classes joined by "or"; or in
+ * words, "the ..." or "what ...", where the error is of somebody else's making.
+ */
+function oddThrows(source: string): string[] {
+  const tags = [...source.matchAll(/@throws\b *([^\n]*)/g)].map(([, said]) => said);
+  const form = /^(?:[A-Z]\w+(?: or [A-Z]\w+)*(?: from [\w ]+)? when|the|what) \S/;
+  return tags.filter((said) => !form.test(said));
+}
+
+test("every @throws names the class of the error, then when it is thrown", () => {
+  const files = filesUnder("src", ".ts");
+  const odd = files.flatMap((file) => oddThrows(textOf(file)).map((said) => `${file}: @throws ${said}`));
+  assert.deepEqual(odd, []);
+  const sample = [
+    "RangeError when n < 0",
+    "Error or TypeError when it is none",
+    "the signal's reason when the caller aborts",
+    "what `request` throws",
+  ];
+  const other = ["{Error} if n < 0", "RangeError for another width", "Error", "Error, naming it, when n < 0"];
+  assert.deepEqual(
+    oddThrows([...sample, ...other].map((said) => `/** @throws ${said}\n */`).join("")),
+    other,
+  );
+});

@@ -103,12 +103,12 @@ const DENO = { ...CPU, hasSimd8: false };
 /** The choice for a layer of M rows, N outputs and K inputs. */
 function choose(
   product: LinearProduct,
-  [rows, outputs, inputs]: number[],
+  [M, N, K]: number[],
   facts: LinearFacts,
   options: Partial<LinearRequest> = {},
 ) {
   return chooseLinear(
-    { ...productSize(product, { rows, outputs, inputs }), format: "f32", ...options },
+    { ...productSize(product, { M, K, N }), format: "f32", ...options },
     facts,
   );
 }
@@ -207,7 +207,7 @@ test("every grid covers its product", () => {
     }),
     (sizes, facts, product, options) => {
       const { tile, workgroups: [x, y, z], way } = choose(product, sizes, facts, options);
-      const { rows, columns } = productSize(product, { rows: sizes[0], outputs: sizes[1], inputs: sizes[2] });
+      const { rows, columns } = productSize(product, { M: sizes[0], N: sizes[1], K: sizes[2] });
       assert.equal(z, 1);
       if (way === "strided") assert.ok(x * y * tile.columns >= rows * columns);
       else assert.ok(x * tile.columns >= columns && y * tile.rows >= rows);

@@ -2,14 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import {
-  completionLosses,
-  grpoLossF64,
-  type LossBatch,
-  lossMeans,
-  type TokenLossConfig,
-} from "../../src/rl/loss.ts";
-import { type LossType, sequenceWeights } from "../../src/rl/loss_weights.ts";
+import { completionLosses, grpoLossF64, type LossInputs, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { lossMeans } from "../../src/rl/loss_means.ts";
+import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../../src/rl/loss_types.ts";
+import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
   loss_type: "grpo",
@@ -29,13 +25,12 @@ function tokenLoss(
   advantage: number,
   of: TokenLossConfig,
 ) {
-  return completionLosses(
-    [logprob],
-    [logprob - Math.log(ratio)],
-    ref === null ? null : [ref],
+  return completionLosses({
+    logprobs: [logprob],
+    oldLogprobs: [logprob - Math.log(ratio)],
+    refLogprobs: ref === null ? null : [ref],
     advantage,
-    of,
-  )[0]!;
+  }, of)[0]!;
 }
 
 function assertNear(actual: number, expected: number, tolerance = 1e-12): void {
@@ -80,7 +75,7 @@ test("beta 0 needs no reference; any other beta refuses to go without one", () =
 });
 
 // 2 completions of 3 tokens; the second ends after one. NaN under the mask must not matter.
-const batch: LossBatch = {
+const batch: LossInputs = {
   logprobs: [-1, -2, -0.5, -0.3, NaN, NaN],
   oldLogprobs: [-1.05, -2.02, -0.9, -0.3, NaN, NaN],
   refLogprobs: [-1.2, -1.8, -0.4, -0.8, NaN, NaN],
@@ -105,15 +100,18 @@ test("grpoLossF64() is the mean over completions of their mean token loss", () =
 
 test("level sequence gives a completion one ratio: exp of the mean difference", () => {
   const losses = (importance_sampling_level: "token" | "sequence") =>
-    completionLosses([-1, -2], [-1.5, -2.1], null, -1, { ...config, beta: 0, importance_sampling_level })
-      .map(({ loss }) => loss);
+    completionLosses(
+      { logprobs: [-1, -2], oldLogprobs: [-1.5, -2.1], refLogprobs: null, advantage: -1 },
+      { ...config, beta: 0, importance_sampling_level },
+    ).map(({ loss }) => loss);
   const [first, second] = losses("token");
   assertNear(first!, Math.exp(0.5));
   assertNear(second!, Math.exp(0.1));
   const [whole, same] = losses("sequence");
   assertNear(whole!, Math.exp(0.3));
   assert.equal(whole, same);
-  assert.deepEqual(completionLosses([], [], null, 1, { ...config, beta: 0 }), []);
+  const none = { logprobs: [], oldLogprobs: [], refLogprobs: null, advantage: 1 };
+  assert.deepEqual(completionLosses(none, { ...config, beta: 0 }), []);
 });
 
 test("with use_bias_correction_kl the on-policy KL gradient is that of reverse KL: logprob - ref", () => {
@@ -170,7 +168,7 @@ test("sequenceWeights() matches each loss_type worked by hand", () => {
 
 test("how the step is cut into micro-batches and ranks changes no weight but bnpo's", () => {
   const lengths = [1, 3, 2, 6];
-  for (const type of ["grpo", "dr_grpo", "dapo"] as const) {
+  for (const type of LOSS_TYPE_NAMES.filter((type) => LOSS_TYPES[type].average !== "micro-batches")) {
     const whole = sequenceWeights(type, lengths, { microBatchSizes: [4], maxCompletionLength: 8 });
     const cut = sequenceWeights(type, lengths, { microBatchSizes: [1, 1, 1, 1], maxCompletionLength: 8 });
     assert.deepEqual(cut, whole);

@@ -1,13 +1,9 @@
 /** Boundaries of clipping, and what is logged of a step's completions. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  clipBounds,
-  completionLosses,
-  grpoLossF64,
-  lossMeans,
-  type TokenLossConfig,
-} from "../../src/rl/loss.ts";
+import { clipBounds, completionLosses, grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
+import { lossMeans } from "../../src/rl/loss_means.ts";
+import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
@@ -22,7 +18,8 @@ const config: TokenLossConfig = {
 
 /** A completion of one token whose ratio is exp(difference). */
 function token(difference: number, advantage: number, of: Partial<TokenLossConfig>) {
-  return completionLosses([difference], [0], null, advantage, { ...config, ...of })[0]!;
+  const inputs = { logprobs: [difference], oldLogprobs: [0], refLogprobs: null, advantage };
+  return completionLosses(inputs, { ...config, ...of })[0]!;
 }
 
 // 1 - (1 - r) = r without rounding for r in [1/2, 1], as 1 + (r - 1) = r for r in [1, 2].
@@ -63,7 +60,8 @@ test("clipBounds() has epsilon on both sides, epsilon_high above alone, and no l
 });
 
 test("without beta there is no KL, whatever the reference says", () => {
-  const [loss] = completionLosses([-1], [-1], [-3], 0.5, config);
+  const inputs = { logprobs: [-1], oldLogprobs: [-1], refLogprobs: [-3], advantage: 0.5 };
+  const [loss] = completionLosses(inputs, config);
   assert.deepEqual([loss!.kl, loss!.gradient], [0, -0.5]);
 });
 
@@ -136,4 +134,25 @@ test("bnpo counts the micro-batches of all ranks; dapo the tokens of all ranks w
   assert.deepEqual([...sequenceWeights("bnpo", [2, 4], totals)], [1 / 16, 1 / 32]);
   assert.deepEqual([...sequenceWeights("dapo", [2, 4], { ...totals, totalTokens: 24 })], [1 / 24, 1 / 24]);
   assert.deepEqual([...sequenceWeights("dr_grpo", [2, 4], totals)], [1 / 64, 1 / 64]);
+});
+
+test("each policy term has a branch of the kernel of its own, and logs what it clips", () => {
+  assert.deepEqual(CLIPPED_RATIO.kernelConstants, { CISPO: 0 });
+  assert.deepEqual(WEIGHTED_LOGPROB.kernelConstants, { CISPO: 1 });
+  const means = {
+    kl: 0,
+    clipRatioLow: 1,
+    clipRatioHigh: 2,
+    clipRatioRegion: 3,
+    clipRatioLowMin: 4,
+    clipRatioHighMax: 5,
+  };
+  assert.deepEqual(CLIPPED_RATIO.clipMetrics(means), {
+    "clip_ratio/low_mean": 1,
+    "clip_ratio/low_min": 4,
+    "clip_ratio/high_mean": 2,
+    "clip_ratio/high_max": 5,
+    "clip_ratio/region_mean": 3,
+  });
+  assert.deepEqual(WEIGHTED_LOGPROB.clipMetrics(means), { cispo_clip_ratio: 2 });
 });

@@ -1,7 +1,17 @@
 /** Every metric's value, from a record in which no two numbers that could be taken for each other are the same. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { evalRow, METRIC_NAMES, type StepRecord, stepRow } from "../../src/tracking/metrics.ts";
+
+const MEANS = {
+  kl: 0.7,
+  clipRatioLow: 0.1,
+  clipRatioHigh: 0.2,
+  clipRatioRegion: 0.3,
+  clipRatioLowMin: 0.04,
+  clipRatioHighMax: 0.6,
+};
 
 // Two groups of three. The fifth completion has no score.
 const RECORD: StepRecord = {
@@ -24,8 +34,11 @@ const RECORD: StepRecord = {
   learningRate: 2e-4,
   kl: 0.01,
   entropy: 2.25,
-  clipRatio: { low: 0.1, high: 0.2, region: 0.3, lowMin: 0.04, highMax: 0.6 },
-  cispoClipRatio: 0.9,
+  // No run has both: a loss type logs the one or the other.
+  clipMetrics: {
+    ...CLIPPED_RATIO.clipMetrics(MEANS),
+    ...WEIGHTED_LOGPROB.clipMetrics({ ...MEANS, clipRatioHigh: 0.9 }),
+  },
   stepSeconds: 8,
   phaseSeconds: { generate: 4.5, score: 1.25, update: 2 },
 };

@@ -1,6 +1,7 @@
 /** config.json of a model: what is read, what is refused. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { LLAMA_LAYOUT } from "../../src/policy/families/layout.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 
 const LLAMA_2 = {
@@ -116,6 +117,7 @@ describe("parseModelConfig()", () => {
       eos_token_id: 7,
     };
     assert.deepEqual(parse(sizes), {
+      layout: LLAMA_LAYOUT,
       hiddenSize: 64,
       intermediateSize: 96,
       layers: 3,

@@ -1,7 +1,8 @@
 /** What config.json leaves out, and what it says otherwise; and the rows of packed sequences that nobody reads. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { type ModelConfig, parseModelConfig } from "../../src/policy/model_config.ts";
+import { parseModelConfig } from "../../src/policy/model_config.ts";
+import type { ModelConfig } from "../../src/policy/families/family.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { cutCommonBeginnings } from "../../src/policy/shared_prefix.ts";
 

@@ -46,9 +46,9 @@ test("mulHi() is the high word of the 64-bit product", () => {
 
 test("uniform01() has key (seed, step), counter (prompt, generation, position, stream), and f32 values", () => {
   const [x0] = philox4x32([3, 4, 5, 0], [1, 2]);
-  assert.equal(uniform01(1, 2, 3, 4, 5), (x0 >>> 8) / 2 ** 24);
+  assert.equal(uniform01(1, 2, { prompt: 3, generation: 4, position: 5 }), (x0 >>> 8) / 2 ** 24);
   fc.assert(fc.property(u32, u32, (seed, position) => {
-    const u = uniform01(seed, 0, 0, 0, position);
+    const u = uniform01(seed, 0, { prompt: 0, generation: 0, position });
     assert.ok(u >= 0 && u < 1 && Math.fround(u) === u);
   }));
 });
@@ -56,7 +56,7 @@ test("uniform01() has key (seed, step), counter (prompt, generation, position, s
 test("uniform01() is uniform over positions", () => {
   const bins = new Array<number>(16).fill(0);
   for (let position = 0; position < 16_000; position++) {
-    bins[Math.floor(uniform01(42, 7, 0, 0, position) * 16)]!++;
+    bins[Math.floor(uniform01(42, 7, { prompt: 0, generation: 0, position }) * 16)]!++;
   }
   const chiSquare = bins.reduce((sum, count) => sum + (count - 1000) ** 2 / 1000, 0);
   assert.ok(chiSquare < 37.7, `chi-square ${chiSquare}, 99.9% of 15 degrees of freedom is 37.7`);
@@ -119,7 +119,7 @@ test("each purpose draws from a stream of its own", () => {
   assert.equal(new Set(Object.values(STREAM)).size, 4);
   assert.notDeepEqual(shuffledOrder(50, 1, 0, STREAM.shuffle), shuffledOrder(50, 1, 0, STREAM.minibatch));
   const [x0] = philox4x32([3, 4, 5, 2], [1, 2]);
-  assert.equal(uniform01(1, 2, 3, 4, 5, 2), (x0 >>> 8) / 2 ** 24);
+  assert.equal(uniform01(1, 2, { prompt: 3, generation: 4, position: 5, stream: 2 }), (x0 >>> 8) / 2 ** 24);
 });
 
 test("one prompt is enough: it is every prompt of every generation batch", () => {

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { LR_SCHEDULER_TYPES } from "../../src/config/schedule_arguments.ts";
-import { learningRate, type LrSchedulerType, type ScheduleConfig } from "../../src/rl/schedules.ts";
+import {
+  learningRate,
+  LR_SCHEDULER_TYPES,
+  type LrSchedulerType,
+  type ScheduleConfig,
+} from "../../src/rl/schedules.ts";
 
 function rates(type: LrSchedulerType, steps: readonly number[], warmup = 10): number[] {
   const config = { learning_rate: 1, lr_scheduler_type: type, warmup_steps: warmup, total_steps: 110 };

@@ -53,27 +53,33 @@ export function checkAttentionShape(shape: AttentionShape, widths: Record<string
   }
 }
 
-/**
- * Keys and values that several sequences see before their own: those of a prompt, computed once for all of its
- * completions. Backward adds into `dk` and `dv`, queries in order, starting from what they hold: passes over parts of
- * the readers, one after the other, give the same bits as one pass.
- */
+/** Keys and values of P rows that several sequences see before their own: of a prompt, computed once for its completions. */
 export interface PrefixKeys {
   /** f32 [P, kvHeads*headDim], rotated */
   k: Tensor;
   /** f32 [P, kvHeads*headDim] */
   v: Tensor;
-  /** i32 [N,2]: half-open range of prefix rows that each token sees before its own sequence; empty: none. */
-  ranges: Tensor;
-  /** i32 [P,2]: half-open range of the rows of q that see each prefix row: without gaps; empty: none. */
-  readers: Tensor;
-  /** Gradient accumulators in the shape of k and v; null: not wanted. */
+  /**
+   * Gradient accumulators in the shape of k and v; null: not wanted. Backward adds into them, queries in order, starting
+   * from what they hold: passes over parts of the readers, one after the other, give the same bits as one pass.
+   */
   dk: Tensor | null;
   dv: Tensor | null;
 }
 
+/** Which rows see which of a prefix. */
+export interface PrefixRows {
+  /** i32 [N,2]: half-open range of prefix rows that each token sees before its own sequence; empty: none. */
+  ranges: Tensor;
+  /** i32 [P,2]: half-open range of the rows of q that see each prefix row: without gaps; empty: none. */
+  readers: Tensor;
+}
+
+/** A prefix as attention reads it. */
+export type Prefix = PrefixKeys & PrefixRows;
+
 interface AttentionAttrs extends AttentionShape {
-  prefix: PrefixKeys | null;
+  prefix: Prefix | null;
 }
 
 /** What a kernel goes over: rows of query heads (attention, _grad_q) or of key heads (_grad_kv). */
@@ -193,7 +199,7 @@ function gradStats(o: TensorInfo, dy: TensorInfo, softmax: TensorInfo, headDim: 
 }
 
 /** @throws RangeError when the parts of a prefix do not fit each other or the tokens */
-function checkPrefix(prefix: PrefixKeys, rows: number, shape: AttentionShape): void {
+function checkPrefix(prefix: Prefix, rows: number, shape: AttentionShape): void {
   const { k, v, ranges, readers, dk, dv } = prefix;
   checkAttentionShape(shape, { "prefix k": [k, shape.kvHeads], "prefix v": [v, shape.kvHeads] });
   const prefixRows = k.shape[0];
@@ -223,7 +229,7 @@ export function attention(
   v: Tensor,
   bounds: Tensor,
   shape: AttentionShape,
-  prefix: PrefixKeys | null = null,
+  prefix: Prefix | null = null,
 ): Tensor {
   checkAttentionShape(shape, { q: [q, shape.heads], k: [k, shape.kvHeads], v: [v, shape.kvHeads] });
   const [rows] = q.shape;

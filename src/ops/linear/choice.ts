@@ -16,8 +16,17 @@ import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
-import type { RowCount } from "./linear.ts";
 import { guessedVariant, linearCandidates, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
+
+/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
+export type RowCount = "few" | "many";
+
+/** Sizes of a layer: x [M,K], its weight [N,K], its output [M,N]. */
+export interface LayerSizes {
+  M: number;
+  K: number;
+  N: number;
+}
 
 /** y, dx, dw, or silu(x gate^T) * (x up^T). */
 export type LinearProduct = "output" | "grad_x" | "grad_w" | "swiglu";
@@ -105,14 +114,14 @@ export interface LinearChoice {
   why: string;
 }
 
-/** Sizes of one product of a layer that takes `rows` rows of `inputs` values to `outputs` values. */
+/** Sizes of one product of a layer. */
 export function productSize(
   product: LinearProduct,
-  { rows, outputs, inputs }: { rows: number; outputs: number; inputs: number },
+  { M, K, N }: LayerSizes,
 ): Pick<LinearSize, "product" | "rows" | "columns" | "summed"> {
-  if (product === "grad_x") return { product, rows, columns: inputs, summed: outputs };
-  if (product === "grad_w") return { product, rows: outputs, columns: inputs, summed: rows };
-  return { product, rows, columns: outputs, summed: inputs };
+  if (product === "grad_x") return { product, rows: M, columns: K, summed: N };
+  if (product === "grad_w") return { product, rows: N, columns: K, summed: M };
+  return { product, rows: M, columns: N, summed: K };
 }
 
 /** Values of a weight in 16 bytes. */

@@ -12,8 +12,7 @@ import { matmulPrecision } from "../../gpu/precision.ts";
 import type { Binding } from "../../gpu/tensors.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
-import { chooseLinear, productSize } from "./choice.ts";
-import type { RowCount } from "./linear.ts";
+import { chooseLinear, productSize, type RowCount } from "./choice.ts";
 import { runMatrixInputGrad, runMatrixLinear } from "./matrix_units.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -79,7 +78,7 @@ function runLinearWindow(run: LinearRun, window: Window): void {
   };
   const conditions = { BIAS: bias != null, RESIDUAL: residual != null };
   const biasFormat: KernelConstants = bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {};
-  const size = productSize("output", { rows, outputs: window.count, inputs: width });
+  const size = productSize("output", { M: rows, K: width, N: window.count });
   const choice = chooseLinear({ ...size, format, rowCount, precision: matmulPrecision() });
   const { way, kernel, workgroups } = choice;
   const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...biasFormat };
@@ -121,7 +120,7 @@ function runLinearInputGradWindow(run: LinearInputGradRun, window: Window): void
   const dy = bindColumns(run.dy, window);
   // Later windows go on where the chain over n was: dx holds its sums unrounded.
   const conditions = { ADD: adds || window.first > 0 };
-  const size = productSize("grad_x", { rows, outputs: window.count, inputs: width });
+  const size = productSize("grad_x", { M: rows, K: width, N: window.count });
   const choice = chooseLinear({ ...size, format, stride, precision: matmulPrecision() });
   const { way, kernel, workgroups } = choice;
   const call = {
@@ -166,7 +165,7 @@ function runLinearWeightGradWindow(run: LinearWeightGradRun, whole: Tensor, wind
   const stride = run.stride ?? outputs;
   const grad = bindWindow(whole, bytesOf("f32", width), window);
   const dy = bindColumns(run.dy, window);
-  const size = productSize("grad_w", { rows, outputs: window.count, inputs: width });
+  const size = productSize("grad_w", { M: rows, K: width, N: window.count });
   const { way, kernel, constants, workgroups } = chooseLinear({ ...size, format: weight.format, stride });
   if (way === "strided") {
     runKernel({

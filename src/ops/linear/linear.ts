@@ -4,9 +4,9 @@ import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
 import type { Weight } from "../weight/weight.ts";
+import type { LayerSizes, RowCount } from "./choice.ts";
 
-/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
-export type RowCount = "few" | "many";
+export type { RowCount };
 
 interface LinearsAttrs {
   weights: readonly Weight[];
@@ -145,13 +145,6 @@ export function linears(x: Tensor, weights: readonly Weight[], options: LinearsO
   return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), rowCount: rows });
 }
 
-/** Sizes of a layer: x [M,K], its weight [N,K], its output [M,N]. */
-export interface LinearSizes {
-  M: number;
-  K: number;
-  N: number;
-}
-
 /** What a twin adds: bias [N] and residual [M,N]. */
 interface AddendArrays {
   bias?: ArrayLike<number>;
@@ -162,7 +155,7 @@ interface AddendArrays {
 export function linearF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
-  { M, K, N, bias, residual }: LinearSizes & AddendArrays,
+  { M, K, N, bias, residual }: LayerSizes & AddendArrays,
 ): Float64Array {
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
@@ -180,7 +173,7 @@ export function linearGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
   dy: ArrayLike<number>,
-  { M, K, N }: LinearSizes,
+  { M, K, N }: LayerSizes,
 ) {
   const dx = new Float64Array(M * K);
   const dw = new Float64Array(N * K);

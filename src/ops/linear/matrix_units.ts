@@ -5,7 +5,7 @@ import { foldGrid } from "../../gpu/grids.ts";
 import { type Binding, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { packWords, unpackWords } from "../weight/pack.ts";
 import { FORMAT_CODE, type WeightFormat } from "../weight/weight.ts";
-import type { LinearSizes } from "./linear.ts";
+import type { LayerSizes } from "./choice.ts";
 
 const SHIFT_LANES = 64;
 
@@ -135,7 +135,7 @@ function throughF16(matrix: ArrayLike<number>, rows: number, width: number): Flo
 export function linearF16F64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
-  { M, K, N, bias }: LinearSizes & { bias?: ArrayLike<number> },
+  { M, K, N, bias }: LayerSizes & { bias?: ArrayLike<number> },
 ): Float64Array {
   const [a, b] = [throughF16(x, M, K), throughF16(w, N, K)];
   return Float64Array.from({ length: M * N }, (_, i) => {
@@ -150,7 +150,7 @@ export function linearF16F64(
 export function inputGradF16F64(
   dy: ArrayLike<number>,
   w: ArrayLike<number>,
-  { M, K, N }: LinearSizes,
+  { M, K, N }: LayerSizes,
 ): Float64Array {
   const columns = rowShiftsF64(w, N, K);
   const taken = Float64Array.from(dy, (value, i) => value / 2 ** columns[i % N]);

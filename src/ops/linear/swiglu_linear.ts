@@ -8,9 +8,9 @@ import { matmulPrecision } from "../../gpu/precision.ts";
 import type { Window } from "../../gpu/windows.ts";
 import { swiglu, swigluF64 } from "../elementwise/swiglu.ts";
 import { FORMAT_CODE, type Weight } from "../weight/weight.ts";
-import { chooseLinear, type LinearChoice, productSize, tileGrid } from "./choice.ts";
+import { chooseLinear, type LayerSizes, type LinearChoice, productSize, tileGrid } from "./choice.ts";
 import { bindColumns, bindRows, weightWindows } from "./dispatch.ts";
-import { linear, linearF64, type LinearOptions, type LinearSizes } from "./linear.ts";
+import { linear, linearF64, type LinearOptions } from "./linear.ts";
 
 interface SwigluLinearAttrs {
   gate: Weight;
@@ -73,7 +73,7 @@ export function swigluLinear(
     );
   }
   const choice = chooseLinear({
-    ...productSize("swiglu", { rows: x.shape[0], outputs: N, inputs: K }),
+    ...productSize("swiglu", { M: x.shape[0], K, N }),
     format: gate.format,
     upFormat: up.format,
     rowCount: options.rows,
@@ -90,7 +90,7 @@ export function swigluLinearF64(
   x: ArrayLike<number>,
   gate: ArrayLike<number>,
   up: ArrayLike<number>,
-  sizes: LinearSizes,
+  sizes: LayerSizes,
 ): Float64Array {
   return swigluF64(linearF64(x, gate, sizes), linearF64(x, up, sizes));
 }

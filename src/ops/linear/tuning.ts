@@ -46,11 +46,11 @@ export function linearSizes(
     if (!sizes.has(key)) sizes.set(key, size);
   };
   for (const { shape, format, grad } of weights) {
-    const [outputs, inputs] = shape.map((size) => Math.min(size, FULL_SIZE));
-    if (shape.length !== 2 || inputs % valuesPerLoad(format) !== 0) continue;
+    const [N, K] = shape.map((size) => Math.min(size, FULL_SIZE));
+    if (shape.length !== 2 || K % valuesPerLoad(format) !== 0) continue;
     for (let rows = LEAST_ROWS; rows < 2 * Math.min(FULL_SIZE, mostRows); rows *= 2) {
       for (const product of grad ? TUNED : TUNED.slice(0, 2)) {
-        add({ ...productSize(product, { rows, outputs, inputs }), format });
+        add({ ...productSize(product, { M: rows, K, N }), format });
       }
     }
   }

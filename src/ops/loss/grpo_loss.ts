@@ -4,13 +4,17 @@ import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { type ClipBounds, clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
+import { clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
+import { LOSS_TYPES } from "../../rl/loss_types.ts";
+import type { ClipBounds, PolicyTerm } from "../../rl/policy_terms.ts";
 
 /** Columns of the loss's second output. */
 export const LOSS_STATS = ["kl", "clippedLow", "clippedHigh", "entropy"] as const;
 
-/** What the loss takes as given, for M completion tokens laid end to end, of B completions. */
-export interface LossContext {
+/** M completion tokens laid end to end, of B completions. All but the log-probs is held constant. */
+export interface LossInputs {
+  /** f32 [M] of the policy that is trained, nats. */
+  logprobs: Tensor;
   /** f32 [M]; null: the log-probs themselves (one update per generation), so every ratio is 1. */
   oldLogprobs: Tensor | null;
   /** f32 [M]; null: no KL term (beta = 0). */
@@ -23,10 +27,17 @@ export interface LossContext {
   advantagesAndWeights: Tensor;
 }
 
-interface LossAttrs extends LossContext {
+export interface LossOutputs {
+  /** f32 [B], differentiable with respect to the log-probs: each completion's part of the step's loss. */
+  losses: Tensor;
+  /** f32 [B,4], sums over each completion's tokens in the order of LOSS_STATS. */
+  stats: Tensor;
+}
+
+interface LossAttrs extends Omit<LossInputs, "logprobs"> {
   beta: number;
   bounds: ClipBounds;
-  constants: { LEVEL: number; CISPO: number; RATIO_KL: number };
+  constants: { LEVEL: number; RATIO_KL: number } & PolicyTerm["kernelConstants"];
 }
 
 /** Stands for "no bound": WGSL has no infinity. */
@@ -92,24 +103,16 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   },
 });
 
-/**
- * losses[b] = w_b sum_t l[b,t] (rl/loss.ts has l), so that their sum over all micro-batches is the step's loss.
- * @param logprobs f32 [M], nats
- * @returns losses f32 [B]; stats f32 [B,4], sums over each completion's tokens in the order of LOSS_STATS
- */
-export function grpoLoss(
-  logprobs: Tensor,
-  context: LossContext,
-  config: TokenLossConfig,
-): { losses: Tensor; stats: Tensor } {
+/** losses[b] = w_b sum_t l[b,t] (rl/loss.ts has l), so that their sum over all micro-batches is the step's loss. */
+export function grpoLoss({ logprobs, ...given }: LossInputs, config: TokenLossConfig): LossOutputs {
   const [losses, stats] = grpoLossOp({ logprobs }, {
-    ...context,
-    refLogprobs: config.beta === 0 ? null : context.refLogprobs,
+    ...given,
+    refLogprobs: config.beta === 0 ? null : given.refLogprobs,
     beta: config.beta,
     bounds: clipBounds(config),
     constants: {
       LEVEL: config.importance_sampling_level === "sequence" ? 1 : 0,
-      CISPO: config.loss_type === "cispo" ? 1 : 0,
+      ...LOSS_TYPES[config.loss_type].policyTerm.kernelConstants,
       RATIO_KL: config.use_bias_correction_kl ? 1 : 0,
     },
   });

@@ -22,7 +22,7 @@ import {
   type SessionOptions,
   type SessionUsage,
 } from "./session.ts";
-import type { Policy } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 
 export interface GenerationOptions extends SessionOptions {
   /** Tokens between two looks at what has ended. */
@@ -65,7 +65,7 @@ export interface Completion {
 }
 
 /** What a generation took. */
-export interface GenerationUsage extends SessionUsage {
+interface GenerationUsage extends SessionUsage {
   /** Bytes of the KV cache, which does not shrink while a generation goes on. */
   cacheBytes: number;
 }
@@ -73,7 +73,7 @@ export interface GenerationUsage extends SessionUsage {
 export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each.
-   * @throws RangeError for an empty prompt, or lengths beyond the model's positions
+   * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions
    */
   generate(request: GenerationRequest): Promise<Completion[]>;
   /** What the last call took; null before the first. */
@@ -161,8 +161,8 @@ function checkRequest(policy: Policy, options: GenerationOptions, request: Gener
   }
   if (longest + options.maxTokens > policy.config.maxPositions) {
     throw new RangeError(
-      `Cannot generate ${options.maxTokens} tokens after a prompt of ${longest}: the model has ${policy.config.maxPositions} ` +
-        "positions; set smaller max_prompt_length or max_completion_length",
+      `Cannot generate ${options.maxTokens} tokens after a prompt of ${longest}: the model has ` +
+        `${policy.config.maxPositions} positions; set smaller max_prompt_length or max_completion_length`,
     );
   }
 }

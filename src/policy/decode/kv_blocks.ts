@@ -1,6 +1,6 @@
 /** The books of generation: blocks of the KV cache, widths of the decode plans, and what both take. No GPU here. */
 import type { WeightFormat } from "../../ops/weight/weight.ts";
-import type { ModelConfig } from "../model_config.ts";
+import type { ModelConfig } from "../families/family.ts";
 
 /** How keys and values are kept, in the words of the configuration. */
 export type KvCacheDtype = "float32" | "bfloat16" | "float16";
@@ -18,7 +18,7 @@ export function blocksFor(tokens: number, blockTokens: number): number {
   return Math.ceil(Math.max(0, tokens) / blockTokens);
 }
 
-/** @throws RangeError for a block size that is not a power of two, 2 at least */
+/** @throws RangeError when the block size is not a power of two, 2 at least */
 export function blockShiftOf(blockTokens: number): number {
   const shift = Math.log2(blockTokens);
   if (Number.isInteger(shift) && shift >= 1) return shift;
@@ -62,7 +62,7 @@ export function createBlockList(): BlockList {
   };
 }
 
-/** How many blocks a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again. */
+/** Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again. */
 const GROWTH = 1.5;
 
 /**
@@ -73,8 +73,8 @@ const GROWTH = 1.5;
 export function grownCapacity(capacity: number, needed: number, most: number, limit: number): number {
   if (needed > limit) {
     throw new RangeError(
-      `Cannot keep ${needed} blocks of keys in one binding: this GPU takes ${limit}; set kv_cache_dtype to bfloat16 or ` +
-        "float16, or smaller num_generations or max_completion_length",
+      `Cannot keep ${needed} blocks of keys in one binding: this GPU takes ${limit}; set kv_cache_dtype to ` +
+        "bfloat16 or float16, or smaller num_generations or max_completion_length",
     );
   }
   return Math.max(needed, Math.min(Math.ceil(capacity * GROWTH), most, limit));
@@ -111,70 +111,4 @@ export function blockBytes(
   format: WeightFormat,
 ): number {
   return 2 * layers * blockTokens * kvHeads * headDim * (format === "f32" ? 4 : 2);
-}
-
-export interface GenerationSize {
-  /** Tokens of each prompt. */
-  promptLengths: readonly number[];
-  groupSize: number;
-  maxTokens: number;
-  kvCacheDtype: KvCacheDtype;
-  blockTokens?: number;
-  eosCount: number;
-  hasRepetitionPenalty: boolean;
-}
-
-/** GPU memory of one generation, in bytes. */
-export interface GenerationBytes {
-  perBlock: number;
-  /** Blocks held when no completion ends before its last token. */
-  mostBlocks: number;
-  /** mostBlocks * perBlock. What is held in fact is at most 1.5 times what the living rows need. */
-  cache: number;
-  /** Tokens, counters and block tables of the plans of all widths. */
-  state: number;
-  /** Upper bound of what the plans of all widths compute in. */
-  intermediates: number;
-  /** Upper bound of what a growing cache takes beside itself: one tensor is copied at a time. */
-  growth: number;
-  /** Sum of all. The prompts' forward pass is not in it. */
-  atMost: number;
-}
-
-/** Bytes of what openLane() makes for one width. */
-function stateBytes(width: number, columns: number, config: ModelConfig, size: GenerationSize): number {
-  const perRow = 4 + 1 + 1 + 1 + size.maxTokens + columns;
-  const seen = size.hasRepetitionPenalty ? width * Math.ceil(config.vocabSize / 32) : 1;
-  return 4 * (width * perRow + 4 + size.eosCount + seen);
-}
-
-/**
- * Upper bound of a plan's intermediates: hidden states between the layers, logits, and all that a layer makes, each of
- * its projections counted twice for an adapter beside it.
- */
-function planBytes(width: number, config: ModelConfig): number {
-  const { layers, hiddenSize, intermediateSize, heads, kvHeads, headDim, vocabSize } = config;
-  const layer = 8 * hiddenSize + (4 * heads + 6 * kvHeads) * headDim + 5 * intermediateSize;
-  return 4 * width * ((layers + 2) * hiddenSize + layer + vocabSize);
-}
-
-/** What a generation takes at most, and what a block takes; the sizes that a generator really makes. */
-export function generationBytes(config: ModelConfig, size: GenerationSize): GenerationBytes {
-  const { promptLengths, groupSize, maxTokens, kvCacheDtype, blockTokens = BLOCK_TOKENS } = size;
-  const rows = promptLengths.length * groupSize;
-  const perBlock = blockBytes(config, blockTokens, KV_CACHE_FORMAT[kvCacheDtype]);
-  const promptBlocks = promptLengths.reduce((sum, length) => sum + blocksFor(length, blockTokens), 0);
-  const mostBlocks = promptBlocks + rows * blocksFor(maxTokens - 1, blockTokens);
-  const room = promptBlockRoom(Math.max(...promptLengths), blockTokens);
-  const columns = tableColumns(room, maxTokens, blockTokens);
-  const sumOverWidths = (bytes: (width: number) => number) =>
-    decodeWidths(rows).reduce((sum, width) => sum + bytes(width), 0);
-  const parts = {
-    cache: mostBlocks * perBlock,
-    state: sumOverWidths((width) => stateBytes(width, columns, config, size)),
-    intermediates: sumOverWidths((width) => planBytes(width, config)),
-    growth: mostBlocks * perBlock / (2 * config.layers),
-  };
-  const atMost = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
-  return { perBlock, mostBlocks, ...parts, atMost };
 }

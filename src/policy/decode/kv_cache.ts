@@ -13,7 +13,8 @@ import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_a
 import { ropeKv } from "../../ops/attention/rope_kv.ts";
 import type { WeightFormat } from "../../ops/weight/weight.ts";
 import { type BlockList, blockShiftOf, createBlockList, grownCapacity } from "./kv_blocks.ts";
-import { type Attend, rotate, type SequenceTensors, type Trunk } from "../llama.ts";
+import { rotate } from "../llama.ts";
+import type { Attend, SequenceTensors, Trunk } from "../trunk.ts";
 
 export interface KvCache {
   readonly blocks: BlockList;
@@ -78,16 +79,19 @@ export function createKvCache(
   };
 }
 
-/**
- * Each token attends to its own sequence up to itself, and its keys and values are kept.
- * @param owners i32 [N]: row of the table that each token belongs to, -1 = none
- */
+/** Sequences whose keys and values go into a cache. */
+interface PrefillRows {
+  sequences: SequenceTensors;
+  table: BlockTable;
+  /** i32 [N]: row of the table that each token belongs to, -1 = none */
+  owners: Tensor;
+}
+
+/** Each token attends to its own sequence up to itself, and its keys and values are kept. */
 export function prefillAttend(
   trunk: Trunk,
   cache: KvCache,
-  sequences: SequenceTensors,
-  table: BlockTable,
-  owners: Tensor,
+  { sequences, table, owners }: PrefillRows,
 ): Attend {
   const { positions, bounds } = sequences;
   return (l, q, k, v) => {

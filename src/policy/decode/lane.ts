@@ -1,6 +1,7 @@
 /**
- * A lane decodes a fixed number of rows: the tensors that its recorded plan reads and writes, and the plan. As completions
- * end, the rest goes on in a narrower lane; blocks of the cache stay where they are, since only the tables name them.
+ * A lane decodes a fixed number of rows: the tensors that its recorded plan reads and writes, and the plan. As
+ * completions end, the rest goes on in a narrower lane; blocks of the cache stay where they are, since only the tables
+ * name them.
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
@@ -17,7 +18,8 @@ import {
   seenTokens,
 } from "../../ops/sampling/sample.ts";
 import { decodeAttend, type KvCache } from "./kv_cache.ts";
-import { headLogits, type Policy, trunkForward } from "../llama.ts";
+import { headLogits, trunkForward } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 
 export interface LaneOptions extends SamplingOptions {
   /** Each of these ends a completion. */
@@ -25,7 +27,7 @@ export interface LaneOptions extends SamplingOptions {
   maxTokens: number;
 }
 
-/** A prompt in the cache. Its tokens fill its last block to the end, so that every completion begins a block of its own. */
+/** A prompt in the cache. Its tokens fill its last block to the end: every completion begins a block of its own. */
 export interface CachedPrompt {
   ids: ArrayLike<number>;
   /** Among all prompts of the step; for the random numbers. */
@@ -55,13 +57,18 @@ export interface DecodeLane {
   plan: Plan | null;
 }
 
-/** @param columns of the block table */
+/** How large a lane is. */
+interface LaneSize {
+  width: number;
+  /** Of the block table. */
+  columns: number;
+  blockShift: number;
+}
+
 export function openLane(
   policy: Policy,
   options: LaneOptions,
-  width: number,
-  columns: number,
-  blockShift: number,
+  { width, columns, blockShift }: LaneSize,
 ): DecodeLane {
   const i32 = (shape: number[]) => emptyTensor(shape, "int32");
   const seenWords = Math.ceil(policy.config.vocabSize / 32);
@@ -103,7 +110,7 @@ export function rowTable(rows: readonly (DecodeRow | null)[], logitsRow: (r: num
   );
 }
 
-/** Sets the lane's tables to the blocks that its rows hold now. @param rows one per row of the lane; null: spare or ended */
+/** Sets a lane's tables to the blocks that its rows hold. @param rows one per row of the lane; null: spare or ended */
 export function writeTable(lane: DecodeLane, rows: readonly (DecodeRow | null)[]): void {
   const { table, blockShift } = lane.table;
   const columns = table.shape[1]!;

@@ -1,7 +1,7 @@
 /** How a configuration's completions are generated. */
 import type { RunConfig } from "../../config/sweep.ts";
 import type { GenerationOptions } from "./generate.ts";
-import type { Policy } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 
 /** Greedy, without penalty: how a policy is evaluated. */
 export function greedyOptions(policy: Policy, config: RunConfig): GenerationOptions {

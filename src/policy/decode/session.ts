@@ -22,7 +22,8 @@ import {
   tableColumns,
 } from "./kv_blocks.ts";
 import { createKvCache, type KvCache, prefillAttend } from "./kv_cache.ts";
-import { headLogits, type Policy, trunkForward, uploadSequences } from "../llama.ts";
+import { headLogits, trunkForward, uploadSequences } from "../llama.ts";
+import type { Policy } from "../trunk.ts";
 import { packSequences } from "../packing.ts";
 
 export interface SessionOptions extends LaneOptions {
@@ -94,7 +95,7 @@ export function laneFor(session: DecodeSession, rows: number): DecodeLane {
   let lane = lanes.get(width);
   if (!lane) {
     const columns = tableColumns(promptRoom, options.maxTokens, cache.blockTokens);
-    lanes.set(width, lane = openLane(policy, options, width, columns, cache.blockShift));
+    lanes.set(width, lane = openLane(policy, options, { width, columns, blockShift: cache.blockShift }));
   }
   return lane;
 }
@@ -118,7 +119,7 @@ export function growRows(
   usage.mostBlocks = Math.max(usage.mostBlocks, blocks.used);
 }
 
-/** Makes sure that blocks can be taken; plans over a cache that had to grow are dropped. @param most as of KvCache.reserve */
+/** Makes sure that blocks can be taken; drops plans over a cache that had to grow. @param most as of KvCache.reserve */
 export function reserveBlocks(session: DecodeSession, count: number, most: number): void {
   if (!session.cache.reserve(count, most)) return;
   for (const lane of session.lanes.values()) {
@@ -152,7 +153,7 @@ export function prefill(
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
     const owners = tf.tensor1d(ownerOfToken, "int32");
-    const attend = prefillAttend(policy, cache, sequences, lane.table, owners);
+    const attend = prefillAttend(policy, cache, { sequences, table: lane.table, owners });
     const hidden_ND = trunkForward(policy, sequences, attend, "many");
     const lastRows = Int32Array.from(prompts, (_, p) => packed.starts[p + 1] - 1);
     const inverse = tf.tensor1d(inverseRows(lastRows, packed.ids.length), "int32");

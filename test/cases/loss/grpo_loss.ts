@@ -17,8 +17,13 @@ function eachToken(
     const part = (values: Float64Array | Int32Array) => Array.from(values.subarray(begin, end));
     // On-policy the old log-probs are the values of the log-probs, held constant.
     const oldLogprobs = part(onPolicy ? fixed : old);
-    completionLosses(part(logprobs), oldLogprobs, part(ref), scales[b], config, part(fixed))
-      .forEach((token, t) => visit(begin + t, b, token));
+    completionLosses({
+      logprobs: part(logprobs),
+      oldLogprobs,
+      refLogprobs: part(ref),
+      advantage: scales[b],
+      heldLogprobs: part(fixed),
+    }, config).forEach((token, t) => visit(begin + t, b, token));
   }
 }
 
@@ -57,7 +62,8 @@ function lossCase(
       scales: uniform(6, [2, lengths.length]),
     },
     run: ({ tensors }) => {
-      const { losses, stats } = grpoLoss(tensors.logprobs, {
+      const { losses, stats } = grpoLoss({
+        logprobs: tensors.logprobs,
         oldLogprobs: onPolicy ? null : tensors.old,
         refLogprobs: tensors.ref,
         entropy: tensors.entropy,

@@ -88,7 +88,7 @@ function sampleCase(
       const next = new Int32Array(rows);
       for (let r = 0; r < rows; r++) {
         const [logitsRow, prompt, generation] = rowTable.subarray(r * 4);
-        const u = uniform01(SEED, STEP, prompt, generation, slot);
+        const u = uniform01(SEED, STEP, { prompt, generation, position: slot });
         const row = logits.slice(logitsRow * vocab, (logitsRow + 1) * vocab);
         const drawn = sampleF64(row, u, options, new Set(penalised ? seenRows[r] : []));
         next[r] = drawn;

@@ -59,7 +59,7 @@ const IGNORED: readonly Fault[] = [
   ignored("lambda_pos_cost_only", "rl/lambda.ts", "config.lambda_pos_cost_only ? ", "true ? "),
   ignored("max_completion_length", "policy/decode/options.ts", "config.max_completion_length", "6"),
   ignored("temperature", "policy/decode/options.ts", "temperature: config.temperature", "temperature: 1"),
-  ignored("temperature", "train/passes.ts", "targets, config.temperature)", "targets, 1)"),
+  ignored("temperature", "train/passes.ts", "temperature: config.temperature,", "temperature: 1,"),
   ignored("top_p", "policy/decode/options.ts", "topP: config.top_p", "topP: 1"),
   ignored("top_k", "policy/decode/options.ts", "topK: config.top_k", "topK: 0"),
   ignored("min_p", "policy/decode/options.ts", "minP: config.min_p ?? 0", "minP: 0"),
@@ -89,9 +89,14 @@ const IGNORED: readonly Fault[] = [
   ),
   ignored("use_bias_correction_kl", "ops/loss/grpo_loss.ts", "config.use_bias_correction_kl ? 1 : 0", "1"),
   ignored("beta", "ops/loss/grpo_loss.ts", "    beta: config.beta,", "    beta: 0.1,"),
-  ignored("epsilon", "rl/loss.ts", "low: 1 - config.epsilon,", "low: 1 - 0.2,"),
-  ignored("epsilon_high", "rl/loss.ts", "config.epsilon_high ?? config.epsilon;", "config.epsilon;"),
-  ignored("delta", "rl/loss.ts", "config.delta ?? Infinity", "Infinity"),
+  ignored("epsilon", "rl/policy_terms.ts", "low: 1 - config.epsilon,", "low: 1 - 0.2,"),
+  ignored(
+    "epsilon_high",
+    "rl/policy_terms.ts",
+    "1 + (config.epsilon_high ?? config.epsilon)",
+    "1 + config.epsilon",
+  ),
+  ignored("delta", "rl/policy_terms.ts", "config.delta ?? Infinity", "Infinity"),
   ignored(
     "loss_type",
     "train/prepared_update.ts",
@@ -226,7 +231,7 @@ const WRONG: readonly Fault[] = [
   {
     ...ignored(
       "delta",
-      "rl/loss.ts",
+      "rl/policy_terms.ts",
       "delta: config.delta ?? Infinity",
       "delta: config.delta ? config.delta + 1 : Infinity",
     ),

@@ -62,7 +62,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/adapters.ts",
-    find: '["adapted layers", byWeight.size / modules.length, layers],',
+    find: '["adapted layers", byWeight.size / modules.length, base.layers],',
     replace: "",
     harm: "an adapter of some layers is trained on as one of all, and those without stay without",
     tests: ["unit/adapter_continues.test.ts"],
@@ -359,9 +359,9 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/policy_edges.test.ts#counts in every norm"],
   },
   {
-    file: "src/policy/model_config.ts",
-    find: "sliding_window === undefined ? 4096 : sliding_window",
-    replace: "sliding_window ?? null",
+    file: "src/policy/families/sliding_window.ts",
+    find: "sliding_window: window = unset",
+    replace: "sliding_window: window = null",
     harm: "a Mistral whose config.json leaves its window out is run past it, with full attention",
     tests: ["unit/model_config.test.ts"],
   },
@@ -423,8 +423,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/score_model.ts",
-    find: '  "normalizer.count",\n',
-    replace: "",
+    find: ', "normalizer.count"]',
+    replace: "]",
     harm: "a score model that safe-rlhf saved with its normaliser's count is refused",
     tests: ["gpu/score_batches.test.ts"],
   },

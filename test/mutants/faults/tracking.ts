@@ -10,9 +10,9 @@ export const faults: readonly Fault[] = [
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },
   {
-    file: "src/tracking/metrics.ts",
-    find: '"clip_ratio/low_min": record.clipRatio?.lowMin',
-    replace: '"clip_ratio/low_min": record.clipRatio?.low',
+    file: "src/rl/policy_terms.ts",
+    find: '"clip_ratio/low_min": means.clipRatioLowMin',
+    replace: '"clip_ratio/low_min": means.clipRatioLow',
     harm: "clip_ratio/low_min shows the mean",
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },

@@ -293,8 +293,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/passes.ts",
-    find: "picked, targets, config.temperature)",
-    replace: "picked, targets, 1)",
+    find: "    targets,\n    temperature: config.temperature,",
+    replace: "    targets,\n    temperature: 1,",
     harm:
       "with a temperature other than 1 the policy is trained on probabilities that it was not sampled with",
     tests: ["e2e/config_effects.test.ts#temperature=", "parity/parity.test.ts#Whole optimizer steps"],

@@ -1,0 +1,72 @@
+/** A transformer on the GPU, and what it is run on: the types that llama.ts, decoding, scoring and training share. */
+import type { Tensor } from "@tensorflow/tfjs";
+import type { AttentionShape, PrefixKeys, PrefixRows } from "../ops/attention/attention.ts";
+import type { RopeTable } from "../ops/attention/rope.ts";
+import type { Weight } from "../ops/weight/weight.ts";
+import type { AdapterConfig } from "./adapter_config.ts";
+import type { ModelConfig } from "./families/family.ts";
+import type { PolicyWeights, TrunkWeights } from "./weights.ts";
+
+/** What is added beside one weight. */
+export interface Adapter {
+  /** [rank, in] */
+  a: Weight;
+  /** [out, rank] */
+  b: Weight;
+  scale: number;
+}
+
+/** The adapters of a trunk. */
+export interface AdapterSet {
+  config: AdapterConfig;
+  /** Names of the adapted modules ("q_proj"), each in every layer. */
+  modules: readonly string[];
+  /** Made for this run: the policy that starts is its base. */
+  isFresh: boolean;
+  byWeight: ReadonlyMap<Weight, Adapter>;
+}
+
+/** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
+export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+
+/** A transformer trunk with what its ops need beside the weights. */
+export interface Trunk {
+  config: ModelConfig;
+  weights: TrunkWeights;
+  /** Trained beside frozen weights. */
+  adapters?: AdapterSet;
+  rope: RopeTable;
+  attentionShape: AttentionShape;
+  /** Root of the tape; see ops/rows/embedding.ts. */
+  root: Tensor;
+  /** Keep of each layer its input alone, and run it again in backward. */
+  recomputesLayers?: boolean;
+}
+
+export interface Policy extends Trunk {
+  weights: PolicyWeights;
+}
+
+/** Tokens on the GPU. */
+export interface TokenTensors {
+  /** i32 [N] */
+  ids: Tensor;
+  /** i32 [N] */
+  positions: Tensor;
+}
+
+/** Packed sequences on the GPU; dispose with tf.dispose. */
+export interface SequenceTensors extends TokenTensors {
+  /** i32 [N,2] */
+  bounds: Tensor;
+  /** Beginnings that the sequences go on from; see shared_prefix.ts. */
+  prefix?: PrefixRows & { keys: readonly PrefixKeys[] };
+}
+
+/** Rows whose hidden state is used, as tensors of `gatherRows`. */
+export interface PickedRows {
+  /** i32 [M], -1 = spare */
+  rows: Tensor;
+  /** i32 [N] */
+  inverse: Tensor;
+}
