@@ -1,5 +1,5 @@
 // linear_grad: reads and writes the gradient of a linear layer that its kernels add to, four rows of four columns.
-import package::lib::linear::{grad, params, rows_from};
+import package::lib::linear_layer::{grad, params, rows_from, Tiles};
 
 // Columns 4k .. 4k+3 of rows i .. i+3 of `count`; those beyond the last repeat it.
 fn grad_tile(i: u32, count: u32, k: u32) -> mat4x4f {
@@ -26,4 +26,12 @@ fn store_tile(i: u32, count: u32, k: u32, tile: mat4x4f) {
   store_row(i + 1u, count, k, tile[1]);
   store_row(i + 2u, count, k, tile[2]);
   store_row(i + 3u, count, k, tile[3]);
+}
+
+// Of a lane that makes 8 rows, at columns 4k and 4l.
+fn store_tiles(i: u32, count: u32, k: u32, l: u32, tiles: Tiles) {
+  store_tile(i, count, k, tiles[0]);
+  store_tile(i, count, l, tiles[1]);
+  store_tile(i + 4u, count, k, tiles[2]);
+  store_tile(i + 4u, count, l, tiles[3]);
 }

@@ -1,5 +1,5 @@
 // linear_output: writes outputs of a linear layer: the product, and bias and residual where BIAS and RESIDUAL say so.
-import package::lib::linear::{params, y};
+import package::lib::linear_layer::{params, y};
 import package::lib::weight::value_of;
 
 @if(BIAS) override BIAS_FORMAT: u32 = 0u;  // as FORMAT

@@ -6,7 +6,7 @@
 // Dispatch  8 rows x 8 columns a thread: (ceil(N / (8 WG_X)), ceil(M / (8 WG_Y)), 1)
 // Numerics  f32, k strictly in order by fma: bits do not depend on M, on the tile or on the kernel that ran
 // Twin      src/ops/linear/linear.ts#linearF64     Gradient: linear_grad_x.wgsl (x), linear_grad_w.wgsl (w)
-import package::lib::linear::{add_terms, params, rows_from, w, x};
+import package::lib::linear_layer::{add_terms8, params, rows_from, Tiles, w, x_rows};
 import package::lib::linear_output::store_tile;
 import package::lib::weight::{quads_per_load, values4};
 
@@ -25,8 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let lower = rows_from(m + 4u, params.rows, quads);
   let left = rows_from(n, params.columns, loads);
   let right = rows_from(n + 4u, params.columns, loads);
-  var s0 = mat4x4f(); var s1 = mat4x4f();
-  var t0 = mat4x4f(); var t1 = mat4x4f();
+  var tiles: Tiles;
   for (var i = 0u; i < loads; i++) {
     let w0 = w[left.x + i];
     let w1 = w[left.y + i];
@@ -41,16 +40,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       let wT = transpose(mat4x4f(values4(w0, half), values4(w1, half), values4(w2, half), values4(w3, half)));
       let vT = transpose(mat4x4f(values4(v0, half), values4(v1, half), values4(v2, half), values4(v3, half)));
       let q = i * quads_per_load() + half;
-      let a = mat4x4f(x[upper.x + q], x[upper.y + q], x[upper.z + q], x[upper.w + q]);
-      s0 = add_terms(s0, a, wT);
-      t0 = add_terms(t0, a, vT);
-      let b = mat4x4f(x[lower.x + q], x[lower.y + q], x[lower.z + q], x[lower.w + q]);
-      s1 = add_terms(s1, b, wT);
-      t1 = add_terms(t1, b, vT);
+      add_terms8(&tiles, x_rows(upper + q), x_rows(lower + q), wT, vT);
     }
   }
-  store_tile(m, n, s0);
-  store_tile(m, n + 4u, t0);
-  store_tile(m + 4u, n, s1);
-  store_tile(m + 4u, n + 4u, t1);
+  store_tile(m, n, tiles[0]);
+  store_tile(m, n + 4u, tiles[1]);
+  store_tile(m + 4u, n, tiles[2]);
+  store_tile(m + 4u, n + 4u, tiles[3]);
 }

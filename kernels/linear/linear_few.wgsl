@@ -9,7 +9,7 @@
 //           load a column leaves them in registers: longer ones were slower
 // Twin      src/ops/linear/linear.ts#linearF64     Gradient: linear_grad_x.wgsl (x), linear_grad_w.wgsl (w)
 import package::lib::grid::WG;
-import package::lib::linear::{add4, params, rows_from, w, x};
+import package::lib::linear_layer::{add4, params, rows_from, w, x};
 import package::lib::linear_output::store;
 import package::lib::weight::{FORMAT, quads_per_load, unpack4};
 

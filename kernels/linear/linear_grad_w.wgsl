@@ -5,8 +5,8 @@
 // Dispatch  8 rows x 8 columns of dw a thread: (ceil(K / (8 WG_X)), ceil(N / (8 WG_Y)), 1)
 // Numerics  f32, rows m strictly in order by fma onto dw, so splitting them over several calls gives the same bits
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{add_term, dy, params, x};
-import package::lib::linear_grad::{grad_tile, store_tile};
+import package::lib::linear_grad::{grad_tile, store_tiles};
+import package::lib::linear_layer::{add_term8, dy, params, Tiles, x};
 
 override WG_X: u32;
 override WG_Y: u32;
@@ -23,20 +23,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let near = n / 4u;
   let far = min(near + 1u, pitch - 1u);
   let kept = min(l, quads - 1u);
-  var s0 = grad_tile(n, params.columns, k); var t0 = grad_tile(n, params.columns, kept);
-  var s1 = grad_tile(n + 4u, params.columns, k); var t1 = grad_tile(n + 4u, params.columns, kept);
+  var tiles = Tiles(
+    grad_tile(n, params.columns, k),
+    grad_tile(n, params.columns, kept),
+    grad_tile(n + 4u, params.columns, k),
+    grad_tile(n + 4u, params.columns, kept),
+  );
   for (var m = 0u; m < params.rows; m++) {
-    let xm = x[m * quads + k];
-    let zm = x[m * quads + kept];
-    let d = dy[m * pitch + near];
-    let e = dy[m * pitch + far];
-    s0 = add_term(s0, d, xm);
-    t0 = add_term(t0, d, zm);
-    s1 = add_term(s1, e, xm);
-    t1 = add_term(t1, e, zm);
+    add_term8(&tiles, dy[m * pitch + near], dy[m * pitch + far], x[m * quads + k], x[m * quads + kept]);
   }
-  store_tile(n, params.columns, k, s0);
-  store_tile(n, params.columns, l, t0);
-  store_tile(n + 4u, params.columns, k, s1);
-  store_tile(n + 4u, params.columns, l, t1);
+  store_tiles(n, params.columns, k, l, tiles);
 }

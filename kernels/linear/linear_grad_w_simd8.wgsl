@@ -5,7 +5,7 @@
 // Numerics  f32, rows m strictly in order by fma onto dw
 // Why       as in lib/subgroup8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{add_term, add_terms, dy, params, x};
+import package::lib::linear_layer::{add_term, add_terms, dy, params, x, x_rows};
 import package::lib::linear_grad::{grad_tile, store_tile};
 enable subgroups;
 
@@ -27,8 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   for (var m = 0u; m < whole; m += 4u) {
     let a = dy[(m + row) * pitch + quad];
     let b = dy[(m + 2u + row) * pitch + quad];
-    let at = vec4u(m * quads + column) + vec4u(0u, 1u, 2u, 3u) * quads;
-    let xs = mat4x4f(x[at.x], x[at.y], x[at.z], x[at.w]);
+    let xs = x_rows((vec4u(m) + vec4u(0u, 1u, 2u, 3u)) * quads + column);
     let d0 = transpose(mat4x4f(
       subgroupBroadcast(a, 0u), subgroupBroadcast(a, 4u), subgroupBroadcast(b, 0u), subgroupBroadcast(b, 4u),
     ));

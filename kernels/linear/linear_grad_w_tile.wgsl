@@ -5,9 +5,9 @@
 // Numerics  f32, rows m strictly in order by fma onto dw
 // Why       as linear_tile.wgsl; dy and x lie m by m already
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{dy, params, x};
+import package::lib::linear_layer::{dy, params, x};
 import package::lib::linear_grad::{grad_tile, store_tile};
-import package::lib::linear_tile::{
+import package::lib::linear_slabs::{
   add_slabs, COLUMN_LINE, column_quad, COLUMN_QUADS, column_slab, Lane, LANES, LANES_X, LANES_Y, ROW_LINE, row_quad,
   ROW_QUADS, row_slab, Sums, TILE_K, TILE_M, TILE_N,
 };

@@ -6,8 +6,10 @@
 // Numerics  f32, n strictly in order by fma (ADD: onto dx): bits do not depend on M, on the tile, on the kernel that
 //           ran or on the windows of w
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{add_term, add_terms, dy, params, rows_from, weight4};
-import package::lib::linear_grad::{start_tile, store_tile};
+import package::lib::linear_grad::{start_tile, store_tiles};
+import package::lib::linear_layer::{
+  add_term8, add_terms8, dy, dy_rows, params, rows_from, Tiles, weight4, weight_rows,
+};
 
 override WG_X: u32;
 override WG_Y: u32;
@@ -28,33 +30,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let upper = rows_from(m, params.rows, params.stride / 4u);
   let lower = rows_from(m + 4u, params.rows, params.stride / 4u);
   let kept = min(l, quads - 1u);
-  var s0 = start_tile(m, k); var t0 = start_tile(m, kept);
-  var s1 = start_tile(m + 4u, k); var t1 = start_tile(m + 4u, kept);
+  var tiles = Tiles(start_tile(m, k), start_tile(m, kept), start_tile(m + 4u, k), start_tile(m + 4u, kept));
   let whole = params.columns / 4u;
   for (var q = 0u; q < whole; q++) {
-    let b = vec4u(q * 4u) * quads + vec4u(0u, 1u, 2u, 3u) * quads + k;
-    let c = b - k + kept;
-    let w4 = mat4x4f(weight4(b.x), weight4(b.y), weight4(b.z), weight4(b.w));
-    let v4 = mat4x4f(weight4(c.x), weight4(c.y), weight4(c.z), weight4(c.w));
-    let d = mat4x4f(dy[upper.x + q], dy[upper.y + q], dy[upper.z + q], dy[upper.w + q]);
-    s0 = add_terms(s0, d, w4);
-    t0 = add_terms(t0, d, v4);
-    let e = mat4x4f(dy[lower.x + q], dy[lower.y + q], dy[lower.z + q], dy[lower.w + q]);
-    s1 = add_terms(s1, e, w4);
-    t1 = add_terms(t1, e, v4);
+    let n = (vec4u(q * 4u) + vec4u(0u, 1u, 2u, 3u)) * quads;
+    add_terms8(&tiles, dy_rows(upper + q), dy_rows(lower + q), weight_rows(n + k), weight_rows(n + kept));
   }
   for (var n = whole * 4u; n < params.columns; n++) {
-    let wn = weight4(n * quads + k);
-    let vn = weight4(n * quads + kept);
     let d = column_of(upper + whole, n % 4u);
     let e = column_of(lower + whole, n % 4u);
-    s0 = add_term(s0, d, wn);
-    t0 = add_term(t0, d, vn);
-    s1 = add_term(s1, e, wn);
-    t1 = add_term(t1, e, vn);
+    add_term8(&tiles, d, e, weight4(n * quads + k), weight4(n * quads + kept));
   }
-  store_tile(m, params.rows, k, s0);
-  store_tile(m, params.rows, l, t0);
-  store_tile(m + 4u, params.rows, k, s1);
-  store_tile(m + 4u, params.rows, l, t1);
+  store_tiles(m, params.rows, k, l, tiles);
 }

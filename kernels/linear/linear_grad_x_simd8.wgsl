@@ -5,9 +5,9 @@
 // Numerics  f32, n strictly in order by fma (ADD: onto dx)
 // Why       as in lib/subgroup8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{add_terms, dy, params, weight4};
+import package::lib::linear_layer::{dy, params, weight_rows};
 import package::lib::linear_grad::{start_tile, store_tile};
-import package::lib::subgroup8::{first_rows, last_rows};
+import package::lib::subgroup8::{add_rows, EightRows};
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -15,23 +15,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let m = group.y * 16u;
   let k = group.x * 8u + lane;
   let quads = params.width / 4u;
-  let upper = min(m + lane, params.rows - 1u) * (params.stride / 4u);
-  let lower = min(m + 8u + lane, params.rows - 1u) * (params.stride / 4u);
+  let above = min(m + lane, params.rows - 1u) * (params.stride / 4u);
+  let below = min(m + 8u + lane, params.rows - 1u) * (params.stride / 4u);
   let column = min(k, quads - 1u);
-  var s0 = start_tile(m, column); var s1 = start_tile(m + 4u, column);
-  var s2 = start_tile(m + 8u, column); var s3 = start_tile(m + 12u, column);
+  var upper = EightRows(start_tile(m, column), start_tile(m + 4u, column));
+  var lower = EightRows(start_tile(m + 8u, column), start_tile(m + 12u, column));
   for (var q = 0u; q < params.columns / 4u; q++) {
-    let d = dy[upper + q];
-    let e = dy[lower + q];
-    let b = q * 4u * quads + column;
-    let w4 = mat4x4f(weight4(b), weight4(b + quads), weight4(b + 2u * quads), weight4(b + 3u * quads));
-    s0 = add_terms(s0, first_rows(d), w4);
-    s1 = add_terms(s1, last_rows(d), w4);
-    s2 = add_terms(s2, first_rows(e), w4);
-    s3 = add_terms(s3, last_rows(e), w4);
+    let w4 = weight_rows((vec4u(q * 4u) + vec4u(0u, 1u, 2u, 3u)) * quads + column);
+    add_rows(&upper, dy[above + q], w4);
+    add_rows(&lower, dy[below + q], w4);
   }
-  store_tile(m, params.rows, k, s0);
-  store_tile(m + 4u, params.rows, k, s1);
-  store_tile(m + 8u, params.rows, k, s2);
-  store_tile(m + 12u, params.rows, k, s3);
+  store_tile(m, params.rows, k, upper[0]);
+  store_tile(m + 4u, params.rows, k, upper[1]);
+  store_tile(m + 8u, params.rows, k, lower[0]);
+  store_tile(m + 12u, params.rows, k, lower[1]);
 }

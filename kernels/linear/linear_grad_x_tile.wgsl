@@ -5,9 +5,9 @@
 // Numerics  f32, n strictly in order by fma (ADD: onto dx)
 // Why       as linear_tile.wgsl; w lies n by n already
 // Twin      src/ops/linear/linear.ts#linearGradF64
-import package::lib::linear::{dy, params, rows_from, weight4};
+import package::lib::linear_layer::{dy_rows, params, rows_from, weight4};
 import package::lib::linear_grad::{start_tile, store_tile};
-import package::lib::linear_tile::{
+import package::lib::linear_slabs::{
   add_slabs, block_depth, block_quad, COLUMN_LINE, column_quad, COLUMN_QUADS, column_slab, Lane, LANES, LANES_X,
   LANES_Y, row_quad, ROW_QUADS, stage_rows, Sums, TILE_K, TILE_M, TILE_N,
 };
@@ -15,8 +15,7 @@ import package::lib::linear_tile::{
 // Rows and n beyond the last repeat it, and are not used.
 fn stage_d(block: u32, m: u32, first: u32) {
   let q = min(first + block_depth(block), (params.columns - 1u) / 4u);
-  let at = rows_from(m + block_quad(block) * 4u, params.rows, params.stride / 4u) + q;
-  stage_rows(block, mat4x4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]));
+  stage_rows(block, dy_rows(rows_from(m + block_quad(block) * 4u, params.rows, params.stride / 4u) + q));
 }
 
 fn stage_w(quad: u32, k: u32, n: u32) {

@@ -8,8 +8,8 @@
 // Why       Shifts by row, because activations and gradients reach beyond both ends of f16 and differ from row to row
 //           by more than f16 spans; powers of two, because they round nothing
 // Twin      src/ops/linear/matrix_units.ts#linearF16F64
-import package::lib::linear::{params, weight4, x};
-import package::lib::linear_matrix::{
+import package::lib::linear_layer::{params, weight4, x};
+import package::lib::linear_units::{
   LANES, LINE, made, PART, part_left, part_top, power, row_shift, row_slab, SLAB_QUADS, SUBGROUP, TILE, w_shift,
 };
 import package::lib::linear_output::store;

@@ -5,9 +5,9 @@
 // Numerics  f32, k strictly in order by fma
 // Why       as in lib/subgroup8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear/linear.ts#linearF64
-import package::lib::linear::{add_terms, params, rows_from, w, x};
+import package::lib::linear_layer::{params, rows_from, w, x};
 import package::lib::linear_output::store_tile;
-import package::lib::subgroup8::{first_rows, last_rows};
+import package::lib::subgroup8::{add_rows, EightRows};
 import package::lib::weight::{quads_per_load, values4};
 enable subgroups;
 
@@ -19,10 +19,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let n = group.x * 32u + lane * 4u;
   let quads = params.width / 4u;
   let loads = quads / quads_per_load();  // of 16 bytes in a row of w
-  let upper = min(m + lane, params.rows - 1u) * quads;
-  let lower = min(m + 8u + lane, params.rows - 1u) * quads;
+  let above = min(m + lane, params.rows - 1u) * quads;
+  let below = min(m + 8u + lane, params.rows - 1u) * quads;
   let column = rows_from(n, params.columns, loads);
-  var s0 = mat4x4f(); var s1 = mat4x4f(); var s2 = mat4x4f(); var s3 = mat4x4f();
+  var upper: EightRows;
+  var lower: EightRows;
   for (var i = 0u; i < loads; i++) {
     let w0 = w[column.x + i];
     let w1 = w[column.y + i];
@@ -31,20 +32,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     for (var half = 0u; half < quads_per_load(); half++) {
       let wT = transpose(mat4x4f(values4(w0, half), values4(w1, half), values4(w2, half), values4(w3, half)));
       let q = i * quads_per_load() + half;
-      let a = x[upper + q];
-      s0 = add_terms(s0, first_rows(a), wT);
-      s1 = add_terms(s1, last_rows(a), wT);
-      if (TILE_ROWS > 8u) {
-        let b = x[lower + q];
-        s2 = add_terms(s2, first_rows(b), wT);
-        s3 = add_terms(s3, last_rows(b), wT);
-      }
+      add_rows(&upper, x[above + q], wT);
+      if (TILE_ROWS > 8u) { add_rows(&lower, x[below + q], wT); }
     }
   }
-  store_tile(m, n, s0);
-  store_tile(m + 4u, n, s1);
+  store_tile(m, n, upper[0]);
+  store_tile(m + 4u, n, upper[1]);
   if (TILE_ROWS > 8u) {
-    store_tile(m + 8u, n, s2);
-    store_tile(m + 12u, n, s3);
+    store_tile(m + 8u, n, lower[0]);
+    store_tile(m + 12u, n, lower[1]);
   }
 }

@@ -3,11 +3,11 @@
 // Shapes    as linear.wgsl
 // Dispatch  a workgroup makes TILE_M rows x TILE_N columns: (ceil(N / TILE_N), ceil(M / TILE_M), 1)
 // Numerics  f32, k strictly in order by fma
-// Why       A value of x is loaded once per TILE_N columns and one of w once per TILE_M rows: lib/linear_tile.wgsl
+// Why       A value of x is loaded once per TILE_N columns and one of w once per TILE_M rows: lib/linear_slabs.wgsl
 // Twin      src/ops/linear/linear.ts#linearF64
-import package::lib::linear::{params, rows_from, weight4, x};
+import package::lib::linear_layer::{params, rows_from, weight_rows, x_rows};
 import package::lib::linear_output::store_tile;
-import package::lib::linear_tile::{
+import package::lib::linear_slabs::{
   add_slabs, block_depth, block_quad, column_quad, COLUMN_QUADS, Lane, LANES, LANES_X, LANES_Y, row_quad, ROW_QUADS,
   stage_columns, stage_rows, Sums, TILE_K, TILE_M, TILE_N,
 };
@@ -16,15 +16,13 @@ import package::lib::linear_tile::{
 fn stage_x(block: u32, m: u32, first: u32) {
   let quads = params.width / 4u;
   let q = min(first + block_depth(block), quads - 1u);
-  let at = rows_from(m + block_quad(block) * 4u, params.rows, quads) + q;
-  stage_rows(block, mat4x4f(x[at.x], x[at.y], x[at.z], x[at.w]));
+  stage_rows(block, x_rows(rows_from(m + block_quad(block) * 4u, params.rows, quads) + q));
 }
 
 fn stage_w(block: u32, n: u32, first: u32) {
   let quads = params.width / 4u;
   let q = min(first + block_depth(block), quads - 1u);
-  let at = rows_from(n + block_quad(block) * 4u, params.columns, quads) + q;
-  stage_columns(block, mat4x4f(weight4(at.x), weight4(at.y), weight4(at.z), weight4(at.w)));
+  stage_columns(block, weight_rows(rows_from(n + block_quad(block) * 4u, params.columns, quads) + q));
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)

@@ -5,8 +5,8 @@
 // Dispatch  8 rows x 4 columns a thread: (ceil(N / (4 WG_X)), ceil(M / (8 WG_Y)), 1)
 // Numerics  f32, k strictly in order by fma: the bits of linear.wgsl, then of swiglu.wgsl
 // Twin      src/ops/linear/swiglu_linear.ts#swigluLinearF64
-import package::lib::linear::{add_terms, params, rows_from, x};
-import package::lib::swiglu_linear::{gate, store, up};
+import package::lib::linear_layer::{add_terms8, params, rows_from, Tiles, x_rows};
+import package::lib::linear_swiglu::{gate, store, up};
 import package::lib::weight::{quad_of, values4};
 
 override WG_X: u32;
@@ -39,20 +39,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let upper = rows_from(m, params.rows, quads);
   let lower = rows_from(m + 4u, params.rows, quads);
   let column = rows_from(n, params.columns, quads);
-  var s0 = mat4x4f(); var s1 = mat4x4f();
-  var t0 = mat4x4f(); var t1 = mat4x4f();
+  var tiles: Tiles;  // left of the gate, right of up
   for (var q = 0u; q < quads; q++) {
     // Columns of wT (gate) and vT (up): four weights each that meet the same k.
     let b = column + q;
     let wT = transpose(mat4x4f(gate4(b.x), gate4(b.y), gate4(b.z), gate4(b.w)));
     let vT = transpose(mat4x4f(up4(b.x), up4(b.y), up4(b.z), up4(b.w)));
-    let a = mat4x4f(x[upper.x + q], x[upper.y + q], x[upper.z + q], x[upper.w + q]);
-    s0 = add_terms(s0, a, wT);
-    t0 = add_terms(t0, a, vT);
-    let c = mat4x4f(x[lower.x + q], x[lower.y + q], x[lower.z + q], x[lower.w + q]);
-    s1 = add_terms(s1, c, wT);
-    t1 = add_terms(t1, c, vT);
+    add_terms8(&tiles, x_rows(upper + q), x_rows(lower + q), wT, vT);
   }
-  store_rows(m, n, s0, t0);
-  store_rows(m + 4u, n, s1, t1);
+  store_rows(m, n, tiles[0], tiles[1]);
+  store_rows(m + 4u, n, tiles[2], tiles[3]);
 }

@@ -5,9 +5,9 @@
 // Numerics  f32, k strictly in order by fma: the bits of linear.wgsl, then swiglu.wgsl
 // Why       as in lib/subgroup8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear/swiglu_linear.ts#swigluLinearF64
-import package::lib::linear::{add_terms, params, x};
-import package::lib::subgroup8::{first_rows, last_rows};
-import package::lib::swiglu_linear::{gate, store, up};
+import package::lib::linear_layer::{params, x};
+import package::lib::subgroup8::{add_rows, EightRows};
+import package::lib::linear_swiglu::{gate, store, up};
 import package::lib::weight::{quads_per_load, values4};
 enable subgroups;
 
@@ -32,11 +32,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let n = group.x * 16u + lane * 2u;
   let quads = params.width / 4u;
   let loads = quads / quads_per_load();  // of 16 bytes in a row of a weight
-  let upper = min(m + lane, params.rows - 1u) * quads;
-  let lower = min(m + 8u + lane, params.rows - 1u) * quads;
+  let above = min(m + lane, params.rows - 1u) * quads;
+  let below = min(m + 8u + lane, params.rows - 1u) * quads;
   let b = min(n, params.columns - 1u) * loads;
   let c = min(n + 1u, params.columns - 1u) * loads;
-  var s0 = mat4x4f(); var s1 = mat4x4f(); var s2 = mat4x4f(); var s3 = mat4x4f();
+  var upper: EightRows;
+  var lower: EightRows;
   for (var i = 0u; i < loads; i++) {
     let g0 = gate[b + i];
     let g1 = gate[c + i];
@@ -45,20 +46,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     for (var half = 0u; half < quads_per_load(); half++) {
       let wT = transpose(mat4x4f(values4(g0, half), values4(g1, half), values4(u0, half), values4(u1, half)));
       let q = i * quads_per_load() + half;
-      let above = x[upper + q];
-      s0 = add_terms(s0, first_rows(above), wT);
-      s1 = add_terms(s1, last_rows(above), wT);
-      if (TILE_ROWS > 8u) {
-        let below = x[lower + q];
-        s2 = add_terms(s2, first_rows(below), wT);
-        s3 = add_terms(s3, last_rows(below), wT);
-      }
+      add_rows(&upper, x[above + q], wT);
+      if (TILE_ROWS > 8u) { add_rows(&lower, x[below + q], wT); }
     }
   }
-  store_rows(m, n, s0);
-  store_rows(m + 4u, n, s1);
+  store_rows(m, n, upper[0]);
+  store_rows(m + 4u, n, upper[1]);
   if (TILE_ROWS > 8u) {
-    store_rows(m + 8u, n, s2);
-    store_rows(m + 12u, n, s3);
+    store_rows(m + 8u, n, lower[0]);
+    store_rows(m + 12u, n, lower[1]);
   }
 }

@@ -69,6 +69,15 @@ function isOff({ GRPO_WEBGPU_TUNING = "" }: Environment): boolean {
   return /^(0|off|no|false)$/i.test(GRPO_WEBGPU_TUNING);
 }
 
+/** What was measured on this device before: nothing on a CPU, nor where GRPO_WEBGPU_TUNING is off. */
+export async function knownTuning(
+  info: Device & Pick<GpuInfo, "isSoftware">,
+  environment: Environment,
+): Promise<LinearTuning> {
+  if (info.isSoftware || isOff(environment)) return {};
+  return await readTuning(tuningFile(info, linearSources(), environment));
+}
+
 /**
  * Has this device's fastest kernels used for layers with these weights and up to `mostRows` tokens at a time. Measures
  * what the cache does not hold. Nothing on software devices, where there is no choice.

@@ -199,7 +199,7 @@ function variantOf(size: LinearSize, facts: LinearFacts): { variant: LinearVaria
   if (facts.candidates.length === 1) {
     return {
       variant: facts.candidates[0],
-      why: "workgroup memory of this device is not fast, or too small for a tile",
+      why: "this device has no fast workgroup memory for larger ones",
     };
   }
   const name = linearClass(size);

@@ -1,5 +1,5 @@
 /**
- * Tiles of the kernels that share slabs of both operands in workgroup memory (kernels/lib/linear_tile.wgsl): which a
+ * Tiles of the kernels that share slabs of both operands in workgroup memory (kernels/lib/linear_slabs.wgsl): which a
  * device runs, and which is guessed to be fast where none was measured.
  */
 

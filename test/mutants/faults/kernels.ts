@@ -393,7 +393,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/linear_variants.test.ts"],
   },
   {
-    file: "kernels/lib/linear_tile.wgsl",
+    file: "kernels/lib/linear_slabs.wgsl",
     find: "k < left; k++",
     replace: "k < TILE_K; k++",
     harm: "on GPUs, sums over a width that is no multiple of the slab take in the last inputs several times",
@@ -602,7 +602,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/plain_kernels.test.ts#swiglu_linear", "gpu/binding_windows.test.ts#swiglu_linear"],
   },
   {
-    file: "kernels/lib/swiglu_linear.wgsl",
+    file: "kernels/lib/linear_swiglu.wgsl",
     find: "n >= params.columns) { return; }",
     replace: "n > params.columns) { return; }",
     harm: "an MLP of an odd width overwrites the first activation of the next row",

@@ -1,5 +1,5 @@
-// linear: sizes and operands of the kernels of a linear layer y = x w^T, and the tiles of 4 x 4 sums that they make.
-//   A tile is four rows of four columns. Every sum is one chain of fma in the order of its terms, in every kernel.
+// linear_layer: sizes and operands of the kernels of a linear layer y = x w^T, and the tiles of 4 x 4 sums that they
+// make: four rows of four columns. Every sum is one chain of fma in the order of its terms, in every kernel.
 import package::lib::weight::{quad_of, values4};
 
 struct Params { rows: u32, width: u32, columns: u32, stride: u32 }  // M, K, N, S
@@ -9,6 +9,23 @@ struct Params { rows: u32, width: u32, columns: u32, stride: u32 }  // M, K, N, 
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;       // as dy
 @group(0) @binding(4) var<storage, read_write> grad: array<vec4f>;  // dx [M,K] or dw [N,K]
 @group(0) @binding(5) var<uniform> params: Params;
+
+// Where rows i .. i+3 of `count` begin, `pitch` apart; those beyond the last repeat it.
+fn rows_from(i: u32, count: u32, pitch: u32) -> vec4u {
+  return min(vec4u(i) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * pitch;
+}
+
+fn x_rows(at: vec4u) -> mat4x4f {
+  return mat4x4f(x[at.x], x[at.y], x[at.z], x[at.w]);
+}
+
+fn dy_rows(at: vec4u) -> mat4x4f {
+  return mat4x4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+}
+
+fn weight_rows(at: vec4u) -> mat4x4f {
+  return mat4x4f(weight4(at.x), weight4(at.y), weight4(at.z), weight4(at.w));
+}
 
 // Values 4i .. 4i+3 of the weight.
 fn weight4(i: u32) -> vec4f {
@@ -43,7 +60,19 @@ fn add_term(tile: mat4x4f, rows: vec4f, columns: vec4f) -> mat4x4f {
   );
 }
 
-// Where rows i .. i+3 of `count` begin, `pitch` apart; those beyond the last repeat it.
-fn rows_from(i: u32, count: u32, pitch: u32) -> vec4u {
-  return min(vec4u(i) + vec4u(0u, 1u, 2u, 3u), vec4u(count - 1u)) * pitch;
+// What a lane of the plain kernels makes, 8 rows x 8 columns: [upper, lower][left, right] tiles.
+alias Tiles = array<mat4x4f, 4>;
+
+fn add_terms8(tiles: ptr<function, Tiles>, upper: mat4x4f, lower: mat4x4f, left: mat4x4f, right: mat4x4f) {
+  (*tiles)[0] = add_terms((*tiles)[0], upper, left);
+  (*tiles)[1] = add_terms((*tiles)[1], upper, right);
+  (*tiles)[2] = add_terms((*tiles)[2], lower, left);
+  (*tiles)[3] = add_terms((*tiles)[3], lower, right);
+}
+
+fn add_term8(tiles: ptr<function, Tiles>, upper: vec4f, lower: vec4f, left: vec4f, right: vec4f) {
+  (*tiles)[0] = add_term((*tiles)[0], upper, left);
+  (*tiles)[1] = add_term((*tiles)[1], upper, right);
+  (*tiles)[2] = add_term((*tiles)[2], lower, left);
+  (*tiles)[3] = add_term((*tiles)[3], lower, right);
 }

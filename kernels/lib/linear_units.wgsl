@@ -1,4 +1,4 @@
-// linear_matrix: tiles of 64 x 64 sums on the matrix units of a GPU, by four subgroups, of operands that are brought
+// linear_units: tiles of 64 x 64 sums on the matrix units of a GPU, by four subgroups, of operands that are brought
 // into the range of f16 by powers of two, which round nothing.
 override SUBGROUP: u32;  // lanes of every subgroup
 override LANES = 4u * SUBGROUP;

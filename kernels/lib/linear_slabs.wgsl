@@ -1,7 +1,7 @@
-// linear_tile: tiles of TILE_M x TILE_N sums, for GPUs with fast workgroup memory. Slabs of TILE_K terms of both
+// linear_slabs: tiles of TILE_M x TILE_N sums, for GPUs with fast workgroup memory. Slabs of TILE_K terms of both
 // operands lie in it, term by term, so that a lane reads four rows or four columns at once and a value is loaded once
 // for all of them. Every line has one vec4 to spare, which spreads the lines over the banks.
-import package::lib::linear::add_term;
+import package::lib::linear_layer::add_term;
 
 override TILE_M: u32;  // rows of a tile, a multiple of LANE_M
 override TILE_N: u32;  // columns, a multiple of LANE_N

@@ -1,5 +1,5 @@
-// swiglu_linear: the weights of the first half of Llama's MLP, and what it writes.
-import package::lib::linear::{params, y};
+// linear_swiglu: the weights of the first half of Llama's MLP, and what it writes.
+import package::lib::linear_layer::{params, y};
 
 @group(0) @binding(6) var<storage, read> gate: array<vec4u>;  // [N,K] in FORMAT
 @group(0) @binding(7) var<storage, read> up: array<vec4u>;    // as gate
