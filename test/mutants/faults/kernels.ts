@@ -352,8 +352,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear.wgsl",
-    find: "x[lower.z + q], x[lower.w + q]);",
-    replace: "x[lower.z + q], x[lower.z + q]);",
+    find: "let lower = rows_from(m + 4u, params.rows, quads);",
+    replace: "let lower = min(rows_from(m + 4u, params.rows, quads), vec4u((m + 6u) * quads));",
     harm: "on GPUs every eighth row of a linear layer repeats the one before",
     tests: ["gpu/plain_kernels.test.ts#linear", "gpu/linear_bits.test.ts"],
   },

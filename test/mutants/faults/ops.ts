@@ -20,8 +20,8 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_grad_w.wgsl",
-    find: "var s0 = grad_tile(n, params.columns, k);",
-    replace: "var s0 = mat4x4f();",
+    find: "    grad_tile(n, params.columns, k),\n",
+    replace: "    mat4x4f(),\n",
     harm: "with the plain kernels, matrices learn from the last micro-batch alone",
     tests: ["gpu/plain_kernels.test.ts#linear 17x36x68"],
     claim: 5,
