@@ -8,8 +8,8 @@ import {
   type LinearProduct,
   productSize,
   type RowCount,
-  useLinearTuning,
 } from "../src/ops/linear/choice.ts";
+import { useLinearTuning } from "../src/ops/linear/facts.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { deviceLine, measuredOn } from "./device_line.ts";
 

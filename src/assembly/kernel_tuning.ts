@@ -10,7 +10,7 @@ import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { matrixUnitsMissing } from "../gpu/precision.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { type LinearTuning, useLinearTuning } from "../ops/linear/choice.ts";
+import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { Finding } from "../cli/doctor/diagnosis.ts";

@@ -10,7 +10,7 @@ import { caseOperands, disposeOperands } from "../cases/operands.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/trial_modes.ts";
-import { withLinearVariant } from "../../src/ops/linear/choice.ts";
+import { withLinearVariant } from "../../src/ops/linear/facts.ts";
 import { startGradients } from "./case_checks.ts";
 
 type Mode = <R>(body: () => R) => R;

@@ -5,12 +5,12 @@ import fc from "fast-check";
 import {
   chooseLinear,
   linearClass,
-  type LinearFacts,
   type LinearProduct,
   type LinearRequest,
   type LinearSize,
   productSize,
 } from "../../src/ops/linear/choice.ts";
+import { type LinearFacts } from "../../src/ops/linear/facts.ts";
 import { guessedVariant, linearCandidates, REGISTERS, tileFits, TILES } from "../../src/ops/linear/tiles.ts";
 
 /** What every WebGPU device has, and what a desktop GPU has. */

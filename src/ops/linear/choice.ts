@@ -3,20 +3,12 @@
  * from the sizes, what was asked for, and facts about the device. In float32 every kernel gives the same bits, so the
  * choice is one of speed; tiles in workgroup memory are what was measured on this device (tuning.ts), else a guess.
  */
-import {
-  deviceFact,
-  deviceLimits,
-  hasNarrowSubgroups,
-  hasSimd8,
-  isSoftwareDevice,
-  maxSubgroupSize,
-  plainKernelsOnly,
-} from "../../gpu/device_facts.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
-import { guessedVariant, linearCandidates, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
+import { type LinearFacts, openFacts } from "./facts.ts";
+import { guessedVariant, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
 export type RowCount = "few" | "many";
@@ -50,22 +42,6 @@ export interface LinearRequest extends LinearSize {
   precision?: MatmulPrecision;
   /** Of the second weight of `swiglu`; that of the first unless given. */
   upFormat?: WeightFormat;
-}
-
-/** What the choice depends on beside the request. */
-export interface LinearFacts {
-  /** Whether kernels for subgroups of exactly 8 lanes run. */
-  readonly hasSimd8: boolean;
-  readonly hasNarrowSubgroups: boolean;
-  readonly maxSubgroupSize: number;
-  /** Whether only plain kernels are to run. */
-  readonly plainKernelsOnly: boolean;
-  /** What the device runs, registers first. */
-  readonly candidates: readonly LinearVariant[];
-  /** What was measured to be the fastest, by class. */
-  readonly measured: ReadonlyMap<string, LinearVariant>;
-  /** The one variant that is to run, of those that tile. */
-  readonly forced: LinearVariant | null;
 }
 
 /** Kernels by product and by the way they compute it. */
@@ -139,57 +115,6 @@ export function linearClass({ product, format, rows, columns, summed }: LinearSi
   return `${kernel} ${product === "grad_w" ? "f32" : format} ${
     [rows, columns, summed].map(bucket).join(" x ")
   }`;
-}
-
-/** Variants by class. */
-export type LinearTuning = Record<string, LinearVariant>;
-
-const measured = new Map<string, LinearVariant>();
-let forced: LinearVariant | null = null;
-
-/** Variants of the device that is open. */
-export const deviceCandidates = deviceFact(() => linearCandidates(deviceLimits(), isSoftwareDevice()));
-
-/** The facts as they are: of the device that is open, looked up when they are asked for. */
-export const openFacts: LinearFacts = {
-  get hasSimd8() {
-    return hasSimd8();
-  },
-  get hasNarrowSubgroups() {
-    return hasNarrowSubgroups();
-  },
-  get maxSubgroupSize() {
-    return maxSubgroupSize();
-  },
-  get plainKernelsOnly() {
-    return plainKernelsOnly();
-  },
-  get candidates() {
-    return deviceCandidates();
-  },
-  measured,
-  get forced() {
-    return forced;
-  },
-};
-
-/** From now on products of these classes are computed so. Variants that this device does not run are passed over. */
-export function useLinearTuning(tuning: LinearTuning): void {
-  const candidates = deviceCandidates();
-  for (const [name, variant] of Object.entries(tuning)) {
-    if (candidates.includes(variant)) measured.set(name, variant);
-  }
-}
-
-/** Runs `body` with all products computed by one variant: to time it, and to test it. */
-export function withLinearVariant<R>(variant: LinearVariant, body: () => R): R {
-  const before = forced;
-  forced = variant;
-  try {
-    return body();
-  } finally {
-    forced = before;
-  }
 }
 
 /** One of the ways that tile, and why. */

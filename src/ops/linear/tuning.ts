@@ -9,16 +9,14 @@ import { recordPlan } from "../../gpu/plan.ts";
 import { timePlan } from "../../gpu/timing.ts";
 import type { Weight, WeightFormat } from "../weight/weight.ts";
 import {
-  deviceCandidates,
   FULL_SIZE,
   linearClass,
   type LinearSize,
-  type LinearTuning,
   productSize,
   TUNED_KERNELS,
   valuesPerLoad,
-  withLinearVariant,
 } from "./choice.ts";
+import { deviceCandidates, type LinearTuning, withLinearVariant } from "./facts.ts";
 import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
 import type { LinearVariant } from "./tiles.ts";
 
