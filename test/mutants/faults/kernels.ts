@@ -300,8 +300,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_few.wgsl",
-    find: "s3 = add4(s3, x[a.w + i], wT);",
-    replace: "s3 = add4(s3, x[a.z + i], wT);",
+    find: "let a = rows_from(m, params.rows, quads);",
+    replace: "let a = min(rows_from(m, params.rows, quads), vec4u((m + 2u) * quads));",
     harm: "on GPUs the fourth of four rows that are decoded together repeats the third",
     tests: ["gpu/plain_kernels.test.ts#linear", "gpu/linear_bits.test.ts"],
   },
@@ -596,9 +596,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/linear/swiglu_linear.wgsl",
-    find: "store(m, n + 3u, g.w, u.w);",
-    replace: "store(m, min(n + 3u, params.columns - 1u), g.w, u.w);",
-    harm: "on GPUs the last activation of a row is overwritten by one of no column",
+    find: "store(m, n + 2u, g.z, u.z);",
+    replace: "store(m, n + 2u, g.y, u.y);",
+    harm: "on GPUs every fourth activation of an MLP repeats the one before",
     tests: ["gpu/plain_kernels.test.ts#swiglu_linear", "gpu/binding_windows.test.ts#swiglu_linear"],
   },
   {

@@ -37,7 +37,7 @@ const ACCUMULATION: readonly Fault[] = [
   {
     file: "kernels/linear/linear_strided.wgsl",
     find: "@if(ADD) { sum = c[at]; }",
-    replace: "",
+    replace: "@if(ADD) { sum = 0.0; }",
     harm: "matrices of odd widths learn from the last micro-batch alone",
     tests: ["gpu/ops.test.ts#linear"],
     claim: 5,
