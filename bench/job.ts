@@ -110,7 +110,11 @@ function runUpdate(job: Job): Promise<unknown> {
   const config = { ...job.config, beta: 0 };
   const learner = { ...job.learner, reference: null };
   const prepared = prepareUpdate(learner, job.rollouts, 1, 1, config);
-  return updatePolicy(learner, prepared, job.rollouts.map((_, i) => i % 3), [1e-6], config);
+  return updatePolicy(learner, prepared, {
+    combined: job.rollouts.map((_, i) => i % 3),
+    learningRates: [1e-6],
+    config,
+  });
 }
 
 function phasesOf(

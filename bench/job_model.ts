@@ -2,16 +2,17 @@
 import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
-import { emptyPolicy, memoryBudget } from "../src/assembly/memory.ts";
+import { emptyPolicy } from "../src/assembly/empty_models.ts";
+import { memoryBudget } from "../src/assembly/memory.ts";
+import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/llama.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weight_source.ts";
-import { disposeLearner, makeLearner } from "../src/train/loop.ts";
+import { disposeLearner, type Learner, makeLearner } from "../src/train/learner.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
-import type { Learner } from "../src/train/passes.ts";
 import type { TrainedRollout } from "../src/train/prepared_update.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { llamaConfig, type LlamaShape, llamaShapes } from "./random_llama.ts";
@@ -68,8 +69,6 @@ export function plannedModels(
   };
 }
 
-const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-
 /**
  * Plans the memory of a step of this shape, and makes what it trains.
  * @throws RangeError when it does not fit the device; with the plan's figures
@@ -84,13 +83,13 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${
-        gibibytes(plan.peakBytes)
+        formatBytes(plan.peakBytes)
       } of GPU memory with one completion at a time, and ` +
-        `there are ${gibibytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
+        `there are ${formatBytes(budget.bytes)} (${budget.source}); take a smaller shape or a larger GPU`,
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);
-  const learner = { ...makeLearner(policy, config), rowsPerPass: plan.rowsPerPass };
+  const learner = makeLearner(policy, config, { rowsPerPass: plan.rowsPerPass });
   const prompts = Array.from(
     { length: batch.promptsPerGeneration },
     (_, p) => randomInts(100 + p, promptTokens, shape.vocab),

@@ -13,17 +13,20 @@ import { ensureAdapter } from "./setup_vulkan.mjs";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 // The first Node whose modules can be compiled while they load (module.register).
 const MIN_NODE = [20, 6];
-/** @type {Record<string, { needsGpu: boolean, needsDev: boolean }>} */
+const PROGRAM = ["src", "cli", "main.ts"];
+/** Of the tasks that only developers need. */
+const DEV_PROGRAM = ["scripts", "dev.ts"];
+/** @type {Record<string, { needsGpu: boolean, needsDev: boolean, entry?: string[] }>} */
 const TASKS = {
   train: { needsGpu: true, needsDev: false },
   eval: { needsGpu: true, needsDev: false },
   scorer: { needsGpu: true, needsDev: false },
   // Compares with a library that nothing else needs.
-  bench: { needsGpu: true, needsDev: true },
+  bench: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs in Node and in Deno, which is a package of the developers.
-  parity: { needsGpu: true, needsDev: true },
+  parity: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs tests, and a mutation tester that only developers have.
-  mutants: { needsGpu: true, needsDev: true },
+  mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   report: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },
@@ -57,9 +60,12 @@ function checkNode() {
   }
 }
 
-/** Runs the program in this process: signals, exit code and terminal are its own. */
-async function runProgram() {
-  const entry = join(ROOT, "src", "cli", "main.ts");
+/**
+ * Runs the task's program in this process: signals, exit code and terminal are its own.
+ * @param {string} name
+ */
+async function runProgram(name) {
+  const entry = join(ROOT, ...TASKS[name].entry ?? PROGRAM);
   process.argv[1] = entry;
   if (!("Deno" in globalThis)) (await import("tsx/esm/api")).register();
   await import(pathToFileURL(entry).href);
@@ -82,5 +88,5 @@ if (ready) {
   else if (name === "ok") process.exitCode = await runGate(ROOT);
   // A Deno that started without packages does not see them appear: a new one does.
   else if (ready.installed && "Deno" in globalThis) process.exitCode = await runAgain();
-  else await runProgram();
+  else await runProgram(name);
 }

@@ -8,7 +8,7 @@ import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";
 import { hostSource } from "../../src/policy/weight_source.ts";
-import { disposeLearner, makeLearner } from "../../src/train/loop.ts";
+import { disposeLearner, makeLearner } from "../../src/train/learner.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_update.ts";
 import { updatePolicy } from "../../src/train/update.ts";
@@ -54,7 +54,11 @@ export async function ours(task: PeerTask): Promise<Trainee> {
     },
     async step() {
       const prepared = prepareUpdate(learner, rollouts, ++steps, 1, config);
-      const stats = await updatePolicy(learner, prepared, rewards, [config.learning_rate], config);
+      const stats = await updatePolicy(learner, prepared, {
+        combined: rewards,
+        learningRates: [config.learning_rate],
+        config,
+      });
       return stats.gradNorm;
     },
     dispose() {

@@ -39,7 +39,7 @@ export function adapterSettings(config: Pick<RunConfig, AdapterKeys>): AdapterSe
   };
 }
 
-/** @throws Error for an adapter that does not say what it belongs to */
+/** @throws Error when the adapter does not say what it belongs to */
 export async function baseModelOf({ dir, configPath, configText }: AdapterFolder): Promise<string> {
   const { baseModel, revision } = parseAdapterConfig(configText, configPath);
   if (baseModel !== null) return await baseModelName(dir, baseModel, revision);

@@ -6,8 +6,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
-import { bytesProgress } from "../cli/terminal/bytes_progress.ts";
-import type { TerminalOutput } from "../cli/terminal/run_terminal.ts";
+import type { LoadingEvents } from "./events.ts";
 
 export interface ResolvedModel {
   /** A folder as it was given, or "org/name@commit". */
@@ -31,18 +30,15 @@ export async function hubSettings(env: Readonly<Record<string, string | undefine
  * The folder of a model, downloaded if it is a hub id that the cache does not hold. What is neither a folder nor
  * looks like a hub id is taken for a folder, and whoever opens it says what is missing.
  */
-export async function resolveModel(
-  name: string,
-  output: TerminalOutput = process.stdout,
-): Promise<ResolvedModel> {
+export async function resolveModel(name: string, events: LoadingEvents = {}): Promise<ResolvedModel> {
   const hubName = await hubNameOf(name);
   if (hubName === undefined) return { name, dir: name };
-  const progress = bytesProgress(output, () => performance.now(), "downloading");
+  const watcher = events.onBytes?.("downloading");
   try {
-    const { id, commit, dir } = await fetchModel(hubName, await hubSettings(process.env), progress.update);
+    const { id, commit, dir } = await fetchModel(hubName, await hubSettings(process.env), watcher?.update);
     return { name: `${id}@${commit}`, dir };
   } finally {
-    progress.close();
+    watcher?.close();
   }
 }
 
@@ -68,7 +64,7 @@ export type ModelPins = (config: RunConfig, runDir: string) => Promise<RunConfig
  * Pins the models of runs. A hub id without a revision keeps the commit of the run that it resumes; else it
  * stands for what the hub says when it is first met, for all runs of a sweep.
  */
-export function modelPins(resolve = resolveModel): ModelPins {
+export function modelPins(resolve: (name: string) => Promise<{ name: string }> = resolveModel): ModelPins {
   const met = new Map<string, string>();
   return async (config, runDir) => {
     const saved = config.resume ? await savedConfig(runDir) : {};

@@ -1,6 +1,6 @@
 /**
- * Measures a GPU's fastest kernels before a run, once, and keeps what came out in a cache of the user. Nothing but speed
- * depends on it: a cache that is missing, broken or cannot be written costs the seconds that measuring takes.
+ * Measures a GPU's fastest kernels before a run, once, and keeps what came out in a cache of the user. Nothing but
+ * speed depends on it: a cache that is missing, broken or cannot be written costs the seconds that measuring takes.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
@@ -8,13 +8,11 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
-import { matrixUnitsMissing } from "../gpu/precision.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
-import type { Finding } from "../cli/doctor/diagnosis.ts";
-import type { TerminalOutput } from "../cli/terminal/run_terminal.ts";
+import type { TuningEvents } from "./events.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -78,16 +76,20 @@ export async function knownTuning(
   return await readTuning(tuningFile(info, linearSources(), environment));
 }
 
+/** The layers whose kernels are chosen, and the most tokens that they are run on at a time. */
+export interface TunedLayers {
+  weights: readonly Weight[];
+  mostRows: number;
+}
+
 /**
- * Has this device's fastest kernels used for layers with these weights and up to `mostRows` tokens at a time. Measures
- * what the cache does not hold. Nothing on software devices, where there is no choice.
+ * Has this device's fastest kernels used for these layers. Measures what the cache does not hold. Nothing on software
+ * devices, where there is no choice.
  */
 export async function tuneKernels(
   info: GpuInfo,
-  weights: readonly Weight[],
-  mostRows: number,
-  output: TerminalOutput,
-  environment: Environment = process.env,
+  { weights, mostRows }: TunedLayers,
+  { events = {}, environment = process.env }: { events?: TuningEvents; environment?: Environment } = {},
 ): Promise<void> {
   if (info.isSoftware || isOff(environment)) return;
   const path = tuningFile(info, linearSources(), environment);
@@ -95,9 +97,7 @@ export async function tuneKernels(
   const begin = performance.now();
   let measured = 0;
   const onProgress = (done: number, total: number) => {
-    const line = `measuring this GPU's fastest kernels, once: ${done} of ${total}`;
-    if (output.isTTY) output.write(`\r\x1b[K${line}`);
-    else if (done === 0) output.write(`${line}\n`);
+    events.onMeasuring?.(done, total);
     measured = done;
   };
   const tuning = await tuneLinear(linearSizes(weights, mostRows), { known, onProgress });
@@ -105,9 +105,7 @@ export async function tuneKernels(
   if (measured === 0) return;
   trimPool();
   const failure = await writeTuning(path, info, { ...known, ...tuning });
-  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-  const kept = failure === undefined ? `kept in ${path}` : `not kept: ${failure}`;
-  output.write(`${output.isTTY ? "\r\x1b[K" : ""}Measured the fastest kernels in ${seconds} s; ${kept}\n`);
+  events.onMeasured?.({ seconds: (performance.now() - begin) / 1000, path, failure });
 }
 
 /** How a run on this device comes to its kernels for matrix products, in words. */
@@ -122,15 +120,4 @@ export async function kernelChoice(
   return count > 0
     ? `measured for ${count} classes of sizes, in ${path}`
     : "measured when training starts, once";
-}
-
-/** What `doctor` says about matrix products on the device that is open. */
-export async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
-  const missing = matrixUnitsMissing();
-  return [
-    { mark: "ok", subject: "matmul kernels", detail: await kernelChoice(info, process.env) },
-    missing === undefined
-      ? { mark: "ok", subject: "float16 matmuls", detail: "on matrix units, where they are asked for" }
-      : { mark: "note", subject: "float16 matmuls", detail: `not on this device: ${missing}; optional` },
-  ];
 }

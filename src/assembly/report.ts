@@ -1,4 +1,4 @@
-/** The `report` command: turns run folders into one HTML page. */
+/** Run folders as one HTML page. */
 import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { comparisonPage, runPage } from "../tracking/report_page.ts";
@@ -9,8 +9,8 @@ import { readRun } from "../tracking/run_records.ts";
  * folder that holds them all.
  *
  * @returns the path of the page
- * @throws {RangeError} without any run folder
- * @throws {Error} if a folder holds no metrics.jsonl
+ * @throws RangeError when no run folder is given
+ * @throws Error when a folder holds no metrics.jsonl
  */
 export async function buildReport(runDirs: readonly string[]): Promise<string> {
   if (runDirs.length === 0) {

@@ -4,9 +4,9 @@ import { Command } from "commander";
 import { formatConfig } from "../config/describe.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { explainFsError } from "../io/files/atomic_files.ts";
+import { explainFsError } from "../io/files/errors.ts";
 
-export const DEFAULT_CONFIG = "configs/quickstart.yaml";
+const DEFAULT_CONFIG = "configs/quickstart.yaml";
 
 export interface ConfigOptions {
   config: string;
@@ -29,7 +29,11 @@ export function configCommand(name: string, description: string): Command {
     .allowExcessArguments(false);
 }
 
-/** Reads the YAML file and applies the options. @throws ConfigError with every problem, its line and remedy */
+/**
+ * Reads the YAML file and applies the options.
+ * @throws ConfigError when a setting is wrong; it lists every problem, its line and remedy
+ * @throws Error when the file cannot be read
+ */
 export async function readConfig(options: ConfigOptions): Promise<Config> {
   const text = await readFile(options.config, "utf8").catch((error) => {
     throw explainFsError(error, "read settings from", options.config);

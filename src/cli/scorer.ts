@@ -1,9 +1,10 @@
 /** The `scorer` command: the scorer service with a reward and a cost model. */
 import { Command } from "commander";
+import { serveScoreModels } from "../assembly/scorer.ts";
 import { openGpu } from "../gpu/device.ts";
-import { serveScorer } from "../scorer/serve.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
-import { loadScorers } from "../assembly/models.ts";
+import { assemblyEvents } from "./terminal/assembly_events.ts";
+import { standardOutput } from "./terminal/output.ts";
 
 interface ScorerOptions {
   reward_model: string;
@@ -49,10 +50,14 @@ export async function scorerCommand(args: string[]): Promise<number> {
   const port = wholeNumber("port", options.port, 0);
   const maxLength = wholeNumber("max_length", options.max_length, 2);
   const { info } = await openGpu();
-  process.stdout.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
-  const { scoreTexts } = await loadScorers(options.reward_model, options.cost_model, maxLength);
-  const service = await serveScorer({ scoreTexts, device: info.name, port, hostname: options.hostname });
-  process.stdout.write(`Service will be available at ${service.url}\n`);
+  const output = standardOutput();
+  output.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
+  const service = await serveScoreModels(
+    { reward: options.reward_model, cost: options.cost_model, maxLength },
+    { device: info.name, port, hostname: options.hostname },
+    assemblyEvents(output),
+  );
+  output.write(`Service will be available at ${service.url}\n`);
   if (options.url_file) await writeScorerUrl(options.url_file, service.url);
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);

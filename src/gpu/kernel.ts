@@ -65,9 +65,7 @@ export function kernelPipeline(device: GPUDevice, variant: KernelVariant): Kerne
   let byKey = pipelines.get(device);
   if (!byKey) pipelines.set(device, byKey = new Map());
   const { kernel, conditions, constants } = variant;
-  const key = `${kernel}|${conditions ? JSON.stringify(conditions) : ""}|${
-    constants ? JSON.stringify(constants) : ""
-  }`;
+  const key = JSON.stringify([kernel, conditions, constants]);
   let found = byKey.get(key);
   if (!found) byKey.set(key, found = compile(device, variant));
   return found;

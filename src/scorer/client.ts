@@ -34,7 +34,11 @@ export interface ScorerClientOptions {
 export interface ScorerClient extends Scorer {
   /** The URL as requests use it. */
   readonly url: string;
-  /** Asks GET /health. Throws like `score`. */
+  /**
+   * Asks GET /health.
+   * @throws ScorerUnavailableError when nothing answers
+   * @throws ScorerContractError when something else does
+   */
   checkHealth(options?: { signal?: AbortSignal }): Promise<Health>;
 }
 
@@ -48,7 +52,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * A Scorer behind HTTP. Prompt and completion go as they are; batches go one after the other, in order.
  * The first `score` asks /health before it sends anything, unless `checkHealth` has passed already.
  *
- * @throws TypeError for an unusable URL, RangeError for an option out of range.
+ * @throws TypeError when the URL is unusable
+ * @throws RangeError when an option is out of range
  *
  * `score` and `checkHealth` reject with
  * - ScorerUnavailableError: no connection, timeouts, or 429, 502, 503, 504 until the retries were used up;

@@ -8,9 +8,8 @@ export class ScorerUnavailableError extends Error {
   constructor(url: string, request: string, attempts: number, cause: Error) {
     super(
       `❌ ERROR: Scorer API at ${url} is not responding\n` +
-        `  tried: ${request}, ${attempts} ${
-          attempts === 1 ? "attempt" : "attempts"
-        }; last error: ${cause.message}\n` +
+        `  tried: ${request}, ${attempts} ${attempts === 1 ? "attempt" : "attempts"}; ` +
+        `last error: ${cause.message}\n` +
         `  remedy: try \`curl ${url}/health\`, start a scorer with \`npm run scorer\`, or correct scorer_url`,
       { cause },
     );

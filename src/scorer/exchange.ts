@@ -32,9 +32,9 @@ export function describe({ path, body }: Pick<Exchange, "path" | "body">): strin
 /**
  * Sends one request and reads the whole answer, both within `timeoutMs`.
  *
- * @throws ConnectionFault for a connection lost or refused, a timeout, or 429, 502, 503, 504.
- * @throws ScorerContractError for any other status but 200, an oversized answer, or one that is not JSON.
- * @throws the signal's reason when the caller aborts.
+ * @throws ConnectionFault when the connection is lost or refused, time is up, or 429, 502, 503 or 504 is answered
+ * @throws ScorerContractError when any other status but 200, an oversized answer, or one that is not JSON comes
+ * @throws the signal's reason when the caller aborts
  */
 export async function exchangeJson(exchange: Exchange): Promise<Answer> {
   const { status, headers, text } = await exchangeText(exchange);

@@ -12,7 +12,7 @@ import { z } from "zod";
 
 export const pairsRequestSchema = z.object({ prompts: z.array(z.string()), responses: z.array(z.string()) });
 export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
-export const healthSchema = z.object({ status: z.literal("healthy"), device: z.string() });
+const healthSchema = z.object({ status: z.literal("healthy"), device: z.string() });
 
 export type PairsRequest = z.infer<typeof pairsRequestSchema>;
 export type Health = z.infer<typeof healthSchema>;
@@ -37,7 +37,10 @@ export interface Scorer {
   score(prompts: string[], responses: string[], options?: ScoreOptions): Promise<Scores>;
 }
 
-/** Narrows an unknown value to a healthy scorer's answer. @throws TypeError that shows what came instead. */
+/**
+ * Narrows an unknown value to a healthy scorer's answer.
+ * @throws TypeError when it is another; it shows what came instead
+ */
 export function assertHealth(candidate: unknown): Health {
   const health = healthSchema.safeParse(candidate);
   if (health.success) return health.data;
@@ -47,7 +50,7 @@ export function assertHealth(candidate: unknown): Health {
 /**
  * Narrows an unknown value to `count` finite rewards and costs.
  *
- * @throws TypeError that names the first thing wrong; nothing is repaired or filled in.
+ * @throws TypeError when anything is wrong; it names the first, and nothing is repaired or filled in
  */
 export function assertScores(candidate: unknown, count: number): Scores {
   if (typeof candidate !== "object" || candidate === null) {

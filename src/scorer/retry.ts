@@ -50,7 +50,7 @@ export function backoffMs(attempt: number, retryAfterMs: number, policy: RetryPo
 /**
  * Runs `request` until it succeeds or fails for good, `1 + maxRetries` times at most.
  *
- * @throws what `request` throws if that is no ConnectionFault; else `onExhausted(attempts, lastFault)`.
+ * @throws what `request` throws when that is no ConnectionFault; else `onExhausted(attempts, lastFault)`
  */
 export async function withRetries<T>(
   request: () => Promise<T>,

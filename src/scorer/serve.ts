@@ -24,7 +24,7 @@ export interface RunningScorer {
 /**
  * Starts the service; resolves once it listens.
  *
- * @throws Error when the port is taken or the address is not this machine's.
+ * @throws Error when the port is taken or the address is not this machine's
  */
 export async function serveScorer(options: ServeScorerOptions): Promise<RunningScorer> {
   const { port = 0, hostname = "127.0.0.1", graceMs = 30_000 } = options;

@@ -78,7 +78,7 @@ export function createScorerApp(options: ScorerAppOptions): Hono {
   return app;
 }
 
-/** @throws HTTPException 400 for what is not JSON, 422 for JSON of another shape. */
+/** @throws HTTPException when it is not JSON (400) or JSON of another shape (422) */
 async function readRequest<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   const bytes = await c.req.arrayBuffer().catch((cause: Error) => {
     throw new HTTPException(400, { message: `The request broke off: ${cause.message}` });

@@ -18,7 +18,7 @@ export interface WaitForUrlOptions {
 /**
  * A scorer's URL without trailing slashes.
  *
- * @throws TypeError unless it is http:// or https:// with a host, and without user, query or fragment.
+ * @throws TypeError when it is not http:// or https:// with a host, or has a user, query or fragment
  */
 export function parseScorerUrl(text: string): string {
   const trimmed = text.trim();
@@ -51,7 +51,9 @@ export function resolveScorerUrl(scorerUrl: string, options: WaitForUrlOptions =
  * Waits until `path` holds one whole line with a scorer's URL, and returns that URL.
  * A file that is absent, empty or without its newline is one that is not written yet.
  *
- * @throws Error after `timeoutMs`; TypeError if the line is no URL or more lines follow; the signal's reason.
+ * @throws Error when `timeoutMs` have passed
+ * @throws TypeError when the line is no URL or more lines follow
+ * @throws the signal's reason when the caller aborts
  */
 export async function waitForScorerUrl(path: string, options: WaitForUrlOptions = {}): Promise<string> {
   const { timeoutMs = 3_600_000, pollMs = 1000, onWait, signal } = options;

@@ -128,7 +128,7 @@ export interface EvalRecord extends Judgements {
 }
 
 /**
- * The row of one optimizer step.
+ * The row of one generation batch.
  *
  * `reward` is TRL's name for the mean of what the advantages are made of, here the combined score;
  * `reward_std` is its standard deviation (divisor n - 1) over the whole step. A completion without a score

@@ -4,7 +4,8 @@ import { formatNumber } from "./plot_axes.ts";
 import { PLOT_CSS, plotLegend } from "./plot_svg.ts";
 import { escapeHtml } from "./printable.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "./report_plots.ts";
-import type { RunRecords, SampleTable } from "./run_records.ts";
+import type { RunRecords } from "./run_records.ts";
+import type { SampleTable } from "./samples.ts";
 import { TREND_STEPS, trendOf } from "./trend.ts";
 
 const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [

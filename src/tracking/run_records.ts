@@ -2,16 +2,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { MetricRow } from "./metrics.ts";
-import type { Sample, ScatterPoints, Split } from "./samples.ts";
+import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
 
 /** The resolved config of a run, in its folder. */
 export const RUN_CONFIG_FILE = "run_config.json";
-
-export interface SampleTable {
-  split: Split;
-  step: number;
-  samples: Sample[];
-}
 
 export interface RunRecords {
   /** Name of the run's folder. */

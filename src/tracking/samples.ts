@@ -1,6 +1,4 @@
-/** The files under a run's samples/ folder: tables of completions and points of reward against cost. */
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+/** Tables of completions and points of reward against cost: what a run shows of its texts and scores. */
 import { isSafe } from "../rl/quadrants.ts";
 import type { Judgements } from "./metrics.ts";
 import { escapeMarkdownCell } from "./printable.ts";
@@ -23,6 +21,13 @@ export interface Sample {
   cost: number;
   combined: number;
   unsafe: boolean;
+}
+
+/** Completions of one step with their prompts and scores. */
+export interface SampleTable {
+  split: Split;
+  step: number;
+  samples: readonly Sample[];
 }
 
 /** Content of samples/{split}_scatter_{step}.json. */
@@ -58,27 +63,4 @@ export function samplesMarkdown(samples: readonly Sample[]): string {
   return ["| prompt | completion | reward | cost | combined | |", "|---|---|---|---|---|---|", ...rows].join(
     "\n",
   );
-}
-
-/** Writes samples/{split}_{step}.jsonl. */
-export function writeSamples(
-  folder: string,
-  split: Split,
-  step: number,
-  samples: readonly Sample[],
-): Promise<void> {
-  const lines = samples.map((sample) => `${JSON.stringify(sample)}\n`);
-  return writeWhole(folder, `${split}_${step}.jsonl`, lines.join(""));
-}
-
-/** Writes samples/{split}_scatter_{step}.json. */
-export function writeScatter(folder: string, split: Split, points: ScatterPoints): Promise<void> {
-  return writeWhole(folder, `${split}_scatter_${points.step}.json`, `${JSON.stringify(points)}\n`);
-}
-
-/** Through a second name, so that a reader never meets half a file. */
-async function writeWhole(folder: string, name: string, text: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `${name}.partial`), text);
-  await rename(join(folder, `${name}.partial`), join(folder, name));
 }

@@ -1,7 +1,10 @@
-/** A TensorBoard event file that grows with the run. */
+/** TensorBoard: an event file in the run's `runs/` that grows with the run. */
 import { mkdir, open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import type { MetricRow } from "./metrics.ts";
+import { samplesMarkdown } from "./samples.ts";
+import type { Sink } from "./sink.ts";
 import { encodeEvent, frameRecord } from "./tensorboard_events.ts";
 import type { EventContent } from "./tensorboard_events.ts";
 
@@ -32,7 +35,7 @@ export interface TensorBoardWriter {
  * and later steps. (TensorBoard takes the first such mark as the start of the run, so the first file needs
  * one too.)
  *
- * @throws {Error} from the file system, if the folder cannot be written
+ * @throws Error from the file system when the folder cannot be written
  */
 export async function openTensorBoard(
   runsDir: string,
@@ -63,6 +66,26 @@ export function nextFileName(existing: readonly string[], nowSeconds: number): s
   const stamps = existing.map((name) => Number(/tfevents\.(\d+)/.exec(name)?.[1] ?? 0));
   const stamp = stamps.reduce((latest, other) => Math.max(latest, other + 1), Math.floor(nowSeconds));
   return `events.out.tfevents.${String(stamp).padStart(10, "0")}.grpo-webgpu`;
+}
+
+/** Tags under which the tables are shown. */
+const TABLE_TAGS = { train: "debug/train_batch_samples", eval: "eval/samples" } as const;
+
+export function tensorBoard(): Sink {
+  let board: TensorBoardWriter | null = null;
+  const showRow = ({ step, ...metrics }: MetricRow) => board!.scalars(Object.entries(metrics), step);
+  return {
+    name: "TensorBoard",
+    isRecord: false,
+    async start({ runDir, firstStep, now }) {
+      board = await openTensorBoard(join(runDir, "runs"), { firstStep, now });
+    },
+    step: showRow,
+    evaluation: showRow,
+    histogram: ({ tag, values, step }) => board!.histogram(tag, values, step),
+    table: ({ split, samples, step }) => board!.text(TABLE_TAGS[split], samplesMarkdown(samples), step),
+    close: () => board?.close(),
+  };
 }
 
 async function appendRecord(

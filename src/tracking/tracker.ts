@@ -1,16 +1,15 @@
-/** Sends what a run measures to its places: metrics.jsonl, TensorBoard, and the tables under samples/. */
-import { join } from "node:path";
+/** What of a run is logged when: rows of metrics, histograms, tables and scatter plots, for every sink. */
 import { isDue } from "../rl/cadence.ts";
+import { type FanOut, fanOut } from "./fan_out.ts";
 import { evalRow, stepRow } from "./metrics.ts";
 import type { EvalRecord, MetricRow, StepRecord } from "./metrics.ts";
-import { samplesMarkdown, sampleTable, writeSamples, writeScatter } from "./samples.ts";
+import { sampleTable } from "./samples.ts";
 import type { ScatterPoints, Texts } from "./samples.ts";
 import { addToScatter, EMPTY_SCATTER } from "./scatter_window.ts";
 import type { ScatterWindow } from "./scatter_window.ts";
-import { openTensorBoard } from "./tensorboard.ts";
-import type { TensorBoardWriter } from "./tensorboard.ts";
+import type { Sink } from "./sink.ts";
 
-/** The keys of the config that decide what is written when. `every` counts optimizer steps; 0 means never. */
+/** The keys of the config that decide what is logged when. `every` counts optimizer steps; 0 means never. */
 export interface TrackerConfig {
   readonly hist_every: number;
   readonly scatter_every: number;
@@ -27,59 +26,61 @@ export interface TrackerState {
 
 export interface TrackerOptions {
   runDir: string;
+  /** The resolved config; a sink is told all of it. */
   config: TrackerConfig;
-  /** Appends one row to metrics.jsonl. */
-  appendRow: (row: MetricRow) => void | Promise<void>;
+  /** In the order in which they are told. */
+  sinks: readonly Sink[];
+  /** Told once of each sink that fails and is done without. */
+  onMessage(text: string): void;
   /**
    * When the run goes on from a checkpoint: the step that it was taken after, and the tracker's state then.
    */
   resume?: { step: number; state: TrackerState };
-  /** Wall clock of the TensorBoard events, seconds since 1970. */
+  /** Wall clock, seconds since 1970. */
   now?: () => number;
 }
 
-/** Opens the tracker of one run and, in `<runDir>/runs`, its TensorBoard event file. */
+/**
+ * Opens the tracker of one run and its sinks.
+ * @throws what a record among the sinks threw; so do the tracker's methods
+ */
 export async function openTracker(options: TrackerOptions): Promise<Tracker> {
-  const { resume, now } = options;
+  const { runDir, config, resume, now = () => Date.now() / 1000 } = options;
+  const sinks = fanOut(options.sinks, options.onMessage);
   const firstStep = resume === undefined ? 0 : resume.step + 1;
-  const board = await openTensorBoard(join(options.runDir, "runs"), { firstStep, now });
-  return new Tracker(options, board);
+  await sinks.tell("start", { runDir, config: { ...config }, firstStep, now });
+  return new Tracker(config, sinks, resume?.state.scatter ?? EMPTY_SCATTER);
 }
 
 export class Tracker {
   readonly #config: TrackerConfig;
-  readonly #appendRow: TrackerOptions["appendRow"];
-  readonly #board: TensorBoardWriter;
-  readonly #samplesDir: string;
+  readonly #sinks: FanOut;
   #scatter: ScatterWindow;
 
   /** Use `openTracker`. */
-  constructor(options: TrackerOptions, board: TensorBoardWriter) {
-    this.#config = options.config;
-    this.#appendRow = options.appendRow;
-    this.#board = board;
-    this.#samplesDir = join(options.runDir, "samples");
-    this.#scatter = options.resume?.state.scatter ?? EMPTY_SCATTER;
+  constructor(config: TrackerConfig, sinks: FanOut, scatter: ScatterWindow) {
+    this.#config = config;
+    this.#sinks = sinks;
+    this.#scatter = scatter;
   }
 
   /** Logs one generation batch and returns its row. The texts are those of the record's completions. */
   async logStep(record: StepRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = stepRow(record);
-    await this.#logRow(row);
+    await this.#sinks.tell("step", row);
     const due = (every: number) => isDue(every, step, record.optimizerSteps);
     if (due(this.#config.hist_every)) {
-      await this.#board.histogram("helpfulness/dist", record.rewards, step);
-      await this.#board.histogram("cost/dist", record.costs, step);
+      await this.#sinks.tell("histogram", { tag: "helpfulness/dist", values: record.rewards, step });
+      await this.#sinks.tell("histogram", { tag: "cost/dist", values: record.costs, step });
     }
     if (due(this.#config.debug_log_every)) {
       const samples = sampleTable(texts, record, this.#config.debug_log_n_samples);
-      await writeSamples(this.#samplesDir, "train", step, samples);
-      await this.#board.text("debug/train_batch_samples", samplesMarkdown(samples), step);
+      await this.#sinks.tell("table", { split: "train", step, samples });
     }
     if (this.#config.scatter_every > 0) {
       this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
-      if (due(this.#config.scatter_every)) await this.#writeScatterWindow(step);
+      if (due(this.#config.scatter_every)) await this.#showScatterWindow(step);
     }
     return row;
   }
@@ -88,18 +89,12 @@ export class Tracker {
   async logEval(record: EvalRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = evalRow(record);
-    await this.#logRow(row);
+    await this.#sinks.tell("evaluation", row);
     const samples = sampleTable(texts, record, this.#config.eval_table_n_samples);
-    await writeSamples(this.#samplesDir, "eval", step, samples);
-    await this.#board.text("eval/samples", samplesMarkdown(samples), step);
+    await this.#sinks.tell("table", { split: "eval", step, samples });
     const points = addToScatter(EMPTY_SCATTER, step, record, this.#config.scatter_max_points);
-    await writeScatter(this.#samplesDir, "eval", scatterPoints(points, step));
+    await this.#sinks.tell("scatter", "eval", scatterPoints(points, step));
     return row;
-  }
-
-  /** Shows a text, such as the resolved config, in TensorBoard's text panel as it is. */
-  async logText(tag: string, text: string): Promise<void> {
-    await this.#board.text(tag, text.replace(/^/gm, "    "), 0);
   }
 
   /** For the checkpoint taken after the last logged step. */
@@ -107,24 +102,19 @@ export class Tracker {
     return { scatter: this.#scatter };
   }
 
-  /** Writes the scatter points that are still waiting. Call once, when training has reached its last step. */
+  /** Shows the scatter points that are still waiting. Call once, when training has reached its last step. */
   async finish(lastStep: number): Promise<void> {
-    if (this.#scatter.seen > 0) await this.#writeScatterWindow(lastStep);
+    if (this.#scatter.seen > 0) await this.#showScatterWindow(lastStep);
+    await this.#sinks.tell("finish");
   }
 
-  /** Closes the files; for the end of a run and for its failure alike. */
+  /** For the end of a run and for its failure alike. */
   async close(): Promise<void> {
-    await this.#board.close();
+    await this.#sinks.tell("close");
   }
 
-  async #logRow(row: MetricRow): Promise<void> {
-    const { step, ...metrics } = row;
-    await this.#appendRow(row);
-    await this.#board.scalars(Object.entries(metrics), step);
-  }
-
-  async #writeScatterWindow(step: number): Promise<void> {
-    await writeScatter(this.#samplesDir, "train", scatterPoints(this.#scatter, step));
+  async #showScatterWindow(step: number): Promise<void> {
+    await this.#sinks.tell("scatter", "train", scatterPoints(this.#scatter, step));
     this.#scatter = EMPTY_SCATTER;
   }
 }

@@ -10,7 +10,8 @@ import {
   type WeightsFile,
 } from "../io/records/checkpoint.ts";
 import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
-import type { TensorReader, TensorSource } from "../io/tensors/safetensors.ts";
+import type { TensorSource } from "../io/tensors/safetensors.ts";
+import type { TensorReader } from "../io/tensors/tensor_reader.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
@@ -59,14 +60,19 @@ export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsF
   return use_peft ? "adapter_model.safetensors" : "model.safetensors";
 }
 
+export interface RunToSave {
+  config: RunConfig;
+  optimizer: Optimizer;
+  progress: Progress;
+  tracker: TrackerState;
+  /** Files that are copied into the checkpoint. */
+  modelFiles: readonly string[];
+}
+
 /** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
 export async function saveRun(
   runDir: string,
-  config: RunConfig,
-  optimizer: Optimizer,
-  progress: Progress,
-  tracker: TrackerState,
-  modelFiles: readonly string[],
+  { config, optimizer, progress, tracker, modelFiles }: RunToSave,
 ): Promise<string> {
   const state: SavedState = {
     identity: resumeIdentity(config),

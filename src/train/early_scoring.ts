@@ -8,7 +8,7 @@ export interface EarlyScoring {
   /**
    * Sends the rest, and waits for all.
    * @returns scores in the rollouts' places
-   * @throws as Scorer.score
+   * @throws ScorerUnavailableError or ScorerContractError when the scorer does
    */
   finish(): Promise<Scores>;
 }

@@ -3,6 +3,7 @@ import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
+import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
@@ -10,14 +11,15 @@ import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { StepRecord } from "../tracking/metrics.ts";
+import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
+import type { Learner } from "./learner.ts";
+import { prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
-import type { Learner } from "./passes.ts";
-import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
 
-export interface StepDeps {
+export interface GenerationBatchDeps {
   config: RunConfig;
   learner: Learner;
   generator: Pick<Generator, "generate">;
@@ -36,86 +38,99 @@ export interface Progress {
   /** Optimizer steps done. */
   step: number;
   lambda: LambdaState;
-  /** Prompt and completion tokens seen. */
+  /** Prompt and completion tokens seen, on all ranks. */
   numTokens: number;
 }
 
-export interface StepOutcome {
+/** The same on every rank, but for the times. */
+export interface GenerationBatchOutcome {
   progress: Progress;
   record: StepRecord;
-  rollouts: Rollout[];
+  /** Of the record's completions. */
+  texts: Texts;
 }
 
 const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
-
-/** Mean over the completions of all ranks. */
-async function meanOverRanks(communicator: Communicator, values: readonly number[]): Promise<number> {
-  const [sum, count] = await communicator.allReduceSum([
-    values.reduce((total, value) => total + value, 0),
-    values.length,
-  ]);
-  return sum / count;
-}
+const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 function assertFinite(name: string, value: number, step: number): void {
   if (Number.isFinite(value)) return;
   throw new RangeError(
-    `Training diverged at step ${step}: ${name} is ${value}; the last checkpoint is good. Set a smaller learning_rate or max_grad_norm`,
+    `Training diverged at step ${step}: ${name} is ${value}; the last checkpoint is good. ` +
+      "Set a smaller learning_rate or max_grad_norm",
   );
+}
+
+/** This rank's share of a generation batch: prompts that stand together, as many on each rank. */
+function promptsOfRank({ config, communicator, shape, prompts }: GenerationBatchDeps, generation: number) {
+  const { promptsPerGeneration } = shape;
+  const slots = promptsOfGeneration(generation, {
+    promptCount: prompts.length,
+    promptsPerGeneration,
+    seed: config.seed,
+  });
+  const share = promptsPerGeneration / communicator.size;
+  const firstPrompt = communicator.rank * share;
+  return {
+    prompts: slots.slice(firstPrompt, firstPrompt + share).map((index) => prompts[index]),
+    firstPrompt,
+  };
 }
 
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
  * on the same completions.
- * @throws ScorerUnavailableError or ScorerContractError from the scorer, before anything has changed
+ * @throws ScorerUnavailableError or ScorerContractError when the scorer does, before anything has changed
  * @throws RangeError when loss or gradient are not finite
  */
-export async function trainStep(deps: StepDeps, progress: Progress): Promise<StepOutcome> {
+export async function trainOnGenerationBatch(
+  deps: GenerationBatchDeps,
+  progress: Progress,
+): Promise<GenerationBatchOutcome> {
   const { config, communicator, shape } = deps;
   const { promptsPerGeneration, updatesPerGeneration } = shape;
   const step = progress.step + 1;
   const began = performance.now();
 
   const generation = progress.step / updatesPerGeneration;
-  const slots = promptsOfGeneration(generation, {
-    promptCount: deps.prompts.length,
-    promptsPerGeneration,
-    seed: config.seed,
-  });
-  const share = promptsPerGeneration / communicator.size;
-  const firstPrompt = communicator.rank * share;
-  const prompts = slots.slice(firstPrompt, firstPrompt + share).map((index) => deps.prompts[index]);
   const scoring = scoreEarly(deps.scorer, config.scorer_batch_size);
   // One in this process would take this GPU's memory while the KV cache has it.
   const isElsewhere = config.scorer_url !== null;
-  const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, prompts, config, {
+  const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {
+    ...promptsOfRank(deps, generation),
+    config,
     step,
-    firstPrompt,
-  }, { onProgress: deps.onGenerating, onGroup: isElsewhere ? scoring.add : undefined });
+    onProgress: deps.onGenerating,
+    onGroup: isElsewhere ? scoring.add : undefined,
+  });
   if (!isElsewhere) scoring.add(rollouts, 0);
   const generateSeconds = secondsSince(began);
 
   const waiting = performance.now();
   const prepare = () => prepareUpdate(deps.learner, rollouts, step, updatesPerGeneration, config);
   const prepared = isElsewhere ? prepare() : null;
-  const { rewards, costs } = await scoring.finish();
+  const scores = await scoring.finish();
   const scoreSeconds = secondsSince(waiting);
 
-  const lambda = updateLambda(progress.lambda, await meanOverRanks(communicator, costs), config);
+  // Of all ranks, in the order of the prompts: lambda and advantages then have the bits that one rank would give them.
+  const rewards = await gatherNumbers(communicator, scores.rewards);
+  const costs = await gatherNumbers(communicator, scores.costs);
+  const lambda = updateLambda(progress.lambda, sumOf(costs) / costs.length, config);
   const combined = combineScores(rewards, costs, lambda.lambda);
 
   const updating = performance.now();
   const schedule = { ...config, total_steps: deps.totalSteps };
-  const rates = Array.from(
+  const learningRates = Array.from(
     { length: updatesPerGeneration },
     (_, update) => learningRate(progress.step + update, schedule),
   );
-  const stats = await updatePolicy(deps.learner, prepared ?? prepare(), combined, rates, config);
+  const update = { combined, learningRates, config, communicator };
+  const stats = await updatePolicy(deps.learner, prepared ?? prepare(), update);
   assertFinite("the loss", stats.loss, step);
   assertFinite("the gradient norm", stats.gradNorm, step);
   const updateSeconds = secondsSince(updating);
 
-  const tokens = rollouts.reduce((sum, { prompt, tokens }) => sum + prompt.ids.length + tokens.length, 0);
+  const { tokens, ...counts } = await countRollouts(communicator, rollouts);
   const numTokens = progress.numTokens + tokens;
   const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const lastStep = progress.step + updatesPerGeneration;
@@ -130,17 +145,24 @@ export async function trainStep(deps: StepDeps, progress: Progress): Promise<Ste
     costs,
     combined: Array.from(combined),
     lambda: lambdaMetrics(lambda, config),
-    ...countRollouts(rollouts),
+    ...counts,
     loss: stats.loss,
     gradNorm: stats.gradNorm,
-    learningRate: rates[rates.length - 1],
+    learningRate: learningRates[learningRates.length - 1],
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
     clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
-  return { progress: { step: lastStep, lambda: lambdaState, numTokens }, record, rollouts };
+  return {
+    progress: { step: lastStep, lambda: lambdaState, numTokens },
+    record,
+    texts: {
+      prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
+      completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
+    },
+  };
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
@@ -153,12 +175,19 @@ function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lam
   };
 }
 
-function countRollouts(rollouts: readonly Rollout[]) {
-  const countOf = (isCounted: (rollout: Rollout) => boolean) => rollouts.filter(isCounted).length;
+/** What is logged of the rollouts of all ranks, and the tokens of their prompts and completions. */
+async function countRollouts(communicator: Communicator, rollouts: readonly Rollout[]) {
+  const allOf = (count: (rollout: Rollout) => number) => gatherNumbers(communicator, rollouts.map(count));
+  const countOf = async (isCounted: (rollout: Rollout) => boolean) =>
+    sumOf(await allOf((rollout) => Number(isCounted(rollout))));
+  const completionLengths = await allOf(({ tokens }) => tokens.length);
   return {
-    completionLengths: rollouts.map(({ tokens }) => tokens.length),
-    terminated: rollouts.map(({ end }) => end !== "length"),
-    hallucinatedTurns: countOf(({ hallucinatedTurn }) => hallucinatedTurn),
-    truncatedPrompts: countOf(({ prompt }) => prompt.truncated),
+    tokens: sumOf(completionLengths) + sumOf(await allOf(({ prompt }) => prompt.ids.length)),
+    completionLengths,
+    terminated: (await allOf(({ end }) => Number(end !== "length"))).map((isTerminated) =>
+      isTerminated === 1
+    ),
+    hallucinatedTurns: await countOf(({ hallucinatedTurn }) => hallucinatedTurn),
+    truncatedPrompts: await countOf(({ prompt }) => prompt.truncated),
   };
 }

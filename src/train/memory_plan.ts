@@ -10,7 +10,7 @@ import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
-import type { Learner } from "./passes.ts";
+import type { Learner, LearnerOptions } from "./learner.ts";
 import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
 
@@ -25,7 +25,7 @@ export interface PlannedScorer {
 export interface RunModels {
   /** The policy with its weights and adapters, on the device at hand. */
   makePolicy(): Promise<Policy>;
-  makeLearner(policy: Policy, config: RunConfig): Learner;
+  makeLearner(policy: Policy, config: RunConfig, options: LearnerOptions): Learner;
   /** Loads the score models that run in this process; null for a service. */
   makeScorer: (() => Promise<PlannedScorer>) | null;
   /** Tokens of the longest training and evaluation prompt. */
@@ -100,8 +100,10 @@ export function planMemory(
     parts[0].bytes -= gradients;
     parts.push({ name: "gradients", bytes: gradients });
     const scorer = models.makeScorer && await part("score models", models.makeScorer);
-    const learner = await part("optimizer and reference", () => models.makeLearner(policy, config));
-    learner.rowsPerPass = rowsPerPass;
+    const learner = await part(
+      "optimizer and reference",
+      () => models.makeLearner(policy, config, { rowsPerPass }),
+    );
     const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
     const prompts = Array.from(
@@ -131,7 +133,11 @@ export function planMemory(
       }));
       const rates = Array<number>(updatesPerGeneration).fill(0);
       const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
-      await updatePolicy(learner, prepared, rollouts.map(() => 0), rates, config);
+      await updatePolicy(learner, prepared, {
+        combined: rollouts.map(() => 0),
+        learningRates: rates,
+        config,
+      });
     });
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));

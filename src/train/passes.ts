@@ -1,4 +1,7 @@
-/** The passes of a step over tokens: frozen log-probs, and forward and backward; recorded once per size, then replayed. */
+/**
+ * The passes of an optimizer step over tokens: frozen log-probs, and forward and backward; recorded once per size, then
+ * replayed.
+ */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
@@ -10,20 +13,8 @@ import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixKeys } from "../ops/attention/attention.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
+import type { Learner } from "./learner.ts";
 import type { MicroBatch } from "./micro_batch.ts";
-import type { Optimizer } from "./optimizer.ts";
-
-/** What is trained, and what it is held against. */
-export interface Learner {
-  policy: Policy;
-  /** null when beta is 0. */
-  reference: Policy | null;
-  optimizer: Optimizer;
-  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
-  rowsPerPass: number;
-  /** Recorded passes over the prompts of a step and over its micro-batches. */
-  replays: { policy: PassReplays; reference: PassReplays };
-}
 
 const replaysOf = ({ policy, replays }: Learner, model: Policy): PassReplays =>
   model === policy ? replays.policy : replays.reference;

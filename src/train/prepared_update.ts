@@ -7,8 +7,9 @@ import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
+import type { Learner } from "./learner.ts";
 import { type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
-import { frozenLogprobs, type Learner, type PreparedBatch } from "./passes.ts";
+import { frozenLogprobs, type PreparedBatch } from "./passes.ts";
 import type { Rollout } from "./rollout.ts";
 
 /** What an update reads of a rollout. */
@@ -21,7 +22,7 @@ export interface PreparedStep {
   batches: PreparedBatch[];
 }
 
-/** Bytes of keys, values and their gradients that the prompts of a step may take; where they need more, none is shared. */
+/** What keys, values and gradients of a step's prompts may take, bytes; where they need more, no prompt is shared. */
 const SHARED_BYTES = 2 ** 31;
 
 /** The prompts of a step, where they are to be computed once: a matter of the settings, so that no split decides it. */
@@ -81,10 +82,22 @@ function countedLengths(rollouts: readonly TrainedRollout[], config: RunConfig):
   return rollouts.map((rollout) => isCounted(rollout) ? rollout.tokens.length : 0);
 }
 
-/** Weights of the completions of the whole batch, by optimizer step; 0 for those left out of the loss. */
-export function weightsOf(lengths: readonly number[], windows: number, config: RunConfig): Float32Array {
+export interface BatchTotals {
+  /** Optimizer steps that a pass over the batch makes. */
+  windows: number;
+  /** Ranks, each with as many completions. */
+  worldSize: number;
+  /** Tokens in the loss over all completions of all ranks. */
+  totalTokens: number;
+}
+
+/** Weights of this rank's completions, by optimizer step; 0 for those left out of the loss. */
+export function weightsOf(
+  lengths: readonly number[],
+  { windows, worldSize, totalTokens }: BatchTotals,
+  config: RunConfig,
+): Float32Array {
   const size = lengths.length / windows;
-  const totalTokens = lengths.reduce((sum, length) => sum + length, 0) / windows;
   const microBatchSizes = new Array(config.gradient_accumulation_steps).fill(
     config.per_device_train_batch_size,
   );
@@ -94,7 +107,8 @@ export function weightsOf(lengths: readonly number[], windows: number, config: R
       sequenceWeights(config.loss_type, lengths.slice(w * size, (w + 1) * size), {
         microBatchSizes,
         maxCompletionLength: config.max_completion_length,
-        totalTokens,
+        worldSize,
+        totalTokens: totalTokens / windows,
       }),
   );
   return Float32Array.from(

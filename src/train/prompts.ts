@@ -11,7 +11,10 @@ export interface Prompt {
   truncated: boolean;
 }
 
-/** Encodes prompts; a long user's text loses its end, the template never does. @throws RangeError, with the line */
+/**
+ * Encodes prompts; a long user's text loses its end, the template never does.
+ * @throws RangeError when a prompt cannot be encoded; it names the line
+ */
 export function encodePrompts(
   tokenizer: Tokenizer,
   rows: readonly PromptRow[],

@@ -1,4 +1,4 @@
-/** Samples the completions of one optimizer step. */
+/** Samples the completions of a generation batch. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Completion, GenerationProgress, Generator } from "../policy/decode/generate.ts";
@@ -32,20 +32,23 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
   };
 }
 
-export interface RolloutEvents {
+export interface RolloutRequest {
+  prompts: readonly Prompt[];
+  config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">;
+  /** Counter of the random numbers: the first of the optimizer steps made of the batch. */
+  step: number;
+  /** Slot of prompts[0] among those of the batch on all ranks. */
+  firstPrompt: number;
   onProgress?(progress: GenerationProgress): void;
   /** A prompt's rollouts, as soon as all of them have ended. @param first place of the first among all */
   onGroup?(rollouts: Rollout[], first: number): void;
 }
 
-/** @param step counter of the random numbers; @param firstPrompt slot of prompts[0] among the step's prompts */
+/** The rollouts of all prompts, in their order, num_generations of each. */
 export async function sampleRollouts(
   generator: Pick<Generator, "generate">,
   tokenizer: Tokenizer,
-  prompts: readonly Prompt[],
-  config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">,
-  place: { step: number; firstPrompt: number },
-  { onProgress, onGroup }: RolloutEvents = {},
+  { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
     const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
@@ -57,8 +60,8 @@ export async function sampleRollouts(
     prompts: prompts.map((prompt) => prompt.ids),
     groupSize: config.num_generations,
     seed: config.seed,
-    step: place.step,
-    firstPrompt: place.firstPrompt,
+    step,
+    firstPrompt,
     findStop: findStopIn(tokenizer, config.stop_strings),
     onProgress,
     onGroup(p, completions) {

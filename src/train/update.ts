@@ -5,11 +5,15 @@ import type { RunConfig } from "../config/sweep.ts";
 import { limitPool } from "../gpu/pool.ts";
 import { readFloats } from "../gpu/tensors.ts";
 import { groupAdvantages } from "../ops/loss/group_advantages.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
-import { optimizerStep } from "./optimizer.ts";
-import { backward, backwardPrompts, type Learner, promptKeys } from "./passes.ts";
+import type { ImportanceSamplingLevel } from "../rl/loss_means.ts";
+import type { Learner } from "./learner.ts";
+import { type Optimizer, optimizerStep } from "./optimizer.ts";
+import { backward, backwardPrompts, promptKeys } from "./passes.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
-import { meanStats, readUpdateStats, type UpdateStats } from "./update_stats.ts";
+import { logOfCompletions, meanStats, readUpdateStats, type UpdateStats } from "./update_stats.ts";
 
 /**
  * Adds a step's gradients into the weights: first from all completions, then from the prompts they share.
@@ -34,51 +38,109 @@ function accumulateGradients(
   return parts;
 }
 
+/** Adds up the ranks' gradients: each weight then has that of all completions. */
+async function sumGradients(communicator: Communicator, { slots }: Optimizer): Promise<void> {
+  for (const { weight } of slots) await communicator.allReduceSum(weight.grad!);
+}
+
+interface StatsShape {
+  lengths: readonly number[];
+  rowsPerPass: number;
+  level: ImportanceSamplingLevel;
+}
+
+/**
+ * Statistics of an optimizer step over the completions of all ranks.
+ * @param values what it logged on this rank
+ * @param lengths of all ranks' completions
+ */
+async function statsOfRanks(
+  communicator: Communicator,
+  values: Float32Array,
+  { lengths, rowsPerPass, level }: StatsShape,
+): Promise<UpdateStats> {
+  if (communicator.size === 1) return readUpdateStats(values, lengths, rowsPerPass, level);
+  // Ranks may differ in how many completions they train on at a time.
+  const all = await gatherParts(communicator, logOfCompletions(values, rowsPerPass));
+  return readUpdateStats(Float32Array.of(values[0], values[1], ...all), lengths, 1, level);
+}
+
+export interface UpdateRequest {
+  /** R - lambda C of each completion of all ranks, in rank order; this rank's are those of the rollouts prepared. */
+  combined: ArrayLike<number>;
+  /** One per optimizer step. */
+  learningRates: readonly number[];
+  config: RunConfig;
+  /** Default: there is one rank. */
+  communicator?: Communicator;
+}
+
 /**
  * Trains on one generation batch, as TRL does: group advantages; then num_iterations times over the batch, cut into
  * optimizer steps of gradient_accumulation_steps micro-batches. Where that makes several steps, ratios are taken
  * against the policy that sampled, and which completions are in which step was drawn. One read-back, at the end.
+ * With several ranks, gradients are added up before each step, so that every rank makes the same one.
  *
  * @param prepared is freed
- * @param combined R - lambda C of each rollout
- * @param learningRates one per optimizer step
  * @returns means over the optimizer steps
  */
 export async function updatePolicy(
   learner: Learner,
   prepared: PreparedUpdate,
-  combined: ArrayLike<number>,
-  learningRates: readonly number[],
-  config: RunConfig,
+  { combined, learningRates, config, communicator = singleProcess }: UpdateRequest,
 ): Promise<UpdateStats> {
   const { order, lengths, steps } = prepared;
   const size = order.length / steps.length;
-  const logged = tf.tidy(() => {
+  const firstOfRank = communicator.rank * order.length;
+  const allLengths = await gatherNumbers(communicator, lengths);
+  const advantagesAndWeights = tf.tidy(() => {
     const advantages = groupAdvantages(
       tf.tensor1d(Float32Array.from(combined)),
       config.num_generations,
       config.scale_rewards,
     );
-    const advantagesAndWeights = tf.stack([
-      tf.gather(advantages, tf.tensor1d(order, "int32")),
-      tf.tensor1d(weightsOf(lengths, steps.length, config)),
+    const places = order.map((place) => firstOfRank + place);
+    const totals = {
+      windows: steps.length,
+      worldSize: communicator.size,
+      totalTokens: allLengths.reduce((sum, length) => sum + length, 0),
+    };
+    return tf.stack([
+      tf.gather(advantages, tf.tensor1d(places, "int32")),
+      tf.tensor1d(weightsOf(lengths, totals, config)),
     ]);
-    return learningRates.map((rate, update) => {
-      const s = update % steps.length;
-      const own = tf.slice(advantagesAndWeights, [0, s * size], [2, size]);
-      const parts = accumulateGradients(learner, steps[s], own, config);
-      return tf.concat([optimizerStep(learner.optimizer, rate, config), ...parts] as tf.Tensor1D[]);
-    });
   });
-  disposeUpdate(prepared);
+  const logged: Tensor[] = [];
+  try {
+    for (const [update, rate] of learningRates.entries()) {
+      const s = update % steps.length;
+      const parts = tf.tidy(() => {
+        const own = tf.slice(advantagesAndWeights, [0, s * size], [2, size]);
+        return accumulateGradients(learner, steps[s], own, config);
+      });
+      if (communicator.size > 1) await sumGradients(communicator, learner.optimizer);
+      logged.push(
+        tf.tidy(() => tf.concat([optimizerStep(learner.optimizer, rate, config), ...parts] as tf.Tensor1D[])),
+      );
+      tf.dispose(parts);
+    }
+  } finally {
+    advantagesAndWeights.dispose();
+    disposeUpdate(prepared);
+  }
   trimPasses(learner.replays.policy);
   trimPasses(learner.replays.reference);
   limitPool();
   const updates: UpdateStats[] = [];
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {
     const first = (update % steps.length) * size;
-    const own = lengths.slice(first, first + size);
-    updates.push(readUpdateStats(values, own, learner.rowsPerPass, config.importance_sampling_level));
+    updates.push(
+      await statsOfRanks(communicator, values, {
+        lengths: allLengths.filter((_, i) => i % order.length >= first && i % order.length < first + size),
+        rowsPerPass: learner.rowsPerPass,
+        level: config.importance_sampling_level,
+      }),
+    );
   }
   tf.dispose(logged);
   return meanStats(updates);

@@ -18,7 +18,8 @@ export interface UpdateStats {
 
 /**
  * Statistics of one optimizer step.
- * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4] of ops/loss/grpo_loss.ts
+ * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4], as
+ *   ops/loss/grpo_loss.ts has them
  * @param lengths tokens of each completion that are in the loss
  */
 export function readUpdateStats(
@@ -48,6 +49,24 @@ export function readUpdateStats(
   });
   const means = lossMeans(completions, level);
   return { loss, gradNorm: values[0], entropy: entropy / Math.max(tokens, 1), ...means };
+}
+
+/**
+ * What was logged of each completion: loss and stats, completion after completion, as readUpdateStats takes them behind
+ * the clip where micro-batches hold one.
+ * @param values as of readUpdateStats
+ */
+export function logOfCompletions(values: Float32Array, microBatchSize: number): Float32Array {
+  const columns = LOSS_STATS.length;
+  const log = new Float32Array(values.length - 2);
+  for (let block = 2; block < values.length; block += microBatchSize * (1 + columns)) {
+    for (let b = 0; b < microBatchSize; b++) {
+      const [at, stats] = [block - 2 + b * (1 + columns), block + microBatchSize + b * columns];
+      log[at] = values[block + b];
+      log.set(values.subarray(stats, stats + columns), at + 1);
+    }
+  }
+  return log;
 }
 
 /** Means over the optimizer steps that were made of one generation batch. */

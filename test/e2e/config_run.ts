@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { randomValues, writePolicy, writeScoreModel } from "./config_models.ts";
 import { type ScoredBatch, startScorer, type TestScorer } from "./config_scorer.ts";
 
-// Read when the command's module is loaded: lines are printed as they are for a log, wherever the test runs.
+// Lines are printed as they are for a log, wherever the test runs.
 Object.defineProperty(process.stdout, "isTTY", { value: false, configurable: true });
 process.env.GRPO_WEBGPU_TUNING = "off";
 const { trainCommand } = await import("../../src/cli/train.ts");

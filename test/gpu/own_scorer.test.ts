@@ -9,7 +9,7 @@ before(async () => void await openGpu());
 after(closeGpu);
 
 it("takes batches of any size, where a service for others refuses those over 256", async () => {
-  const { scorer, close } = await openScorer({ ...defaultConfig(), scorer_url: null }, "test", () => {});
+  const { scorer, close } = await openScorer({ ...defaultConfig(), scorer_url: null }, { device: "test" });
   try {
     const prompts = Array.from({ length: 257 }, (_, i) => `question ${i % 3}`);
     const { rewards, costs } = await scorer.score(prompts, prompts.map(() => "yes"), { batchSize: 257 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { conversationIds, loadScorers } from "../../src/assembly/models.ts";
+import { conversationIds, loadScorers } from "../../src/assembly/score_models.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
@@ -34,7 +34,7 @@ describe("loadScorers()", () => {
     const tokens = (text: string) => conversationIds(tokenizer, text, 10_000).length;
     let long = "USER: why? ASSISTANT:";
     while (tokens(long) < POSITIONS + 8) long += " and so it goes on";
-    const { scoreTexts, dispose } = await loadScorers(REWARD, COST, 10_000);
+    const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, cost: COST, maxLength: 10_000 });
     const { rewards, costs } = await scoreTexts([long, `${long} until the end.`]);
     assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]]);
     dispose();
@@ -49,7 +49,7 @@ describe("loadScorers()", () => {
         (await loadTokenizer(COST)).encode(text).slice(3, 5),
       );
       const scoresWith = async (cost: string) => {
-        const { scoreTexts, dispose } = await loadScorers(REWARD, cost, 512);
+        const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, cost, maxLength: 512 });
         const scores = await scoreTexts([text]);
         dispose();
         return scores;
@@ -60,7 +60,7 @@ describe("loadScorers()", () => {
     }));
 
   it("refuses a cost model in place of a reward model", async () => {
-    await assert.rejects(loadScorers(COST, COST, 512), {
+    await assert.rejects(loadScorers({ reward: COST, cost: COST, maxLength: 512 }), {
       name: "TypeError",
       message: /score_type "cost", need "reward"; are reward_model and cost_model swapped\?/,
     });

@@ -7,14 +7,15 @@ import * as tf from "@tensorflow/tfjs";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { singleProcess } from "../../src/parallel/communicator.ts";
+import { type Communicator, singleProcess } from "../../src/parallel/communicator.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk } from "../../src/policy/llama.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
-import { type EvaluationOutcome, runTraining, type TrainingResult } from "../../src/train/loop.ts";
+import { runTraining, type TrainingResult } from "../../src/train/loop.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
+import type { EvaluationOutcome } from "../../src/train/run.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
@@ -69,6 +70,10 @@ export interface TinyRunOptions {
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
   makePolicy?(): Promise<Policy>;
+  /** In the place of the single process. */
+  communicator?: Communicator;
+  /** Called with the policy as the run left it, before it is freed. */
+  onEnd?(policy: Policy): Promise<void>;
 }
 
 export interface TinyRun {
@@ -120,7 +125,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       tokenizer: wordsOf as Tokenizer,
       prompts: PROMPTS,
       scorer,
-      communicator: singleProcess,
+      communicator: options.communicator ?? singleProcess,
       rowsPerPass: null,
       evaluate: options.evaluate ?? null,
       async describeRun() {
@@ -144,6 +149,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
     run.error = error as Error;
   }
   run.leakedTensors = tf.memory().numTensors - tensorsBefore;
+  await options.onEnd?.(policy);
   disposePolicyWeights(policy);
   disposeTrunk(policy);
   return run;

@@ -53,7 +53,13 @@ async function trained(holding: Holding, rowsPerPass: number) {
   const stats = [];
   for (const step of [0, 2]) {
     const prepared = prepareUpdate(learner, rollouts, step, 2, CONFIG);
-    stats.push(await updatePolicy(learner, prepared, SCORES, [1e-2, 1e-2], CONFIG));
+    stats.push(
+      await updatePolicy(learner, prepared, {
+        combined: SCORES,
+        learningRates: [1e-2, 1e-2],
+        config: CONFIG,
+      }),
+    );
   }
   const tensors = learner.optimizer.slots.flatMap(({ master, firstMoment, secondMoment, weight }) => [
     master,

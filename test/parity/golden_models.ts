@@ -2,23 +2,21 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
+import { loadTrunk } from "../../src/assembly/models.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
-import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
 import {
   causalAttend,
   disposeTrunk,
   headLogits,
-  makeTrunk,
   policyLogprobs,
   trunkForward,
   uploadSequences,
 } from "../../src/policy/llama.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
-import { disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 
 /** One family of cases.json. */
@@ -45,13 +43,7 @@ export async function withPolicy<R>(
   trainable: boolean,
   body: (policy: Policy) => Promise<R>,
 ): Promise<R> {
-  const folder = await openModelFolder(fileURLToPath(new URL(name, ROOT)));
-  const config = parseModelConfig(folder.configText, folder.configPath);
-  const policy = makeTrunk(
-    config,
-    await loadPolicyWeights(folder.source, config, trainable ? "float32" : "frozen"),
-  );
-  await folder.close();
+  const { policy } = await loadTrunk(fileURLToPath(new URL(name, ROOT)), trainable ? "float32" : "frozen");
   try {
     return await body(policy);
   } finally {

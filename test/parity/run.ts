@@ -10,7 +10,7 @@ import { parityDocument, type ParityRun, shortNumber } from "./document.ts";
 import { isWithin } from "./line.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const MAIN = fileURLToPath(new URL("src/cli/main.ts", ROOT));
+const PROGRAM = fileURLToPath(new URL("scripts/dev.ts", ROOT));
 const PAGE = new URL("docs/parity.md", ROOT);
 
 /** Measures every line in this runtime, telling each as it is done. @returns the run, and what is above its limit */
@@ -37,7 +37,7 @@ async function measureInOtherRuntime(): Promise<ParityRun> {
   const [program, args] = "Deno" in globalThis
     ? ["node", ["--import", "tsx"]] as const
     : [fileURLToPath(new URL("node_modules/.bin/deno", ROOT)), ["run", "-A", "--unstable-webgpu"]] as const;
-  const { stdout } = await promisify(execFile)(program, [...args, MAIN, "parity", "--json"], {
+  const { stdout } = await promisify(execFile)(program, [...args, PROGRAM, "parity", "--json"], {
     cwd: fileURLToPath(ROOT),
     maxBuffer: 1 << 26,
   });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { randomFloats } from "../cases/case.ts";
-import { loadScorers } from "../../src/assembly/models.ts";
+import { loadScorers } from "../../src/assembly/score_models.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import {
   disposeScoreModel,
@@ -101,7 +101,7 @@ async function askService(): Promise<Answers> {
       await cp(folderOf(name), join(dir, name), { recursive: true });
       await cp(folderOf("tokenizer"), join(dir, name), { recursive: true });
     }
-    const models = await loadScorers(join(dir, REWARD), join(dir, COST), 512);
+    const models = await loadScorers({ reward: join(dir, REWARD), cost: join(dir, COST), maxLength: 512 });
     const service = await serveScorer({ scoreTexts: models.scoreTexts, device: "test" });
     const post = async (path: string, body: unknown): Promise<Scores> => {
       const response = await fetch(`${service.url}/${path}`, {

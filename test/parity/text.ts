@@ -1,7 +1,8 @@
 /** Token ids and conversation texts, against transformers and safe-rlhf's format (golden/make/text.py). */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { conversationIds, loadPolicy } from "../../src/assembly/models.ts";
+import { loadPolicy } from "../../src/assembly/models.ts";
+import { conversationIds } from "../../src/assembly/score_models.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";

@@ -1,25 +1,24 @@
 /** The training runs of test/golden/make/trl_steps.py, made again by our trainer. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { loadTrunk } from "../../src/assembly/models.ts";
 import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
-import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
 import type { GenerationRequest } from "../../src/policy/decode/generate.ts";
-import { disposeTrunk, makeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/llama.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
-import { copyFrozen, disposeWeights, listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
+import { copyFrozen, disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { initialLambdaState } from "../../src/rl/lambda.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
-import { type Progress, trainStep } from "../../src/train/generation_batch.ts";
+import { type Progress, trainOnGenerationBatch } from "../../src/train/generation_batch.ts";
 
 export interface GoldenCompletion {
   ids: number[];
@@ -70,16 +69,6 @@ export function configOf({ settings }: GoldenRun): RunConfig {
   };
 }
 
-async function loadPolicy(): Promise<Policy> {
-  const folder = await openModelFolder(fileURLToPath(new URL("before", FOLDER)));
-  try {
-    const config = parseModelConfig(folder.configText, folder.configPath);
-    return makeTrunk(config, await loadPolicyWeights(folder.source, config, "float32"));
-  } finally {
-    await folder.close();
-  }
-}
-
 async function readAll(policy: Policy): Promise<Map<string, Float32Array>> {
   const values = new Map<string, Float32Array>();
   for (const { name, tensor } of listWeights(policy.weights)) values.set(name, await readFloats(tensor));
@@ -94,11 +83,11 @@ function placePrompts(run: GoldenRun): Prompt[] {
   return placed;
 }
 
-/** Runs the golden batches through `trainStep`, with a generator and a scorer that hand out what TRL was handed. */
+/** Runs the golden batches through `trainOnGenerationBatch`, with a generator and a scorer that hand out what TRL was handed. */
 async function train(name: RunName): Promise<Trained> {
   const run = golden.runs[name];
   const config = configOf(run);
-  const policy = await loadPolicy();
+  const { policy } = await loadTrunk(fileURLToPath(new URL("before", FOLDER)), "float32");
   const reference = { ...policy, weights: copyFrozen(policy.weights) };
   const optimizer = createOptimizer(listWeights(policy.weights));
   const shape = batchShape(config);
@@ -142,7 +131,7 @@ async function train(name: RunName): Promise<Trained> {
     const rows: MetricRow[] = [];
     let progress: Progress = { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
     while (progress.step < config.max_steps) {
-      const outcome = await trainStep(deps, progress);
+      const outcome = await trainOnGenerationBatch(deps, progress);
       progress = outcome.progress;
       rows.push(stepRow(outcome.record));
     }

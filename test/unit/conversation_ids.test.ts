@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { conversationIds } from "../../src/assembly/models.ts";
+import { conversationIds } from "../../src/assembly/score_models.ts";
 import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
 import { ROOT } from "./source_files.ts";

@@ -4,12 +4,12 @@ import {
   type DriverFacts,
   driverFindings,
   exitCodeOf,
-  formatBytes,
   formatDiagnosis,
   gpuFindings,
   machineFindings,
   requirementFindings,
 } from "../../src/cli/doctor/diagnosis.ts";
+import { formatBytes } from "../../src/config/units.ts";
 import type { GpuInfo } from "../../src/gpu/device.ts";
 
 const DRIVERS: DriverFacts = {

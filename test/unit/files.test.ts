@@ -8,11 +8,11 @@ import "../seeded_properties.ts";
 import { openAppendLog } from "../../src/io/records/append_log.ts";
 import {
   assertWritableFolder,
-  explainFsError,
   removeStalePartials,
   writeDirectoryAtomic,
   writeFileAtomic,
 } from "../../src/io/files/atomic_files.ts";
+import { explainFsError } from "../../src/io/files/errors.ts";
 import { stringifyExact } from "../../src/io/files/exact_json.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { leftOut } from "../left_out.ts";

@@ -1,7 +1,7 @@
 // Files that need no disk: for readers of formats under test.
 import { ZipFile } from "yazl";
 import type { FileBytes } from "../../src/io/files/file_bytes.ts";
-import { formatError } from "../../src/io/tensors/safetensors_header.ts";
+import { formatError } from "../../src/io/files/errors.ts";
 
 /** Bytes in memory as a file named "x.bin". Like a file's, a read past its end throws, and so does a bad range. */
 export function memoryFile(bytes: Uint8Array): FileBytes {

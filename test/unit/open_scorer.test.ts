@@ -39,7 +39,11 @@ const open = (
   scorer_url: string,
   change: Partial<ReturnType<typeof defaultConfig>>,
   printed: string[] = [],
-) => openScorer({ ...defaultConfig(), ...change, scorer_url }, "fake", (text) => printed.push(text));
+) =>
+  openScorer({ ...defaultConfig(), ...change, scorer_url }, {
+    device: "fake",
+    events: { onMessage: (text) => printed.push(text) },
+  });
 
 test("scorer_timeout is in seconds: a service that stays silent is given up after as many", async (t) => {
   const url = await serve(t, () => {});

@@ -20,7 +20,7 @@ test("random numbers belong to seed, step and prompt slot: a prompt that comes a
   } as Pick<Generator, "generate">;
   const config = { num_generations: 1, seed: 9, stop_strings: [] };
   for (const place of [{ step: 1, firstPrompt: 0 }, { step: 5, firstPrompt: 2 }]) {
-    const rollouts = await sampleRollouts(generator, tokenizer, prompts, config, place);
+    const rollouts = await sampleRollouts(generator, tokenizer, { prompts, config, ...place });
     assert.deepEqual(rollouts.map(({ prompt, text }) => [prompt.user, text]), [["a", "7 2"], ["b", "7 2"]]);
   }
   const ids = [[1, 5], [1]];

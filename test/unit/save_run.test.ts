@@ -18,7 +18,13 @@ const progressOf = (step: number) => ({ step, lambda: initialLambdaState(0.5) })
 const configOf = (change: Partial<RunConfig> = {}) => ({ ...sweepRuns(defaultConfig())[0]!, ...change });
 
 const save = (dir: string, step: number, change: Partial<RunConfig> = {}, modelFiles: string[] = []) =>
-  saveRun(dir, configOf(change), optimizerOf(), progressOf(step), TRACKER, modelFiles);
+  saveRun(dir, {
+    config: configOf(change),
+    optimizer: optimizerOf(),
+    progress: progressOf(step),
+    tracker: TRACKER,
+    modelFiles,
+  });
 
 const unexpected = (dir: string, reason: string) => assert.fail(`skipped ${dir}: ${reason}`);
 

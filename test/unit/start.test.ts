@@ -21,9 +21,11 @@ import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
 
 const RUNS_IN_DENO = "Deno" in globalThis;
 /** Says how it was started, and exits with EXIT. */
-const PROGRAM = `import process from "node:process";
+const PROGRAM = `import { basename } from "node:path";
+import process from "node:process";
 const { DENO_WEBGPU_BACKEND, EXIT } = process.env;
-console.log(JSON.stringify({ args: process.argv.slice(2), backend: DENO_WEBGPU_BACKEND }));
+const [, entry, ...args] = process.argv;
+console.log(JSON.stringify({ entry: basename(entry), args, backend: DENO_WEBGPU_BACKEND }));
 process.exitCode = Number(EXIT ?? 0);
 `;
 /** The name of a GPU, where ADAPTER names one or a driver was installed. */
@@ -62,7 +64,7 @@ function withCheckout(body: (checkout: Checkout) => Promise<void>): Promise<void
     }
     writeFileSync(join(root, "scripts/adapter_probe.mjs"), PROBE);
     mkdirSync(join(root, "src/cli"), { recursive: true });
-    writeFileSync(join(root, "src/cli/main.ts"), PROGRAM);
+    for (const entry of ["src/cli/main.ts", "scripts/dev.ts"]) writeFileSync(join(root, entry), PROGRAM);
     mkdirSync(join(root, "node_modules"));
     symlinkSync(join(ROOT, "node_modules/tsx"), join(root, "node_modules/tsx"), "junction");
     writeFileSync(join(root, "package.json"), '{"type": "module"}');
@@ -109,7 +111,7 @@ function startIn(
 
 const started = ({ code, stdout, stderr }: Finished) => {
   assert.equal(code, 0, stderr);
-  return JSON.parse(stdout) as { args: string[]; backend?: string };
+  return JSON.parse(stdout) as { entry: string; args: string[]; backend?: string };
 };
 
 describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
@@ -120,13 +122,30 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       assert.equal((await start(["report"], { EXIT: "130" })).code, 130);
     }));
 
+  it("of a developers' task runs the program that lies outside src/", () =>
+    withCheckout(async ({ start }) => {
+      for (
+        const [task, entry] of [["bench", "dev.ts"], ["parity", "dev.ts"], ["mutants", "dev.ts"], [
+          "eval",
+          "main.ts",
+        ]]
+      ) {
+        const args = [task, "--help"];
+        assert.deepEqual(started(await start(args)), { entry, args, backend: "vulkan" });
+      }
+    }));
+
   it("of an unknown task names the tasks, and exits with 1", () =>
     withCheckout(async ({ start, probes }) => {
       for (const args of [["trian"], []]) {
         const { code, stdout, stderr } = await start(args, NO_ADAPTER);
         assert.deepEqual([code, stdout], [1, ""]);
         assert.equal(
-          stderr.indexOf(`Unknown task "${args[0] ?? ""}"; tasks: train, eval, scorer, `),
+          stderr.indexOf(
+            `Unknown task "${
+              args[0] ?? ""
+            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, ok`,
+          ),
           0,
           stderr,
         );

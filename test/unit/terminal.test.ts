@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import {
-  bannerText,
-  formatDuration,
-  openTerminal,
-  progressLine,
-  summaryText,
-} from "../../src/cli/terminal/run_terminal.ts";
+import { bannerText, summaryText } from "../../src/cli/terminal/banner.ts";
+import { openTerminal, progressLine } from "../../src/cli/terminal/run_terminal.ts";
 import type { TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
+import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";

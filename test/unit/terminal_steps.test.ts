@@ -1,7 +1,8 @@
 /** The lines of a run that makes several optimizer steps of each generation, and those of a long generation. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { openTerminal, summaryText, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
+import { summaryText } from "../../src/cli/terminal/banner.ts";
+import { openTerminal, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
+import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker } from "../../src/tracking/tracker.ts";
 import type { TrackerConfig, TrackerState } from "../../src/tracking/tracker.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
@@ -34,7 +35,8 @@ async function logSteps(
   const tracker = await openTracker({
     runDir,
     config: CONFIG,
-    appendRow: (row) => void rows.push(row),
+    sinks: sinksOf((row) => void rows.push(row)),
+    onMessage: assert.fail,
     resume,
   });
   for (const step of steps) await tracker.logStep(recordOf(step), TEXTS);
@@ -111,7 +113,12 @@ describe("Tracker", () => {
   it("never does what is to be done every 0 steps", () =>
     withScratchFolder(async (dir) => {
       const config = { ...CONFIG, hist_every: 0, scatter_every: 0, debug_log_every: 0 };
-      const tracker = await openTracker({ runDir: dir, config, appendRow: () => {} });
+      const tracker = await openTracker({
+        runDir: dir,
+        config,
+        sinks: sinksOf(() => {}),
+        onMessage: assert.fail,
+      });
       await tracker.logStep(recordOf(6), TEXTS);
       await tracker.finish(6);
       await tracker.close();

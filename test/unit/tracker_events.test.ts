@@ -7,6 +7,7 @@ import { samplesMarkdown, sampleTable } from "../../src/tracking/samples.ts";
 import { histogramBuckets } from "../../src/tracking/statistics.ts";
 import { encodeEvent, type EventContent, frameRecord } from "../../src/tracking/tensorboard_events.ts";
 import { nextFileName, openTensorBoard } from "../../src/tracking/tensorboard.ts";
+import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
@@ -37,6 +38,17 @@ const scalarsOf = ({ step, ...metrics }: MetricRow): Event => [
   step,
 ];
 
+/** A tracker at NOW, whose rows gather in `rows`. */
+const openAt = (dir: string, rows: MetricRow[], resume?: { step: number; state: TrackerState }) =>
+  openTracker({
+    runDir: dir,
+    config: CONFIG,
+    sinks: sinksOf((row) => void rows.push(row)),
+    onMessage: assert.fail,
+    now: () => NOW,
+    resume,
+  });
+
 async function onlyFileIn(dir: string): Promise<Buffer> {
   const names = await readdir(dir);
   assert.equal(names.length, 1);
@@ -46,8 +58,7 @@ async function onlyFileIn(dir: string): Promise<Buffer> {
 test("a step sends its scalars, and histograms and samples where the generation batch holds their multiple", () =>
   withScratchFolder(async (dir) => {
     const rows: MetricRow[] = [];
-    const appendRow = (row: MetricRow) => void rows.push(row);
-    const tracker = await openTracker({ runDir: dir, config: CONFIG, appendRow, now: () => NOW });
+    const tracker = await openAt(dir, rows);
     const records = [4, 8, 12].map((step) =>
       stepRecord({ step, optimizerSteps: 4, rewards: [step, 2, 3, 4] })
     );
@@ -75,24 +86,16 @@ test("a run that goes on tells readers to forget the steps after its checkpoint"
   withScratchFolder(async (dir) => {
     const state: TrackerState = { scatter: { fromStep: 0, seen: 0, stride: 1, rewards: [], costs: [] } };
     const resume = { step: 7, state };
-    const tracker = await openTracker({
-      runDir: dir,
-      config: CONFIG,
-      appendRow: () => {},
-      now: () => NOW,
-      resume,
-    });
+    const tracker = await openAt(dir, [], resume);
     await tracker.close();
     assert.deepEqual(await onlyFileIn(join(dir, "runs")), fileOf(startOf(8)));
   }));
 
-test("an evaluation sends its scalars and a table; a text is indented, so that it stays as it is", () =>
+test("an evaluation sends its scalars and a table", () =>
   withScratchFolder(async (dir) => {
     const rows: MetricRow[] = [];
-    const appendRow = (row: MetricRow) => void rows.push(row);
-    const tracker = await openTracker({ runDir: dir, config: CONFIG, appendRow, now: () => NOW });
+    const tracker = await openAt(dir, rows);
     const record = stepRecord({ step: 5 });
-    await tracker.logText("config", "a: 1\nb:\n  - 2");
     await tracker.logEval(record, TEXTS);
     await tracker.close();
     const markdown = samplesMarkdown(sampleTable(TEXTS, record, 1));
@@ -100,7 +103,6 @@ test("an evaluation sends its scalars and a table; a text is indented, so that i
       await onlyFileIn(join(dir, "runs")),
       fileOf([
         ...startOf(0),
-        [{ kind: "text", tag: "config", markdown: "    a: 1\n    b:\n      - 2" }, 0],
         scalarsOf(rows[0]),
         [{ kind: "text", tag: "eval/samples", markdown }, 5],
       ]),

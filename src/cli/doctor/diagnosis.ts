@@ -1,5 +1,6 @@
 /** What `doctor` makes of the facts about a machine. Pure: facts in, findings and text out. */
 import { basename, dirname } from "node:path";
+import { formatBytes } from "../../config/units.ts";
 import type { GpuInfo } from "../../gpu/device.ts";
 import { escapeControls } from "../../tracking/printable.ts";
 
@@ -57,14 +58,6 @@ const FEATURES: readonly (readonly [name: string, use: string])[] = [
 const DRIVER_REMEDY =
   "install the GPU's own Vulkan driver, or Mesa's software Vulkan: apt-get install mesa-vulkan-drivers (23.2 or newer)";
 
-/** Bytes with a binary unit: "128 MiB", "3.9 GiB". */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1)) / 10)));
-  const value = bytes / 1024 ** power;
-  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${units[power]}`;
-}
-
 export function machineFindings(facts: MachineFacts): Finding[] {
   const memory = `${formatBytes(facts.memoryBytes)}, ${formatBytes(facts.freeMemoryBytes)} of it free`;
   return [
@@ -106,7 +99,8 @@ function adapterRemedy(drivers: DriverFacts): string {
 }
 
 function nvidiaRemedy(): string {
-  return "install NVIDIA's Vulkan driver (libnvidia-gl of the kernel module's version), or start the container with NVIDIA_DRIVER_CAPABILITIES=all";
+  return "install NVIDIA's Vulkan driver (libnvidia-gl of the kernel module's version), or start the container with " +
+    "NVIDIA_DRIVER_CAPABILITIES=all";
 }
 
 function kindFinding({ isSoftware }: GpuInfo, drivers: DriverFacts): Finding {
@@ -136,9 +130,8 @@ function limitFindings({ limits }: GpuInfo): Finding[] {
     ],
     [
       "workgroup",
-      `${limits.maxComputeInvocationsPerWorkgroup} lanes, ${
-        formatBytes(limits.maxComputeWorkgroupStorageSize)
-      } shared memory`,
+      `${limits.maxComputeInvocationsPerWorkgroup} lanes, ` +
+      `${formatBytes(limits.maxComputeWorkgroupStorageSize)} shared memory`,
     ],
     ["dispatch", `${limits.maxComputeWorkgroupsPerDimension} workgroups per dimension`],
   ];

@@ -1,11 +1,12 @@
 /** The `doctor` command: what this machine has, what a run lacks, and what to do about it. Installs nothing. */
 import { type RunConfig, sweepRuns } from "../../config/sweep.ts";
+import { formatBytes } from "../../config/units.ts";
 import { type GpuInfo, openGpu } from "../../gpu/device.ts";
+import { matrixUnitsMissing } from "../../gpu/precision.ts";
 import {
   driverFindings,
   exitCodeOf,
   type Finding,
-  formatBytes,
   formatDiagnosis,
   gpuFindings,
   machineFindings,
@@ -13,10 +14,14 @@ import {
   type Section,
 } from "./diagnosis.ts";
 import { lookUpName } from "../../assembly/hub.ts";
-import { kernelFindings } from "../../assembly/kernel_tuning.ts";
+import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
-import { memoryLines, planRun, promptLengths } from "../../assembly/memory.ts";
+import { planRun } from "../../assembly/memory.ts";
+import { promptLengths } from "../../assembly/prompts.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
+import { memoryLines } from "../terminal/banner.ts";
+import { assemblyEvents } from "../terminal/assembly_events.ts";
+import { standardOutput } from "../terminal/output.ts";
 import { probeRequirements } from "./requirements.ts";
 
 /** The opened device's description, or why none opens: a machine without a GPU is a finding here, not a failure. */
@@ -26,6 +31,17 @@ async function probeGpu(): Promise<GpuInfo | Error> {
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
+}
+
+/** What `doctor` says about matrix products on the device that is open. */
+async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
+  const missing = matrixUnitsMissing();
+  return [
+    { mark: "ok", subject: "matmul kernels", detail: await kernelChoice(info, process.env) },
+    missing === undefined
+      ? { mark: "ok", subject: "float16 matmuls", detail: "on matrix units, where they are asked for" }
+      : { mark: "note", subject: "float16 matmuls", detail: `not on this device: ${missing}; optional` },
+  ];
 }
 
 /** Models of the run that lie on a hub and not in the cache. */
@@ -45,7 +61,8 @@ async function memorySection(options: ConfigOptions): Promise<Section> {
       const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
       return { title, findings: [{ mark: "note", subject: "training", detail }] };
     }
-    const planned = await planRun(run, await promptLengths(run));
+    const events = assemblyEvents(standardOutput());
+    const planned = await planRun(run, await promptLengths(run, events), events);
     const [total] = memoryLines(planned, run.per_device_train_batch_size);
     const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
       mark: "note",

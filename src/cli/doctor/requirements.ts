@@ -2,7 +2,7 @@
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/schema.ts";
-import { explainFsError, systemCode } from "../../io/files/atomic_files.ts";
+import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
@@ -103,8 +103,8 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       await probeScoreModel("cost", cost_model),
     ];
   }
-  const remedy =
-    'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, or to null to serve it in this process';
+  const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
+    "or to null to serve it in this process";
   return [
     await tryOut("scorer_url", remedy, async () => {
       const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });

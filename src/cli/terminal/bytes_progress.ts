@@ -1,27 +1,18 @@
 /** Progress of long moves of bytes: downloads, and weights on their way to the GPU. */
-import type { TerminalOutput } from "./run_terminal.ts";
+import type { BytesMoved, BytesWatcher } from "../../assembly/events.ts";
+import type { TerminalOutput } from "./output.ts";
 
 /** Milliseconds between two redraws on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 250;
 const LINE_MS = 10_000;
 const BAR_WIDTH = 24;
 
-export interface BytesProgress {
-  /** Of what. */
-  id: string;
-  doneBytes: number;
-  totalBytes: number;
-}
-
 /**
  * Shows how many bytes have been moved: a bar on a terminal, else a line every 10 s and at the end. Nothing when all
  * was there.
  * @param doing "downloading", "loading"
  */
-export function bytesProgress(output: TerminalOutput, nowMs: () => number, doing: string): {
-  update(progress: BytesProgress): void;
-  close(): void;
-} {
+export function bytesProgress(output: TerminalOutput, nowMs: () => number, doing: string): BytesWatcher {
   let first: { doneBytes: number; atMs: number } | undefined;
   let shownMs = -Infinity;
   let isBarShown = false;
@@ -49,7 +40,7 @@ function barOf(share: number): string {
   return `${"█".repeat(full)}${"░".repeat(BAR_WIDTH - full)}`;
 }
 
-function bytesLine(doing: string, { id, doneBytes, totalBytes }: BytesProgress, gbPerSecond: number): string {
+function bytesLine(doing: string, { id, doneBytes, totalBytes }: BytesMoved, gbPerSecond: number): string {
   const rate = Number.isFinite(gbPerSecond) ? `  ${gbPerSecond.toFixed(3)} GB/s` : "";
   return `${doing} ${id}  ${(doneBytes / 1e9).toFixed(2)} of ${(totalBytes / 1e9).toFixed(2)} GB${rate}`;
 }

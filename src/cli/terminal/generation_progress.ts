@@ -5,8 +5,8 @@ import type { GenerationProgress } from "../../policy/decode/generate.ts";
 const LINE_SECONDS = 30;
 
 /**
- * `generating  token 256/512  41 of 60 completions left  1843 tokens/s`: the tokens of all completions, over the time so
- * far. Once none is left it says what comes then.
+ * `generating  token 256/512  41 of 60 completions left  1843 tokens/s`: the tokens of all completions, over the time
+ * so far. Once none is left it says what comes then.
  */
 export function generationLine(progress: GenerationProgress): string {
   const { tokens, longest, maxTokens, rows, rowsLeft, seconds } = progress;

@@ -1,7 +1,7 @@
 /** The bar of a run on a terminal. */
 import { Writable } from "node:stream";
 import { Presets, SingleBar } from "cli-progress";
-import type { TerminalOutput } from "./run_terminal.ts";
+import type { TerminalOutput } from "./output.ts";
 
 const DEFAULT_COLUMNS = 80;
 /** Room that a progress line takes; a bar is drawn in what is left. */

@@ -1,22 +1,13 @@
 /** What a person watching a run sees. All of it goes through `write`, so that it can be tested as text. */
-import type { BatchShape } from "../../config/batch.ts";
+import { formatDuration } from "../../config/units.ts";
 import type { GenerationProgress } from "../../policy/decode/generate.ts";
 import { isDue } from "../../rl/cadence.ts";
-import { formatBytes } from "../doctor/diagnosis.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
 import { escapeControls, truncateText } from "../../tracking/printable.ts";
 import type { Texts } from "../../tracking/samples.ts";
-import { trendOf } from "../../tracking/trend.ts";
 import { everyHalfMinute, generationLine } from "./generation_progress.ts";
+import type { TerminalOutput } from "./output.ts";
 import { startBar } from "./progress_bar.ts";
-
-/** Where text goes: usually standard output. */
-export interface TerminalOutput {
-  write: (text: string) => void;
-  isTTY: boolean;
-  /** Width in characters; 80 when left out. */
-  columns?: number;
-}
 
 /** The keys of the config that decide what is printed. */
 export interface TerminalConfig {
@@ -26,38 +17,10 @@ export interface TerminalConfig {
   readonly debug_print_sample_chars: number;
 }
 
-/** What a run says about itself before its first step. */
-export interface BannerFacts {
-  device: string;
-  modelName: string;
-  parameterCount: number;
-  /** Parameters that are trained: all of them, or those of adapters beside them. */
-  trainedCount: number;
-  runDir: string;
-  /** The GPU memory that is planned, and its parts. */
-  memory: [total: string, parts: string];
-  perDeviceTrainBatchSize: number;
-  shape: BatchShape;
-  worldSize: number;
-  numGenerations: number;
-  firstStep: number;
-  maxSteps: number;
-}
-
-/** What a run leaves behind. */
-export interface SummaryFacts {
-  rows: readonly MetricRow[];
-  runDir: string;
-  trainingSeconds: number;
-  /** Of GPU memory, at the most. */
-  peakBytes: number;
-  plannedBytes: number;
-}
-
 export interface Terminal {
   /**
-   * A generation batch has been trained on. Draws the bar, or prints a line every `logging_steps` and at the first and last
-   * step.
+   * A generation batch has been trained on. Draws the bar, or prints a line every `logging_steps` and at the first and
+   * last step.
    */
   step(row: MetricRow): void;
   /** Completions are being sampled after step `done`: shown in the bar, or as a line every half a minute. */
@@ -74,7 +37,7 @@ export interface Terminal {
 export function openTerminal(
   output: TerminalOutput,
   config: TerminalConfig,
-  { firstStep, maxSteps }: Pick<BannerFacts, "firstStep" | "maxSteps">,
+  { firstStep, maxSteps }: { firstStep: number; maxSteps: number },
 ): Terminal {
   const bar = output.isTTY ? startBar(output, firstStep - 1, maxSteps) : undefined;
   // On a terminal the bar is on the current line: clear it, and the next redraw puts it below what is
@@ -149,94 +112,7 @@ export function progressLine(row: MetricRow, maxSteps: number, recentStepSeconds
   return columns.filter((text) => text !== undefined).join("  ");
 }
 
-/** The run in a few lines before it starts: on what, which model, and how a batch is made up. */
-export function bannerText(facts: BannerFacts): string {
-  const { perDeviceTrainBatchSize: perDevice, shape, worldSize } = facts;
-  const updates = shape.updatesPerGeneration;
-  const isOne = updates === 1;
-  const trained = facts.trainedCount === facts.parameterCount
-    ? ""
-    : `, ${formatCount(facts.trainedCount)} in adapters trained`;
-  const devices = worldSize === 1 ? "" : ` x ${worldSize} devices`;
-  const start = facts.firstStep > 1
-    ? `${facts.firstStep} to ${facts.maxSteps} (resumed)`
-    : `${facts.maxSteps}`;
-  return block([
-    ["device", facts.device],
-    ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
-    [
-      "batch",
-      `${perDevice} completions x ${shape.stepsPerGeneration} ${
-        isOne ? "accumulation steps" : "passes"
-      }${devices} ` +
-      `= ${shape.completionsPerGeneration} completions ` +
-      `= ${shape.promptsPerGeneration} prompts x ${facts.numGenerations} per ` +
-      (isOne ? "step" : `generation, trained on in ${updates} steps`),
-    ],
-    ["steps", start],
-    ["GPU memory", facts.memory[0]],
-    ["", facts.memory[1]],
-    ["run", facts.runDir],
-  ]);
-}
-
-/** The run in a few lines after it ended: what changed, where the files are, and how to look at them. */
-export function summaryText(facts: SummaryFacts): string {
-  const { rows, runDir, trainingSeconds, peakBytes, plannedBytes } = facts;
-  const change = (name: MetricName, digits: number): string | undefined => {
-    const trend = trendOf(rows, name);
-    if (trend === undefined) return undefined;
-    const [first, last, lastMean] = [trend.first, trend.last, trend.lastMean].map((value) =>
-      value.toFixed(digits)
-    );
-    return `${first} -> ${last}  (mean of the last steps ${lastMean})`;
-  };
-  const entries: [string, string | undefined][] = [
-    ["safe ratio", change("safety/safe_ratio", 3)],
-    ["helpfulness", change("helpfulness/mean", 3)],
-    ["lambda", change("lambda/value", 3)],
-    ["eval safe", change("eval/safe_ratio", 3)],
-    ["time", `${formatDuration(trainingSeconds)} for ${rows.length} steps`],
-    ["GPU memory", memoryText(peakBytes, plannedBytes)],
-    ["files", runDir],
-    ["report", `npm run report -- ${shellWord(runDir)}   (deno task report ${shellWord(runDir)})`],
-    ["TensorBoard", `tensorboard --logdir ${shellWord(`${runDir}/runs`)}`],
-  ];
-  return block(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
-/** Seconds as `m:ss`, or `h:mm:ss` from an hour on. */
-export function formatDuration(seconds: number): string {
-  const total = Math.round(seconds);
-  const minutes = Math.floor(total / 60);
-  const rest = String(total % 60).padStart(2, "0");
-  if (minutes < 60) return `${minutes}:${rest}`;
-  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
-}
-
-function formatCount(count: number): string {
-  for (const [unit, size] of [["B", 1e9], ["M", 1e6], ["K", 1e3]] as const) {
-    if (count >= size) return `${(count / size).toPrecision(3)}${unit}`;
-  }
-  return String(count);
-}
-
-function block(entries: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...entries.map(([label]) => label.length));
-  return entries.map(([label, value]) => `${label.padEnd(width)}  ${escapeControls(value)}`).join("\n");
-}
-
-function memoryText(peakBytes: number, plannedBytes: number): string {
-  const percent = (100 * (peakBytes / plannedBytes - 1)).toFixed(1);
-  const difference = `${percent.startsWith("-") ? "" : "+"}${percent} %`;
-  return `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned (${difference})`;
-}
-
 function sampleText(title: string, { prompts, completions }: Texts, index: number, limit: number): string {
   const indented = (text: string) => escapeControls(truncateText(text, limit)).replace(/^/gm, "  | ");
   return `${title}\n  prompt\n${indented(prompts[index])}\n  completion\n${indented(completions[index])}`;
-}
-
-function shellWord(text: string): string {
-  return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -5,73 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { explainFsError, systemCode } from "./errors.ts";
 
 const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
-
-const REMEDIES: Readonly<Record<string, { required: string; actual: string; remedy: string }>> = {
-  ENOSPC: {
-    required: "free disk space",
-    actual: "the disk is full",
-    remedy: "free space, or set output_dir to another disk; what was saved before is untouched",
-  },
-  EDQUOT: {
-    required: "room in the disk quota",
-    actual: "the quota is used up",
-    remedy: "free space, or set output_dir to another disk; what was saved before is untouched",
-  },
-  EACCES: {
-    required: "permission",
-    actual: "permission denied",
-    remedy: "change the owner or mode of the folder, or choose another one",
-  },
-  EPERM: {
-    required: "permission",
-    actual: "operation not permitted",
-    remedy: "change the owner or mode of the folder, or choose another one",
-  },
-  EROFS: {
-    required: "a writable file system",
-    actual: "it is mounted read-only",
-    remedy: "choose a folder on a writable file system",
-  },
-  ENOTDIR: {
-    required: "a folder at every step of the path",
-    actual: "one of them is a file",
-    remedy: "correct the path or move that file away",
-  },
-  EEXIST: {
-    required: "a free name or a folder",
-    actual: "a file of that name is in the way",
-    remedy: "correct the path or move that file away",
-  },
-  EISDIR: { required: "a file", actual: "it is a folder", remedy: "correct the path" },
-  ENOENT: { required: "an existing path", actual: "it does not exist", remedy: "correct the path" },
-  EMFILE: {
-    required: "a free file handle",
-    actual: "too many open files",
-    remedy: "raise the limit with 'ulimit -n 4096'",
-  },
-};
-
-/** The system code of an error ("ENOSPC"), or undefined. */
-export function systemCode(error: unknown): string | undefined {
-  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return typeof code === "string" ? code : undefined;
-}
-
-/**
- * Turns a file-system error into one that says what failed, what is required, what is the case and what to do.
- * Errors without a known system code are returned as they are. The original stays in `cause`.
- * @param action what was tried, as in "write"; the message reads `Cannot ${action} '${path}': ...`
- */
-export function explainFsError(error: unknown, action: string, path: string): unknown {
-  const code = systemCode(error);
-  const known = code === undefined ? undefined : REMEDIES[code];
-  if (known === undefined || (error as { explained?: boolean }).explained === true) return error;
-  const message = `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ` +
-    known.remedy;
-  return Object.assign(new Error(message, { cause: error }), { code, explained: true });
-}
 
 /** fsync of a folder, so that a rename inside it survives a power cut. */
 async function syncFolder(path: string): Promise<void> {
@@ -105,7 +41,7 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise
 /**
  * Writes a file so that `path` holds either its old content or all of the new one.
  * @param content bytes, text, or a function that streams into the open handle
- * Throws an explained Error (see explainFsError); the partial file is removed.
+ * @throws Error when it cannot be written (see explainFsError); the partial file is removed
  */
 export async function writeFileAtomic(
   path: string,
@@ -150,8 +86,8 @@ async function syncTree(dir: string): Promise<void> {
  * Fills a folder beside `finalDir` and renames it into place when it is complete and on disk.
  * A folder already at `finalDir` is replaced; a kill between its two renames leaves neither, never a mixture.
  * What a killed writer of the same folder left behind is removed first.
- * Throws what `fill` throws (explained); the unfinished folder is removed.
  * @param files what renames and removes
+ * @throws Error when `fill` throws or the folder cannot be written; the unfinished folder is removed
  */
 export async function writeDirectoryAtomic(
   finalDir: string,
@@ -220,7 +156,8 @@ export async function removeStalePartials(dir: string, name?: string): Promise<s
 
 /**
  * Moves a folder out of the way, to the first free of `dir.old-1`, `dir.old-2`...
- * @returns the new path; undefined when there is no such folder. Throws an explained Error.
+ * @returns the new path; undefined when there is no such folder
+ * @throws Error when it cannot be moved
  */
 export async function setAside(dir: string): Promise<string | undefined> {
   const isThere = (path: string) => stat(path).then(() => true, () => false);
@@ -234,7 +171,10 @@ export async function setAside(dir: string): Promise<string | undefined> {
   return path;
 }
 
-/** Creates `dir` if need be and proves by a write that files can be made there. Throws an explained Error. */
+/**
+ * Creates `dir` if need be and proves by a write that files can be made there.
+ * @throws Error when they cannot
+ */
 export async function assertWritableFolder(dir: string): Promise<void> {
   const probe = besideOf(join(dir, "write-test"), "partial");
   try {

@@ -4,7 +4,7 @@
  * Serialises a JSON-safe value without loss: JSON.parse(stringifyExact(v)) is deeply equal to v, bit for bit.
  * JSON.stringify would write -0 as 0, NaN and Infinity as null, and drop undefined: here each is kept or refused.
  * @param indent spaces per level; 0 gives one line
- * Throws TypeError with the path of a value JSON cannot hold.
+ * @throws TypeError when JSON cannot hold a value, whose path it names
  */
 export function stringifyExact(value: unknown, indent = 0): string {
   return serialise(value, "value", indent, 0, new Set());

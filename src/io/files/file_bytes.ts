@@ -1,20 +1,25 @@
 // Bytes of a file by position, so that files of any size are read in parts.
 
 import { type FileHandle, open } from "node:fs/promises";
-import { explainFsError } from "./atomic_files.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { explainFsError, formatError } from "./errors.ts";
 
 /** A file, or what stands for one. Positions and lengths are whole numbers of bytes below 2^53. */
 export interface FileBytes {
   /** Named in errors. */
   readonly path: string;
   readonly size: number;
-  /** Exactly `length` bytes, in memory of their own. Throws Error when the file ends before. */
+  /**
+   * Exactly `length` bytes, in memory of their own.
+   * @throws Error when the file ends before
+   */
   read(position: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** Opens a regular file. Throws an explained Error. */
+/**
+ * Opens a regular file.
+ * @throws Error when it cannot be read or is none
+ */
 export async function openFileBytes(path: string): Promise<FileBytes> {
   let handle: FileHandle;
   try {

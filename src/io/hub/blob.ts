@@ -11,7 +11,7 @@ import { open, readdir, rename, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers"; // Deno's own have no refresh()
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import {
   getFromHub,
   type HubAccess,
@@ -33,7 +33,7 @@ export interface HubFile {
 /** A partial of another machine that nobody has written for so long is free: its process cannot be asked. */
 const ABANDONED_AFTER_MS = 10 * 60_000;
 
-/** @throws Error saying that the disk is full and what to do, or an explained file error */
+/** An error of the cache in words: that the disk is full and what to do, or an explained file error. */
 export function explainCacheError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (code !== "ENOSPC" && code !== "EDQUOT") return explainFsError(error, "download into", path);
@@ -47,7 +47,7 @@ export function explainCacheError(error: unknown, path: string): unknown {
 /**
  * Downloads `file` to `path`. Not to be called twice at once for the same path in one process.
  * @param onBytes told how many bytes of the file are there
- * @throws Error naming file, required and actual hash; what was wrong is removed
+ * @throws Error when the content has another hash, or cannot be written; what was wrong is removed
  */
 export async function downloadBlob(
   access: HubAccess,
@@ -106,7 +106,10 @@ function isAbandoned(owner: string, mtimeMs: number): boolean {
   }
 }
 
-/** Appends what the partial file lacks. @throws PassingFault when the connection ends before the file does */
+/**
+ * Appends what the partial file lacks.
+ * @throws PassingFault when the connection ends before the file does
+ */
 async function fetchRest(
   access: HubAccess,
   subject: HubSubject & { readonly file: string },
@@ -129,10 +132,8 @@ async function fetchRest(
       if (position + chunk.byteLength > sizeBytes) {
         await handle.truncate(0);
         throw new Error(
-          `Cannot download ${
-            nameOf(subject)
-          }: ${access.endpoint} sent more than the ${sizeBytes} bytes it lists; ` +
-            "try again, or another HF_ENDPOINT",
+          `Cannot download ${nameOf(subject)}: ${access.endpoint} sent more than the ${sizeBytes} bytes ` +
+            "it lists; try again, or another HF_ENDPOINT",
         );
       }
       for (let done = 0; done < chunk.byteLength;) {
@@ -203,9 +204,7 @@ async function verify(
   if (actual === hex) return;
   await rm(partial, { force: true });
   throw new Error(
-    `Refused ${
-      nameOf(subject)
-    } from ${endpoint}: required ${algorithm} ${hex}, got ${actual}, and removed it; ` +
-      "try again, and if it stays so, look at the proxy or mirror in between",
+    `Refused ${nameOf(subject)} from ${endpoint}: required ${algorithm} ${hex}, got ${actual}, ` +
+      "and removed it; try again, and if it stays so, look at the proxy or mirror in between",
   );
 }

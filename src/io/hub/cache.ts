@@ -11,7 +11,8 @@
 
 import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { systemCode, writeFileAtomic } from "../files/atomic_files.ts";
+import { writeFileAtomic } from "../files/atomic_files.ts";
+import { systemCode } from "../files/errors.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
 import { type HubAccess, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";
@@ -86,7 +87,7 @@ function offlineError(
 
 /**
  * A model without downloading it: with its folder where the cache holds it whole, else as the hub has it.
- * @throws Error as fetchModel
+ * @throws Error when fetchModel would
  */
 export async function lookUpModel(
   name: HubName,
@@ -102,7 +103,8 @@ export async function lookUpModel(
 /**
  * The folder of a model, downloaded where the cache does not hold it whole. A full commit hash that is cached needs
  * no network.
- * @throws Error with the remedy: no such model, access restricted, offline and not cached, no space, a wrong hash
+ * @throws Error when there is no such model, access is restricted, it is neither cached nor may the network be asked,
+ * there is no space, or a hash is wrong; it says what to do
  */
 export async function fetchModel(
   name: HubName,
@@ -173,7 +175,7 @@ async function downloadFiles(
   }
 }
 
-/** @throws Error before the first byte when the disk cannot hold what is missing */
+/** @throws Error when the disk cannot hold what is missing, before the first byte */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
   const there = await readdir(blobs);
   let needBytes = 0;
@@ -188,9 +190,8 @@ async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<vo
   if (needBytes <= bavail * bsize) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
   throw new Error(
-    `Cannot download into '${blobs}': ${gigabytes(needBytes)} are needed, ${
-      gigabytes(bavail * bsize)
-    } are free; ` +
+    `Cannot download into '${blobs}': ${gigabytes(needBytes)} are needed, ` +
+      `${gigabytes(bavail * bsize)} are free; ` +
       "free some, or set HF_HOME to a folder on a larger disk",
   );
 }

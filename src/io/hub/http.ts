@@ -37,7 +37,7 @@ export class PassingFault extends Error {
 }
 
 /** Why a request failed; fetch hides it in `cause`. */
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
@@ -65,7 +65,8 @@ export async function retryPassing<R>(access: HubAccess, attempt: () => Promise<
 /**
  * One GET, redirects followed.
  * @param headers besides authorization, which fetch drops at a redirect to another host
- * @throws PassingFault for what may pass; Error with the remedy for a refusal
+ * @throws PassingFault when it may pass
+ * @throws Error when the hub refuses; it says what to do
  */
 export async function getFromHub(
   access: HubAccess,

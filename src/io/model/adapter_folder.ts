@@ -1,7 +1,7 @@
 /** The folder of an adapter as `peft` saves it: adapter_config.json and its weights. */
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import { parseHubName } from "../hub/name.ts";
 import { type TensorValues, tensorValues } from "./model_folder.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
@@ -23,7 +23,7 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 /**
  * Opens `dir` if it holds an adapter; weights stay on disk until they are read.
  * @returns null without an adapter_config.json
- * @throws Error naming the missing or broken file
+ * @throws Error when a file, which it names, is missing or broken
  */
 export async function openAdapterFolder(dir: string): Promise<AdapterFolder | null> {
   const configPath = join(dir, ADAPTER_CONFIG);

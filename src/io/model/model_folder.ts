@@ -1,7 +1,7 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
@@ -90,7 +90,7 @@ export function tensorValues(reader: TensorReader, path: string, onBytes?: OnByt
 /**
  * Opens `dir`; weights stay on disk until they are read.
  * @param onBytes progress of the source's reads
- * @throws Error naming the missing or broken file
+ * @throws Error when a file, which it names, is missing or broken
  */
 export async function openModelFolder(dir: string, onBytes?: OnBytes): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");

@@ -2,9 +2,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/atomic_files.ts";
+import { explainFsError, formatError, systemCode } from "../files/errors.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
 import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
 import { openTorchBin } from "../torch/reader.ts";
 
@@ -30,7 +29,7 @@ const FORMATS: readonly Format[] = [
 /**
  * Opens the weights in a model folder: the first that is there of model.safetensors, the shards of
  * model.safetensors.index.json, pytorch_model.bin, the shards of pytorch_model.bin.index.json.
- * Throws Error listing what was looked for, the missing shards, or where index and shards disagree.
+ * @throws Error when there are no weights, shards are missing, or index and shards disagree; it lists which
  */
 export async function openModelWeights(dir: string): Promise<TensorReader> {
   for (const format of FORMATS) {
@@ -94,7 +93,7 @@ async function openShards(dir: string, indexPath: string, format: Format): Promi
 /**
  * The file of each tensor, from the bytes of an index.
  * @param suffix how the names of shards must end
- * Throws Error naming `path` for anything but a map of tensor names to names of files beside the index.
+ * @throws Error when it is anything but a map of tensor names to names of files beside the index
  */
 export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map<string, string> {
   let weightMap: unknown;

@@ -3,7 +3,10 @@
 /** Stands for the user's text when a template is taken apart; a private-use character no text should hold. */
 const PROBE = "\uF8FF";
 
-/** What comes before and after the user's text. Throws RangeError when the template changes or repeats it. */
+/**
+ * What comes before and after the user's text.
+ * @throws RangeError when the template changes or repeats it
+ */
 function splitTemplate(template: (userText: string) => string): [head: string, tail: string] {
   const parts = template(PROBE).split(PROBE);
   if (parts.length !== 2) {
@@ -14,19 +17,27 @@ function splitTemplate(template: (userText: string) => string): [head: string, t
   return [parts[0], parts[1]];
 }
 
+/** What a prompt must fit, and how it is read. */
+export interface Fit {
+  template(userText: string): string;
+  /** Tokens of the whole prompt, those of `frontIds` too. */
+  maxPromptLength: number;
+  /** Before the prompt: BOS, or none. */
+  frontIds: readonly number[];
+  /** Ids of plain text. */
+  encode(text: string): number[];
+  /** Characters of the longest token. */
+  longestToken: number;
+}
+
 /**
  * Ids of template(userText), at most `maxPromptLength` with `frontIds`; see Tokenizer.encodePrompt.
  * The cut text is the longest found, in whole code points, whose ids begin the ids of the whole text.
- * @param encode ids of plain text
- * @param longestToken characters of the longest token
+ * @throws RangeError when the template alone is too long or does not hold the user's text once as it is
  */
 export function cutToFit(
   userText: string,
-  template: (userText: string) => string,
-  maxPromptLength: number,
-  frontIds: readonly number[],
-  encode: (text: string) => number[],
-  longestToken: number,
+  { template, maxPromptLength, frontIds, encode, longestToken }: Fit,
 ): { ids: number[]; text: string; truncated: boolean } {
   if (!Number.isSafeInteger(maxPromptLength) || maxPromptLength < 1) {
     throw new RangeError(`Cannot fit a prompt: max_prompt_length ${maxPromptLength} is no whole number >= 1`);

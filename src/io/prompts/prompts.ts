@@ -1,7 +1,7 @@
 // Reads prompts from JSON Lines. Every row is used or named in an error; none is dropped.
 
 import { readFile } from "node:fs/promises";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 
 /** One prompt and the line (from 1) of the file it came from. */
 export interface PromptRow {
@@ -18,8 +18,11 @@ export interface ReadPromptsOptions {
 
 /**
  * Reads one prompt per non-blank line, in file order. A UTF-8 byte order mark and CRLF line ends are accepted.
- * Throws RangeError for a bad maxSamples, SyntaxError for a line that is no JSON or no UTF-8, TypeError for a row
- * without a usable prompt, Error for a missing or empty file; each with file and line.
+ * Each error names file and line.
+ * @throws RangeError when maxSamples is no whole number >= 1
+ * @throws SyntaxError when a line is no JSON or no UTF-8
+ * @throws TypeError when a row has no usable prompt
+ * @throws Error when the file is missing or empty
  */
 export async function readPrompts(path: string, options: ReadPromptsOptions): Promise<PromptRow[]> {
   const { promptKey, maxSamples = Infinity } = options;
@@ -87,9 +90,8 @@ function promptOf(text: string, promptKey: string, where: string): string {
   if (!Object.hasOwn(row, promptKey)) {
     const keys = Object.keys(row).slice(0, 20).map((key) => JSON.stringify(key)).join(", ") || "none";
     throw new TypeError(
-      `Cannot read prompts from ${where}: required the key ${
-        JSON.stringify(promptKey)
-      }, keys present: ${keys}; ` +
+      `Cannot read prompts from ${where}: required the key ${JSON.stringify(promptKey)}, ` +
+        `keys present: ${keys}; ` +
         `set prompt_key to one of them or correct the row`,
     );
   }

@@ -8,14 +8,18 @@
 // Only sync() protects against a power cut or kernel crash; calling it per row would cost a disk flush each.
 
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { explainFsError } from "../files/atomic_files.ts";
+import { explainFsError } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
 
 /** A row of the log; values must be JSON-safe and finite. */
 export type LogRow = { readonly step: number } & Readonly<Record<string, unknown>>;
 
 export interface AppendLog {
-  /** Appends one row. Throws RangeError when `step` is no whole number or goes back, TypeError for NaN. */
+  /**
+   * Appends one row.
+   * @throws RangeError when `step` is no whole number or goes back
+   * @throws TypeError when a value is NaN
+   */
   append(row: LogRow): void;
   /** Flushes to the disk. */
   sync(): void;
@@ -25,7 +29,7 @@ export interface AppendLog {
 /**
  * Opens the log for appending after cutting every row with step > resumeStep and a torn last line.
  * @param resumeStep step of the checkpoint the run goes on from; -1 starts an empty log
- * Throws SyntaxError when a row that must be kept is broken, which no kill of this writer can cause.
+ * @throws SyntaxError when a row that must be kept is broken, which no kill of this writer can cause
  */
 export function openAppendLog(path: string, resumeStep: number): AppendLog {
   if (!Number.isSafeInteger(resumeStep) || resumeStep < -1) {

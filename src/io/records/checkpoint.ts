@@ -11,20 +11,11 @@
 import { createHash } from "node:crypto";
 import { copyFile, type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import {
-  explainFsError,
-  removeDirectoryAtomic,
-  systemCode,
-  writeDirectoryAtomic,
-  writeFileAtomic,
-} from "../files/atomic_files.ts";
+import { removeDirectoryAtomic, writeDirectoryAtomic, writeFileAtomic } from "../files/atomic_files.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
-import {
-  openSafetensors,
-  type TensorReader,
-  type TensorSource,
-  writeSafetensors,
-} from "../tensors/safetensors.ts";
+import { openSafetensors, type TensorSource, writeSafetensors } from "../tensors/safetensors.ts";
+import type { TensorReader } from "../tensors/tensor_reader.ts";
 
 const VERSION = 1;
 const MANIFEST = "checkpoint_manifest.json";
@@ -66,8 +57,10 @@ interface ManifestFile {
 
 /**
  * Writes `<runDir>/checkpoint-<step>` and returns its path; an older folder of that step is replaced.
- * Throws TypeError for a state JSON cannot hold, RangeError for a bad step or file name, explained file errors;
- * after any of them no new folder is there.
+ * After an error no new folder is there.
+ * @throws TypeError when JSON cannot hold the state
+ * @throws RangeError when the step or a file's name is none
+ * @throws Error when the folder cannot be written; it says why and what to do
  */
 export async function saveCheckpoint(runDir: string, content: CheckpointContent): Promise<string> {
   const { step, weightsFile, weights, optimizer, state, modelFiles } = content;
@@ -121,7 +114,7 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
 
 /**
  * Opens a checkpoint after checking every file against the manifest (sizes first, then SHA-256).
- * Throws Error naming the file that is missing or changed, or the version that is not understood.
+ * @throws Error when a file, which it names, is missing or changed, or the version is not understood
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   const { step, weightsFile } = await verifyCheckpoint(dir, "sizes and hashes");
@@ -155,7 +148,10 @@ interface Manifest {
   files: ManifestFile[];
 }
 
-/** Checks a folder against its manifest. Throws Error with the first fault. */
+/**
+ * Checks a folder against its manifest.
+ * @throws Error when they differ; it names the first difference
+ */
 async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"): Promise<Manifest> {
   const manifest = await readManifest(dir);
   const { files } = manifest;
@@ -256,7 +252,7 @@ export async function latestCheckpoint(
  * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
  * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
  * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged.
- * Throws RangeError unless the limit is a whole number >= 1.
+ * @throws RangeError when the limit is no whole number >= 1
  */
 export async function pruneCheckpoints(
   runDir: string,

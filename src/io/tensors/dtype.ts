@@ -110,7 +110,7 @@ function f16BitsOf(u: number): number {
 
 /**
  * Elements of a tensor's raw little-endian bytes as f32; F32 bytes are viewed when aligned, else copied.
- * Throws RangeError when the byte count is no multiple of the element size.
+ * @throws RangeError when the byte count is no multiple of the element size
  */
 export function bytesToF32(bytes: Uint8Array, dtype: StoredDtype): Float32Array {
   if (!isFloatDtype(dtype)) throw new TypeError(`Cannot read ${dtype} as f32: need F32, BF16 or F16`);

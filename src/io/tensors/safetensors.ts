@@ -7,9 +7,10 @@ import { openFileBytes } from "../files/file_bytes.ts";
 import { buildHeader, byteLengthOf, headerLengthOf, parseHeader } from "./safetensors_header.ts";
 import { checkedLength, type TensorReader, unknownTensor } from "./tensor_reader.ts";
 
-export type { TensorInfo, TensorReader } from "./tensor_reader.ts";
-
-/** Opens one file and checks its header wholly. Throws Error naming file, tensor, required, actual and remedy. */
+/**
+ * Opens one file and checks its header wholly.
+ * @throws Error when it breaks the format; it names file, tensor, required, actual and remedy
+ */
 export async function openSafetensors(path: string): Promise<TensorReader> {
   const file = await openFileBytes(path);
   try {
@@ -45,7 +46,10 @@ export interface TensorSource {
   readonly bytes: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
 }
 
-/** Size a source must have. Throws RangeError for a shape that is none. */
+/**
+ * Size a source must have.
+ * @throws RangeError when its shape is none
+ */
 export function sourceByteLength(source: TensorSource): number {
   const byteLength = byteLengthOf(source.dtype, source.shape);
   if (byteLength === undefined || !source.shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
@@ -54,7 +58,10 @@ export function sourceByteLength(source: TensorSource): number {
   return byteLength;
 }
 
-/** Bytes of a source, checked against its shape. Throws RangeError when they differ. */
+/**
+ * Bytes of a source, checked against its shape.
+ * @throws RangeError when they differ
+ */
 export async function sourceBytes(source: TensorSource): Promise<Uint8Array> {
   const bytes = typeof source.bytes === "function" ? await source.bytes() : source.bytes;
   const required = sourceByteLength(source);
@@ -70,7 +77,8 @@ export async function sourceBytes(source: TensorSource): Promise<Uint8Array> {
 /**
  * Writes a file that appears whole or not at all. Tensors are ordered by element size, largest first, then by
  * name, so that each starts aligned and the same tensors always give the same bytes.
- * Throws Error for a name given twice, RangeError for bytes that do not fit a shape, explained file errors.
+ * @throws RangeError when bytes do not fit a shape
+ * @throws Error when a name is given twice or the file cannot be written
  */
 export async function writeSafetensors(
   path: string,

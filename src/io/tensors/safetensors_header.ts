@@ -5,14 +5,9 @@
 //          offsets count from the end of the header; tensors cover the rest of the file without hole or overlap
 // Source   https://github.com/huggingface/safetensors#format
 
+import { formatError } from "../files/errors.ts";
 import { BYTES_PER_ELEMENT, type StoredDtype } from "./dtype.ts";
-
-/** What a file says about one tensor. */
-export interface TensorInfo {
-  readonly dtype: StoredDtype;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-}
+import type { TensorInfo } from "./tensor_reader.ts";
 
 /** A tensor and where its bytes begin, counted from the end of the header. */
 export interface TensorPlace extends TensorInfo {
@@ -25,20 +20,16 @@ export interface SafetensorsHeader {
 }
 
 /** Longest header any implementation accepts, in bytes. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 const METADATA_KEY = "__metadata__";
 const count = (bytes: number) => `${bytes.toLocaleString("en-US")} bytes`;
 const quote = (name: string) => JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}...` : name);
 
-/** Error that names the file, as every fault of a model file should. */
-export function formatError(path: string, problem: string): Error {
-  return new Error(`Cannot read '${path}': ${problem}`);
-}
-
 /**
  * Length of the JSON header from the first 8 bytes of the file, checked against the file's size before anything
- * is allocated by it. Throws Error.
+ * is allocated by it.
+ * @throws Error when the file cannot hold such a header
  */
 export function headerLengthOf(prefix: Uint8Array, fileSizeBytes: number, path: string): number {
   if (prefix.byteLength < 8) {
@@ -68,7 +59,7 @@ export function headerLengthOf(prefix: Uint8Array, fileSizeBytes: number, path: 
 /**
  * Parses the JSON header and checks it against the bytes that follow it.
  * @param bufferSizeBytes size of the file behind the header
- * Throws Error with file, tensor, required, actual and remedy.
+ * @throws Error when it breaks the format; it names file, tensor, required, actual and remedy
  */
 export function parseHeader(json: Uint8Array, bufferSizeBytes: number, path: string): SafetensorsHeader {
   const text = decodeHeader(json, path);
@@ -182,9 +173,8 @@ function checkCover(tensors: ReadonlyMap<string, TensorPlace>, bufferSizeBytes: 
   if (covered !== bufferSizeBytes) {
     throw formatError(
       path,
-      `its header promises ${count(covered)} of tensors, file has ${
-        count(bufferSizeBytes)
-      } behind the header; ` +
+      `its header promises ${count(covered)} of tensors, ` +
+        `file has ${count(bufferSizeBytes)} behind the header; ` +
         `the file is damaged or two files were joined`,
     );
   }
@@ -214,7 +204,7 @@ function shorten(value: unknown): string {
 
 /**
  * First bytes of a file for tensors in the given order: length, JSON, and spaces up to a multiple of 8.
- * Throws Error for a name given twice or reserved.
+ * @throws Error when a name is given twice or reserved
  */
 export function buildHeader(
   tensors: readonly (readonly [name: string, info: TensorInfo])[],

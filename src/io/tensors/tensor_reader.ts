@@ -1,8 +1,13 @@
 // What every reader of weights gives, whatever the file's format.
 
-import type { TensorInfo } from "./safetensors_header.ts";
+import type { StoredDtype } from "./dtype.ts";
 
-export type { TensorInfo } from "./safetensors_header.ts";
+/** What a file says about one tensor. */
+export interface TensorInfo {
+  readonly dtype: StoredDtype;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
 
 /** Open weights: what is there, and the bytes on demand. Little-endian, row-major. */
 export interface TensorReader {
@@ -10,13 +15,17 @@ export interface TensorReader {
   readonly metadata: Readonly<Record<string, string>>;
   /**
    * Bytes of one tensor, or `length` of them from `offset` on (both in bytes).
-   * Throws RangeError for an unknown name or a range outside the tensor, Error when the file shrank.
+   * @throws RangeError when the name is unknown or the range outside the tensor
+   * @throws Error when the file shrank
    */
   read(name: string, offset?: number, length?: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** Number of bytes that a read() is to give. Throws RangeError for a range outside the tensor. */
+/**
+ * Number of bytes that a read() is to give.
+ * @throws RangeError when the range is outside the tensor
+ */
 export function checkedLength(name: string, { byteLength }: TensorInfo, offset: number, length?: number) {
   const wanted = length ?? byteLength - offset;
   if (

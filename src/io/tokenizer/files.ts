@@ -2,7 +2,7 @@
 
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../files/atomic_files.ts";
+import { systemCode } from "../files/errors.ts";
 import { sentencePieceJson } from "./sentencepiece_json.ts";
 import { parseSentencePieceModel } from "./sentencepiece_model.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
@@ -30,7 +30,10 @@ async function isThere(path: string): Promise<boolean> {
   return await access(path).then(() => true, () => false);
 }
 
-/** The bytes of one file. @throws Error naming what is required of the folder */
+/**
+ * The bytes of one file.
+ * @throws Error when it is not there; it says what is required of the folder
+ */
 async function readTokenizerFile(folder: string, name: string): Promise<Uint8Array> {
   try {
     return await readFile(join(folder, name));
@@ -78,7 +81,7 @@ async function withNamedTokens(folder: string, config: Record<string, unknown>) 
   return { ...config, ...Object.fromEntries(map) };
 }
 
-/** @throws Error naming the missing or broken file and what to do */
+/** @throws Error when a file, which it names, is missing or broken; it says what to do */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = (name: string) => join(folder, name);
   const there = await Promise.all(TOKENIZER_FILES.map((name) => isThere(path(name))));

@@ -23,7 +23,10 @@ export interface TokenizerJson {
   readonly decoder?: unknown;
 }
 
-/** Checks the parts used here. Throws Error naming what is required. */
+/**
+ * Checks the parts used here.
+ * @throws Error when one is missing or of another kind; it says what is required
+ */
 export function parseTokenizerJson(file: Readonly<Record<string, unknown>>, path: string): TokenizerJson {
   const { model, added_tokens = [] } = file as Partial<TokenizerJson>;
   const fault = (required: string) =>

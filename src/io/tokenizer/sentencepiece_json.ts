@@ -74,9 +74,8 @@ function addedTokensOf(
     if (got === token.id) continue;
     throw new Error(
       `Cannot load the tokenizer: '${path}' has ${model.pieces.length} pieces, so that the added token ` +
-        `${
-          JSON.stringify(token.content)
-        } is required to have id ${got}; the files beside it say ${token.id}. ` +
+        `${JSON.stringify(token.content)} is required to have id ${got}; ` +
+        `the files beside it say ${token.id}. ` +
         "Take all files of the tokenizer from one model",
     );
   }

@@ -27,14 +27,17 @@ export interface Tokenizer {
    * Ids of template(userText) behind the tokens the post-processor puts in front (BOS), at most `maxPromptLength`
    * ids. When it is too long the user's text loses its end, at a token boundary; the template stays whole. No
    * token is put behind the prompt: an EOS there would end it before the answer.
-   * Throws RangeError when the template alone is too long or does not hold the user's text once as it is.
+   * @throws RangeError when the template alone is too long or does not hold the user's text once as it is
    */
   encodePrompt(
     userText: string,
     template: (userText: string) => string,
     maxPromptLength: number,
   ): EncodedPrompt;
-  /** Text of ids; ids past the vocabulary (padding rows of a model) have none. Throws RangeError below 0. */
+  /**
+   * Text of ids; ids past the vocabulary (padding rows of a model) have none.
+   * @throws RangeError when an id is below 0
+   */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** undefined when the tokenizer has no BOS. */
   readonly bosId: number | undefined;
@@ -50,7 +53,7 @@ export interface Tokenizer {
 /**
  * Loads the tokenizer of a local folder (relative paths count from the working directory): tokenizer.json with
  * tokenizer_config.json, or a SentencePiece tokenizer.model. Never the network.
- * Throws Error naming the missing or broken file and what to do.
+ * @throws Error when a file, which it names, is missing or broken; it says what to do
  */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const folder = resolve(dir);
@@ -88,7 +91,13 @@ function wrapTokenizer(
     encode: (text) => full.encode(text),
     encodeWithoutSpecial,
     encodePrompt: (userText, template, maxPromptLength) =>
-      cutToFit(userText, template, maxPromptLength, frontIds, encodeWithoutSpecial, longestToken(json)),
+      cutToFit(userText, {
+        template,
+        maxPromptLength,
+        frontIds,
+        encode: encodeWithoutSpecial,
+        longestToken: longestToken(json),
+      }),
     decode: makeDecode(full, json, tokenOf),
     bosId: idOf("bos"),
     eosId,

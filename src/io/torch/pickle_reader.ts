@@ -65,7 +65,7 @@ const STEPS: ReadonlyMap<number, (machine: PickleMachine) => void> = new Map([
 /**
  * Runs a pickle and returns the value it leaves. Time and memory grow with its length only.
  * @param path named in errors
- * Throws Error naming byte, opcode, problem and remedy.
+ * @throws Error when it is broken or not allowed; it names byte, opcode, problem and remedy
  */
 export function readPickle(bytes: Uint8Array, path: string, names: PickleNames): PickleValue {
   const machine = new PickleMachine(bytes, path, names);

@@ -3,7 +3,8 @@
 
 import { BYTES_PER_ELEMENT } from "../tensors/dtype.ts";
 import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
-import { byteLengthOf, formatError } from "../tensors/safetensors_header.ts";
+import { byteLengthOf } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 import { readStateDict, type TorchStorage, type TorchTensor } from "./state_dict.ts";
 import { gatherStrided, isRowMajor, spanOf } from "../tensors/strides.ts";
 import {
@@ -25,7 +26,7 @@ interface Place extends TensorInfo {
 
 /**
  * Opens one file and checks its directory, its pickle and the size of every storage.
- * Throws Error naming file, what is wrong there and the remedy, also for the format before torch 1.6.
+ * @throws Error when it is broken or of the format before torch 1.6; it names file, problem and remedy
  */
 export async function openTorchBin(path: string): Promise<TensorReader> {
   const file = await openFileBytes(path);
@@ -158,9 +159,8 @@ function checkStorage(storage: TorchStorage, directory: ZipDirectory, root: stri
   if (size === required) return;
   throw formatError(
     path,
-    `storage ${
-      JSON.stringify(storage.key)
-    } of ${storage.elements} ${storage.dtype} takes ${required} bytes, ` +
+    `storage ${JSON.stringify(storage.key)} of ${storage.elements} ${storage.dtype} ` +
+      `takes ${required} bytes, ` +
       `its zip has ${size === undefined ? "no such entry" : `${size} bytes`}; download or copy it again`,
   );
 }

@@ -18,7 +18,7 @@ import {
   type PickleObject,
   type PickleValue,
 } from "./pickle_values.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 
 /** A run of elements of one type: an entry of the file. */
 export interface TorchStorage extends PickleObject {
@@ -150,7 +150,8 @@ function rebuildParameter(args: readonly PickleValue[], fail: Fail): TorchTensor
 /**
  * Reads a state dict, in the order it was written.
  * @param path named in errors
- * Throws Error naming byte, opcode, problem and remedy; nothing that the pickle names is run.
+ * Nothing that the pickle names is run.
+ * @throws Error when it is no state dict; it names byte, opcode, problem and remedy
  */
 export function readStateDict(pickle: Uint8Array, path: string): Map<string, TorchTensor> {
   const value = readPickle(pickle, path, NAMES);

@@ -41,7 +41,8 @@ type TensorShape = Pick<TensorSource, "name" | "dtype" | "shape">;
 
 /**
  * Writes the tensors as a state dict, in the given order; appears whole or not at all, same input same bytes.
- * Throws Error for a name given twice, RangeError for bytes that do not fit a shape, explained file errors.
+ * @throws RangeError when bytes do not fit a shape
+ * @throws Error when a name is given twice or the file cannot be written
  */
 export async function writeTorchBin(path: string, tensors: Iterable<TensorSource>): Promise<void> {
   const sources = [...tensors];

@@ -7,7 +7,7 @@
 // Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3.7 (local header) to 4.3.16 (end record), 4.5.3 (zip64)
 
 import type { FileBytes } from "../files/file_bytes.ts";
-import { formatError } from "../tensors/safetensors_header.ts";
+import { formatError } from "../files/errors.ts";
 
 /** An entry as the central directory has it. */
 export interface ZipEntry {
@@ -64,7 +64,10 @@ function fieldsOf(bytes: Uint8Array) {
   };
 }
 
-/** Reads and checks the central directory. Throws Error naming file, entry, required, actual and remedy. */
+/**
+ * Reads and checks the central directory.
+ * @throws Error when it breaks the format; it names file, entry, required, actual and remedy
+ */
 export async function readZipDirectory(file: FileBytes): Promise<ZipDirectory> {
   const end = await findEnd(file);
   if (end.size > MAX_DIRECTORY_BYTES || end.count > end.size / CENTRAL_BYTES) {
@@ -181,9 +184,8 @@ function parseCentralHeader(
   if (size !== stored || headerPosition + LOCAL_BYTES + size > limit) {
     throw formatError(
       path,
-      `its entry ${
-        quote(name)
-      } of ${size} bytes (${stored} in the file) at ${headerPosition} is required to end ` +
+      `its entry ${quote(name)} of ${size} bytes (${stored} in the file) at ${headerPosition} ` +
+        "is required to end " +
         `before the zip directory at ${limit}; ${AGAIN}`,
     );
   }
@@ -210,7 +212,10 @@ function zip64Fields(extra: Uint8Array, name: string, path: string): () => numbe
   };
 }
 
-/** Where the bytes of an entry begin. Throws Error when its local header is another's or its bytes do not fit. */
+/**
+ * Where the bytes of an entry begin.
+ * @throws Error when its local header is another's or its bytes do not fit
+ */
 export async function dataPosition(
   file: FileBytes,
   directory: ZipDirectory,
@@ -227,9 +232,8 @@ export async function dataPosition(
   if (!isSame || position + entry.size > directory.position) {
     throw formatError(
       file.path,
-      `its entry ${
-        quote(entry.name)
-      } of ${entry.size} bytes is not at ${entry.headerPosition}, where the zip ` +
+      `its entry ${quote(entry.name)} of ${entry.size} bytes is not at ${entry.headerPosition}, ` +
+        "where the zip " +
         `directory has it; ${AGAIN}`,
     );
   }

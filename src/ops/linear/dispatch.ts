@@ -1,6 +1,6 @@
 /**
- * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them. A weight that is
- * larger than one binding goes through in windows of its rows.
+ * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them. A weight that
+ * is larger than one binding goes through in windows of its rows.
  *
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.

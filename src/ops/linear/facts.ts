@@ -1,4 +1,4 @@
-/** What the choice among the kernels of a linear layer depends on: facts about the device, and what was measured on it. */
+/** What the choice among the kernels of a linear layer depends on: facts about the device and its measurements. */
 import {
   deviceFact,
   deviceLimits,

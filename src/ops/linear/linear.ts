@@ -127,8 +127,8 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
 
 /**
  * Several linear layers of one x, as queries, keys and values are: y_i = x w_i^T + bias_i, with the bits of `linear`.
- * Backward makes one dx: its chain over the outputs goes on from weight to weight, in their order, where separate layers
- * would each make a dx that the tape then adds.
+ * Backward makes one dx: its chain over the outputs goes on from weight to weight, in their order, where separate
+ * layers would each make a dx that the tape then adds.
  * @param x f32 [M,K]
  * @param weights [N_i,K]; the `grad` of each, when it has one, is added to in backward
  * @returns f32 [M,N_i], one for each weight
@@ -138,7 +138,8 @@ export function linears(x: Tensor, weights: readonly Weight[], options: LinearsO
   const { biases = [], rows = "many" } = options;
   if (weights.length === 0 || biases.length > weights.length) {
     throw new RangeError(
-      `Cannot apply ${weights.length} weights with ${biases.length} biases: need a weight, and no more biases than weights`,
+      `Cannot apply ${weights.length} weights with ${biases.length} biases: ` +
+        "need a weight, and no more biases than weights",
     );
   }
   weights.forEach((weight, i) => assertFits(x, weight, biases[i]));
@@ -168,7 +169,10 @@ export function linearF64(
   return y;
 }
 
-/** Twin of linear_grad_x.wgsl, linear_grad_w.wgsl and linear_grad_bias.wgsl in f64. @returns dx [M,K], dw [N,K], db [N] */
+/**
+ * Twin of linear_grad_x.wgsl, linear_grad_w.wgsl and linear_grad_bias.wgsl in f64.
+ * @returns dx [M,K], dw [N,K], db [N]
+ */
 export function linearGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,

@@ -45,14 +45,16 @@ const swigluLinearOp = defineOp<"x", SwigluLinearAttrs>({
   },
   gradient() {
     throw new Error(
-      "Cannot differentiate swigluLinear: it keeps neither product; use swiglu(linear(x, gate), linear(x, up)) under a tape",
+      "Cannot differentiate swigluLinear: it keeps neither product; " +
+        "use swiglu(linear(x, gate), linear(x, up)) under a tape",
     );
   },
 });
 
 /**
- * y[m,n] = silu(sum_k x[m,k] gate[n,k]) sum_k x[m,k] up[n,k], with the bits of `swiglu(linear(x, gate), linear(x, up))`,
- * which it is where one kernel for all would not be the faster way. Forward only.
+ * y[m,n] = silu(sum_k x[m,k] gate[n,k]) sum_k x[m,k] up[n,k], with the bits of
+ * `swiglu(linear(x, gate), linear(x, up))`, which it is where one kernel for all would not be the faster way. Forward
+ * only.
  * @param x f32 [M,K]
  * @param gate [N,K]
  * @param up [N,K]

@@ -53,7 +53,10 @@ export function linearCandidates(limits: TileLimits, isSoftware: boolean): Linea
   return [REGISTERS, ...Object.keys(TILES).filter((name) => tileFits(TILES[name], limits))];
 }
 
-/** For [rows, columns] sums, the largest guessed candidate that is half full and makes enough workgroups, or else the smallest. */
+/**
+ * For [rows, columns] sums, the largest guessed candidate that is half full and makes enough workgroups, or else the
+ * smallest.
+ */
 export function guessedVariant(
   { rows, columns }: { rows: number; columns: number },
   candidates: readonly LinearVariant[],

@@ -25,7 +25,7 @@ const LEAST_ROWS = 8;
 /** Those that every weight makes, and then that of a trained one. */
 const TUNED = ["output", "grad_x", "grad_w"] as const;
 const REPEATS = 3;
-/** Long against the steps of the clock: Dawn makes a GPU's as coarse as 0.1 ms, and Deno looks every 10 ms for an end. */
+/** Long against the steps of the clock: Dawn makes a GPU's as coarse as 0.1 ms, Deno looks every 10 ms for an end. */
 const LEAST_SECONDS = { "gpu timestamps": 2e-3, "wall clock": 0.1 };
 /** A variant that takes so many times the best one's time is not measured again. */
 const HOPELESS = 3;
@@ -134,8 +134,8 @@ export interface TuningOptions {
 }
 
 /**
- * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be called
- * while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
+ * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be
+ * called while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
  * @returns for these sizes, known ones included; empty where there is nothing to choose
  */
 export async function tuneLinear(

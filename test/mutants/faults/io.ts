@@ -77,7 +77,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/durability.test.ts", "unit/files.test.ts"],
   },
   {
-    file: "src/io/files/atomic_files.ts",
+    file: "src/io/files/errors.ts",
     find: "Cannot ${action} '${path}': required",
     replace: "Cannot ${action}: required",
     harm: "a full disk or a denied folder is named without its path",

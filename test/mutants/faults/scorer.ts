@@ -247,26 +247,4 @@ export const faults: readonly Fault[] = [
     harm: "a trainer reads half of the address that a scorer is writing over an old one",
     tests: ["unit/scorer_service.test.ts"],
   },
-  {
-    file: "src/parallel/communicator.ts",
-    find: "  rank: 0,",
-    replace: "  rank: 1,",
-    harm: "the single process takes the prompts of a rank that there is not: steps of no completions",
-    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
-  },
-  {
-    file: "src/parallel/communicator.ts",
-    find: "allReduceMax: (value) => Promise.resolve(value),",
-    replace: "allReduceMax: () => Promise.resolve(0),",
-    harm: "ranks never agree on stopping",
-    tests: ["unit/import_direction.test.ts"],
-    equivalent: "nobody calls it yet: there is one process",
-  },
-  {
-    file: "src/parallel/communicator.ts",
-    find: "Promise.resolve([...values])",
-    replace: "Promise.resolve(values.map((value) => 2 * value))",
-    harm: "the means of a run count its process twice",
-    tests: ["unit/communicator.test.ts"],
-  },
 ];

@@ -95,6 +95,13 @@ if (ready)`,
   },
   {
     file: "scripts/start.mjs",
+    find: "parity: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM }",
+    replace: "parity: { needsGpu: true, needsDev: true }",
+    harm: "npm run parity is answered with the tasks that there are",
+    tests: ["unit/start.test.ts"],
+  },
+  {
+    file: "scripts/start.mjs",
     find: "doctor: { needsGpu: false,",
     replace: "doctor: { needsGpu: true,",
     harm: "doctor installs a driver instead of saying that it is missing",

@@ -72,15 +72,15 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/loop.ts",
-    find: `  run.log.sync();
+    file: "src/train/due.ts",
+    find: `  run.log?.sync();
 `,
     replace: "",
     harm: "after a power cut metrics.jsonl lacks rows of steps that a checkpoint holds",
     tests: ["gpu/log_sync.test.ts"],
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "if (optimizer.updates !== progress.step) {",
     replace: "if (optimizer.updates < progress.step) {",
     harm: "weights that have begun to move on are saved as the last whole step",
@@ -88,7 +88,7 @@ export const faults: readonly Fault[] = [
     claim: 9,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find:
       "run.deps.events.onMessage(`No checkpoint of step ${progress.step}: ${(failed as Error).message}`);",
     replace: "void failed;",
@@ -105,30 +105,30 @@ export const faults: readonly Fault[] = [
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
   },
   {
-    file: "src/train/loop.ts",
-    find: "if (!deps.evaluate || run.evaluatedStep === progress.step) return;",
-    replace: "if (!deps.evaluate) return;",
+    file: "src/train/due.ts",
+    find: "|| run.evaluatedStep === progress.step) return;",
+    replace: ") return;",
     harm: "the last step is evaluated and logged twice",
     tests: ["gpu/training_run.test.ts#past its last step", "gpu/training_cadence.test.ts#evaluation"],
     claim: 8,
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !deps.shouldStop()",
-    replace: "progress.step <= steps && !deps.shouldStop()",
+    find: "progress.step < steps && !await isAskedToStop(deps)",
+    replace: "progress.step <= steps && !await isAskedToStop(deps)",
     harm: "a run does one generation batch more than max_steps",
     tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#resume: false"],
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !deps.shouldStop()",
+    find: "progress.step < steps && !await isAskedToStop(deps)",
     replace: "progress.step < steps",
     harm: "SIGINT is ignored until the last step",
     tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
     claim: 3,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "isDue(every, progress.step, shape.updatesPerGeneration)",
     replace: "every > 0 && progress.step % every === 0",
     harm: "with several steps per generation, saves and evaluations are left out",
@@ -136,7 +136,7 @@ export const faults: readonly Fault[] = [
     claim: 8,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "if (due(config.eval_every)) await",
     replace: "if (due(config.save_steps)) await",
     harm: "eval_every is ignored: evaluations come with the checkpoints",
@@ -144,7 +144,7 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "if (due(config.save_steps)) await save(run, progress);",
     replace: "if (due(config.save_steps)) void save(run, progress);",
     harm: "a checkpoint is written while the next step changes the weights: a mixture of two steps",
@@ -155,7 +155,7 @@ export const faults: readonly Fault[] = [
     ],
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "if (!config.use_peft) await writeTorchBin",
     replace: "if (config.use_peft) await writeTorchBin",
     harm: "a finished run lacks pytorch_model.bin",
@@ -163,21 +163,21 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "if (finished) await writeFinalWeights(run);",
-    replace: "await writeFinalWeights(run);",
+    find: "if (finished && isWriter(run.deps)) await writeFinalWeights(run);",
+    replace: "if (isWriter(run.deps)) await writeFinalWeights(run);",
     harm: "a stopped run leaves final weights, which look like those of a finished one",
     tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
     claim: 3,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/run.ts",
     find: '["runs", "samples", "metrics.jsonl"]',
     replace: '["runs", "metrics.jsonl"]',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#killed twice"],
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/run.ts",
     find: "if (!restored) await clearRun(runDir);",
     replace: "await clearRun(runDir);",
     harm: "a resumed run loses its metrics, events and samples from before",
@@ -185,10 +185,10 @@ export const faults: readonly Fault[] = [
     claim: 1,
   },
   {
-    file: "src/train/loop.ts",
-    find: `restored ? progress.step : -1);
+    file: "src/train/run.ts",
+    find: `restored ? step : -1);
   const tracker`,
-    replace: `restored ? progress.step + 1 : -1);
+    replace: `restored ? step + 1 : -1);
   const tracker`,
     harm: "the row of a step that is done again stands twice in metrics.jsonl",
     tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#killed twice"],
@@ -196,7 +196,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: `  await removeStalePartials(deps.runDir);
+    find: `  if (isWriter(deps)) await removeStalePartials(deps.runDir);
 `,
     replace: "",
     harm: "half-written checkpoints of killed runs stay forever and fill the disk",
@@ -204,22 +204,21 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: `  learner.rowsPerPass = deps.rowsPerPass ?? learner.rowsPerPass;
-`,
-    replace: "",
+    find: "makeLearner(deps.policy, config, { rowsPerPass: deps.rowsPerPass })",
+    replace: "makeLearner(deps.policy, config)",
     harm: "the memory plan is announced and not followed: the run is out of memory in its first step",
     tests: ["e2e/train.test.ts#memory is short"],
     claim: 4,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/due.ts",
     find: "await run.tracker.finish(progress.step);",
     replace: "{}",
     harm: "the scatter points after the last window are never written",
     tests: ["gpu/training_cadence.test.ts#multiple of them"],
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/learner.ts",
     find: "const recomputesLayers = config.gradient_checkpointing ??",
     replace: "const recomputesLayers = null ??",
     harm: "gradient_checkpointing is ignored: large batches do not fit",
@@ -231,7 +230,7 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/train/loop.ts",
+    file: "src/train/learner.ts",
     find: "config.beta === 0 ? null : freezeReference(policy)",
     replace: "freezeReference(policy)",
     harm: "with beta 0 a second copy of the model takes its memory and its time",
@@ -346,8 +345,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/prepared_update.ts",
-    find: "(sum, length) => sum + length, 0) / windows;",
-    replace: "(sum, length) => sum + length, 0);",
+    find: "totalTokens: totalTokens / windows",
+    replace: "totalTokens",
     harm: "with steps_per_generation the loss of dapo shrinks by the number of steps",
     tests: ["parity/parity.test.ts#Whole optimizer steps", "gpu/training_run.test.ts"],
   },
@@ -391,8 +390,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/rollout.ts",
-    find: "step: place.step,",
-    replace: "step: 0,",
+    find: "    step,\n    firstPrompt,",
+    replace: "    step: 0,\n    firstPrompt,",
     harm: "a prompt gets the same completions in every epoch",
     tests: ["unit/rollout.test.ts"],
   },
@@ -447,8 +446,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/update.ts",
-    find: 'tf.gather(advantages, tf.tensor1d(order, "int32"))',
-    replace: "advantages",
+    find: 'tf.gather(advantages, tf.tensor1d(places, "int32"))',
+    replace: "tf.slice(advantages, [firstOfRank], [order.length])",
     harm: "where a batch makes several steps, completions are trained on with the advantages of others",
     tests: ["parity/parity.test.ts#Whole optimizer steps", "gpu/training_run.test.ts"],
   },

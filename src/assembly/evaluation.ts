@@ -1,0 +1,86 @@
+/** A model evaluated by itself: greedy completions of the eval prompts, scored. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../config/sweep.ts";
+import { evaluatePolicy } from "../evaluate/evaluate.ts";
+import { openGpu } from "../gpu/device.ts";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { readPrompts } from "../io/prompts/prompts.ts";
+import { disposePolicyWeights } from "../policy/adapters.ts";
+import { disposeTrunk } from "../policy/llama.ts";
+import { summarizeSafety } from "../rl/quadrants.ts";
+import { evalRow } from "../tracking/metrics.ts";
+import { encodePrompts } from "../train/prompts.ts";
+import type { AssemblyEvents } from "./events.ts";
+import { resolveModel } from "./hub.ts";
+import { loadPolicy } from "./models.ts";
+import { openScorer } from "./scorer.ts";
+
+export interface EvaluationEvents extends AssemblyEvents {
+  onCompleted?(promptsDone: number, prompts: number): void;
+}
+
+export interface EvaluatedModel {
+  /** The model's name with its commit, and the means. */
+  summary: Record<string, unknown>;
+  samples: { prompt: string; completion: string; reward: number; cost: number }[];
+}
+
+/**
+ * Evaluates the model of a run's settings with its lambda_cost.
+ * @throws TypeError when there is no eval_jsonl
+ * @throws ScorerUnavailableError when no healthy scorer answers
+ * @throws Error when the model or the prompts, which it names, do not fit
+ */
+export async function evaluateModel(
+  config: RunConfig,
+  events: EvaluationEvents = {},
+): Promise<EvaluatedModel> {
+  if (config.eval_jsonl === null) {
+    throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
+  }
+  const { info } = await openGpu();
+  const { name: modelName } = await resolveModel(config.model_name, events);
+  const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
+  try {
+    const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
+    const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
+    const { scorer, close } = await openScorer(config, { device: info.name, events });
+    try {
+      const outcome = await evaluatePolicy(
+        { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
+        config.lambda_cost,
+      );
+      const summary = {
+        model_name: modelName,
+        ...evalRow({ step: 0, ...outcome }),
+        ...summarizeSafety(outcome.rewards, outcome.costs),
+      };
+      const samples = outcome.prompts.map((prompt, i) => ({
+        prompt,
+        completion: outcome.completions[i],
+        reward: outcome.rewards[i],
+        cost: outcome.costs[i],
+      }));
+      return { summary, samples };
+    } finally {
+      await close();
+    }
+  } finally {
+    disposePolicyWeights(policy);
+    disposeTrunk(policy);
+  }
+}
+
+/**
+ * Writes eval.json, the means, and eval_samples.jsonl, every completion with its scores.
+ * @throws Error when the folder cannot be written to
+ */
+export async function writeEvaluation(folder: string, { summary, samples }: EvaluatedModel): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFileAtomic(join(folder, "eval.json"), `${JSON.stringify(summary, null, 2)}\n`);
+  await writeFileAtomic(
+    join(folder, "eval_samples.jsonl"),
+    samples.map((sample) => `${JSON.stringify(sample)}\n`).join(""),
+  );
+}

@@ -1,0 +1,154 @@
+/** A training run, put together from its settings: models, tokenizer, prompts, memory plan, kernels and scorer. */
+import { join } from "node:path";
+import type { RunConfig } from "../config/sweep.ts";
+import { evaluatePolicy } from "../evaluate/evaluate.ts";
+import { openGpu } from "../gpu/device.ts";
+import { trimPool } from "../gpu/pool.ts";
+import { setMatmulPrecision } from "../gpu/precision.ts";
+import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
+import { singleProcess } from "../parallel/communicator.ts";
+import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
+import { disposeTrunk } from "../policy/llama.ts";
+import { listWeights, parameterCount } from "../policy/weights.ts";
+import { runTraining, type TrainingResult } from "../train/loop.ts";
+import type { TrainingEvents } from "../train/run.ts";
+import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import type { AssemblyEvents } from "./events.ts";
+import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
+import { tuneKernels } from "./kernel_tuning.ts";
+import { type PlannedMemory, planRun } from "./memory.ts";
+import { type LoadedPolicy, loadPolicy } from "./models.ts";
+import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
+import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
+import { type OpenScorer, openScorer } from "./scorer.ts";
+
+export interface AssemblyOptions {
+  events?: AssemblyEvents;
+  /** Shared by the runs of a sweep, which are then of the same models. */
+  pinModels?: ModelPins;
+}
+
+/** What a run says about itself before its first step. */
+export interface RunFacts {
+  /** The GPU's name and the runtime. */
+  device: string;
+  runDir: string;
+  parameterCount: number;
+  /** Parameters that are trained: all of them, or those of adapters beside them. */
+  trainedCount: number;
+  memory: PlannedMemory;
+  /** Ranks that train together. */
+  worldSize: number;
+}
+
+export interface TrainedRun extends TrainingResult {
+  /** Of GPU memory, at the most. */
+  peakBytes: number;
+}
+
+/** A run that is ready to train. */
+export interface AssembledRun {
+  /** The settings, with the commits of its models. */
+  config: RunConfig;
+  facts: RunFacts;
+  /** Trains to the last step, or until `shouldStop`; then writes what makes the folder a model. */
+  train(events: TrainingEvents, shouldStop?: () => boolean): Promise<TrainedRun>;
+  /** Frees the models and the scorer. */
+  close(): Promise<void>;
+}
+
+/** What `train` works with. */
+interface Parts {
+  config: RunConfig;
+  facts: RunFacts;
+  loaded: LoadedPolicy;
+  prompts: Pick<RunPrompts, "prompts" | "evalPrompts">;
+  scorer: OpenScorer["scorer"];
+}
+
+/**
+ * Puts a run together; nothing is written yet. One run at a time has room on the GPU: close it before the next.
+ * @throws RangeError when it takes more GPU memory than there is
+ * @throws ScorerUnavailableError when no healthy scorer answers
+ * @throws Error when a model, a file of prompts or a setting, which it names, does not fit
+ */
+export async function assembleRun(
+  wanted: RunConfig,
+  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)) }: AssemblyOptions = {},
+): Promise<AssembledRun> {
+  const { info } = await openGpu();
+  setMatmulPrecision(wanted.matmul_precision);
+  const config = await pinModels(wanted, runFolder(wanted));
+  const { tokenizer, ...prompts } = await loadPrompts(config, events);
+  const lengths = lengthsOf(prompts);
+  const memory = await planRun(config, lengths, events);
+  const adapter = adapterSettings(config);
+  const loaded = await loadPolicy(config.model_name, config.dtype, { adapter, tokenizer, events });
+  const { policy } = loaded;
+  const freePolicy = () => {
+    disposePolicyWeights(policy);
+    disposeTrunk(policy);
+    trimPool(); // the next run of a sweep plans with what is free
+  };
+  try {
+    const trained = trainableWeights(policy);
+    const weights = listWeights(policy.weights);
+    const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
+    await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
+    const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
+    const { scorer, close: closeScorer } = await openScorer(config, { device, events });
+    const facts = {
+      device,
+      runDir: runFolder(config),
+      parameterCount: parameterCount(weights),
+      trainedCount: parameterCount(trained),
+      memory,
+      worldSize: singleProcess.size,
+    };
+    const parts = { config, facts, loaded, prompts, scorer };
+    return {
+      config,
+      facts,
+      train: (training, shouldStop = () => false) => train(parts, training, shouldStop),
+      async close() {
+        await closeScorer();
+        freePolicy();
+      },
+    };
+  } catch (error) {
+    freePolicy();
+    throw error;
+  }
+}
+
+async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
+  const { config, facts: { runDir, memory }, loaded, prompts: { prompts, evalPrompts }, scorer } = parts;
+  const { policy, tokenizer } = loaded;
+  const before = config.resume ? undefined : await setAside(runDir);
+  if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
+  await assertWritableFolder(runDir);
+  const describeRun = async () => {
+    await writeRunConfig(runDir, config);
+    return await writeModelConfig(runDir, loaded, config.dtype);
+  };
+  const result = await runTraining({
+    runDir,
+    policy,
+    tokenizer,
+    prompts,
+    scorer,
+    communicator: singleProcess,
+    rowsPerPass: memory.plan.rowsPerPass,
+    evaluate: evalPrompts &&
+      ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
+    describeRun,
+    events,
+    shouldStop,
+  }, config);
+  await copyTokenizer(runDir, tokenizer.files);
+  if (config.lora_merge && result.finished) {
+    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+  }
+  const gpu = await openGpu();
+  return { ...result, peakBytes: gpu.memory().peakBytes };
+}

@@ -1,0 +1,44 @@
+/** A run's folder: where it lies, and what tells there of its model. */
+import { copyFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { RunConfig } from "../config/sweep.ts";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
+import { writeAdapterConfig } from "./adapters.ts";
+import type { LoadedPolicy } from "./models.ts";
+
+/** Where the run of these settings lies. */
+export function runFolder(config: RunConfig): string {
+  return join(config.output_dir, `beta${config.beta}_seed${config.seed}_unified`);
+}
+
+/**
+ * Writes what is saved beside the weights: adapter_config.json, or config.json with the type that they are saved in.
+ * @returns its path, and those of the tokenizer's files
+ */
+export async function writeModelConfig(
+  runDir: string,
+  { policy, configText, tokenizer, base }: LoadedPolicy,
+  dtype: RunConfig["dtype"],
+): Promise<string[]> {
+  if (policy.adapters) {
+    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
+  }
+  const { torch_dtype: _old, ...json } = JSON.parse(configText);
+  const path = join(runDir, "config.json");
+  await writeFileAtomic(
+    path,
+    `${JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)}\n`,
+  );
+  return [path, ...tokenizer.files];
+}
+
+/** Copies tokenizer files beside the final weights, so that the folder opens as a model. */
+export async function copyTokenizer(runDir: string, files: readonly string[]): Promise<void> {
+  for (const file of files) await copyFile(file, join(runDir, basename(file)));
+}
+
+/** Writes the settings of the run, as a record for people and for the models' commits. */
+export async function writeRunConfig(runDir: string, config: RunConfig): Promise<void> {
+  await writeFileAtomic(join(runDir, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+}

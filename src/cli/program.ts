@@ -1,0 +1,28 @@
+/** How a program of tasks runs: `<entry> <task> [arguments]`. */
+import { closeGpu } from "../gpu/device.ts";
+
+/** Loads a task by name; a task takes its arguments and returns the exit code. */
+export type Tasks = Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>>;
+
+/** Errors of a known class speak to the user; their stack is for whoever asks with GRPO_DEBUG=1. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return process.env.GRPO_DEBUG ? error.stack ?? error.message : error.message;
+}
+
+/** Runs the task that the command line names, closes the GPU and ends the process with the task's exit code. */
+export async function runProgram(tasks: Tasks): Promise<never> {
+  const [task = "", ...args] = process.argv.slice(2);
+  try {
+    const load = tasks[task];
+    if (!load) throw new RangeError(`Unknown task "${task}"; tasks: ${Object.keys(tasks).join(", ")}`);
+    process.exitCode = await (await load())(args);
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exitCode = 1;
+  } finally {
+    await closeGpu();
+  }
+  // Dawn's objects keep Node's event loop alive; everything is written and closed by now.
+  process.exit();
+}

@@ -1,0 +1,46 @@
+/** A run on the terminal, from its first download to its last step. */
+import type { AssemblyEvents } from "../../assembly/events.ts";
+import type { RunConfig } from "../../config/sweep.ts";
+import type { MetricRow } from "../../tracking/metrics.ts";
+import type { TrainingEvents } from "../../train/run.ts";
+import { assemblyEvents } from "./assembly_events.ts";
+import type { TerminalOutput } from "./output.ts";
+import { openTerminal, type Terminal } from "./run_terminal.ts";
+
+/** What a run shows, before and after its terminal is open. */
+export interface RunEvents {
+  assembly: AssemblyEvents;
+  /** @param banner what is printed before the first step, once that is known */
+  training(banner: (firstStep: number, maxSteps: number) => string): TrainingEvents;
+  close(): void;
+}
+
+/** Shows a run on the terminal, which is opened once the first step is known. */
+export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents {
+  let terminal: Terminal | null = null;
+  const onMessage = (text: string) => terminal ? terminal.print(text) : output.write(`${text}\n`);
+  return {
+    assembly: { ...assemblyEvents(output), onMessage },
+    training: (banner) => ({
+      onStart(firstStep, maxSteps) {
+        output.write(`${banner(firstStep, maxSteps)}\n`);
+        terminal = openTerminal(output, config, { firstStep, maxSteps });
+      },
+      onGenerating: (step, progress) => terminal?.generating(step, progress),
+      onStep(row, texts) {
+        terminal?.samples(texts);
+        terminal?.step(row);
+      },
+      onEvaluation: (row) => terminal?.print(evaluationLine(row)),
+      onMessage,
+    }),
+    close: () => terminal?.close(),
+  };
+}
+
+function evaluationLine(row: MetricRow): string {
+  const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
+  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, ` +
+    `reward ${of("eval/mean_reward")}, cost ${of("eval/mean_cost")} ` +
+    `over ${row["eval/total_samples"]} prompts (greedy)`;
+}

@@ -1,0 +1,88 @@
+/** What each collective makes of the values of all ranks, where one process holds them all. */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import { copyTensor } from "../gpu/tensors.ts";
+import { type NumberArray, type Share, type Shareable, shareOf } from "./communicator.ts";
+
+export type Reduction = "sum" | "max";
+
+const isTensor = (values: Shareable): values is Tensor => values instanceof tf.Tensor;
+const lengthOf = (values: Shareable) => isTensor(values) ? values.size : values.length;
+const wholeOf = (values: Shareable): Share => ({ start: 0, end: lengthOf(values) });
+
+/** Element-wise over the ranks, of the values in `share`, in rank order; a new array or tensor [share]. */
+function reduced(all: readonly Shareable[], reduction: Reduction, { start, end }: Share): Shareable {
+  if (isTensor(all[0])) {
+    const parts = (all as Tensor[]).map((tensor) =>
+      tf.slice(tf.reshape(tensor, [-1]), [start], [end - start])
+    );
+    return parts.reduce((total, part) => reduction === "sum" ? tf.add(total, part) : tf.maximum(total, part));
+  }
+  const [first, ...others] = (all as NumberArray[]).map((values) => values.subarray(start, end));
+  const total = first.slice();
+  for (const values of others) {
+    for (let i = 0; i < total.length; i++) {
+      // Rounded to the array's type at every rank, as a GPU does.
+      total[i] = reduction === "sum" ? total[i] + values[i] : Math.max(total[i], values[i]);
+    }
+  }
+  return total;
+}
+
+/** Overwrites the values in `share` with those of `part`. */
+function overwrite(target: Shareable, part: Shareable, { start, end }: Share): void {
+  if (!isTensor(target)) return target.set(part as NumberArray, start);
+  const flat = tf.reshape(target, [-1]);
+  const before = tf.slice(flat, [0], [start]);
+  const after = tf.slice(flat, [end], [target.size - end]);
+  const pieces = [before, tf.reshape(part as Tensor, [-1]), after].filter(({ size }) => size > 0);
+  copyTensor(pieces.length === 1 ? pieces[0] : tf.concat(pieces as tf.Tensor1D[]), target);
+}
+
+/** @param all values of every rank, in rank order, of one kind and length; changed in place */
+export function allReduce(all: readonly Shareable[], reduction: Reduction): void {
+  tf.tidy(() => {
+    const whole = wholeOf(all[0]);
+    const total = reduced(all, reduction, whole);
+    for (const values of all) overwrite(values, total, whole);
+  });
+}
+
+/** Each rank's share of the values, and what it makes of `all`; null where it has none. */
+function byShare<R>(all: readonly Shareable[], make: (share: Share, rank: number) => R) {
+  return all.map((values, rank) => {
+    const share = shareOf(lengthOf(values), rank, all.length);
+    return share.start === share.end ? null : { share, rank, made: make(share, rank) };
+  }).filter((part) => part !== null);
+}
+
+/** As allReduce, each rank's share in its own values only. */
+export function reduceScatterSum(all: readonly Shareable[]): void {
+  tf.tidy(() => {
+    const totals = byShare(all, (share) => reduced(all, "sum", share));
+    for (const { share, rank, made } of totals) overwrite(all[rank], made, share);
+  });
+}
+
+/** Each rank's share of its own values, in all. */
+export function allGather(all: readonly Shareable[]): void {
+  tf.tidy(() => {
+    const parts = byShare(all, (share, rank) => reduced([all[rank]], "sum", share));
+    all.forEach((values, reader) => {
+      for (const { share, rank, made } of parts) if (rank !== reader) overwrite(values, made, share);
+    });
+  });
+}
+
+/**
+ * Those of the root, in all.
+ * @throws RangeError when there is no such rank
+ */
+export function broadcast(all: readonly Shareable[], root: number): void {
+  if (!(root in all)) {
+    throw new RangeError(`Cannot broadcast from rank ${root}: need a rank from 0 to ${all.length - 1}`);
+  }
+  tf.tidy(() => {
+    all.forEach((values, rank) => rank !== root && overwrite(values, all[root], wholeOf(values)));
+  });
+}

@@ -1,0 +1,71 @@
+/** What a run owes to its folder: evaluations, checkpoints, final weights. */
+import { join } from "node:path";
+import { trimPool } from "../gpu/pool.ts";
+import { writeSafetensors } from "../io/tensors/safetensors.ts";
+import { writeTorchBin } from "../io/torch/writer.ts";
+import { trainableWeights } from "../policy/adapters.ts";
+import { isDue } from "../rl/cadence.ts";
+import { saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
+import type { Progress } from "./generation_batch.ts";
+import { isWriter, type Run } from "./run.ts";
+
+async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
+  if (run.savedStep === progress.step) return;
+  const { deps: { runDir }, config, learner: { optimizer }, modelFiles } = run;
+  run.log?.sync();
+  await saveRun(runDir, { config, optimizer, progress, tracker: run.tracker.state(), modelFiles });
+  run.savedStep = progress.step;
+  trimPool(); // of the buffers that weights were read back through
+}
+
+/** Saves the step, if it is not; no rank goes on before that is done. */
+export async function save(run: Run, progress: Progress): Promise<void> {
+  if (isWriter(run.deps)) await writeCheckpoint(run, progress);
+  await run.deps.communicator.barrier();
+}
+
+/** Keeps the last whole step, unless the weights have already begun to move on from it. */
+export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
+  if (!isWriter(run.deps)) return;
+  const { optimizer } = run.learner;
+  try {
+    if (optimizer.updates !== progress.step) {
+      throw new Error("the update after it had begun; the same command goes on from the checkpoint before");
+    }
+    await writeCheckpoint(run, progress);
+  } catch (failed) {
+    run.deps.events.onMessage(`No checkpoint of step ${progress.step}: ${(failed as Error).message}`);
+  }
+}
+
+async function evaluate(run: Run, progress: Progress): Promise<void> {
+  const { deps, tracker, rows } = run;
+  if (!deps.evaluate || !isWriter(deps) || run.evaluatedStep === progress.step) return;
+  const outcome = await deps.evaluate(progress.lambda.lambda);
+  const row = await tracker.logEval({ step: progress.step, ...outcome }, outcome);
+  run.evaluatedStep = progress.step;
+  const ofStep = rows.at(-1);
+  if (ofStep?.step === row.step) Object.assign(ofStep, row);
+  else rows.push(row);
+  deps.events.onEvaluation(row);
+}
+
+/**
+ * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
+ * lacks nothing that goes with the step.
+ */
+export async function settle(run: Run, progress: Progress): Promise<void> {
+  const { config, shape, steps } = run;
+  const isLast = progress.step >= steps;
+  const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
+  if (due(config.eval_every)) await evaluate(run, progress);
+  if (isLast) await run.tracker.finish(progress.step);
+  if (due(config.save_steps)) await save(run, progress);
+}
+
+/** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */
+export async function writeFinalWeights({ deps: { runDir }, config, learner }: Run): Promise<void> {
+  const tensors = weightTensors(trainableWeights(learner.policy));
+  await writeSafetensors(join(runDir, weightsFile(config)), tensors);
+  if (!config.use_peft) await writeTorchBin(join(runDir, "pytorch_model.bin"), tensors);
+}

@@ -1,0 +1,54 @@
+/** What a run trains, and what it is held against: made, and freed. */
+import type { RunConfig } from "../config/sweep.ts";
+import { disposeReference, freezeReference, trainableWeights } from "../policy/adapters.ts";
+import type { Policy } from "../policy/trunk.ts";
+import { disposePasses, makePassReplays, type PassReplays } from "../policy/pass_replays.ts";
+import { listWeights, parameterCount } from "../policy/weights.ts";
+import { createOptimizer, disposeOptimizer, type Optimizer } from "./optimizer.ts";
+
+/** What is trained, and what it is held against. */
+export interface Learner {
+  policy: Policy;
+  /** null when beta is 0. */
+  reference: Policy | null;
+  optimizer: Optimizer;
+  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
+  readonly rowsPerPass: number;
+  /** Recorded passes over the prompts of a step and over its micro-batches. */
+  replays: { policy: PassReplays; reference: PassReplays };
+}
+
+/** Models above this recompute their layers in backward unless told not to. */
+const LARGE_MODEL = 1e9;
+
+export interface LearnerOptions {
+  /** Completions of a micro-batch that are trained on at a time, by the memory plan; null, the default, for all. */
+  rowsPerPass?: number | null;
+}
+
+/** What is trained, and what it is held against. The policy must be as it was loaded. */
+export function makeLearner(
+  policy: Policy,
+  config: RunConfig,
+  { rowsPerPass = null }: LearnerOptions = {},
+): Learner {
+  const recomputesLayers = config.gradient_checkpointing ??
+    parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
+  const reference = config.beta === 0 ? null : freezeReference(policy);
+  const optimizer = createOptimizer(trainableWeights(policy));
+  return {
+    policy: { ...policy, recomputesLayers },
+    reference,
+    optimizer,
+    rowsPerPass: rowsPerPass ?? config.per_device_train_batch_size,
+    replays: { policy: makePassReplays(), reference: makePassReplays() },
+  };
+}
+
+/** Frees what makeLearner made; the policy stays. */
+export function disposeLearner({ policy, reference, optimizer, replays }: Learner): void {
+  disposePasses(replays.policy);
+  disposePasses(replays.reference);
+  if (reference) disposeReference(reference, policy);
+  disposeOptimizer(optimizer);
+}

@@ -1,0 +1,186 @@
+/** What a run is made of, and how it begins: new, or from its newest checkpoint. */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import type { Communicator } from "../parallel/communicator.ts";
+import { gatherNumbers } from "../parallel/gather.ts";
+import type { GenerationProgress } from "../policy/decode/generate.ts";
+import type { Policy } from "../policy/trunk.ts";
+import { initialLambdaState } from "../rl/lambda.ts";
+import type { Scorer } from "../scorer/protocol.ts";
+import type { Judgements, MetricRow } from "../tracking/metrics.ts";
+import { parseMetrics } from "../tracking/run_records.ts";
+import type { Texts } from "../tracking/samples.ts";
+import { sinksOf } from "../tracking/sinks.ts";
+import { openTracker, type Tracker } from "../tracking/tracker.ts";
+import { type RestoredRun, restoreRun } from "./checkpointing.ts";
+import type { Progress } from "./generation_batch.ts";
+import type { Learner } from "./learner.ts";
+import type { Prompt } from "./prompts.ts";
+
+export interface EvaluationOutcome extends Judgements {
+  prompts: string[];
+  completions: string[];
+}
+
+export interface TrainingEvents {
+  /** Before the first step; `firstStep` > 1 when resumed. A "step" here is an optimizer step. */
+  onStart(firstStep: number, steps: number): void;
+  /** While completions are sampled; `step` is the last optimizer step done. */
+  onGenerating?(step: number, progress: GenerationProgress): void;
+  onStep(row: MetricRow, texts: Texts): void;
+  onEvaluation(row: MetricRow): void;
+  onMessage(text: string): void;
+}
+
+export interface TrainingDeps {
+  /** Written to by rank 0 alone, read by every rank. */
+  runDir: string;
+  policy: Policy;
+  tokenizer: Tokenizer;
+  prompts: readonly Prompt[];
+  scorer: Scorer;
+  communicator: Communicator;
+  /** Completions of a micro-batch that are trained on at a time, by the memory plan; null for all. */
+  rowsPerPass: number | null;
+  /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Rank 0 is asked. */
+  evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
+  /**
+   * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
+   * go on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
+   */
+  describeRun(): Promise<readonly string[]>;
+  events: TrainingEvents;
+  /** True once the process was asked to end: the run saves and stops after the step in progress. */
+  shouldStop(): boolean;
+}
+
+/** Everything a run holds while it runs. */
+export interface Run {
+  deps: TrainingDeps;
+  config: RunConfig;
+  learner: Learner;
+  /** Files of the run's folder that checkpoints copy. */
+  modelFiles: readonly string[];
+  tracker: Tracker;
+  /** null on the ranks that write nothing. */
+  log: AppendLog | null;
+  steps: number;
+  shape: BatchShape;
+  savedStep: number;
+  evaluatedStep: number;
+  rows: MetricRow[];
+}
+
+export const isWriter = ({ communicator }: TrainingDeps): boolean => communicator.rank === 0;
+
+/** Whether the log holds the evaluation of a step. */
+async function isEvaluated(runDir: string, step: number): Promise<boolean> {
+  const path = join(runDir, "metrics.jsonl");
+  const rows = parseMetrics(await readFile(path, "utf8"), path);
+  return rows.some((row) => row.step === step && row["eval/total_samples"] !== undefined);
+}
+
+/** Folders that a run which starts over must not inherit. */
+async function clearRun(runDir: string): Promise<void> {
+  for (const name of ["runs", "samples", "metrics.jsonl"]) {
+    await rm(join(runDir, name), { recursive: true, force: true });
+  }
+}
+
+/** @throws RangeError when the ranks cannot have as many prompts each */
+function assertShares(
+  { num_generations: groupSize, per_device_train_batch_size: perPass }: RunConfig,
+  { promptsPerGeneration, stepsPerGeneration }: BatchShape,
+  { size }: Communicator,
+): void {
+  if (promptsPerGeneration % size === 0) return;
+  throw new RangeError(
+    `Cannot share ${promptsPerGeneration} prompts of a generation batch among ${size} ranks: ` +
+      `each takes whole prompts; the ${perPass * stepsPerGeneration} completions of a rank ` +
+      `(per_device_train_batch_size ${perPass} * ${stepsPerGeneration} passes) ` +
+      `must be a multiple of num_generations = ${groupSize}`,
+  );
+}
+
+/** @throws Error when not all ranks begin at the same step */
+async function assertSameStart(communicator: Communicator, restored: RestoredRun | null): Promise<void> {
+  const steps = await gatherNumbers(communicator, [restored?.progress.step ?? 0]);
+  if (steps.every((step) => step === steps[0])) return;
+  throw new Error(
+    `Ranks found different checkpoints: they would go on from steps ${
+      steps.join(", ")
+    }, and need the same; ` +
+      "give all of them one output_dir on a file system that they share",
+  );
+}
+
+/** Files and tracker of the rank that writes; a tracker of rows alone on the others. */
+async function openRecords(deps: TrainingDeps, config: RunConfig, restored: RestoredRun | null) {
+  const { runDir, events: { onMessage } } = deps;
+  if (!isWriter(deps)) {
+    const tracker = await openTracker({ runDir, config, sinks: [], onMessage });
+    return { modelFiles: [], log: null, tracker, evaluatedStep: -1 };
+  }
+  if (!restored) await clearRun(runDir);
+  const modelFiles = await deps.describeRun();
+  const step = restored?.progress.step ?? 0;
+  const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
+  const tracker = await openTracker({
+    runDir,
+    config,
+    sinks: sinksOf((row) => log.append(row)),
+    onMessage,
+    resume: restored ? { step, state: restored.tracker } : undefined,
+  });
+  return { modelFiles, log, tracker, evaluatedStep: await isEvaluated(runDir, step) ? step : -1 };
+}
+
+/**
+ * @throws RangeError when the batch cannot be shared out, or the newest checkpoint is of another configuration, whose
+ *   keys it names
+ * @throws Error when the ranks found different checkpoints
+ */
+export async function openRun(
+  deps: TrainingDeps,
+  config: RunConfig,
+  learner: Learner,
+): Promise<{ run: Run; progress: Progress }> {
+  const { runDir, communicator, events } = deps;
+  const shape = batchShape(config, communicator.size);
+  assertShares(config, shape, communicator);
+  const steps = totalSteps(config, deps.prompts.length, shape);
+  const restored = config.resume
+    ? await restoreRun(
+      runDir,
+      config,
+      learner.optimizer,
+      (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
+    )
+    : null;
+  await assertSameStart(communicator, restored);
+  const progress = restored?.progress ??
+    { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
+  const records = await openRecords(deps, config, restored);
+  return {
+    run: {
+      deps,
+      config,
+      learner,
+      ...records,
+      steps,
+      shape,
+      savedStep: restored ? progress.step : -1,
+      rows: [],
+    },
+    progress,
+  };
+}
+
+export async function closeRun({ log, tracker }: Run): Promise<void> {
+  log?.close();
+  await tracker.close();
+}

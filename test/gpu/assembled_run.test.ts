@@ -1,0 +1,100 @@
+/** Runs and evaluations as a program of somebody else's puts them together: no command, no terminal. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it, mock } from "node:test";
+import { evaluateModel, writeEvaluation } from "../../src/assembly/evaluation.ts";
+import { assembleRun } from "../../src/assembly/run.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import type { RunConfig } from "../../src/config/sweep.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { withScratchFolder } from "../unit/scratch_folder.ts";
+
+before(async () => void await openGpu());
+after(closeGpu);
+
+/** The embedded models, one step of few and short completions. */
+const configIn = (output_dir: string): RunConfig => ({
+  ...defaultConfig(),
+  output_dir,
+  beta: 0.02,
+  eval_jsonl: null,
+  num_generations: 2,
+  per_device_train_batch_size: 2,
+  gradient_accumulation_steps: 1,
+  max_completion_length: 4,
+  max_steps: 1,
+});
+
+/** What `body` says on standard output, and the bytes that it leaves on the GPU. */
+async function leftBy(body: () => Promise<void>): Promise<{ said: string; bytes: number }> {
+  const { memory } = await openGpu();
+  trimPool();
+  const before = memory().liveBytes;
+  let said = "";
+  const write = mock.method(process.stdout, "write", (part: unknown) => {
+    if (typeof part === "string") said += part; // a test runner reports in bytes
+    return true;
+  });
+  try {
+    await body();
+  } finally {
+    write.mock.restore();
+  }
+  trimPool();
+  return { said, bytes: memory().liveBytes - before };
+}
+
+/** Shapes stay on the GPU, in cached uniforms of a few bytes; the smallest model takes 280 kB. */
+function assertQuietAndFree({ said, bytes }: Awaited<ReturnType<typeof leftBy>>): void {
+  assert.equal(said, "");
+  assert.ok(bytes < 16_384, `${bytes} bytes`);
+}
+
+describe("assembleRun()", () => {
+  it("trains in a folder of its own, tells whoever listens, says nothing itself and frees what it loaded", () =>
+    withScratchFolder(async (folder) => {
+      const told: string[] = [];
+      const left = await leftBy(async () => {
+        const run = await assembleRun(configIn(folder));
+        assert.equal(run.facts.runDir, join(folder, "beta0.02_seed42_unified"));
+        assert.ok(!existsSync(run.facts.runDir), "nothing is written before the run trains");
+        const trained = await run.train({
+          onStart: (firstStep, steps) => told.push(`from ${firstStep} to ${steps}`),
+          onStep: ({ step }) => told.push(`step ${step}`),
+          onEvaluation: () => told.push("evaluation"),
+          onMessage: (text) => told.push(text),
+        });
+        assert.ok(trained.finished);
+        assert.ok(trained.peakBytes > 0 && trained.peakBytes <= 1.1 * run.facts.memory.plan.peakBytes);
+        assert.ok(existsSync(join(run.facts.runDir, "model.safetensors")));
+        await run.close();
+      });
+      assert.deepEqual(told, ["from 1 to 1", "step 1"]);
+      assertQuietAndFree(left);
+    }));
+
+  it("frees the policy where no scorer answers", () =>
+    withScratchFolder(async (folder) => {
+      const config = { ...configIn(folder), scorer_url: "http://127.0.0.1:9", scorer_max_retries: 0 };
+      const left = await leftBy(async () => {
+        await assert.rejects(assembleRun(config), { name: "ScorerUnavailableError" });
+      });
+      assertQuietAndFree(left);
+    }));
+});
+
+describe("evaluateModel()", () => {
+  it("gives the means and every sample, says nothing itself and frees what it loaded", () =>
+    withScratchFolder(async (folder) => {
+      const config = { ...configIn(folder), eval_jsonl: defaultConfig().eval_jsonl };
+      const left = await leftBy(async () => {
+        const evaluated = await evaluateModel(config);
+        assert.equal(evaluated.summary["eval/total_samples"], evaluated.samples.length);
+        await writeEvaluation(folder, evaluated);
+        assert.deepEqual(JSON.parse(readFileSync(join(folder, "eval.json"), "utf8")), evaluated.summary);
+      });
+      assertQuietAndFree(left);
+    }));
+});

@@ -1,0 +1,135 @@
+/** Faults of what ranks say to each other, and of what they do alone (src/parallel, src/train). */
+import type { Fault } from "../fault.ts";
+
+const TRAINING = ["gpu/training_ranks.test.ts"];
+const COLLECTIVES = ["unit/communicator.test.ts", "gpu/collectives.test.ts"];
+
+export const faults: readonly Fault[] = [
+  {
+    file: "src/parallel/communicator.ts",
+    find: "  rank: 0,",
+    replace: "  rank: 1,",
+    harm: "the single process takes the prompts of a rank that there is not: steps of no completions",
+    tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#sweep over beta"],
+  },
+  {
+    file: "src/parallel/communicator.ts",
+    find: "(rank < more ? 1 : 0)",
+    replace: "0",
+    harm: "values that do not divide by the ranks are summed nowhere",
+    tests: COLLECTIVES,
+  },
+  {
+    file: "src/parallel/collectives.ts",
+    find: "const [first, ...others] = (all as NumberArray[]).map(",
+    replace: "const [first, ...others] = (all as NumberArray[]).toReversed().map(",
+    harm: "sums of arrays are taken in another order than those of tensors",
+    tests: COLLECTIVES,
+  },
+  {
+    file: "src/parallel/collectives.ts",
+    find: "if (rank !== reader) overwrite",
+    replace: "if (rank > reader) overwrite",
+    harm: "a rank gathers what comes after it alone",
+    tests: COLLECTIVES,
+  },
+  {
+    file: "src/parallel/in_process.ts",
+    find: "        assertAlike(meeting, number);",
+    replace: "",
+    harm: "ranks that have come apart add up what does not belong together",
+    tests: COLLECTIVES,
+  },
+  {
+    file: "src/parallel/in_process.ts",
+    find: "    if (failure) throw failure;",
+    replace: "",
+    harm: "a rank waits for ever for one that has left",
+    tests: COLLECTIVES,
+  },
+  {
+    file: "src/parallel/gather.ts",
+    find: "  await communicator.allGather(all);",
+    replace: "",
+    harm: "what other ranks measured counts as 0",
+    tests: [...COLLECTIVES, ...TRAINING],
+  },
+  {
+    file: "src/train/loop.ts",
+    find: "    deps.communicator.leave(error);",
+    replace: "",
+    harm: "a rank that fails leaves the others waiting for ever",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/loop.ts",
+    find: "  await communicator.allReduceMax(asked);",
+    replace: "",
+    harm: "one rank stops, and the others wait for it",
+    tests: TRAINING,
+    claim: 3,
+  },
+  {
+    file: "src/train/generation_batch.ts",
+    find: "const firstPrompt = communicator.rank * share;",
+    replace: "const firstPrompt = 0;",
+    harm: "every rank answers the same prompts with the same completions",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/generation_batch.ts",
+    find: "sumOf(costs) / costs.length",
+    replace: "2 * sumOf(costs) / costs.length",
+    harm: "lambda learns from each cost twice",
+    tests: ["gpu/training_run.test.ts", "parity/parity.test.ts#Whole optimizer steps", ...TRAINING],
+  },
+  {
+    file: "src/train/generation_batch.ts",
+    find: "sumOf(costs) / costs.length",
+    replace: "sumOf(scores.costs) / scores.costs.length",
+    harm: "every rank has a lambda of its own",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/update.ts",
+    find: "    if (communicator.size > 1) await sumGradients(communicator, learner.optimizer);",
+    replace: "",
+    harm: "every rank trains a model of its own",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/update.ts",
+    find: "firstOfRank + place",
+    replace: "place",
+    harm: "every rank trains with the advantages of rank 0's completions",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/update.ts",
+    find: "worldSize: communicator.size",
+    replace: "worldSize: 1",
+    harm: "the loss grows with the number of ranks",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/update.ts",
+    find: "totalTokens: allLengths.reduce(",
+    replace: "totalTokens: lengths.reduce(",
+    harm: "the loss of dapo grows with the number of ranks",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/run.ts",
+    find: "  await assertSameStart(communicator, restored);",
+    replace: "",
+    harm: "ranks that see different folders train from different weights",
+    tests: TRAINING,
+  },
+  {
+    file: "src/train/run.ts",
+    find: "communicator.rank === 0;",
+    replace: "communicator.rank >= 0;",
+    harm: "every rank writes the run's log and checkpoints, over those of the others",
+    tests: TRAINING,
+  },
+];
