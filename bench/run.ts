@@ -4,11 +4,13 @@ import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/files/atomic_files.ts";
+import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { baselineFile, comparisonTable, readBaseline, toBaseline } from "./baseline.ts";
 import { benchCurves, curvesText } from "./curves.ts";
 import { benchDecoding } from "./decode_bench.ts";
 import { decodeTable } from "./decode_table.ts";
 import { deviceLine, measuredOn } from "./device_line.ts";
+import { explainLinear, layerSizes } from "./explain.ts";
 import { runJob } from "./job.ts";
 import { openJob } from "./job_model.ts";
 import { jobTable } from "./job_table.ts";
@@ -36,6 +38,10 @@ interface BenchOptions {
   repeat?: number;
   /** A file; true for docs/measurements.md. */
   measurements?: string | true;
+  /** Rows, outputs and inputs of a linear layer. */
+  explain?: string[];
+  format: WeightFormat;
+  few?: boolean;
 }
 
 /** What a benchmark prints, and what it writes with --json. */
@@ -103,6 +109,11 @@ async function runMeasurements({ measurements, tiny = false }: BenchOptions): Pr
   return { text: `Page written to ${file}`, report };
 }
 
+async function runExplain({ explain = [], format, few }: BenchOptions): Promise<Outcome> {
+  const sizes = layerSizes(explain);
+  return await explainLinear(await openGpu(), sizes, { format, rowCount: few ? "few" : "many" });
+}
+
 interface Mode {
   flags: string;
   about: string;
@@ -131,6 +142,11 @@ const MODES: Readonly<Record<string, Mode>> = {
     about: "the phases of a training step, and where the GPU's time goes by kernel",
     run: runPhases,
   },
+  explain: {
+    flags: "--explain <sizes...>",
+    about: "which kernels a linear layer of so many rows, outputs and inputs takes on this device, and why",
+    run: runExplain,
+  },
   measurements: {
     flags: "--measurements [file]",
     about: "all sections of docs/measurements.md, which it writes (some 25 minutes on two cores)",
@@ -154,6 +170,12 @@ export function benchOptions(): Command {
     .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"));
   for (const { flags, about } of Object.values(MODES)) command.option(flags, about);
   return command
+    .addOption(
+      new Option("--format <format>", "of the weight, for --explain").choices(["f32", "bf16", "f16"]).default(
+        "f32",
+      ),
+    )
+    .option("--few", "one token a row, as in decoding, for --explain")
     .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
     .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")
     .option("--compare [file]", "hold the ops against a baseline: this device's own, or that of a file")

@@ -4,7 +4,7 @@
 // Dispatch  one lane per column: (ceil(N / WG), 1, 1)
 // Numerics  f32, rows m strictly in order, so splitting them over several calls gives the same bits
 // Twin      src/ops/linear/linear.ts#linearGradF64
-override WG: u32 = 64u;
+import package::lib::grid::WG;
 
 struct Params { rows: u32, columns: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<f32>;

@@ -1,55 +1,35 @@
-// linear_strided: a matrix product of any shape and layout, for sizes that the tiled matmuls do not take.
-//   c[i,j] = sum_l a[i aRow + l aStep] b[j bRow + l bStep] + bias[j] + residual[i,j]     (ADD: c[i,j] += the same sum)
-// Shapes    a f32; b in FORMAT; bias [J] in BIAS; residual and out c f32 [I, cRow >= J], of which
-//           columns 0..J are written
+// linear_strided: a matrix product of any shape and layout, for sizes that the kernels which tile do not take.
+//   c[i,j] = sum_l a[i a_row + l a_term] b[j b_row + l b_term] + bias[j] + residual[i,j]  (ADD: c[i,j] += the same sum)
+// Shapes    a f32; b in FORMAT; bias [J] in BIAS_FORMAT where BIAS; residual, where RESIDUAL, and out c f32 [I,c_row],
+//           c_row >= J, of which columns 0..J are written
 // Dispatch  one thread per element: ceil(I J / WG) workgroups, folded to 2-D past 65535
-// Numerics  f32, l strictly in order by fma (ADD: onto c): the same bits as the tiled matmuls
+// Numerics  f32, l strictly in order by fma (ADD: onto c): the same bits as the kernels that tile
 // Twin      src/ops/linear/linear.ts#linearF64, #linearGradF64
-override WG: u32 = 64u;
-override FORMAT: u32 = 0u;  // of b: 0 f32, 1 bf16 pairs, 2 f16 pairs
-override BIAS: u32 = 0u;    // 0 none, else 1 + its format
-override RESIDUAL: u32 = 0u;  // 1: add it
-override ADD: u32 = 0u;     // 1: add to c
+import package::lib::grid::{Place, WG, lane_number};
+import package::lib::linear_output::with_addends;
+import package::lib::weight::{FORMAT, value_of};
 
-struct Params { rows: u32, columns: u32, terms: u32, aRow: u32, aStep: u32, bRow: u32, bStep: u32, cRow: u32 }
+struct Params { rows: u32, columns: u32, terms: u32, a_row: u32, a_term: u32, b_row: u32, b_term: u32, c_row: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<u32>;
-@group(0) @binding(2) var<storage, read> bias: array<u32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<storage, read> residual: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
-// One value of a word that holds two.
-fn unpack(word: u32, i: u32, format: u32) -> f32 {
-  let high = (i & 1u) == 1u;
-  if (format == 1u) { return bitcast<f32>(select(word << 16u, word & 0xffff0000u, high)); }
-  let pair = unpack2x16float(word);
-  return select(pair.x, pair.y, high);
-}
-
-fn bAt(i: u32) -> f32 {
-  if (FORMAT == 0u) { return bitcast<f32>(b[i]); }
-  return unpack(b[i / 2u], i, FORMAT);
-}
-
-fn biasAt(j: u32) -> f32 {
-  if (BIAS == 1u) { return bitcast<f32>(bias[j]); }
-  return unpack(bias[j / 2u], j, BIAS - 1u);
+fn b_at(i: u32) -> f32 {
+  return value_of(b[select(i / 2u, i, FORMAT == 0u)], i, FORMAT);
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let id = (group.x + group.y * groups.x) * WG + lane;
+fn main(place: Place) {
+  let id = lane_number(place);
   let i = id / params.columns;
   let j = id % params.columns;
   if (i >= params.rows) { return; }
-  let at = i * params.cRow + j;
+  let at = i * params.c_row + j;
   var sum = 0.0;
-  if (ADD == 1u) { sum = c[at]; }
+  @if(ADD) { sum = c[at]; }
   for (var l = 0u; l < params.terms; l++) {
-    sum = fma(a[i * params.aRow + l * params.aStep], bAt(j * params.bRow + l * params.bStep), sum);
+    sum = fma(a[i * params.a_row + l * params.a_term], b_at(j * params.b_row + l * params.b_term), sum);
   }
-  if (BIAS != 0u) { sum += biasAt(j); }
-  if (RESIDUAL != 0u) { sum += residual[at]; }
-  c[at] = sum;
+  c[at] = with_addends(sum, j, at);
 }

@@ -8,42 +8,32 @@
 // Numerics  exact: exponents are read from the bits, and a maximum has no order. What is below f32's normal numbers
 //           counts as zero; a row of zeros has the shift 126
 // Twin      src/ops/linear/matrix_units.ts#rowShiftsF64
-override WG: u32 = 64u;      // a power of two
-override FORMAT: u32 = 0u;   // of a: 0 f32, 1 bf16 pairs, 2 f16 pairs
-override COLUMNS: u32 = 0u;  // 1: with shifts of the columns
+import package::lib::grid::{Place, WG, workgroup_number};
+import package::lib::weight::{quad_of, values4};
 
 const NONE = -1000;
 
 struct Params { rows: u32, width: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> a: array<vec4u>;
-@group(0) @binding(1) var<storage, read> column: array<i32>;
+@if(COLUMNS) @group(0) @binding(1) var<storage, read> column: array<i32>;
 @group(0) @binding(2) var<storage, read_write> shift: array<i32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 var<workgroup> largest: array<i32, WG>;
 
-fn unpack4(words: vec2u) -> vec4f {
-  if (FORMAT == 1u) {
-    return bitcast<vec4f>(vec4u(words.x << 16u, words.x & 0xffff0000u, words.y << 16u, words.y & 0xffff0000u));
-  }
-  return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
-}
-
-// Values 4i .. 4i+3.
-fn value4(i: u32) -> vec4f {
-  if (FORMAT == 0u) { return bitcast<vec4f>(a[i]); }
-  let quad = a[i / 2u];
-  return unpack4(select(quad.xy, quad.zw, (i & 1u) == 1u));
-}
-
+@if(COLUMNS)
 fn columns4(k: u32) -> vec4i {
-  if (COLUMNS == 0u) { return vec4i(); }
   let last = params.width - 1u;
   return vec4i(column[min(k, last)], column[min(k + 1u, last)], column[min(k + 2u, last)], column[min(k + 3u, last)]);
 }
+@else
+fn columns4(k: u32) -> vec4i {
+  return vec4i();
+}
 
-fn largestOrder(m: u32, q: u32) -> i32 {
-  let field = (bitcast<vec4u>(value4(m * (params.stride / 4u) + q)) >> vec4u(23u)) & vec4u(255u);
+fn largest_order(m: u32, q: u32) -> i32 {
+  let i = m * (params.stride / 4u) + q;
+  let field = (bitcast<vec4u>(values4(a[quad_of(i)], i)) >> vec4u(23u)) & vec4u(255u);
   let k = vec4u(q * 4u) + vec4u(0u, 1u, 2u, 3u);
   let counts = (field != vec4u(0u)) & (k < vec4u(params.width));
   let order = select(vec4i(NONE), vec4i(field) - 127 - columns4(q * 4u), counts);
@@ -51,19 +41,15 @@ fn largestOrder(m: u32, q: u32) -> i32 {
 }
 
 @compute @workgroup_size(WG)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let m = group.y * groups.x + group.x;
-  if (m >= params.rows) { return; }
+fn main(place: Place) {
+  let m = workgroup_number(place);
+  let row = min(m, params.rows - 1u);  // a workgroup that is left over goes along to the barriers
   var most = i32(NONE);
-  for (var q = lane; q < (params.width + 3u) / 4u; q += WG) { most = max(most, largestOrder(m, q)); }
-  largest[lane] = most;
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
+  for (var q = place.lane; q < (params.width + 3u) / 4u; q += WG) { most = max(most, largest_order(row, q)); }
+  largest[place.lane] = most;
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
-    if (lane < step) { largest[lane] = max(largest[lane], largest[lane + step]); }
+    if (place.lane < half) { largest[place.lane] = max(largest[place.lane], largest[place.lane + half]); }
   }
-  if (lane == 0u) { shift[m] = clamp(14 - largest[0], -126, 126); }
+  if (place.lane == 0u && m < params.rows) { shift[m] = clamp(14 - largest[0], -126, 126); }
 }

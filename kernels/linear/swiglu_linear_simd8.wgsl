@@ -1,115 +1,59 @@
 // swiglu_linear_simd8: swiglu_linear for subgroups of 8 lanes. The same products, the same bits.
 //   y[m,n] = silu(sum_k x[m,k] gate[n,k]) sum_k x[m,k] up[n,k]
-// Shapes    as swiglu_linear.wgsl: x f32 [M,K]; gate, up [N,K] in FORMAT; out y f32 [M,S], S >= N; K a multiple of
-//           4 (of 8 when the weights are packed)
+// Shapes    as swiglu_linear.wgsl
 // Dispatch  a workgroup is one subgroup and makes TILE_ROWS rows x 16 columns: (ceil(N/16), ceil(M/TILE_ROWS), 1)
 // Numerics  f32, k strictly in order by fma: the bits of linear.wgsl, then swiglu.wgsl
-// Why       as linear_simd8.wgsl: what all lanes need is loaded once and broadcast
+// Why       as in lib/subgroup8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/linear/swiglu_linear.ts#swigluLinearF64
+import package::lib::linear_layer::{params, x};
+import package::lib::subgroup8::{add_rows, EightRows};
+import package::lib::linear_swiglu::{gate, store, up};
+import package::lib::weight::{quads_per_load, values4};
 enable subgroups;
 
-override TILE_ROWS: u32 = 16u;  // 8 or 16
-override FORMAT: u32 = 0u;      // of gate and up: 0 f32, 1 bf16 pairs, 2 f16 pairs
-
-struct Params { rows: u32, width: u32, columns: u32, stride: u32 }
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read> gate: array<vec4u>;
-@group(0) @binding(2) var<storage, read> up: array<vec4u>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
-
-fn unpack4(words: vec2u) -> vec4f {
-  if (FORMAT == 1u) {
-    return bitcast<vec4f>(vec4u(words.x << 16u, words.x & 0xffff0000u, words.y << 16u, words.y & 0xffff0000u));
-  }
-  return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
-}
+override TILE_ROWS: u32;  // 8 or 16
 
 // sums: of the gate at columns n and n + 1, then of up there.
-fn store_row(m: u32, n: u32, sums: vec4f) {
-  if (m >= params.rows || n >= params.columns) { return; }
-  let at = m * params.stride + n;
-  y[at] = sums.x / (1.0 + exp(-sums.x)) * sums.z;
-  if (n + 1u < params.columns) { y[at + 1u] = sums.y / (1.0 + exp(-sums.y)) * sums.w; }
+fn store_pair(m: u32, n: u32, sums: vec4f) {
+  store(m, n, sums.x, sums.z);
+  store(m, n + 1u, sums.y, sums.w);
 }
 
-// Four terms of four columns; the columns of wT are what meets the same k.
-fn add4(sums: vec4f, v: vec4f, wT: mat4x4f) -> vec4f {
-  return fma(vec4f(v.w), wT[3], fma(vec4f(v.z), wT[2], fma(vec4f(v.y), wT[1], fma(vec4f(v.x), wT[0], sums))));
+fn store_rows(m: u32, n: u32, sums: mat4x4f) {
+  store_pair(m, n, sums[0]);
+  store_pair(m + 1u, n, sums[1]);
+  store_pair(m + 2u, n, sums[2]);
+  store_pair(m + 3u, n, sums[3]);
 }
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  // No lane leaves early: all of them take part in the broadcasts.
   let m = group.y * TILE_ROWS;
   let n = group.x * 16u + lane * 2u;
   let quads = params.width / 4u;
-  let per_load = select(2u, 1u, FORMAT == 0u);  // quads in 16 bytes of a weight
-  let last_row = params.rows - 1u;
-  let last_column = params.columns - 1u;
-  let row_a = min(m + lane, last_row) * quads;
-  let row_b = min(m + 8u + lane, last_row) * quads;
-  let b0 = min(n, last_column) * quads / per_load;
-  let b1 = min(n + 1u, last_column) * quads / per_load;
-  var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
-  var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f();
-  var s8 = vec4f(); var s9 = vec4f(); var s10 = vec4f(); var s11 = vec4f();
-  var s12 = vec4f(); var s13 = vec4f(); var s14 = vec4f(); var s15 = vec4f();
-  for (var i = 0u; i < quads / per_load; i++) {
-    let w0 = gate[b0 + i];
-    let w1 = gate[b1 + i];
-    let w2 = up[b0 + i];
-    let w3 = up[b1 + i];
-    for (var h = 0u; h < per_load; h++) {
-      let q = i * per_load + h;
-      var wT = transpose(mat4x4f(bitcast<vec4f>(w0), bitcast<vec4f>(w1), bitcast<vec4f>(w2), bitcast<vec4f>(w3)));
-      if (FORMAT != 0u) {
-        let odd = h == 1u;
-        wT = transpose(mat4x4f(
-          unpack4(select(w0.xy, w0.zw, odd)),
-          unpack4(select(w1.xy, w1.zw, odd)),
-          unpack4(select(w2.xy, w2.zw, odd)),
-          unpack4(select(w3.xy, w3.zw, odd)),
-        ));
-      }
-      let xa = x[row_a + q];
-      s0 = add4(s0, subgroupBroadcast(xa, 0u), wT);
-      s1 = add4(s1, subgroupBroadcast(xa, 1u), wT);
-      s2 = add4(s2, subgroupBroadcast(xa, 2u), wT);
-      s3 = add4(s3, subgroupBroadcast(xa, 3u), wT);
-      s4 = add4(s4, subgroupBroadcast(xa, 4u), wT);
-      s5 = add4(s5, subgroupBroadcast(xa, 5u), wT);
-      s6 = add4(s6, subgroupBroadcast(xa, 6u), wT);
-      s7 = add4(s7, subgroupBroadcast(xa, 7u), wT);
-      if (TILE_ROWS > 8u) {
-        let xb = x[row_b + q];
-        s8 = add4(s8, subgroupBroadcast(xb, 0u), wT);
-        s9 = add4(s9, subgroupBroadcast(xb, 1u), wT);
-        s10 = add4(s10, subgroupBroadcast(xb, 2u), wT);
-        s11 = add4(s11, subgroupBroadcast(xb, 3u), wT);
-        s12 = add4(s12, subgroupBroadcast(xb, 4u), wT);
-        s13 = add4(s13, subgroupBroadcast(xb, 5u), wT);
-        s14 = add4(s14, subgroupBroadcast(xb, 6u), wT);
-        s15 = add4(s15, subgroupBroadcast(xb, 7u), wT);
-      }
+  let loads = quads / quads_per_load();  // of 16 bytes in a row of a weight
+  let above = min(m + lane, params.rows - 1u) * quads;
+  let below = min(m + 8u + lane, params.rows - 1u) * quads;
+  let b = min(n, params.columns - 1u) * loads;
+  let c = min(n + 1u, params.columns - 1u) * loads;
+  var upper: EightRows;
+  var lower: EightRows;
+  for (var i = 0u; i < loads; i++) {
+    let g0 = gate[b + i];
+    let g1 = gate[c + i];
+    let u0 = up[b + i];
+    let u1 = up[c + i];
+    for (var half = 0u; half < quads_per_load(); half++) {
+      let wT = transpose(mat4x4f(values4(g0, half), values4(g1, half), values4(u0, half), values4(u1, half)));
+      let q = i * quads_per_load() + half;
+      add_rows(&upper, x[above + q], wT);
+      if (TILE_ROWS > 8u) { add_rows(&lower, x[below + q], wT); }
     }
   }
-  store_row(m, n, s0);
-  store_row(m + 1u, n, s1);
-  store_row(m + 2u, n, s2);
-  store_row(m + 3u, n, s3);
-  store_row(m + 4u, n, s4);
-  store_row(m + 5u, n, s5);
-  store_row(m + 6u, n, s6);
-  store_row(m + 7u, n, s7);
+  store_rows(m, n, upper[0]);
+  store_rows(m + 4u, n, upper[1]);
   if (TILE_ROWS > 8u) {
-    store_row(m + 8u, n, s8);
-    store_row(m + 9u, n, s9);
-    store_row(m + 10u, n, s10);
-    store_row(m + 11u, n, s11);
-    store_row(m + 12u, n, s12);
-    store_row(m + 13u, n, s13);
-    store_row(m + 14u, n, s14);
-    store_row(m + 15u, n, s15);
+    store_rows(m + 8u, n, lower[0]);
+    store_rows(m + 12u, n, lower[1]);
   }
 }

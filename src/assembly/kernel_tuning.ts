@@ -9,8 +9,8 @@ import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { type MatmulTuning, useMatmulTuning } from "../ops/linear/choice.ts";
-import { matmulSizes, matmulSources, tuneMatmuls } from "../ops/linear/tuning.ts";
+import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
+import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { TuningEvents } from "./events.ts";
 
@@ -32,7 +32,7 @@ export function tuningFile(device: Device, kernels: string, environment: Environ
 }
 
 /** What a tuning file holds: of one that is missing or broken, what can be read of it. */
-export async function readTuning(path: string): Promise<MatmulTuning> {
+export async function readTuning(path: string): Promise<LinearTuning> {
   try {
     const { matmuls } = JSON.parse(await readFile(path, "utf8")) as { matmuls: Record<string, unknown> };
     return Object.fromEntries(
@@ -47,7 +47,7 @@ export async function readTuning(path: string): Promise<MatmulTuning> {
 export async function writeTuning(
   path: string,
   device: Device,
-  matmuls: MatmulTuning,
+  matmuls: LinearTuning,
 ): Promise<string | undefined> {
   try {
     await mkdir(dirname(path), { recursive: true });
@@ -67,6 +67,15 @@ function isOff({ GRPO_WEBGPU_TUNING = "" }: Environment): boolean {
   return /^(0|off|no|false)$/i.test(GRPO_WEBGPU_TUNING);
 }
 
+/** What was measured on this device before: nothing on a CPU, nor where GRPO_WEBGPU_TUNING is off. */
+export async function knownTuning(
+  info: Device & Pick<GpuInfo, "isSoftware">,
+  environment: Environment,
+): Promise<LinearTuning> {
+  if (info.isSoftware || isOff(environment)) return {};
+  return await readTuning(tuningFile(info, linearSources(), environment));
+}
+
 /** The layers whose kernels are chosen, and the most tokens that they are run on at a time. */
 export interface TunedLayers {
   weights: readonly Weight[];
@@ -83,7 +92,7 @@ export async function tuneKernels(
   { events = {}, environment = process.env }: { events?: TuningEvents; environment?: Environment } = {},
 ): Promise<void> {
   if (info.isSoftware || isOff(environment)) return;
-  const path = tuningFile(info, matmulSources(), environment);
+  const path = tuningFile(info, linearSources(), environment);
   const known = await readTuning(path);
   const begin = performance.now();
   let measured = 0;
@@ -91,8 +100,8 @@ export async function tuneKernels(
     events.onMeasuring?.(done, total);
     measured = done;
   };
-  const tuning = await tuneMatmuls(matmulSizes(weights, mostRows), { known, onProgress });
-  useMatmulTuning(tuning);
+  const tuning = await tuneLinear(linearSizes(weights, mostRows), { known, onProgress });
+  useLinearTuning(tuning);
   if (measured === 0) return;
   trimPool();
   const failure = await writeTuning(path, info, { ...known, ...tuning });
@@ -106,7 +115,7 @@ export async function kernelChoice(
 ): Promise<string> {
   if (info.isSoftware) return "tiles in registers: a CPU has no fast workgroup memory";
   if (isOff(environment)) return "tiles guessed from the sizes: GRPO_WEBGPU_TUNING is off";
-  const path = tuningFile(info, matmulSources(), environment);
+  const path = tuningFile(info, linearSources(), environment);
   const count = Object.keys(await readTuning(path)).length;
   return count > 0
     ? `measured for ${count} classes of sizes, in ${path}`

@@ -47,3 +47,8 @@ export function bindingLimit(): number {
 export function maxSubgroupSize(): number {
   return modes.gpuLanes ? 32 : tfjsBackend().device.adapterInfo.subgroupMaxSize;
 }
+
+/** Whether a subgroup is as wide as a CPU's vector register or narrower: one of 8 lanes then suits a workgroup best. */
+export function hasNarrowSubgroups(): boolean {
+  return maxSubgroupSize() <= 8;
+}

@@ -124,7 +124,7 @@ describe("tensors larger than one binding", () => {
     const opCase = linearCase(64, 36, 300);
     await assert.rejects(
       bitsOf(opCase, (body) => withBindingLimit(40_000, body)),
-      /binding 3 of shape \[64,300\] needs 76800 bytes, this GPU binds at most 40000; use a smaller batch/,
+      /: y of shape \[64,300\] needs 76800 bytes, this GPU binds at most 40000; use a smaller batch/,
     );
   });
 });

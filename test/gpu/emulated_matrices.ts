@@ -2,7 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { flush } from "../../src/gpu/queue.ts";
-import { linkKernel } from "../../src/gpu/wgsl.ts";
+import { type Conditions, type LinkedKernel, linkKernel } from "../../src/gpu/wgsl.ts";
 
 const LOADS =
   /subgroupMatrixLoad<subgroup_matrix_(left|right)<f16, 16, 16>, (row|col)_major>\(&(\w+), (.*), (\w+)\);/g;
@@ -35,7 +35,7 @@ fn emulatedStore(offset: u32, sum: u32, member: u32) {
 
 const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
   [/enable subgroups;\nenable chromium_experimental_subgroup_matrix;\n/, ""],
-  [/ {2}@builtin\(subgroup_id\) subgroup: u32,\n {2}@builtin\(subgroup_invocation_id\) member: u32,\n/, ""],
+  [/, @builtin\(subgroup_id\) subgroup: u32, @builtin\(subgroup_invocation_id\) member: u32/, ""],
   [/@compute/, EMULATION],
   [/(fn main[^{]*\{\n)/, "$1  let subgroup = lane / SUBGROUP;\n  let member = lane % SUBGROUP;\n"],
   [/ {2}var sums: array<subgroup_matrix_result<f32, 16, 16>, 4>;\n/, ""],
@@ -52,41 +52,46 @@ const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
   [/(for \(var \w+ = \w+; \w+ < [^;]+);/g, "$1 + (params.rows >> 31u);"],
 ];
 
-/** A kernel's text without matrix units. @throws Error when it no longer looks as this file expects */
-function emulatedSource(kernel: string): string {
-  const code = linkKernel(kernel).text;
+/** A linked text without matrix units. @throws Error when it no longer looks as this file expects */
+function emulatedSource({ file, text: code }: LinkedKernel): string {
   const readers = readerOf(code, "left") + readerOf(code, "right");
   return REPLACEMENTS.reduce((text, [pattern, replacement]) => {
     const replaced = text.replace(pattern, replacement);
-    if (replaced === text) throw new Error(`${kernel}.wgsl has nothing like ${pattern}`);
+    if (replaced === text) throw new Error(`${file} has nothing like ${pattern}`);
     return replaced;
   }, code).replace("@compute", `${readers}\n@compute`);
 }
 
-/**
- * Runs a kernel for matrix units on a device that has f16.
- * @param tensors in the order of its bindings
- * @param params rows, width, columns, stride
- * @param workgroups columns x rows of tiles
- */
+interface EmulatedCall {
+  kernel: string;
+  conditions: Conditions;
+  /** By the names of the kernel's text. */
+  bindings: Record<string, Tensor>;
+  /** rows, width, columns, stride */
+  params: number[];
+  /** columns x rows of tiles */
+  workgroups: [number, number];
+}
+
+/** Runs a kernel for matrix units on a device that has f16, with numbers in f32. */
 export function runEmulatedMatrices(
-  kernel: string,
-  constants: Record<string, number>,
-  tensors: Tensor[],
-  params: number[],
-  workgroups: [number, number],
+  { kernel, conditions, bindings, params, workgroups }: EmulatedCall,
 ): void {
   flush();
   const { device, queue, tensorMap } = tfjsBackend();
-  const module = device.createShaderModule({ code: emulatedSource(kernel) });
+  const linked = linkKernel(kernel, conditions);
+  const module = device.createShaderModule({ code: emulatedSource(linked) });
   const pipeline = device.createComputePipeline({
     layout: "auto",
-    compute: { module, constants: { ...constants, SUBGROUP: 64 } },
+    compute: { module, constants: { SUBGROUP: 64 } },
   });
   const uniform = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
   queue.writeBuffer(uniform, 0, Uint32Array.from(params));
-  const buffers = [...tensors.map(({ dataId }) => tensorMap.get(dataId).resource!), uniform];
-  const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const entries = linked.storage.map(({ name, binding }) => ({
+    binding,
+    resource: { buffer: tensorMap.get(bindings[name].dataId).resource! },
+  }));
+  entries.push({ binding: linked.params!.binding, resource: { buffer: uniform } });
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
@@ -94,5 +99,5 @@ export function runEmulatedMatrices(
   pass.dispatchWorkgroups(...workgroups);
   pass.end();
   queue.submit([encoder.finish()]);
-  for (const { dataId } of tensors) tensorMap.get(dataId).values = null;
+  for (const { dataId } of Object.values(bindings)) tensorMap.get(dataId).values = null;
 }

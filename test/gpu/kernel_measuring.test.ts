@@ -8,15 +8,21 @@ import { fileURLToPath } from "node:url";
 import { readTuning, tuneKernels, tuningFile, writeTuning } from "../../src/assembly/kernel_tuning.ts";
 import type { TuningEvents } from "../../src/assembly/events.ts";
 import { closeGpu, type GpuInfo, openGpu } from "../../src/gpu/device.ts";
-import { matmulClass, matmulTile, REGISTERS, TILES } from "../../src/ops/linear/choice.ts";
-import { matmulSizes, matmulSources } from "../../src/ops/linear/tuning.ts";
+import { chooseLinear, linearClass, type LinearSize } from "../../src/ops/linear/choice.ts";
+import { REGISTERS, TILES } from "../../src/ops/linear/tiles.ts";
+import { linearSizes, linearSources } from "../../src/ops/linear/tuning.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
 /** One product of each kind, so that little is measured. */
 const WEIGHTS = [{ shape: [16, 16], format: "f32", grad: null }] as unknown as Weight[];
 const ROWS = 8;
-const [FORWARD, BACKWARD] = matmulSizes(WEIGHTS, ROWS);
+const [FORWARD, BACKWARD] = linearSizes(WEIGHTS, ROWS);
+/** The tile that a product is computed with; null: in registers. */
+function tileOf(size: LinearSize) {
+  const { way, constants } = chooseLinear(size);
+  return way === "tile" ? constants : null;
+}
 /** Is no folder. */
 const FILE = fileURLToPath(import.meta.url);
 const TILE = "16x32x32 by 4x4";
@@ -46,7 +52,7 @@ describe("tuneKernels()", () => {
     let [kept, left] = [{} as Record<string, string>, [] as string[]];
     await withScratchFolder(async (folder) => {
       const all = { GRPO_WEBGPU_TUNING_CACHE: join(folder, "cache"), ...environment };
-      const path = tuningFile(info, matmulSources(), all);
+      const path = tuningFile(info, linearSources(), all);
       if (known) await writeTuning(path, info, known);
       const events: TuningEvents = {
         onMeasuring: (done, total) => told.push(`${done} of ${total}`),
@@ -66,20 +72,20 @@ describe("tuneKernels()", () => {
 
   it("uses what the cache holds, measures nothing and says nothing", async () => {
     for (const [variant, tile] of [[TILE, TILES[TILE]], [REGISTERS, null]] as const) {
-      const known = { [matmulClass(FORWARD)]: variant, [matmulClass(BACKWARD)]: variant };
+      const known = { [linearClass(FORWARD)]: variant, [linearClass(BACKWARD)]: variant };
       const { told, kept } = await tune(known);
       assert.deepEqual([told, kept], [[], known]);
-      assert.deepEqual([FORWARD, BACKWARD].map(matmulTile), [tile, tile]);
+      assert.deepEqual([FORWARD, BACKWARD].map(tileOf), [tile, tile]);
     }
   });
 
   it("measures what the cache lacks, says so, and keeps it beside what was measured for other models", async () => {
-    const known = { [matmulClass(FORWARD)]: TILE, "linear f32 of another model": REGISTERS };
+    const known = { [linearClass(FORWARD)]: TILE, "linear f32 of another model": REGISTERS };
     const { told, kept, left } = await tune(known);
-    const measured = kept[matmulClass(BACKWARD)];
+    const measured = kept[linearClass(BACKWARD)];
     assert.ok([REGISTERS, TILE].includes(measured), measured);
-    assert.deepEqual(kept, { ...known, [matmulClass(BACKWARD)]: measured });
-    assert.deepEqual(matmulTile(BACKWARD), TILES[measured] ?? null);
+    assert.deepEqual(kept, { ...known, [linearClass(BACKWARD)]: measured });
+    assert.deepEqual(tileOf(BACKWARD), TILES[measured] ?? null);
     assert.deepEqual(told, ["0 of 1", "1 of 1", "kept"]);
     assert.equal(left.length, 1, left.join());
   });

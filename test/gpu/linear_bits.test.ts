@@ -74,7 +74,7 @@ async function headLogprobs(chunkRows: number) {
   return [await readFloats(value), await readFloats(grads[0]), await readFloats(head.grad!)];
 }
 
-describe("matmul bits", () => {
+describe("bits of linear layers", () => {
   before(async () => void await openGpu());
   after(closeGpu);
 

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { matmulClass, REGISTERS } from "../../src/ops/linear/choice.ts";
-import { matmulSizes, tuneMatmuls } from "../../src/ops/linear/tuning.ts";
+import { linearClass } from "../../src/ops/linear/choice.ts";
+import { REGISTERS } from "../../src/ops/linear/tiles.ts";
+import { linearSizes, tuneLinear } from "../../src/ops/linear/tuning.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 
 /** On a software GPU a tile has to be forced into the choice. */
@@ -20,7 +21,7 @@ describe("tuning of matrix products", () => {
 
   it("a trained weight makes three products of each power of two of rows, a frozen one two", () => {
     const grad = tf.zeros([24, 16]);
-    const classes = matmulSizes([weightOf([24, 16], { grad })], 17).map(matmulClass);
+    const classes = linearSizes([weightOf([24, 16], { grad })], 17).map(linearClass);
     assert.deepEqual(
       classes,
       [8, 16, 32].flatMap((rows) => [
@@ -29,18 +30,18 @@ describe("tuning of matrix products", () => {
         `linear_grad_w f32 32 x 16 x ${rows}`,
       ]),
     );
-    const frozen = matmulSizes([weightOf([24, 16], { format: "bf16" })], 8).map(matmulClass);
+    const frozen = linearSizes([weightOf([24, 16], { format: "bf16" })], 8).map(linearClass);
     assert.deepEqual(frozen, ["linear bf16 8 x 32 x 16", "linear_grad_x bf16 8 x 16 x 32"]);
     grad.dispose();
   });
 
   it("weights of one class are measured once; vectors, and what no tile takes, never", () => {
     const weights = [weightOf([24, 16]), weightOf([32, 16]), weightOf([16]), weightOf([24, 18])];
-    assert.equal(matmulSizes(weights, 8).length, 2);
+    assert.equal(linearSizes(weights, 8).length, 2);
   });
 
   it("no product that is measured is larger than what fills a GPU", () => {
-    const sizes = matmulSizes([weightOf([128_000, 11_008])], 100_000);
+    const sizes = linearSizes([weightOf([128_000, 11_008])], 100_000);
     assert.ok(sizes.length > 0);
     assert.ok(sizes.every(({ rows, columns, summed }) => Math.max(rows, columns, summed) <= 4096));
   });
@@ -50,25 +51,25 @@ describe("tuning of matrix products", () => {
       weightOf([22, 16], { grad: tf.zeros([22, 16]) }),
       weightOf([40, 24], { format: "bf16" }),
     ];
-    const sizes = matmulSizes(weights, 16);
+    const sizes = linearSizes(weights, 16);
     const tensors = tf.memory().numTensors;
     const steps: string[] = [];
     const onProgress = (done: number, total: number) => void steps.push(`${done}/${total}`);
-    const tuning = await tuneMatmuls(sizes, { candidates: CANDIDATES, onProgress });
-    assert.deepEqual(Object.keys(tuning).sort(), sizes.map(matmulClass).sort());
+    const tuning = await tuneLinear(sizes, { candidates: CANDIDATES, onProgress });
+    assert.deepEqual(Object.keys(tuning).sort(), sizes.map(linearClass).sort());
     assert.ok(Object.values(tuning).every((variant) => CANDIDATES.includes(variant)));
     assert.equal(tf.memory().numTensors, tensors);
     assert.deepEqual([steps[0], steps.at(-1)], [`0/${sizes.length}`, `${sizes.length}/${sizes.length}`]);
 
     steps.length = 0;
-    const known = { ...tuning, [matmulClass(sizes[0])]: "a tile of another version" };
-    const again = await tuneMatmuls(sizes, { candidates: CANDIDATES, known, onProgress });
+    const known = { ...tuning, [linearClass(sizes[0])]: "a tile of another version" };
+    const again = await tuneLinear(sizes, { candidates: CANDIDATES, known, onProgress });
     assert.deepEqual(steps, ["0/1", "1/1"]);
-    assert.ok(CANDIDATES.includes(again[matmulClass(sizes[0])]));
+    assert.ok(CANDIDATES.includes(again[linearClass(sizes[0])]));
   });
 
   it("a software device has nothing to choose, and nothing is measured", async () => {
     const onProgress = () => assert.fail("measured");
-    assert.deepEqual(await tuneMatmuls(matmulSizes([weightOf([24, 16])], 8), { onProgress }), {});
+    assert.deepEqual(await tuneLinear(linearSizes([weightOf([24, 16])], 8), { onProgress }), {});
   });
 });

@@ -10,7 +10,7 @@ import { caseOperands, disposeOperands } from "../cases/operands.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withBindingLimit, withGuardWords, withPlainKernels } from "../../src/gpu/trial_modes.ts";
-import { withMatmulVariant } from "../../src/ops/linear/choice.ts";
+import { withLinearVariant } from "../../src/ops/linear/facts.ts";
 import { startGradients } from "./case_checks.ts";
 
 type Mode = <R>(body: () => R) => R;
@@ -80,7 +80,7 @@ describe("matrix products in workgroup memory", () => {
   for (const [opCase, tiles] of CASES) {
     for (const name of tiles) {
       it(`${opCase.name} in ${name}: the same bits`, async () => {
-        const tiled: Mode = (body) => withMatmulVariant(name, body);
+        const tiled: Mode = (body) => withLinearVariant(name, body);
         assert.deepEqual(await bitsOf(opCase, tiled), await bitsOf(opCase, withPlainKernels));
       });
     }
@@ -88,7 +88,7 @@ describe("matrix products in workgroup memory", () => {
 
   it("a weight in windows, of which the later ones go on from dx: the same bits", async () => {
     const opCase = linearCase(33, 64, 300);
-    const windowed: Mode = (body) => withMatmulVariant(SMALL, () => withBindingLimit(40_000, body));
+    const windowed: Mode = (body) => withLinearVariant(SMALL, () => withBindingLimit(40_000, body));
     assert.deepEqual(await bitsOf(opCase, windowed), await bitsOf(opCase, withPlainKernels));
   });
 });

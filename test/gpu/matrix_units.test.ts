@@ -75,7 +75,7 @@ async function errorsOn(other: GPUDevice, body: () => void): Promise<string | un
 /** Largest |a - b| relative to what the products sum to without their signs. */
 function largestError(a: Float64Array, b: Float64Array, x: Float64Array, w: Float64Array, K: number): number {
   const N = w.length / K;
-  const sizes = linearF64(x.map(Math.abs), w.map(Math.abs), null, x.length / K, K, N);
+  const sizes = linearF64(x.map(Math.abs), w.map(Math.abs), { M: x.length / K, K, N });
   return Math.max(...a.map((value, i) => Math.abs(value - b[i]) / sizes[i]));
 }
 
@@ -91,15 +91,26 @@ async function emulatedRows(
   [M, K, N, stride]: number[],
 ): Promise<number[][]> {
   const y = upload(new Float32Array(M * stride).fill(7));
-  const shifts = shiftsOf(rowShiftsF64(x, M, K), rowShiftsF64(w, N, K));
-  const tensors = [...[x, w, bias].map(upload), y, ...shifts, upload(residual)];
-  const tiles: [number, number] = [Math.ceil(N / 64), Math.ceil(M / 64)];
-  runEmulatedMatrices("linear_matrix", { BIAS: 1, RESIDUAL: 1 }, tensors, [M, K, N, stride], tiles);
+  runEmulatedMatrices({
+    kernel: "linear_matrix",
+    conditions: { BIAS: true, RESIDUAL: true },
+    bindings: {
+      x: upload(x),
+      w: upload(w),
+      bias: upload(bias),
+      residual: upload(residual),
+      y,
+      row_shift: uploadShifts(rowShiftsF64(x, M, K)),
+      w_shift: uploadShifts(rowShiftsF64(w, N, K)),
+    },
+    params: [M, K, N, stride],
+    workgroups: [Math.ceil(N / 64), Math.ceil(M / 64)],
+  });
   return rowsOf(await readFloats(y), M, stride);
 }
 
 const upload = (values: ArrayLike<number>) => uploadTensor(Float32Array.from(values), [values.length]);
-const shiftsOf = (...shifts: Int32Array[]) => shifts.map((values) => uploadTensor(values, [values.length]));
+const uploadShifts = (values: Int32Array) => uploadTensor(values, [values.length]);
 
 function rowsOf(values: ArrayLike<number>, rows: number, width: number): number[][] {
   return Array.from({ length: rows }, (_, m) => Array.from(values).slice(m * width, (m + 1) * width));
@@ -174,7 +185,7 @@ describe("linear layers on matrix units", () => {
       const bias = randomFloats(3, N);
       const residual = randomFloats(4, M * stride);
       const made = await emulatedRows({ x, w, bias, residual }, [M, K, N, stride]);
-      const sums = linearF16F64(x, w, bias, M, K, N).map((sum, i) =>
+      const sums = linearF16F64(x, w, { M, K, N, bias }).map((sum, i) =>
         sum + residual[Math.floor(i / N) * stride + i % N]
       );
       assertClose(made.map((row) => row.slice(0, N)), rowsOf(sums, M, N));
@@ -188,7 +199,7 @@ describe("linear layers on matrix units", () => {
       const [x, w] = [scaledRows(1, M, K, () => 2 ** -50), scaledRows(2, N, K, () => 2 ** -50)];
       const [bias, residual] = [new Float32Array(N), new Float32Array(M * stride)];
       const made = await emulatedRows({ x, w, bias, residual }, [M, K, N, stride]);
-      const sums = linearF16F64(x, w, bias, M, K, N);
+      const sums = linearF16F64(x, w, { M, K, N, bias });
       assertClose(made.map((row) => row.slice(0, N)), rowsOf(sums, M, N));
     });
 
@@ -202,14 +213,23 @@ describe("linear layers on matrix units", () => {
       rowsOf(dy, M, N).forEach((row, m) => strided.set(row, m * stride));
       const columns = rowShiftsF64(w, N, K);
       const taken = dy.map((value, i) => value / 2 ** columns[i % N]);
-      const expected = inputGradF16F64(dy, w, M, K, N);
-      for (const ADD of [0, 1]) {
+      const expected = inputGradF16F64(dy, w, { M, K, N });
+      for (const ADD of [false, true]) {
         const dx = upload(Float32Array.from(expected, (value) => 3 * value));
-        const shifts = shiftsOf(rowShiftsF64(taken, M, N), columns);
-        const tiles: [number, number] = [Math.ceil(K / 64), Math.ceil(M / 64)];
-        const tensors = [upload(strided), upload(w), dx, ...shifts];
-        runEmulatedMatrices("linear_grad_x_matrix", { ADD }, tensors, [M, K, N, stride], tiles);
-        const sums = expected.map((value) => ADD === 1 ? Math.fround(3 * value) + value : value);
+        runEmulatedMatrices({
+          kernel: "linear_grad_x_matrix",
+          conditions: { ADD },
+          bindings: {
+            dy: upload(strided),
+            w: upload(w),
+            dx,
+            row_shift: uploadShifts(rowShiftsF64(taken, M, N)),
+            w_shift: uploadShifts(columns),
+          },
+          params: [M, K, N, stride],
+          workgroups: [Math.ceil(K / 64), Math.ceil(M / 64)],
+        });
+        const sums = expected.map((value) => ADD ? Math.fround(3 * value) + value : value);
         assertClose(rowsOf(await readFloats(dx), M, K), rowsOf(sums, M, K));
       }
     });
@@ -219,18 +239,22 @@ describe("linear layers on matrix units", () => {
     const [M, K, N] = [9, 40, 7];
     const x = scaledRows(1, M, K, (m) => 2 ** (25 * m - 100));
     const w = scaledRows(2, N, K, (n) => 2 ** (10 * n - 30));
-    const y = linearF16F64(x, w, null, M, K, N);
-    const error = largestError(y, linearF64(x, w, null, M, K, N), x, w, K);
+    const y = linearF16F64(x, w, { M, K, N });
+    const error = largestError(y, linearF64(x, w, { M, K, N }), x, w, K);
     assert.ok(error > 2 ** -16 && error <= 2 ** -10, `${error}`);
   });
 
   it("lose nothing by the shifts, and keep a row's bits whatever its neighbours are", () => {
     const [K, N] = [24, 5];
     const [x, w] = [randomFloats(1, 3 * K), randomFloats(2, N * K)];
-    const y = linearF16F64(x, w, null, 3, K, N);
-    const larger = linearF16F64(x.map((value) => value * 2 ** 40), w.map((v) => v * 2 ** -60), null, 3, K, N);
+    const y = linearF16F64(x, w, { M: 3, K, N });
+    const larger = linearF16F64(x.map((value) => value * 2 ** 40), w.map((v) => v * 2 ** -60), {
+      M: 3,
+      K,
+      N,
+    });
     assert.deepEqual(larger.map((value) => value * 2 ** 20), y);
-    const alone = linearF16F64(x.slice(K, 2 * K), w, null, 1, K, N);
+    const alone = linearF16F64(x.slice(K, 2 * K), w, { M: 1, K, N });
     assert.deepEqual(alone, y.slice(N, 2 * N));
   });
 });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { kernelChoice, readTuning, tuningFile, writeTuning } from "../../src/assembly/kernel_tuning.ts";
-import { matmulSources } from "../../src/ops/linear/tuning.ts";
+import { linearSources } from "../../src/ops/linear/tuning.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const DEVICE = {
@@ -89,7 +89,7 @@ test("doctor is told where the choice of kernels comes from", async () => {
     assert.match(await kernelChoice({ ...gpu, isSoftware: true }, environment), /in registers/);
     assert.match(await kernelChoice(gpu, { ...environment, GRPO_WEBGPU_TUNING: "off" }), /guessed/);
     assert.match(await kernelChoice(gpu, environment), /when training starts/);
-    const path = tuningFile(DEVICE, matmulSources(), environment);
+    const path = tuningFile(DEVICE, linearSources(), environment);
     await writeTuning(path, DEVICE, { a: "registers", b: "registers" });
     assert.equal(await kernelChoice(gpu, environment), `measured for 2 classes of sizes, in ${path}`);
   });

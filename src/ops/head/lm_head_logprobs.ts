@@ -1,5 +1,5 @@
 /**
- * Log-probabilities of the next tokens straight from hidden states: lm-head matmul, softmax and pick in one op.
+ * Log-probabilities of the next tokens straight from hidden states: the lm-head product, softmax and pick in one op.
  *
  * [M,V] logits never exist. Rows go through one scratch buffer of chunkRows rows, and backward computes each chunk's
  * logits again, turns them into their gradient in place, and uses that for both products.
@@ -158,7 +158,7 @@ export function lmHeadLogprobsF64(
   tokens: ArrayLike<number>,
   { M, D, V, temperature }: LmHeadSizes,
 ) {
-  return tokenLogprobsF64(linearF64(h, head, null, M, D, V), tokens, V, temperature);
+  return tokenLogprobsF64(linearF64(h, head, { M, K: D, N: V }), tokens, V, temperature);
 }
 
 /** Twin of the op's gradient in f64. @returns dh [M,D] and dhead [V,D] */
@@ -169,7 +169,13 @@ export function lmHeadLogprobsGradF64(
   dlogprobs: ArrayLike<number>,
   { M, D, V, temperature }: LmHeadSizes,
 ) {
-  const dlogits = tokenLogprobsGradF64(linearF64(h, head, null, M, D, V), tokens, dlogprobs, V, temperature);
-  const { dx, dw } = linearGradF64(h, head, dlogits, M, D, V);
+  const dlogits = tokenLogprobsGradF64(
+    linearF64(h, head, { M, K: D, N: V }),
+    tokens,
+    dlogprobs,
+    V,
+    temperature,
+  );
+  const { dx, dw } = linearGradF64(h, head, dlogits, { M, K: D, N: V });
   return { dh: dx, dhead: dw };
 }

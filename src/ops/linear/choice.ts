@@ -1,83 +1,108 @@
 /**
- * Which kernel computes a matrix product: one that tiles in registers alone, or one that shares slabs in workgroup memory,
- * and with which tile. All of them give the same bits, so the choice is one of speed: what was measured on this device
- * (ops/linear/tuning.ts), else a guess from the sizes. CPUs have no fast workgroup memory: there, registers alone.
+ * Which kernel computes a product of a linear layer, with which constants and grid. `chooseLinear` decides for all of
+ * them, from the sizes, what was asked for, and facts about the device (facts.ts). In float32 every kernel gives the same
+ * bits, so the choice is one of speed; tiles in workgroup memory (tiles.ts) are what was measured on this device, else
+ * a guess. `bench --explain` prints it.
  */
-import { deviceFact, deviceLimits, isSoftwareDevice, plainKernelsOnly } from "../../gpu/device_facts.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import type { KernelConstants } from "../../gpu/kernel.ts";
+import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
+import { type LinearFacts, openFacts } from "./facts.ts";
+import { guessedVariant, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
+
+/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
+export type RowCount = "few" | "many";
+
+/** Sizes of a layer: x [M,K], its weight [N,K], its output [M,N]. */
+export interface LayerSizes {
+  M: number;
+  K: number;
+  N: number;
+}
+
+/** y, dx, dw, or silu(x gate^T) * (x up^T). */
+export type LinearProduct = "output" | "grad_x" | "grad_w" | "swiglu";
 
 /** One product: [rows, columns], each element the sum over `summed` terms. */
-export interface MatmulSize {
-  /** The kernel that tiles in registers, such as linear; the others are its variants. */
-  kernel: string;
-  /** Of the weight that the kernel unpacks. */
+export interface LinearSize {
+  product: LinearProduct;
+  /** Of the weight. */
   format: WeightFormat;
   rows: number;
   columns: number;
   summed: number;
 }
 
-/** The `override` constants of a kernel that shares slabs; see kernels/linear/linear_tile.wgsl. */
-export type TileConstants = Readonly<
-  Record<"TILE_M" | "TILE_N" | "TILE_K" | "LANE_M" | "LANE_N", number>
->;
-
-/** Names a variant: "registers", or rows x columns x depth of a tile and what a lane makes of it. */
-export type MatmulVariant = string;
-
-export const REGISTERS: MatmulVariant = "registers";
-
-/** From the one with the fewest loads per product to the one that spreads few rows over the most workgroups. */
-export const TILES: Readonly<Record<MatmulVariant, TileConstants>> = {
-  "128x128x16 by 8x8": { TILE_M: 128, TILE_N: 128, TILE_K: 16, LANE_M: 8, LANE_N: 8 },
-  "128x128x8 by 8x8": { TILE_M: 128, TILE_N: 128, TILE_K: 8, LANE_M: 8, LANE_N: 8 },
-  "128x64x16 by 8x8": { TILE_M: 128, TILE_N: 64, TILE_K: 16, LANE_M: 8, LANE_N: 8 },
-  "64x64x16 by 8x4": { TILE_M: 64, TILE_N: 64, TILE_K: 16, LANE_M: 8, LANE_N: 4 },
-  "64x64x16 by 4x4": { TILE_M: 64, TILE_N: 64, TILE_K: 16, LANE_M: 4, LANE_N: 4 },
-  "32x64x16 by 4x4": { TILE_M: 32, TILE_N: 64, TILE_K: 16, LANE_M: 4, LANE_N: 4 },
-  "32x32x32 by 4x4": { TILE_M: 32, TILE_N: 32, TILE_K: 32, LANE_M: 4, LANE_N: 4 },
-  "16x32x32 by 4x4": { TILE_M: 16, TILE_N: 32, TILE_K: 32, LANE_M: 4, LANE_N: 4 },
-};
-
-/** Workgroups that keep a GPU of a hundred or so processors busy. */
-const ENOUGH_WORKGROUPS = 128;
-/** What is guessed among, largest first; the rest differ too little to be told apart without measuring. */
-const GUESSED = ["128x128x8 by 8x8", "64x64x16 by 8x4", "32x32x32 by 4x4", "16x32x32 by 4x4"];
-
-/** What a device must offer for a tile. */
-type TileLimits = Pick<
-  GPUSupportedLimits,
-  "maxComputeInvocationsPerWorkgroup" | "maxComputeWorkgroupStorageSize"
->;
-
-/** Whether a device has the lanes and the workgroup memory (two slabs, a spare vec4 a line) for the tile. */
-export function tileFits(
-  { TILE_M, TILE_N, TILE_K, LANE_M, LANE_N }: TileConstants,
-  limits: TileLimits,
-): boolean {
-  const lanes = (TILE_M / LANE_M) * (TILE_N / LANE_N);
-  const bytes = 4 * TILE_K * (TILE_M + 4 + TILE_N + 4);
-  return lanes <= limits.maxComputeInvocationsPerWorkgroup && bytes <= limits.maxComputeWorkgroupStorageSize;
+export interface LinearRequest extends LinearSize {
+  /** Floats from one row of dy to the next, for the gradients; dense unless given. */
+  stride?: number;
+  /** "many" unless given. */
+  rowCount?: RowCount;
+  /** "float32" unless given. */
+  precision?: MatmulPrecision;
+  /** Of the second weight of `swiglu`; that of the first unless given. */
+  upFormat?: WeightFormat;
 }
 
-/** Variants that a device runs, the first of which is the one without workgroup memory. */
-export function matmulCandidates(limits: TileLimits, isSoftware: boolean): MatmulVariant[] {
-  if (isSoftware) return [REGISTERS];
-  return [REGISTERS, ...Object.keys(TILES).filter((name) => tileFits(TILES[name], limits))];
+/** Kernels by product and by the way they compute it. */
+const KERNELS = {
+  output: {
+    strided: "linear_strided",
+    matrix: "linear_matrix",
+    few: "linear_few",
+    tile: "linear_tile",
+    simd8: "linear_simd8",
+    registers: "linear",
+  },
+  grad_x: {
+    strided: "linear_strided",
+    matrix: "linear_grad_x_matrix",
+    tile: "linear_grad_x_tile",
+    simd8: "linear_grad_x_simd8",
+    registers: "linear_grad_x",
+  },
+  grad_w: {
+    strided: "linear_strided",
+    tile: "linear_grad_w_tile",
+    simd8: "linear_grad_w_simd8",
+    registers: "linear_grad_w",
+  },
+  swiglu: { simd8: "swiglu_linear_simd8", registers: "swiglu_linear" },
+} as const;
+
+/** Kernels that are chosen among by measuring. */
+export const TUNED_KERNELS: readonly string[] = [KERNELS.output, KERNELS.grad_x, KERNELS.grad_w]
+  .flatMap(({ registers, tile }) => [registers, tile]);
+
+type LinearWay = keyof typeof KERNELS.output;
+
+export interface LinearChoice {
+  /** What the kernel computes: "output" where `swiglu` is better made of two outputs. */
+  product: LinearProduct;
+  way: LinearWay;
+  kernel: string;
+  /** Those that the choice sets; formats are the caller's. */
+  constants: KernelConstants;
+  /** What a workgroup makes. */
+  tile: { rows: number; columns: number };
+  workgroups: [number, number, number];
+  /** Why this kernel, in a sentence. */
+  why: string;
 }
 
-/** Those of the device that is open. */
-export const deviceCandidates = deviceFact(() => matmulCandidates(deviceLimits(), isSoftwareDevice()));
-
-/** The largest guessed candidate that is half full and makes enough workgroups, or else the smallest. */
-export function guessedVariant({ rows, columns }: MatmulSize, candidates: MatmulVariant[]): MatmulVariant {
-  const guessed = GUESSED.filter((name) => candidates.includes(name));
-  const workgroups = (name: MatmulVariant) =>
-    Math.ceil(rows / TILES[name].TILE_M) * Math.ceil(columns / TILES[name].TILE_N);
-  const suits = (name: MatmulVariant) =>
-    TILES[name].TILE_M <= 2 * rows && workgroups(name) >= ENOUGH_WORKGROUPS;
-  return guessed.find(suits) ?? guessed.at(-1) ?? REGISTERS;
+/** Sizes of one product of a layer. */
+export function productSize(
+  product: LinearProduct,
+  { M, K, N }: LayerSizes,
+): Pick<LinearSize, "product" | "rows" | "columns" | "summed"> {
+  if (product === "grad_x") return { product, rows: M, columns: K, summed: N };
+  if (product === "grad_w") return { product, rows: N, columns: K, summed: M };
+  return { product, rows: M, columns: N, summed: K };
 }
+
+/** Values of a weight in 16 bytes. */
+export const valuesPerLoad = (format: WeightFormat): number => format === "f32" ? 4 : 8;
 
 /** From here on a size fills any GPU, and no longer tells products apart. */
 export const FULL_SIZE = 4096;
@@ -86,45 +111,136 @@ export const FULL_SIZE = 4096;
 const bucket = (size: number) => Math.min(FULL_SIZE, 2 ** Math.ceil(Math.log2(size)));
 
 /** Products of one class run alike: the same kernel and format, sizes between the same powers of two. */
-export function matmulClass({ kernel, format, rows, columns, summed }: MatmulSize): string {
-  return `${kernel} ${format} ${[rows, columns, summed].map(bucket).join(" x ")}`;
+export function linearClass({ product, format, rows, columns, summed }: LinearSize): string {
+  const kernel = KERNELS[product === "swiglu" ? "output" : product].registers;
+  return `${kernel} ${product === "grad_w" ? "f32" : format} ${
+    [rows, columns, summed].map(bucket).join(" x ")
+  }`;
 }
 
-/** Variants by class. */
-export type MatmulTuning = Record<string, MatmulVariant>;
-
-const tuned = new Map<string, MatmulVariant>();
-
-/** From now on products of these classes are computed so. Variants that this device does not run are passed over. */
-export function useMatmulTuning(tuning: MatmulTuning): void {
-  const candidates = deviceCandidates();
-  for (const [matmul, variant] of Object.entries(tuning)) {
-    if (candidates.includes(variant)) tuned.set(matmul, variant);
+/** One of the ways that tile, and why. */
+function variantOf(size: LinearSize, facts: LinearFacts): { variant: LinearVariant; why: string } {
+  if (facts.plainKernelsOnly) return { variant: REGISTERS, why: "only plain kernels are to run" };
+  if (facts.forced) return { variant: facts.forced, why: "no other variant is to run" };
+  if (facts.candidates.length === 1) {
+    return {
+      variant: facts.candidates[0],
+      why: "this device has no fast workgroup memory for larger ones",
+    };
   }
+  const name = linearClass(size);
+  const known = facts.measured.get(name);
+  if (known) return { variant: known, why: `measured to be the fastest for "${name}"` };
+  return {
+    variant: guessedVariant(size, facts.candidates),
+    why: `guessed from the sizes: "${name}" is not measured on this device`,
+  };
 }
 
-let forced: MatmulVariant | null = null;
+/** How many rows linear_few takes faster than a kernel that tiles, which computes rows past the last as well. */
+const fewRows = (facts: LinearFacts) => facts.hasSimd8 ? 2 : 4;
 
-/** Runs `body` with all products computed by one variant: to time it, and to test it. */
-export function withMatmulVariant<R>(variant: MatmulVariant, body: () => R): R {
-  const before = forced;
-  forced = variant;
-  try {
-    return body();
-  } finally {
-    forced = before;
+/** Lanes of linear_strided, one for each sum. */
+const STRIDED_LANES = 64;
+/** Rows and columns that four subgroups make on matrix units. */
+const MATRIX_TILE = 64;
+
+/** Workgroups that make [rows, columns], a tile each. */
+export function tileGrid(
+  { tile }: Pick<LinearChoice, "tile">,
+  { rows, columns }: { rows: number; columns: number },
+): [number, number, number] {
+  return [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), 1];
+}
+
+type Way = Pick<LinearChoice, "way" | "constants" | "tile" | "why">;
+
+function registersWay(product: LinearProduct, facts: LinearFacts, why: string): Way {
+  // One subgroup on a CPU (8 wide), two warps or more on a GPU; 8 x 8 sums a lane, of which swiglu makes pairs.
+  const [WG_X, WG_Y] = [8, facts.hasNarrowSubgroups ? 1 : 8];
+  const tile = { rows: 8 * WG_Y, columns: (product === "swiglu" ? 4 : 8) * WG_X };
+  return { way: "registers", constants: { WG_X, WG_Y }, tile, why };
+}
+
+function simd8Way({ product, rows }: LinearSize, why: string): Way {
+  const columns = product === "swiglu" ? 16 : 32;
+  if (product === "grad_x" || product === "grad_w") {
+    return { way: "simd8", constants: {}, tile: { rows: 16, columns }, why };
   }
+  // Half a tile where that holds all rows: rows past the last would cost what others do.
+  const TILE_ROWS = rows <= 8 ? 8 : 16;
+  return { way: "simd8", constants: { TILE_ROWS }, tile: { rows: TILE_ROWS, columns }, why };
 }
 
-function variantOf(size: MatmulSize): MatmulVariant {
-  if (plainKernelsOnly()) return REGISTERS;
-  if (forced) return forced;
-  const candidates = deviceCandidates();
-  if (candidates.length === 1) return candidates[0];
-  return tuned.get(matmulClass(size)) ?? guessedVariant(size, candidates);
+function tiledWay(size: LinearSize, facts: LinearFacts): Way {
+  const { variant, why } = variantOf(size, facts);
+  const constants = TILES[variant];
+  if (constants) {
+    const tile = { rows: constants.TILE_M, columns: constants.TILE_N };
+    return { way: "tile", constants, tile, why: `tiles of ${variant} in workgroup memory: ${why}` };
+  }
+  if (facts.hasSimd8) {
+    return simd8Way(size, `tiles in registers, values broadcast over the 8 lanes of a subgroup: ${why}`);
+  }
+  return registersWay(size.product, facts, `tiles in registers: ${why}`);
 }
 
-/** The tile that a product is computed with in workgroup memory; null: in registers alone. */
-export function matmulTile(size: MatmulSize): TileConstants | null {
-  return TILES[variantOf(size)] ?? null;
+/** The way of a product, `swiglu` apart. */
+function wayOf(request: LinearRequest, facts: LinearFacts): Way {
+  const { product, format, rows, columns, summed, rowCount, precision } = request;
+  const isOutput = product === "output";
+  const width = isOutput ? summed : columns;
+  const stride = isOutput ? 0 : request.stride ?? (product === "grad_x" ? summed : rows);
+  if (width % valuesPerLoad(format) !== 0 || stride % 4 !== 0) {
+    const why = stride % 4 !== 0
+      ? `rows of dy, ${stride} floats apart, do not begin on 16 bytes`
+      : `rows of ${width} ${format} values do not begin on 16 bytes`;
+    return {
+      way: "strided",
+      constants: { WG: STRIDED_LANES },
+      tile: { rows: 1, columns: STRIDED_LANES },
+      why,
+    };
+  }
+  if (precision === "float16" && product !== "grad_w") {
+    const tile = { rows: MATRIX_TILE, columns: MATRIX_TILE };
+    const why = "float16 products run on matrix units";
+    return { way: "matrix", constants: { SUBGROUP: facts.maxSubgroupSize }, tile, why };
+  }
+  if (isOutput && rowCount === "few" && rows <= fewRows(facts)) {
+    const [WG, ROWS] = [facts.hasNarrowSubgroups ? 8 : 32, rows > 2 ? 4 : rows];
+    const why = `up to ${fewRows(facts)} rows, where reading the weight is the cost`;
+    return { way: "few", constants: { WG, ROWS }, tile: { rows: ROWS, columns: 4 * WG }, why };
+  }
+  // The other kernels take dy by fours.
+  if (product === "grad_x" && summed % 4 !== 0) {
+    return registersWay(product, facts, `${summed} outputs are no multiple of 4`);
+  }
+  return tiledWay(request, facts);
+}
+
+/** Where no kernel for all of it would be faster, `swiglu` is two outputs and what joins them. */
+function chooseSwiglu(request: LinearRequest, facts: LinearFacts): LinearChoice {
+  const { format, upFormat = format } = request;
+  const part = chooseLinear({ ...request, product: "output" }, facts);
+  const isFused = (part.way === "simd8" || part.way === "registers") && upFormat === format;
+  if (!isFused) {
+    const why = upFormat === format ? part.why : `the weights are ${format} and ${upFormat}`;
+    return { ...part, why: `two outputs, then swiglu: ${why}` };
+  }
+  const way = part.way === "simd8" ? simd8Way(request, part.why) : registersWay("swiglu", facts, part.why);
+  const kernel = KERNELS.swiglu[part.way as "simd8" | "registers"];
+  return { ...way, product: "swiglu", kernel, workgroups: tileGrid(way, request) };
+}
+
+/** The kernel that computes a product, its constants and its grid. */
+export function chooseLinear(request: LinearRequest, facts: LinearFacts = openFacts): LinearChoice {
+  const { product, rows, columns } = request;
+  if (product === "swiglu") return chooseSwiglu(request, facts);
+  const way = wayOf(request, facts);
+  const kernels: Partial<Record<LinearWay, string>> = KERNELS[product];
+  const workgroups = way.way === "strided"
+    ? foldGrid(Math.ceil(rows * columns / STRIDED_LANES))
+    : tileGrid(way, request);
+  return { ...way, product, kernel: kernels[way.way]!, workgroups };
 }

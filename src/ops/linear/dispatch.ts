@@ -1,21 +1,19 @@
 /**
- * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them. A weight that is
- * larger than one binding goes through in windows of its rows.
+ * The matrix products of a linear layer at dispatch level: on whole tensors, or on row windows of them. A weight that
+ * is larger than one binding goes through in windows of its rows.
  *
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.
  */
 import type { Tensor } from "@tensorflow/tfjs";
-import { hasSimd8, maxSubgroupSize } from "../../gpu/device_facts.ts";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
-import { foldGrid } from "../../gpu/grids.ts";
-import type { Binding } from "../../gpu/tensors.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 import { matmulPrecision } from "../../gpu/precision.ts";
+import type { Binding } from "../../gpu/tensors.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
-import { type MatmulSize, matmulTile } from "./choice.ts";
-import { runMatrixInputGrad, runMatrixLinear } from "./matrix_units.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
+import { chooseLinear, productSize, type RowCount } from "./choice.ts";
+import { runMatrixInputGrad, runMatrixLinear } from "./matrix_units.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
 interface Sizes {
@@ -31,8 +29,8 @@ export interface LinearRun extends Sizes {
   /** As y. */
   residual?: Binding | null;
   y: Binding;
-  /** "few": for a handful of rows, the kernel that works on 1, 2 or 4 of them at a time. The bits are the same. */
-  kind?: "many" | "few";
+  /** "many" unless given. */
+  rowCount?: RowCount;
 }
 
 export interface LinearInputGradRun extends Sizes {
@@ -47,68 +45,6 @@ export interface LinearWeightGradRun extends Sizes {
   dy: Binding;
   x: Binding;
   weight: Weight;
-}
-
-const STRIDED_LANES = 64;
-
-/** Lanes of a tiled matmul's workgroup, columns x rows: one subgroup on a CPU (8 wide), two warps or more on a GPU. */
-export function lanes(): { WG_X: number; WG_Y: number } {
-  return { WG_X: 8, WG_Y: maxSubgroupSize() <= 8 ? 1 : 8 };
-}
-
-/** The kernels that tile in registers. */
-export const TILED = { output: "linear", inputGrad: "linear_grad_x", weightGrad: "linear_grad_w" };
-
-/** Kernel, lanes and grid of a tiled product of [rows, columns]; every variant gives the same bits. */
-function tiled(size: MatmulSize) {
-  const { kernel, columns, rows } = size;
-  const tile = matmulTile(size);
-  if (tile) {
-    const workgroups: [number, number, number] = [
-      Math.ceil(columns / tile.TILE_N),
-      Math.ceil(rows / tile.TILE_M),
-      1,
-    ];
-    return { kernel: `${kernel}_tile`, constants: tile, workgroups };
-  }
-  if (hasSimd8()) {
-    // Half a tile where that holds all rows: rows past the last would cost what others do.
-    const half = kernel === TILED.output && rows <= 8;
-    const tileRows = half ? 8 : 16;
-    const constants: KernelConstants = half ? { TILE_ROWS: tileRows } : {};
-    const workgroups: [number, number, number] = [Math.ceil(columns / 32), Math.ceil(rows / tileRows), 1];
-    return { kernel: `${kernel}_simd8`, constants, workgroups };
-  }
-  return { kernel, constants: lanes(), workgroups: tileGrid(columns, rows) };
-}
-
-/** Whether linear_few is faster than the tiled kernel. */
-export const isFew = (rows: number): boolean => rows <= (hasSimd8() ? 2 : 4);
-
-/** Lanes, rows at a time and grid of linear_few. */
-function fewRows(columns: number, rows: number) {
-  const lanes = maxSubgroupSize() <= 8 ? 8 : 32;
-  const constants = { WG: lanes, ROWS: rows > 2 ? 4 : rows };
-  const workgroups: [number, number, number] = [Math.ceil(columns / (4 * lanes)), 1, 1];
-  return { kernel: "linear_few", constants, workgroups };
-}
-
-const written = (binding: Binding): Binding => ({ ...binding, written: true });
-const biasCode = (bias?: Weight | null) => bias ? 1 + FORMAT_CODE[bias.format] : 0;
-
-/** Whether the vec4 kernels take these sizes: every row must begin on 16 bytes. */
-function isTiled(weight: Weight, stride: number): boolean {
-  return stride % 4 === 0 && isVectored(weight);
-}
-
-/** The same for the rows of the weight alone. */
-export function isVectored(weight: Weight): boolean {
-  return weight.shape[1] % (weight.format === "f32" ? 4 : 8) === 0;
-}
-
-function tileGrid(columns: number, rows: number): [number, number, number] {
-  const { WG_X, WG_Y } = lanes();
-  return [Math.ceil(columns / (8 * WG_X)), Math.ceil(rows / (8 * WG_Y)), 1];
 }
 
 /** Weight rows, and with them columns of y or dy, that one dispatch takes. */
@@ -129,53 +65,44 @@ export function runLinear(run: LinearRun): void {
   for (const window of weightWindows(run.weight)) runLinearWindow(run, window);
 }
 
-function runLinearWindow(
-  { x, weight, bias, residual, y, rows, stride, kind = "many" }: LinearRun,
-  window: Window,
-): void {
-  const K = weight.shape[1];
-  const N = window.count;
-  const step = stride ?? weight.shape[0];
+function runLinearWindow(run: LinearRun, window: Window): void {
+  const { x, weight, bias, residual, rows, rowCount } = run;
+  const [outputs, width] = weight.shape;
+  const { format } = weight;
+  const stride = run.stride ?? outputs;
   const w = bindRows(weight, window);
-  const bindings = [
-    x,
-    w,
-    bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : w,
-    written(bindColumns(y, window)),
-    residual ? bindColumns(residual, window) : w,
-  ];
-  const codes = {
-    FORMAT: FORMAT_CODE[weight.format],
-    BIAS: biasCode(bias),
-    RESIDUAL: residual ? 1 : 0,
+  const y = bindColumns(run.y, window);
+  const addends = {
+    bias: bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : undefined,
+    residual: residual ? bindColumns(residual, window) : undefined,
   };
-  const params = [u32(rows), u32(K), u32(N), u32(step)];
-  if (!isVectored(weight)) {
+  const conditions = { BIAS: bias != null, RESIDUAL: residual != null };
+  const biasFormat: KernelConstants = bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {};
+  const size = productSize("output", { M: rows, K: width, N: window.count });
+  const choice = chooseLinear({ ...size, format, rowCount, precision: matmulPrecision() });
+  const { way, kernel, workgroups } = choice;
+  const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...biasFormat };
+  const call = { kernel, conditions, constants, workgroups };
+  const params = { rows, width, columns: window.count, stride };
+  if (way === "matrix") {
+    runMatrixLinear(call, { x, w, y, ...addends }, { ...params, format });
+  } else if (way === "strided") {
     runKernel({
-      kernel: "linear_strided",
-      constants: { WG: STRIDED_LANES, ...codes },
-      bindings,
-      params: [rows, N, K, K, 1, K, 1, step].map(u32),
-      workgroups: foldGrid(Math.ceil(rows * N / STRIDED_LANES)),
-    });
-  } else if (matmulPrecision() === "float16") {
-    const [, , biasRows, yColumns, residualColumns] = bindings;
-    const sizes = { rows, width: K, columns: N, stride: step };
-    runMatrixLinear({
-      x,
-      w,
-      bias: biasRows,
-      y: yColumns,
-      format: weight.format,
-      biasCode: codes.BIAS,
-      residual: residual ? residualColumns : null,
-      ...sizes,
+      ...call,
+      bindings: { a: x, b: w, c: y, ...addends },
+      params: {
+        rows,
+        columns: window.count,
+        terms: width,
+        a_row: width,
+        a_term: 1,
+        b_row: width,
+        b_term: 1,
+        c_row: stride,
+      },
     });
   } else {
-    const size = { kernel: TILED.output, format: weight.format, rows, columns: N, summed: K };
-    const isFewKernel = kind === "few" && isFew(rows);
-    const { kernel, constants, workgroups } = isFewKernel ? fewRows(N, rows) : tiled(size);
-    runKernel({ kernel, constants: { ...constants, ...codes }, bindings, params, workgroups });
+    runKernel({ ...call, bindings: { x, w, y, ...addends }, params });
   }
 }
 
@@ -184,40 +111,44 @@ export function runLinearInputGrad(run: LinearInputGradRun): void {
   for (const window of weightWindows(run.weight)) runLinearInputGradWindow(run, window);
 }
 
-function runLinearInputGradWindow(
-  { dy, weight, dx, rows, stride, adds }: LinearInputGradRun,
-  window: Window,
-): void {
-  const K = weight.shape[1];
-  const N = window.count;
-  const step = stride ?? weight.shape[0];
+function runLinearInputGradWindow(run: LinearInputGradRun, window: Window): void {
+  const { weight, dx, rows, adds } = run;
+  const [outputs, width] = weight.shape;
+  const { format } = weight;
+  const stride = run.stride ?? outputs;
   const w = bindRows(weight, window);
-  const d = bindColumns(dy, window);
+  const dy = bindColumns(run.dy, window);
   // Later windows go on where the chain over n was: dx holds its sums unrounded.
-  const codes = { FORMAT: FORMAT_CODE[weight.format], ADD: adds || window.first > 0 ? 1 : 0 };
-  if (isTiled(weight, step) && matmulPrecision() === "float16") {
-    const sizes = { rows, width: K, columns: N, stride: step };
-    runMatrixInputGrad({ dy: d, w, dx, format: weight.format, adds: codes.ADD === 1, ...sizes });
-  } else if (isTiled(weight, step)) {
-    // The subgroup kernel takes dy by fours.
-    const { kernel, constants, workgroups } = N % 4 === 0
-      ? tiled({ kernel: TILED.inputGrad, format: weight.format, rows, columns: K, summed: N })
-      : { kernel: TILED.inputGrad, constants: lanes(), workgroups: tileGrid(K, rows) };
+  const conditions = { ADD: adds || window.first > 0 };
+  const size = productSize("grad_x", { M: rows, K: width, N: window.count });
+  const choice = chooseLinear({ ...size, format, stride, precision: matmulPrecision() });
+  const { way, kernel, workgroups } = choice;
+  const call = {
+    kernel,
+    conditions,
+    constants: { ...choice.constants, FORMAT: FORMAT_CODE[format] },
+    workgroups,
+  };
+  const params = { rows, width, columns: window.count, stride };
+  if (way === "matrix") {
+    runMatrixInputGrad(call, { dy, w, dx }, { ...params, format });
+  } else if (way === "strided") {
     runKernel({
-      kernel,
-      constants: { ...constants, ...codes },
-      bindings: [d, w, written(dx)],
-      params: [rows, K, N, step].map(u32),
-      workgroups,
+      ...call,
+      bindings: { a: dy, b: w, c: dx },
+      params: {
+        rows,
+        columns: width,
+        terms: window.count,
+        a_row: stride,
+        a_term: 1,
+        b_row: 1,
+        b_term: width,
+        c_row: width,
+      },
     });
   } else {
-    runKernel({
-      kernel: "linear_strided",
-      constants: { WG: STRIDED_LANES, ...codes },
-      bindings: [d, w, w, written(dx), w],
-      params: [rows, K, N, step, 1, 1, K, K].map(u32),
-      workgroups: foldGrid(Math.ceil(rows * K / STRIDED_LANES)),
-    });
+    runKernel({ ...call, bindings: { dy, w, grad: dx }, params });
   }
 }
 
@@ -228,41 +159,49 @@ export function runLinearWeightGrad(run: LinearWeightGradRun): void {
   for (const window of windowsOf(N, bytesOf("f32", K))) runLinearWeightGradWindow(run, grad, window);
 }
 
-function runLinearWeightGradWindow(
-  { dy, x, weight, rows, stride }: LinearWeightGradRun,
-  whole: Tensor,
-  window: Window,
-): void {
-  const K = weight.shape[1];
-  const N = window.count;
-  const step = stride ?? weight.shape[0];
-  const grad = written(bindWindow(whole, bytesOf("f32", K), window));
-  const d = bindColumns(dy, window);
-  if (isTiled(weight, step)) {
+function runLinearWeightGradWindow(run: LinearWeightGradRun, whole: Tensor, window: Window): void {
+  const { x, weight, rows } = run;
+  const [outputs, width] = weight.shape;
+  const stride = run.stride ?? outputs;
+  const grad = bindWindow(whole, bytesOf("f32", width), window);
+  const dy = bindColumns(run.dy, window);
+  const size = productSize("grad_w", { M: rows, K: width, N: window.count });
+  const { way, kernel, constants, workgroups } = chooseLinear({ ...size, format: weight.format, stride });
+  if (way === "strided") {
     runKernel({
-      ...tiled({ kernel: TILED.weightGrad, format: "f32", rows: N, columns: K, summed: rows }),
-      bindings: [d, x, grad],
-      params: [rows, K, N, step].map(u32),
+      kernel,
+      conditions: { ADD: true },
+      constants,
+      bindings: { a: dy, b: x, c: grad },
+      params: {
+        rows: window.count,
+        columns: width,
+        terms: rows,
+        a_row: 1,
+        a_term: stride,
+        b_row: 1,
+        b_term: width,
+        c_row: width,
+      },
+      workgroups,
     });
   } else {
-    runKernel({
-      kernel: "linear_strided",
-      constants: { WG: STRIDED_LANES, ADD: 1 },
-      bindings: [d, x, x, grad, x],
-      params: [N, K, rows, 1, step, 1, K, K].map(u32),
-      workgroups: foldGrid(Math.ceil(N * K / STRIDED_LANES)),
-    });
+    const params = { rows, width, columns: window.count, stride };
+    runKernel({ kernel, constants, bindings: { dy, x, grad }, params, workgroups });
   }
 }
+
+const BIAS_LANES = 64;
 
 /** bias.grad[n] += sum_m dy[m,n], rows m of the window dy, in order. Nothing when it is frozen. */
 export function runLinearBiasGrad({ dy, bias, rows, stride }: { dy: Binding; bias: Weight } & Sizes): void {
   if (!bias.grad) return;
-  const [N] = bias.shape;
+  const [columns] = bias.shape;
   runKernel({
     kernel: "linear_grad_bias",
-    bindings: [dy, { tensor: bias.grad, written: true }],
-    params: [rows, N, stride ?? N].map(u32),
-    workgroups: [Math.ceil(N / 64), 1, 1],
+    constants: { WG: BIAS_LANES },
+    bindings: { dy, db: bias.grad },
+    params: { rows, columns, stride: stride ?? columns },
+    workgroups: [Math.ceil(columns / BIAS_LANES), 1, 1],
   });
 }

@@ -4,11 +4,14 @@ import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
 import type { Weight } from "../weight/weight.ts";
+import type { LayerSizes, RowCount } from "./choice.ts";
+
+export type { RowCount };
 
 interface LinearsAttrs {
   weights: readonly Weight[];
   biases: readonly (Weight | null)[];
-  kind: "many" | "few";
+  rowCount: RowCount;
 }
 
 /** Names of the gradients of the outputs, one for each weight. */
@@ -16,11 +19,11 @@ type OutputGrad = `dy${number}`;
 
 const linearsOp = defineOp<"x", LinearsAttrs>({
   name: "GrpoLinear",
-  forward({ x }, { weights, biases, kind }) {
+  forward({ x }, { weights, biases, rowCount }) {
     const rows = x.shape[0];
     return weights.map((weight, i) => {
       const y = newTensor([rows, weight.shape[0]]);
-      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, kind });
+      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount });
       return y;
     });
   },
@@ -51,21 +54,21 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
 interface LinearAttrs {
   weight: Weight;
   bias: Weight | null;
-  kind: "many" | "few";
+  rowCount: RowCount;
 }
 
 const residualOp = defineOp<"x" | "residual", LinearAttrs>({
   name: "GrpoLinearResidual",
-  forward({ x, residual }, { weight, bias, kind }) {
+  forward({ x, residual }, { weight, bias, rowCount }) {
     const rows = x.shape[0];
     const y = newTensor(residual.shape);
     const bindings = { x: { tensor: x }, residual: { tensor: residual }, y: { tensor: y } };
-    runLinear({ ...bindings, weight, bias, rows, kind });
+    runLinear({ ...bindings, weight, bias, rows, rowCount });
     return y;
   },
   saves: { inputs: ["x"] },
-  gradient(dy, [x], { weight, bias, kind }) {
-    const attrs = { weights: [weight], biases: [bias], kind };
+  gradient(dy, [x], { weight, bias, rowCount }) {
+    const attrs = { weights: [weight], biases: [bias], rowCount };
     return {
       x: () => linearsGradOp({ x, dy0: dy as Tensor }, attrs)[0],
       residual: () => (dy as Tensor).clone(),
@@ -73,20 +76,19 @@ const residualOp = defineOp<"x" | "residual", LinearAttrs>({
   },
 });
 
-/** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
-export type RowCount = "many" | "few";
-
 export interface LinearOptions {
   /** [N]; its `grad`, when it has one, is added to in backward. */
   bias?: Weight;
   /** f32 [M,N], added to the output as a tensor that the tape differentiates too. */
   residual?: Tensor;
+  /** "many" unless given. */
   rows?: RowCount;
 }
 
 export interface LinearsOptions {
   /** Of each weight, undefined where it has none. */
   biases?: readonly (Weight | undefined)[];
+  /** "many" unless given. */
   rows?: RowCount;
 }
 
@@ -120,13 +122,13 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
       }]`,
     );
   }
-  return residualOp({ x, residual }, { weight, bias: bias ?? null, kind: rows ?? "many" })[0];
+  return residualOp({ x, residual }, { weight, bias: bias ?? null, rowCount: rows ?? "many" })[0];
 }
 
 /**
  * Several linear layers of one x, as queries, keys and values are: y_i = x w_i^T + bias_i, with the bits of `linear`.
- * Backward makes one dx: its chain over the outputs goes on from weight to weight, in their order, where separate layers
- * would each make a dx that the tape then adds.
+ * Backward makes one dx: its chain over the outputs goes on from weight to weight, in their order, where separate
+ * layers would each make a dx that the tape then adds.
  * @param x f32 [M,K]
  * @param weights [N_i,K]; the `grad` of each, when it has one, is added to in backward
  * @returns f32 [M,N_i], one for each weight
@@ -136,22 +138,25 @@ export function linears(x: Tensor, weights: readonly Weight[], options: LinearsO
   const { biases = [], rows = "many" } = options;
   if (weights.length === 0 || biases.length > weights.length) {
     throw new RangeError(
-      `Cannot apply ${weights.length} weights with ${biases.length} biases: need a weight, and no more biases than weights`,
+      `Cannot apply ${weights.length} weights with ${biases.length} biases: ` +
+        "need a weight, and no more biases than weights",
     );
   }
   weights.forEach((weight, i) => assertFits(x, weight, biases[i]));
-  return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), kind: rows });
+  return linearsOp({ x }, { weights, biases: weights.map((_, i) => biases[i] ?? null), rowCount: rows });
+}
+
+/** What a twin adds: bias [N] and residual [M,N]. */
+interface AddendArrays {
+  bias?: ArrayLike<number>;
+  residual?: ArrayLike<number>;
 }
 
 /** Twin of linear.wgsl and linear_few.wgsl in f64. @returns y [M,N] */
 export function linearF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
-  bias: ArrayLike<number> | null,
-  M: number,
-  K: number,
-  N: number,
-  residual: ArrayLike<number> | null = null,
+  { M, K, N, bias, residual }: LayerSizes & AddendArrays,
 ): Float64Array {
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
@@ -164,14 +169,15 @@ export function linearF64(
   return y;
 }
 
-/** Twin of linear_grad_x.wgsl, linear_grad_w.wgsl and linear_grad_bias.wgsl in f64. @returns dx [M,K], dw [N,K], db [N] */
+/**
+ * Twin of linear_grad_x.wgsl, linear_grad_w.wgsl and linear_grad_bias.wgsl in f64.
+ * @returns dx [M,K], dw [N,K], db [N]
+ */
 export function linearGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
   dy: ArrayLike<number>,
-  M: number,
-  K: number,
-  N: number,
+  { M, K, N }: LayerSizes,
 ) {
   const dx = new Float64Array(M * K);
   const dw = new Float64Array(N * K);

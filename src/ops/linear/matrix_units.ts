@@ -1,11 +1,11 @@
 /** Products of linear layers on the matrix units of a GPU, for the precision float16. */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { maxSubgroupSize } from "../../gpu/device_facts.ts";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { type KernelCall, runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { type Binding, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { packWords, unpackWords } from "../weight/pack.ts";
 import { FORMAT_CODE, type WeightFormat } from "../weight/weight.ts";
+import type { LayerSizes } from "./choice.ts";
 
 const SHIFT_LANES = 64;
 
@@ -23,93 +23,82 @@ export interface RowShiftsRun {
 /** Shifts of the rows of a matrix, i32 [rows]; see kernels/linear/row_shifts.wgsl. The caller disposes them. */
 export function runRowShifts(run: RowShiftsRun): TensorInfo {
   const { matrix, format, rows, width, stride = width, columns } = run;
-  const shifts = newTensor([rows], "int32");
+  const shift = newTensor([rows], "int32");
   runKernel({
     kernel: "row_shifts",
-    constants: { WG: SHIFT_LANES, FORMAT: FORMAT_CODE[format], COLUMNS: columns ? 1 : 0 },
-    bindings: [matrix, columns ? { tensor: columns } : matrix, { tensor: shifts, written: true }],
-    params: [rows, width, stride].map(u32),
+    conditions: { COLUMNS: columns !== undefined },
+    constants: { WG: SHIFT_LANES, FORMAT: FORMAT_CODE[format] },
+    bindings: { a: matrix, column: columns, shift },
+    params: { rows, width, stride },
     workgroups: foldGrid(rows),
   });
-  return shifts;
+  return shift;
 }
 
-export interface MatrixLinearRun {
+/** The kernel that was chosen, with its constants, conditions and grid. */
+type ChosenKernel = Omit<KernelCall, "bindings" | "params">;
+
+interface MatrixSizes {
+  rows: number;
+  /** A multiple of 4, of 8 when w is packed. */
+  width: number;
+  columns: number;
+  stride: number;
+  /** Of w. */
+  format: WeightFormat;
+}
+
+interface MatrixOperands {
   /** f32 [rows, width] */
   x: Binding;
   /** [columns, width] in `format` */
   w: Binding;
-  format: WeightFormat;
-  bias: Binding;
-  /** 0: none, else 1 + the code of its format. */
-  biasCode: number;
-  residual: Binding | null;
-  y: Binding;
-  rows: number;
-  width: number;
-  columns: number;
-  stride: number;
-}
-
-/** y = x w^T + bias + residual with inputs rounded to f16; width a multiple of 4, of 8 when w is packed. */
-export function runMatrixLinear(run: MatrixLinearRun): void {
-  const { x, w, format, bias, biasCode, residual, y, rows, width, columns, stride } = run;
-  const shifts = [
-    runRowShifts({ matrix: x, format: "f32", rows, width }),
-    runRowShifts({ matrix: w, format, rows: columns, width }),
-  ];
-  runKernel({
-    kernel: "linear_matrix",
-    constants: {
-      SUBGROUP: maxSubgroupSize(),
-      FORMAT: FORMAT_CODE[format],
-      BIAS: biasCode,
-      RESIDUAL: residual ? 1 : 0,
-    },
-    bindings: [
-      x,
-      w,
-      bias,
-      { ...y, written: true },
-      ...shifts.map((tensor) => ({ tensor })),
-      residual ?? x,
-    ],
-    params: [rows, width, columns, stride].map(u32),
-    workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
-  });
-  shifts.forEach(disposeInfo);
-}
-
-export interface MatrixInputGradRun {
+  bias?: Binding;
+  residual?: Binding;
   /** f32 [rows, stride], of which `columns` count */
+  y: Binding;
+}
+
+/** y = x w^T + bias + residual with inputs rounded to f16. */
+export function runMatrixLinear(call: ChosenKernel, operands: MatrixOperands, sizes: MatrixSizes): void {
+  const { format, ...params } = sizes;
+  const { rows, width, columns } = params;
+  const rowShift = runRowShifts({ matrix: operands.x, format: "f32", rows, width });
+  const wShift = runRowShifts({ matrix: operands.w, format, rows: columns, width });
+  runKernel({ ...call, bindings: { ...operands, row_shift: rowShift, w_shift: wShift }, params });
+  disposeInfo(rowShift);
+  disposeInfo(wShift);
+}
+
+interface MatrixGradOperands {
+  /** f32 [rows, stride], of which `columns` count; stride a multiple of 4 */
   dy: Binding;
   /** [columns, width] in `format` */
   w: Binding;
-  format: WeightFormat;
   /** f32 [rows, width] */
   dx: Binding;
-  /** dx += instead of dx = */
-  adds: boolean;
-  rows: number;
-  width: number;
-  columns: number;
-  stride: number;
 }
 
-/** dx = dy w with inputs rounded to f16; width as in runMatrixLinear, stride a multiple of 4. */
-export function runMatrixInputGrad(run: MatrixInputGradRun): void {
-  const { dy, w, format, dx, adds, rows, width, columns, stride } = run;
-  const wShifts = runRowShifts({ matrix: w, format, rows: columns, width });
-  const dShifts = runRowShifts({ matrix: dy, format: "f32", rows, width: columns, stride, columns: wShifts });
-  runKernel({
-    kernel: "linear_grad_x_matrix",
-    constants: { SUBGROUP: maxSubgroupSize(), FORMAT: FORMAT_CODE[format], ADD: adds ? 1 : 0 },
-    bindings: [dy, w, { ...dx, written: true }, { tensor: dShifts }, { tensor: wShifts }],
-    params: [rows, width, columns, stride].map(u32),
-    workgroups: [Math.ceil(width / 64), Math.ceil(rows / 64), 1],
+/** dx = dy w (ADD: dx += that) with inputs rounded to f16. */
+export function runMatrixInputGrad(
+  call: ChosenKernel,
+  operands: MatrixGradOperands,
+  sizes: MatrixSizes,
+): void {
+  const { format, ...params } = sizes;
+  const { rows, width, columns, stride } = params;
+  const wShift = runRowShifts({ matrix: operands.w, format, rows: columns, width });
+  const rowShift = runRowShifts({
+    matrix: operands.dy,
+    format: "f32",
+    rows,
+    width: columns,
+    stride,
+    columns: wShift,
   });
-  disposeInfo(dShifts);
-  disposeInfo(wShifts);
+  runKernel({ ...call, bindings: { ...operands, row_shift: rowShift, w_shift: wShift }, params });
+  disposeInfo(rowShift);
+  disposeInfo(wShift);
 }
 
 /** Twin of row_shifts.wgsl. @param columns shifts of the columns @returns the shift of each of the matrix's rows */
@@ -146,10 +135,7 @@ function throughF16(matrix: ArrayLike<number>, rows: number, width: number): Flo
 export function linearF16F64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
-  bias: ArrayLike<number> | null,
-  M: number,
-  K: number,
-  N: number,
+  { M, K, N, bias }: LayerSizes & { bias?: ArrayLike<number> },
 ): Float64Array {
   const [a, b] = [throughF16(x, M, K), throughF16(w, N, K)];
   return Float64Array.from({ length: M * N }, (_, i) => {
@@ -164,9 +150,7 @@ export function linearF16F64(
 export function inputGradF16F64(
   dy: ArrayLike<number>,
   w: ArrayLike<number>,
-  M: number,
-  K: number,
-  N: number,
+  { M, K, N }: LayerSizes,
 ): Float64Array {
   const columns = rowShiftsF64(w, N, K);
   const taken = Float64Array.from(dy, (value, i) => value / 2 ** columns[i % N]);

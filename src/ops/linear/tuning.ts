@@ -7,22 +7,25 @@ import { emptyTensor } from "../../gpu/tensors.ts";
 import { linkKernel } from "../../gpu/wgsl.ts";
 import { recordPlan } from "../../gpu/plan.ts";
 import { timePlan } from "../../gpu/timing.ts";
-import { runLinear, runLinearInputGrad, runLinearWeightGrad, TILED } from "./dispatch.ts";
-import {
-  deviceCandidates,
-  FULL_SIZE,
-  matmulClass,
-  type MatmulSize,
-  type MatmulTuning,
-  type MatmulVariant,
-  withMatmulVariant,
-} from "./choice.ts";
 import type { Weight, WeightFormat } from "../weight/weight.ts";
+import {
+  FULL_SIZE,
+  linearClass,
+  type LinearSize,
+  productSize,
+  TUNED_KERNELS,
+  valuesPerLoad,
+} from "./choice.ts";
+import { deviceCandidates, type LinearTuning, withLinearVariant } from "./facts.ts";
+import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
+import type { LinearVariant } from "./tiles.ts";
 
 /** Below so many rows other kernels are faster (linear_few.wgsl). */
 const LEAST_ROWS = 8;
+/** Those that every weight makes, and then that of a trained one. */
+const TUNED = ["output", "grad_x", "grad_w"] as const;
 const REPEATS = 3;
-/** Long against the steps of the clock: Dawn makes a GPU's as coarse as 0.1 ms, and Deno looks every 10 ms for an end. */
+/** Long against the steps of the clock: Dawn makes a GPU's as coarse as 0.1 ms, Deno looks every 10 ms for an end. */
 const LEAST_SECONDS = { "gpu timestamps": 2e-3, "wall clock": 0.1 };
 /** A variant that takes so many times the best one's time is not measured again. */
 const HOPELESS = 3;
@@ -31,29 +34,29 @@ const HOPELESS = 3;
  * One product of each class that linear layers with these weights make, with gradients, of up to `mostRows` tokens at a
  * time. Weights whose rows do not begin on 16 bytes have none: only the strided kernel takes them.
  */
-export function matmulSizes(
+export function linearSizes(
   weights: readonly Pick<Weight, "shape" | "format" | "grad">[],
   mostRows: number,
-): MatmulSize[] {
-  const sizes = new Map<string, MatmulSize>();
-  const add = (size: MatmulSize) => {
-    const key = matmulClass(size);
+): LinearSize[] {
+  const sizes = new Map<string, LinearSize>();
+  const add = (size: LinearSize) => {
+    const key = linearClass(size);
     if (!sizes.has(key)) sizes.set(key, size);
   };
   for (const { shape, format, grad } of weights) {
     const [N, K] = shape.map((size) => Math.min(size, FULL_SIZE));
-    if (shape.length !== 2 || K % (format === "f32" ? 4 : 8) !== 0) continue;
+    if (shape.length !== 2 || K % valuesPerLoad(format) !== 0) continue;
     for (let rows = LEAST_ROWS; rows < 2 * Math.min(FULL_SIZE, mostRows); rows *= 2) {
-      add({ kernel: TILED.output, format, rows, columns: N, summed: K });
-      add({ kernel: TILED.inputGrad, format, rows, columns: K, summed: N });
-      if (grad) add({ kernel: TILED.weightGrad, format: "f32", rows: N, columns: K, summed: rows });
+      for (const product of grad ? TUNED : TUNED.slice(0, 2)) {
+        add({ ...productSize(product, { M: rows, K, N }), format });
+      }
     }
   }
   return [...sizes.values()];
 }
 
 /** Scratch operands of a product, whatever their buffers hold, and what runs it. */
-function scratchProduct({ kernel, format, rows, columns, summed }: MatmulSize) {
+function scratchProduct({ product, format, rows, columns, summed }: LinearSize) {
   const made: Tensor[] = [];
   const binding = (shape: number[]) => {
     made.push(emptyTensor(shape));
@@ -67,12 +70,12 @@ function scratchProduct({ kernel, format, rows, columns, summed }: MatmulSize) {
   };
   const dispose = () => made.forEach((tensor) => tensor.dispose());
   const quads = (size: number) => Math.ceil(size / 4) * 4;
-  if (kernel === TILED.output) {
+  if (product === "output") {
     const operands = { x: binding([rows, summed]), y: binding([rows, columns]), rows };
     const w = weight([columns, summed], format);
     return { run: () => runLinear({ ...operands, weight: w }), dispose };
   }
-  if (kernel === TILED.inputGrad) {
+  if (product === "grad_x") {
     const operands = { dy: binding([rows, quads(summed)]), dx: binding([rows, columns]), rows };
     const w = weight([quads(summed), columns], format);
     return { run: () => runLinearInputGrad({ ...operands, weight: w }), dispose };
@@ -85,8 +88,8 @@ function scratchProduct({ kernel, format, rows, columns, summed }: MatmulSize) {
 }
 
 /** Seconds of one run by one variant: the best of several measurements, or of one where that is hopeless. */
-async function measure(run: () => void, variant: MatmulVariant, best: number): Promise<number> {
-  const plan = recordPlan(() => withMatmulVariant(variant, run));
+async function measure(run: () => void, variant: LinearVariant, best: number): Promise<number> {
+  const plan = recordPlan(() => withLinearVariant(variant, run));
   try {
     plan.replay(); // the first run compiles
     const { seconds: once, source } = await timePlan(plan, 1);
@@ -103,7 +106,7 @@ async function measure(run: () => void, variant: MatmulVariant, best: number): P
   }
 }
 
-async function fastestVariant(size: MatmulSize, candidates: MatmulVariant[]): Promise<MatmulVariant> {
+async function fastestVariant(size: LinearSize, candidates: LinearVariant[]): Promise<LinearVariant> {
   const { run, dispose } = scratchProduct(size);
   let best = { variant: candidates[0], seconds: Infinity };
   try {
@@ -118,38 +121,35 @@ async function fastestVariant(size: MatmulSize, candidates: MatmulVariant[]): Pr
 }
 
 /** Text of all kernels that are chosen among: what was measured holds for these. */
-export function matmulSources(): string {
-  return Object.values(TILED).flatMap((name) => [linkKernel(name).text, linkKernel(`${name}_tile`).text])
-    .join(
-      "\n",
-    );
+export function linearSources(): string {
+  return TUNED_KERNELS.map((name) => linkKernel(name).text).join("\n");
 }
 
 export interface TuningOptions {
   /** What was measured on such a device before. */
-  known?: MatmulTuning;
+  known?: LinearTuning;
   /** What to choose among; what this device runs unless given. */
-  candidates?: MatmulVariant[];
+  candidates?: LinearVariant[];
   onProgress?(done: number, total: number): void;
 }
 
 /**
- * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be called
- * while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
+ * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be
+ * called while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
  * @returns for these sizes, known ones included; empty where there is nothing to choose
  */
-export async function tuneMatmuls(
-  sizes: readonly MatmulSize[],
+export async function tuneLinear(
+  sizes: readonly LinearSize[],
   { known = {}, candidates = deviceCandidates(), onProgress }: TuningOptions = {},
-): Promise<MatmulTuning> {
-  const tuning: MatmulTuning = {};
+): Promise<LinearTuning> {
+  const tuning: LinearTuning = {};
   if (candidates.length < 2) return tuning;
-  const isKnown = (size: MatmulSize) => candidates.includes(known[matmulClass(size)]);
-  for (const size of sizes.filter(isKnown)) tuning[matmulClass(size)] = known[matmulClass(size)];
+  const isKnown = (size: LinearSize) => candidates.includes(known[linearClass(size)]);
+  for (const size of sizes.filter(isKnown)) tuning[linearClass(size)] = known[linearClass(size)];
   const missing = sizes.filter((size) => !isKnown(size));
   for (const [done, size] of missing.entries()) {
     onProgress?.(done, missing.length);
-    tuning[matmulClass(size)] = await fastestVariant(size, candidates);
+    tuning[linearClass(size)] = await fastestVariant(size, candidates);
   }
   if (missing.length > 0) onProgress?.(missing.length, missing.length);
   return tuning;

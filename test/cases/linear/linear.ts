@@ -54,11 +54,11 @@ export function linearCase(M: number, K: number, N: number, options: LinearCase 
     run: ({ tensors, weights }) => [
       linear(tensors.x, weights.w, { bias: weights.bias, residual: tensors.residual, rows }),
     ],
-    twin: ({ x, w, bias, residual }) => [linearF64(x, w, bias ?? null, M, K, N, residual ?? null)],
+    twin: ({ x, w, bias, residual }) => [linearF64(x, w, { M, K, N, bias, residual })],
     gradient: {
       wrt,
       twin: ({ x, w }, dy) => {
-        const { dx, dw, db } = linearGradF64(x, w, dy, M, K, N);
+        const { dx, dw, db } = linearGradF64(x, w, dy, { M, K, N });
         return { x: dx, w: dw, bias: db, residual: dy };
       },
     },
@@ -96,7 +96,7 @@ export function linearsCase(M: number, K: number, widths: number[], options: Lin
     },
     twin: (arrays) => {
       const ys = widths.map((N, i) =>
-        linearF64(arrays.x, arrays[`w${i}`], arrays[`bias${i}`] ?? null, M, K, N)
+        linearF64(arrays.x, arrays[`w${i}`], { M, K, N, bias: arrays[`bias${i}`] })
       );
       return [joinColumns(ys, widths, M), ...ys];
     },
@@ -107,7 +107,7 @@ export function linearsCase(M: number, K: number, widths: number[], options: Lin
         const dx = new Float64Array(M * K);
         const grads: Record<string, ArrayLike<number>> = { x: dx };
         widths.forEach((N, i) => {
-          const made = linearGradF64(arrays.x, arrays[`w${i}`], dys[i], M, K, N);
+          const made = linearGradF64(arrays.x, arrays[`w${i}`], dys[i], { M, K, N });
           made.dx.forEach((value, at) => dx[at] += value);
           grads[`w${i}`] = made.dw;
           grads[`bias${i}`] = made.db;

@@ -29,7 +29,7 @@ export function swigluLinearCase(
       up: uniformWeight(3, [N, K], upFormat),
     },
     run: ({ tensors, weights }) => [swigluLinear(tensors.x, weights.gate, weights.up, { rows })],
-    twin: ({ x, gate, up }) => [swigluLinearF64(x, gate, up, M, K, N)],
+    twin: ({ x, gate, up }) => [swigluLinearF64(x, gate, up, { M, K, N })],
     tolerance: 1e-5,
     toleranceReason: "f32 sums over the width; WGSL lets exp err by 3 + 2|x| ulp",
     benchOnly,

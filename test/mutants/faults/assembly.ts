@@ -349,7 +349,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/kernel_tuning.ts",
-    find: "  useMatmulTuning(tuning);\n",
+    find: "  useLinearTuning(tuning);\n",
     replace: "",
     harm: "what was measured is not used",
     tests: ["gpu/kernel_measuring.test.ts"],
