@@ -15,3 +15,14 @@ fn workgroup_number(place: Place) -> u32 {
 fn lane_number(place: Place) -> u32 {
   return workgroup_number(place) * WG + place.lane;
 }
+
+// Of a kernel with barriers, which takes its lane beside it: to a compiler all of a struct that holds it may differ
+// between lanes, and it allows no barrier behind a test of such a value.
+struct Fold {
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+}
+
+fn group_number(fold: Fold) -> u32 {
+  return fold.group.x + fold.group.y * fold.groups.x;
+}

@@ -5,7 +5,8 @@
 // Dispatch  one workgroup; each lane takes every WG-th group
 // Numerics  f32, two passes, in order, over differences from the first score: scores that agree give exactly 0
 // Twin      src/rl/advantages.ts#groupAdvantagesF64     Gradient: none (scores are constants)
-override WG: u32 = 64u;
+import package::lib::grid::WG;
+
 override SCALE: u32 = 0u;
 
 struct Params { count: u32, group_size: u32 }

@@ -47,3 +47,8 @@ export function bindingLimit(): number {
 export function maxSubgroupSize(): number {
   return modes.gpuLanes ? 32 : tfjsBackend().device.adapterInfo.subgroupMaxSize;
 }
+
+/** Whether subgroups are at most 8 lanes wide: a CPU's. Undefined counts as wide. */
+export function hasNarrowSubgroups(): boolean {
+  return maxSubgroupSize() <= 8;
+}

@@ -1,6 +1,6 @@
 /** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
@@ -31,10 +31,10 @@ interface LossAttrs extends LossContext {
 
 /** Stands for "no bound": WGSL has no infinity. */
 const F32_MAX = 3.4028234663852886e38;
-const finite = (bound: number) => f32(Math.max(Math.min(bound, F32_MAX), -F32_MAX));
+const finite = (bound: number) => Math.max(Math.min(bound, F32_MAX), -F32_MAX);
 
 function boundParams({ beta, bounds }: LossAttrs) {
-  return [f32(beta), finite(bounds.low), finite(bounds.high), finite(bounds.delta)];
+  return { beta, low: finite(bounds.low), high: finite(bounds.high), delta: finite(bounds.delta) };
 }
 
 const grpoLossOp = defineOp<"logprobs", LossAttrs>({
@@ -45,18 +45,18 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
     const stats = newTensor([completions, LOSS_STATS.length]);
     runKernel({
       kernel: "grpo_loss",
-      constants: attrs.constants,
-      bindings: [
-        { tensor: logprobs },
-        { tensor: attrs.oldLogprobs ?? logprobs },
-        { tensor: attrs.refLogprobs ?? logprobs },
-        { tensor: attrs.entropy },
-        { tensor: attrs.offsets },
-        { tensor: attrs.advantagesAndWeights },
-        { tensor: losses, written: true },
-        { tensor: stats, written: true },
-      ],
-      params: [u32(completions), ...boundParams(attrs)],
+      constants: { WG: 32, ...attrs.constants },
+      bindings: {
+        logp: logprobs,
+        old_logp: attrs.oldLogprobs ?? logprobs,
+        ref_logp: attrs.refLogprobs ?? logprobs,
+        entropy: attrs.entropy,
+        offsets: attrs.offsets,
+        advantages_weights: attrs.advantagesAndWeights,
+        losses,
+        stats,
+      },
+      params: { completions, ...boundParams(attrs) },
       workgroups: foldGrid(completions),
     });
     return [losses, stats];
@@ -75,17 +75,17 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
     const dlogprobs = newTensor([tokens]);
     runKernel({
       kernel: "grpo_loss_grad",
-      constants: attrs.constants,
-      bindings: [
-        { tensor: logprobs },
-        { tensor: attrs.oldLogprobs ?? logprobs },
-        { tensor: attrs.refLogprobs ?? logprobs },
-        { tensor: attrs.offsets },
-        { tensor: attrs.advantagesAndWeights },
-        { tensor: dlosses },
-        { tensor: dlogprobs, written: true },
-      ],
-      params: [u32(completions), u32(tokens), ...boundParams(attrs)],
+      constants: { WG: 32, ...attrs.constants },
+      bindings: {
+        logp: logprobs,
+        old_logp: attrs.oldLogprobs ?? logprobs,
+        ref_logp: attrs.refLogprobs ?? logprobs,
+        offsets: attrs.offsets,
+        advantages_weights: attrs.advantagesAndWeights,
+        dlosses,
+        dlogp: dlogprobs,
+      },
+      params: { completions, tokens, ...boundParams(attrs) },
       workgroups: foldGrid(completions + 1),
     });
     return dlogprobs;

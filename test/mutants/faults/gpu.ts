@@ -346,8 +346,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/grids.ts",
-    find: "workgroups: foldGrid(Math.ceil(rows / share)) };",
-    replace: "workgroups: foldGrid(Math.floor(rows / share) || 1) };",
+    find: "foldGrid(Math.ceil(rows / share))",
+    replace: "foldGrid(Math.floor(rows / share) || 1)",
     harm: "embeddings of the last tokens of a batch are never written",
     tests: ["gpu/ops.test.ts#embedding", "gpu/ops.test.ts#gather_rows"],
     claim: 7,
