@@ -1,7 +1,7 @@
 // rms_norm_weight_grad: gradient of rms_norm with respect to its weight, added to what is there.
 //   dw[d] += sum_r dy[r,d] * x[r,d] * rstd[r]
 // Shapes    x, dy f32 [R,D]; rstd f32 [R]; in and out dw f32 [D]; width: values of a row, VEC4 vec4s
-// Dispatch  one lane per value of a row: (ceil(width/WG),1,1)
+// Dispatch  one lane per value of a row: (ceil(width/WG),1,1), folded to 2-D past 65535
 // Numerics  f32, rows strictly in order, so splitting the rows over several calls gives the same bits
 // Twin      src/ops/norm/rms_norm.ts#rmsNormGradF64
 import package::lib::grid::{Place, WG, lane_number};

@@ -2,7 +2,7 @@
 //   dtable[ids[n] - first, d] += dy[n,d]
 // Shapes    ids i32 [N]; dy f32 [N,D]; in and out dtable: rows first .. first + rows of f32 [V,D]; width: values of a
 //           row, VEC4 vec4s
-// Dispatch  one lane per value of a row, which alone writes its column: (ceil(width/WG),1,1)
+// Dispatch  one lane per value of a row, which alone writes its column: (ceil(width/WG),1,1), folded to 2-D past 65535
 // Numerics  f32, tokens strictly in order, so splitting them over several calls gives the same bits
 // Twin      src/ops/rows/embedding.ts#embeddingGradF64
 import package::lib::grid::{Place, WG, lane_number};

@@ -69,7 +69,7 @@ export function runRmsNormGrad(
       constants: { WG: 8 },
       bindings: { x, rstd, dy, dw: weightGrad },
       params: { rows, width },
-      workgroups: [Math.ceil(width / 8), 1, 1],
+      workgroups: foldGrid(Math.ceil(width / 8)),
     });
   }
   return dx;

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { inVec4s, rowShares } from "../../gpu/grids.ts";
+import { foldGrid, inVec4s, rowShares } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 
@@ -50,7 +50,7 @@ function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
       constants: { WG: 8 },
       bindings: { ids, dy, dtable: bindWindow(grad, rowBytes, window) },
       params: { tokens, width, first: window.first, rows: window.count },
-      workgroups: [Math.ceil(width / 8), 1, 1],
+      workgroups: foldGrid(Math.ceil(width / 8)),
     });
   }
 }

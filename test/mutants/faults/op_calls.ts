@@ -192,8 +192,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/norm/rms_norm.ts",
-    find: "workgroups: [Math.ceil(width / 8), 1, 1],",
-    replace: "workgroups: [Math.ceil(columns / 32), 1, 1],",
+    find: "workgroups: foldGrid(Math.ceil(width / 8)),",
+    replace: "workgroups: foldGrid(Math.ceil(columns / 32)),",
     harm: "in models of odd width three of four columns of a norm never learn",
     tests: ["gpu/ops.test.ts#rms_norm"],
   },
