@@ -8,10 +8,11 @@ import package::lib::grid::{Place, WG};
 import package::lib::span::{span_begin, span_end};
 import package::lib::values::Value;
 
-struct Params { count: u32, s: f32 }
 @if(!ONLY_B) @group(0) @binding(0) var<storage, read> a: array<Value>;
 @group(0) @binding(1) var<storage, read> b: array<Value>;
 @group(0) @binding(2) var<storage, read_write> y: array<Value>;
+
+struct Params { count: u32, s: f32 }
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

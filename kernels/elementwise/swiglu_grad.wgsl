@@ -7,12 +7,13 @@ import package::lib::grid::{Place, WG};
 import package::lib::span::{span_begin, span_end};
 import package::lib::values::Value;
 
-struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> gate: array<Value>;
 @group(0) @binding(1) var<storage, read> up: array<Value>;
 @group(0) @binding(2) var<storage, read> dy: array<Value>;
 @group(0) @binding(3) var<storage, read_write> dgate: array<Value>;
 @group(0) @binding(4) var<storage, read_write> dup: array<Value>;
+
+struct Params { count: u32 }
 @group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -10,12 +10,13 @@ import package::lib::grid::{Fold, WG, group_number};
 import package::lib::softmax::{FAR, LOWEST, Partial, largest, with_four, workgroup_merge};
 import package::lib::values::{VALUE_SIZE, Value};
 
-struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
 @group(0) @binding(0) var<storage, read> logits: array<Value>;
 @group(0) @binding(1) var<storage, read> tokens: array<i32>;
 @group(0) @binding(2) var<storage, read_write> logprobs: array<f32>;
 @group(0) @binding(3) var<storage, read_write> entropy: array<f32>;
 @group(0) @binding(4) var<storage, read_write> logsum: array<f32>;
+
+struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
 @group(0) @binding(5) var<uniform> params: Params;
 
 @if(!VEC4)

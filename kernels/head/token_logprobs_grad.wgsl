@@ -9,11 +9,12 @@
 import package::lib::grid::{Place, WG, workgroup_number};
 import package::lib::values::{VALUE_SIZE, Value};
 
-struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
 @group(0) @binding(0) var<storage, read_write> logits: array<Value>;
 @group(0) @binding(1) var<storage, read> tokens: array<i32>;
 @group(0) @binding(2) var<storage, read> logsum: array<f32>;
 @group(0) @binding(3) var<storage, read> dlogprobs: array<f32>;
+
+struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
 @group(0) @binding(4) var<uniform> params: Params;
 
 // 1 where column v is the token's.

@@ -10,19 +10,12 @@
 // Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order
 // Twin      src/rl/loss.ts#completionLosses     Gradient: grpo_loss_grad.wgsl
 import package::lib::grid::{Fold, WG, group_number};
-import package::lib::grpo::{CISPO, LEVEL, RATIO_KL, k3};
+import package::lib::grpo::{CISPO, LEVEL, RATIO_KL, advantages_weights, k3, logp, offsets, old_logp, params, ref_logp};
 import package::lib::reduce::{workgroup_sum, workgroup_sum4};
 
-struct Params { completions: u32, beta: f32, low: f32, high: f32, delta: f32 }
-@group(0) @binding(0) var<storage, read> logp: array<f32>;
-@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
-@group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
-@group(0) @binding(3) var<storage, read> entropy: array<f32>;
-@group(0) @binding(4) var<storage, read> offsets: array<i32>;
-@group(0) @binding(5) var<storage, read> advantages_weights: array<f32>;
+@group(0) @binding(5) var<storage, read> entropy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
-@group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)
 fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {

@@ -7,18 +7,13 @@
 // Numerics  f32; the means of LEVEL 1 in the order of grpo_loss
 // Twin      src/rl/loss.ts#completionLosses
 import package::lib::grid::{Fold, WG, group_number};
-import package::lib::grpo::{CISPO, LEVEL, RATIO_KL, k3, k3_slope};
+import package::lib::grpo::{
+  CISPO, LEVEL, RATIO_KL, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params, ref_logp,
+};
 import package::lib::reduce::workgroup_sum;
 
-struct Params { completions: u32, tokens: u32, beta: f32, low: f32, high: f32, delta: f32 }
-@group(0) @binding(0) var<storage, read> logp: array<f32>;
-@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
-@group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
-@group(0) @binding(3) var<storage, read> offsets: array<i32>;
-@group(0) @binding(4) var<storage, read> advantages_weights: array<f32>;
 @group(0) @binding(5) var<storage, read> dlosses: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
-@group(0) @binding(7) var<uniform> params: Params;
 
 // d (policy term of the loss) / d logp.
 fn policy_gradient(ratio: f32, advantage: f32) -> f32 {

@@ -8,11 +8,12 @@ import package::lib::grid::{Place, WG};
 import package::lib::rows::{CHAINS, LANES, keep_chain, row_of, row_sum};
 import package::lib::values::{Value, sum_of};
 
-struct Params { rows: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read> w: array<Value>;
 @group(0) @binding(2) var<storage, read_write> y: array<Value>;
 @group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
+
+struct Params { rows: u32, width: u32, eps: f32 }
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -7,11 +7,12 @@
 import package::lib::grid::{Place, WG, lane_number};
 import package::lib::values::Value;
 
-struct Params { rows: u32, width: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read> rstd: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<Value>;
 @group(0) @binding(3) var<storage, read_write> dw: array<Value>;
+
+struct Params { rows: u32, width: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -11,6 +11,12 @@ import package::lib::grid::{Place, WG};
 import package::lib::span::{span_begin, span_end};
 import package::lib::values::Value;
 
+@group(0) @binding(0) var<storage, read_write> weight: array<Value>;
+@group(0) @binding(1) var<storage, read_write> m: array<Value>;
+@group(0) @binding(2) var<storage, read_write> v: array<Value>;
+@group(0) @binding(3) var<storage, read_write> grad: array<Value>;
+@group(0) @binding(4) var<storage, read> clip: array<f32>;
+
 struct Params {
   count: u32,
   step: f32,
@@ -22,11 +28,6 @@ struct Params {
   rest1: f32,
   rest2: f32,
 }
-@group(0) @binding(0) var<storage, read_write> weight: array<Value>;
-@group(0) @binding(1) var<storage, read_write> m: array<Value>;
-@group(0) @binding(2) var<storage, read_write> v: array<Value>;
-@group(0) @binding(3) var<storage, read_write> grad: array<Value>;
-@group(0) @binding(4) var<storage, read> clip: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

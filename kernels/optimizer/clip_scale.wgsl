@@ -7,9 +7,10 @@
 import package::lib::grid::WG;
 import package::lib::reduce::workgroup_sum;
 
-struct Params { count: u32, max_norm: f32 }
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read_write> clip: array<f32>;
+
+struct Params { count: u32, max_norm: f32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

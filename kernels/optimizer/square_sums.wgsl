@@ -10,9 +10,10 @@ import package::lib::reduce::workgroup_sum;
 import package::lib::span::{SPAN, span_begin, span_end};
 import package::lib::values::{Value, sum_of};
 
-struct Params { count: u32, slot: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
+
+struct Params { count: u32, slot: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -9,11 +9,12 @@ import package::lib::grid::{Place, WG, workgroup_number};
 import package::lib::values::Value;
 import package::lib::weight::{FORMAT, unpack2, unpack4};
 
-struct Params { tokens: u32, width: u32, first: u32, rows: u32, share: u32 }
 @if(VEC4) @group(0) @binding(0) var<storage, read> table: array<vec2u>;
 @else @group(0) @binding(0) var<storage, read> table: array<u32>;
 @group(0) @binding(1) var<storage, read> ids: array<i32>;
 @group(0) @binding(2) var<storage, read_write> y: array<Value>;
+
+struct Params { tokens: u32, width: u32, first: u32, rows: u32, share: u32 }
 @group(0) @binding(3) var<uniform> params: Params;
 
 @if(VEC4)

@@ -8,10 +8,11 @@
 import package::lib::grid::{Place, WG, lane_number};
 import package::lib::values::Value;
 
-struct Params { tokens: u32, width: u32, first: u32, rows: u32 }
 @group(0) @binding(0) var<storage, read> ids: array<i32>;
 @group(0) @binding(1) var<storage, read> dy: array<Value>;
 @group(0) @binding(2) var<storage, read_write> dtable: array<Value>;
+
+struct Params { tokens: u32, width: u32, first: u32, rows: u32 }
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -6,10 +6,11 @@
 import package::lib::grid::{Place, WG, workgroup_number};
 import package::lib::values::Value;
 
-struct Params { picked: u32, width: u32, share: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read> rows: array<i32>;
 @group(0) @binding(2) var<storage, read_write> y: array<Value>;
+
+struct Params { picked: u32, width: u32, share: u32 }
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -17,15 +17,7 @@
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::random::philox_uniform;
 import package::lib::sampling::logits::{
-  Row,
-  logit_at,
-  order_key,
-  params,
-  partial,
-  partial_index,
-  scratch,
-  seen,
-  weight_of,
+  Row, logit_at, order_key, params, partial, partial_index, scratch, seen, weight_of,
 };
 import package::lib::sampling::threshold::kept_from;
 

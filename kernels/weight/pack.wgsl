@@ -9,11 +9,12 @@ import package::lib::round::{bf16_bits, f16_bits};
 import package::lib::span::{span_begin, span_end};
 import package::lib::weight::FORMAT;
 
-struct Params { count: u32 }
 @if(VEC4) @group(0) @binding(0) var<storage, read> values: array<vec4u>;
 @else @group(0) @binding(0) var<storage, read> values: array<vec2u>;
 @if(VEC4) @group(0) @binding(1) var<storage, read_write> words: array<vec2u>;
 @else @group(0) @binding(1) var<storage, read_write> words: array<u32>;
+
+struct Params { count: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn packed(pair: vec2u) -> u32 {

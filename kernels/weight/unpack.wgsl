@@ -8,11 +8,12 @@ import package::lib::grid::{Place, WG};
 import package::lib::span::{span_begin, span_end};
 import package::lib::weight::{unpack2, unpack4};
 
-struct Params { count: u32 }
 @if(VEC4) @group(0) @binding(0) var<storage, read> words: array<vec2u>;
 @else @group(0) @binding(0) var<storage, read> words: array<u32>;
 @if(VEC4) @group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
 @else @group(0) @binding(1) var<storage, read_write> values: array<vec2f>;
+
+struct Params { count: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

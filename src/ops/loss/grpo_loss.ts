@@ -1,5 +1,5 @@
 /** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
-import type { Tensor } from "@tensorflow/tfjs";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
@@ -33,8 +33,27 @@ interface LossAttrs extends LossContext {
 const F32_MAX = 3.4028234663852886e38;
 const finite = (bound: number) => Math.max(Math.min(bound, F32_MAX), -F32_MAX);
 
-function boundParams({ beta, bounds }: LossAttrs) {
-  return { beta, low: finite(bounds.low), high: finite(bounds.high), delta: finite(bounds.delta) };
+/** What the loss and its gradient are both called with: see kernels/lib/grpo.wgsl. */
+function lossCall(logprobs: TensorInfo, attrs: LossAttrs) {
+  const { oldLogprobs, refLogprobs, offsets, advantagesAndWeights, beta, bounds } = attrs;
+  return {
+    constants: { WG: 32, ...attrs.constants },
+    bindings: {
+      logp: logprobs,
+      old_logp: oldLogprobs ?? logprobs,
+      ref_logp: refLogprobs ?? logprobs,
+      offsets,
+      advantages_weights: advantagesAndWeights,
+    },
+    params: {
+      completions: advantagesAndWeights.shape[1]!,
+      tokens: logprobs.shape[0],
+      beta,
+      low: finite(bounds.low),
+      high: finite(bounds.high),
+      delta: finite(bounds.delta),
+    },
+  };
 }
 
 const grpoLossOp = defineOp<"logprobs", LossAttrs>({
@@ -43,20 +62,12 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
     const completions = attrs.advantagesAndWeights.shape[1]!;
     const losses = newTensor([completions]);
     const stats = newTensor([completions, LOSS_STATS.length]);
+    const { constants, bindings, params } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss",
-      constants: { WG: 32, ...attrs.constants },
-      bindings: {
-        logp: logprobs,
-        old_logp: attrs.oldLogprobs ?? logprobs,
-        ref_logp: attrs.refLogprobs ?? logprobs,
-        entropy: attrs.entropy,
-        offsets: attrs.offsets,
-        advantages_weights: attrs.advantagesAndWeights,
-        losses,
-        stats,
-      },
-      params: { completions, ...boundParams(attrs) },
+      constants,
+      bindings: { ...bindings, entropy: attrs.entropy, losses, stats },
+      params,
       workgroups: foldGrid(completions),
     });
     return [losses, stats];
@@ -70,25 +81,16 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
 const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   name: "GrpoLossGrad",
   forward({ logprobs, dlosses }, attrs) {
-    const [tokens] = logprobs.shape;
-    const [completions] = dlosses.shape;
-    const dlogprobs = newTensor([tokens]);
+    const dlogp = newTensor(logprobs.shape);
+    const { constants, bindings, params } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss_grad",
-      constants: { WG: 32, ...attrs.constants },
-      bindings: {
-        logp: logprobs,
-        old_logp: attrs.oldLogprobs ?? logprobs,
-        ref_logp: attrs.refLogprobs ?? logprobs,
-        offsets: attrs.offsets,
-        advantages_weights: attrs.advantagesAndWeights,
-        dlosses,
-        dlogp: dlogprobs,
-      },
-      params: { completions, tokens, ...boundParams(attrs) },
-      workgroups: foldGrid(completions + 1),
+      constants,
+      bindings: { ...bindings, dlosses, dlogp },
+      params,
+      workgroups: foldGrid(params.completions + 1),
     });
-    return dlogprobs;
+    return dlogp;
   },
 });
 

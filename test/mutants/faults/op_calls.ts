@@ -76,8 +76,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/loss/grpo_loss.ts",
-    find: "ref_logp: attrs.refLogprobs ?? logprobs,\n        offsets: attrs.offsets,",
-    replace: "ref_logp: logprobs,\n        offsets: attrs.offsets,",
+    find: "bindings: { ...bindings, dlosses, dlogp },",
+    replace: "bindings: { ...bindings, ref_logp: logprobs, dlosses, dlogp },",
     harm: "beta is in the loss and not in its gradient: nothing holds the policy near its reference",
     tests: ["gpu/ops.test.ts#grpo_loss", "parity/parity.test.ts#Whole optimizer steps"],
   },

@@ -213,8 +213,8 @@ const FOLDS: readonly Fault[] = [
 const UNWRITTEN: readonly Fault[] = [
   {
     file: "src/ops/loss/grpo_loss.ts",
-    find: "workgroups: foldGrid(completions + 1),",
-    replace: "workgroups: foldGrid(completions),",
+    find: "workgroups: foldGrid(params.completions + 1),",
+    replace: "workgroups: foldGrid(params.completions),",
     harm: "gradients of spare tokens are whatever the buffer held",
     tests: ["gpu/ops.test.ts#grpo_loss 3 completions"],
     claim: 7,
