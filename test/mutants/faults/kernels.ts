@@ -678,4 +678,26 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#pack", "gpu/weights.test.ts"],
     claim: 7,
   },
+  {
+    file: "kernels/lib/grid.wgsl",
+    find: "return place.group.x + place.group.y * place.groups.x;",
+    replace: "return place.group.x + place.group.y * 65535u;",
+    harm: "past 65535 workgroups activations and weights are skipped",
+    tests: ["gpu/folded_grids.test.ts#swiglu"],
+    claim: 6,
+  },
+  {
+    file: "kernels/lib/span.wgsl",
+    find: "return min((workgroup_number(place) + 1u) * SPAN, count);",
+    replace: "return count;",
+    harm: "every workgroup goes on to the end: weights take the optimizer's step several times",
+    tests: ["gpu/ops.test.ts#adamw"],
+  },
+  {
+    file: "kernels/lib/reduce.wgsl",
+    find: "if (lane < half) { partials[lane] += partials[lane + half]; }",
+    replace: "if (lane < half) { partials[lane] += partials[half]; }",
+    harm: "the gradient norm counts some values several times and others never",
+    tests: ["gpu/ops.test.ts#grad_norm"],
+  },
 ];
