@@ -14,7 +14,7 @@
 import package::lib::attention::{all_keys, k, o, params, q, softmax, v};
 import package::lib::attention_tile::{four_from, kv_bases_of, own_pairs, totals, within};
 import package::lib::grid::{Place, WG, lane_number};
-import package::lib::softmax::LEAST;
+import package::lib::running_softmax::LEAST;
 
 @compute @workgroup_size(WG)
 fn main(place: Place) {

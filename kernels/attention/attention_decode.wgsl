@@ -17,7 +17,7 @@
 import package::lib::blocks::{slot_at, table};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
-import package::lib::softmax::{LEAST, meet};
+import package::lib::running_softmax::{LEAST, meet};
 import package::lib::weight::{FORMAT, values4};
 @if(SIMD8) enable subgroups;
 

@@ -11,7 +11,7 @@ import package::lib::attention::{all_keys, params, sharing, softmax};
 import package::lib::attention_narrow::{VECTORS, bases_of, k, o, of_quad, own_pairs, pairs_of, q, sees};
 import package::lib::attention_narrow::{sum_over_quad, v, with_half};
 import package::lib::grid::{Fold, group_number};
-import package::lib::softmax::LEAST;
+import package::lib::running_softmax::LEAST;
 enable subgroups;
 
 @compute @workgroup_size(8)

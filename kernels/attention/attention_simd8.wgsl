@@ -10,7 +10,7 @@ import package::lib::attention::{all_keys, k, keys_of, o, params, q, sharing, so
 import package::lib::attention_simd8::{own_row, rows_of, total};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
-import package::lib::softmax::{LEAST, meet};
+import package::lib::running_softmax::{LEAST, meet};
 enable subgroups;
 
 @compute @workgroup_size(8)

@@ -1,19 +1,23 @@
 // swiglu: the gated activation of Llama's MLP.
 //   y = silu(gate) * up,   silu(g) = g / (1 + exp(-g))
-// Shapes    gate, up f32 [N]; out y f32 [N]  (any shape, flattened)
-// Dispatch  one lane per element: (ceil(N/WG),1,1), folded to 2-D past 65535
+// Shapes    gate, up f32 [N]; out y f32 [N]  (any shape, flattened); count: values, VEC4 vec4s
+// Dispatch  one workgroup per SPAN: (ceil(count/SPAN),1,1), folded to 2-D past 65535
 // Twin      src/ops/elementwise/swiglu.ts#swigluF64     Gradient: swiglu_grad.wgsl
-override WG: u32 = 256u;
+import package::lib::grid::{Place, WG};
+import package::lib::span::{span_begin, span_end};
+import package::lib::values::Value;
+
+@group(0) @binding(0) var<storage, read> gate: array<Value>;
+@group(0) @binding(1) var<storage, read> up: array<Value>;
+@group(0) @binding(2) var<storage, read_write> y: array<Value>;
 
 struct Params { count: u32 }
-@group(0) @binding(0) var<storage, read> gate: array<f32>;
-@group(0) @binding(1) var<storage, read> up: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = (group.x + group.y * groups.x) * WG + lane;
-  if (i >= params.count) { return; }
-  y[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
+fn main(place: Place) {
+  for (var i = span_begin(place); i < span_end(place, params.count); i += WG) {
+    let g = gate[i];
+    y[i] = g / (1.0 + exp(-g)) * up[i];
+  }
 }

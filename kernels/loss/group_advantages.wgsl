@@ -5,12 +5,14 @@
 // Dispatch  one workgroup; each lane takes every WG-th group
 // Numerics  f32, two passes, in order, over differences from the first score: scores that agree give exactly 0
 // Twin      src/rl/advantages.ts#groupAdvantagesF64     Gradient: none (scores are constants)
-override WG: u32 = 64u;
+import package::lib::grid::WG;
+
 override SCALE: u32 = 0u;
 
-struct Params { count: u32, group_size: u32 }
 @group(0) @binding(0) var<storage, read> scores: array<f32>;
 @group(0) @binding(1) var<storage, read_write> advantages: array<f32>;
+
+struct Params { count: u32, group_size: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 // The mean is first + offset; kept apart, so that differences of scores far from 0 keep their digits.

@@ -7,57 +7,29 @@
 // Shapes    logp, old, ref, entropy f32 [M], completions end to end; offsets i32 [B+1]: tokens of completion b are
 //           offsets[b] .. offsets[b+1]-1; advantages_weights f32 [2,B]; out losses f32 [B], stats f32 [B,4]
 // Dispatch  one workgroup per completion: (B,1,1), folded to 2-D past 65535
-// Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order;
-//           kl by its series near 0, where exp(d) - d - 1 would cancel
+// Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order
 // Twin      src/rl/loss.ts#completionLosses     Gradient: grpo_loss_grad.wgsl
-override WG: u32 = 32u;  // power of two
-override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
-override CISPO: u32 = 0u;
-override RATIO_KL: u32 = 0u;  // 1: kl times the ratio, with its gradient
+import package::lib::grid::{Fold, WG, group_number};
+import package::lib::grpo::{CISPO, LEVEL, RATIO_KL, advantages_weights, k3, logp, offsets, old_logp, params, ref_logp};
+import package::lib::reduce::{workgroup_sum, workgroup_sum4};
 
-struct Params { completions: u32, beta: f32, low: f32, high: f32, delta: f32 }
-@group(0) @binding(0) var<storage, read> logp: array<f32>;
-@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
-@group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
-@group(0) @binding(3) var<storage, read> entropy: array<f32>;
-@group(0) @binding(4) var<storage, read> offsets: array<i32>;
-@group(0) @binding(5) var<storage, read> advantages_weights: array<f32>;
+@group(0) @binding(5) var<storage, read> entropy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;
-@group(0) @binding(8) var<uniform> params: Params;
-
-var<workgroup> partial: array<f32, WG>;
-var<workgroup> partial_stats: array<vec4f, WG>;
-
-fn k3(d: f32) -> f32 {
-  if (abs(d) < 0.1) { return d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d / 720.0)))); }
-  return exp(d) - d - 1.0;
-}
-
-/** Sum of `partial` over the workgroup, in every lane. */
-fn total(lane: u32) -> f32 {
-  workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partial[lane] += partial[lane + half]; }
-    workgroupBarrier();
-  }
-  let sum = partial[0];
-  workgroupBarrier();
-  return sum;
-}
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let b = group.x + group.y * groups.x;
+fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
+  let b = group_number(fold);
   if (b >= params.completions) { return; }
   let advantage = advantages_weights[b];
   let begin = u32(offsets[b]);
   let end = u32(offsets[b + 1u]);
   var sequence_ratio = 1.0;
   if (LEVEL == 1u) {
-    partial[lane] = 0.0;
-    for (var i = begin + lane; i < end; i += WG) { partial[lane] += logp[i] - old_logp[i]; }
-    sequence_ratio = exp(total(lane) / max(f32(end - begin), 1.0));
+    var log_ratio = 0.0;
+    for (var i = begin + lane; i < end; i += WG) { log_ratio += logp[i] - old_logp[i]; }
+    sequence_ratio = exp(workgroup_sum(lane, log_ratio) / max(f32(end - begin), 1.0));
+    workgroupBarrier();
   }
   var loss = 0.0;
   var sums = vec4f(0.0);
@@ -79,15 +51,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       entropy[i],
     );
   }
-  partial[lane] = loss;
-  partial_stats[lane] = sums;
-  let loss_sum = total(lane);
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partial_stats[lane] += partial_stats[lane + half]; }
-    workgroupBarrier();
-  }
+  let loss_sum = workgroup_sum(lane, loss);
+  let stats_sums = workgroup_sum4(lane, sums);
   if (lane == 0u) {
     losses[b] = loss_sum * advantages_weights[params.completions + b];
-    stats[b] = partial_stats[0];
+    stats[b] = stats_sums;
   }
 }

@@ -1,38 +1,33 @@
 // rms_norm: scales each row to root mean square 1, times a weight per column.
 //   y[r,d] = x[r,d] * rstd[r] * w[d],   rstd[r] = 1 / sqrt(mean_d x[r,d]^2 + eps)
-// Shapes    x f32 [R,D]; w f32 [D]; out y f32 [R,D], rstd f32 [R]
-// Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
-// Numerics  f32; sum of squares: WG strided partial sums, then a tree in fixed order
+// Shapes    x f32 [R,D]; w f32 [D]; out y f32 [R,D], rstd f32 [R]; with VEC4 D a multiple of 4
+// Dispatch  LANES lanes per row: (ceil(R * LANES / WG),1,1), folded to 2-D past 65535
+// Numerics  f32; sum of squares: chains joined as lib/rows.wgsl says
 // Twin      src/ops/norm/rms_norm.ts#rmsNormF64     Gradient: rms_norm_grad.wgsl
-override WG: u32 = 64u;  // power of two
+import package::lib::grid::{Place, WG};
+import package::lib::rows::{CHAINS, LANES, keep_chain, row_of, row_sum};
+import package::lib::values::{Value, sum_of};
+
+@group(0) @binding(0) var<storage, read> x: array<Value>;
+@group(0) @binding(1) var<storage, read> w: array<Value>;
+@group(0) @binding(2) var<storage, read_write> y: array<Value>;
+@group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
 
 struct Params { rows: u32, width: u32, eps: f32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-var<workgroup> partial: array<f32, WG>;
-
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x + group.y * groups.x;
-  if (row >= params.rows) { return; }
-  let base = row * params.width;
-  var squares = 0.0;
-  for (var d = lane; d < params.width; d += WG) {
-    squares = fma(x[base + d], x[base + d], squares);
+fn main(place: Place) {
+  let row = row_of(place, params.rows, params.width);
+  for (var chain = row.lane; chain < CHAINS; chain += LANES) {
+    var squares = Value();
+    for (var d = chain; d < row.width; d += CHAINS) {
+      let value = x[row.begin + d];
+      squares = fma(value, value, squares);
+    }
+    keep_chain(row, chain, sum_of(squares));
   }
-  partial[lane] = squares;
-  workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partial[lane] += partial[lane + half]; }
-    workgroupBarrier();
-  }
-  let scale = inverseSqrt(partial[0] / f32(params.width) + params.eps);
-  for (var d = lane; d < params.width; d += WG) {
-    y[base + d] = x[base + d] * scale * w[d];
-  }
-  if (lane == 0u) { rstd[row] = scale; }
+  let scale = inverseSqrt(row_sum(row) / f32(params.width) + params.eps);
+  for (var d = row.lane; d < row.width; d += LANES) { y[row.begin + d] = x[row.begin + d] * scale * w[d]; }
+  if (row.lane == 0u && row.exists) { rstd[row.number] = scale; }
 }

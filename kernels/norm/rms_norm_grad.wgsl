@@ -1,39 +1,40 @@
-// rms_norm_grad: gradient of rms_norm with respect to its input.
-//   dx[r,d] = rstd * (dy[r,d] w[d] - x[r,d] rstd^2 * mean_j(dy[r,j] w[j] x[r,j]))
-// Shapes    x, dy f32 [R,D]; w f32 [D]; rstd f32 [R]; out dx f32 [R,D]
-// Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
-// Numerics  f32; the mean: WG strided partial sums, then a tree in fixed order
+// rms_norm_grad: gradient of rms_norm with respect to its input; with RESIDUAL that of residual_norm.
+//   dx[r,d] = rstd * (dy[r,d] w[d] - x[r,d] rstd^2 * mean_j(dy[r,j] w[j] x[r,j]))      RESIDUAL: dsum[r,d] + that
+// Shapes    x, dy, dsum f32 [R,D]; w f32 [D]; rstd f32 [R]; out dx f32 [R,D]; with VEC4 D a multiple of 4
+// Dispatch  LANES lanes per row: (ceil(R * LANES / WG),1,1), folded to 2-D past 65535
+// Numerics  f32; the mean: chains joined as lib/rows.wgsl says
 // Twin      src/ops/norm/rms_norm.ts#rmsNormGradF64
-override WG: u32 = 64u;  // power of two
+import package::lib::grid::{Place, WG};
+import package::lib::rows::{CHAINS, LANES, keep_chain, row_of, row_sum};
+import package::lib::values::{Value, sum_of};
+
+@group(0) @binding(0) var<storage, read> x: array<Value>;
+@group(0) @binding(1) var<storage, read> w: array<Value>;
+@group(0) @binding(2) var<storage, read> rstd: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<Value>;
+@if(RESIDUAL) @group(0) @binding(4) var<storage, read> dsum: array<Value>;
+@group(0) @binding(5) var<storage, read_write> dx: array<Value>;
 
 struct Params { rows: u32, width: u32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read> rstd: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
-
-var<workgroup> partial: array<f32, WG>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x + group.y * groups.x;
-  if (row >= params.rows) { return; }
-  let base = row * params.width;
-  var dot = 0.0;
-  for (var d = lane; d < params.width; d += WG) {
-    dot = fma(dy[base + d] * w[d], x[base + d], dot);
+fn main(place: Place) {
+  let row = row_of(place, params.rows, params.width);
+  for (var chain = row.lane; chain < CHAINS; chain += LANES) {
+    var products = Value();
+    for (var d = chain; d < row.width; d += CHAINS) {
+      products = fma(dy[row.begin + d] * w[d], x[row.begin + d], products);
+    }
+    keep_chain(row, chain, sum_of(products));
   }
-  partial[lane] = dot;
-  workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partial[lane] += partial[lane + half]; }
-    workgroupBarrier();
-  }
-  let scale = rstd[row];
-  let pull = scale * scale * partial[0] / f32(params.width);
-  for (var d = lane; d < params.width; d += WG) {
-    dx[base + d] = scale * (dy[base + d] * w[d] - x[base + d] * pull);
+  let dot = row_sum(row);
+  let scale = rstd[min(row.number, params.rows - 1u)];
+  let pull = scale * scale * dot / f32(params.width);
+  for (var d = row.lane; d < row.width; d += LANES) {
+    let at = row.begin + d;
+    let gradient = scale * (dy[at] * w[d] - x[at] * pull);
+    @if(RESIDUAL) dx[at] = dsum[at] + gradient;
+    @else dx[at] = gradient;
   }
 }

@@ -212,9 +212,13 @@ export function assertGpuHealthy(): void {
   if (failure) throw failure;
 }
 
-/** Remembers what the GPU refused, for the next read-back to tell. The first failure is the one that is told. */
-export function reportGpuFailure(message: string): void {
-  failure ??= new Error(`The GPU rejected work, so every later number would be wrong: ${message}`);
+/**
+ * Remembers what the GPU refused, for the next read-back to tell: the first failure, or the cause of it.
+ * @param isCause what is known already followed from this, which was heard of later
+ */
+export function reportGpuFailure(message: string, isCause = false): void {
+  if (failure && !isCause) return;
+  failure = new Error(`The GPU rejected work, so every later number would be wrong: ${message}`);
 }
 
 const waits = { open: 0, since: 0, seconds: 0 };

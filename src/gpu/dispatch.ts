@@ -12,9 +12,9 @@ import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
 
 export interface KernelCall extends KernelVariant {
   /** A tensor, or a window of one, for each storage binding of the kernel, by name; undefined counts as left out. */
-  bindings: any; // TRANSITION Readonly<Record<string, TensorInfo | Binding | undefined>>
+  bindings: Readonly<Record<string, TensorInfo | Binding | undefined>>;
   /** The fields of the kernel's `struct Params`, by name. */
-  params?: any; // TRANSITION Readonly<Record<string, number>>
+  params?: Readonly<Record<string, number>>;
   workgroups: [number, number, number];
 }
 
@@ -85,20 +85,6 @@ function storageEntries(backend: Backend, { file, storage }: KernelPipeline, cal
   });
 }
 
-// TRANSITION: calls by position, until all are by name.
-export const u32 = (value: number): number => value >>> 0;
-export const i32 = (value: number): number => value | 0;
-export const f32 = (value: number): number => value;
-function named(call: any, { storage, params }: KernelPipeline): KernelCall {
-  const bindings = Array.isArray(call.bindings)
-    ? Object.fromEntries(call.bindings.map((each: Binding, i: number) => [storage[i].name, each]))
-    : call.bindings;
-  const values = Array.isArray(call.params)
-    ? Object.fromEntries(call.params.map((value: number, i: number) => [params!.fields[i].name, value]))
-    : call.params;
-  return { ...call, bindings, params: values };
-}
-
 /** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
 function uniformBuffer(backend: Backend, words: Uint32Array): GPUBuffer {
   let cache = uniforms.get(backend.device);
@@ -118,17 +104,16 @@ function uniformBuffer(backend: Backend, words: Uint32Array): GPUBuffer {
  * @throws RangeError when a tensor is over the device's binding limit, or a param is not of its type
  * @throws Error when the call does not fit the kernel's text, or the device has failed
  */
-export function runKernel(given: KernelCall): void {
+export function runKernel(call: KernelCall): void {
   assertGpuHealthy();
   const backend = tfjsBackend();
-  const compiled = kernelPipeline(backend.device, given);
-  const call = named(given, compiled); // TRANSITION
-  const { pipeline, params } = compiled;
+  const compiled = kernelPipeline(backend.device, call);
+  const { pipeline, layout, params } = compiled;
   const bound = storageEntries(backend, compiled, call);
   const words = paramWords(compiled, call.params ?? {});
   const entries: GPUBindGroupEntry[] = bound.map(({ entry }) => entry);
   if (params) entries.push({ binding: params.binding, resource: { buffer: uniformBuffer(backend, words) } });
-  const bindGroup = backend.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  const bindGroup = backend.device.createBindGroup({ layout, entries });
   const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
   const label: DispatchLabel = { kernel: variantName(call), boundBytes };
   if (modes.recording) {

@@ -1,6 +1,6 @@
 /** How kernels are dispatched over flat tensors and rows: vec4 by vec4 where the size allows it, else value by value. */
 import { modes } from "./backend.ts";
-import { maxSubgroupSize } from "./device_facts.ts";
+import { hasNarrowSubgroups } from "./device_facts.ts";
 
 /** Splits a 1-D grid over x and y so that no dimension passes WebGPU's 65535. Kernels refold with num_workgroups. */
 export function foldGrid(count: number): [number, number, number] {
@@ -15,43 +15,47 @@ export function lanesForRow(width: number): number {
   return Math.min(256, Math.max(8, 2 ** Math.floor(Math.log2(Math.max(1, width / 8)))));
 }
 
-/** vec4s of a workgroup, as in the kernels: enough to be worth starting one on a CPU, few enough to fill a GPU. */
+/** What a lane takes at a time: of so many values, as many as `count` says, one or four each (kernels/lib/values.wgsl). */
+export function inVec4s(values: number): { conditions: { VEC4: boolean }; count: number } {
+  const VEC4 = values % 4 === 0;
+  return { conditions: { VEC4 }, count: VEC4 ? values / 4 : values };
+}
+
+/** vec4s or values of a workgroup: enough to be worth starting one on a CPU, few enough to fill a GPU. */
 const SPAN = 256;
-/** Lanes of a workgroup that takes values one by one. */
-const SCALAR_LANES = 256;
+
+/** A software GPU, 8 lanes wide, goes through a span 8 vec4s at a time. */
+const spanLanes = () => hasNarrowSubgroups() ? 8 : 64;
 
 export interface FlatGrid {
-  /** Whether the kernel's _vec4 variant is the one to run. */
-  isVec4: boolean;
+  conditions: { VEC4: boolean };
+  constants: { WG: number; SPAN: number };
   /** vec4s, or values. */
   count: number;
-  constants: { WG: number };
   workgroups: [number, number, number];
 }
 
-/** A software GPU, 8 lanes wide, goes through a span 8 vec4s at a time. */
-const spanLanes = () => maxSubgroupSize() <= 8 ? 8 : 64;
-
-/** The grid over `values` values. */
+/** The grid over `values` values, for kernels that go by spans (kernels/lib/span.wgsl). */
 export function flatGrid(values: number): FlatGrid {
-  if (values % 4) {
-    const workgroups = foldGrid(Math.ceil(values / SCALAR_LANES));
-    return { isVec4: false, count: values, constants: { WG: SCALAR_LANES }, workgroups };
-  }
-  const count = values / 4;
-  return {
-    isVec4: true,
-    count,
-    constants: { WG: spanLanes() },
-    workgroups: foldGrid(Math.ceil(count / SPAN)),
-  };
+  const { conditions, count } = inVec4s(values);
+  const workgroups = foldGrid(Math.ceil(count / SPAN));
+  return { conditions, constants: { WG: spanLanes(), SPAN }, count, workgroups };
 }
 
-/**
- * The grid of a kernel that copies rows of whole vec4s: a workgroup takes `share` rows, a span's worth of vec4s.
- * @param width4 vec4s of a row
- */
-export function rowShares(rows: number, width4: number) {
-  const share = Math.max(1, Math.floor(SPAN / width4));
-  return { share, constants: { WG: spanLanes() }, workgroups: foldGrid(Math.ceil(rows / share)) };
+export interface RowShares {
+  conditions: { VEC4: boolean };
+  constants: { WG: number };
+  /** vec4s of a row, or values. */
+  width: number;
+  /** Rows of a workgroup: a span's worth. */
+  share: number;
+  workgroups: [number, number, number];
+}
+
+/** The grid of a kernel that copies rows. @param columns values of a row */
+export function rowShares(rows: number, columns: number): RowShares {
+  const { conditions, count: width } = inVec4s(columns);
+  const share = Math.max(1, Math.floor(SPAN / width));
+  const workgroups = foldGrid(Math.ceil(rows / share));
+  return { conditions, constants: { WG: spanLanes() }, width, share, workgroups };
 }

@@ -20,6 +20,7 @@ export function variantName({ kernel, conditions = {} }: KernelVariant): string 
 
 export interface KernelPipeline extends LinkedKernel {
   pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
 }
 
 const pipelines = new WeakMap<GPUDevice, Map<string, KernelPipeline>>();
@@ -50,10 +51,11 @@ function compile(
     layout: "auto",
     compute: { module, entryPoint: "main", constants },
   });
+  const layout = pipeline.getBindGroupLayout(0);
   void device.popErrorScope().then((error) => {
-    if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message));
+    if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message), true);
   });
-  return { ...linked, pipeline };
+  return { ...linked, pipeline, layout };
 }
 
 /**

@@ -8,7 +8,6 @@ import { flush } from "./queue.ts";
 /** A tensor as a kernel sees it; a window (in bytes) binds part of it. */
 export interface Binding {
   tensor: TensorInfo;
-  written?: boolean; // TRANSITION: the kernel's text says it
   offsetBytes?: number;
   sizeBytes?: number;
 }

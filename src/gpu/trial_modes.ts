@@ -78,13 +78,13 @@ function spoil(tensor: TensorInfo): void {
     queue.writeBuffer(buffer, 0, staleWords(words));
     return;
   }
-  const { isVec4, count, constants, workgroups } = flatGrid(words);
-  const source = staleTensor(words);
+  const { conditions, constants, count, workgroups } = flatGrid(words);
   runKernel({
-    kernel: isVec4 ? "add_vec4" : "add",
-    constants: { ...constants, ONLY_B: 1 },
-    bindings: { a: source, b: source, y: tensor },
-    params: isVec4 ? { count4: count, s: 1 } : { count, s: 1 },
+    kernel: "add",
+    conditions: { ...conditions, ONLY_B: true },
+    constants,
+    bindings: { b: staleTensor(words), y: tensor },
+    params: { count, s: 1 },
     workgroups,
   });
 }

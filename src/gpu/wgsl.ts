@@ -100,8 +100,29 @@ function link(name: string, conditions: Conditions): SrcMap {
       }`,
     );
   }
-  return _linkSync({ resolver, rootModuleName: `./${path}`, conditions });
+  try {
+    return _linkSync({ resolver, rootModuleName: `./${path}`, conditions });
+  } catch (error) {
+    throw linkError(path, error as LinkerError);
+  }
 }
+
+/** What the linker throws: a place in the message of a text that it cannot read, one beside it for other errors. */
+type LinkerError = Error & { weslLocation?: { file: string; line: number } };
+
+/** What the linker said, told of the source file and line. */
+function linkError(path: string, error: LinkerError): Error {
+  const [said] = error.message.split("\n");
+  const [, file, line, cause] = /^(\S+):(\d+):\d+ error: (.*)/.exec(said) ?? [];
+  const at = error.weslLocation ?? { file: file ?? path, line: line ?? 1 };
+  return new Error(
+    `Cannot link ${sourceFile(at.file)}:${at.line}: ${cause ?? said.replace(/ in file: .*/, "")}`,
+    { cause: error },
+  );
+}
+
+/** Path from the root of the project, of a name that the linker gives a file. */
+const sourceFile = (name: string) => `kernels/${name.replace(/^\.\//, "").replace(/\.wesl$/, ".wgsl")}`;
 
 /** Reads what a linked text declares: it is printed by the linker, one declaration a line. */
 function readInterface(file: string, text: string): KernelInterface {
@@ -165,7 +186,7 @@ function sourceOf(name: string, conditions: Conditions, line: number, column: nu
   const { src, position } = map.destToSrc(before + Math.min(column - 1, lines[line - 1]?.length ?? 0));
   const above = src.text.slice(0, position).split("\n");
   return {
-    file: (src.path ?? pathOf(name)).replace(/^\.\//, "kernels/").replace(/\.wesl$/, ".wgsl"),
+    file: sourceFile(src.path ?? pathOf(name)),
     line: above.length,
     text: undisguised(src.text.split("\n")[above.length - 1] ?? "").trim(),
   };

@@ -24,7 +24,7 @@ it("profileKernels() counts dispatches, replays and stock ops, with their bytes 
   });
   plan.dispose();
   x.dispose();
-  const ours = profile.find(({ kernel }) => kernel === "add_vec4")!;
+  const ours = profile.find(({ kernel }) => kernel === "add VEC4")!;
   assert.equal(ours.calls, 4);
   assert.equal(ours.boundBytes, 4 * 3 * 4e6);
   assert.ok(ours.seconds > 0 && ours.seconds < 10, `${ours.seconds} s`);

@@ -1,16 +1,9 @@
 /** The kernels' texts: what linking them gives, and what is said where a call or a text does not fit. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explainCompileError, kernelConditions, kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
+import { explainCompileError, kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
+import { conditionSets } from "../condition_sets.ts";
 import { filesUnder, textOf } from "./source_files.ts";
-
-/** Every subset of a kernel's conditions. */
-function conditionSets(kernel: string): Record<string, boolean>[] {
-  return kernelConditions(kernel).reduce(
-    (sets, name) => sets.flatMap((set) => [{ ...set, [name]: false }, { ...set, [name]: true }]),
-    [{}] as Record<string, boolean>[],
-  );
-}
 
 const variants = kernelNames().flatMap((kernel) =>
   conditionSets(kernel).map((conditions) => ({ kernel, conditions }))

@@ -1,6 +1,6 @@
 /** The residual connection, and the scaled term of an adapter. A stock tfjs op could not be replayed in a plan. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { flatGrid } from "../../gpu/grids.ts";
@@ -13,12 +13,13 @@ interface AddAttrs {
 /** @param a null: only the scaled b */
 export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
   const y = newTensor(b.shape);
-  const { isVec4, count, constants, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
+  const { conditions, constants, count, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
   runKernel({
-    kernel: isVec4 ? "add_vec4" : "add",
-    constants: { ...constants, ONLY_B: a ? 0 : 1 },
-    bindings: [{ tensor: a ?? b }, { tensor: b }, { tensor: y, written: true }],
-    params: [u32(count), f32(scale)],
+    kernel: "add",
+    conditions: { ...conditions, ONLY_B: a === null },
+    constants,
+    bindings: { a: a ?? undefined, b, y },
+    params: { count, s: scale },
     workgroups,
   });
   return y;

@@ -1,6 +1,6 @@
 /** SwiGLU activation (arXiv:2002.05202). */
 import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp, jointGradients } from "../../gpu/op.ts";
 import { flatGrid } from "../../gpu/grids.ts";
@@ -9,14 +9,8 @@ const swigluOp = defineOp<"gate" | "up", null>({
   name: "GrpoSwiglu",
   forward({ gate, up }) {
     const y = newTensor(gate.shape);
-    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
-    runKernel({
-      kernel: isVec4 ? "swiglu_vec4" : "swiglu",
-      constants,
-      bindings: [{ tensor: gate }, { tensor: up }, { tensor: y, written: true }],
-      params: [u32(count)],
-      workgroups,
-    });
+    const { count, ...grid } = flatGrid(gate.shape[0] * gate.shape[1]);
+    runKernel({ kernel: "swiglu", ...grid, bindings: { gate, up, y }, params: { count } });
     return y;
   },
   saves: { inputs: ["gate", "up"] },
@@ -30,20 +24,8 @@ const swigluGradOp = defineOp<"gate" | "up" | "dy", null>({
   forward({ gate, up, dy }) {
     const dgate = newTensor(gate.shape);
     const dup = newTensor(gate.shape);
-    const { isVec4, count, constants, workgroups } = flatGrid(gate.shape[0] * gate.shape[1]);
-    runKernel({
-      kernel: isVec4 ? "swiglu_grad_vec4" : "swiglu_grad",
-      constants,
-      bindings: [
-        { tensor: gate },
-        { tensor: up },
-        { tensor: dy },
-        { tensor: dgate, written: true },
-        { tensor: dup, written: true },
-      ],
-      params: [u32(count)],
-      workgroups,
-    });
+    const { count, ...grid } = flatGrid(gate.shape[0] * gate.shape[1]);
+    runKernel({ kernel: "swiglu_grad", ...grid, bindings: { gate, up, dy, dgate, dup }, params: { count } });
     return [dgate, dup];
   },
 });

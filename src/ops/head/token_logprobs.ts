@@ -1,7 +1,7 @@
 /** Log-probabilities of chosen tokens, and entropies, from logits. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { maxSubgroupSize } from "../../gpu/device_facts.ts";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid, lanesForRow } from "../../gpu/grids.ts";
 import { type Binding, copyTensor, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
@@ -15,19 +15,16 @@ interface TokenLogprobsSizes {
   temperature: number;
 }
 
-const sizeParams = ({ rows, columns, stride, temperature }: TokenLogprobsSizes) => [
-  u32(rows),
-  u32(columns),
-  u32(stride),
-  f32(1 / temperature),
-];
-
-/** Variant and lanes for rows of this size: a software GPU, 8 lanes wide, takes a row with 8. */
-function rowLaunch({ rows, columns, stride }: TokenLogprobsSizes) {
-  const workgroups = foldGrid(rows);
-  if (stride % 4) return { isVec4: false, constants: { WG: 32 }, workgroups };
-  const WG = maxSubgroupSize() <= 8 ? 8 : lanesForRow(columns / 4);
-  return { isVec4: true, constants: { WG }, workgroups };
+/** A workgroup for each row: a software GPU, 8 lanes wide, takes a row of whole vec4s with 8. */
+function rowLaunch({ rows, columns, stride, temperature }: TokenLogprobsSizes) {
+  const VEC4 = stride % 4 === 0;
+  const vec4Lanes = () => hasNarrowSubgroups() ? 8 : lanesForRow(columns / 4);
+  return {
+    conditions: { VEC4 },
+    constants: { WG: VEC4 ? vec4Lanes() : 32 },
+    params: { rows, columns, stride, scale: 1 / temperature },
+    workgroups: foldGrid(rows),
+  };
 }
 
 /** token_logprobs.wgsl on row windows. */
@@ -36,14 +33,8 @@ export function runTokenLogprobs(
     & Record<"logits" | "tokens" | "logprobs" | "entropy" | "logsum", Binding>
     & TokenLogprobsSizes,
 ): void {
-  const outputs = [logprobs, entropy, logsum].map((binding) => ({ ...binding, written: true }));
-  const { isVec4, ...launch } = rowLaunch(sizes);
-  runKernel({
-    kernel: isVec4 ? "token_logprobs_vec4" : "token_logprobs",
-    ...launch,
-    bindings: [logits, tokens, ...outputs],
-    params: sizeParams(sizes),
-  });
+  const bindings = { logits, tokens, logprobs, entropy, logsum };
+  runKernel({ kernel: "token_logprobs", ...rowLaunch(sizes), bindings });
 }
 
 /** token_logprobs_grad.wgsl on row windows: turns the logits into their gradient. */
@@ -52,12 +43,10 @@ export function runTokenLogprobsGrad(
     & Record<"logits" | "tokens" | "logsum" | "dlogprobs", Binding>
     & TokenLogprobsSizes,
 ): void {
-  const { isVec4, ...launch } = rowLaunch(sizes);
   runKernel({
-    kernel: isVec4 ? "token_logprobs_grad_vec4" : "token_logprobs_grad",
-    ...launch,
-    bindings: [{ ...logits, written: true }, tokens, logsum, dlogprobs],
-    params: sizeParams(sizes),
+    kernel: "token_logprobs_grad",
+    ...rowLaunch(sizes),
+    bindings: { logits, tokens, logsum, dlogprobs },
   });
 }
 

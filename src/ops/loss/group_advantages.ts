@@ -1,6 +1,6 @@
 /** Group-relative advantages on the GPU; the twin is rl/advantages.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { ScaleRewards } from "../../rl/advantages.ts";
@@ -14,9 +14,9 @@ const groupAdvantagesOp = defineOp<"scores", { groupSize: number; scaleRewards: 
     const advantages = newTensor([count]);
     runKernel({
       kernel: "group_advantages",
-      constants: { SCALE: SCALE_CODE[scaleRewards] },
-      bindings: [{ tensor: scores }, { tensor: advantages, written: true }],
-      params: [u32(count), u32(groupSize)],
+      constants: { WG: 64, SCALE: SCALE_CODE[scaleRewards] },
+      bindings: { scores, advantages },
+      params: { count, group_size: groupSize },
       workgroups: [1, 1, 1],
     });
     return advantages;

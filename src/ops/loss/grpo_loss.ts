@@ -1,6 +1,6 @@
 /** The GRPO loss on the GPU; the maths and its twin are rl/loss.ts. */
-import type { Tensor } from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
@@ -42,10 +42,29 @@ interface LossAttrs extends Omit<LossInputs, "logprobs"> {
 
 /** Stands for "no bound": WGSL has no infinity. */
 const F32_MAX = 3.4028234663852886e38;
-const finite = (bound: number) => f32(Math.max(Math.min(bound, F32_MAX), -F32_MAX));
+const finite = (bound: number) => Math.max(Math.min(bound, F32_MAX), -F32_MAX);
 
-function boundParams({ beta, bounds }: LossAttrs) {
-  return [f32(beta), finite(bounds.low), finite(bounds.high), finite(bounds.delta)];
+/** What the loss and its gradient are both called with: see kernels/lib/grpo.wgsl. */
+function lossCall(logprobs: TensorInfo, attrs: LossAttrs) {
+  const { oldLogprobs, refLogprobs, offsets, advantagesAndWeights, beta, bounds } = attrs;
+  return {
+    constants: { WG: 32, ...attrs.constants },
+    bindings: {
+      logp: logprobs,
+      old_logp: oldLogprobs ?? logprobs,
+      ref_logp: refLogprobs ?? logprobs,
+      offsets,
+      advantages_weights: advantagesAndWeights,
+    },
+    params: {
+      completions: advantagesAndWeights.shape[1]!,
+      tokens: logprobs.shape[0],
+      beta,
+      low: finite(bounds.low),
+      high: finite(bounds.high),
+      delta: finite(bounds.delta),
+    },
+  };
 }
 
 const grpoLossOp = defineOp<"logprobs", LossAttrs>({
@@ -54,20 +73,12 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
     const completions = attrs.advantagesAndWeights.shape[1]!;
     const losses = newTensor([completions]);
     const stats = newTensor([completions, LOSS_STATS.length]);
+    const { constants, bindings, params } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss",
-      constants: attrs.constants,
-      bindings: [
-        { tensor: logprobs },
-        { tensor: attrs.oldLogprobs ?? logprobs },
-        { tensor: attrs.refLogprobs ?? logprobs },
-        { tensor: attrs.entropy },
-        { tensor: attrs.offsets },
-        { tensor: attrs.advantagesAndWeights },
-        { tensor: losses, written: true },
-        { tensor: stats, written: true },
-      ],
-      params: [u32(completions), ...boundParams(attrs)],
+      constants,
+      bindings: { ...bindings, entropy: attrs.entropy, losses, stats },
+      params,
       workgroups: foldGrid(completions),
     });
     return [losses, stats];
@@ -81,25 +92,16 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
 const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   name: "GrpoLossGrad",
   forward({ logprobs, dlosses }, attrs) {
-    const [tokens] = logprobs.shape;
-    const [completions] = dlosses.shape;
-    const dlogprobs = newTensor([tokens]);
+    const dlogp = newTensor(logprobs.shape);
+    const { constants, bindings, params } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss_grad",
-      constants: attrs.constants,
-      bindings: [
-        { tensor: logprobs },
-        { tensor: attrs.oldLogprobs ?? logprobs },
-        { tensor: attrs.refLogprobs ?? logprobs },
-        { tensor: attrs.offsets },
-        { tensor: attrs.advantagesAndWeights },
-        { tensor: dlosses },
-        { tensor: dlogprobs, written: true },
-      ],
-      params: [u32(completions), u32(tokens), ...boundParams(attrs)],
-      workgroups: foldGrid(completions + 1),
+      constants,
+      bindings: { ...bindings, dlosses, dlogp },
+      params,
+      workgroups: foldGrid(params.completions + 1),
     });
-    return dlogprobs;
+    return dlogp;
   },
 });
 

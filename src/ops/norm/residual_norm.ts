@@ -1,8 +1,8 @@
 /** A norm on a branch of the residual stream: the stream goes on beside it, so that one op alone reads the stream. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { aliasOf, disposeInfo } from "../../gpu/tensors.ts";
+import { aliasOf } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { addF64, runAdd } from "../elementwise/add.ts";
+import { addF64 } from "../elementwise/add.ts";
 import { rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";
 import type { Weight } from "../weight/weight.ts";
 
@@ -25,14 +25,8 @@ type GradInput = "x" | "w" | "rstd" | "dstream" | "dnormed";
 
 const residualNormGradOp = defineOp<GradInput, { weightGrad: Tensor | null }>({
   name: "GrpoResidualNormGrad",
-  forward({ x, w, rstd, dstream, dnormed }, { weightGrad }) {
-    const inputs = { x, w, rstd, dy: dnormed };
-    if (x.shape[1] % 4 === 0) return runRmsNormGrad(inputs, weightGrad, dstream);
-    const dx = runRmsNormGrad(inputs, weightGrad);
-    const both = runAdd(dstream, dx, 1);
-    disposeInfo(dx);
-    return both;
-  },
+  forward: ({ x, w, rstd, dstream, dnormed }, { weightGrad }) =>
+    runRmsNormGrad({ x, w, rstd, dy: dnormed }, weightGrad, dstream),
 });
 
 /**

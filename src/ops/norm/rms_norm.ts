@@ -1,8 +1,8 @@
 /** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { maxSubgroupSize } from "../../gpu/device_facts.ts";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
-import { foldGrid, lanesForRow } from "../../gpu/grids.ts";
+import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
+import { foldGrid, inVec4s, lanesForRow } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { Weight } from "../weight/weight.ts";
@@ -12,18 +12,16 @@ interface RmsNormAttrs {
   weightGrad: Tensor | null;
 }
 
-/** What the kernels of four columns to a lane need, or null where the width is no multiple of 4. */
-function fourWide(rows: number, width: number) {
-  if (width % 4) return null;
-  const LANES = maxSubgroupSize() <= 8 ? 8 : 32;
-  return { constants: { LANES }, workgroups: foldGrid(Math.ceil(rows * LANES / 64)) };
-}
-
-/** How the kernels that only take widths of whole vec4s are run. @throws RangeError for another width */
-export function vec4Rows(rows: number, width: number) {
-  const launch = fourWide(rows, width);
-  if (!launch) throw new RangeError(`Cannot take rows of ${width} four by four: need a multiple of 4`);
-  return launch;
+/** Lanes of a row and of a workgroup (kernels/lib/rows.wgsl): with whole vec4s several rows share one. */
+function rowLaunch(rows: number, width: number) {
+  const VEC4 = width % 4 === 0;
+  const LANES = !VEC4 ? lanesForRow(width) : hasNarrowSubgroups() ? 8 : 32;
+  const WG = VEC4 ? 64 : LANES;
+  return {
+    conditions: { VEC4 },
+    constants: { WG, LANES },
+    workgroups: foldGrid(Math.ceil(rows * LANES / WG)),
+  };
 }
 
 /** @returns y [R,D] and rstd [R] */
@@ -31,13 +29,11 @@ export function runRmsNorm(x: TensorInfo, w: TensorInfo, eps: number): [TensorIn
   const [rows, width] = x.shape;
   const y = newTensor([rows, width]);
   const rstd = newTensor([rows]);
-  const launch = fourWide(rows, width);
   runKernel({
-    kernel: launch ? "rms_norm_vec4" : "rms_norm",
-    constants: launch?.constants ?? { WG: lanesForRow(width) },
-    bindings: [{ tensor: x }, { tensor: w }, { tensor: y, written: true }, { tensor: rstd, written: true }],
-    params: [u32(rows), u32(width), f32(eps)],
-    workgroups: launch?.workgroups ?? foldGrid(rows),
+    kernel: "rms_norm",
+    ...rowLaunch(rows, width),
+    bindings: { x, w, y, rstd },
+    params: { rows, width, eps },
   });
   return [y, rstd];
 }
@@ -49,33 +45,31 @@ interface NormInputs<T> {
   dy: T;
 }
 
-/**
- * dx, or dsum + dx in one pass; adds to `weightGrad` where there is one.
- * @param dsum f32 [R,D], of a width that is a multiple of 4
- */
+/** dx, or dsum + dx in one pass; adds to `weightGrad` where there is one. @param dsum f32 [R,D] */
 export function runRmsNormGrad(
   { x, w, rstd, dy }: NormInputs<TensorInfo>,
   weightGrad: Tensor | null,
   dsum?: TensorInfo,
 ): TensorInfo {
-  const [rows, width] = x.shape;
-  const dx = newTensor([rows, width]);
-  const launch = dsum ? vec4Rows(rows, width) : fourWide(rows, width);
-  const read = launch ? [x, w, rstd, dy, dsum ?? x] : [x, w, rstd, dy];
-  const params = [u32(rows), u32(width)];
+  const [rows, columns] = x.shape;
+  const dx = newTensor([rows, columns]);
+  const { conditions, ...launch } = rowLaunch(rows, columns);
   runKernel({
-    kernel: launch ? "rms_norm_grad_vec4" : "rms_norm_grad",
-    constants: launch ? { ...launch.constants, RESIDUAL: dsum ? 1 : 0 } : { WG: lanesForRow(width) },
-    bindings: [...read.map((tensor) => ({ tensor })), { tensor: dx, written: true }],
-    params,
-    workgroups: launch?.workgroups ?? foldGrid(rows),
+    kernel: "rms_norm_grad",
+    conditions: { ...conditions, RESIDUAL: dsum !== undefined },
+    ...launch,
+    bindings: { x, w, rstd, dy, dsum, dx },
+    params: { rows, width: columns },
   });
   if (weightGrad) {
+    const { conditions, count: width } = inVec4s(columns);
     runKernel({
-      kernel: launch ? "rms_norm_weight_grad_vec4" : "rms_norm_weight_grad",
-      bindings: [{ tensor: x }, { tensor: rstd }, { tensor: dy }, { tensor: weightGrad, written: true }],
-      params,
-      workgroups: [Math.ceil(width / (launch ? 32 : 8)), 1, 1],
+      kernel: "rms_norm_weight_grad",
+      conditions,
+      constants: { WG: 8 },
+      bindings: { x, rstd, dy, dw: weightGrad },
+      params: { rows, width },
+      workgroups: foldGrid(Math.ceil(width / 8)),
     });
   }
   return dx;

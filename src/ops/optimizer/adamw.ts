@@ -1,6 +1,6 @@
 /** The optimizer: AdamW with decoupled weight decay (arXiv:1711.05101), in place on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 import { bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
 
@@ -32,27 +32,29 @@ export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): v
 function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window: Window): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
   const { weight, firstMoment, secondMoment, grad } = state;
-  const updated = [weight, firstMoment, secondMoment, grad].map((tensor) => ({
-    ...bindWindow(tensor, 4, window),
-    written: true,
-  }));
-  const { isVec4, count, constants, workgroups } = flatGrid(window.count);
+  const part = (tensor: Tensor) => bindWindow(tensor, 4, window);
+  const { count, ...grid } = flatGrid(window.count);
   runKernel({
-    kernel: isVec4 ? "adamw_vec4" : "adamw",
-    constants,
-    bindings: [...updated, { tensor: clip }],
-    params: [
-      u32(count),
-      f32(learningRate / (1 - beta1 ** step)),
-      f32(1 / Math.sqrt(1 - beta2 ** step)),
-      f32(epsilon),
-      f32(1 - learningRate * weightDecay),
-      f32(beta1),
-      f32(beta2),
-      f32(1 - beta1),
-      f32(1 - beta2),
-    ],
-    workgroups,
+    kernel: "adamw",
+    ...grid,
+    bindings: {
+      weight: part(weight),
+      m: part(firstMoment),
+      v: part(secondMoment),
+      grad: part(grad),
+      clip,
+    },
+    params: {
+      count,
+      step: learningRate / (1 - beta1 ** step),
+      root: 1 / Math.sqrt(1 - beta2 ** step),
+      eps: epsilon,
+      decay: 1 - learningRate * weightDecay,
+      beta1,
+      beta2,
+      rest1: 1 - beta1,
+      rest2: 1 - beta2,
+    },
   });
 }
 

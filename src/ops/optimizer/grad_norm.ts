@@ -1,8 +1,8 @@
 /** Global gradient norm and clipping, without reading anything back. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
-import { foldGrid } from "../../gpu/grids.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
+import { foldGrid, inVec4s } from "../../gpu/grids.ts";
 import { disposeInfo, emptyTensor, newTensor } from "../../gpu/tensors.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 
@@ -22,10 +22,13 @@ export function clipScale(grads: Tensor[], maxNorm: number): Tensor {
   for (const grad of grads) {
     for (const window of windowsOf(grad.size, 4, RUN)) {
       const runs = Math.ceil(window.count / RUN);
+      const { conditions, count } = inVec4s(window.count);
       runKernel({
-        kernel: window.count % 4 === 0 ? "square_sums_vec4" : "square_sums",
-        bindings: [bindWindow(grad, 4, window), { tensor: sums, written: true }],
-        params: [window.count, RUN, slot].map(u32),
+        kernel: "square_sums",
+        conditions,
+        constants: { WG: 64, SPAN: conditions.VEC4 ? RUN / 4 : RUN },
+        bindings: { x: bindWindow(grad, 4, window), sums },
+        params: { count, slot },
         workgroups: foldGrid(runs),
       });
       slot += runs;
@@ -34,8 +37,9 @@ export function clipScale(grads: Tensor[], maxNorm: number): Tensor {
   const clip = tf.tidy(() => emptyTensor([2]));
   runKernel({
     kernel: "clip_scale",
-    bindings: [{ tensor: sums }, { tensor: clip, written: true }],
-    params: [u32(total), f32(maxNorm)],
+    constants: { WG: 64 },
+    bindings: { sums, clip },
+    params: { count: total, max_norm: maxNorm },
     workgroups: [1, 1, 1],
   });
   disposeInfo(sums);

@@ -1,10 +1,10 @@
 /** Token embedding, and the root of the tape. */
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { foldGrid, rowShares } from "../../gpu/grids.ts";
+import { foldGrid, inVec4s, rowShares } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 
@@ -15,19 +15,15 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
     const [vocab, width] = weight.shape;
     const rowBytes = bytesOf(weight.format, width);
     const y = newTensor([tokens, width]);
-    const isVec4 = width % 4 === 0;
-    const { share, constants, workgroups } = rowShares(tokens, width / 4);
-    const FORMAT = FORMAT_CODE[weight.format];
-    for (const { first, count } of windowsOf(vocab, rowBytes)) {
+    const { conditions, constants, workgroups, ...shares } = rowShares(tokens, width);
+    for (const window of windowsOf(vocab, rowBytes)) {
       runKernel({
-        kernel: isVec4 ? "embedding_vec4" : "embedding",
-        constants: isVec4 ? { ...constants, FORMAT } : { FORMAT },
-        bindings: [bindWindow(table, rowBytes, { first, count }), { tensor: ids }, {
-          tensor: y,
-          written: true,
-        }],
-        params: (isVec4 ? [tokens, width / 4, first, count, share] : [tokens, width, first, count]).map(u32),
-        workgroups: isVec4 ? workgroups : foldGrid(Math.ceil(tokens * width / 256)),
+        kernel: "embedding",
+        conditions,
+        constants: { ...constants, FORMAT: FORMAT_CODE[weight.format] },
+        bindings: { table: bindWindow(table, rowBytes, window), ids, y },
+        params: { tokens, first: window.first, rows: window.count, ...shares },
+        workgroups,
       });
     }
     return y;
@@ -44,16 +40,17 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
 });
 
 function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
-  const [tokens, width] = dy.shape;
-  const rowBytes = bytesOf("f32", width);
-  const isVec4 = width % 4 === 0;
-  const columns = isVec4 ? width / 4 : width;
+  const [tokens, columns] = dy.shape as [number, number];
+  const rowBytes = bytesOf("f32", columns);
+  const { conditions, count: width } = inVec4s(columns);
   for (const window of windowsOf(grad.shape[0], rowBytes)) {
     runKernel({
-      kernel: isVec4 ? "embedding_grad_vec4" : "embedding_grad",
-      bindings: [{ tensor: ids }, { tensor: dy }, { ...bindWindow(grad, rowBytes, window), written: true }],
-      params: [tokens, columns, window.first, window.count].map(u32),
-      workgroups: [Math.ceil(columns / 8), 1, 1],
+      kernel: "embedding_grad",
+      conditions,
+      constants: { WG: 8 },
+      bindings: { ids, dy, dtable: bindWindow(grad, rowBytes, window) },
+      params: { tokens, width, first: window.first, rows: window.count },
+      workgroups: foldGrid(Math.ceil(width / 8)),
     });
   }
 }

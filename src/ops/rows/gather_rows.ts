@@ -1,31 +1,16 @@
 /** Picks the rows that are needed: the head runs on completion tokens only, a score on last tokens only. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp, type Op } from "../../gpu/op.ts";
-import { foldGrid, rowShares } from "../../gpu/grids.ts";
+import { rowShares } from "../../gpu/grids.ts";
 
 function gather(x: TensorInfo, rows: TensorInfo): TensorInfo {
   const [picked] = rows.shape;
-  const width = x.shape[1];
-  const y = newTensor([picked, width]);
-  const bindings = [{ tensor: x }, { tensor: rows }, { tensor: y, written: true }];
-  if (width % 4 === 0) {
-    const { share, ...launch } = rowShares(picked, width / 4);
-    runKernel({
-      kernel: "gather_rows_vec4",
-      ...launch,
-      bindings,
-      params: [picked, width / 4, share].map(u32),
-    });
-    return y;
-  }
-  runKernel({
-    kernel: "gather_rows",
-    bindings,
-    params: [u32(picked), u32(width)],
-    workgroups: foldGrid(Math.ceil(picked * width / 256)),
-  });
+  const columns = x.shape[1];
+  const y = newTensor([picked, columns]);
+  const { width, share, ...grid } = rowShares(picked, columns);
+  runKernel({ kernel: "gather_rows", ...grid, bindings: { x, rows, y }, params: { picked, width, share } });
   return y;
 }
 

@@ -1,7 +1,7 @@
 /** Token sampling on the GPU, inside the decode plan. Random numbers follow rl/rng.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { maxSubgroupSize } from "../../gpu/device_facts.ts";
-import { f32, runKernel, u32 } from "../../gpu/dispatch.ts";
+import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 
 export interface SamplingOptions {
@@ -65,33 +65,31 @@ function minPGap({ temperature, minP = 0 }: SamplingOptions): number {
 export function sampleTokens(logits: Tensor, decode: DecodeState, options: SamplingOptions): void {
   const [rows, columns] = decode.tokens.shape as [number, number];
   const { temperature, topP, topK, minP = 0, repetitionPenalty = 1 } = options;
+  const hasPenalty = hasRepetitionPenalty(options);
   runKernel({
     kernel: "sample",
-    constants: {
-      WG: maxSubgroupSize() <= 8 ? 8 : 64,
-      FILTER: topK > 0 || topP < 1 || minP > 0 ? 1 : 0,
-      PENALTY: hasRepetitionPenalty(options) ? 1 : 0,
+    conditions: { FILTER: topK > 0 || topP < 1 || minP > 0, PENALTY: hasPenalty },
+    constants: { WG: hasNarrowSubgroups() ? 8 : 64 },
+    bindings: {
+      logits,
+      rows: decode.rows,
+      state: decode.state,
+      done: decode.done,
+      next: decode.nextToken,
+      next_position: decode.nextPosition,
+      tokens: decode.tokens,
+      seen: hasPenalty ? decode.seen : undefined,
     },
-    bindings: [
-      { tensor: logits },
-      { tensor: decode.rows },
-      { tensor: decode.state },
-      { tensor: decode.done, written: true },
-      { tensor: decode.nextToken, written: true },
-      { tensor: decode.nextPosition, written: true },
-      { tensor: decode.tokens, written: true },
-      { tensor: decode.seen, written: true },
-    ],
-    params: [
-      u32(rows),
-      u32(logits.shape[1]!),
-      u32(columns),
-      u32(topK),
-      f32(temperature),
-      f32(topP),
-      f32(minPGap(options)),
-      f32(repetitionPenalty),
-    ],
+    params: {
+      rows,
+      vocab: logits.shape[1]!,
+      columns,
+      top_k: topK,
+      temperature,
+      top_p: topP,
+      min_p_gap: minPGap(options),
+      repetition_penalty: repetitionPenalty,
+    },
     workgroups: foldGrid(rows),
   });
 }
@@ -100,7 +98,7 @@ export function sampleTokens(logits: Tensor, decode: DecodeState, options: Sampl
 export function advanceDecode(decode: DecodeState): void {
   runKernel({
     kernel: "decode_advance",
-    bindings: [{ tensor: decode.state, written: true }],
+    bindings: { state: decode.state },
     workgroups: [1, 1, 1],
   });
 }

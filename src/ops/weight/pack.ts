@@ -1,12 +1,11 @@
 /** Between f32 and the packed 16-bit formats of weights, on the GPU. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel, u32 } from "../../gpu/dispatch.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
 
-const VEC4_KERNEL = { pack: "pack_vec4", unpack: "unpack_vec4" } as const;
 const WORD_BYTES = 4;
 /** Of the two f32 values of a word. */
 const PAIR_BYTES = 8;
@@ -18,16 +17,17 @@ function assertPacked({ name, format }: Weight): void {
 /** Runs pack.wgsl or unpack.wgsl: the weight's words and f32 values, one way or the other. */
 function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: Tensor): void {
   for (const window of windowsOf(tensor.size, PAIR_BYTES)) {
-    const words = bindWindow(tensor, WORD_BYTES, window);
-    const pairs = bindWindow(values, PAIR_BYTES, window);
-    const [from, to] = kernel === "pack" ? [pairs, words] : [words, pairs];
     // A vec4 of values is two words; an odd number of words goes one by one.
-    const { isVec4, count, constants, workgroups } = flatGrid(2 * window.count);
+    const { conditions, constants, count, workgroups } = flatGrid(2 * window.count);
     runKernel({
-      kernel: isVec4 ? VEC4_KERNEL[kernel] : kernel,
+      kernel,
+      conditions,
       constants: { ...constants, FORMAT: FORMAT_CODE[format] },
-      bindings: [from, { ...to, written: true }],
-      params: [u32(isVec4 ? count : window.count)],
+      bindings: {
+        words: bindWindow(tensor, WORD_BYTES, window),
+        values: bindWindow(values, PAIR_BYTES, window),
+      },
+      params: { count: conditions.VEC4 ? count : window.count },
       workgroups,
     });
   }

@@ -43,10 +43,10 @@ export function embeddingCase(
 
 export const cases: OpCase[] = [
   embeddingCase(1, 1, 2, "f32"),
-  embeddingCase(37, 11, 34, "f32"),
+  embeddingCase(33, 11, 34, "f32"),
   embeddingCase(9, 5, 6, "bf16"),
   embeddingCase(9, 5, 6, "f16"),
-  embeddingCase(37, 11, 36, "f32"),
+  embeddingCase(37, 11, 68, "f32"),
   embeddingCase(9, 5, 20, "bf16"),
   embeddingCase(9, 5, 1028, "f16"),
   embeddingCase(2048, 512, 96, "f32", true),

@@ -168,10 +168,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/kernel.ts",
-    find: "if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message));",
+    find: "if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message), true);",
     replace: "",
-    harm: "a kernel that does not compile gives zeros, and nobody is told",
-    tests: ["gpu/failures.test.ts"],
+    harm: "a kernel that does not compile is told as what follows from it, without its file",
+    tests: ["gpu/refused_kernel.test.ts"],
   },
   {
     file: "src/gpu/dispatch.ts",
@@ -395,8 +395,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/grids.ts",
-    find: "workgroups: foldGrid(Math.ceil(rows / share)) };",
-    replace: "workgroups: foldGrid(Math.floor(rows / share) || 1) };",
+    find: "foldGrid(Math.ceil(rows / share))",
+    replace: "foldGrid(Math.floor(rows / share) || 1)",
     harm: "embeddings of the last tokens of a batch are never written",
     tests: ["gpu/ops.test.ts#embedding", "gpu/ops.test.ts#gather_rows"],
     claim: 7,

@@ -1,0 +1,25 @@
+// grpo: what the loss and its gradient both read: the completions, which loss it is, and its KL term.
+@group(0) @binding(0) var<storage, read> logp: array<f32>;
+@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
+@group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
+@group(0) @binding(3) var<storage, read> offsets: array<i32>;
+@group(0) @binding(4) var<storage, read> advantages_weights: array<f32>;
+
+struct Params { completions: u32, tokens: u32, beta: f32, low: f32, high: f32, delta: f32 }
+@group(0) @binding(8) var<uniform> params: Params;
+
+override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
+override CISPO: u32 = 0u;
+override RATIO_KL: u32 = 0u;  // 1: kl times the ratio, with its gradient
+
+// The k3 estimate exp(d) - d - 1 of the KL divergence, by its series near 0, where that would cancel.
+fn k3(d: f32) -> f32 {
+  if (abs(d) < 0.1) { return d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d / 720.0)))); }
+  return exp(d) - d - 1.0;
+}
+
+// Its derivative exp(d) - 1.
+fn k3_slope(d: f32) -> f32 {
+  if (abs(d) < 0.1) { return d * (1.0 + d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d / 120.0)))); }
+  return exp(d) - 1.0;
+}
