@@ -16,8 +16,8 @@ fn lane_number(place: Place) -> u32 {
   return workgroup_number(place) * WG + place.lane;
 }
 
-// Of a kernel with barriers, which takes its lane beside it: to a compiler all of a struct that holds it may differ
-// between lanes, and it allows no barrier behind a test of such a value.
+// Of a kernel with barriers or subgroup operations, which takes its lane beside it: a compiler holds a struct with the
+// lane in it to differ from lane to lane, and allows none of these behind a test of it.
 struct Fold {
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,

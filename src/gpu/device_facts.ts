@@ -48,7 +48,7 @@ export function maxSubgroupSize(): number {
   return modes.gpuLanes ? 32 : tfjsBackend().device.adapterInfo.subgroupMaxSize;
 }
 
-/** Whether subgroups are at most 8 lanes wide: a CPU's. Undefined counts as wide. */
+/** Whether a subgroup is as wide as a CPU's vector register or narrower: one of 8 lanes then suits a workgroup best. */
 export function hasNarrowSubgroups(): boolean {
   return maxSubgroupSize() <= 8;
 }
