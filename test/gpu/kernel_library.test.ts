@@ -20,7 +20,7 @@ import {
 } from "../../src/gpu/wgsl.ts";
 import { withFloat16Matmuls, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { withMatmulVariant } from "../../src/ops/linear/choice.ts";
-import { conditionSets } from "../condition_sets.ts";
+import { conditionSets, missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
 import { allCases, asTheyAre, isLarge, type Mode, runGradient } from "./case_checks.ts";
 
@@ -124,11 +124,10 @@ describe("the compiler of this runtime takes", () => {
     const unasked = kernelNames().filter((kernel) => hasSimd8() || !kernel.endsWith("_simd8"))
       .flatMap((kernel) => {
         const made = asked.filter((one) => one.kernel === kernel);
-        const conditions = kernelConditions(kernel).flatMap((name) => [
-          ...made.some((one) => one.conditions[name]) ? [] : [`${kernel} with ${name}`],
-          ...made.some((one) => !one.conditions[name]) ? [] : [`${kernel} without ${name}`],
-        ]);
-        return made.length === 0 ? [kernel] : conditions;
+        return missingVariants(
+          kernel,
+          made.map(({ conditions }) => ({ holds: (name) => conditions[name] ?? false })),
+        );
       });
     assert.deepEqual(unasked, []);
     for (const one of asked) {
