@@ -9,7 +9,7 @@ export function conditionSets(kernel: string): Conditions[] {
   );
 }
 
-/** Those that change a kernel's text: what it imports may ask for others, in functions that the kernel does not call. */
+/** Those that change a kernel's text: an import may ask for others, in functions that the kernel does not call. */
 function choices(kernel: string): string[] {
   return kernelConditions(kernel).filter((name) =>
     conditionSets(kernel).some((set) =>

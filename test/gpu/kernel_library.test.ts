@@ -72,7 +72,7 @@ function runCase(opCase: OpCase, mode: Mode): void {
 const withTiles: Mode = (body) => withMatmulVariant("16x32x32 by 4x4", body);
 const MODES: readonly Mode[] = [asTheyAre, withPlainKernels, withGpuLanes, withTiles, withFloat16Matmuls];
 
-/** The specialisations that the cases of all ops ask for, in every way to run them: called on a device that only counts. */
+/** The specialisations that the cases of all ops ask for, in every way to run them; on a device that only counts. */
 async function askedFor(): Promise<Asked[]> {
   const asked = new Map<string, Asked>();
   await rehearse(async () => {
