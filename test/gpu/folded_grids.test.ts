@@ -33,7 +33,7 @@ const suites = (await allCases()).map(({ op, cases }) => ({
   op,
   cases: cases.filter((opCase) => !isLarge(opCase)),
 }));
-/** A software GPU takes minutes to compile matmuls of many lanes; they fold nothing, and Deno runs them in every test. */
+/** A software GPU compiles matmuls of many lanes for minutes; they fold nothing, and Deno runs them in every test. */
 const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
 const KERNELS: [string, Mode, typeof suites][] = [["the device's", asTheyAre, suites]];
 // Deno does not tell how wide subgroups are, and so gives every device the lanes of a GPU.
