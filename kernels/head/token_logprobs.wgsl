@@ -7,7 +7,7 @@
 // Numerics  one pass, running max, f32; WG strided partial sums of values or vec4s, then a tree in fixed order
 // Twin      src/ops/head/token_logprobs.ts#tokenLogprobsF64     Gradient: token_logprobs_grad.wgsl
 import package::lib::grid::{Fold, WG, group_number};
-import package::lib::softmax::{FAR, LOWEST, Partial, largest, with_four, workgroup_merge};
+import package::lib::logsumexp::{FAR, LOWEST, Partial, largest, with_four, workgroup_merge};
 import package::lib::values::{VALUE_SIZE, Value};
 
 @group(0) @binding(0) var<storage, read> logits: array<Value>;

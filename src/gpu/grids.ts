@@ -1,4 +1,4 @@
-/** How kernels are dispatched over flat tensors and rows: vec4 by vec4 where the size allows it, else value by value. */
+/** How kernels go over flat tensors and rows: vec4 by vec4 where the size allows it, else value by value. */
 import { modes } from "./backend.ts";
 import { hasNarrowSubgroups } from "./device_facts.ts";
 
@@ -15,7 +15,7 @@ export function lanesForRow(width: number): number {
   return Math.min(256, Math.max(8, 2 ** Math.floor(Math.log2(Math.max(1, width / 8)))));
 }
 
-/** What a lane takes at a time: of so many values, as many as `count` says, one or four each (kernels/lib/values.wgsl). */
+/** What lanes take of so many values: `count` times one or four of them (kernels/lib/values.wgsl). */
 export function inVec4s(values: number): { conditions: { VEC4: boolean }; count: number } {
   const VEC4 = values % 4 === 0;
   return { conditions: { VEC4 }, count: VEC4 ? values / 4 : values };

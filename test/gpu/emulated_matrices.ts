@@ -34,7 +34,7 @@ fn emulatedStore(offset: u32, sum: u32, member: u32) {
 @compute`;
 
 const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
-  [/enable subgroups;\nenable chromium_experimental_subgroup_matrix;\n/, ""],
+  [/enable subgroups;\nenable chromium_experimental_subgroup_matrix;/, ""],
   [/, @builtin\(subgroup_id\) subgroup: u32, @builtin\(subgroup_invocation_id\) member: u32/, ""],
   [/@compute/, EMULATION],
   [/(fn main[^{]*\{\n)/, "$1  let subgroup = lane / SUBGROUP;\n  let member = lane % SUBGROUP;\n"],

@@ -11,7 +11,7 @@ import { caseArrays, caseOperands, disposeOperands } from "../cases/operands.ts"
 import { hasSimd8 } from "../../src/gpu/device_facts.ts";
 import { foldGrid } from "../../src/gpu/grids.ts";
 import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
-import { kernelConditions, kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
+import { kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
 import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/trial_modes.ts";
 import {
   allCases,
@@ -22,6 +22,7 @@ import {
   type Mode,
   runGradient,
 } from "./case_checks.ts";
+import { missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
 
 /** An odd number of workgroups above it leaves one of the last row without work. */
@@ -32,7 +33,7 @@ const suites = (await allCases()).map(({ op, cases }) => ({
   op,
   cases: cases.filter((opCase) => !isLarge(opCase)),
 }));
-/** A software GPU takes minutes to compile matmuls of many lanes; they fold nothing, and Deno runs them in every test. */
+/** A software GPU compiles matmuls of many lanes for minutes; they fold nothing, and Deno runs them in every test. */
 const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
 const KERNELS: [string, Mode, typeof suites][] = [["the device's", asTheyAre, suites]];
 // Deno does not tell how wide subgroups are, and so gives every device the lanes of a GPU.
@@ -58,14 +59,10 @@ function dispatchesOf(opCase: OpCase, mode: Mode): Dispatch[] {
   return log;
 }
 
-/** What no case of a kernel reaches: the kernel at all, it with one of its conditions, and without. */
+/** What no case of a kernel reaches. */
 function unreached(kernel: string, reached: ReadonlySet<string>): string[] {
-  const variants = [...reached].map((label) => label.split(" ")).filter(([name]) => name === kernel);
-  if (variants.length === 0) return [kernel];
-  return kernelConditions(kernel).flatMap((condition) => [
-    ...variants.some((label) => label.includes(condition)) ? [] : [`${kernel} with ${condition}`],
-    ...variants.some((label) => !label.includes(condition)) ? [] : [`${kernel} without ${condition}`],
-  ]);
+  const labels = [...reached].map((label) => label.split(" ")).filter(([name]) => name === kernel);
+  return missingVariants(kernel, labels.map((label) => ({ holds: (name) => label.includes(name) })));
 }
 
 describe("folded grids", () => {

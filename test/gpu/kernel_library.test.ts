@@ -20,7 +20,7 @@ import {
 } from "../../src/gpu/wgsl.ts";
 import { withFloat16Matmuls, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { withLinearVariant } from "../../src/ops/linear/facts.ts";
-import { conditionSets } from "../condition_sets.ts";
+import { conditionSets, missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
 import { allCases, asTheyAre, isLarge, type Mode, runGradient } from "./case_checks.ts";
 
@@ -72,7 +72,7 @@ function runCase(opCase: OpCase, mode: Mode): void {
 const withTiles: Mode = (body) => withLinearVariant("16x32x32 by 4x4", body);
 const MODES: readonly Mode[] = [asTheyAre, withPlainKernels, withGpuLanes, withTiles, withFloat16Matmuls];
 
-/** The specialisations that the cases of all ops ask for, in every way to run them: called on a device that only counts. */
+/** The specialisations that the cases of all ops ask for, in every way to run them; on a device that only counts. */
 async function askedFor(): Promise<Asked[]> {
   const asked = new Map<string, Asked>();
   await rehearse(async () => {
@@ -124,11 +124,10 @@ describe("the compiler of this runtime takes", () => {
     const unasked = kernelNames().filter((kernel) => hasSimd8() || !kernel.endsWith("_simd8"))
       .flatMap((kernel) => {
         const made = asked.filter((one) => one.kernel === kernel);
-        const conditions = kernelConditions(kernel).flatMap((name) => [
-          ...made.some((one) => one.conditions[name]) ? [] : [`${kernel} with ${name}`],
-          ...made.some((one) => !one.conditions[name]) ? [] : [`${kernel} without ${name}`],
-        ]);
-        return made.length === 0 ? [kernel] : conditions;
+        return missingVariants(
+          kernel,
+          made.map(({ conditions }) => ({ holds: (name) => conditions[name] ?? false })),
+        );
       });
     assert.deepEqual(unasked, []);
     for (const one of asked) {

@@ -167,7 +167,7 @@ export const cases: OpCase[] = [
   linearCase(17, 36, 68, { residual: true }),
   linearCase(9, 24, 21, { format: "f16", bias: "f32", residual: true }),
   linearCase(3, 40, 33, { bias: "f32", residual: true, rows: "few" }),
-  linearCase(3, 5, 7, { bias: "f32", residual: true }),
+  linearCase(9, 5, 17, { bias: "f32", residual: true }),
   linearsCase(7, 12, [8, 4, 4], { bias: "f32" }),
   linearsCase(33, 64, [64, 20, 36]),
   linearsCase(5, 35, [6, 3], { bias: "f32" }),

@@ -1,4 +1,4 @@
-// softmax: sums over a row of logits z, the largest of them taken out as it is found (arXiv:1805.02867).
+// logsumexp: sums over a row of logits z, the largest of them taken out as it is found (arXiv:1805.02867).
 import package::lib::grid::WG;
 
 const LOWEST = -3.0e38;
