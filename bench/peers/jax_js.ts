@@ -151,7 +151,7 @@ export async function jaxJs(task: PeerTask, device: GPUDevice): Promise<Trainee>
     first: fromWeights(zeros),
     second: fromWeights(zeros),
   };
-  const trainStep = makeStep(task);
+  const stepOnce = makeStep(task);
   const meanLogprob = jit((params: Params, { coefficients, ...rest }: Batch) => {
     coefficients.dispose();
     return logprobs(task, params, rest).mean();
@@ -166,7 +166,7 @@ export async function jaxJs(task: PeerTask, device: GPUDevice): Promise<Trainee>
     async step() {
       steps++;
       const corrections = [config.adam_beta1, config.adam_beta2].map((beta) => np.array(1 - beta ** steps));
-      const { norm, ...next } = trainStep(state, corrections, tree.ref(batch));
+      const { norm, ...next } = stepOnce(state, corrections, tree.ref(batch));
       state = next;
       const [value] = await awaitGpu(norm.data());
       return value;
@@ -174,7 +174,7 @@ export async function jaxJs(task: PeerTask, device: GPUDevice): Promise<Trainee>
     dispose() {
       tree.dispose(state as { params: Params; first: Params; second: Params });
       tree.dispose(batch);
-      trainStep.dispose();
+      stepOnce.dispose();
       meanLogprob.dispose();
     },
   };

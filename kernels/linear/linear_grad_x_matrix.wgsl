@@ -5,7 +5,7 @@
 // Dispatch  a workgroup of four subgroups makes 64 rows x 64 columns: (ceil(K / 64), ceil(M / 64), 1)
 // Numerics  as in linear_matrix.wgsl. What the rows of w are brought up by, the columns of dy are taken down by, so
 //           that one shift remains for each row of dx. Windows of w (ADD) are summed in f32, each rounded
-// Twin      src/ops/linear/matrix_units.ts#inputGradF16F64
+// Twin      src/ops/linear/matrix_units.ts#linearGradXF16F64
 import package::lib::linear_layer::{dy, params, weight4};
 import package::lib::linear_units::{
   LANES, LINE, made, PART, part_left, part_top, power, power4, row_shift, row_slab, SLAB_QUADS, SUBGROUP, TILE,

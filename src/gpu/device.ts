@@ -148,8 +148,8 @@ function watch(device: GPUDevice): void {
   void device.lost.then((lost) => {
     if (!closing) {
       failure ??= new Error(
-        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from the ` +
-          "last checkpoint",
+        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from ` +
+          "the last checkpoint",
       );
     }
   });

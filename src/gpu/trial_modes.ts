@@ -33,9 +33,9 @@ export function isStale(value: number): boolean {
 }
 
 /**
- * Runs `body` with every tensor made in it begun as NaNs and large numbers, as a buffer may hold whatever it held before,
- * and with guard words behind it, which `readGuarded` looks at. A word that no kernel writes stays so; in a plan, at
- * every replay.
+ * Runs `body` with every tensor made in it begun as NaNs and large numbers, as a buffer may hold whatever it held
+ * before, and with guard words behind it, which `readGuarded` looks at. A word that no kernel writes stays so; in a
+ * plan, at every replay.
  * @param words 0 where tensors are read by readTensor, which would take the guard words for values
  */
 export function withGuardWords<R>(words: number, body: () => R): R {

@@ -133,7 +133,7 @@ describe("a weight of 164 MB", () => {
     const [norm, scale] = await readFloats(clip);
     assertNear([norm], [gradNorm()], 1e-5, "norm");
     const none = new Float64Array(grad.length);
-    const twin = adamwF64(before, none, none, grad, scale, OPTIONS);
+    const twin = adamwF64({ weight: before, m: none, v: none, grad }, scale, OPTIONS);
     assertNear(await readRows(weight.tensor), [...twin.weight], 1e-5, "weight");
     assertNear(await readRows(firstMoment), [...twin.m], 1e-5, "first moment");
     assertNear(await readRows(secondMoment), [...twin.v], 1e-5, "second moment");

@@ -100,7 +100,7 @@ function worstTwin(one: OptimizerCase): number {
       const { weight, m, v, name } = state;
       Object.assign(
         state,
-        adamwF64(weight, m, v, grads[name], scale, {
+        adamwF64({ weight, m, v, grad: grads[name] }, scale, {
           learningRate: rateOf(one, step),
           beta1: golden.adam_beta1,
           beta2: golden.adam_beta2,

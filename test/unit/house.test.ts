@@ -73,6 +73,43 @@ test("WGSL lives in kernels/ only", () => {
   assert.deepEqual(holders, []);
 });
 
+const lines = (path: string) =>
+  textOf(path).split("\n").map((line, i) => ({ line, place: `${path}:${i + 1}` }));
+const readAloud = [
+  ...["src", "bench", "scripts"].flatMap((folder) => filesUnder(folder, ".ts")),
+  ...filesUnder("scripts", ".mjs"),
+  ...filesUnder("kernels", ".wgsl"),
+];
+
+test("no line of the sources is longer than 120 columns", () => {
+  const long = readAloud.flatMap(lines).filter(({ line }) => line.length > 120);
+  assert.deepEqual(long.map(({ place }) => place), []);
+});
+
+test("names in kernels are snake_case; a T behind one says transposed", () => {
+  const named = /\b(?:fn|let|var|override|const|alias)(?:<[\w, ]+>)? +([a-z]\w*)/g;
+  const wrong = filesUnder("kernels", ".wgsl").flatMap(lines).flatMap(({ line, place }) =>
+    [...line.replace(/\/\/.*/, "").matchAll(named)].map(([, name]) => name)
+      .filter((name) => /[A-Z]/.test(name.replace(/T$/, ""))).map((name) => `${place} ${name}`)
+  );
+  assert.deepEqual(wrong, []);
+});
+
+/** Words that gave way to another in CONTRIBUTING.md. */
+const OTHER_WORDS: Readonly<Record<string, RegExp>> = {
+  "linear, linear_grad_x, linear_grad_w": /matmul_(nn|nt|tn)|InputGrad|WeightGrad/,
+  "rowCount: RowCount": /kind: "(few|many)"|kind\?: "(few|many)"/,
+  "a condition": /_vec4\.wgsl|_vec4"/,
+  "generation batch": /\btrainStep\b|train\/step\.ts/,
+};
+
+test("a thing that has one word in CONTRIBUTING.md is called by no other", () => {
+  const others = readAloud.flatMap(lines).flatMap(({ line, place }) =>
+    Object.entries(OTHER_WORDS).filter(([, word]) => word.test(line)).map(([word]) => `${place}: say ${word}`)
+  );
+  assert.deepEqual(others, []);
+});
+
 /** Files that git would commit: tracked, or new and not ignored. Without git, those of the folders below. */
 function committedFiles(): string[] {
   try {

@@ -4,8 +4,8 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { add } from "./add.ts";
 
 /**
- * y = x, without a kernel or a copy; backward: dx = dy + accumulator, which is read only then. So the keys and values that
- * several batches share get a backward pass of their own, after the gradients of all of those have been added up.
+ * y = x, without a kernel or a copy; backward: dx = dy + accumulator, which is read only then. So the keys and values
+ * that several batches share get a backward pass of their own, after the gradients of all of those have been added up.
  * @param x f32 [N,D] @param accumulator f32 [N,D] @returns f32 [N,D]
  * @throws RangeError when the shapes differ
  */

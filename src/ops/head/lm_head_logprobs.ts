@@ -9,7 +9,7 @@ import { bindingLimit } from "../../gpu/device_facts.ts";
 import { type Binding, byteSize, disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { linearF64, linearGradF64 } from "../linear/linear.ts";
-import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "../linear/dispatch.ts";
+import { runLinear, runLinearGradW, runLinearGradX } from "../linear/dispatch.ts";
 import {
   runTokenLogprobs,
   runTokenLogprobsGrad,
@@ -107,8 +107,8 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
         stride,
         temperature,
       });
-      runLinearInputGrad({ dy: logits, weight: head, dx: window(dh), rows, stride });
-      runLinearWeightGrad({ dy: logits, x: window(h), weight: head, rows, stride });
+      runLinearGradX({ dy: logits, weight: head, dx: window(dh), rows, stride });
+      runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride });
     });
     return dh;
   },
@@ -137,7 +137,8 @@ export function lmHeadLogprobs(
   }
   if (!(chunkRows >= ROW_STEP) || chunkRows % ROW_STEP !== 0) {
     throw new RangeError(
-      `Cannot work in chunks of ${chunkRows} rows: need a positive multiple of ${ROW_STEP}, so that windows are aligned`,
+      `Cannot work in chunks of ${chunkRows} rows: need a positive multiple of ${ROW_STEP}, so that windows are ` +
+        "aligned",
     );
   }
   const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows });

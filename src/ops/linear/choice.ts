@@ -1,8 +1,8 @@
 /**
  * Which kernel computes a product of a linear layer, with which constants and grid. `chooseLinear` decides for all of
- * them, from the sizes, what was asked for, and facts about the device (facts.ts). In float32 every kernel gives the same
- * bits, so the choice is one of speed; tiles in workgroup memory (tiles.ts) are what was measured on this device, else
- * a guess. `bench --explain` prints it.
+ * them, from the sizes, what was asked for, and facts about the device (facts.ts). In float32 every kernel gives the
+ * same bits, so the choice is one of speed; tiles in workgroup memory (tiles.ts) are what was measured on this
+ * device, else a guess. `bench --explain` prints it.
  */
 import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";

@@ -13,7 +13,7 @@ import type { Binding } from "../../gpu/tensors.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { chooseLinear, productSize, type RowCount } from "./choice.ts";
-import { runMatrixInputGrad, runMatrixLinear } from "./matrix_units.ts";
+import { runMatrixGradX, runMatrixLinear } from "./matrix_units.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
 interface Sizes {
@@ -33,7 +33,7 @@ export interface LinearRun extends Sizes {
   rowCount?: RowCount;
 }
 
-export interface LinearInputGradRun extends Sizes {
+export interface LinearGradXRun extends Sizes {
   dy: Binding;
   weight: Weight;
   dx: Binding;
@@ -41,7 +41,7 @@ export interface LinearInputGradRun extends Sizes {
   adds?: boolean;
 }
 
-export interface LinearWeightGradRun extends Sizes {
+export interface LinearGradWRun extends Sizes {
   dy: Binding;
   x: Binding;
   weight: Weight;
@@ -107,11 +107,11 @@ function runLinearWindow(run: LinearRun, window: Window): void {
 }
 
 /** dx[m,k] = sum_n dy[m,n] w[n,k] (adds: dx[m,k] += that), rows m of the windows dy and dx. */
-export function runLinearInputGrad(run: LinearInputGradRun): void {
-  for (const window of weightWindows(run.weight)) runLinearInputGradWindow(run, window);
+export function runLinearGradX(run: LinearGradXRun): void {
+  for (const window of weightWindows(run.weight)) runLinearGradXWindow(run, window);
 }
 
-function runLinearInputGradWindow(run: LinearInputGradRun, window: Window): void {
+function runLinearGradXWindow(run: LinearGradXRun, window: Window): void {
   const { weight, dx, rows, adds } = run;
   const [outputs, width] = weight.shape;
   const { format } = weight;
@@ -131,7 +131,7 @@ function runLinearInputGradWindow(run: LinearInputGradRun, window: Window): void
   };
   const params = { rows, width, columns: window.count, stride };
   if (way === "matrix") {
-    runMatrixInputGrad(call, { dy, w, dx }, { ...params, format });
+    runMatrixGradX(call, { dy, w, dx }, { ...params, format });
   } else if (way === "strided") {
     runKernel({
       ...call,
@@ -153,13 +153,13 @@ function runLinearInputGradWindow(run: LinearInputGradRun, window: Window): void
 }
 
 /** weight.grad[n,k] += sum_m dy[m,n] x[m,k], rows m of the windows dy and x, in order. Nothing when it is frozen. */
-export function runLinearWeightGrad(run: LinearWeightGradRun): void {
+export function runLinearGradW(run: LinearGradWRun): void {
   const { shape: [N, K], grad } = run.weight;
   if (!grad) return;
-  for (const window of windowsOf(N, bytesOf("f32", K))) runLinearWeightGradWindow(run, grad, window);
+  for (const window of windowsOf(N, bytesOf("f32", K))) runLinearGradWWindow(run, grad, window);
 }
 
-function runLinearWeightGradWindow(run: LinearWeightGradRun, whole: Tensor, window: Window): void {
+function runLinearGradWWindow(run: LinearGradWRun, whole: Tensor, window: Window): void {
   const { x, weight, rows } = run;
   const [outputs, width] = weight.shape;
   const stride = run.stride ?? outputs;
@@ -194,7 +194,7 @@ function runLinearWeightGradWindow(run: LinearWeightGradRun, whole: Tensor, wind
 const BIAS_LANES = 64;
 
 /** bias.grad[n] += sum_m dy[m,n], rows m of the window dy, in order. Nothing when it is frozen. */
-export function runLinearBiasGrad({ dy, bias, rows, stride }: { dy: Binding; bias: Weight } & Sizes): void {
+export function runLinearGradBias({ dy, bias, rows, stride }: { dy: Binding; bias: Weight } & Sizes): void {
   if (!bias.grad) return;
   const [columns] = bias.shape;
   runKernel({

@@ -2,7 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { runLinear, runLinearBiasGrad, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
+import { runLinear, runLinearGradBias, runLinearGradW, runLinearGradX } from "./dispatch.ts";
 import type { Weight } from "../weight/weight.ts";
 import type { LayerSizes, RowCount } from "./choice.ts";
 
@@ -43,9 +43,9 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
     weights.forEach((weight, i) => {
       const dy = { tensor: inputs[`dy${i}`] };
       const bias = biases[i];
-      runLinearInputGrad({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0 });
-      runLinearWeightGrad({ dy, x, weight, rows });
-      if (bias) runLinearBiasGrad({ dy, bias, rows });
+      runLinearGradX({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0 });
+      runLinearGradW({ dy, x, weight, rows });
+      if (bias) runLinearGradBias({ dy, bias, rows });
     });
     return dx;
   },

@@ -80,7 +80,7 @@ interface MatrixGradOperands {
 }
 
 /** dx = dy w (ADD: dx += that) with inputs rounded to f16. */
-export function runMatrixInputGrad(
+export function runMatrixGradX(
   call: ChosenKernel,
   operands: MatrixGradOperands,
   sizes: MatrixSizes,
@@ -147,7 +147,7 @@ export function linearF16F64(
 }
 
 /** Twin of linear_grad_x_matrix.wgsl. @returns dx [M,K] */
-export function inputGradF16F64(
+export function linearGradXF16F64(
   dy: ArrayLike<number>,
   w: ArrayLike<number>,
   { M, K, N }: LayerSizes,

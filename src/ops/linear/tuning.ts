@@ -17,7 +17,7 @@ import {
   valuesPerLoad,
 } from "./choice.ts";
 import { deviceCandidates, type LinearTuning, withLinearVariant } from "./facts.ts";
-import { runLinear, runLinearInputGrad, runLinearWeightGrad } from "./dispatch.ts";
+import { runLinear, runLinearGradW, runLinearGradX } from "./dispatch.ts";
 import type { LinearVariant } from "./tiles.ts";
 
 /** Below so many rows other kernels are faster (linear_few.wgsl). */
@@ -78,13 +78,13 @@ function scratchProduct({ product, format, rows, columns, summed }: LinearSize) 
   if (product === "grad_x") {
     const operands = { dy: binding([rows, quads(summed)]), dx: binding([rows, columns]), rows };
     const w = weight([quads(summed), columns], format);
-    return { run: () => runLinearInputGrad({ ...operands, weight: w }), dispose };
+    return { run: () => runLinearGradX({ ...operands, weight: w }), dispose };
   }
   const operands = { dy: binding([summed, quads(rows)]), x: binding([summed, columns]), rows: summed };
   const grad = binding([quads(rows), columns]).tensor;
   // The weight itself takes no part.
   const w: Weight = { name: "scratch", shape: grad.shape, format, tensor: grad, grad };
-  return { run: () => runLinearWeightGrad({ ...operands, weight: w }), dispose };
+  return { run: () => runLinearGradW({ ...operands, weight: w }), dispose };
 }
 
 /** Seconds of one run by one variant: the best of several measurements, or of one where that is hopeless. */

@@ -3,7 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { aliasOf } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { addF64 } from "../elementwise/add.ts";
-import { rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";
+import { type NormSizes, rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";
 import type { Weight } from "../weight/weight.ts";
 
 interface ResidualNormAttrs {
@@ -30,8 +30,8 @@ const residualNormGradOp = defineOp<GradInput, { weightGrad: Tensor | null }>({
 });
 
 /**
- * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row: the bits of `rmsNorm`. What is made of the two pulls at
- * x in one pass, where two readers of x would leave their gradients to be added by a stock tfjs op.
+ * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row: the bits of `rmsNorm`. What is made of the two
+ * pulls at x in one pass, where two readers of x would leave their gradients to be added by a stock tfjs op.
  * @param x f32 [R,D]
  * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
  * @returns x, without a copy, and normed, f32 [R,D] each
@@ -43,14 +43,9 @@ export function residualNorm(x: Tensor, weight: Weight, eps: number): [Tensor, T
 
 /** Twin of the op's gradient in f64. @returns dx [R,D] and dw [D] */
 export function residualNormGradF64(
-  x: ArrayLike<number>,
-  w: ArrayLike<number>,
-  dstream: ArrayLike<number>,
-  dnormed: ArrayLike<number>,
-  rows: number,
-  width: number,
-  eps: number,
+  { x, w, dstream, dnormed }: Record<"x" | "w" | "dstream" | "dnormed", ArrayLike<number>>,
+  sizes: NormSizes,
 ) {
-  const { dx, dw } = rmsNormGradF64(x, w, dnormed, rows, width, eps);
+  const { dx, dw } = rmsNormGradF64(x, w, dnormed, sizes);
   return { dx: addF64(dstream, dx), dw };
 }

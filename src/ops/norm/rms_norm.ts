@@ -100,14 +100,15 @@ export function rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
   return rmsNormOp({ x, w: weight.tensor }, { eps, weightGrad: weight.grad })[0];
 }
 
+/** Sizes of x [rows, width], and what is added to its mean square. */
+export interface NormSizes {
+  rows: number;
+  width: number;
+  eps: number;
+}
+
 /** Twin of rms_norm.wgsl in f64. @returns y [R,D] and rstd [R] */
-export function rmsNormF64(
-  x: ArrayLike<number>,
-  w: ArrayLike<number>,
-  rows: number,
-  width: number,
-  eps: number,
-) {
+export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, { rows, width, eps }: NormSizes) {
   const y = new Float64Array(rows * width);
   const rstd = new Float64Array(rows);
   for (let r = 0; r < rows; r++) {
@@ -124,11 +125,10 @@ export function rmsNormGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,
   dy: ArrayLike<number>,
-  rows: number,
-  width: number,
-  eps: number,
+  sizes: NormSizes,
 ) {
-  const { rstd } = rmsNormF64(x, w, rows, width, eps);
+  const { rows, width } = sizes;
+  const { rstd } = rmsNormF64(x, w, sizes);
   const dx = new Float64Array(rows * width);
   const dw = new Float64Array(width);
   for (let r = 0; r < rows; r++) {

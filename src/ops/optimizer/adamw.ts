@@ -58,12 +58,9 @@ function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window
   });
 }
 
-/** Twin of adamw.wgsl: returns new arrays. */
+/** Twin of adamw.wgsl: returns new arrays. @param scale of the gradients, as clipping has it; 0: no update */
 export function adamwF64(
-  weight: ArrayLike<number>,
-  m: ArrayLike<number>,
-  v: ArrayLike<number>,
-  grad: ArrayLike<number>,
+  { weight, m, v, grad }: Record<"weight" | "m" | "v" | "grad", ArrayLike<number>>,
   scale: number,
   options: AdamwOptions,
 ) {

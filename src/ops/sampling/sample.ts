@@ -13,7 +13,9 @@ export interface SamplingOptions {
   topK: number;
   /** Least probability of a token, as a share of the likeliest one's; 0 = off, as is leaving it out. */
   minP?: number;
-  /** Above 1, tokens that the row holds become less likely; 1 = off, as is leaving it out. Greedy decoding has it too. */
+  /**
+   * Above 1, tokens that the row holds become less likely; 1 = off, as is leaving it out. Greedy decoding has it too.
+   */
   repetitionPenalty?: number;
 }
 

@@ -62,7 +62,9 @@ export function createBlockList(): BlockList {
   };
 }
 
-/** Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again. */
+/**
+ * Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again.
+ */
 const GROWTH = 1.5;
 
 /**

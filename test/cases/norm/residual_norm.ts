@@ -25,7 +25,7 @@ function residualNormCase(
       return benchOnly ? [stream, normed] : [stream, normed, add(stream, normed, SHARE)];
     },
     twin: ({ x, w }) => {
-      const { y } = rmsNormF64(x, w, rows, width, eps);
+      const { y } = rmsNormF64(x, w, { rows, width, eps });
       return [x, y, addF64(x, y, SHARE)];
     },
     gradient: {
@@ -38,7 +38,7 @@ function residualNormCase(
           : output === "norm"
           ? [times(0), dy]
           : [dy, times(SHARE)];
-        const { dx, dw } = residualNormGradF64(x, w, dstream, dnormed, rows, width, eps);
+        const { dx, dw } = residualNormGradF64({ x, w, dstream, dnormed }, { rows, width, eps });
         return { x: dx, w: dw };
       },
     },

@@ -15,11 +15,11 @@ function rmsNormCase(rows: number, width: number, { eps = EPS, benchOnly }: RmsN
     name: `rms_norm ${rows}x${width}${eps === EPS ? "" : ` eps ${eps}, the first row 0`}`,
     inputs: { x: normInput(rows, width, eps), w: uniformWeight(2, [width]) },
     run: ({ tensors, weights }) => [rmsNorm(tensors.x, weights.w, eps)],
-    twin: ({ x, w }) => [rmsNormF64(x, w, rows, width, eps).y],
+    twin: ({ x, w }) => [rmsNormF64(x, w, { rows, width, eps }).y],
     gradient: {
       wrt: ["x", "w"],
       twin: ({ x, w }, dy) => {
-        const { dx, dw } = rmsNormGradF64(x, w, dy, rows, width, eps);
+        const { dx, dw } = rmsNormGradF64(x, w, dy, { rows, width, eps });
         return { x: dx, w: dw };
       },
     },

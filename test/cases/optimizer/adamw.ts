@@ -39,7 +39,7 @@ export function adamwCase(count: number, scale: number, options: AdamwCase = {})
       return [weight, m, v, grad].map((tensor) => tensor.clone());
     },
     twin: ({ weight, m, v, grad, clip }) => {
-      const after = adamwF64(weight, m, v, grad, clip[1], settings);
+      const after = adamwF64({ weight, m, v, grad }, clip[1], settings);
       return [after.weight, after.m, after.v, new Float64Array(count)];
     },
     tolerance: 2e-6,

@@ -105,8 +105,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/head/lm_head_logprobs.ts",
-    find: "runLinearWeightGrad({ dy: logits, x: window(h), weight: head, rows, stride });",
-    replace: "runLinearWeightGrad({ dy: logits, x: { tensor: h }, weight: head, rows, stride });",
+    find: "runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride });",
+    replace: "runLinearGradW({ dy: logits, x: { tensor: h }, weight: head, rows, stride });",
     harm: "the head learns all chunks of a batch from the first chunk's hidden states",
     tests: ["gpu/ops.test.ts#lm_head_logprobs", "gpu/linear_bits.test.ts"],
     claim: 5,

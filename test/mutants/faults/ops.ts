@@ -85,8 +85,8 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/linear.ts",
-    find: "if (bias) runLinearBiasGrad({ dy, bias, rows });",
-    replace: "if (bias && i === 0) runLinearBiasGrad({ dy, bias, rows });",
+    find: "if (bias) runLinearGradBias({ dy, bias, rows });",
+    replace: "if (bias && i === 0) runLinearGradBias({ dy, bias, rows });",
     harm: "of the biases of queries, keys and values only the queries' are trained",
     tests: ["gpu/ops.test.ts#linears", "gpu/accumulation.test.ts"],
     claim: 5,
