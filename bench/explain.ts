@@ -43,7 +43,8 @@ export function layerSizes(typed: readonly string[]): LayerSizes {
 function linesOf(product: LinearProduct, { kernel, constants, workgroups, why }: LinearChoice): string {
   const set = Object.entries(constants).map(([name, value]) => ` ${name}=${value}`).join("");
   const [head, space] = [product.padEnd(8), " ".repeat(8)];
-  return `${head}${kernel}${set}, ${workgroups.join(" x ")} workgroups\n${space}${why}`;
+  const reason = why.replace(/(.{1,72})(?: |$)/g, `\n${space}$1`); // within 80 columns
+  return `${head}${kernel}${set}, ${workgroups.join(" x ")} workgroups${reason}`;
 }
 
 /**

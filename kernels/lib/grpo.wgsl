@@ -1,4 +1,4 @@
-// grpo: what the loss and its gradient both read: the completions, which loss it is, and its KL term.
+// grpo: what the loss and its gradient both read: the completions, which loss it is, its policy term and its KL term.
 @group(0) @binding(0) var<storage, read> logp: array<f32>;
 @group(0) @binding(1) var<storage, read> old_logp: array<f32>;
 @group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
@@ -11,6 +11,19 @@ struct Params { completions: u32, tokens: u32, beta: f32, low: f32, high: f32, d
 override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
 override CISPO: u32 = 0u;
 override RATIO_KL: u32 = 0u;  // 1: kl times the ratio, with its gradient
+
+// The policy term of a token's loss: src/rl/policy_terms.ts has it in f64, term by term.
+fn policy_loss(ratio: f32, advantage: f32, logprob: f32) -> f32 {
+  if (CISPO == 1u) { return -(min(ratio, params.high) * advantage * logprob); }
+  return -min(min(ratio, params.delta) * advantage, clamp(ratio, params.low, params.high) * advantage);
+}
+
+// Its derivative with respect to logprob.
+fn policy_gradient(ratio: f32, advantage: f32) -> f32 {
+  if (CISPO == 1u) { return -min(ratio, params.high) * advantage; }
+  let passes = ratio <= params.delta && ratio * advantage <= clamp(ratio, params.low, params.high) * advantage;
+  return select(0.0, -ratio * advantage, passes);
+}
 
 // The k3 estimate exp(d) - d - 1 of the KL divergence, by its series near 0, where that would cancel.
 fn k3(d: f32) -> f32 {

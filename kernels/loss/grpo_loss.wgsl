@@ -10,7 +10,9 @@
 // Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order
 // Twin      src/rl/loss.ts#completionLosses     Gradient: grpo_loss_grad.wgsl
 import package::lib::grid::{Fold, WG, group_number};
-import package::lib::grpo::{CISPO, LEVEL, RATIO_KL, advantages_weights, k3, logp, offsets, old_logp, params, ref_logp};
+import package::lib::grpo::{
+  LEVEL, RATIO_KL, advantages_weights, k3, logp, offsets, old_logp, params, policy_loss, ref_logp,
+};
 import package::lib::reduce::{workgroup_sum, workgroup_sum4};
 
 @group(0) @binding(5) var<storage, read> entropy: array<f32>;
@@ -37,11 +39,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     var ratio = sequence_ratio;
     if (LEVEL == 0u) { ratio = exp(logp[i] - old_logp[i]); }
     let bounded = min(ratio, params.delta);
-    if (CISPO == 1u) {
-      loss -= min(ratio, params.high) * advantage * logp[i];
-    } else {
-      loss -= min(bounded * advantage, clamp(ratio, params.low, params.high) * advantage);
-    }
+    loss += policy_loss(ratio, advantage, logp[i]);
     let kl = k3(ref_logp[i] - logp[i]) * select(1.0, ratio, RATIO_KL == 1u);
     loss += params.beta * kl;
     sums += vec4f(

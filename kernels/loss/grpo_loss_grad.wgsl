@@ -8,19 +8,12 @@
 // Twin      src/rl/loss.ts#completionLosses
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::grpo::{
-  CISPO, LEVEL, RATIO_KL, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params, ref_logp,
+  LEVEL, RATIO_KL, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params, policy_gradient, ref_logp,
 };
 import package::lib::reduce::workgroup_sum;
 
 @group(0) @binding(5) var<storage, read> dlosses: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dlogp: array<f32>;
-
-// d (policy term of the loss) / d logp.
-fn policy_gradient(ratio: f32, advantage: f32) -> f32 {
-  if (CISPO == 1u) { return -min(ratio, params.high) * advantage; }
-  let passes = ratio <= params.delta && ratio * advantage <= clamp(ratio, params.low, params.high) * advantage;
-  return select(0.0, -ratio * advantage, passes);
-}
 
 @compute @workgroup_size(WG)
 fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {

@@ -1,7 +1,7 @@
 /**
  * The loss types: all that the program knows of one is its entry here. The configuration, its rules and its docs, the
  * weights of completions, the f64 twin, the kernels' constants and the logged clip ratios read this table. A type
- * with a policy term of its own adds that to policy_terms.ts, and a branch to the two kernels of kernels/loss/.
+ * with a policy term of its own adds that to policy_terms.ts, and a branch to kernels/lib/grpo.wgsl.
  */
 import { CLIPPED_RATIO, type PolicyTerm, WEIGHTED_LOGPROB } from "./policy_terms.ts";
 

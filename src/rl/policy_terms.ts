@@ -1,7 +1,7 @@
 /**
  * The policy term of a token's loss: the part that pulls probable what was better than its group. What loss types
  * have in common (ratios, the KL term, sums) is in loss.ts; what a term alone knows stands here, its name for the
- * kernel (kernels/loss/grpo_loss.wgsl and its gradient) included.
+ * kernel (kernels/lib/grpo.wgsl) included.
  */
 import type { LossMeans } from "./loss_means.ts";
 

@@ -263,9 +263,9 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#grpo_loss", "unit/loss.test.ts"],
   },
   {
-    file: "kernels/loss/grpo_loss.wgsl",
-    find: "loss -= min(ratio, params.high) * advantage * logp[i];",
-    replace: "loss -= ratio * advantage * logp[i];",
+    file: "kernels/lib/grpo.wgsl",
+    find: "return -(min(ratio, params.high) * advantage * logprob);",
+    replace: "return -(ratio * advantage * logprob);",
     harm: "loss_type cispo reports a loss without its bound",
     tests: ["gpu/ops.test.ts#grpo_loss"],
   },
@@ -278,7 +278,7 @@ export const faults: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "kernels/loss/grpo_loss_grad.wgsl",
+    file: "kernels/lib/grpo.wgsl",
     find: "let passes = ratio <= params.delta &&",
     replace: "let passes =",
     harm: "delta is in the loss and not in its gradient: huge ratios are not held",
