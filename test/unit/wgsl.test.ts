@@ -67,8 +67,8 @@ test("what a compiler says of a linked text is told of the source file and line,
   const line = lineOf(linkKernel(kernel).text, part);
   const place = `kernels/lib/reduce.wgsl:${lineOf(textOf("kernels/lib/reduce.wgsl"), part)}`;
   const said = [
-    `Error while parsing WGSL: :${line}:3 error: unresolved value 'partials'\n  partials[lane] = value;`,
-    `Shader '${kernel}' parsing error: no definition in scope for identifier: partials\n  ┌─ wgsl:${line}:3\n`,
+    `Error while parsing WGSL: :${line}:3 error: no value 'partials'\n  partials[lane] = value;`,
+    `Shader '${kernel}' error: no identifier partials\n  ┌─ wgsl:${line}:3\n`,
   ];
   for (const message of said) {
     const told = explainCompileError(kernel, {}, message);
