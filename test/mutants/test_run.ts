@@ -13,7 +13,7 @@ export type Outcome =
 const NODE = "Deno" in globalThis ? "node" : process.execPath;
 /** What esbuild and the WGSL compilers say of code that is none. */
 const COMPILE_ERROR =
-  /^.*(Transform failed|TransformError|Error while parsing WGSL|kernels\/\S+\.wgsl:\d+: ).*$/m;
+  /^.*(Transform failed|TransformError|Error while parsing WGSL|(wrong: |link )kernels\/\S+\.wgsl:\d+: ).*$/m;
 /** How long a failed test may go on to say why. */
 const TELLING_MS = 200;
 /** The innermost test that failed comes first: the lines of its suite and file follow. */
