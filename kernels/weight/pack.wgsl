@@ -5,9 +5,8 @@
 // Dispatch  one workgroup per SPAN: (ceil(count/SPAN),1,1), folded to 2-D past 65535
 // Twin      src/ops/weight/pack.ts#packWords
 import package::lib::grid::{Place, WG};
-import package::lib::round::{bf16_bits, f16_bits};
+import package::lib::pack::pack2;
 import package::lib::span::{span_begin, span_end};
-import package::lib::weight::FORMAT;
 
 @if(VEC4) @group(0) @binding(0) var<storage, read> values: array<vec4u>;
 @else @group(0) @binding(0) var<storage, read> values: array<vec2u>;
@@ -17,16 +16,11 @@ import package::lib::weight::FORMAT;
 struct Params { count: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
-fn packed(pair: vec2u) -> u32 {
-  if (FORMAT == 1u) { return bf16_bits(pair.x) | (bf16_bits(pair.y) << 16u); }
-  return f16_bits(pair.x) | (f16_bits(pair.y) << 16u);
-}
-
 @compute @workgroup_size(WG)
 fn main(place: Place) {
   for (var i = span_begin(place); i < span_end(place, params.count); i += WG) {
     let bits = values[i];
-    @if(VEC4) words[i] = vec2u(packed(bits.xy), packed(bits.zw));
-    @else words[i] = packed(bits);
+    @if(VEC4) words[i] = vec2u(pack2(bits.xy), pack2(bits.zw));
+    @else words[i] = pack2(bits);
   }
 }
