@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
+import { runKernel } from "../../src/gpu/dispatch.ts";
 import { settle } from "../../src/gpu/queue.ts";
 import {
   clearTensor,
@@ -34,6 +35,19 @@ async function picked(times: number, width: number): Promise<number[]> {
   return Array.from(await readFloats(gatherRows(x, rows, rows)));
 }
 
+/** Sums of the first `columns` columns of ones in rows of 11. */
+async function columnSums(rows: number, columns: number): Promise<number[]> {
+  const [dy, db] = [filled(1, rows * 11), uploadTensor(new Float32Array(columns), [columns])];
+  runKernel({
+    kernel: "linear_grad_bias",
+    constants: { WG: 64 },
+    bindings: { dy, db },
+    params: { rows, columns, stride: 11 },
+    workgroups: [1, 1, 1],
+  });
+  return Array.from(await readFloats(db));
+}
+
 describe("kernels and copies", () => {
   before(async () => void await openGpu());
   after(closeGpu);
@@ -43,6 +57,8 @@ describe("kernels and copies", () => {
     assert.deepEqual(await picked(1, 111), counting(111));
     assert.deepEqual(await picked(11, 11), counting(121));
     assert.deepEqual(await picked(111, 1), counting(111));
+    assert.deepEqual(await columnSums(1, 11), new Array(11).fill(1));
+    assert.deepEqual(await columnSums(11, 1), [11]);
   });
 
   it("that were queued before a tensor is overwritten see what it held then", async () => {
