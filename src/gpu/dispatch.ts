@@ -6,7 +6,7 @@ import type { TensorInfo } from "@tensorflow/tfjs";
 import { type Backend, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
-import { type KernelPipeline, kernelPipeline, type KernelVariant, variantName } from "./kernel.ts";
+import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
 import { flush } from "./queue.ts";
 import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
 
@@ -26,12 +26,17 @@ const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
 const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
 
 /** @throws Error when a call leaves out a name that a kernel declares, or gives one that it does not */
-function checkNames(what: string, file: string, declared: readonly { name: string }[], given: object): void {
+function checkNames(
+  what: string,
+  file: string,
+  declared: readonly { name: string }[],
+  given: Readonly<Record<string, unknown>>,
+): void {
+  const names = Object.keys(given).filter((name) => given[name] !== undefined);
+  if (names.length === declared.length && declared.every(({ name }) => given[name] !== undefined)) return;
   const wanted = declared.map(({ name }) => name);
-  const names = Object.entries(given).filter(([, value]) => value !== undefined).map(([name]) => name);
   const missing = wanted.filter((name) => !names.includes(name));
   const unknown = names.filter((name) => !wanted.includes(name));
-  if (missing.length === 0 && unknown.length === 0) return;
   throw new Error(
     `Cannot run ${file}: its ${what} are ${wanted.join(", ") || "none"}; missing: ${
       missing.join(", ") || "none"
@@ -115,7 +120,7 @@ export function runKernel(call: KernelCall): void {
   if (params) entries.push({ binding: params.binding, resource: { buffer: uniformBuffer(backend, words) } });
   const bindGroup = backend.device.createBindGroup({ layout, entries });
   const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
-  const label: DispatchLabel = { kernel: variantName(call), boundBytes };
+  const label: DispatchLabel = { kernel: compiled.name, boundBytes };
   if (modes.recording) {
     modes.recording.dispatches.push({ ...label, pipeline, bindGroup, workgroups: call.workgroups });
     return;

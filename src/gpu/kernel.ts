@@ -12,13 +12,15 @@ export interface KernelVariant {
   constants?: KernelConstants;
 }
 
-/** For profiles and messages: the kernel's name, and the conditions that hold. */
-export function variantName({ kernel, conditions = {} }: KernelVariant): string {
+/** The kernel's name, and the conditions that hold. */
+function variantName({ kernel, conditions = {} }: KernelVariant): string {
   const holding = Object.keys(conditions).filter((name) => conditions[name]).sort();
   return [kernel, ...holding].join(" ");
 }
 
 export interface KernelPipeline extends LinkedKernel {
+  /** For profiles and messages: the kernel, and the conditions that hold. */
+  name: string;
   pipeline: GPUComputePipeline;
   layout: GPUBindGroupLayout;
 }
@@ -38,10 +40,8 @@ function checkConstants({ file, overrides }: LinkedKernel, constants: KernelCons
   );
 }
 
-function compile(
-  device: GPUDevice,
-  { kernel, conditions = {}, constants = {} }: KernelVariant,
-): KernelPipeline {
+function compile(device: GPUDevice, variant: KernelVariant): KernelPipeline {
+  const { kernel, conditions = {}, constants = {} } = variant;
   const linked = linkKernel(kernel, conditions);
   checkConstants(linked, constants);
   device.pushErrorScope("validation");
@@ -55,7 +55,7 @@ function compile(
   void device.popErrorScope().then((error) => {
     if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message), true);
   });
-  return { ...linked, pipeline, layout };
+  return { ...linked, name: variantName(variant), pipeline, layout };
 }
 
 /**

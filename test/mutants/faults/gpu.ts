@@ -175,8 +175,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/dispatch.ts",
-    find: "  if (missing.length === 0 && unknown.length === 0) return;\n",
-    replace: "  if (missing.length === 0) return;\n",
+    find: "if (names.length === declared.length && declared.every(",
+    replace: "if (declared.every(",
     harm: "a misspelt param of a kernel is dropped in silence where another call of its file had it",
     tests: ["gpu/failures.test.ts"],
   },
