@@ -4,13 +4,15 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
+import { type Message, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
-import { trimAtStopString } from "../rl/conversation.ts";
 
 export interface EvalPrompt {
   user: string;
   ids: readonly number[];
+  messages: readonly Message[];
+  columns: Readonly<Record<string, unknown>>;
 }
 
 export interface Evaluation {
@@ -31,10 +33,16 @@ export interface EvaluationDeps {
   onProgress?(promptsDone: number, prompts: number): void;
 }
 
-async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
+/** A completion without stop string, and its tokens. */
+interface Completed {
+  completion: string;
+  tokens: readonly number[];
+}
+
+async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
   const { policy, tokenizer, prompts, config } = deps;
   const generator = createGenerator(policy, greedyOptions(policy, config));
-  const completions: string[] = [];
+  const completions: Completed[] = [];
   try {
     for (let start = 0; start < prompts.length; start += config.eval_batch_size) {
       const batch = prompts.slice(start, start + config.eval_batch_size);
@@ -47,7 +55,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
       });
       for (const { tokens } of made) {
         const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-        completions.push(trimAtStopString(whole, config.stop_strings).text);
+        completions.push({ completion: trimAtStopString(whole, config.stop_strings).text, tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }
@@ -59,14 +67,19 @@ async function completeGreedily(deps: EvaluationDeps): Promise<string[]> {
 
 /** Completes every prompt greedily and has prompt and completion scored, each as it is. */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
-  const completions = await completeGreedily(deps);
-  const prompts = deps.prompts.map(({ user }) => user);
-  const { rewards, costs } = await deps.scorer.score(prompts, completions, {
+  const completed = await completeGreedily(deps);
+  const answers = deps.prompts.map(({ user, messages, columns }, i) => ({
+    prompt: user,
+    messages,
+    columns,
+    ...completed[i],
+  }));
+  const { rewards, costs } = await deps.scorer.score(answers, {
     batchSize: deps.config.scorer_batch_size_eval,
   });
   return {
-    prompts,
-    completions,
+    prompts: answers.map(({ prompt }) => prompt),
+    completions: answers.map(({ completion }) => completion),
     rewards,
     costs,
     combined: Array.from(combineScores(rewards, costs, lambda)),

@@ -1,3 +1,10 @@
+/** A turn of a conversation, as chat templates take it. */
+export interface Message {
+  /** "system", "user" or "assistant"; templates of some models know more. */
+  readonly role: string;
+  readonly content: string;
+}
+
 /** What stands before and after the user's text in the prompt of the Beaver (PKU safe-rlhf) models. */
 export const PROMPT_PREFIX = "BEGINNING OF CONVERSATION: USER: ";
 export const PROMPT_SUFFIX = " ASSISTANT:";

@@ -2,6 +2,7 @@
 import { ScorerContractError, ScorerUnavailableError } from "./errors.ts";
 import { describe, type Exchange, exchangeJson } from "./exchange.ts";
 import {
+  type Answer,
   assertHealth,
   assertScores,
   type Health,
@@ -58,7 +59,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * `score` and `checkHealth` reject with
  * - ScorerUnavailableError: no connection, timeouts, or 429, 502, 503, 504 until the retries were used up;
  * - ScorerContractError: any other refusal, or an answer without one finite reward and cost per completion;
- * - RangeError: lists of different lengths, or a batch size that is not a whole number;
+ * - RangeError: a batch size that is not a whole number;
  * - the reason of `signal`, when aborted.
  */
 export function createScorerClient(options: ScorerClientOptions): ScorerClient {
@@ -82,23 +83,21 @@ export function createScorerClient(options: ScorerClientOptions): ScorerClient {
     return health;
   }
 
-  async function score(prompts: string[], responses: string[], options: ScoreOptions = {}): Promise<Scores> {
+  async function score(answers: readonly Answer[], options: ScoreOptions = {}): Promise<Scores> {
     const { batchSize = defaultBatchSize, signal } = options;
     requireWhole("batchSize", batchSize, 1);
-    if (prompts.length !== responses.length) {
-      throw new RangeError(
-        `Cannot score ${responses.length} responses to ${prompts.length} prompts: need one for each`,
-      );
-    }
     const scores: Scores = { rewards: [], costs: [] };
-    if (prompts.length > 0 && !healthy) await checkHealth({ signal });
-    for (let start = 0; start < prompts.length; start += batchSize) {
-      const end = start + batchSize;
-      const body = { prompts: prompts.slice(start, end), responses: responses.slice(start, end) };
+    if (answers.length > 0 && !healthy) await checkHealth({ signal });
+    for (let start = 0; start < answers.length; start += batchSize) {
+      const batch = answers.slice(start, start + batchSize);
+      const body = {
+        prompts: batch.map(({ prompt }) => prompt),
+        responses: batch.map(({ completion }) => completion),
+      };
       const exchange = { url, path: "/score_batch", body, timeoutMs, signal };
-      const batch = await request(exchange, policy, (json) => assertScores(json, body.prompts.length));
-      scores.rewards.push(...batch.rewards);
-      scores.costs.push(...batch.costs);
+      const judged = await request(exchange, policy, (json) => assertScores(json, batch.length));
+      scores.rewards.push(...judged.rewards);
+      scores.costs.push(...judged.costs);
     }
     return scores;
   }

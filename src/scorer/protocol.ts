@@ -9,6 +9,7 @@
  * Every refusal is `{"detail": "..."}` with a 4xx or 5xx status. Unknown keys in a request are ignored.
  */
 import { z } from "zod";
+import type { Message } from "../rl/conversation.ts";
 
 export const pairsRequestSchema = z.object({ prompts: z.array(z.string()), responses: z.array(z.string()) });
 export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
@@ -26,15 +27,30 @@ export interface Scores {
 /** The score models: whole conversations without EOS in, one reward and one cost for each out. */
 export type ScoreTexts = (texts: string[]) => Promise<Scores>;
 
+/** A completion to be judged, and what it answers. */
+export interface Answer {
+  /** The user's own words (of the last turn), or a templated prompt. */
+  readonly prompt: string;
+  /** The whole conversation that it answers: system message, turns before, and the prompt. */
+  readonly messages: readonly Message[];
+  readonly completion: string;
+  /** The completion's token ids, its end included. */
+  readonly tokens: readonly number[];
+  /** The other columns of the prompt's row. */
+  readonly columns: Readonly<Record<string, unknown>>;
+}
+
 export interface ScoreOptions {
   /** Completions per request. */
   batchSize?: number;
+  /** Optimizer step whose completions they are; undefined in an evaluation. */
+  step?: number;
   signal?: AbortSignal;
 }
 
-/** Judges completions: `responses[i]` answers `prompts[i]`, the user's own words or a templated prompt. */
+/** Judges completions. */
 export interface Scorer {
-  score(prompts: string[], responses: string[], options?: ScoreOptions): Promise<Scores>;
+  score(answers: readonly Answer[], options?: ScoreOptions): Promise<Scores>;
 }
 
 /**

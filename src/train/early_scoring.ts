@@ -1,5 +1,5 @@
 /** Scores completions while others are still being sampled. */
-import type { Scorer, Scores } from "../scorer/protocol.ts";
+import type { Answer, Scorer, Scores } from "../scorer/protocol.ts";
 import type { Rollout } from "./rollout.ts";
 
 export interface EarlyScoring {
@@ -13,21 +13,26 @@ export interface EarlyScoring {
   finish(): Promise<Scores>;
 }
 
+const answerOf = ({ prompt, text, tokens }: Rollout): Answer => ({
+  prompt: prompt.user,
+  messages: prompt.messages,
+  completion: text,
+  tokens,
+  columns: prompt.columns,
+});
+
 /**
  * Requests go one after the other, in the order in which the rollouts ended; that order and the requests' sizes depend
  * on the completions alone, not on the clock.
  */
-export function scoreEarly(scorer: Scorer, batchSize: number): EarlyScoring {
+export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: number }): EarlyScoring {
+  const { batchSize } = options;
   const scores: Scores = { rewards: [], costs: [] };
   const waiting: { rollout: Rollout; place: number }[] = [];
   let requests = Promise.resolve();
 
   async function request(batch: typeof waiting): Promise<void> {
-    const { rewards, costs } = await scorer.score(
-      batch.map(({ rollout }) => rollout.prompt.user),
-      batch.map(({ rollout }) => rollout.text),
-      { batchSize },
-    );
+    const { rewards, costs } = await scorer.score(batch.map(({ rollout }) => answerOf(rollout)), options);
     batch.forEach(({ place }, i) => {
       scores.rewards[place] = rewards[i];
       scores.costs[place] = costs[i];

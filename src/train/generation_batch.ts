@@ -93,7 +93,7 @@ export async function trainOnGenerationBatch(
   const began = performance.now();
 
   const generation = progress.step / updatesPerGeneration;
-  const scoring = scoreEarly(deps.scorer, config.scorer_batch_size);
+  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step });
   // One in this process would take this GPU's memory while the KV cache has it.
   const isElsewhere = config.scorer_url !== null;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {

@@ -7,6 +7,8 @@ import { explainFsError } from "../files/errors.ts";
 export interface PromptRow {
   readonly prompt: string;
   readonly line: number;
+  /** What else the row holds. */
+  readonly columns: Readonly<Record<string, unknown>>;
 }
 
 export interface ReadPromptsOptions {
@@ -35,7 +37,7 @@ export async function readPrompts(path: string, options: ReadPromptsOptions): Pr
   const rows: PromptRow[] = [];
   for (const { text, line } of linesOf(bytes, path)) {
     if (text.trim() === "") continue; // a blank line holds no row
-    rows.push({ prompt: promptOf(text, promptKey, `'${path}', line ${line}`), line });
+    rows.push({ ...promptOf(text, promptKey, `'${path}', line ${line}`), line });
     if (rows.length === maxSamples) break;
   }
   if (rows.length === 0) {
@@ -71,7 +73,7 @@ function* linesOf(bytes: Uint8Array, path: string): Generator<{ text: string; li
   }
 }
 
-function promptOf(text: string, promptKey: string, where: string): string {
+function promptOf(text: string, promptKey: string, where: string): Omit<PromptRow, "line"> {
   let row: unknown;
   try {
     row = JSON.parse(text);
@@ -95,14 +97,14 @@ function promptOf(text: string, promptKey: string, where: string): string {
         `set prompt_key to one of them or correct the row`,
     );
   }
-  const prompt = (row as Record<string, unknown>)[promptKey];
+  const { [promptKey]: prompt, ...columns } = row as Record<string, unknown>;
   if (typeof prompt !== "string" || prompt.trim() === "" || /\p{Surrogate}/u.test(prompt)) {
     throw new TypeError(
       `Cannot read prompts from ${where}: required a non-blank, well-formed string under ` +
         `${JSON.stringify(promptKey)}, got ${preview(prompt)}; correct or delete the row`,
     );
   }
-  return prompt;
+  return { prompt, columns };
 }
 
 function preview(value: unknown): string {
