@@ -47,7 +47,10 @@ export async function evaluateModel(
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
-  const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
+  const { policy, tokenizer } = await loadPolicy(modelName, "frozen", {
+    eosTokenIds: config.eos_token_ids,
+    events,
+  });
   try {
     const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
     const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);

@@ -13,13 +13,14 @@ import { listWeights, parameterCount } from "../policy/weights.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
 import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import type { EndToken } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
-import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
+import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
 import { type OpenScorer, openScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
@@ -36,6 +37,8 @@ export interface RunFacts {
   parameterCount: number;
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
+  /** Tokens at which completions end. */
+  ends: readonly EndToken[];
   memory: PlannedMemory;
   /** Ranks that train together. */
   worldSize: number;
@@ -83,7 +86,13 @@ export async function assembleRun(
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events);
   const adapter = adapterSettings(config);
-  const loaded = await loadPolicy(config.model_name, config.dtype, { adapter, tokenizer, events });
+  const eosTokenIds = config.eos_token_ids;
+  const loaded = await loadPolicy(config.model_name, config.dtype, {
+    adapter,
+    tokenizer,
+    eosTokenIds,
+    events,
+  });
   const { policy } = loaded;
   const freePolicy = () => {
     disposePolicyWeights(policy);
@@ -102,6 +111,7 @@ export async function assembleRun(
       runDir: runFolder(config),
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
+      ends: loaded.ends,
       memory,
       worldSize: singleProcess.size,
     };
@@ -145,9 +155,9 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     events,
     shouldStop,
   }, config);
-  await copyTokenizer(runDir, tokenizer.files);
+  await copyModelFiles(runDir, loaded.files);
   if (config.lora_merge && result.finished) {
-    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, loaded.files);
   }
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };

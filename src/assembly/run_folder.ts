@@ -14,15 +14,15 @@ export function runFolder(config: RunConfig): string {
 
 /**
  * Writes what is saved beside the weights: adapter_config.json, or config.json with the type that they are saved in.
- * @returns its path, and those of the tokenizer's files
+ * @returns its path, and those of the files that go with the model
  */
 export async function writeModelConfig(
   runDir: string,
-  { policy, configText, tokenizer, base }: LoadedPolicy,
+  { policy, configText, files, base }: LoadedPolicy,
   dtype: RunConfig["dtype"],
 ): Promise<string[]> {
   if (policy.adapters) {
-    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
+    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...files];
   }
   const { torch_dtype: _old, ...json } = JSON.parse(configText);
   const path = join(runDir, "config.json");
@@ -30,11 +30,11 @@ export async function writeModelConfig(
     path,
     `${JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)}\n`,
   );
-  return [path, ...tokenizer.files];
+  return [path, ...files];
 }
 
-/** Copies tokenizer files beside the final weights, so that the folder opens as a model. */
-export async function copyTokenizer(runDir: string, files: readonly string[]): Promise<void> {
+/** Copies a model's small files beside the final weights, so that the folder opens as that model does. */
+export async function copyModelFiles(runDir: string, files: readonly string[]): Promise<void> {
   for (const file of files) await copyFile(file, join(runDir, basename(file)));
 }
 

@@ -80,6 +80,13 @@ export function integerOrNull(value: number | null, range: Range, about: About) 
   return bounded(z.int(), range).nullable().default(value).meta(meta(about, words));
 }
 
+export function integerListOrNull(value: readonly number[] | null, range: Range, about: About) {
+  const words = `a non-empty list of different integers${rangeWords(range)}, or null`;
+  const list = z.array(bounded(z.int(), range)).min(1)
+    .refine((items) => new Set(items).size === items.length);
+  return list.nullable().default(value && [...value]).meta(meta(about, words));
+}
+
 export function flag(value: boolean, about: About) {
   return z.boolean().default(value).meta(meta(about, "true or false"));
 }

@@ -13,6 +13,7 @@ import {
   flag,
   flagOrNull,
   integer,
+  integerListOrNull,
   integerOrNull,
   number,
   numberOrList,
@@ -170,6 +171,11 @@ export const ConfigSchema = z.strictObject({
   stop_strings: textList(["USER:"], [
     SAMPLING,
     "A completion ends where it writes one of these: the policy began a turn that is the user's.",
+  ]),
+  eos_token_ids: integerListOrNull(null, { min: 0 }, [
+    SAMPLING,
+    "Ids of the tokens that end a completion; null for those that config.json, generation_config.json and the " +
+    "tokenizer name, together.",
   ]),
   readback_every: integer(16, { min: 1 }, [
     SAMPLING,

@@ -1,7 +1,7 @@
 /** Greedy evaluation over every prompt of the eval set. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
+import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { type Message, trimAtStopString } from "../rl/conversation.ts";
@@ -53,9 +53,10 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         seed: 0,
         step: 0,
       });
-      for (const { tokens } of made) {
-        const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-        completions.push({ completion: trimAtStopString(whole, config.stop_strings).text, tokens });
+      for (const completion of made) {
+        const whole = tokenizer.decode(spokenTokens(completion), { skipSpecialTokens: true });
+        const { text } = trimAtStopString(whole, config.stop_strings);
+        completions.push({ completion: text, tokens: completion.tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }

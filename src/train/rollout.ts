@@ -1,7 +1,12 @@
 /** Samples the completions of a generation batch. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import type { Completion, GenerationProgress, Generator } from "../policy/decode/generate.ts";
+import {
+  type Completion,
+  type GenerationProgress,
+  type Generator,
+  spokenTokens,
+} from "../policy/decode/generate.ts";
 import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompts.ts";
 
@@ -51,7 +56,7 @@ export async function sampleRollouts(
   { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
-    const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
+    const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
     const { text } = trimAtStopString(whole, config.stop_strings);
     return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole) };
   };

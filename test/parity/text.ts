@@ -62,12 +62,12 @@ function decodeDifferences(tokenizer: Tokenizer, { rows, decodes }: TokenizerGol
   return differences(got, expected);
 }
 
-function tokenizerLine(name: string, what: string): ParityLine {
+function tokenizerLine(name: string, what: string, reference = "transformers"): ParityLine {
   const golden = IDS.tokenizers[name];
   return {
     what: `${what}: ids of ${IDS.strings.length} hard strings, of each as plain text, and back; ` +
       `text of ${golden.decodes.length} random lists of ids`,
-    reference: "transformers",
+    reference,
     measure: "ids and texts that differ",
     limit: 0,
     worst: async () => {
@@ -138,8 +138,10 @@ function conversationLine(name: string, what: string): ParityLine {
 }
 
 export const lines: ParityLine[] = [
-  tokenizerLine("llama2_model", "tokenizer.model alone"),
-  tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
+  tokenizerLine("llama2_model", "tokenizer.model alone", "sentencepiece"),
+  tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy", "sentencepiece"),
+  tokenizerLine("spaces_model", "tokenizer.model with equal scores", "sentencepiece"),
+  tokenizerLine("unigram_model", "Unigram tokenizer.model with replacements", "sentencepiece"),
   tokenizerLine("llama2_json", "Llama 2 tokenizer.json"),
   tokenizerLine("llama2_legacy", "Llama 2 tokenizer.json, legacy"),
   tokenizerLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),

@@ -5,13 +5,15 @@ import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
-import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
 import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
+import { endsText } from "../../assembly/ends.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { endsOf } from "../../assembly/models.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -42,43 +44,58 @@ function modelRemedy(key: string): string {
   return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer of a Llama-family model`;
 }
 
+/** The folder and the tokenizer of a model. */
+interface OpenModel {
+  dir: string;
+  configText: string;
+  configPath: string;
+  tokenizer: Tokenizer;
+}
+
 /** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */
 async function describeModel(
   wanted: string,
-  check: (configText: string, configPath: string) => string,
+  check: (model: OpenModel) => string | Promise<string>,
 ): Promise<string> {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
   const folder = await openModelFolder(dir);
   try {
-    const shape = check(folder.configText, folder.configPath);
-    const { vocabSize } = await loadTokenizer(dir);
-    return `${name}: ${shape}, ${vocabSize} tokens known`;
+    const { configText, configPath } = folder;
+    const tokenizer = await loadTokenizer(dir);
+    return `${name}: ${await check({ dir, configText, configPath, tokenizer })}`;
   } finally {
     await folder.close();
   }
 }
 
-function probePolicy({ model_name }: Config): Promise<Requirement> {
-  return tryOut("model_name", modelRemedy("model_name"), () =>
-    describeModel(model_name, (text, path) => {
-      const { layers, hiddenSize } = parseModelConfig(text, path);
-      return `${layers} layers of width ${hiddenSize}`;
-    }));
+function probePolicy({ model_name, eos_token_ids }: Config): Promise<Requirement> {
+  return tryOut(
+    "model_name",
+    modelRemedy("model_name"),
+    () =>
+      describeModel(model_name, async ({ dir, configText, configPath, tokenizer }) => {
+        const config = parseModelConfig(configText, configPath);
+        const ends = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
+        return `${config.layers} layers of width ${config.hiddenSize}, ${tokenizer.vocabSize} tokens known, ` +
+          `completions end at ${endsText(ends)}`;
+      }),
+  );
 }
 
 function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   const key = `${type}_model`;
   const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
   return tryOut(key, remedy, () =>
-    describeModel(name, (text, path) => {
-      const { model, type: found } = parseScoreConfig(text, path);
+    describeModel(name, ({ configText, configPath, tokenizer }) => {
+      const { model, type: found } = parseScoreConfig(configText, configPath);
       if (found !== type) {
         throw new TypeError(
-          `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
+          `${configPath}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
         );
       }
-      return `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+      const shape = `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+      return `${shape}, ${tokenizer.vocabSize} tokens known`;
     }));
 }
 

@@ -85,15 +85,19 @@ export function withoutControlTokens(json: TokenizerJson, named: readonly string
   const { model, added_tokens } = json;
   const special = added_tokens.filter((token) => token.special).map((token) => token.content);
   const control = new Set([...special, ...named]);
-  const vocab = Object.fromEntries(Object.entries(model.vocab).filter(([token]) => !control.has(token)));
+  const holdsControl = [...control].some((token) => Object.hasOwn(model.vocab, token));
+  const vocab = holdsControl
+    ? Object.fromEntries(Object.entries(model.vocab).filter(([token]) => !control.has(token)))
+    : { ...model.vocab };
   const unknown = model.unk_token ?? undefined;
   const unknownId = unknown === undefined
     ? undefined
     : model.vocab[unknown] ?? added_tokens.find((token) => token.content === unknown)?.id;
   if (unknown !== undefined && unknownId !== undefined) vocab[unknown] = unknownId;
-  const merges = model.merges.filter((merge) =>
+  const kept = model.merges.filter((merge) =>
     !control.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join(""))
   );
+  const merges = kept.length === model.merges.length ? model.merges : kept;
   return {
     ...json,
     model: { ...model, vocab, merges },
