@@ -53,10 +53,9 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         seed: 0,
         step: 0,
       });
-      for (const completion of made) {
-        const whole = tokenizer.decode(spokenTokens(completion), { skipSpecialTokens: true });
-        const { text } = trimAtStopString(whole, config.stop_strings);
-        completions.push({ completion: text, tokens: completion.tokens });
+      for (const { tokens, end } of made) {
+        const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
+        completions.push({ completion: trimAtStopString(whole, config.stop_strings).text, tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }

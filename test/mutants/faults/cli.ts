@@ -346,8 +346,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "    const { vocabSize } = await loadTokenizer(dir);",
-    replace: "    const vocabSize = 1;",
+    find: "const tokenizer = await loadTokenizer(dir);",
+    replace: 'const tokenizer = { vocabSize: 1, eosId: 2, decode: () => "</s>" } as unknown as Tokenizer;',
     harm: "doctor says ready though a model has no tokenizer",
     tests: ["unit/requirements.test.ts"],
   },
