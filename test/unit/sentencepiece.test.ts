@@ -168,6 +168,8 @@ describe("pieceEncoder()", () => {
     const pieces: Pieces = [["\u2581", -2, 1], ["ab", -3, 1], ["bc", -2, 1], ["a", -2, 1], ["c", -2, 1]];
     assert.deepEqual(idsOf(pieces, "abc", { 3: 1, 35: 1 }), ["\u2581", "a", "bc"]);
     assert.deepEqual(idsOf(pieces, "ab", { 3: 1, 35: 1 }), ["\u2581", "ab"]);
+    const tied: Pieces = [["\u2581", -2, 1], ["ab", -2, 1], ["c", -3, 1], ["a", -3, 1], ["bc", -2, 1]];
+    assert.deepEqual(idsOf(tied, "abc", { 3: 1, 35: 1 }), ["\u2581", "a", "bc"], "of equal ones the first");
   });
 });
 

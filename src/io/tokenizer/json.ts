@@ -24,6 +24,17 @@ export interface TokenizerJson {
 }
 
 /**
+ * The ids of a Unigram tokenizer.json depend on how its table of replacements is read: tokenizers and sentencepiece
+ * differ in it, and transformers.js, which has neither the table nor byte fallback, from both.
+ */
+function unigramFault(path: string): Error {
+  return new Error(
+    `Cannot load the tokenizer: '${path}' is required to hold a "BPE" model, got "Unigram", whose ids no program here ` +
+      "gives as tokenizers does; put the SentencePiece tokenizer.model that it was made of into its place",
+  );
+}
+
+/**
  * Checks the parts used here.
  * @throws Error when one is missing or of another kind; it says what is required
  */
@@ -34,6 +45,7 @@ export function parseTokenizerJson(file: Readonly<Record<string, unknown>>, path
       `Cannot load the tokenizer: '${path}' is required to hold ${required}; save it again with transformers`,
     );
   if (typeof model !== "object" || model === null) throw fault(`"model"`);
+  if (model.type === "Unigram") throw unigramFault(path);
   if ((model.type ?? "BPE") !== "BPE") {
     throw fault(`a "BPE" model, as the Llama family has (got ${JSON.stringify(model.type)})`);
   }

@@ -2,10 +2,10 @@
 
 Folders, all made here (no third-party text or vocabulary):
   llama2_model   tokenizer.model alone, trained by sentencepiece with the settings of Llama's
-  spaces_model   another whose pieces of spaces all have the score -1e9, as in the files of Llama 2 and Mistral, and to
-                 which pieces of score 0 were added, as vocabularies are extended
-  unigram_model  a tokenizer.model of type UNIGRAM with a table of replacements (a small one in the place of nmt_nfkc's),
-                 remove_extra_whitespaces and user-defined pieces
+  spaces_model   another whose pieces of spaces all have the score -1e9, as in the files of Llama 2 and Mistral, and
+                 to which pieces of score 0 were added, as vocabularies are extended
+  unigram_model  a tokenizer.model of type UNIGRAM with a table of replacements (a small one in the place of
+                 nmt_nfkc's), remove_extra_whitespaces and user-defined pieces
   llama2_files   another tokenizer.model, with a control piece, a user-defined piece and the files beside it
   llama2_json    what transformers saves of llama2_model
   llama2_legacy  the same with legacy=True
@@ -191,7 +191,7 @@ def write_spaces_model(lines: list[str], folder: pathlib.Path) -> None:
 
 REPLACED = {
     "\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u3000": " ", "\u200b": "", "\ufb01": "fi", "\uff11": "1",
-    "n\u0303": "\u00f1", "o\u0308": "\u00f6", "\u1100\u1161\u11a8": "\uac01", "\u00bd": "1/2",
+    "n\u0303": "\u00f1", "o\u0308": "\u00f6", "\u1100\u1161\u11a8": "\uac01", "\u1100": "g", "\u00bd": "1/2",
     "\u2026": "...", "\U0001d538": "A", "\ufeff": "", "A\u030a": "\u00c5",
 }
 
