@@ -29,7 +29,7 @@ export interface TokenizerJson {
  */
 function unigramFault(path: string): Error {
   return new Error(
-    `Cannot load the tokenizer: '${path}' is required to hold a "BPE" model, got "Unigram", whose ids no program here ` +
+    `Cannot load the tokenizer: '${path}' is required to hold a "BPE" model, got "Unigram", whose ids nothing here ` +
       "gives as tokenizers does; put the SentencePiece tokenizer.model that it was made of into its place",
   );
 }
