@@ -1,5 +1,12 @@
 /** Which tokens end a completion. */
+import type { RunConfig } from "../config/sweep.ts";
+import { type ChatTemplate, compileChatTemplate } from "../io/tokenizer/chat_template.ts";
+import { readTemplateFile } from "../io/tokenizer/chat_template_files.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import { turnEndOf } from "../io/tokenizer/turn_end.ts";
+
+/** What a chat_template that is a file begins with. */
+const FILE = "file:";
 
 /** A token at which completions end. */
 export interface EndToken {
@@ -60,4 +67,41 @@ export function endTokens({ wanted, named, tokenizer, vocabSize, onMessage }: En
 /** As people read it: `2 "</s>", 7 "<|im_end|>"`. */
 export function endsText(ends: readonly EndToken[]): string {
   return ends.map(({ id, token }) => `${id} ${JSON.stringify(token)}`).join(", ");
+}
+
+/** Of the settings, what says which chat template is used. */
+type ChatSettings = Pick<RunConfig, "chat_template" | "chat_template_kwargs">;
+
+/** The chat template of the settings; null where prompts are put into none. */
+async function chatTemplateOf(
+  tokenizer: Tokenizer,
+  { chat_template }: ChatSettings,
+): Promise<ChatTemplate | null> {
+  if (chat_template === "beaver" || chat_template === "none") return null;
+  const text = chat_template?.startsWith(FILE)
+    ? await readTemplateFile(chat_template.slice(FILE.length))
+    : await tokenizer.readChatTemplate();
+  return text === null ? null : compileChatTemplate(text);
+}
+
+/**
+ * What is to be known where the chat template closes an answer with a token at which completions do not end, as with
+ * base models that were given a chat template: they would go on after their answer. null where all is well.
+ * @throws Error when the template cannot be read
+ */
+export async function openTurnNotice(
+  tokenizer: Tokenizer,
+  ends: readonly EndToken[],
+  settings: ChatSettings,
+): Promise<string | null> {
+  const template = await chatTemplateOf(tokenizer, settings);
+  if (template === null) return null;
+  const variables = { ...tokenizer.namedTokens, ...settings.chat_template_kwargs };
+  const close = turnEndOf(template, tokenizer.addedTokens, variables);
+  if (close === undefined || ends.some(({ id }) => id === close.id)) return null;
+  const all = [...ends.map(({ id }) => id), close.id];
+  return `The chat template closes an answer with ${
+    JSON.stringify(close.content)
+  } (${close.id}), but completions end ` +
+    `at ${endsText(ends)}: answers may run on. Set eos_token_ids: [${listed(all)}] to end them there too`;
 }

@@ -13,7 +13,7 @@ import { listWeights, parameterCount } from "../policy/weights.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
 import { adapterSettings, writeMergedModel } from "./adapters.ts";
-import type { EndToken } from "./ends.ts";
+import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
@@ -40,6 +40,8 @@ export interface RunFacts {
   /** Tokens at which completions end. */
   ends: readonly EndToken[];
   memory: PlannedMemory;
+  /** What stands around the prompts, in words. */
+  promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
 }
@@ -82,7 +84,7 @@ export async function assembleRun(
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted));
-  const { tokenizer, ...prompts } = await loadPrompts(config, events);
+  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events);
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events);
   const adapter = adapterSettings(config);
@@ -100,6 +102,8 @@ export async function assembleRun(
     trimPool(); // the next run of a sweep plans with what is free
   };
   try {
+    const notice = await openTurnNotice(tokenizer, loaded.ends, config);
+    if (notice !== null) events.onMessage?.(notice);
     const trained = trainableWeights(policy);
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
@@ -113,6 +117,7 @@ export async function assembleRun(
       trainedCount: parameterCount(trained),
       ends: loaded.ends,
       memory,
+      promptFormat,
       worldSize: singleProcess.size,
     };
     const parts = { config, facts, loaded, prompts, scorer };

@@ -7,7 +7,7 @@ import {
   type Generator,
   spokenTokens,
 } from "../policy/decode/generate.ts";
-import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
+import { hasHallucinatedTurn, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface Rollout {
@@ -18,7 +18,7 @@ export interface Rollout {
   text: string;
   /** How it ended; "length": cut at max_completion_length. */
   end: "eos" | "stop" | "length";
-  /** It began a turn of the user's. */
+  /** It began a turn of the user's, in the words of Beaver's layout; false in others. */
   hallucinatedTurn: boolean;
 }
 
@@ -38,6 +38,7 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
 }
 
 export interface RolloutRequest {
+  /** One or more, all of one layout. */
   prompts: readonly Prompt[];
   config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">;
   /** Counter of the random numbers: the first of the optimizer steps made of the batch. */
@@ -55,10 +56,11 @@ export async function sampleRollouts(
   tokenizer: Tokenizer,
   { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
+  const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
   const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
     const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
-    const { text } = trimAtStopString(whole, config.stop_strings);
-    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole) };
+    const { text } = trimAtStopString(whole, stopStrings);
+    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
   };
   const groups: Rollout[][] = [];
   await generator.generate({
@@ -67,7 +69,7 @@ export async function sampleRollouts(
     seed: config.seed,
     step,
     firstPrompt,
-    findStop: findStopIn(tokenizer, config.stop_strings),
+    findStop: findStopIn(tokenizer, stopStrings),
     onProgress,
     onGroup(p, completions) {
       groups[p] = completions.map((completion) => rolloutOf(prompts[p], completion));

@@ -88,12 +88,11 @@ describe("scoreEarly()", () => {
       },
     }, { batchSize: 1, step: 1 });
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
-    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns: { label: 3 } };
+    const columns = { label: 3 };
+    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns, layout: "chat" as const };
     scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
     await scoring.finish();
-    assert.deepEqual(asked, [
-      { prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns: { label: 3 } },
-    ]);
+    assert.deepEqual(asked, [{ prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns }]);
   });
 
   it("asks nothing where there is nothing to score", async () => {

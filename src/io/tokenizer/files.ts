@@ -3,6 +3,7 @@
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../files/errors.ts";
+import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
 import { contentOf } from "./named_tokens.ts";
 import { parseSentencePieceModel, type SentencePieceModel } from "./sentencepiece/model.ts";
@@ -31,8 +32,7 @@ export const CARRIED_FILES = [
   "tokenizer.model",
   "vocab.json",
   "merges.txt",
-  "chat_template.jinja",
-  "chat_template.json",
+  ...CHAT_TEMPLATE_FILES,
   "generation_config.json",
 ];
 

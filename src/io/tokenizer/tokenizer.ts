@@ -3,10 +3,12 @@
 // Control tokens ("</s>", "<|eot_id|>") in a user's text stay plain text: encodeWithoutSpecial and encodePrompt use
 // a second tokenizer built from the same tokenizer.json without them (no added token to match, no vocabulary entry
 // or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text, and
-// encodeRendered for what a chat template made of texts.
+// encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
 import { join, resolve } from "node:path";
 import { cutToFit } from "../prompts/prompt_cut.ts";
+import type { ChatTemplateText } from "./chat_template.ts";
+import { readChatTemplate } from "./chat_template_files.ts";
 import type { TextCoder } from "./coder.ts";
 import { readTokenizerFiles, type TokenizerFiles } from "./files.ts";
 import type { AddedToken, TokenizerJson } from "./json.ts";
@@ -54,6 +56,11 @@ export interface Tokenizer {
   /** bos_token, eos_token and the like, as templates name them. */
   readonly namedTokens: Readonly<Record<string, string>>;
   /**
+   * The chat template that lies with the tokenizer; null where there is none.
+   * @throws Error when what lies there is none
+   */
+  readChatTemplate(): Promise<ChatTemplateText | null>;
+  /**
    * Text of ids; ids past the vocabulary (padding rows of a model) have none.
    * @throws RangeError when an id is below 0
    */
@@ -94,7 +101,14 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
     );
   }
   const roles = { eosId, bosId: roleId("bos_token"), padId: roleId("pad_token") ?? eosId };
-  return { ...tokenizerOf(coder), ...roles, namedTokens: named, leftOut, files: files.files };
+  return {
+    ...tokenizerOf(coder),
+    ...roles,
+    namedTokens: named,
+    leftOut,
+    files: files.files,
+    readChatTemplate: () => readChatTemplate(folder, files.config),
+  };
 }
 
 interface OpenCoder {
