@@ -1,6 +1,6 @@
 // token_logprobs_grad: gradient of token_logprobs with respect to the logits, in the place of the logits.
 //   dlogits[r,v] = scale * dlogprobs[r] * ([v = y] - exp(z[r,v] - logsum[r])),   z = logits * scale
-//   SOFTCAP: with y = softcap tanh(logits * factor / softcap), z = y * scale, and this times factor (1 - (y / softcap)^2)
+//   SOFTCAP: z = y * scale, y = softcap tanh(logits * factor / softcap), and dlogits times factor (1 - (y / softcap)^2)
 // Shapes    in logits and out dlogits f32 [R,S], columns 0..V, with VEC4 S a multiple of 4 (columns past V are left
 //           undefined then); tokens i32 [R], -1 = padding -> dlogits 0; logsum, dlogprobs f32 [R]. The entropy is for
 //           logging only: it has no gradient

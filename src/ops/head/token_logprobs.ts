@@ -106,7 +106,8 @@ const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs
 });
 
 /**
- * Log-probability of each chosen token under softmax(finalLogits(logits) / temperature), and that distribution's entropy.
+ * Log-probability of each chosen token under softmax(finalLogits(logits) / temperature), and that distribution's
+ * entropy.
  * Only the log-probabilities have a gradient: the entropy is for logging.
  * @param logits f32 [R,V]
  * @param tokens i32 [R], each in [0,V), or -1 = padding -> 0
