@@ -191,6 +191,8 @@ export const cases: OpCase[] = [
   attentionCase({ lengths: [3, 19], heads: 4, kvHeads: 1, headDim: 256, scale: 0.3, softcap: 3, window: 11 }),
   attentionCase({ lengths: [5, 1, 17, 9], spare: 3, heads: 4, kvHeads: 4, headDim: 16, window: 1 }),
   attentionCase({ lengths: [3, 30, 12], heads: 6, kvHeads: 2, headDim: 12, window: 2, softcap: 0.5 }),
+  // Of all rows but one.
+  attentionCase({ lengths: [9], heads: 2, kvHeads: 1, headDim: 4, window: 8 }),
   attentionCase({ lengths: [50], heads: 2, kvHeads: 1, headDim: 32, window: 8, scale: 0.5 }),
   attentionCase({ lengths: [11, 8], spare: 5, heads: 3, kvHeads: 1, headDim: 80, window: 100, softcap: 1 }),
   sharedCase({
