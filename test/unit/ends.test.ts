@@ -52,6 +52,7 @@ describe("a chat template that closes answers with a token", () => {
     assert.equal(await noticeOf((eos, close) => [eos, close]), null);
     assert.equal(await noticeOf((eos) => [eos], "{{ messages[0].content }}"), null);
     assert.equal(await noticeOf((eos) => [eos], "{{ messages[-1].content + eos_token }}"), null);
+    assert.equal(await noticeOf((eos) => [eos], "{{ messages[-1].content }}\nNext: <|im_end|>"), null);
     assert.equal(await noticeOf((eos) => [eos], "{{ raise_exception('no') }}"), null);
     assert.equal(await noticeOf((eos) => [eos], CHATML, "beaver"), null);
     assert.equal(await noticeOf((_, close) => [close], CHATML, "none"), null);

@@ -83,4 +83,18 @@ export const faults: readonly Fault[] = [
       "a model whose tokenizer was given a padding token is refused, or a prompt holds an id without a row",
     tests: ["gpu/loaded_policy.test.ts"],
   },
+  {
+    file: "src/io/tokenizer/turn_end.ts",
+    find: "behind.startsWith(content)",
+    replace: "behind.includes(content)",
+    harm: "a token that the template writes elsewhere passes for the end of an answer",
+    tests: ["unit/ends.test.ts"],
+  },
+  {
+    file: "src/assembly/ends.ts",
+    find: "if (close === undefined || ends.some(({ id }) => id === close.id)) return null;",
+    replace: "if (close === undefined || ends.length > 0) return null;",
+    harm: "answers of a base model with a chat template run to their limit, and nobody is told why",
+    tests: ["unit/ends.test.ts"],
+  },
 ];
