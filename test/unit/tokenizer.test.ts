@@ -214,6 +214,25 @@ test("a token named by an object is that token", async () => {
   assert.equal(tokenizer.eosId, 2);
 });
 
+test("added tokens take white space along as tokenizers has it: U+0085 is some, U+FEFF is none", async () => {
+  const json = llama3Json();
+  json.added_tokens[1] = { ...json.added_tokens[1], lstrip: true, rstrip: true };
+  const tokenizer = await tokenizerOf(json, llama3Config);
+  const [{ id }, a] = [json.added_tokens[1], tokenizer.encodeAsText("a")[0]];
+  assert.deepEqual(tokenizer.encodeRendered("a \u0085\n<|eot_id|>\u0085\ta"), [a, id, a]);
+  assert.deepEqual(tokenizer.encodeRendered("<|eot_id|>\ufeffa"), [id, ...tokenizer.encodeAsText("\ufeffa")]);
+  assert.equal(tokenizer.decode(tokenizer.encodeWithoutSpecial("a <|eot_id|> a")), "a <|eot_id|> a");
+});
+
+test("an added token that counts as a whole word alone is refused by name", async () => {
+  const json = llama3Json();
+  json.added_tokens[1] = { ...json.added_tokens[1], single_word: true };
+  await assert.rejects(
+    tokenizerOf(json, llama3Config),
+    /added token "<\|eot_id\|>" counts as a whole word alone/,
+  );
+});
+
 test("text may be read with its control tokens, or with no added token at all", async () => {
   const json = llama3Json();
   const { id } = json.added_tokens[1];

@@ -1,6 +1,7 @@
 // A tokenizer.json, by transformers.js.
 
 import { PreTrainedTokenizer } from "@huggingface/transformers";
+import { spaceStripper, withoutStrips } from "./added_token_spaces.ts";
 import type { TextCoder } from "./coder.ts";
 import { type TokenizerJson, withExactSpaces, withoutControlTokens } from "./json.ts";
 import { pieceDecoder } from "./piece_decoder.ts";
@@ -35,9 +36,13 @@ export function jsonCoder(
   config: Readonly<Record<string, unknown>>,
   named: readonly string[],
 ): TextCoder {
-  const json = withExactSpaces(file);
+  const json = { ...withExactSpaces(file), added_tokens: withoutStrips(file.added_tokens) };
   const whole = new PreTrainedTokenizer(json, config);
-  const plain = plainTokenizer(whole, json, withoutControlTokens(json, named));
+  const plainJson = withoutControlTokens(json, named);
+  const plain = plainTokenizer(whole, json, plainJson);
+  const plainTokens = new Set(plainJson.added_tokens.map(({ id }) => id));
+  const stripAll = spaceStripper(file.added_tokens);
+  const stripPlain = spaceStripper(file.added_tokens.filter(({ id }) => plainTokens.has(id)));
   const added = json.added_tokens.map(({ content }) => content);
   let bare: PreTrainedTokenizer | undefined;
   const withoutAdded = () =>
@@ -48,9 +53,9 @@ export function jsonCoder(
   const cleaned = { clean_up_tokenization_spaces: false };
   const alone = { add_special_tokens: false };
   return {
-    encode: (text) => whole.encode(text),
-    encodeRendered: (text) => whole.encode(text, alone),
-    encodePlain: (text) => plain.encode(text, alone),
+    encode: (text) => whole.encode(stripAll(text)),
+    encodeRendered: (text) => whole.encode(stripAll(text), alone),
+    encodePlain: (text) => plain.encode(stripPlain(text), alone),
     encodeAsText: (text) => withoutAdded().encode(text, alone),
     frontIds: idsInFront(whole),
     decode: (ids) =>
@@ -60,7 +65,7 @@ export function jsonCoder(
         ? ""
         : whole.decode([...ids], cleaned),
     tokens,
-    addedTokens: json.added_tokens,
+    addedTokens: file.added_tokens,
   };
 }
 

@@ -88,6 +88,15 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
   const own = files.modelConfig.vocab_size;
   const rows = modelRows ?? (typeof own === "number" && own > 0 ? own : Infinity);
   const { coder, named, leftOut } = openCoder(files, { folder, rows });
+  const word = coder.addedTokens.find(({ single_word }) => single_word);
+  if (word !== undefined) {
+    throw new Error(
+      `Cannot load the tokenizer in '${folder}': its added token ${
+        JSON.stringify(word.content)
+      } counts as a whole ` +
+        'word alone ("single_word": true), which is not followed here; set it to false where it is listed',
+    );
+  }
   const idOf = new Map([...coder.tokens].map(([id, token]) => [token, id]));
   const roleId = (key: keyof NamedTokens) => named[key] === undefined ? undefined : idOf.get(named[key]);
   const eosId = roleId("eos_token");

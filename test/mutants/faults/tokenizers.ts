@@ -97,4 +97,18 @@ export const faults: readonly Fault[] = [
     harm: "answers of a base model with a chat template run to their limit, and nobody is told why",
     tests: ["unit/ends.test.ts"],
   },
+  {
+    file: "src/io/tokenizer/added_token_spaces.ts",
+    find: "/\\p{White_Space}+$/u",
+    replace: "/\\s+$/u",
+    harm: "a text loses a character before a control token that transformers keeps",
+    tests: ["unit/tokenizer.test.ts"],
+  },
+  {
+    file: "src/io/tokenizer/tokenizer.ts",
+    find: "if (word !== undefined) {",
+    replace: "if (word !== undefined && folder === word.content) {",
+    harm: "a token that transformers takes for a whole word alone is found inside words",
+    tests: ["unit/tokenizer.test.ts"],
+  },
 ];

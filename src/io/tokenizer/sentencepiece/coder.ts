@@ -1,6 +1,7 @@
 // A SentencePiece tokenizer.model with the files beside it: the ids that sentencepiece gives to a text, and around them
 // what LlamaTokenizer of transformers 4 made of the tokens that are added to its pieces.
 
+import { anyOf, spaceStripper } from "../added_token_spaces.ts";
 import type { TextCoder } from "../coder.ts";
 import type { AddedToken } from "../json.ts";
 import type { NamedTokens } from "../named_tokens.ts";
@@ -11,22 +12,15 @@ import { PIECE_TYPE, type SentencePieceModel } from "./model.ts";
 /** A text between added tokens, or one of these. */
 type Section = string | AddedToken;
 
-/** Splits a text at the first of the tokens that it holds, the longest where several begin there. */
+/** Splits a text at the tokens in it, without the white space that these take along. */
 function splitter(tokens: readonly AddedToken[]): (text: string) => Section[] {
-  const longestFirst = [...tokens].sort((a, b) => b.content.length - a.content.length);
-  const escaped = longestFirst.map(({ content }) => content.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const pattern = anyOf(tokens.map(({ content }) => content));
+  if (pattern === undefined) return (text) => [text];
+  const strip = spaceStripper(tokens);
   const byContent = new Map(tokens.map((token) => [token.content, token]));
-  if (tokens.length === 0) return (text) => [text];
-  const pattern = new RegExp(`(${escaped.join("|")})`, "u");
-  return (text) => {
-    const sections = text.split(pattern).map((part, i) => i % 2 === 1 ? byContent.get(part)! : part);
-    return sections.map((section, i) => {
-      if (typeof section !== "string") return section;
-      const [before, after] = [sections[i - 1], sections[i + 1]] as (AddedToken | undefined)[];
-      const start = before?.rstrip ? section.trimStart() : section;
-      return after?.lstrip ? start.trimEnd() : start;
-    }).filter((section) => section !== "");
-  };
+  return (text) =>
+    strip(text).split(pattern).map((part, i) => i % 2 === 1 ? byContent.get(part)! : part)
+      .filter((section) => section !== "");
 }
 
 const decoderOf = (addsSpace: boolean) =>
