@@ -41,8 +41,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "scoreEarly(deps.scorer, config.scorer_batch_size)",
-    "scoreEarly(deps.scorer, 32)",
+    "{ batchSize: config.scorer_batch_size, step }",
+    "{ batchSize: 32, step }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
@@ -376,8 +376,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "evaluate/evaluate.ts",
-    "deps.scorer.score(prompts, completions,",
-    "deps.scorer.score(prompts, completions.reverse(),",
+    "deps.scorer.score(answers,",
+    "deps.scorer.score(answers.reverse(),",
     "completions are scored as answers to other prompts",
   ),
   evalFault(
