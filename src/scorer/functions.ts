@@ -71,7 +71,7 @@ export interface WeightedScorer {
  * Several scorers as one: all are asked at once, and rewards and costs are the weighted sums.
  * @throws RangeError when there is none, or a weight is not finite
  *
- * `score` rejects with what the first that fails rejects with, and with RangeError where two scorers name a score alike.
+ * `score` rejects with what the first that fails rejects with, and with RangeError where two name a score alike.
  */
 export function combineScorers(parts: readonly (Scorer | WeightedScorer)[]): Scorer {
   if (parts.length === 0) throw new RangeError("combineScorers needs at least one scorer, got none");
@@ -109,7 +109,9 @@ function assertFunctions(kind: Kind, functions: readonly ScoreFunction[]): void 
   const names = new Set<string>();
   for (const { name, weight, score } of functions) {
     if (typeof name !== "string" || name.trim() === "") {
-      throw new RangeError(`${FUNCTION_OF[kind]} ${names.size} has the name ${show(name)}; need a non-empty one`);
+      throw new RangeError(
+        `${FUNCTION_OF[kind]} ${names.size} has the name ${show(name)}; need a non-empty one`,
+      );
     }
     if (names.has(name)) throw new RangeError(`Two functions in ${kind} have the name "${name}"; rename one`);
     if (typeof score !== "function") {
@@ -137,7 +139,9 @@ async function judge(
     if (functions.length > 0 && judged.every((values) => Number.isNaN(values[i]))) {
       const names = functions.map(({ name }) => `"${name}"`).join(", ");
       throw new RangeError(
-        `No function in ${kind} applies to completion ${i} (${show(answer.completion)}): all of ${names} gave null; ` +
+        `No function in ${kind} applies to completion ${i} (${
+          show(answer.completion)
+        }): all of ${names} gave null; ` +
           "need a number of at least one",
       );
     }
@@ -169,7 +173,9 @@ async function callFunction(
     throw new TypeError(`${who} gave ${show(values)}; need a list with a number or null for each answer`);
   }
   if (values.length !== answers.length) {
-    throw new TypeError(`${who} gave ${values.length} scores for ${answers.length} answers; need one for each`);
+    throw new TypeError(
+      `${who} gave ${values.length} scores for ${answers.length} answers; need one for each`,
+    );
   }
   return Array.from(values, (value, i) => {
     if (value === null) return NaN;

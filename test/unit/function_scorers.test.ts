@@ -1,12 +1,19 @@
 /** Scorers of one's own functions: sums, names, and what they may not give. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { combineScorers, type FunctionScores, functionScorer } from "../../src/scorer/functions.ts";
+import { combineScorers, functionScorer, type FunctionScores } from "../../src/scorer/functions.ts";
 import { answers } from "../answers.ts";
 
 const asked = answers(["hello", "how?"], ["a", "bb"]);
-const lengths = { name: "length", score: (list: typeof asked) => list.map(({ completion }) => completion.length) };
-const giving = (name: string, values: FunctionScores, weight?: number) => ({ name, weight, score: () => values });
+const lengths = {
+  name: "length",
+  score: (list: typeof asked) => list.map(({ completion }) => completion.length),
+};
+const giving = (name: string, values: FunctionScores, weight?: number) => ({
+  name,
+  weight,
+  score: () => values,
+});
 
 describe("a scorer of functions", () => {
   it("sums what they say by their weights, rewards and costs apart, and keeps what each said", async () => {
@@ -85,7 +92,10 @@ describe("a scorer of functions", () => {
         },
       }],
     });
-    await assert.rejects(scorer.score(asked), { message: 'Cost function "tests" failed: no such column', cause });
+    await assert.rejects(scorer.score(asked), {
+      message: 'Cost function "tests" failed: no such column',
+      cause,
+    });
   });
 
   it("gives a cancelled call's own reason, not a function's", async () => {
@@ -95,13 +105,18 @@ describe("a scorer of functions", () => {
   });
 
   it("takes typed arrays", async () => {
-    const { rewards } = await functionScorer({ rewards: [giving("x", new Float32Array([1, 2]))] }).score(asked);
+    const { rewards } = await functionScorer({ rewards: [giving("x", new Float32Array([1, 2]))] }).score(
+      asked,
+    );
     assert.deepEqual(rewards, [1, 2]);
   });
 
   it("is refused without functions, with two of a name, no name, or a weight that is no number", () => {
     assert.throws(() => functionScorer({}), /RangeError: functionScorer needs at least one function/);
-    assert.throws(() => functionScorer({ rewards: [lengths, lengths] }), /Two functions in rewards have the name/);
+    assert.throws(
+      () => functionScorer({ rewards: [lengths, lengths] }),
+      /Two functions in rewards have the name/,
+    );
     assert.throws(() => functionScorer({ rewards: [giving(" ", [])] }), /need a non-empty one/);
     assert.throws(
       () => functionScorer({ costs: [giving("x", [], NaN)] }),
@@ -126,6 +141,9 @@ describe("combined scorers", () => {
   it("are refused where there is none, a weight is no number, or two name a score alike", async () => {
     assert.throws(() => combineScorers([]), /RangeError: combineScorers needs at least one scorer/);
     assert.throws(() => combineScorers([{ scorer: second, costWeight: Infinity }]), /costWeight of scorer 0/);
-    await assert.rejects(combineScorers([first, first]).score(asked), /name a score "rewards\/a"; rename one/);
+    await assert.rejects(
+      combineScorers([first, first]).score(asked),
+      /name a score "rewards\/a"; rename one/,
+    );
   });
 });
