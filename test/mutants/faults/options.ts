@@ -41,7 +41,7 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "{ batchSize: config.scorer_batch_size, step }",
+    "{ batchSize: config.scorer_batch_size, step, decode }",
     "{ batchSize: 32, step }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
