@@ -6,13 +6,14 @@
  *   POST /score_batch  the same, in one padded batch
  *   POST /score_texts  {"texts": [...]} (whole conversations) -> the same
  *
- * Optional: /health may also answer "wants", a list of "messages" and "columns". Bodies of /score and /score_batch
- * then hold as well, as long as "prompts" each,
+ * Optional: /health may also answer "wants", a list of "messages" and "columns". Bodies of /score_batch then hold as
+ * well, as long as "prompts" each,
  *
  *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
  *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
  *
- * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx status. Unknown keys in a request are ignored.
+ * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
+ * status. Unknown keys in a request are ignored.
  */
 import { z } from "zod";
 import type { Message } from "../rl/conversation.ts";

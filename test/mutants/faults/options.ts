@@ -42,7 +42,7 @@ const IGNORED: readonly Fault[] = [
     "scorer_batch_size",
     "train/generation_batch.ts",
     "{ batchSize: config.scorer_batch_size, step, decode }",
-    "{ batchSize: 32, step }",
+    "{ batchSize: 32, step, decode }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
