@@ -550,4 +550,25 @@ export const faults: readonly Fault[] = [
     harm: "the first gradient is added to whatever its buffer held before",
     tests: ["gpu/policy_weights.test.ts#begin with gradients"],
   },
+  {
+    file: "src/policy/score_model.ts",
+    find: "while (end > 1 && tokens[end - 1] === padId) end--;",
+    replace: "",
+    harm: "a classifier's score is read at its padding where a text ends in it",
+    tests: ["parity/parity.test.ts#classifiers", "unit/score_models.test.ts"],
+  },
+  {
+    file: "src/policy/score_model.ts",
+    find: "values[i * labels + model.label]",
+    replace: "values[i * labels]",
+    harm: "whatever label is asked for, the first one's score is the reward",
+    tests: ["parity/parity.test.ts#classifiers", "e2e/config_effects.test.ts#reward_label"],
+  },
+  {
+    file: "src/policy/score_config.ts",
+    find: "json.pad_token_id === undefined ?",
+    replace: "true ?",
+    harm: "the padding that config.json names is read as part of the text",
+    tests: ["unit/score_models.test.ts"],
+  },
 ];
