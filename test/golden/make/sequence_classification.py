@@ -12,7 +12,6 @@ conversations are those of apply_chat_template's ids.
 Run: python test/golden/make/sequence_classification.py (packages: requirements.txt beside it)
 """
 
-import copy
 import json
 import pathlib
 import shutil
@@ -146,8 +145,10 @@ def write_model(folder: pathlib.Path, one: dict, index: int, tokenizer: PreTrain
     if one.get("bf16"):
         for parameter in model.parameters():
             parameter.data = parameter.data.bfloat16().float()
-        # A copy: the buffers of the one that is asked stay f32.
-        copy.deepcopy(model).bfloat16().save_pretrained(folder)
+        # Another one is stored: the buffers of the one that is asked stay f32.
+        stored = one["model"](config)
+        stored.load_state_dict(model.state_dict())
+        stored.bfloat16().save_pretrained(folder)
     else:
         model.save_pretrained(folder)
     pad = config.pad_token_id

@@ -555,14 +555,14 @@ export const faults: readonly Fault[] = [
     find: "while (end > 1 && tokens[end - 1] === padId) end--;",
     replace: "",
     harm: "a classifier's score is read at its padding where a text ends in it",
-    tests: ["parity/parity.test.ts#classifiers", "unit/score_models.test.ts"],
+    tests: ["parity/parity.test.ts#Scores", "unit/score_models.test.ts"],
   },
   {
     file: "src/policy/score_model.ts",
     find: "values[i * labels + model.label]",
     replace: "values[i * labels]",
     harm: "whatever label is asked for, the first one's score is the reward",
-    tests: ["parity/parity.test.ts#classifiers", "e2e/config_effects.test.ts#reward_label"],
+    tests: ["parity/parity.test.ts#Scores", "e2e/config_effects.test.ts#reward_label"],
   },
   {
     file: "src/policy/score_config.ts",
