@@ -49,7 +49,7 @@ export function disposeTrunk(trunk: Trunk): void {
 /** RMS norm of each head of its own, where the model has it. @param x_NH f32 [N, heads*headDim] */
 function normHeads(x_NH: Tensor, weight: Weight | undefined, { headDim, rmsNormEps }: ModelConfig): Tensor {
   if (!weight) return x_NH;
-  return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, rmsNormEps), x_NH.shape);
+  return tf.reshape(rmsNorm(tf.reshape(x_NH, [-1, headDim]), weight, { eps: rmsNormEps }), x_NH.shape);
 }
 
 /** The heads of x turned by the positions of their tokens. @param x_NH f32 [N, heads*headDim] */
@@ -100,7 +100,7 @@ function layerForward(
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
   const project = (x: Tensor, ...layers: LayerPart[]) => linearLayers(trunk, x, layers, rows);
-  const [stream_ND, normed_ND] = residualNorm(x_ND, weights.inputNorm, config.rmsNormEps);
+  const [stream_ND, normed_ND] = residualNorm(x_ND, weights.inputNorm, { eps: config.rmsNormEps });
   const [q, k, v] = project(
     normed_ND,
     [weights.query, weights.queryBias],
@@ -110,7 +110,7 @@ function layerForward(
   const [queries, keys] = [normHeads(q, weights.queryNorm, config), normHeads(k, weights.keyNorm, config)];
   const context_NH = attend(l, queries, keys, v);
   const attended_ND = addLayer(trunk, stream_ND, context_NH, [weights.output, weights.outputBias], rows);
-  const [middle_ND, mlpInput_ND] = residualNorm(attended_ND, weights.postNorm, config.rmsNormEps);
+  const [middle_ND, mlpInput_ND] = residualNorm(attended_ND, weights.postNorm, { eps: config.rmsNormEps });
   const gated_NF = gatedInput(trunk, weights, mlpInput_ND, rows);
   return addLayer(trunk, middle_ND, gated_NF, [weights.down, weights.downBias], rows);
 }
@@ -138,7 +138,7 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
 
 /** Final norm. @param x_ND f32 [N,D] */
 function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
-  return rmsNorm(x_ND, trunk.weights.norm, trunk.config.rmsNormEps);
+  return rmsNorm(x_ND, trunk.weights.norm, { eps: trunk.config.rmsNormEps });
 }
 
 /** Logits of rows. @returns f32 [N,V] */

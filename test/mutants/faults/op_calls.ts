@@ -11,7 +11,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/elementwise/add.ts",
-    find: "scale === 1 ? (dy as Tensor).clone() : scaleOp({ b: dy as Tensor }, { scale })[0]",
+    find: "scale === 1 ? (dy as Tensor).clone() : scaled(dy as Tensor, scale)",
     replace: "(dy as Tensor).clone()",
     harm: "adapters learn as if their scale were 1",
     tests: ["gpu/ops.test.ts#add", "gpu/adapters.test.ts"],
@@ -184,8 +184,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/norm/residual_norm.ts",
-    find: "dy: dnormed }, weightGrad, dstream)",
-    replace: "dy: dnormed }, null, dstream)",
+    find: "dy: dnormed }, attrs, dstream)",
+    replace: "dy: dnormed }, { ...attrs, weightGrad: null }, dstream)",
     harm: "the layers' norms never learn",
     tests: ["gpu/ops.test.ts#residual_norm", "gpu/fused_bits.test.ts#residual_norm"],
     claim: 5,
