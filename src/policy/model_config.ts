@@ -1,42 +1,8 @@
 /** config.json of a model, read by the rules of its family. */
-import type { RopeScaling } from "../ops/attention/rope.ts";
 import { positive, positiveInteger, refuse } from "./families/config_values.ts";
 import { FAMILIES } from "./families/families.ts";
 import type { Family, Json, ModelConfig } from "./families/family.ts";
-
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** transformers 5 moved rope_theta and rope_scaling into rope_parameters. */
-function ropeOf(json: Json, path: string): { theta: number; scaling: RopeScaling | undefined } {
-  const parameters = (json.rope_scaling ?? json.rope_parameters ?? {}) as Json;
-  const nested = Object.keys(parameters).find((key) => isObject(parameters[key]));
-  if (nested) refuse(path, `a rope of its own for "${nested}"`, "the same rope_parameters for all layers");
-  const rotated = parameters.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
-  if (rotated !== 1) refuse(path, `partial_rotary_factor ${rotated}`, "1 (all of a head rotated)");
-  const given = parameters.rope_theta ?? (json.rope_parameters as Json | null)?.rope_theta ?? json.rope_theta;
-  return {
-    theta: positive({ rope_theta: given }, "rope_theta", path, 10000),
-    scaling: ropeScalingOf(parameters, json, path),
-  };
-}
-
-function ropeScalingOf(parameters: Json, json: Json, path: string): RopeScaling | undefined {
-  const type = parameters.rope_type ?? parameters.type ?? "default";
-  if (type === "default") return undefined;
-  if (type === "linear") return { type, factor: positive(parameters, "factor", path) };
-  if (type !== "llama3") {
-    refuse(path, `rope type ${JSON.stringify(type)}`, "default, linear or llama3");
-  }
-  const key = "original_max_position_embeddings";
-  const original = json[key] ?? parameters[key] ?? json.max_position_embeddings;
-  return {
-    type: "llama3",
-    factor: positive(parameters, "factor", path),
-    lowFreqFactor: positive(parameters, "low_freq_factor", path),
-    highFreqFactor: positive(parameters, "high_freq_factor", path),
-    originalMaxPositions: positive({ [key]: original }, key, path),
-  };
-}
+import { parseRope } from "./rope_config.ts";
 
 function eosIdsOf(json: Json): number[] {
   const eos = json.eos_token_id;
@@ -86,8 +52,8 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
       `${path}: num_attention_heads ${heads} must be a multiple of num_key_value_heads ${kvHeads}`,
     );
   }
-  const { theta, scaling } = ropeOf(json, path);
   const positions = positiveInteger(json, "max_position_embeddings", path, family.defaults.maxPositions);
+  const rope = parseRope(json, positions, path);
   return {
     layout: family.layout,
     hiddenSize,
@@ -97,10 +63,10 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
     kvHeads,
     headDim,
     vocabSize: positiveInteger(json, "vocab_size", path),
-    maxPositions: family.fullPositions(json, positions, path),
+    maxPositions: family.fullPositions(json, rope.maxPositions, path),
     rmsNormEps: positive(json, "rms_norm_eps", path, 1e-6),
-    ropeTheta: theta,
-    ropeScaling: scaling,
+    ropeTheta: rope.theta,
+    ropeScaling: rope.scaling,
     biases: family.biases(json),
     headNorms: family.headNorms,
     tiedEmbeddings: json.tie_word_embeddings === true,

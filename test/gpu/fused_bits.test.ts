@@ -10,7 +10,8 @@ import { add } from "../../src/ops/elementwise/add.ts";
 import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
 import { residualNorm } from "../../src/ops/norm/residual_norm.ts";
 import { rmsNorm } from "../../src/ops/norm/rms_norm.ts";
-import { rope, ropeTable } from "../../src/ops/attention/rope.ts";
+import { rope } from "../../src/ops/attention/rope.ts";
+import { ropeTable } from "../../src/ops/attention/rope_table.ts";
 import { type FreshRows, ropeKv } from "../../src/ops/attention/rope_kv.ts";
 import type { Weight, WeightFormat } from "../../src/ops/weight/weight.ts";
 

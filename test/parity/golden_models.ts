@@ -42,8 +42,9 @@ export async function withPolicy<R>(
   name: string,
   trainable: boolean,
   body: (policy: Policy) => Promise<R>,
+  root = ROOT,
 ): Promise<R> {
-  const { policy } = await loadTrunk(fileURLToPath(new URL(name, ROOT)), trainable ? "float32" : "frozen");
+  const { policy } = await loadTrunk(fileURLToPath(new URL(name, root)), trainable ? "float32" : "frozen");
   try {
     return await body(policy);
   } finally {
@@ -53,8 +54,8 @@ export async function withPolicy<R>(
 }
 
 /** All expected tensors of a checkpoint, by name. */
-export async function expectedOf(name: string): Promise<Map<string, Float32Array>> {
-  const file = await openSafetensors(fileURLToPath(new URL(`${name}/expected.safetensors`, ROOT)));
+export async function expectedOf(name: string, root = ROOT): Promise<Map<string, Float32Array>> {
+  const file = await openSafetensors(fileURLToPath(new URL(`${name}/expected.safetensors`, root)));
   const values = new Map<string, Float32Array>();
   for (const [tensor, { dtype }] of file.tensors) {
     values.set(tensor, bytesToF32(await file.read(tensor), dtype));

@@ -18,17 +18,6 @@ export interface RopeTable {
   sin: Tensor;
 }
 
-/** `rope_scaling` of a Hugging Face config.json. */
-export type RopeScaling =
-  | { type: "linear"; factor: number }
-  | {
-    type: "llama3";
-    factor: number;
-    lowFreqFactor: number;
-    highFreqFactor: number;
-    originalMaxPositions: number;
-  };
-
 interface RopeAttrs {
   headDim: number;
   inverse: boolean;
@@ -92,48 +81,6 @@ export function rope(x: Tensor, positions: Tensor, table: RopeTable, options: { 
     );
   }
   return rotate(x, positions, table, { headDim, inverse: false });
-}
-
-/** Llama 3.1: long waves are stretched by `factor`, short ones kept, those between blended linearly in frequency. */
-function llama3Frequency(frequency: number, scaling: RopeScaling & { type: "llama3" }): number {
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositions } = scaling;
-  const turns = originalMaxPositions * frequency / (2 * Math.PI); // within the context the model was made for
-  if (turns < lowFreqFactor) return frequency / factor;
-  if (turns > highFreqFactor) return frequency;
-  const blend = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
-  return (1 - blend) * frequency / factor + blend * frequency;
-}
-
-/** Angle per position of each of the headDim/2 pairs: theta^(-2c/headDim), then scaled. Radians. */
-export function ropeFrequencies(headDim: number, theta: number, scaling?: RopeScaling): Float64Array {
-  return Float64Array.from({ length: headDim / 2 }, (_, c) => {
-    const frequency = theta ** (-2 * c / headDim);
-    if (!scaling) return frequency;
-    return scaling.type === "linear" ? frequency / scaling.factor : llama3Frequency(frequency, scaling);
-  });
-}
-
-/**
- * cos and sin of position * frequency, computed in f64 and rounded once.
- * @param theta `rope_theta` of config.json (10000 for Llama 2, 500000 for Llama 3)
- * @returns two row-major arrays [maxPositions, headDim/2]
- * @throws RangeError when headDim is not a multiple of 4
- */
-export function ropeTable(maxPositions: number, headDim: number, theta: number, scaling?: RopeScaling) {
-  if (headDim % 4 || headDim <= 0) {
-    throw new RangeError(`Cannot make a rope table for headDim ${headDim}: need a positive multiple of 4`);
-  }
-  const frequencies = ropeFrequencies(headDim, theta, scaling);
-  const half = headDim / 2;
-  const cos = new Float32Array(maxPositions * half);
-  const sin = new Float32Array(maxPositions * half);
-  for (let position = 0; position < maxPositions; position++) {
-    for (let c = 0; c < half; c++) {
-      cos[position * half + c] = Math.cos(position * frequencies[c]);
-      sin[position * half + c] = Math.sin(position * frequencies[c]);
-    }
-  }
-  return { cos, sin, shape: [maxPositions, half] as [number, number] };
 }
 
 /** Twin of rope.wgsl in f64. @param sign 1, or -1 for the gradient. @returns y [N, heads*headDim] */

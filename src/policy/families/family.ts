@@ -2,7 +2,7 @@
  * What a model family is to this program. The transformer itself is said once (llama.ts); a family says how its
  * config.json is read, what of it is refused, and which parameters its files hold under which names.
  */
-import type { RopeScaling } from "../../ops/attention/rope.ts";
+import type { RopeScaling } from "../../ops/attention/rope_table.ts";
 import type { Biases, LayerSizes, Layout } from "./layout.ts";
 
 /** config.json, parsed. */

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { rope, ropeF64, type RopeScaling, ropeTable } from "../../../src/ops/attention/rope.ts";
+import { rope, ropeF64 } from "../../../src/ops/attention/rope.ts";
+import { type RopeScaling, ropeTable } from "../../../src/ops/attention/rope_table.ts";
 import { type OpCase, randomInts, uniform } from "../case.ts";
 
 interface RopeShape {

@@ -1,4 +1,4 @@
-import { ropeTable } from "../../../src/ops/attention/rope.ts";
+import { ropeTable } from "../../../src/ops/attention/rope_table.ts";
 import { ropeKv, ropeKvF64 } from "../../../src/ops/attention/rope_kv.ts";
 import { type OpCase, uniform } from "../case.ts";
 

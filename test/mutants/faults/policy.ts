@@ -373,11 +373,25 @@ export const faults: readonly Fault[] = [
     tests: ["unit/model_defaults.test.ts"],
   },
   {
-    file: "src/policy/model_config.ts",
-    find: "json[key] ?? parameters[key] ?? json.max_position_embeddings;",
-    replace: "json.max_position_embeddings;",
+    file: "src/policy/rope_config.ts",
+    find: "json[ORIGINAL] ?? parameters[ORIGINAL] ?? positions",
+    replace: "positions",
     harm: "Llama 3.1's rope is scaled as if the model had been made for its extended context",
     tests: ["unit/model_config.test.ts", "parity/parity.test.ts#Transformer"],
+  },
+  {
+    file: "src/policy/rope_config.ts",
+    find: "maxPositions: Math.min(positions, original),",
+    replace: "maxPositions: positions,",
+    harm: "a long sequence of a longrope model is turned by the factors of short ones",
+    tests: ["unit/rope_config.test.ts"],
+  },
+  {
+    file: "src/policy/rope_config.ts",
+    find: "mscale && ofAllDimensions",
+    replace: "mscale && !ofAllDimensions",
+    harm: "attention of a yarn model as DeepSeek writes it is scaled by 1.37 squared too much",
+    tests: ["unit/rope_config.test.ts"],
   },
   {
     file: "src/policy/model_config.ts",
