@@ -13,6 +13,7 @@ import { attention } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/rows/embedding.ts";
 import { gatherRows } from "../ops/rows/gather_rows.ts";
 import { linear, type RowCount } from "../ops/linear/linear.ts";
+import { type FinalLogits, finalLogits } from "../ops/head/final_logits.ts";
 import { lmHeadLogprobs } from "../ops/head/lm_head_logprobs.ts";
 import { rmsNorm } from "../ops/norm/rms_norm.ts";
 import { rope, type RopeTable } from "../ops/attention/rope.ts";
@@ -53,13 +54,15 @@ function layerAttentions(config: ModelConfig): LayerAttention[] {
     }
     return table;
   };
-  return config.layerKinds.map(({ rope }) => ({
+  return config.layerKinds.map(({ rope, window }) => ({
     rope: tableOf(rope ?? "none"),
     shape: {
       heads: config.heads,
       kvHeads: config.kvHeads,
       headDim,
       scale: config.attentionScale ?? headDim ** -0.5,
+      softcap: config.attentionSoftcap ?? undefined,
+      window: window ?? undefined,
     },
   }));
 }
@@ -107,11 +110,18 @@ function finalNorm(trunk: Trunk, x_ND: Tensor): Tensor {
   return rmsNorm(x_ND, trunk.weights.norm, normOptions(trunk.config));
 }
 
+/** What becomes of the head's product. */
+const finalOptions = ({ logitsSoftcap, logitsDivisor }: ModelConfig): FinalLogits => ({
+  softcap: logitsSoftcap ?? undefined,
+  divisor: logitsDivisor,
+});
+
 /** Logits of rows. @returns f32 [N,V] */
 export function headLogits(policy: Policy, hidden_ND: Tensor, rows: RowCount): Tensor {
-  const { logitsDivisor } = policy.config;
-  const logits = linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
-  return logitsDivisor === 1 ? logits : scaled(logits, 1 / logitsDivisor);
+  const { logitsSoftcap, logitsDivisor } = policy.config;
+  const product = linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
+  if (logitsSoftcap === null && logitsDivisor === 1) return product;
+  return finalLogits(product, finalOptions(policy.config));
 }
 
 export function uploadSequences(packed: PackedSequences): SequenceTensors {
@@ -160,7 +170,8 @@ export function policyLogprobs(
 ): Tensor[] {
   const hidden_MD = pickedHidden(policy, sequences, picked);
   return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, {
-    temperature: temperature * policy.config.logitsDivisor,
+    temperature,
     chunkRows: HEAD_CHUNK_ROWS,
+    ...finalOptions(policy.config),
   });
 }
