@@ -1,7 +1,7 @@
 // rope: the rotation of heads by their rows' positions. A lane takes four heads of a row, and of each two pairs
 //   (c, c + D/2) as vec2f: a of the first half, b of the second. quarter = D/4, the vec2f of half a head
-//   Where only the first R of D values turn, in pairs (c, c + R/2), the tables are for those: part = R/4, their vec2f of
-//   half of R. Lanes past it take pairs of the rest, by an angle of 0
+//   Where only the first R of D values turn, in pairs (c, c + R/2), the tables are for those: part = R/4, the vec2f of
+//   half of them. Lanes past it take pairs of the rest, by an angle of 0
 @group(0) @binding(4) var<storage, read> positions: array<i32>;
 @group(0) @binding(5) var<storage, read> cosines: array<vec2f>;
 @group(0) @binding(6) var<storage, read> sines: array<vec2f>;

@@ -4,8 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { randomFloats } from "../cases/case.ts";
 import { writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { targetModules } from "../../src/policy/adapter_config.ts";
-import { createAdapters } from "../../src/policy/adapters.ts";
+import { createAdapters, linearModules } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Holding } from "../../src/policy/weights.ts";
 import { type Family, tinyPolicy, tinySource } from "./tiny_policy.ts";
@@ -23,7 +22,7 @@ const model = (family: Family, holding: Holding = "float32") => () =>
 async function adapted(): Promise<Policy> {
   const policy = await tinyPolicy("frozen", tinySource(), QWEN2);
   const settings = { rank: 3, alpha: 5, useRslora: false };
-  const adapters = createAdapters(policy.weights, settings, targetModules("all-linear"), 5);
+  const adapters = createAdapters(policy.weights, settings, linearModules(policy.weights), 5);
   [...adapters.byWeight.values()].forEach(({ b }, i) =>
     writeTensor(b.tensor, Float32Array.from(randomFloats(100 + i, b.shape[0] * b.shape[1], 0.4)))
   );

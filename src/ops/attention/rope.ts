@@ -12,7 +12,7 @@ const HEADS_PER_LANE = 4;
 /** Lanes over the heads of a row, for each two pairs of a head. */
 export const headUnits = (heads: number) => Math.ceil(heads / HEADS_PER_LANE);
 
-/** cos and sin of every position, f32 [P, R/2] each, of the first R values of a head: all of them, or those that turn. */
+/** cos and sin of every position, f32 [P, R/2] each, of the first R values of a head: all, or those that turn. */
 export interface RopeTable {
   cos: Tensor;
   sin: Tensor;

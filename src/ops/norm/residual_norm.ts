@@ -32,8 +32,9 @@ const residualNormGradOp = defineOp<GradInput, NormGradAttrs>({
 });
 
 /**
- * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row, with `unitOffset` * (1 + w): the bits of `rmsNorm`. What is made of the two
- * pulls at x in one pass, where two readers of x would leave their gradients to be added by a stock tfjs op.
+ * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row, with `unitOffset` * (1 + w): the bits of
+ * `rmsNorm`. What is made of the two pulls at x in one pass, where two readers of x would leave their gradients to be
+ * added by a stock tfjs op.
  * @param x f32 [R,D]
  * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
  * @returns x, without a copy, and normed, f32 [R,D] each
