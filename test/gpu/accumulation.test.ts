@@ -7,6 +7,7 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { createAdapters, linearModules } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Holding } from "../../src/policy/weights.ts";
+import { FAMILIES, familyPolicy } from "./family_policies.ts";
 import { type Family, tinyPolicy, tinySource } from "./tiny_policy.ts";
 import { assertNear, ROLLOUTS, trainedOn } from "./training_passes.ts";
 
@@ -29,6 +30,16 @@ async function adapted(): Promise<Policy> {
   return { ...policy, adapters };
 }
 
+/** Of a layer. */
+const PARAMETERS = {
+  "OLMo 2": 11,
+  "Granite with biases": 16,
+  SmolLM3: 9,
+  "Phi-3": 6,
+  "Gemma 2": 11,
+  "Gemma 3": 13,
+};
+
 const MODELS: [name: string, make: () => Promise<Policy>, parameters: number][] = [
   ["Llama", model({}), 3 + 2 * 9],
   ["Qwen2, with biases of queries, keys and values", model(QWEN2), 3 + 2 * 12],
@@ -36,6 +47,11 @@ const MODELS: [name: string, make: () => Promise<Policy>, parameters: number][] 
   ["Qwen3, with norms of heads", model(QWEN3), 3 + 2 * 11],
   ["Qwen2 held in bf16", model(QWEN2, "bfloat16"), 3 + 2 * 12],
   ["Qwen2 under LoRA", adapted, 2 * 14],
+  // Head and embedding apart: an accumulator that both add to shows the split.
+  ...(["OLMo 2", "Granite with biases", "SmolLM3", "Phi-3", "Gemma 2", "Gemma 3"] as const).map((name) => {
+    const make = () => familyPolicy({ ...FAMILIES[name], tie_word_embeddings: false }, "float32");
+    return [name, make, 3 + 2 * PARAMETERS[name]] as [string, () => Promise<Policy>, number];
+  }),
 ];
 
 describe("gradients over micro-batches", () => {

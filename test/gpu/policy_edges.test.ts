@@ -8,75 +8,20 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { createAdapters, linearModules, mergeAdapter, withoutAdapters } from "../../src/policy/adapters.ts";
 import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
-import type { ModelConfig } from "../../src/policy/families/family.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { clearGradients, disposeKeys, prefixKeys } from "../../src/policy/shared_prefix.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";
-import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
+import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { logitsOf } from "../parity/golden_models.ts";
-import { TINY_CONFIG, tinyPolicy } from "./tiny_policy.ts";
+import { FAMILIES, familyPolicy, familySource, tinyConfigOf } from "./family_policies.ts";
+import { type Family, TINY_CONFIG, tinyPolicy } from "./tiny_policy.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
 
 const SEQUENCE = [1, 60, 3, 3, 8, 21, 40, 12, 44, 31];
-/** Families with weights or arithmetic that plain Llama lacks. */
-const FAMILIES: Record<string, object> = {
-  "Llama with biases": { attention_bias: true, mlp_bias: true },
-  "Qwen2": { model_type: "qwen2" },
-  "Qwen3 with biases": { model_type: "qwen3", head_dim: 8, attention_bias: true },
-  "OLMo 2": { model_type: "olmo2" },
-  "Granite with biases": {
-    model_type: "granite",
-    embedding_multiplier: 3,
-    residual_multiplier: 0.5,
-    attention_multiplier: 0.3,
-    logits_scaling: 2,
-    attention_bias: true,
-    mlp_bias: true,
-  },
-  "SmolLM3": { model_type: "smollm3", no_rope_layers: [0, 1] },
-  "Phi-3": { model_type: "phi3", sliding_window: 5, partial_rotary_factor: 0.5 },
-  "Gemma 2": { model_type: "gemma2", head_dim: 12, sliding_window: 4, query_pre_attn_scalar: 9 },
-  "Gemma 3": { model_type: "gemma3_text", head_dim: 8, sliding_window: 6, sliding_window_pattern: 2 },
-};
-
-const configOf = (family: object) =>
-  parseModelConfig(JSON.stringify({ ...TINY_CONFIG, ...family }), "family");
-
-/** Random weights of the shapes that a config implies. */
-function familySource(config: ModelConfig): WeightSource {
-  const { layout, hiddenSize, vocabSize, unitOffsetNorms } = config;
-  const shapes = new Map<string, number[]>([
-    [layout.embedding, [vocabSize, hiddenSize]],
-    [layout.head, [vocabSize, hiddenSize]],
-    [layout.norm, [hiddenSize]],
-  ]);
-  for (let l = 0; l < config.layers; l++) {
-    layout.layerParameters(config).forEach(([, name, shape]) =>
-      shapes.set(layout.layerPrefix(l) + name, shape)
-    );
-  }
-  return hostSource({
-    path: "family",
-    shapeOf: (name) => shapes.get(name),
-    read(name) {
-      const seed = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 7);
-      const values = randomFloats(seed, shapes.get(name)!.reduce((a, b) => a * b, 1), 0.35);
-      const centre = name.includes("norm") && !unitOffsetNorms ? 1 : 0;
-      return Promise.resolve(Float32Array.from(values, (value) => centre + value));
-    },
-  });
-}
-
-async function familyPolicy(family: string): Promise<Policy> {
-  const config = configOf(FAMILIES[family]);
-  return makeTrunk(config, await loadPolicyWeights(familySource(config), config, "frozen"));
-}
-
 /** With adapters on every linear layer that change what the policy says. */
 function adapted(policy: Policy): Policy {
   const config = { rank: 3, alpha: 5, useRslora: false };
@@ -104,14 +49,14 @@ async function unread(policy: Policy): Promise<string[]> {
 describe("models of every family", () => {
   for (const family of Object.keys(FAMILIES)) {
     it(`${family}: the logits depend on every weight, with adapters and without`, async () => {
-      const policy = await familyPolicy(family);
+      const policy = await familyPolicy(FAMILIES[family]);
       assert.ok(Object.keys(policy.weights.layers[0]).length > 5);
       assert.deepEqual(await unread(policy), []);
       assert.deepEqual(await unread(adapted(policy)), []);
     });
 
     it(`${family}: what is trained on is what is sampled from, bit for bit`, async () => {
-      const policy = await familyPolicy(family);
+      const policy = await familyPolicy(FAMILIES[family]);
       const rollouts = [{ prompt: { ids: SEQUENCE.slice(0, 4) }, tokens: SEQUENCE.slice(4) }];
       const logprobs = async (isTaped: boolean) =>
         await readFloats(tf.tidy(() => {
@@ -124,7 +69,7 @@ describe("models of every family", () => {
     });
 
     it(`${family}: adapters merged into the weights give the logits that they give beside them`, async () => {
-      const policy = adapted(await familyPolicy(family));
+      const policy = adapted(await familyPolicy(FAMILIES[family]));
       const wanted = await logitsOf(policy, [SEQUENCE]);
       for (const [weight, adapter] of policy.adapters!.byWeight) {
         const values = (await readFloats(weight.tensor)).slice();
@@ -144,8 +89,8 @@ describe("rms_norm_eps", () => {
    * The tiny model with all that norms read (the stream, and with norms of heads queries and keys) made `scale` times as
    * large, and rms_norm_eps to match: the norms then give the same.
    */
-  async function scaledLogits(family: object, scale: number): Promise<Float32Array> {
-    const config = configOf({ ...family, rms_norm_eps: 0.3 * scale * scale });
+  async function scaledLogits(family: Family, scale: number): Promise<Float32Array> {
+    const config = tinyConfigOf({ ...family, rms_norm_eps: 0.3 * scale * scale });
     const source = familySource(config);
     const normed = "model_type" in family
       ? /embed_tokens|[oqk]_proj|down_proj/
@@ -160,7 +105,8 @@ describe("rms_norm_eps", () => {
     return await logitsOf(makeTrunk(config, await loadPolicyWeights(scaled, config, "frozen")), [SEQUENCE]);
   }
 
-  for (const [name, family] of Object.entries({ Llama: {}, Qwen3: { model_type: "qwen3", head_dim: 8 } })) {
+  const models: Record<string, Family> = { Llama: {}, Qwen3: { model_type: "qwen3", head_dim: 8 } };
+  for (const [name, family] of Object.entries(models)) {
     it(`${name}: counts in every norm, as large as config.json says`, async () => {
       const [logits, scaled] = [await scaledLogits(family, 1), await scaledLogits(family, 4)];
       const largest = Math.max(...logits.map(Math.abs));
