@@ -246,6 +246,17 @@ export const ConfigSchema = z.strictObject({
     "At the end also write the whole model, adapters merged into the weights, to the folder merged/ of the run.",
     "free",
   ]),
+  lora_merge_dtype: oneOf(["float32", "bfloat16", "float16", "base"], "float32", [
+    ADAPTER,
+    "Type of the merged weights; base is the one that the base model's file holds them in. 16 bits round away much " +
+    "of what a short run changed; the merge says how much it kept.",
+    "free",
+  ]),
+  lora_merge_bin: flag(false, [
+    ADAPTER,
+    "Write the merged model as pytorch_model.bin too.",
+    "free",
+  ]),
 
   learning_rate: number(5e-6, { above: 0 }, [OPTIMIZER, "Peak learning rate of AdamW."]),
   lr_scheduler_type: oneOf(LR_SCHEDULER_TYPES, "constant", [

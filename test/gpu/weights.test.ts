@@ -165,6 +165,35 @@ describe("loading weights", () => {
     );
   });
 
+  it("a tied model whose file holds the matrix as its head alone gives the same logits", async () => {
+    const [embedding, head] = ["model.embed_tokens.weight", "lm_head.weight"];
+    const stored = (name: string) => name === head ? embedding : name;
+    const { source } = tied;
+    const headAlone: WeightSource = {
+      ...source,
+      names: () => [...source.names()].map((name) => name === embedding ? head : name),
+      shapeOf: (name) => name === embedding ? undefined : source.shapeOf(stored(name)),
+      formatOf: (name) => source.formatOf(stored(name)),
+      upload: (name, format) => source.upload(stored(name), format),
+      read: (name) => source.read(stored(name)),
+    };
+    const load = (from: WeightSource) => loadPolicyWeights(from, configOf(tied), "frozen");
+    const weights = await load(headAlone);
+    assert.equal(weights.embedding.name, embedding, "and is written under the name that transformers reads");
+    assert.deepEqual(await logits(tied, weights), await logits(tied, await load(source)));
+  });
+
+  it("buffers of old files and a value head are left out; a head of another kind is refused", async () => {
+    const load = (name: string) =>
+      loadPolicyWeights(withTensors(bf16.source, { [name]: new Float32Array(4) }), configOf(bf16), "frozen");
+    const layer = "model.layers.0.self_attn";
+    const unused = [`${layer}.rotary_emb.cos_cached`, `${layer}.bias`, `${layer}.masked_bias`];
+    for (const name of [...unused, "v_head.summary.weight"]) await load(name);
+    for (const name of ["ema.model.norm.weight", "classifier.weight", `${layer}.sinks`]) {
+      await assert.rejects(load(name), /which the weights hold/);
+    }
+  });
+
   it("a bias that config.json announces must be there", async () => {
     const folder = await open("test/golden/models/llama2");
     const configText = folder.configText.replace('"mlp_bias": false', '"mlp_bias": true');

@@ -7,7 +7,12 @@ import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import type { RowRange, WeightFormat } from "../../ops/weight/weight.ts";
 import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "../tensors/dtype.ts";
+import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { describeModel } from "./config_text.ts";
+import { convertedWeights } from "./converted_weights.ts";
+import { missingModel } from "./missing_model.ts";
 import { openModelWeights } from "./model_weights.ts";
+import { canonicalNames } from "./tensor_names.ts";
 import type { TensorInfo, TensorReader } from "../tensors/tensor_reader.ts";
 
 export interface ModelFolder {
@@ -108,17 +113,52 @@ export function tensorValues(reader: TensorReader, path: string, onBytes?: OnByt
   };
 }
 
+export interface OpeningOptions {
+  /** Progress of the source's reads. */
+  onBytes?: OnBytes;
+  /** Reads config.json before the weights are looked for: what it refuses is said first. */
+  accept?: (configText: string, configPath: string) => unknown;
+}
+
 /**
- * Opens `dir`; weights stay on disk until they are read.
- * @param onBytes progress of the source's reads
- * @throws Error when a file, which it names, is missing or broken
+ * Opens `dir`; weights stay on disk until they are read. Tensors have the names and formats that transformers writes,
+ * whatever the file's own are, and config.json describes them so.
+ * @throws Error when there is no model, or a file, which it names, is missing or broken
+ * @throws TypeError when weights are quantized in a way that is not read, or `accept` throws
  */
-export async function openModelFolder(dir: string, onBytes?: OnBytes): Promise<ModelFolder> {
+export async function openModelFolder(
+  dir: string,
+  { onBytes, accept }: OpeningOptions = {},
+): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");
-  const configText = await readFile(configPath, "utf8").catch((error) => {
+  const { text: configText, block } = describeModel(await readConfig(dir, configPath), configPath);
+  accept?.(configText, configPath);
+  const stored = await openModelWeights(dir);
+  try {
+    const weights = convertedWeights(renamedWeights(stored, dir), dir, block);
+    const source = tensorValues(weights, dir, onBytes);
+    return { dir, configPath, configText, source, close: () => stored.close() };
+  } catch (error) {
+    await stored.close();
+    throw error;
+  }
+}
+
+/** The text of a model's config.json, as it lies there. */
+export async function readConfig(dir: string, configPath = join(dir, "config.json")): Promise<string> {
+  const missing = await missingModel(dir);
+  if (missing) throw missing;
+  const bytes = await readFile(configPath).catch((error) => {
     throw explainFsError(error, "read the model's config from", configPath);
   });
-  const weights = await openModelWeights(dir);
-  const source = tensorValues(weights, dir, onBytes);
-  return { dir, configPath, configText, source, close: () => weights.close() };
+  refuseLfsPointer(bytes, configPath);
+  return new TextDecoder().decode(bytes);
+}
+
+function renamedWeights(reader: TensorReader, dir: string): TensorReader {
+  const { stored } = canonicalNames(reader.tensors.keys(), dir);
+  const tensors = new Map([...stored].map(([name, original]) => [name, reader.tensors.get(original)!]));
+  const read: TensorReader["read"] = (name, offset, length) =>
+    reader.read(stored.get(name) ?? name, offset, length);
+  return { ...reader, tensors, read };
 }
