@@ -24,7 +24,7 @@ interface ShapesOfModel {
 }
 
 async function withShapes<R>(dir: string, use: (model: ShapesOfModel) => Promise<R>): Promise<R> {
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: parseModelConfig });
   try {
     const { configText, configPath, source } = folder;
     return await use({ configText, configPath, source: emptySource(source.shapeOf, source.formatOf) });
