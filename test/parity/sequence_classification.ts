@@ -74,7 +74,8 @@ export const lines: ParityLine[] = [
   {
     what:
       "Scores of classifiers: one to three labels, padding of its own, the end token or none, padding inside",
-    reference: "transformers' Llama-, Mistral-, Qwen2- and Qwen3ForSequenceClassification, f32 arithmetic",
+    reference:
+      "transformers' Gemma2-, Llama-, Mistral-, Qwen2- and Qwen3ForSequenceClassification, f32 arithmetic",
     measure: "of the batch's max",
     limit: 5e-6,
     worst: worstLabel,

@@ -96,6 +96,8 @@ describe("the padding of a classifier", () => {
     assert.equal(padOf({ pad_token_id: 0 }), 0);
     assert.equal(padOf({ pad_token_id: null }), null);
     assert.equal(padOf({}), null);
+    assert.equal(padOf({ model_type: "gemma2", hidden_act: undefined }), 0);
+    assert.equal(padOf({ model_type: "gemma2", hidden_act: undefined, pad_token_id: 3 }), 3);
     assert.throws(() => padOf({ pad_token_id: "0" }), /pad_token_id must be an integer or null, got "0"/);
   });
 });

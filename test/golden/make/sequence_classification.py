@@ -20,6 +20,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    Gemma2Config,
+    Gemma2ForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
     MistralConfig,
@@ -95,6 +97,19 @@ MODELS = [
         "model": MistralForSequenceClassification,
         "settings": {"num_labels": 1, "sliding_window": None},
         "bf16": True,
+    },
+    {
+        "name": "gemma2_one_label",
+        "config": Gemma2Config,
+        "model": Gemma2ForSequenceClassification,
+        "settings": {
+            "num_labels": 1,
+            "head_dim": 8,
+            "pad_token_id": PAD,
+            "sliding_window": 8,
+            "attn_logit_softcapping": 5.0,
+            "query_pre_attn_scalar": 8,
+        },
     },
 ]
 
