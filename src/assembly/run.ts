@@ -38,6 +38,8 @@ export interface RunFacts {
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
   memory: PlannedMemory;
+  /** What stands around the prompts, in words. */
+  promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
 }
@@ -80,7 +82,7 @@ export async function assembleRun(
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted));
-  const { tokenizer, ...prompts } = await loadPrompts(config, events);
+  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events);
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events);
   const adapter = adapterSettings(config);
@@ -104,6 +106,7 @@ export async function assembleRun(
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
       memory,
+      promptFormat,
       worldSize: singleProcess.size,
     };
     const parts = { config, facts, loaded, prompts, scorer };

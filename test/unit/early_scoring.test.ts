@@ -90,19 +90,13 @@ describe("scoreEarly()", () => {
       },
     }, { batchSize: 1, step: 1, decode });
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
-    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns: { label: 3 } };
+    const columns = { label: 3 };
+    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns, layout: "chat" as const };
     scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
     await scoring.finish();
+    const texts = { promptText: "1", fullText: "1 4 2" };
     assert.deepEqual(asked.map((answer) => ({ ...answer })), [
-      {
-        prompt: "Why?",
-        messages,
-        completion: "So.",
-        tokens: [4, 2],
-        columns: { label: 3 },
-        promptText: "1",
-        fullText: "1 4 2",
-      },
+      { prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns, ...texts },
     ]);
   });
 

@@ -12,6 +12,7 @@ import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -84,11 +85,18 @@ function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
 }
 
 /** Reads every row, as training would. */
-function probePrompts(key: string, path: string, { prompt_key, max_samples }: Config): Promise<Requirement> {
+function probePrompts(
+  key: string,
+  path: string,
+  { prompt_key, max_samples, skip_bad_rows }: Config,
+): Promise<Requirement> {
   const maxSamples = key === "train_jsonl" ? max_samples ?? undefined : undefined;
   return tryOut(key, `set ${key} to a file with one {"${prompt_key}": "..."} per line`, async () => {
-    const rows = await readPrompts(path, { promptKey: prompt_key, maxSamples });
-    return `${path}: ${rows.length} prompts`;
+    if (!await isPromptSetHere(path)) return `${path}: on the hub; the first run downloads it`;
+    let skipped = 0;
+    const onBadRow = skip_bad_rows ? () => void skipped++ : undefined;
+    const rows = await readPrompts(await promptFiles(path), { promptKey: prompt_key, maxSamples, onBadRow });
+    return `${path}: ${rows.length} prompts${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
   });
 }
 
