@@ -1,4 +1,4 @@
-/** Prompt sets that are made of published data: the prompts of PKU-SafeRLHF, some to train on and others to evaluate. */
+/** Prompt sets made of published data: prompts of PKU-SafeRLHF, some to train on and others to evaluate. */
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
