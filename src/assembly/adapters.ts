@@ -10,14 +10,14 @@ import {
   parseAdapterConfig,
   targetModules,
 } from "../policy/adapter_config.ts";
-import { assertContinues, createAdapters, loadAdapters } from "../policy/adapters.ts";
+import { assertContinues, createAdapters, linearModules, loadAdapters } from "../policy/adapters.ts";
 import type { AdapterSet } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import type { PolicyWeights } from "../policy/weights.ts";
 
 /** The adapters that a run trains. */
 export interface AdapterSettings extends AdapterConfig {
-  modules: readonly string[];
+  targets: RunConfig["lora_target_modules"];
   seed: number;
 }
 
@@ -30,7 +30,7 @@ export function adapterSettings(config: Pick<RunConfig, AdapterKeys>): AdapterSe
     rank: config.lora_r,
     alpha: config.lora_alpha,
     useRslora: config.use_rslora,
-    modules: targetModules(config.lora_target_modules),
+    targets: config.lora_target_modules,
     seed: config.seed,
   };
 }
@@ -44,19 +44,21 @@ export async function baseModelOf({ dir, configPath, configText }: AdapterFolder
   );
 }
 
-/** The policy's adapters: those of the folder, else new ones by the settings, else none. */
+/**
+ * The policy's adapters: those of the folder, else new ones by the settings, else none.
+ * @throws RangeError when the settings name modules that the model lacks, or the folder's adapter differs from them
+ */
 export async function makeAdapters(
   weights: PolicyWeights,
   folder: AdapterFolder | null,
   settings: AdapterSettings | null,
   { layers }: Pick<ModelConfig, "layers">,
 ): Promise<AdapterSet | undefined> {
-  if (!folder) {
-    return settings ? createAdapters(weights, settings, settings.modules, settings.seed) : undefined;
-  }
+  const modules = settings ? targetModules(settings.targets, linearModules(weights)) : [];
+  if (!folder) return settings ? createAdapters(weights, settings, modules, settings.seed) : undefined;
   const config = parseAdapterConfig(folder.configText, folder.configPath);
   const adapters = await loadAdapters(weights, folder.source, config, settings !== null);
-  if (settings) assertContinues(adapters, settings, { layers, path: folder.dir });
+  if (settings) assertContinues(adapters, { ...settings, modules }, { layers, path: folder.dir });
   return adapters;
 }
 

@@ -35,6 +35,11 @@ function linearWeights({ layers }: TrunkWeights): LinearWeight[] {
   });
 }
 
+/** Names of the modules that can be adapted, in the order of a layer. */
+export function linearModules(weights: TrunkWeights): string[] {
+  return [...new Set(linearWeights(weights).map(({ module }) => module))];
+}
+
 /** Names of A and B in adapter_model.safetensors. */
 function tensorNames(path: string): { a: string; b: string } {
   const prefix = `base_model.model.${path}`;

@@ -6,6 +6,8 @@ import type { Json } from "./families/family.ts";
 export interface RopeConfig {
   theta: number;
   scaling: RopeScaling | undefined;
+  /** Share of a head's values that it turns: the first ones. */
+  rotatedShare: number;
   /**
    * Positions up to which a rope that follows the length of the sequence is one rope. Past them a token's angles would
    * depend on how many tokens come after it.
@@ -17,20 +19,34 @@ const ORIGINAL = "original_max_position_embeddings";
 
 const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** What a family's ropes are where config.json leaves it out, and what they may be. */
+export interface RopeRules {
+  ropeTheta?: number;
+  isPartlyRotated?: boolean;
+}
+
 /**
  * Reads the rope in either spelling: transformers 5 moved rope_theta and rope_scaling into rope_parameters.
  * @param positions max_position_embeddings
  * @throws TypeError when the rope is another, or a value of it is missing or wrong
  */
-export function parseRope(json: Json, positions: number, path: string): RopeConfig {
+export function parseRope(
+  json: Json,
+  positions: number,
+  path: string,
+  { ropeTheta = 10000, isPartlyRotated = false }: RopeRules = {},
+): RopeConfig {
   const parameters = (json.rope_scaling ?? json.rope_parameters ?? {}) as Json;
   const nested = Object.keys(parameters).find((key) => isObject(parameters[key]));
   if (nested) refuse(path, `a rope of its own for "${nested}"`, "the same rope_parameters for all layers");
-  const rotated = parameters.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
-  if (rotated !== 1) refuse(path, `partial_rotary_factor ${rotated}`, "1 (all of a head rotated)");
+  const key = "partial_rotary_factor";
+  const rotatedShare = positive({ [key]: parameters[key] ?? json[key] }, key, path, 1);
+  if (rotatedShare > 1 || (rotatedShare < 1 && !isPartlyRotated)) {
+    refuse(path, `partial_rotary_factor ${rotatedShare}`, "1 (all of a head rotated)");
+  }
   const given = parameters.rope_theta ?? (json.rope_parameters as Json | null)?.rope_theta ?? json.rope_theta;
-  const theta = positive({ rope_theta: given }, "rope_theta", path, 10000);
-  return { theta, ...scalingOf(parameters, json, positions, path) };
+  const theta = positive({ rope_theta: given }, "rope_theta", path, ropeTheta);
+  return { theta, rotatedShare, ...scalingOf(parameters, json, positions, path) };
 }
 
 type Scaling = Pick<RopeConfig, "scaling" | "maxPositions">;

@@ -68,8 +68,8 @@ describe("fused ops", () => {
   after(closeGpu);
   for (const [rows, width] of [[1, 4], [5, 33], [37, 96], [3, 260]]) {
     it(`residual_norm of [${rows},${width}]: the bits of rms_norm beside x, forward and backward`, async () => {
-      const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, EPS)];
-      const fused: Norms = (x, weight) => residualNorm(x, weight, EPS);
+      const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, { eps: EPS })];
+      const fused: Norms = (x, weight) => residualNorm(x, weight, { eps: EPS });
       assert.deepEqual(await residualBits(rows, width, fused), await residualBits(rows, width, apart));
     });
   }

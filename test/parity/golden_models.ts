@@ -1,4 +1,4 @@
-/** The tiny checkpoints of golden/make/models.py, and our logits for their sequences. */
+/** The tiny checkpoints of golden/make/models.py and families.py, and our logits for their sequences. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
@@ -22,12 +22,14 @@ import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 /** One family of cases.json. */
 export interface ModelCase {
   name: string;
+  /** The folder that its folder is in. */
+  root: URL;
   prompts: number[][];
   completions: number[][];
   greedy: { prompts: number[][]; free: number[][]; eosId: number; ended: number[][] };
 }
 
-interface Golden {
+export interface Golden {
   temperature: number;
   cases: ModelCase[];
   bf16: { name: string; folder: string; gap: number }[];
@@ -35,7 +37,14 @@ interface Golden {
 
 const ROOT = new URL("../golden/models/", import.meta.url);
 
-export const golden: Golden = JSON.parse(readFileSync(new URL("cases.json", ROOT), "utf8"));
+/** The cases of a folder of test/golden. */
+function readGolden(root: URL): Golden {
+  const read: Golden = JSON.parse(readFileSync(new URL("cases.json", root), "utf8"));
+  return { ...read, cases: read.cases.map((one) => ({ ...one, root })) };
+}
+
+export const golden = readGolden(ROOT);
+export const goldenFamilies = readGolden(new URL("../golden/families/", import.meta.url));
 
 /** Loads a checkpoint by the program's own loader, runs `body` and frees it. */
 export async function withPolicy<R>(

@@ -12,7 +12,7 @@ const HEADS_PER_LANE = 4;
 /** Lanes over the heads of a row, for each two pairs of a head. */
 export const headUnits = (heads: number) => Math.ceil(heads / HEADS_PER_LANE);
 
-/** cos and sin of every position, f32 [P, headDim/2] each. */
+/** cos and sin of every position, f32 [P, R/2] each, of the first R values of a head: all, or those that turn. */
 export interface RopeTable {
   cos: Tensor;
   sin: Tensor;
@@ -39,6 +39,7 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
         count,
         heads: width / headDim,
         quarter: headDim / 4,
+        part: cos.shape[1]! / 2,
         last_position: cos.shape[0] - 1,
         sign: inverse ? -1 : 1,
       },
@@ -56,8 +57,13 @@ function rotate(x: Tensor, positions: Tensor, { cos, sin }: RopeTable, attrs: Ro
   return ropeOp({ x, positions, cos, sin }, attrs)[0];
 }
 
+/** Whether a table is for heads of `headDim`, or for the first part of them. */
+export const fitsHeads = ({ cos: { shape: [, half] } }: RopeTable, headDim: number) =>
+  headDim % 4 === 0 && half! % 2 === 0 && 2 * half! <= headDim;
+
 /**
- * Rotates pairs (c, c + headDim/2) of every head by the angle of the row's position.
+ * Rotates pairs (c, c + headDim/2) of every head by the angle of the row's position. A table [P, R/2] for fewer values
+ * turns the first R of every head, in pairs (c, c + R/2), and leaves the others.
  * A position past the table's end takes its last row.
  * @param x f32 [N, heads*headDim]
  * @param positions i32 [N], each >= 0
@@ -67,10 +73,11 @@ function rotate(x: Tensor, positions: Tensor, { cos, sin }: RopeTable, attrs: Ro
 export function rope(x: Tensor, positions: Tensor, table: RopeTable, options: { headDim: number }): Tensor {
   const { headDim } = options;
   const [rows, width] = x.shape;
-  if (headDim % 4 || width % headDim || table.cos.shape[1] !== headDim / 2 || positions.size !== rows) {
+  if (!fitsHeads(table, headDim) || width % headDim || positions.size !== rows) {
     throw new RangeError(
       `Cannot rotate x [${x.shape}] by positions [${positions.shape}] and a table [${table.cos.shape}]: need headDim ` +
-        `(${headDim}) a multiple of 4, x [N, heads*headDim], positions [N] and a table [P, headDim/2]`,
+        `(${headDim}) a multiple of 4, x [N, heads*headDim], positions [N] and a table [P, headDim/2], or one of ` +
+        "fewer columns, an even number",
     );
   }
   return rotate(x, positions, table, { headDim, inverse: false });
@@ -80,13 +87,13 @@ export function rope(x: Tensor, positions: Tensor, table: RopeTable, options: { 
 export function ropeF64(
   x: ArrayLike<number>,
   positions: ArrayLike<number>,
-  table: { cos: ArrayLike<number>; sin: ArrayLike<number> },
+  table: { cos: ArrayLike<number>; sin: ArrayLike<number>; half?: number },
   headDim: number,
   sign = 1,
 ): Float64Array {
-  const half = headDim / 2;
+  const { half = headDim / 2 } = table;
   const width = x.length / positions.length;
-  const y = new Float64Array(x.length);
+  const y = Float64Array.from(x);
   for (let base = 0; base < x.length; base += headDim) {
     const position = positions[Math.floor(base / width)];
     for (let c = 0; c < half; c++) {

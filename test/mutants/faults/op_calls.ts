@@ -11,7 +11,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/elementwise/add.ts",
-    find: "scale === 1 ? (dy as Tensor).clone() : scaleOp({ b: dy as Tensor }, { scale })[0]",
+    find: "scale === 1 ? (dy as Tensor).clone() : scaled(dy as Tensor, scale)",
     replace: "(dy as Tensor).clone()",
     harm: "adapters learn as if their scale were 1",
     tests: ["gpu/ops.test.ts#add", "gpu/adapters.test.ts"],
@@ -31,7 +31,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/attention_prefix.test.ts", "gpu/ops.test.ts#attention", "gpu/shared_prefix.test.ts"],
   },
   {
-    file: "src/ops/attention/attention.ts",
+    file: "src/ops/attention/attention_kernels.ts",
     find: "Math.ceil(Math.ceil(perKeyHead / TILE) * kvHeads / WG)",
     replace: "Math.ceil(perKeyHead / TILE * kvHeads / WG)",
     harm: "in Deno and on GPUs, with some numbers of tokens, the last ones have no attention output",
@@ -184,8 +184,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/norm/residual_norm.ts",
-    find: "dy: dnormed }, weightGrad, dstream)",
-    replace: "dy: dnormed }, null, dstream)",
+    find: "dy: dnormed }, attrs, dstream)",
+    replace: "dy: dnormed }, { ...attrs, weightGrad: null }, dstream)",
     harm: "the layers' norms never learn",
     tests: ["gpu/ops.test.ts#residual_norm", "gpu/fused_bits.test.ts#residual_norm"],
     claim: 5,
