@@ -109,9 +109,10 @@ function parsed(text: string): Json | null {
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */
 function textPart(json: Json): Json {
   const part = json.text_config;
-  if (!isObject(part) || typeof part.model_type !== "string") return json;
+  if (!isObject(part)) return json;
   const shared = OF_THE_WHOLE.filter((key) => json[key] !== undefined).map((key) => [key, json[key]]);
-  return { ...Object.fromEntries(shared), dtype: json.dtype ?? json.torch_dtype, ...part };
+  const model_type = `${json.model_type}_text`; // as transformers names it, where the part does not
+  return { model_type, ...Object.fromEntries(shared), dtype: json.dtype ?? json.torch_dtype, ...part };
 }
 
 function blockOf(config: Json): BlockSize | null {

@@ -253,14 +253,6 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/loaded_policy.test.ts"],
   },
   {
-    file: "src/assembly/adapters.ts",
-    find: `      if (adapter) await mergeAdapter(values, adapter);
-`,
-    replace: "",
-    harm: "the merged model is the base model",
-    tests: ["e2e/config_effects.test.ts#lora_merge="],
-  },
-  {
     file: "src/assembly/kernel_tuning.ts",
     find: "[vendor, architecture, name, driver, runtime, runtimeVersion, kernels]",
     replace: "[vendor, architecture, name, runtime, kernels]",
@@ -290,8 +282,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "return isFolder ? undefined : parseHubName(name);",
-    replace: "return parseHubName(name);",
+    find: "if (await isFolder(name)) return undefined;",
+    replace: "",
     harm: "a folder named as a hub id is passed over, and another model is downloaded",
     tests: ["unit/hub_models.test.ts"],
   },
@@ -428,8 +420,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));",
-    replace: "const { commit, dir } = await fetchModel(hubName, await hubSettings(process.env), () => {});",
+    find: "const { commit, dir } = await lookUpModel(hubName, settings);",
+    replace: "const { commit, dir } = await fetchModel(hubName, settings, () => {});",
     harm: "doctor downloads the models of a run that it was to look at",
     tests: ["e2e/doctor_hub.test.ts"],
   },
