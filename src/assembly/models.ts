@@ -1,9 +1,15 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
-import { access, readFile } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
+import { describeModel } from "../io/model/config_text.ts";
 import { GENERATION_CONFIG, readGenerationEnds } from "../io/model/generation_config.ts";
-import { type ModelFolder, openModelFolder } from "../io/model/model_folder.ts";
+import {
+  type ModelFolder,
+  type OpeningOptions,
+  openModelFolder,
+  readConfig,
+} from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/llama.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -45,10 +51,17 @@ export async function withModel<R>(
   const adapterFolder = await openAdapterFolder(name);
   try {
     const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name, events);
+    await configOf(base.dir);
     return await use({ base, adapterFolder, tokenizerDir: adapterFolder?.hasTokenizer ? name : base.dir });
   } finally {
     await adapterFolder?.close();
   }
+}
+
+/** What config.json says, read before any other file is looked for. @throws TypeError when it is not supported */
+async function configOf(dir: string): Promise<ModelConfig> {
+  const path = join(dir, "config.json");
+  return parseModelConfig(describeModel(await readConfig(dir), path).text, path);
 }
 
 /** The tokenizer that a policy goes with. */
@@ -58,15 +71,7 @@ export function loadTokenizerOf(name: string, events: LoadingEvents = {}): Promi
 
 /** A tokenizer none of whose ids lies beyond the rows of the model in `dir`, where these were added to it alone. */
 async function tokenizerFor(dir: string, tokenizerDir: string): Promise<Tokenizer> {
-  const configPath = join(dir, "config.json");
-  const text = await readFile(configPath, "utf8").catch(() => "{}"); // opening the model says what is wrong with it
-  let rows: unknown;
-  try {
-    rows = JSON.parse(text)?.vocab_size;
-  } catch {
-    rows = undefined;
-  }
-  return await loadTokenizer(tokenizerDir, typeof rows === "number" && rows > 0 ? rows : undefined);
+  return await loadTokenizer(tokenizerDir, (await configOf(dir)).vocabSize);
 }
 
 function sayLeftOut({ leftOut }: Tokenizer, { onMessage }: LoadingEvents): void {
@@ -174,13 +179,18 @@ async function carriedFiles(dir: string, files: readonly string[]): Promise<stri
   return isThere ? [...files, path] : [...files];
 }
 
-/** A model's folder that tells how its weights come in. */
-export async function openWatchedFolder(dir: string, events: LoadingEvents): Promise<ModelFolder> {
+/** A model's folder that tells how its weights come in. @param accept as of OpeningOptions */
+export async function openWatchedFolder(
+  dir: string,
+  events: LoadingEvents,
+  accept: OpeningOptions["accept"] = parseModelConfig,
+): Promise<ModelFolder> {
   let doneBytes = 0;
-  const folder = await openModelFolder(dir, (count) => {
+  const onBytes = (count: number) => {
     doneBytes += count;
     watcher?.update({ id: dir, doneBytes, totalBytes: folder.source.totalBytes });
-  });
+  };
+  const folder = await openModelFolder(dir, { onBytes, accept });
   const watcher = events.onBytes?.("loading");
   const close = async () => {
     watcher?.close();

@@ -12,12 +12,13 @@ import { disposeTrunk } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
-import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import { adapterSettings } from "./adapters.ts";
 import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
+import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
 import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
@@ -162,7 +163,9 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
   }, config);
   await copyModelFiles(runDir, loaded.files);
   if (config.lora_merge && result.finished) {
-    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, loaded.files);
+    const dir = join(runDir, "merged");
+    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, loaded.files, config);
+    events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };

@@ -3,11 +3,11 @@ import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
-import { openModelFolder } from "../../io/model/model_folder.ts";
+import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
+import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
@@ -45,58 +45,50 @@ function modelRemedy(key: string): string {
   return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer of a Llama-family model`;
 }
 
-/** The folder and the tokenizer of a model. */
-interface OpenModel {
-  dir: string;
-  configText: string;
-  configPath: string;
-  tokenizer: Tokenizer;
-}
-
 /** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */
 async function describeModel(
   wanted: string,
-  check: (model: OpenModel) => string | Promise<string>,
+  check: (configText: string, configPath: string) => string,
+  more: (model: ModelFolder, tokenizer: Tokenizer) => Promise<string> = () => Promise.resolve(""),
 ): Promise<string> {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: check });
   try {
-    const { configText, configPath } = folder;
+    const shape = check(folder.configText, folder.configPath);
     const tokenizer = await loadTokenizer(dir);
-    return `${name}: ${await check({ dir, configText, configPath, tokenizer })}`;
+    return `${name}: ${shape}, ${tokenizer.vocabSize} tokens known${await more(folder, tokenizer)}`;
   } finally {
     await folder.close();
   }
 }
 
 function probePolicy({ model_name, eos_token_ids }: Config): Promise<Requirement> {
-  return tryOut(
-    "model_name",
-    modelRemedy("model_name"),
-    () =>
-      describeModel(model_name, async ({ dir, configText, configPath, tokenizer }) => {
-        const config = parseModelConfig(configText, configPath);
-        const ends = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
-        return `${config.layers} layers of width ${config.hiddenSize}, ${tokenizer.vocabSize} tokens known, ` +
-          `completions end at ${endsText(ends)}`;
-      }),
-  );
+  const check = (text: string, path: string) => {
+    const { layers, hiddenSize } = parseModelConfig(text, path);
+    return `${layers} layers of width ${hiddenSize}`;
+  };
+  const ends = async ({ dir, configText, configPath }: ModelFolder, tokenizer: Tokenizer) => {
+    const config = parseModelConfig(configText, configPath);
+    const found = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
+    return `, completions end at ${endsText(found)}`;
+  };
+  return tryOut("model_name", modelRemedy("model_name"), () => describeModel(model_name, check, ends));
 }
 
 function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   const key = `${type}_model`;
   const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
   return tryOut(key, remedy, () =>
-    describeModel(name, ({ configText, configPath, tokenizer }) => {
-      const { model, type: found } = parseScoreConfig(configText, configPath);
-      if (found !== type) {
+    describeModel(name, (text, path) => {
+      const { model, type: found } = parseScoreConfig(text, path);
+      if (found !== null && found !== type) {
         throw new TypeError(
-          `${configPath}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
+          `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
         );
       }
-      const shape = `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
-      return `${shape}, ${tokenizer.vocabSize} tokens known`;
+      const kind = found === null ? "a classifier" : `score_type "${found}"`;
+      return `${model.layers} layers of width ${model.hiddenSize}, ${kind}`;
     }));
 }
 
@@ -117,7 +109,7 @@ function probePrompts(
 }
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
-  const { scorer_url, reward_model, cost_model } = config;
+  const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
   if (scorer_url === null) {
     return [
       {
@@ -130,14 +122,18 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
   }
   const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
     "or to null to serve it in this process";
-  return [
-    await tryOut("scorer_url", remedy, async () => {
-      const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });
-      const { device } = await createScorerClient({ url, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 })
-        .checkHealth();
+  const probe = (key: string, address: string) =>
+    tryOut(key, remedy, async () => {
+      const url = await resolveScorerUrl(address, { timeoutMs: 0 });
+      if (config.scorer_api === "openrlhf") {
+        return `${url}: an openrlhf service has no health to be asked for`;
+      }
+      const options = { url, api: config.scorer_api, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 };
+      const { device } = await createScorerClient(options).checkHealth();
       return `${url}: healthy, on ${device}`;
-    }),
-  ];
+    });
+  const scorer = await probe("scorer_url", scorer_url);
+  return cost_scorer_url === null ? [scorer] : [scorer, await probe("cost_scorer_url", cost_scorer_url)];
 }
 
 /** Asks for permission only: doctor makes no folder. */
