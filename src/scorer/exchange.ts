@@ -1,6 +1,6 @@
 /** One HTTP exchange with a scorer, and how it went: JSON, a connection fault, or a broken contract. */
 import { ScorerContractError } from "./errors.ts";
-import { excerpt } from "./protocol.ts";
+import { excerpt } from "./messages.ts";
 import { ConnectionFault, parseRetryAfterMs } from "./retry.ts";
 
 /** Two numbers a completion are some 50 bytes; an answer of this size is not one. */

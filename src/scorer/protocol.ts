@@ -10,6 +10,7 @@
  */
 import { z } from "zod";
 import type { Message } from "../rl/conversation.ts";
+import { show } from "./messages.ts";
 
 export const pairsRequestSchema = z.object({ prompts: z.array(z.string()), responses: z.array(z.string()) });
 export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
@@ -22,6 +23,11 @@ export type Health = z.infer<typeof healthSchema>;
 export interface Scores {
   rewards: number[];
   costs: number[];
+  /**
+   * What each part of a score said, unweighted, by its name in the metrics ("rewards/NAME", "costs/NAME"): one number
+   * for each text, NaN where that part does not apply to it.
+   */
+  named?: Record<string, number[]>;
 }
 
 /** The score models: whole conversations without EOS in, one reward and one cost for each out. */
@@ -93,17 +99,4 @@ function assertFiniteNumbers(name: string, candidate: unknown, count: number): n
     }
   }
   return candidate;
-}
-
-/** A value as a short piece of an error message. */
-function show(value: unknown): string {
-  if (typeof value === "number") return String(value);
-  if (value === undefined) return "missing";
-  return excerpt(JSON.stringify(value));
-}
-
-/** The beginning of a text, on one line, for an error message. */
-export function excerpt(text: string, maxChars = 200): string {
-  const line = text.replace(/\s+/g, " ").trim();
-  return line.length > maxChars ? `${line.slice(0, maxChars)}...` : line;
 }

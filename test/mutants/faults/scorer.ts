@@ -225,7 +225,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_requests.test.ts"],
   },
   {
-    file: "src/scorer/protocol.ts",
+    file: "src/scorer/messages.ts",
     find: "line.length > maxChars ?",
     replace: "line.length < 0 ?",
     harm: "cut messages do not show that they are cut",
@@ -246,5 +246,33 @@ export const faults: readonly Fault[] = [
 `,
     harm: "a trainer reads half of the address that a scorer is writing over an old one",
     tests: ["unit/scorer_service.test.ts"],
+  },
+  {
+    file: "src/scorer/functions.ts",
+    find: "Number.isNaN(values[i]) ? sum : sum +",
+    replace: "sum +",
+    harm: "an answer that one of several reward functions does not apply to has no reward",
+    tests: ["unit/function_scorers.test.ts"],
+  },
+  {
+    file: "src/scorer/functions.ts",
+    find: "judged.every((values) => Number.isNaN(values[i]))",
+    replace: "answers.length < 0",
+    harm: "an answer that no function judges gets a reward of 0, as if one had",
+    tests: ["unit/function_scorers.test.ts"],
+  },
+  {
+    file: "src/scorer/functions.ts",
+    find: "if (values.length !== answers.length) {",
+    replace: "if (values.length > answers.length) {",
+    harm: "answers at the end have no reward where a function forgets them",
+    tests: ["unit/function_scorers.test.ts"],
+  },
+  {
+    file: "src/scorer/functions.ts",
+    find: 'sumOf("costs", ({ costWeight = 1 }) => costWeight)',
+    replace: 'sumOf("costs", ({ rewardWeight = 1 }) => rewardWeight)',
+    harm: "costs of combined scorers are weighed as their rewards",
+    tests: ["unit/function_scorers.test.ts"],
   },
 ];
