@@ -5,11 +5,14 @@ import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { readPrompts } from "../io/prompts/prompts.ts";
+import { ownFile } from "../io/files/own_files.ts";
+import { type PromptRow, readPrompts } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
+import { namedScores, type Sample } from "../tracking/samples.ts";
 import { encodePrompts } from "../train/prompts.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
@@ -23,7 +26,24 @@ export interface EvaluationEvents extends AssemblyEvents {
 export interface EvaluatedModel {
   /** The model's name with its commit, and the means. */
   summary: Record<string, unknown>;
-  samples: { prompt: string; completion: string; reward: number; cost: number }[];
+  samples: EvaluatedSample[];
+}
+
+export interface EvaluatedSample {
+  prompt: string;
+  completion: string;
+  reward: number;
+  cost: number;
+  /** What the parts of the score said, by name; null where one does not apply. */
+  scores?: Sample["scores"];
+}
+
+export interface EvaluationOptions {
+  events?: EvaluationEvents;
+  /** As that of a run. */
+  scorer?: Scorer;
+  /** In the place of eval_jsonl. */
+  rows?: readonly PromptRow[];
 }
 
 /**
@@ -34,18 +54,23 @@ export interface EvaluatedModel {
  */
 export async function evaluateModel(
   config: RunConfig,
-  events: EvaluationEvents = {},
+  { events = {}, scorer: givenScorer, rows: givenRows }: EvaluationOptions = {},
 ): Promise<EvaluatedModel> {
-  if (config.eval_jsonl === null) {
+  if (config.eval_jsonl === null && !givenRows) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
   const { name: modelName } = await resolveModel(config.model_name, events);
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
-    const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
+    const rows = givenRows ??
+      await readPrompts(ownFile(config.eval_jsonl!), { promptKey: config.prompt_key });
     const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
-    const { scorer, close } = await openScorer(config, { device: info.name, events });
+    const { scorer, close } = await openScorer(config, {
+      device: info.name,
+      scorer: givenScorer,
+      events,
+    });
     try {
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
@@ -61,6 +86,7 @@ export async function evaluateModel(
         completion: outcome.completions[i],
         reward: outcome.rewards[i],
         cost: outcome.costs[i],
+        ...(outcome.named && { scores: namedScores(outcome.named, i) }),
       }));
       return { summary, samples };
     } finally {

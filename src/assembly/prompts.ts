@@ -1,6 +1,7 @@
 /** The run's prompts as the policy reads them, and how long they are. */
 import type { RunConfig } from "../config/sweep.ts";
-import { readPrompts } from "../io/prompts/prompts.ts";
+import { ownFile } from "../io/files/own_files.ts";
+import { type PromptRow, readPrompts } from "../io/prompts/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { encodePrompts, type Prompt } from "../train/prompts.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -12,20 +13,26 @@ export interface RunPrompts {
   evalPrompts: Prompt[] | null;
 }
 
+/** Rows of a program's own, in the place of the files that the settings name. */
+export interface GivenRows {
+  train?: readonly PromptRow[];
+  eval?: readonly PromptRow[];
+}
+
 /** The run's prompts as the policy reads them. */
-export async function loadPrompts(config: RunConfig, events: LoadingEvents = {}): Promise<RunPrompts> {
+export async function loadPrompts(
+  config: RunConfig,
+  events: LoadingEvents = {},
+  given: GivenRows = {},
+): Promise<RunPrompts> {
   const tokenizer = await loadTokenizerOf(config.model_name, events);
-  const encode = async (path: string, maxSamples?: number) =>
-    encodePrompts(
-      tokenizer,
-      await readPrompts(path, { promptKey: config.prompt_key, maxSamples }),
-      config.max_prompt_length,
-    );
-  return {
-    tokenizer,
-    prompts: await encode(config.train_jsonl, config.max_samples ?? undefined),
-    evalPrompts: config.eval_jsonl === null ? null : await encode(config.eval_jsonl),
-  };
+  const encode = (rows: readonly PromptRow[]) => encodePrompts(tokenizer, rows, config.max_prompt_length);
+  const read = (path: string, maxSamples?: number) =>
+    readPrompts(ownFile(path), { promptKey: config.prompt_key, maxSamples });
+  const maxSamples = config.max_samples ?? undefined;
+  const train = given.train?.slice(0, maxSamples) ?? await read(config.train_jsonl, maxSamples);
+  const evaluated = given.eval ?? (config.eval_jsonl === null ? null : await read(config.eval_jsonl));
+  return { tokenizer, prompts: encode(train), evalPrompts: evaluated && encode(evaluated) };
 }
 
 /** In tokens. */

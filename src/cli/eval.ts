@@ -23,10 +23,8 @@ export async function evalCommand(args: string[]): Promise<number> {
   const config = sweepRuns(settings)[0];
   const output = standardOutput();
   const print = (text: string) => output.write(`${text}\n`);
-  const evaluated = await evaluateModel(config, {
-    ...assemblyEvents(output),
-    onCompleted: (done, all) => print(`generated ${done}/${all}`),
-  });
+  const onCompleted = (done: number, all: number) => print(`generated ${done}/${all}`);
+  const evaluated = await evaluateModel(config, { events: { ...assemblyEvents(output), onCompleted } });
   const folder = options.output ?? config.output_dir;
   await writeEvaluation(folder, evaluated);
   print(JSON.stringify(evaluated.summary, null, 2));

@@ -5,6 +5,7 @@ import { formatConfig } from "../config/describe.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { explainFsError } from "../io/files/errors.ts";
+import { ownFile } from "../io/files/own_files.ts";
 
 const DEFAULT_CONFIG = "configs/quickstart.yaml";
 
@@ -35,7 +36,7 @@ export function configCommand(name: string, description: string): Command {
  * @throws Error when the file cannot be read
  */
 export async function readConfig(options: ConfigOptions): Promise<Config> {
-  const text = await readFile(options.config, "utf8").catch((error) => {
+  const text = await readFile(ownFile(options.config), "utf8").catch((error) => {
     throw explainFsError(error, "read settings from", options.config);
   });
   const overrides = [

@@ -56,6 +56,27 @@ export function loadConfig(source: ConfigSource, options: LoadOptions = {}): Con
     ...readYaml(source, problems),
     ...readOverrides(options.overrides ?? [], problems),
   ]);
+  return checkedConfig(given, problems, source.fileName, options.worldSize);
+}
+
+/**
+ * The complete configuration of a program's own values, under the same keys; those that are undefined are left out.
+ * @param where stands before each problem
+ * @throws ConfigError when a value does not fit, as loadConfig
+ */
+export function configOf(values: Readonly<Record<string, unknown>>, where: string): Config {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined)
+    .map(([key, value]) => [key, { value, where }] as const);
+  return checkedConfig(new Map(given), [], where);
+}
+
+/** Adds to the problems, and throws them where there are any. */
+function checkedConfig(
+  given: Map<string, Given>,
+  problems: string[],
+  fileName: string,
+  worldSize = 1,
+): Config {
   const valid: Record<string, unknown> = {};
   const invalid = new Set<ConfigKey>();
   for (const [key, { value, where }] of given) {
@@ -71,8 +92,8 @@ export function loadConfig(source: ConfigSource, options: LoadOptions = {}): Con
   const config = ConfigSchema.parse(valid);
   for (const { keys, check } of RULES) {
     if (keys.some((key) => invalid.has(key))) continue;
-    const problem = check(config, options.worldSize ?? 1);
-    if (problem !== null) problems.push(`${placeOf(keys, given, source.fileName)}: ${problem}`);
+    const problem = check(config, worldSize);
+    if (problem !== null) problems.push(`${placeOf(keys, given, fileName)}: ${problem}`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(config);

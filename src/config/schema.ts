@@ -111,6 +111,13 @@ export const ConfigSchema = z.strictObject({
     SCORER,
     "Cost model, a directory or hub id, used when scorer_url is null.",
   ]),
+  reward_functions: textList([], [
+    SCORER,
+    "Reward functions of your own (TRL's reward_funcs and reward_weights), as FILE#EXPORT or FILE#EXPORT:WEIGHT of " +
+    "TypeScript or JavaScript files; weight 0 only watches. They judge in the place of the score models, or beside " +
+    "scorer_url where that is set.",
+  ]),
+  cost_functions: textList([], [SCORER, "Cost functions of your own, likewise; without any the cost is 0."]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
     "Completions per scoring request while training.",

@@ -28,15 +28,17 @@ const answerOf = ({ prompt, text, tokens }: Rollout): Answer => ({
 export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: number }): EarlyScoring {
   const { batchSize } = options;
   const scores: Scores = { rewards: [], costs: [] };
+  const named: Record<string, number[]> = {};
   const waiting: { rollout: Rollout; place: number }[] = [];
   let requests = Promise.resolve();
 
   async function request(batch: typeof waiting): Promise<void> {
-    const { rewards, costs } = await scorer.score(batch.map(({ rollout }) => answerOf(rollout)), options);
-    batch.forEach(({ place }, i) => {
-      scores.rewards[place] = rewards[i];
-      scores.costs[place] = costs[i];
-    });
+    const judged = await scorer.score(batch.map(({ rollout }) => answerOf(rollout)), options);
+    const put = (all: number[], values: readonly number[]) =>
+      batch.forEach(({ place }, i) => all[place] = values[i]);
+    put(scores.rewards, judged.rewards);
+    put(scores.costs, judged.costs);
+    for (const [name, values] of Object.entries(judged.named ?? {})) put(named[name] ??= [], values);
   }
 
   function send(): void {
@@ -53,7 +55,10 @@ export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: n
     async finish() {
       if (waiting.length > 0) send();
       await requests;
-      return scores;
+      // A request whose scores lack a name that another's have leaves holes: it does not apply there.
+      const whole = (values: readonly number[]) => scores.rewards.map((_, place) => values[place] ?? NaN);
+      const filled = Object.entries(named).map(([name, values]) => [name, whole(values)] as const);
+      return filled.length === 0 ? scores : { ...scores, named: Object.fromEntries(filled) };
     },
   };
 }

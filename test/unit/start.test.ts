@@ -144,7 +144,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, ok`,
+            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, test:package, ok, build`,
           ),
           0,
           stderr,
