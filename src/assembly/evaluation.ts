@@ -14,6 +14,7 @@ import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
 import { namedScores, type Sample } from "../tracking/samples.ts";
 import { encodePrompts } from "../train/prompts.ts";
+import { trainedModel } from "./evaluated_run.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
@@ -39,7 +40,8 @@ export interface EvaluatedSample {
 }
 
 export interface EvaluationOptions {
-  events?: EvaluationEvents;
+  /** In the place of the model's own, or of lambda_cost. */
+  lambda?: number;
   /** As that of a run. */
   scorer?: Scorer;
   /** In the place of eval_jsonl. */
@@ -47,20 +49,25 @@ export interface EvaluationOptions {
 }
 
 /**
- * Evaluates the model of a run's settings with its lambda_cost.
+ * Evaluates the model of a run's settings. Where its folder is a run's, step and lambda are those of that run, so that
+ * the numbers are the ones that the run itself logged; else step 0 and lambda_cost.
+ * @param lambda in the place of that lambda, as to compare models by it
  * @throws TypeError when there is no eval_jsonl
  * @throws ScorerUnavailableError when no healthy scorer answers
  * @throws Error when the model or the prompts, which it names, do not fit
  */
 export async function evaluateModel(
   config: RunConfig,
-  { events = {}, scorer: givenScorer, rows: givenRows }: EvaluationOptions = {},
+  events: EvaluationEvents = {},
+  { lambda: givenLambda, scorer: givenScorer, rows: givenRows }: EvaluationOptions = {},
 ): Promise<EvaluatedModel> {
   if (config.eval_jsonl === null && !givenRows) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
   const { name: modelName } = await resolveModel(config.model_name, events);
+  const trained = await trainedModel(modelName);
+  const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
     const rows = givenRows ??
@@ -74,11 +81,11 @@ export async function evaluateModel(
     try {
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
-        config.lambda_cost,
+        lambda,
       );
       const summary = {
         model_name: modelName,
-        ...evalRow({ step: 0, ...outcome }),
+        ...evalRow({ step: trained?.step ?? 0, lambda, ...outcome }),
         ...summarizeSafety(outcome.rewards, outcome.costs),
       };
       const samples = outcome.prompts.map((prompt, i) => ({

@@ -10,6 +10,8 @@ export interface EvaluateOptions extends Judges {
   /** A file (the setting eval_jsonl) or rows. */
   prompts?: PromptSource;
   config?: Settings;
+  /** In combined = reward - lambda * cost. Default: the last of the run that made the model, else lambda_cost. */
+  lambda?: number;
   /** After each batch of completions. */
   onProgress?(promptsDone: number, prompts: number): void;
   onMessage?(text: string): void;
@@ -31,8 +33,8 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluatedModel
     ? undefined
     : promptsOf(prompts, "prompts", settings.prompt_key ?? "prompt");
   const config = settingsOf("evaluate()", settings, { model_name: model, eval_jsonl: read?.name });
-  return await evaluateModel(config, {
-    events: { onMessage, onCompleted: onProgress },
+  return await evaluateModel(config, { onMessage, onCompleted: onProgress }, {
+    lambda: options.lambda,
     scorer: scorerOf(options),
     rows: read?.rows,
   });

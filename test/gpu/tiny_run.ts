@@ -33,6 +33,7 @@ const SETTINGS: Partial<RunConfig> = {
   max_steps: 4,
   save_steps: 1,
   eval_every: 0,
+  eval_on_start: false,
   hist_every: 0,
   scatter_every: 0,
   debug_log_every: 0,

@@ -388,10 +388,42 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "      config.lambda_cost,",
-    "      1,",
+    "        lambda,\n",
+    "        1,\n",
     "eval's mean of combined scores is that of lambda 1",
   ),
+  evalFault(
+    "assembly/evaluation.ts",
+    "givenLambda ?? trained?.lambda ??",
+    "givenLambda ??",
+    "a run's folder is judged by another lambda than its run",
+  ),
+  evalFault(
+    "assembly/evaluation.ts",
+    "step: trained?.step ?? 0",
+    "step: 0",
+    "eval.json says step 0 of a trained model",
+  ),
+  evalFault(
+    "assembly/evaluated_run.ts",
+    "row.step <= step &&",
+    "",
+    "a checkpoint is told the step and lambda of its run's end",
+  ),
+  {
+    file: "src/train/loop.ts",
+    find: "start.step === 0 && config.eval_on_start",
+    replace: "start.step === 0 && false",
+    harm: "nobody sees what the policy was before",
+    tests: ["gpu/training_cadence.test.ts", "e2e/config_effects.test.ts#eval_on_start="],
+  },
+  {
+    file: "src/train/loop.ts",
+    find: "start.step === 0 && config.eval_on_start",
+    replace: "config.eval_on_start",
+    harm: "a run that goes on evaluates where it should not",
+    tests: ["gpu/training_cadence.test.ts"],
+  },
   evalFault(
     "cli/eval.ts",
     "options.output ?? config.output_dir",
@@ -437,7 +469,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "train/due.ts",
-    "deps.evaluate(progress.lambda.lambda)",
+    "deps.evaluate(lambda)",
     "deps.evaluate(run.config.lambda_cost)",
     "an evaluation amid a run combines scores with the lambda that the run began with",
   ),
