@@ -142,11 +142,12 @@ describe("train()", () => {
         score: (answers) => Promise.resolve({ rewards: answers.map(() => 10), costs: answers.map(() => 3) }),
       };
       const evaluations: { row: MetricRow; completions: JudgedCompletion[] }[] = [];
-      const { rows: [row] } = await train(call(folder, {
+      const { rows } = await train(call(folder, {
         scorer: constant,
         evalPrompts: ["Why?"],
         onEvaluation: (row, completions) => void evaluations.push({ row, completions }),
       }));
+      const row = rows.find(({ step }) => step === 1)!;
       assert.equal(row["helpfulness/mean"], 10 + 0.5 * row["rewards/length/mean"]);
       assert.equal(row["cost/mean"], 3);
       const [{ row: evalRow, completions: [only] }] = evaluations;

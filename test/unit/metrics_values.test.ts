@@ -185,7 +185,7 @@ test("what each part of a scorer said has TRL's names, over the completions that
     ...rest
   } = row;
   assert.deepEqual(rest, stepRow(RECORD), "nothing else changes");
-  const evaluated = evalRow({ ...RECORD, named });
+  const evaluated = evalRow({ ...RECORD, lambda: 1.5, named });
   assert.equal(evaluated["eval/rewards/brief/mean"], 4);
   assert.ok(!("rewards/brief/mean" in evaluated), "an evaluation does not overwrite its step's");
   const none = stepRow({ ...RECORD, named: { "rewards/never": Array(6).fill(NaN) } });
