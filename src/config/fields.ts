@@ -107,6 +107,12 @@ export function oneOf<const V extends readonly [string, ...string[]]>(
   return schema.default(() => value).meta({ ...meta(about, words), ...(refused && { refused }) });
 }
 
+/** A class of a classifier: its index or its name. */
+export function labelOrNull(about: About) {
+  const schema = z.union([z.int().min(0), z.string().min(1)]).nullable().default(null);
+  return schema.meta(meta(about, "the index or the name of a label, or null"));
+}
+
 /** So many, or below 1 such a share of all. */
 export function countOrShare(value: number, about: About) {
   const schema = z.number().min(0).refine((count) => count < 1 || Number.isInteger(count));

@@ -14,6 +14,7 @@ import {
   flagOrNull,
   integer,
   integerOrNull,
+  labelOrNull,
   number,
   numberOrList,
   numberOrNull,
@@ -103,13 +104,44 @@ export const ConfigSchema = z.strictObject({
     "process.",
     "free",
   ]),
+  cost_scorer_url: addressOrNull(null, [
+    SCORER,
+    "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
+    "free",
+  ]),
+  scorer_api: oneOf(["beaver", "openrlhf", "vllm_classify", "tei_predict"], "beaver", [
+    SCORER,
+    "What the services speak: beaver is `npm run scorer` (POST /score_batch), openrlhf a remote reward model of " +
+    "OpenRLHF (POST /get_reward where the address has no path), vllm_classify POST /classify of vLLM, tei_predict " +
+    "POST /predict of Text Embeddings Inference; of the last two the score is a label's logit.",
+  ]),
+  scorer_input: oneOf(["query", "completion", "pair", "messages"], "query", [
+    SCORER,
+    "What a service of another kind than beaver judges. query: prompt and completion as the policy read and wrote " +
+    "them, control tokens included; completion: that alone; pair (tei_predict): the prompt's own words and the " +
+    "completion as two texts; messages (vllm_classify): the conversation, by the served model's chat template.",
+  ]),
+  scorer_label_key: textOrNull(null, [
+    SCORER,
+    "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
+  ]),
   reward_model: text("models/quickstart/reward", [
     SCORER,
-    "Reward model, a directory or hub id, used when scorer_url is null.",
+    "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
+    "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
   ]),
   cost_model: text("models/quickstart/cost", [
     SCORER,
-    "Cost model, a directory or hub id, used when scorer_url is null.",
+    "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
+  ]),
+  reward_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the reward, by index or name; null where it has one.",
+  ]),
+  cost_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the cost (the one that stands for harm: a higher cost is less safe); null " +
+    "where it has one.",
   ]),
   reward_functions: textList([], [
     SCORER,

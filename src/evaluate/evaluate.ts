@@ -6,6 +6,7 @@ import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { type Message, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
+import { answerOf } from "../scorer/answer.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 
 export interface EvalPrompt {
@@ -70,12 +71,9 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
 /** Completes every prompt greedily and has prompt and completion scored, each as it is. */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
   const completed = await completeGreedily(deps);
-  const answers = deps.prompts.map(({ user, messages, columns }, i) => ({
-    prompt: user,
-    messages,
-    columns,
-    ...completed[i],
-  }));
+  const answers = deps.prompts.map(({ user, messages, columns, ids }, i) =>
+    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, deps.tokenizer.decode)
+  );
   const { rewards, costs, named } = await deps.scorer.score(answers, {
     batchSize: deps.config.scorer_batch_size_eval,
   });

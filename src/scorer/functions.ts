@@ -97,6 +97,19 @@ export function combineScorers(parts: readonly (Scorer | WeightedScorer)[]): Sco
   };
 }
 
+/** One scorer's rewards and another's costs; both are asked at once. */
+export function splitScorer(scorers: { rewards: Scorer; costs: Scorer }): Scorer {
+  return {
+    async score(answers, options) {
+      const judged = await Promise.all([
+        scorers.rewards.score(answers, options),
+        scorers.costs.score(answers, options),
+      ]);
+      return { rewards: judged[0].rewards, costs: judged[1].costs, ...mergeNamed(judged) };
+    },
+  };
+}
+
 function mergeNamed(judged: readonly Scores[]): Pick<Scores, "named"> {
   const named: Record<string, number[]> = {};
   for (const [name, values] of judged.flatMap((scores) => Object.entries(scores.named ?? {}))) {

@@ -93,7 +93,8 @@ export async function trainOnGenerationBatch(
   const began = performance.now();
 
   const generation = progress.step / updatesPerGeneration;
-  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step });
+  const decode = deps.tokenizer.decode;
+  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
   // One on this GPU would take its memory while the KV cache has it.
   const isElsewhere = !deps.scorer.sharesGpu;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {

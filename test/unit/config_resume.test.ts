@@ -64,7 +64,14 @@ function another(value: unknown): unknown {
 
 // Where a run writes, what it logs, evaluates and asks, how long it is, how it fits its machine.
 const FREE = [
-  ["eval_jsonl", "scorer_url", "scorer_batch_size", "scorer_batch_size_eval", "scorer_timeout"],
+  [
+    "eval_jsonl",
+    "scorer_url",
+    "cost_scorer_url",
+    "scorer_batch_size",
+    "scorer_batch_size_eval",
+    "scorer_timeout",
+  ],
   ["scorer_max_retries", "readback_every", "lora_merge", "num_train_epochs", "max_steps"],
   [
     "gradient_checkpointing",

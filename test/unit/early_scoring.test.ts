@@ -14,6 +14,8 @@ import type { Learner } from "../../src/train/learner.ts";
 import type { Rollout } from "../../src/train/rollout.ts";
 import { load } from "./loaded_config.ts";
 
+const decode = (ids: ArrayLike<number>) => Array.from(ids).join(" ");
+
 const rollout = (value: number) =>
   ({ prompt: { user: "of" }, text: String(value), tokens: [], end: "eos" }) as unknown as Rollout;
 
@@ -38,7 +40,7 @@ function recordingScorer(): { scorer: Scorer; requests: string[][] } {
 describe("scoreEarly()", () => {
   it("puts scores in the rollouts' places, in whatever order the groups end", async () => {
     const { scorer } = recordingScorer();
-    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1, decode });
     scoring.add([rollout(4), rollout(5)], 4);
     scoring.add([rollout(0), rollout(1)], 0);
     scoring.add([rollout(2), rollout(3)], 2);
@@ -50,7 +52,7 @@ describe("scoreEarly()", () => {
 
   it("sends a request as soon as it is full, and at the end what is left", async () => {
     const { scorer, requests } = recordingScorer();
-    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1, decode });
     scoring.add([rollout(0), rollout(1)], 0);
     await Promise.resolve();
     assert.deepEqual(requests, []);
@@ -76,7 +78,7 @@ describe("scoreEarly()", () => {
         running--;
         return { rewards: answers.map(() => 1), costs: answers.map(() => 2) };
       },
-    }, options);
+    }, { ...options, decode });
     const of = (user: string, value: number) =>
       ({ ...rollout(value), prompt: { user } }) as unknown as Rollout;
     scoring.add([of("p", 0), of("q", 1), of("r", 2), of("s", 3), of("t", 4)], 0);
@@ -88,20 +90,28 @@ describe("scoreEarly()", () => {
     ]);
   });
 
-  it("tells of each completion its tokens, the conversation that it answers, and the row's other columns", async () => {
+  it("tells of each completion its tokens, its conversation as messages and as the policy read it, and the row's columns", async () => {
     const asked: Answer[] = [];
     const scoring = scoreEarly({
       score(answers) {
         asked.push(...answers);
         return Promise.resolve({ rewards: [0], costs: [0] });
       },
-    }, { batchSize: 1, step: 1 });
+    }, { batchSize: 1, step: 1, decode });
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
     const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns: { label: 3 } };
     scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
     await scoring.finish();
-    assert.deepEqual(asked, [
-      { prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns: { label: 3 } },
+    assert.deepEqual(asked.map((answer) => ({ ...answer })), [
+      {
+        prompt: "Why?",
+        messages,
+        completion: "So.",
+        tokens: [4, 2],
+        columns: { label: 3 },
+        promptText: "1",
+        fullText: "1 4 2",
+      },
     ]);
   });
 
@@ -115,7 +125,7 @@ describe("scoreEarly()", () => {
           named: { [`rewards/of ${values[0]}`]: values },
         });
       },
-    }, { batchSize: 2, step: 1 });
+    }, { batchSize: 2, step: 1, decode });
     scoring.add([rollout(2), rollout(3)], 2);
     scoring.add([rollout(0), rollout(1)], 0);
     const { named } = await scoring.finish();
@@ -124,7 +134,7 @@ describe("scoreEarly()", () => {
 
   it("asks nothing where there is nothing to score", async () => {
     const { scorer, requests } = recordingScorer();
-    assert.deepEqual(await scoreEarly(scorer, { batchSize: 3, step: 1 }).finish(), {
+    assert.deepEqual(await scoreEarly(scorer, { batchSize: 3, step: 1, decode }).finish(), {
       rewards: [],
       costs: [],
     });
@@ -138,7 +148,7 @@ describe("scoreEarly()", () => {
         requests++;
         return Promise.reject(new Error("gone"));
       },
-    }, { batchSize: 1, step: 1 });
+    }, { batchSize: 1, step: 1, decode });
     scoring.add([rollout(0), rollout(1)], 0);
     await new Promise((resolve) => setTimeout(resolve, 5));
     await assert.rejects(scoring.finish(), /gone/);

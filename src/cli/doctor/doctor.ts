@@ -13,6 +13,7 @@ import {
   requirementFindings,
   type Section,
 } from "./diagnosis.ts";
+import { servesScoreModels } from "../../assembly/judges.ts";
 import { lookUpName } from "../../assembly/hub.ts";
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
@@ -46,7 +47,7 @@ async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
 
 /** Models of the run that lie on a hub and not in the cache. */
 async function notDownloaded(config: RunConfig): Promise<string[]> {
-  const scorers = config.scorer_url === null ? [config.reward_model, config.cost_model] : [];
+  const scorers = servesScoreModels(config) ? [config.reward_model, config.cost_model] : [];
   const found = await Promise.all([config.model_name, ...scorers].map(lookUpName));
   return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
 }

@@ -166,7 +166,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "      models.dispose();\n",
+    find: "      dispose();\n",
     replace: "",
     harm: "the score models of every run stay on the GPU",
     tests: ["gpu/assembled_run.test.ts"],
@@ -219,7 +219,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "if (config.type !== type) {",
+    find: "if (config.type !== null && config.type !== type) {",
     replace: "if (config.type === undefined) {",
     harm: "reward and cost model swapped: the policy is trained to be harmful",
     tests: ["gpu/score_texts.test.ts"],

@@ -41,8 +41,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "{ batchSize: config.scorer_batch_size, step }",
-    "{ batchSize: 32, step }",
+    "{ batchSize: config.scorer_batch_size, step, decode }",
+    "{ batchSize: 32, step, decode }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),

@@ -436,9 +436,9 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/score_batches.test.ts"],
   },
   {
-    file: "src/policy/score_model.ts",
-    find: 'json.score_type ?? "reward"',
-    replace: 'json.score_type ?? "cost"',
+    file: "src/policy/score_config.ts",
+    find: '(isClassifier ? null : "reward")',
+    replace: '(isClassifier ? null : "cost")',
     harm: "a reward model whose config.json leaves its type out is normalised as a cost",
     tests: ["gpu/score_batches.test.ts"],
   },

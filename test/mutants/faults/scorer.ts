@@ -11,16 +11,15 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/client.ts",
-    find: "      scores.costs.push(...judged.costs);",
-    replace: "      scores.costs.push(...judged.rewards);",
+    find: "        scores.costs.push(...costs);",
+    replace: "        scores.costs.push(...rewards);",
     harm: "rewards are taken for costs",
     tests: ["unit/scorer_client.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
-    find: `    healthy = true;
-`,
-    replace: "",
+    find: "if (answers.length > 0 && !health) await",
+    replace: "if (answers.length > 0) await",
     harm: "the scorer's health is asked for before every batch of a run",
     tests: ["unit/scorer_requests.test.ts"],
   },
@@ -33,8 +32,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/client.ts",
-    find: '{ url, path: "/score_batch", body, timeoutMs, signal }',
-    replace: '{ url, path: "/score_batch", body, timeoutMs }',
+    find: "{ url, path, body, timeoutMs, signal, isFirst: !isKnown }",
+    replace: "{ url, path, body, timeoutMs, isFirst: !isKnown }",
     harm: "a request in progress cannot be ended",
     tests: ["chaos/scorer_client.test.ts#abort"],
   },
@@ -184,7 +183,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/server.ts",
-    find: "assertScores(await scoreTexts(texts), texts.length)",
+    find: "assertScores(await scoreTexts(texts, conversations), texts.length)",
     replace: "await scoreTexts(texts)",
     harm: "a model's NaN goes out as null",
     tests: ["unit/scorer_server.test.ts"],
