@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -120,6 +121,22 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       const args = ["report", "a folder", "--set", "x=1"];
       assert.deepEqual(started(await start(args)).args, args);
       assert.equal((await start(["report"], { EXIT: "130" })).code, 130);
+    }));
+
+  it("of the installed package runs its JavaScript, installs nothing and knows no developers' task", () =>
+    withCheckout(async ({ root, start, installerCalls }) => {
+      rmSync(join(root, "src"), { recursive: true });
+      for (const name of ["package-lock.json", "deno.lock"]) rmSync(join(root, name));
+      mkdirSync(join(root, "dist/cli"), { recursive: true });
+      writeFileSync(join(root, "dist/cli/main.js"), PROGRAM);
+      const args = ["train", "--dry-run"];
+      assert.deepEqual(started(await start(args)), { entry: "main.js", args, backend: "vulkan" });
+      const { code, stderr } = await start(["bench"]);
+      assert.deepEqual([code, stderr.trim()], [
+        1,
+        'Unknown task "bench"; tasks: train, eval, scorer, report, doctor',
+      ]);
+      assert.deepEqual(installerCalls(), []);
     }));
 
   it("of a developers' task runs the program that lies outside src/", () =>

@@ -13,8 +13,8 @@ import {
   requirementFindings,
   type Section,
 } from "./diagnosis.ts";
-import { servesScoreModels } from "../../assembly/judges.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { servesScoreModels } from "../../assembly/judges.ts";
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { planRun } from "../../assembly/memory.ts";

@@ -92,18 +92,16 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "evalPrompts: config.eval_jsonl === null ? null : await encode(config.eval_jsonl)",
-    replace: `evalPrompts: config.eval_jsonl === null
-      ? null
-      : await encode(config.eval_jsonl, config.max_samples ?? undefined)`,
+    find: "await read(config.eval_jsonl)",
+    replace: "await read(config.eval_jsonl, maxSamples)",
     harm: "max_samples shortens the evaluation too",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "await encode(config.train_jsonl, config.max_samples ?? undefined)",
-    replace: "await encode(config.train_jsonl)",
+    find: "await read(config.train_jsonl, maxSamples)",
+    replace: "await read(config.train_jsonl)",
     harm: "max_samples is ignored",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
@@ -304,10 +302,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: `config.scorer_url === null
-      ? ["model_name", "reward_model", "cost_model"]`,
-    replace: `config.scorer_url === null
-      ? ["model_name", "reward_model"]`,
+    find: '? ["model_name", "reward_model", "cost_model"]',
+    replace: '? ["model_name", "reward_model"]',
     harm: "the cost model of a resumed run is another commit than before",
     tests: ["unit/model_pins.test.ts"],
     claim: 1,
@@ -414,8 +410,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: "  if (config.eval_jsonl === null) {",
-    replace: "  if (config.eval_jsonl === undefined) {",
+    find: "  if (config.eval_jsonl === null && !givenRows) {",
+    replace: "  if (config.eval_jsonl === undefined && !givenRows) {",
     harm: "eval without eval_jsonl loads a model first, and ends with an error of a file's name",
     tests: ["unit/main.test.ts"],
   },

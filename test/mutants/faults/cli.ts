@@ -219,8 +219,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/options.ts",
-    find: "readFile(options.config, ",
-    replace: "readFile(DEFAULT_CONFIG, ",
+    find: "ownFile(options.config)",
+    replace: "ownFile(DEFAULT_CONFIG)",
     harm: "--config is ignored",
     tests: ["unit/cli_options.test.ts"],
     claim: 4,

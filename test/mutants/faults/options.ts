@@ -14,7 +14,7 @@ const ignored = (key: string, file: string, find: string, replace: string): Faul
 const IGNORED: readonly Fault[] = [
   ignored("prompt_key", "assembly/prompts.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
   ignored("max_samples", "assembly/prompts.ts", "config.max_samples ?? undefined", "undefined"),
-  ignored("max_prompt_length", "assembly/prompts.ts", "      config.max_prompt_length,", "      512,"),
+  ignored("max_prompt_length", "assembly/prompts.ts", "rows, config.max_prompt_length", "rows, 512"),
   ignored(
     "dtype",
     "assembly/run.ts",
@@ -456,7 +456,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "if (config.eval_jsonl === null) {",
+    "if (config.eval_jsonl === null && !givenRows) {",
     "if (config.eval_jsonl === undefined) {",
     "without eval_jsonl, eval fails with words about null",
   ),
