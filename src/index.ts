@@ -17,7 +17,7 @@ export { ConfigError } from "./config/load.ts";
 export { closeGpu } from "./gpu/device.ts";
 export type { Tokenizer } from "./io/tokenizer/tokenizer.ts";
 export type { Message } from "./rl/conversation.ts";
-export { combineScorers, functionScorer } from "./scorer/functions.ts";
+export { combineScorers, functionScorer, splitScorer } from "./scorer/functions.ts";
 export type { FunctionScores, ScoreFunction, ScoreFunctions, WeightedScorer } from "./scorer/functions.ts";
 export type { ScorerClient, ScorerClientOptions } from "./scorer/client.ts";
 export { ScorerContractError, ScorerUnavailableError } from "./scorer/errors.ts";

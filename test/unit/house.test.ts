@@ -154,6 +154,16 @@ test("package.json and deno.json have the same tasks, each of which passes its o
   }
 });
 
+test("examples import the package as its users do, and nothing of ours beside it", () => {
+  const examples = filesUnder("examples", ".ts");
+  assert.ok(examples.length >= 3);
+  const foreign = examples.flatMap((file) =>
+    [...textOf(file).matchAll(/from "([^"]+)"/g)].map(([, name]) => name)
+      .filter((name) => name !== "grpo-webgpu" && !name.startsWith("node:")).map((name) => `${file}: ${name}`)
+  );
+  assert.deepEqual(foreign, []);
+});
+
 test("a test that is left out on a machine is noted, so that npm test names it", () => {
   const skipping = filesUnder("test", ".test.ts").filter((file) =>
     file !== "test/unit/house.test.ts" && /\bskip: |\.skip\(|\{ skip \}/.test(textOf(file))
