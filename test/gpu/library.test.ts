@@ -238,6 +238,9 @@ describe("loadPolicy()", () => {
     try {
       const question = "How do I saw a board?";
       const [greedy] = await policy.generate([question], { max_completion_length: 6 });
+      const greedyOf = (seed: number) =>
+        policy.generate([question, "Why?"], { max_completion_length: 12, seed });
+      assert.deepEqual(await greedyOf(1), await greedyOf(2));
       const sample = (seed: number) =>
         policy.generate([question, "Why?"], {
           max_completion_length: 6,
