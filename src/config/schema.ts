@@ -18,6 +18,8 @@ import {
   numberOrList,
   numberOrNull,
   oneOf,
+  path,
+  pathOrNull,
   someOf,
   text,
   textList,
@@ -59,16 +61,16 @@ const epsilonHighHelp = (name: LossType): string[] => {
 const U32_MAX = 2 ** 32 - 1;
 
 export const ConfigSchema = z.strictObject({
-  model_name: text("models/quickstart/policy", [
+  model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
     "that is downloaded and pinned to its commit.",
   ]),
-  train_jsonl: text("models/quickstart/train_prompts.jsonl", [
+  train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
     "Training prompts, one JSON object per line.",
   ]),
-  eval_jsonl: textOrNull("models/quickstart/eval_prompts.jsonl", [
+  eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
     "Evaluation prompts in the same format; null for no evaluation.",
     "free",
@@ -103,11 +105,11 @@ export const ConfigSchema = z.strictObject({
     "process.",
     "free",
   ]),
-  reward_model: text("models/quickstart/reward", [
+  reward_model: path("models/quickstart/reward", [
     SCORER,
     "Reward model, a directory or hub id, used when scorer_url is null.",
   ]),
-  cost_model: text("models/quickstart/cost", [
+  cost_model: path("models/quickstart/cost", [
     SCORER,
     "Cost model, a directory or hub id, used when scorer_url is null.",
   ]),
@@ -324,7 +326,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),
 
-  output_dir: text("outputs", [
+  output_dir: path("outputs", [
     OUTPUT,
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",
