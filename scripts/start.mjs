@@ -6,6 +6,8 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { runGate, runTests } from "./check.mjs";
+import { nearestOf } from "./nearest.mjs";
+import { refuseKeptOptions } from "./npm_options.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
 import { ensureAdapter } from "./setup_vulkan.mjs";
@@ -40,8 +42,14 @@ const ASKS_ONLY = ["--help", "-h", "--dry-run"];
  * @param {string[]} args
  */
 async function setUp(name, args) {
-  const task = TASKS[name];
-  if (!task) throw new RangeError(`Unknown task "${name}"; tasks: ${Object.keys(TASKS).join(", ")}`);
+  const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+  if (!task) {
+    const tasks = Object.keys(TASKS);
+    const nearest = nearestOf(name, tasks);
+    const meant = nearest ? `; did you mean "${nearest}"?` : "";
+    throw new RangeError(`Unknown task "${name}"; tasks: ${tasks.join(", ")}${meant}`);
+  }
+  refuseKeptOptions(ROOT, name, args);
   checkNode();
   const installed = await ensurePackages(ROOT, { dev: task.needsDev });
   // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
@@ -75,6 +83,8 @@ function runAgain() {
   return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
 }
 
+// `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
+if (process.argv[3] === "--") process.argv.splice(3, 1);
 const [name = "", ...args] = process.argv.slice(2);
 let ready;
 try {

@@ -31,7 +31,8 @@ export interface TrainingEvents {
   onStart(firstStep: number, steps: number): void;
   /** While completions are sampled; `step` is the last optimizer step done. */
   onGenerating?(step: number, progress: GenerationProgress): void;
-  onStep(row: MetricRow, texts: Texts): void;
+  /** @param scores of the texts, in their order */
+  onStep(row: MetricRow, texts: Texts, scores: Judgements): void;
   onEvaluation(row: MetricRow): void;
   onMessage(text: string): void;
 }

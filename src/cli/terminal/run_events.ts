@@ -27,8 +27,8 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
         terminal = openTerminal(output, config, { firstStep, maxSteps });
       },
       onGenerating: (step, progress) => terminal?.generating(step, progress),
-      onStep(row, texts) {
-        terminal?.samples(texts);
+      onStep(row, texts, scores) {
+        terminal?.samples(texts, scores);
         terminal?.step(row);
       },
       onEvaluation: (row) => terminal?.print(evaluationLine(row)),
@@ -40,7 +40,6 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
 
 function evaluationLine(row: MetricRow): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
-  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, ` +
-    `reward ${of("eval/mean_reward")}, cost ${of("eval/mean_cost")} ` +
-    `over ${row["eval/total_samples"]} prompts (greedy)`;
+  return `evaluation after step ${row.step}  safe ${of("eval/safe_ratio")}  ` +
+    `reward ${of("eval/mean_reward")}  cost ${of("eval/mean_cost")}  (${row["eval/total_samples"]} prompts, greedy)`;
 }
