@@ -6,8 +6,12 @@
  * @returns {string | undefined} undefined where none is near
  */
 export function nearestOf(typed, names) {
-  const [best] = names.map((name) => ({ name, edits: editsBetween(typed, name) })).sort((a, b) => a.edits - b.edits);
-  return typed !== "" && best && best.edits <= Math.max(2, Math.floor(typed.length / 3)) ? best.name : undefined;
+  const [best] = names.map((name) => ({ name, edits: editsBetween(typed, name) })).sort((a, b) =>
+    a.edits - b.edits
+  );
+  return typed !== "" && best && best.edits <= Math.max(2, Math.floor(typed.length / 3))
+    ? best.name
+    : undefined;
 }
 
 /**

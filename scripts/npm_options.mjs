@@ -5,9 +5,9 @@ import { join } from "node:path";
 import process from "node:process";
 
 /** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
-export const OPTIONS = {
+export const NPM_OPTIONS = {
   train: { config: false, beta: false, seed: false, set: false, dry_run: true },
-  eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false },
+  eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
   doctor: { config: false, beta: false, seed: false, set: false, dry_run: true },
   scorer: {
     reward_model: false,
@@ -29,7 +29,7 @@ export const OPTIONS = {
 export function refuseKeptOptions(root, task, args) {
   const { npm_lifecycle_event: script, npm_config_userconfig: userConfig } = process.env;
   if (script !== task) return;
-  const flags = OPTIONS[task] ?? {};
+  const flags = NPM_OPTIONS[task] ?? {};
   const ofFiles = [userConfig, join(root, ".npmrc")].map(readText).join("\n");
   const kept = [...new Set([...Object.keys(flags), ...settingsOf(root)])]
     .map((name) => ({ name, value: process.env[`npm_config_${name}`] }))
@@ -56,7 +56,9 @@ export function refuseKeptOptions(root, task, args) {
 function spelled(name, value, isFlag) {
   if (isFlag) return `--${optionName(name)}`;
   // npm joins the values of an option that was given several times.
-  return value.split("\n\n").map((one) => `--${optionName(name)} ${one === "true" ? "VALUE" : one}`).join(" ");
+  return value.split("\n\n").map((one) => `--${optionName(name)} ${one === "true" ? "VALUE" : one}`).join(
+    " ",
+  );
 }
 
 /** @param {string} name as npm writes it into the environment */

@@ -168,9 +168,13 @@ async function withInstallLock(root, work) {
   while (!tryLock(lockFile)) {
     const held = `${lockFile} is held by ${holderOf(lockFile)}`;
     const remedy = "delete it if nothing is installing there";
-    if (Date.now() > startMs + LOCK_WAIT_MS) throw new Error(`Cannot install the packages: ${held}; ${remedy}`);
+    if (Date.now() > startMs + LOCK_WAIT_MS) {
+      throw new Error(`Cannot install the packages: ${held}; ${remedy}`);
+    }
     if (!isSaid && Date.now() > startMs + LOCK_SAID_MS) {
-      console.error(`Waiting for another installation, up to ${LOCK_WAIT_MS / 60_000} minutes: ${held}; ${remedy}`);
+      console.error(
+        `Waiting for another installation, up to ${LOCK_WAIT_MS / 60_000} minutes: ${held}; ${remedy}`,
+      );
       isSaid = true;
     }
     await sleep(LOCK_POLL_MS);
@@ -186,7 +190,9 @@ async function withInstallLock(root, work) {
 function holderOf(lockFile) {
   try {
     const [host, pid] = readFileSync(lockFile, "utf8").split(" ");
-    return `process ${pid || "unknown"} of ${host === hostname() ? "this machine" : host || "an unknown machine"}`;
+    return `process ${pid || "unknown"} of ${
+      host === hostname() ? "this machine" : host || "an unknown machine"
+    }`;
   } catch {
     return "nobody any more"; // it was given back between two looks
   }

@@ -24,7 +24,9 @@ export function parseArguments(command: Command, args: readonly string[]): Comma
 export function once(flag: string): (value: string) => string {
   let before: string | undefined;
   return (value) => {
-    if (before !== undefined) throw new RangeError(`${flag} is given twice, as ${before} and ${value}; give one`);
+    if (before !== undefined) {
+      throw new RangeError(`${flag} is given twice, as ${before} and ${value}; give one`);
+    }
     before = value;
     return value;
   };

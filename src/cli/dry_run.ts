@@ -53,7 +53,9 @@ async function planLines(run: RunConfig): Promise<Line[]> {
     ["steps", `${steps}, of ${batches}${updates === 1 ? "" : `, trained on in ${updates} steps`}`],
     ["epochs", `${Number(epochs.toFixed(3))} over ${prompts.length} prompts`],
     ["train prompts", lengthsText(prompts, run.max_prompt_length)],
-    ...(evalPrompts === null ? [] : [["eval prompts", lengthsText(evalPrompts, run.max_prompt_length)] as const]),
+    ...(evalPrompts === null
+      ? []
+      : [["eval prompts", lengthsText(evalPrompts, run.max_prompt_length)] as const]),
   ];
 }
 
@@ -63,7 +65,7 @@ function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
   const [least, most] = lengths.reduce(([a, b], n) => [Math.min(a, n), Math.max(b, n)], [Infinity, 0]);
   const cut = prompts.filter(({ truncated }) => truncated).length;
   const cutText = cut === 0 ? "none" : `${cut} of ${prompts.length}`;
-  return `${least} to ${most} tokens, ${mean(lengths).toFixed(1)} on average; ` +
+  return `${least} to ${most} tokens, ${(mean(lengths) ?? 0).toFixed(1)} on average; ` +
     `${cutText} cut to max_prompt_length ${maxLength}`;
 }
 
@@ -85,8 +87,14 @@ async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
     const hasFolder = await stat(folder).then((found) => found.isDirectory(), () => false);
     if (!isAbsent) return [{ subject, outcome: { failure, remedy } }];
     if (!hasFolder) {
-      return [{ subject, outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy } }];
+      return [{
+        subject,
+        outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy },
+      }];
     }
-    return [{ subject, outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` } }];
+    return [{
+      subject,
+      outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` },
+    }];
   }
 }

@@ -1,7 +1,7 @@
 /** The `eval` command: greedy completions of the eval prompts, scored. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
@@ -12,6 +12,14 @@ import { standardOutput } from "./terminal/output.ts";
 
 interface EvalOptions extends ConfigOptions {
   output?: string;
+  lambda?: number;
+}
+
+/** @throws InvalidArgumentError when it is no number >= 0 */
+function parseLambda(text: string): number {
+  const lambda = Number(text);
+  if (text.trim() !== "" && Number.isFinite(lambda) && lambda >= 0) return lambda;
+  throw new InvalidArgumentError("Need a number, at least 0.");
 }
 
 /**
@@ -20,7 +28,9 @@ interface EvalOptions extends ConfigOptions {
  */
 export async function evaluationFolder({ model_name, output_dir }: RunConfig): Promise<string> {
   const isFolder = await stat(model_name).then((found) => found.isDirectory(), () => false);
-  return isFolder ? join(model_name, "eval") : join(output_dir, "eval", model_name.replaceAll(/[^\w.@-]+/g, "--"));
+  return isFolder
+    ? join(model_name, "eval")
+    : join(output_dir, "eval", model_name.replaceAll(/[^\w.@-]+/g, "--"));
 }
 
 /** `eval`: prints the means, writes every completion with its scores; returns the exit code. */
@@ -31,6 +41,10 @@ export async function evalCommand(args: string[]): Promise<number> {
         "--output <dir>",
         "folder for eval.json and eval_samples.jsonl (default: eval/ in the model's folder)",
       ).argParser(pathOf),
+    )
+    .addOption(
+      new Option("--lambda <number>", "of the combined scores (default: the model's run's, else lambda_cost)")
+        .argParser(parseLambda),
     );
   const options = parseArguments(command, args).opts<EvalOptions>();
   const config = sweepRuns(await readConfig(options))[0];
@@ -46,7 +60,7 @@ export async function evalCommand(args: string[]): Promise<number> {
   const { evaluate } = await import("./evaluation_run.ts");
   const output = standardOutput();
   const progress = countProgress(output);
-  const summary = await evaluate(config, folder, {
+  const summary = await evaluate(config, { folder, lambda: options.lambda }, {
     ...assemblyEvents(output),
     onCompleted: (done, all) => progress.update(`generated ${done}/${all}`, done === all),
   }).finally(progress.close);

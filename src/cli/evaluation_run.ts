@@ -7,11 +7,11 @@ import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 /** @returns the means */
 export async function evaluate(
   config: RunConfig,
-  folder: string,
+  { folder, lambda }: { folder: string; lambda?: number },
   events: EvaluationEvents,
 ): Promise<Record<string, unknown>> {
   await withoutDriverNoise(openGpu);
-  const evaluated = await evaluateModel(config, events);
+  const evaluated = await evaluateModel(config, events, { lambda });
   await writeEvaluation(folder, evaluated);
   return evaluated.summary;
 }

@@ -56,7 +56,9 @@ export async function readConfig(options: ConfigOptions): Promise<Config> {
     if (value === undefined) continue;
     const twice = options.set.find((assignment) => assignment.split("=")[0].trim() === key);
     if (twice !== undefined) {
-      throw new RangeError(`${key} is given twice, by --${key} ${value} and by --set ${twice}; give one of them`);
+      throw new RangeError(
+        `${key} is given twice, by --${key} ${value} and by --set ${twice}; give one of them`,
+      );
     }
     overrides.push(`${key}=${value}`);
   }
@@ -74,7 +76,14 @@ async function readSettings(path: string): Promise<string> {
             `${size}; give a file as those in configs/`,
         );
       }
-      return await file.readFile("utf8");
+      const text = await file.readFile("utf8");
+      if (text.includes("\0")) {
+        throw new RangeError(
+          `Cannot read settings from '${path}': required a YAML file, got one that is no text; ` +
+            "give a file as those in configs/",
+        );
+      }
+      return text;
     } finally {
       await file.close();
     }

@@ -40,8 +40,10 @@ export async function trainRuns(
 async function trainOne(wanted: RunConfig, { output, pinModels, shouldStop }: Sweep): Promise<string> {
   const shown = runEvents(output, wanted);
   const { config, facts, train, close } = await assembleRun(wanted, { events: shown.assembly, pinModels });
-  const banner = (firstStep: number, maxSteps: number) =>
-    bannerText({
+  let doneBefore = 0;
+  const banner = (firstStep: number, maxSteps: number) => {
+    doneBefore = firstStep - 1;
+    return bannerText({
       ...facts,
       modelName: config.model_name,
       memory: memoryLines(facts.memory, config.per_device_train_batch_size),
@@ -51,10 +53,11 @@ async function trainOne(wanted: RunConfig, { output, pinModels, shouldStop }: Sw
       firstStep,
       maxSteps,
     }, output.columns);
+  };
   try {
     const trained = await train(shown.training(banner), shouldStop);
     shown.close();
-    await reportRun(output, config, facts, trained);
+    await reportRun(output, config, facts, { ...trained, steps: trained.progress.step - doneBefore });
   } finally {
     shown.close();
     await close();
@@ -66,7 +69,7 @@ async function reportRun(
   output: TerminalOutput,
   config: RunConfig,
   { runDir, memory }: RunFacts,
-  { rows, finished, trainingSeconds, progress, peakBytes }: TrainedRun,
+  { rows, steps, finished, trainingSeconds, progress, peakBytes }: TrainedRun & { steps: number },
 ): Promise<void> {
   if (rows.length === 0 && finished) {
     output.write(
@@ -77,7 +80,7 @@ async function reportRun(
   const report = await writeReport(runDir);
   const weights = finished ? await weightsHash(runDir, weightsFile(config)) : null;
   const plannedBytes = memory.plan.peakBytes;
-  const facts = { rows, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes };
+  const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes };
   output.write(`${summaryText(facts, output.columns)}\n`);
   if (!finished) output.write(`Stopped after step ${progress.step}; the same command goes on from there.\n`);
 }

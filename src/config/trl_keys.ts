@@ -136,7 +136,7 @@ export const TRL_KEYS: Answers = {
   do_predict: "the command says it: `eval`",
   eval_strategy: "set eval_every, in optimizer steps; 0 for one at the end only",
   eval_steps: "set eval_every",
-  ...all("eval_delay eval_on_start", "set eval_every: it counts from the first step"),
+  eval_delay: "set eval_every: it counts from the first step",
   ...all(
     "prediction_loss_only eval_do_concat_batches eval_use_gather_object eval_accumulation_steps include_for_metrics " +
       "batch_eval_metrics",

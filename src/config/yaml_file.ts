@@ -2,6 +2,8 @@
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Given } from "./given.ts";
 
+const MESSAGE_CHARS = 160;
+
 /** The text of a config file; reading it is the caller's. */
 export interface ConfigSource {
   text: string;
@@ -23,7 +25,7 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     return given;
   }
   for (const fault of [...document.errors, ...document.warnings]) {
-    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${fault.message}`);
+    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${shortened(fault.message)}`);
   }
   if (document.errors.length > 0) return given;
   // An alias may stand for itself, or for more values than memory holds.
@@ -48,6 +50,12 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     given.set(key.value, { value: isNode(value) ? value.toJS(document) : value, where: place });
   }
   return given;
+}
+
+/** The parser's words, which may quote as much of the file as it likes. */
+function shortened(message: string): string {
+  const line = message.split("\n")[0];
+  return line.length <= MESSAGE_CHARS ? line : `${line.slice(0, MESSAGE_CHARS)}...`;
 }
 
 const isNode = (value: unknown): value is { toJS(document: Document): unknown } =>

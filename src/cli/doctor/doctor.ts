@@ -94,7 +94,10 @@ async function configSection(options: ConfigOptions): Promise<Section> {
 
 /** `doctor`: prints the diagnosis; returns 0 when training with the config can start, else 1. */
 export async function doctorCommand(args: string[]): Promise<number> {
-  const command = configCommand("doctor", "Say what this machine has and what training with the config lacks.");
+  const command = configCommand(
+    "doctor",
+    "Say what this machine has and what training with the config lacks.",
+  );
   const options = parseArguments(command, args).opts<ConfigOptions>();
   if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
   const drivers = probeDrivers(process.env);

@@ -34,9 +34,13 @@ export function wrapText(text: string, columns: number, indent: number, used = i
 }
 
 /** Labels and their texts as a table; texts are wrapped beside their label. */
-export function labelled(entries: readonly (readonly [label: string, text: string])[], columns = Infinity): string {
+export function labelled(
+  entries: readonly (readonly [label: string, text: string])[],
+  columns = Infinity,
+): string {
   const width = Math.max(...entries.map(([label]) => widthOf(label)));
-  return entries.map(([label, text]) => `${padColumns(label, width)}  ${wrapText(text, columns, width + 2)}`).join("\n");
+  return entries.map(([label, text]) => `${padColumns(label, width)}  ${wrapText(text, columns, width + 2)}`)
+    .join("\n");
 }
 
 const GAP = "  ";

@@ -6,7 +6,10 @@ const TICK_MS = 1000;
 const LOG_AFTER_SECONDS = 10;
 
 /** Tells `show` every second how long the first step has been at it, or a log once. `close` when something else is known. */
-export function firstStepWatch(show: (text: string) => void, { isTTY }: { isTTY: boolean }): { close(): void } {
+export function firstStepWatch(
+  show: (text: string) => void,
+  { isTTY }: { isTTY: boolean },
+): { close(): void } {
   let seconds = 0;
   const timer = setInterval(() => {
     seconds++;

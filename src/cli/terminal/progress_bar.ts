@@ -10,11 +10,13 @@ const MOST_BAR = 24;
 const LEAST_BAR = 8;
 
 /** Columns of a line that is drawn over: a full one would scroll. */
-export const roomOf = ({ columns = DEFAULT_COLUMNS }: Pick<TerminalOutput, "columns">) => Math.max(1, columns - 1);
+export const roomOf = ({ columns = DEFAULT_COLUMNS }: Pick<TerminalOutput, "columns">) =>
+  Math.max(1, columns - 1);
 
 /** A bar of `maxSteps` steps, redrawn by a timer until it is stopped. */
 export function startBar(output: TerminalOutput, doneSteps: number, maxSteps: number): SingleBar {
-  const format: GenericFormatter = (_options, { progress }, { line }) => withBar(line, progress, roomOf(output));
+  const format: GenericFormatter = (_options, { progress }, { line }) =>
+    withBar(line, progress, roomOf(output));
   const bar = new SingleBar({
     stream: barStream(output),
     format,

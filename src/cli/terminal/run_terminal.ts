@@ -87,8 +87,16 @@ export function openTerminal(
       const isFirst = !isFirstPrinted;
       isFirstPrinted = true;
       if (perBatch === 0 && !isFirst) return;
-      const title = perBatch === 0 ? () => "first prompt and completion" : (i: number) => `sample ${i + 1} of ${perBatch}`;
-      print(samplesText(texts, scores, { title, count: Math.max(1, perBatch), limit: config.debug_print_sample_chars }));
+      const title = perBatch === 0
+        ? () => "first prompt and completion"
+        : (i: number) => `sample ${i + 1} of ${perBatch}`;
+      print(
+        samplesText(texts, scores, {
+          title,
+          count: Math.max(1, perBatch),
+          limit: config.debug_print_sample_chars,
+        }),
+      );
     },
     print,
     close() {

@@ -13,6 +13,8 @@ export interface SummaryFacts {
   report: string;
   /** The final weights; null where the run has not come to its end. */
   weights: { file: string; sha256: string } | null;
+  /** Optimizer steps that this process did, and how long they took. */
+  steps: number;
   trainingSeconds: number;
   /** Of GPU memory, at the most. */
   peakBytes: number;
@@ -28,24 +30,26 @@ export function summaryText(facts: SummaryFacts, columns?: number): string {
   const change = (name: MetricName, digits: number): string | undefined => {
     const trend = trendOf(rows, name);
     if (trend === undefined) return undefined;
-    const [first, last, lastMean] = [trend.first, trend.last, trend.lastMean].map((value) => value.toFixed(digits));
+    const [first, last, lastMean] = [trend.first, trend.last, trend.lastMean].map((value) =>
+      value.toFixed(digits)
+    );
     return `${first} -> ${last}  (mean of the last steps ${lastMean})`;
   };
-  const entries: [string, string | undefined][] = [
+  const entries: [string, string | null | undefined][] = [
     ["safe ratio", change("safety/safe_ratio", 3)],
     ["helpfulness", change("helpfulness/mean", 3)],
     ["lambda", change("lambda/value", 3)],
     ["eval safe", change("eval/safe_ratio", 3)],
-    ["time", `${formatDuration(trainingSeconds)} for ${rows.length} steps`],
+    ["time", `${formatDuration(trainingSeconds)} for ${facts.steps} ${facts.steps === 1 ? "step" : "steps"}`],
     ["GPU memory", memoryText(peakBytes, plannedBytes)],
     ["files", runDir],
     ["report", facts.report],
     ["TensorBoard", `tensorboard --logdir ${shellWord(`${runDir}/runs`)}`],
-    // Sums run in one order whatever the split of a batch; what a kind of device rounds differently shows.
-    ["weights", weights ? `sha256 ${weights.sha256} of ${weights.file}` : undefined],
-    ["", weights ? "the same again for this seed and these settings on this kind of device" : undefined],
+    // The order of every sum is fixed; what another kind of device rounds in another way shows.
+    ["sha256", weights?.sha256],
+    ["", weights && `of ${weights.file}: the same for this seed and these settings on this kind of device`],
   ];
-  const shown = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const shown = entries.filter((entry): entry is [string, string] => typeof entry[1] === "string");
   return labelled(shown.map(([label, text]) => [label, escapeControls(text)]), columns);
 }
 
