@@ -88,7 +88,7 @@ describe("the settings of a command", () => {
     await assert.rejects(readConfig(optionsOf("--beta", "0.01", "--set", "beta=0.5")), twice);
     await assert.rejects(
       readConfig(optionsOf("--seed", "1", "--set", " seed = 2")),
-      /by --seed 1 and by --set  seed = 2/,
+      /by --seed 1 and by --set +seed = 2/,
     );
     assert.throws(
       () => optionsOf("--seed", "1", "--seed", "2"),
