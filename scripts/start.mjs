@@ -11,6 +11,8 @@ import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildPackage } from "./build.mjs";
 import { runGate, runTests } from "./check.mjs";
+import { nearestOf } from "./nearest.mjs";
+import { refuseKeptOptions } from "./npm_options.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
 import { ensureAdapter } from "./setup_vulkan.mjs";
@@ -52,10 +54,13 @@ const ASKS_ONLY = ["--help", "-h", "--dry-run"];
  * @param {string[]} args
  */
 async function setUp(name, args) {
-  if (!TASK_NAMES.includes(name)) {
-    throw new RangeError(`Unknown task "${name}"; tasks: ${TASK_NAMES.join(", ")}`);
+  const task = TASK_NAMES.includes(name) ? TASKS[name] : undefined;
+  if (!task) {
+    const nearest = nearestOf(name, TASK_NAMES);
+    const meant = nearest ? `; did you mean "${nearest}"?` : "";
+    throw new RangeError(`Unknown task "${name}"; tasks: ${TASK_NAMES.join(", ")}${meant}`);
   }
-  const task = TASKS[name];
+  refuseKeptOptions(ROOT, name, args);
   checkNode();
   const installed = IS_CHECKOUT && await ensurePackages(ROOT, { dev: task.needsDev });
   // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
@@ -93,6 +98,8 @@ function runAgain() {
   return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
 }
 
+// `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
+if (process.argv[3] === "--") process.argv.splice(3, 1);
 const [name = "", ...args] = process.argv.slice(2);
 let ready;
 try {

@@ -19,6 +19,8 @@ import {
   numberOrList,
   numberOrNull,
   oneOf,
+  path,
+  pathOrNull,
   someOf,
   text,
   textList,
@@ -60,16 +62,16 @@ const epsilonHighHelp = (name: LossType): string[] => {
 const U32_MAX = 2 ** 32 - 1;
 
 export const ConfigSchema = z.strictObject({
-  model_name: text("models/quickstart/policy", [
+  model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
     "that is downloaded and pinned to its commit.",
   ]),
-  train_jsonl: text("models/quickstart/train_prompts.jsonl", [
+  train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
     "Training prompts, one JSON object per line.",
   ]),
-  eval_jsonl: textOrNull("models/quickstart/eval_prompts.jsonl", [
+  eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
     "Evaluation prompts in the same format; null for no evaluation.",
     "free",
@@ -125,12 +127,12 @@ export const ConfigSchema = z.strictObject({
     SCORER,
     "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
   ]),
-  reward_model: text("models/quickstart/reward", [
+  reward_model: path("models/quickstart/reward", [
     SCORER,
     "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
     "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
   ]),
-  cost_model: text("models/quickstart/cost", [
+  cost_model: path("models/quickstart/cost", [
     SCORER,
     "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
   ]),
@@ -368,7 +370,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),
 
-  output_dir: text("outputs", [
+  output_dir: path("outputs", [
     OUTPUT,
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",

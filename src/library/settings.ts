@@ -1,4 +1,5 @@
 /** Settings as a program gives them: any of the YAML file's, under the same names. */
+import { homedir } from "node:os";
 import type { z } from "zod";
 import { configOf } from "../config/load.ts";
 import type { ConfigSchema } from "../config/schema.ts";
@@ -27,7 +28,8 @@ export function settingsOf(caller: string, config: Settings, own: Arguments): Ru
       } of config is also given by an argument of the call; leave one of them out`,
     );
   }
-  const runs = sweepRuns(configOf({ ...config, ...Object.fromEntries(given) }, `${caller}, config`));
+  const values = { ...config, ...Object.fromEntries(given) };
+  const runs = sweepRuns(configOf(values, `${caller}, config`, { homeDir: homedir() }));
   if (runs.length === 1) return runs[0];
   throw new RangeError(
     `${caller} makes one run, and beta is a list of ${runs.length}; call it once for each value`,

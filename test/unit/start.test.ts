@@ -166,9 +166,67 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           0,
           stderr,
         );
+        assert.equal(/did you mean "(.*)"/.exec(stderr)?.[1], args[0] && "train");
         assert.doesNotMatch(stderr, /\.mjs:\d+/);
       }
       assert.equal(probes(), 0);
+    }));
+
+  it("drops the -- that deno task hands on, and no other", () =>
+    withCheckout(async ({ start }) => {
+      assert.deepEqual(started(await start(["report", "--", "a", "--", "b"])).args, [
+        "report",
+        "a",
+        "--",
+        "b",
+      ]);
+    }));
+
+  it("is refused where npm kept options for itself, with the line to type", () =>
+    withCheckout(async ({ root, start, probes }) => {
+      mkdirSync(join(root, "docs"));
+      writeFileSync(join(root, "docs/config.md"), "| `learning_rate` | x |\n");
+      const kept = async (task: string, variables: Record<string, string>, words: string[] = []) => {
+        const env = Object.entries(variables).map(([name, value]) => [`npm_config_${name}`, value]);
+        return await start([task, ...words], { npm_lifecycle_event: task, ...Object.fromEntries(env) });
+      };
+      const lines: [string, Record<string, string>, string[], string][] = [
+        ["train", { beta: "0.5", seed: "9" }, [], "npm run train -- --beta 0.5 --seed 9"],
+        ["train", { dry_run: "true" }, [], "npm run train -- --dry-run"],
+        ["train", { seed: "true" }, ["9"], "npm run train -- --seed 9"],
+        ["train", { beta: "true", seed: "true" }, ["1", "2"], "npm run train -- --beta VALUE --seed VALUE"],
+        ["train", { learning_rate: "1e-4" }, [], "npm run train -- --learning_rate 1e-4"],
+        ["eval", { output: "a", set: "x=1\n\ny=2" }, [], "npm run eval -- --set x=1 --set y=2 --output a"],
+        ["scorer", { port: "1" }, [], "npm run scorer -- --port 1"],
+        ["doctor", { config: "a" }, [], "npm run doctor -- --config a"],
+      ];
+      for (const [task, variables, words, line] of lines) {
+        const { code, stdout, stderr } = await kept(task, variables, words);
+        assert.deepEqual([code, stdout], [1, ""]);
+        assert.match(stderr, new RegExp(`^npm kept .*; put -- before the options:\n\n  ${line}\n`));
+      }
+      assert.equal(probes(), 0);
+    }));
+
+  it("is not refused for npm's own settings, for those of a file, or for those of another script", () =>
+    withCheckout(async ({ root, start }) => {
+      const userConfig = join(root, "npmrc");
+      writeFileSync(userConfig, "dry-run=true\nseed = 7\n");
+      writeFileSync(join(root, ".npmrc"), "port=1\n");
+      const env = {
+        npm_config_userconfig: userConfig,
+        npm_config_dry_run: "true",
+        npm_config_seed: "7",
+        npm_config_port: "1",
+        npm_config_cache: "/x",
+        npm_config_loglevel: "silent",
+        npm_config_yes: "",
+      };
+      for (const task of ["train", "scorer"]) {
+        started(await start([task], { ADAPTER: "A GPU", npm_lifecycle_event: task, ...env }));
+      }
+      const others = { npm_lifecycle_event: "prepare", npm_config_beta: "1" };
+      started(await start(["train"], { ADAPTER: "A GPU", ...others }));
     }));
 
   const asNode = (version: string) =>
@@ -252,6 +310,21 @@ describe("the GPU's adapter", {
         const command = `sudo ${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
         assert.ok(stderr.includes(`needs root. Run this once, then start again:\n\n  ${command}\n`), stderr);
         assert.deepEqual(installerCalls(), ["-n true"]);
+      }),
+  );
+
+  it(
+    "is no longer waited for where sudo does not answer and cannot be killed",
+    { skip: leftOut("a start by another user", NO_USER) },
+    () =>
+      withCheckout(async ({ root, start }) => {
+        // What it starts holds its output open after it.
+        writeStub(join(root, "bin/sudo"), "/bin/sleep 60 & trap '' TERM; wait");
+        const began = performance.now();
+        const { code, stderr } = await start(["train"], {}, AS_USER);
+        assert.equal(code, 1);
+        assert.match(stderr, /needs root\. Run this once/);
+        assert.ok(performance.now() - began < 30_000);
       }),
   );
 

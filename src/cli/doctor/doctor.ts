@@ -19,6 +19,7 @@ import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { planRun } from "../../assembly/memory.ts";
 import { promptLengths } from "../../assembly/prompts.ts";
+import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
 import { memoryLines } from "../terminal/banner.ts";
 import { assemblyEvents } from "../terminal/assembly_events.ts";
@@ -97,9 +98,8 @@ export async function doctorCommand(args: string[]): Promise<number> {
   const command = configCommand(
     "doctor",
     "Say what this machine has and what training with the config lacks.",
-  )
-    .parse(args, { from: "user" });
-  const options = command.opts<ConfigOptions>();
+  );
+  const options = parseArguments(command, args).opts<ConfigOptions>();
   if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
   const drivers = probeDrivers(process.env);
   const gpu = await probeGpu();

@@ -25,8 +25,14 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
   }
 }
 
-/** All that a run with this config needs besides the GPU, each tried out, in the order of a run. */
-export async function probeRequirements(config: Config): Promise<Requirement[]> {
+/**
+ * All that a run with this config needs besides the GPU, each tried out, in the order of a run.
+ * @param probeService tries out a scorer that is not in this process; by default asks for its health
+ */
+export async function probeRequirements(
+  config: Config,
+  probeService: (config: Config) => Promise<Requirement[]> = probeScorer,
+): Promise<Requirement[]> {
   const requirements = [
     await probePolicy(config),
     await probePrompts("train_jsonl", config.train_jsonl, config),
@@ -34,7 +40,7 @@ export async function probeRequirements(config: Config): Promise<Requirement[]> 
   if (config.eval_jsonl !== null) {
     requirements.push(await probePrompts("eval_jsonl", config.eval_jsonl, config));
   }
-  requirements.push(...await probeScorer(config));
+  requirements.push(...await (config.scorer_url === null ? probeScorer : probeService)(config));
   requirements.push(await probeOutput(config.output_dir));
   return requirements;
 }

@@ -219,8 +219,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/options.ts",
-    find: "ownFile(options.config)",
-    replace: "ownFile(DEFAULT_CONFIG)",
+    find: "readSettings(ownFile(fileName))",
+    replace: "readSettings(ownFile(DEFAULT_CONFIG))",
     harm: "--config is ignored",
     tests: ["unit/cli_options.test.ts"],
     claim: 4,

@@ -83,7 +83,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/config/load.ts",
-    find: "return checkedConfig(new Map(given), [], where);",
+    find: "return checkedConfig({ given, ofFile: given, problems: [], fileName: where }, options);",
     replace: "return deepFreeze(ConfigSchema.parse(Object.fromEntries(Object.entries(values))));",
     harm:
       "a misspelt setting of a program is told in the words of a validator, without what it could have been",
