@@ -5,19 +5,18 @@ import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { ownFile } from "../io/files/own_files.ts";
-import { type PromptRow, readPrompts } from "../io/prompts/prompts.ts";
+import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
 import { namedScores, type Sample } from "../tracking/samples.ts";
-import { encodePrompts } from "../train/prompts.ts";
 import { trainedModel } from "./evaluated_run.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
+import { loadEvalPrompts } from "./prompts.ts";
 import { openScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
@@ -70,9 +69,7 @@ export async function evaluateModel(
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
-    const rows = givenRows ??
-      await readPrompts(ownFile(config.eval_jsonl!), { promptKey: config.prompt_key });
-    const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
+    const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
     const { scorer, close } = await openScorer(config, {
       device: info.name,
       scorer: givenScorer,

@@ -41,6 +41,8 @@ export interface RunFacts {
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
   memory: PlannedMemory;
+  /** What stands around the prompts, in words. */
+  promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
 }
@@ -84,7 +86,7 @@ export async function assembleRun(
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted), given);
-  const { tokenizer, ...prompts } = await loadPrompts(config, events, rows);
+  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events, given);
   const adapter = adapterSettings(config);
@@ -112,6 +114,7 @@ export async function assembleRun(
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
       memory,
+      promptFormat,
       worldSize: singleProcess.size,
     };
     const parts = { config, facts, loaded, prompts, scorer };

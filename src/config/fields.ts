@@ -151,6 +151,26 @@ export function textList(value: readonly string[], about: About) {
   );
 }
 
+export function textListOrNull(value: null, about: About) {
+  return z.array(z.string().min(1)).nullable().default(value).meta(
+    meta(about, "a list of non-empty strings, [] for none, or null"),
+  );
+}
+
+/** One of these words, a file of the user's own, or null. */
+export function wordOrFileOrNull<const W extends string>(words: readonly W[], value: null, about: About) {
+  const schema = z.string().regex(new RegExp(`^(${words.join("|")}|file:.+)$`));
+  return schema.nullable().default(value).meta(
+    meta(about, `${words.map((word) => `"${word}"`).join(", ")}, file:PATH, or null`),
+  );
+}
+
+/** Values of any kind for something else, by name. */
+export function valuesOrNull(value: null, about: About) {
+  const schema = z.record(z.string(), z.json()).nullable();
+  return schema.default(value).meta(meta(about, "a mapping of names to values, or null"));
+}
+
 /** Different ones of these names, or a word that stands for all of them. */
 export function someOf<const V extends readonly [string, ...string[]], const W extends string>(
   values: V,

@@ -24,7 +24,10 @@ import {
   someOf,
   text,
   textList,
+  textListOrNull,
   textOrNull,
+  valuesOrNull,
+  wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
 
@@ -69,14 +72,37 @@ export const ConfigSchema = z.strictObject({
   ]),
   train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
-    "Training prompts, one JSON object per line.",
+    "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the hub: " +
+    "hf:org/name/split, hf:org/name@revision/config/split.",
   ]),
   eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
-    "Evaluation prompts in the same format; null for no evaluation.",
+    "Evaluation prompts, likewise; null for no evaluation.",
     "free",
   ]),
-  prompt_key: text("prompt", [MODEL, "Key of the prompt in each JSON object."]),
+  prompt_key: text("prompt", [
+    MODEL,
+    "Key of the prompt in each row: a text, or a list of messages (role, content) that the user's ends. Rows that " +
+    "hold messages in its place are read too.",
+  ]),
+  skip_bad_rows: flag(false, [
+    MODEL,
+    "Leave out rows without a usable prompt, and say how many; false stops at the first.",
+  ]),
+  chat_template: wordOrFileOrNull(["beaver", "model", "none"], null, [
+    MODEL,
+    "What stands around a prompt. beaver: BEGINNING OF CONVERSATION: USER: ... ASSISTANT:; model: the tokenizer's own " +
+    "chat template; file:PATH: another (Jinja); none: nothing, a prompt's control tokens count. null takes the " +
+    "tokenizer's own where it has one, else beaver.",
+  ]),
+  system_prompt: textOrNull(null, [
+    MODEL,
+    "System message before conversations that bring none; needs a chat template.",
+  ]),
+  chat_template_kwargs: valuesOrNull(null, [
+    MODEL,
+    "Further variables of the chat template, such as enable_thinking: false.",
+  ]),
   max_samples: integerOrNull(null, { min: 1 }, [
     MODEL,
     "Use only the first so many training prompts; null for all. Evaluation prompts are never cut.",
@@ -93,7 +119,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
-    "Tokens of a prompt; where it is longer, the end of the user's text is cut and the template stays whole.",
+    "Tokens of a prompt; where it is longer, the end of the last user message is cut and all else stays whole.",
   ]),
   seed: integer(42, { min: 0, max: U32_MAX }, [
     MODEL,
@@ -208,9 +234,10 @@ export const ConfigSchema = z.strictObject({
     "Divides positive logits of tokens already in prompt or completion, multiplies negative ones; 1 for none. " +
     "Only training samples with it: the loss and evaluation do not know it.",
   ]),
-  stop_strings: textList(["USER:"], [
+  stop_strings: textListOrNull(null, [
     SAMPLING,
-    "A completion ends where it writes one of these: the policy began a turn that is the user's.",
+    "A completion ends where it writes one of these: the policy began a turn that is the user's. null: USER: with " +
+    "chat_template beaver, else none.",
   ]),
   readback_every: integer(16, { min: 1 }, [
     SAMPLING,

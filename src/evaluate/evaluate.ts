@@ -4,7 +4,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
-import { type Message, trimAtStopString } from "../rl/conversation.ts";
+import { type Message, type PromptLayout, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -14,6 +14,7 @@ export interface EvalPrompt {
   ids: readonly number[];
   messages: readonly Message[];
   columns: Readonly<Record<string, unknown>>;
+  layout: PromptLayout;
 }
 
 export interface Evaluation {
@@ -56,9 +57,10 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         seed: 0,
         step: 0,
       });
+      const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
       for (const { tokens } of made) {
         const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-        completions.push({ completion: trimAtStopString(whole, config.stop_strings).text, tokens });
+        completions.push({ completion: trimAtStopString(whole, stopStrings).text, tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }

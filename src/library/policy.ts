@@ -1,6 +1,7 @@
 /** A language model to try out: completions and log-probs. */
 import * as tf from "@tensorflow/tfjs";
 import { loadPolicy as load } from "../assembly/models.ts";
+import { promptFormatOf, type PromptSettings } from "../assembly/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { type Completion, createGenerator } from "../policy/decode/generate.ts";
@@ -8,9 +9,9 @@ import { disposeTrunk, policyLogprobs } from "../policy/llama.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { openGpu } from "../gpu/device.ts";
 import { trimPool } from "../gpu/pool.ts";
-import { trimAtStopString } from "../rl/conversation.ts";
+import { stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import { uploadMicroBatch } from "../train/micro_batch.ts";
-import { encodePrompts } from "../train/prompts.ts";
+import { encodePrompts, type Prompt } from "../train/prompts.ts";
 import { findStopIn } from "../train/rollout.ts";
 import { type GivenPrompt, promptsOf } from "./rows.ts";
 import { type Settings, settingsOf } from "./settings.ts";
@@ -28,6 +29,9 @@ export type GenerateOptions =
     | "repetition_penalty"
     | "stop_strings"
     | "seed"
+    | "chat_template"
+    | "system_prompt"
+    | "chat_template_kwargs"
   >
   & {
     /** Default 0: the likeliest token each time. */
@@ -71,8 +75,12 @@ export interface LoadedModel {
 export async function loadPolicy(name: string): Promise<LoadedModel> {
   await openGpu();
   const { policy, tokenizer } = await load(name, "frozen");
-  const encode = (prompts: readonly GivenPrompt[], maxPromptLength: number) =>
-    encodePrompts(tokenizer, promptsOf(prompts, "prompts", "prompt").rows!, maxPromptLength);
+  const encode = async (prompts: readonly GivenPrompt[], config: PromptSettings): Promise<Prompt[]> => {
+    const { rows } = promptsOf(prompts, "prompts", "prompt");
+    return encodePrompts(await promptFormatOf(tokenizer, config), rows!, {
+      maxPromptLength: config.max_prompt_length,
+    });
+  };
   return {
     tokenizer,
     async generate(prompts, { temperature = 0, num_generations: groupSize = 1, ...settings } = {}) {
@@ -83,18 +91,20 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
         throw new RangeError(`num_generations must be whole, got ${groupSize}`);
       }
       requireAbove("num_generations", groupSize, 1);
+      const encoded = await encode(prompts, config);
+      const stopStrings = stopStringsOf(config.stop_strings, encoded[0].layout);
       const generator = createGenerator(policy, { ...samplingOptions(policy, config), temperature });
       try {
         const made = await generator.generate({
-          prompts: encode(prompts, config.max_prompt_length).map(({ ids }) => ids),
+          prompts: encoded.map(({ ids }) => ids),
           groupSize,
           seed: config.seed,
           step: 0,
-          findStop: findStopIn(tokenizer, config.stop_strings),
+          findStop: findStopIn(tokenizer, stopStrings),
         });
         return made.map((completion, i) => {
           const whole = tokenizer.decode(completion.tokens, { skipSpecialTokens: true });
-          const { text } = trimAtStopString(whole, config.stop_strings);
+          const { text } = trimAtStopString(whole, stopStrings);
           return { ...completion, promptIndex: Math.floor(i / groupSize), completion: text };
         });
       } finally {
@@ -102,7 +112,8 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
       }
     },
     async logprobs(prompt, completion) {
-      const [{ ids }] = encode([prompt], policy.config.maxPositions);
+      const config = settingsOf("logprobs()", { max_prompt_length: policy.config.maxPositions }, {});
+      const [{ ids }] = await encode([prompt], config);
       const tokens = typeof completion === "string"
         ? [...tokenizer.encodeWithoutSpecial(completion), tokenizer.eosId]
         : [...completion];

@@ -183,7 +183,7 @@ describe("train()", () => {
     await refused({ prompts: [] }, { name: "RangeError", message: /prompts is empty/ });
     await refused({ prompts: ["a", { text: "b" }] }, {
       name: "TypeError",
-      message: /prompts\[1\]: need .*"text"/,
+      message: /prompts\[1\]: required the key "prompt".*"text"/,
     });
   });
 
@@ -211,6 +211,28 @@ describe("evaluate()", () => {
     assert.equal(samples[0].reward, samples[0].completion.length);
     assert.equal(summary["eval/mean_cost"], 4.5);
     assert.equal(summary["eval/costs/one/mean"], 1);
+  });
+});
+
+describe("prompts", () => {
+  it("of a program may be conversations, and rows that hold them", async () => {
+    const conversation = [{ role: "user", content: "What is a hammer?" }];
+    const greedy = { max_completion_length: 6 };
+    const { samples } = await evaluate({
+      model: MODEL,
+      prompts: ["What is a hammer?", conversation, { messages: conversation, price: 7 }],
+      costs: [{ name: "price", score: prices }, { name: "none", score: (answers) => answers.map(() => 0) }],
+      config: greedy,
+    });
+    assert.equal(new Set(samples.map(({ completion }) => completion)).size, 1);
+    assert.deepEqual(samples.map(({ cost }) => cost), [0, 0, 7]);
+    const policy = await loadPolicy(MODEL);
+    try {
+      const [{ completion }] = await policy.generate([conversation], greedy);
+      assert.equal(completion, samples[0].completion, "as an evaluation completes it");
+    } finally {
+      policy.dispose();
+    }
   });
 });
 

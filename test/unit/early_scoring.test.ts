@@ -99,7 +99,8 @@ describe("scoreEarly()", () => {
       },
     }, { batchSize: 1, step: 1, decode });
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
-    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns: { label: 3 } };
+    const columns = { label: 3 };
+    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns, layout: "chat" as const };
     scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
     await scoring.finish();
     assert.deepEqual(asked.map((answer) => ({ ...answer })), [
@@ -108,7 +109,7 @@ describe("scoreEarly()", () => {
         messages,
         completion: "So.",
         tokens: [4, 2],
-        columns: { label: 3 },
+        columns,
         promptText: "1",
         fullText: "1 4 2",
       },
@@ -169,7 +170,14 @@ async function askedMeanwhile(sharesGpu: boolean | undefined): Promise<number> {
   const [config] = sweepRuns(load(
     "num_generations: 2\nper_device_train_batch_size: 4\ngradient_accumulation_steps: 1\nscorer_batch_size: 2",
   ));
-  const prompt = (user: string) => ({ user, ids: [1], truncated: false, messages: [], columns: {} });
+  const prompt = (user: string) => ({
+    user,
+    ids: [1],
+    truncated: false,
+    messages: [],
+    columns: {},
+    layout: "beaver" as const,
+  });
   const deps = {
     config,
     learner: {} as Learner,

@@ -3,6 +3,7 @@ import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { lookUpName } from "../../assembly/hub.ts";
 import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts";
+import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { openModelFolder } from "../../io/model/model_folder.ts";
@@ -91,11 +92,18 @@ function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
 }
 
 /** Reads every row, as training would. */
-function probePrompts(key: string, path: string, { prompt_key, max_samples }: Config): Promise<Requirement> {
+function probePrompts(
+  key: string,
+  path: string,
+  { prompt_key, max_samples, skip_bad_rows }: Config,
+): Promise<Requirement> {
   const maxSamples = key === "train_jsonl" ? max_samples ?? undefined : undefined;
   return tryOut(key, `set ${key} to a file with one {"${prompt_key}": "..."} per line`, async () => {
-    const rows = await readPrompts(path, { promptKey: prompt_key, maxSamples });
-    return `${path}: ${rows.length} prompts`;
+    if (!await isPromptSetHere(path)) return `${path}: on the hub; the first run downloads it`;
+    let skipped = 0;
+    const onBadRow = skip_bad_rows ? () => void skipped++ : undefined;
+    const rows = await readPrompts(await promptFiles(path), { promptKey: prompt_key, maxSamples, onBadRow });
+    return `${path}: ${rows.length} prompts${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
   });
 }
 

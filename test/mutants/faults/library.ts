@@ -41,9 +41,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/library/rows.ts",
-    find: "const { [promptKey]: prompt, ...columns } = row;",
-    replace: "const { [promptKey]: prompt } = row; const columns = {};",
-    harm: "functions do not see the other columns of a row",
+    find: 'typeof given === "string" || Array.isArray(given)',
+    replace: 'typeof given === "string"',
+    harm: "conversations of a program are refused",
     tests: [LIBRARY],
   },
   {

@@ -13,8 +13,18 @@ const ignored = (key: string, file: string, find: string, replace: string): Faul
 
 const IGNORED: readonly Fault[] = [
   ignored("prompt_key", "assembly/prompts.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
-  ignored("max_samples", "assembly/prompts.ts", "config.max_samples ?? undefined", "undefined"),
-  ignored("max_prompt_length", "assembly/prompts.ts", "rows, config.max_prompt_length", "rows, 512"),
+  ignored(
+    "max_samples",
+    "assembly/prompts.ts",
+    "{ maxSamples: config.max_samples, events }",
+    "{ maxSamples: null, events }",
+  ),
+  ignored(
+    "max_prompt_length",
+    "assembly/prompts.ts",
+    "maxPromptLength: config.max_prompt_length",
+    "maxPromptLength: 512",
+  ),
   ignored(
     "dtype",
     "assembly/run.ts",
@@ -437,21 +447,12 @@ const EVALUATIONS: readonly Fault[] = [
     "eval_samples.jsonl holds combined scores as rewards",
   ),
   evalFault(
-    "assembly/evaluation.ts",
-    "rows, config.max_prompt_length",
-    "rows, 512",
-    "eval reads prompts longer than max_prompt_length",
-  ),
-  evalFault(
-    "assembly/evaluation.ts",
-    "promptKey: config.prompt_key",
-    'promptKey: "prompt"',
-    "eval reads another key than prompt_key",
-  ),
-  evalFault(
-    "assembly/evaluation.ts",
-    "promptKey: config.prompt_key }",
-    "promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
+    "assembly/prompts.ts",
+    "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events })",
+    `loadPromptSet(source, await promptFormatOf(tokenizer, config), config, {
+    maxSamples: (config as RunConfig).max_samples,
+    events,
+  })`,
     "eval cuts its prompts to max_samples",
   ),
   evalFault(
