@@ -1,5 +1,6 @@
 // attention: causal softmax attention of packed sequences, without an [N,N] matrix.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
+//   SOFTCAP: s[j] = softcap tanh(scale q[i,h].k[j,g] / softcap)
 //   softmax[i,h] = (m, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
 //   Shared keys before a sequence's own take two runs, which add as one would. prefix: any rows of k and v,
 //   j = bounds[i].x .. bounds[i].y - 1; o is left undivided. after_prefix: continues from its o and softmax
@@ -15,6 +16,7 @@ import package::lib::attention::{all_keys, k, o, params, q, softmax, v};
 import package::lib::attention_tile::{four_from, kv_bases_of, own_pairs, totals, within};
 import package::lib::grid::{Place, WG, lane_number};
 import package::lib::running_softmax::LEAST;
+import package::lib::softcap::capped_four;
 
 @compute @workgroup_size(WG)
 fn main(place: Place) {
@@ -47,7 +49,8 @@ fn main(place: Place) {
     var keep: mat4x4f;  // by key, then by pair: what the sums so far keep
     var p: mat4x4f;     // the key's weight
     for (var n = 0u; n < 4u; n++) {
-      let score = totals(dots[n]);
+      @if(SOFTCAP) let score = capped_four(totals(dots[n]), params.softcap);
+      @else let score = totals(dots[n]);
       let seen = within(j + n, own.seen);
       let rise = score - most;
       let shrunk = exp(-abs(rise));  // the one exponential: of the old maximum or of this key

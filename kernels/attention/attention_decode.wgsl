@@ -1,12 +1,14 @@
 // attention_decode: attention of one new token per row over its prompt and its own completion so far.
 //   o[r,h] = sum_t p[t] v[t] / sum_t p[t],   p[t] = exp(scale q[r,h].k[t] - max),   g = h / (H/G), the key head
-//   t = 0 .. positions[r], in the blocks of row r (lib/blocks.wgsl).   o[r] = 0 when table[r,0] is negative
+//   t = max(0, positions[r] + 1 - window) .. positions[r], in the blocks of row r (lib/blocks.wgsl)
+//   o[r] = 0 when table[r,0] is negative.   SOFTCAP: softcap tanh(scale q.k / softcap) for scale q.k
 // Shapes    q f32 [R,H*D]; k_pool, v_pool [blocks,B,G*D] in FORMAT; table i32 [R,C]; positions i32 [R]; out o f32
-//           [R,H*D]; D = 4*VECTORS <= 128, HEADS*OWN <= 32, B = 2^block_shift
+//           [R,H*D]; D = 4*VECTORS <= 256, HEADS*OWN <= 32, WIDE 64, B = 2^block_shift
 // Dispatch  one workgroup per row and HEADS query heads that share a key head: R*H/HEADS workgroups, folded to 2-D past
 //           65535. Lengths and blocks are read on the GPU, so a recorded plan can replay this while they change
-// Numerics  f32. The row's tokens are dealt to S = LANES/PER_KEY slices, t to slice t % S. A slice takes its own in
-//           order with a running maximum, then the slices are added in order: bits depend on the row's own tokens only
+// Numerics  f32. The row's tokens are dealt to S = LANES/PER_KEY slices in turn, beginning with the first that is seen.
+//           A slice takes its own in order with a running maximum, then the slices are added in order: bits depend on
+//           the row's own tokens only
 // Why       A slice is PER_KEY neighbouring lanes. On a GPU several, which read a key together. On a CPU one: there a
 //           lane loads a value at a time and a barrier costs as much as ten loads, so no lanes meet before the end, and
 //           a key that is loaded meets HEADS queries. Wide heads go by TURN vectors for TILE keys at once: so
@@ -18,6 +20,7 @@ import package::lib::blocks::{slot_at, table};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
 import package::lib::running_softmax::{LEAST, meet};
+import package::lib::softcap::capped;
 import package::lib::weight::{FORMAT, values4};
 @if(SIMD8) enable subgroups;
 
@@ -31,8 +34,20 @@ override TILE: u32;     // keys that a slice takes at once: 1, 2 or 4, HEADS*TIL
 override TURN: u32;     // vectors at once: OWN, or a part of it where it is large
 override OWN: u32 = VECTORS / PER_KEY;  // vectors of a head that a lane holds
 @if(!SIMD8) override PARTIALS: u32;  // LANES*HEADS*OWN
+@if(WIDE) const MOST_VECTORS = 64u;  // HEADS*OWN
+@else const MOST_VECTORS = 32u;
 
-struct Params { rows: u32, heads: u32, kv_heads: u32, columns: u32, scale: f32, block_shift: u32, turns: u32 }
+struct Params {
+  rows: u32,
+  heads: u32,
+  kv_heads: u32,
+  columns: u32,
+  scale: f32,
+  block_shift: u32,
+  turns: u32,
+  window: u32,  // tokens that are seen, the last ones
+  @if(SOFTCAP) softcap: f32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(2) var<storage, read> q: array<vec4f>;
@@ -88,15 +103,17 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     for (var j = lane; j < outputs; j += LANES) { o[index * outputs + j] = vec4f(); }
     return;
   }
-  let offset = u32(table[entry]);
-  let total = min(u32(positions[row] + 1), ((params.columns - 1u) << params.block_shift) - offset);
+  let start = u32(table[entry]);
+  let held = min(u32(positions[row] + 1), ((params.columns - 1u) << params.block_shift) - start);
+  let total = min(held, params.window);
+  let offset = start + held - total;  // place of the first token that is seen
   let slices = LANES / PER_KEY;
   let slice = lane / PER_KEY;
   let first = lane % PER_KEY * OWN;  // of the vectors that are this lane's
   let turns = select(params.turns, 1u, TURN == OWN);  // known to the compiler where it is to unroll all
 
-  var query: array<vec4f, 32>;
-  var sum: array<vec4f, 32>;
+  var query: array<vec4f, MOST_VECTORS>;
+  var sum: array<vec4f, MOST_VECTORS>;
   var most: array<f32, 16>;
   var weight: array<f32, 16>;
   for (var h = 0u; h < HEADS; h++) { most[h] = LEAST; }
@@ -161,7 +178,10 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       for (var x = 0u; x < HEADS * TILE; x++) {
         let h = x / TILE;
         let seen = TILE == 1u || token + x % TILE * slices < total;
-        let met = meet(most[h], (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w), seen);
+        let dot = (dots[x].x + dots[x].y) + (dots[x].z + dots[x].w);
+        @if(SOFTCAP) let score = capped(dot, params.softcap);
+        @else let score = dot;
+        let met = meet(most[h], score, seen);
         most[h] = met.most;
         weight[h] = fma(weight[h], met.keep, met.p);
         keep[x] = met.keep;

@@ -3,7 +3,9 @@
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = scale p[i,h] (do[i,h].v[j,g] - delta[i,h])
 //   stats = (lse, delta);   h: the H/G query heads of key head g;   i = j .. bounds[j].y - 1
 //   prefix: i = bounds[j].x .. bounds[j].y - 1, any rows of q; adds to what dk and dv hold
-// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D];
+//   SOFTCAP: p of the scores s that attention.wgsl has then, and ds times their slope, 1 - (s / softcap)^2
+//   WINDOW, with prefix: of these i those with walk[i].x <= j (attention_window.wgsl)
+// Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds, walk i32 [N,2]; stats f32 [N,H,2]; out dk, dv f32 [N,G*D];
 //           D = 4*vectors
 // Dispatch  a lane takes 4 rows of a key head and visits 4 pairs (query, head) at a time; neighbour lanes take the key
 //           heads: ceil(ceil(N/4)*G/WG) workgroups, folded to 2-D
@@ -15,7 +17,9 @@ import package::lib::attention::{all_queries, params, q, sharing};
 import package::lib::attention_grad::{d_o, dk, dv, stats};
 import package::lib::attention_grad_tile::products;
 import package::lib::attention_tile::{Ranges, four_from, own_rows, slots_of, totals, within};
+import package::lib::attention_window::{first_key, walked};
 import package::lib::grid::{Place, WG, lane_number};
+import package::lib::softcap::{capped_four, slope_four};
 
 @compute @workgroup_size(WG)
 fn main(place: Place) {
@@ -34,6 +38,10 @@ fn main(place: Place) {
     }
   }
   for (var i = pairs.x; i < pairs.y; i += 4u) {
+    @if(WINDOW) {
+      i = walked(i, sharing(), own.rows.w);
+      if (i >= pairs.y) { break; }
+    }
     let slots = slots_of(four_from(i, pairs.y), own.kv_head);
     let bases = slots * params.vectors;
     var made = products(bases, kv_bases);
@@ -41,9 +49,15 @@ fn main(place: Place) {
     var ds: mat4x4f;
     for (var n = 0u; n < 4u; n++) {
       let stat = stats[slots[n]];
-      let rise = params.scale * totals(made.dots[n]) - stat.x;
-      p[n] = select(vec4f(), exp(min(rise, vec4f(1.0))), within(i + n, seen));
-      ds[n] = params.scale * p[n] * (totals(made.pulls[n]) - stat.y);
+      @if(SOFTCAP) let scores = capped_four(params.scale * totals(made.dots[n]), params.softcap);
+      @else let scores = params.scale * totals(made.dots[n]);
+      @if(SOFTCAP) let factor = params.scale * slope_four(scores, params.softcap);
+      @else let factor = params.scale;
+      let rise = scores - stat.x;
+      @if(WINDOW) let sees = within(i + n, seen) & (own.rows >= vec4u(first_key(min(i + n, pairs.y - 1u) / sharing())));
+      @else let sees = within(i + n, seen);
+      p[n] = select(vec4f(), exp(min(rise, vec4f(1.0))), sees);
+      ds[n] = factor * p[n] * (totals(made.pulls[n]) - stat.y);
     }
     for (var c = 0u; c < params.vectors; c++) {
       var key_sum: mat4x4f;

@@ -1,7 +1,7 @@
 // attention_grad_kv_narrow_simd8: attention_grad_kv of heads up to 16 wide, for subgroups of 8 lanes. The same bits.
 //   dv[j,g] = sum_i sum_h p[i,h] do[i,h],   dk[j,g] = sum_i sum_h ds[i,h] q[i,h]
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = scale p[i,h] (do[i,h].v[j,g] - delta[i,h])
-//   stats, h, i and prefix as in attention_grad_kv.wgsl
+//   stats, h, i, prefix, SOFTCAP and WINDOW as in attention_grad_kv.wgsl
 // Shapes    as attention_grad_kv.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 rows of a key head: ceil(N/16)*G workgroups, folded to 2-D
 // Numerics  f32, queries and then heads strictly in order
@@ -9,9 +9,11 @@
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
 import package::lib::attention::{all_queries, params, sharing};
 import package::lib::attention_grad::stats;
-import package::lib::attention_narrow::{VECTORS, bases_of, d_o, dk, dv, k, of_quad, own_rows, q, rows_of};
-import package::lib::attention_narrow::{sees, sum_over_quad, v, with_half};
+import package::lib::attention_narrow::{VECTORS, bases_of, d_o, dk, dv, k, of_quad, own_rows, own_two, q};
+import package::lib::attention_narrow::{rows_of, sees, sum_over_quad, v, with_half};
+import package::lib::attention_window::{first_key, walked};
 import package::lib::grid::{Fold, group_number};
+import package::lib::softcap::{capped_two, slope_two};
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -39,6 +41,10 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   }
   let queries = all_queries(items.first, items.last);
   for (var i = queries.x; i < queries.y; i++) {
+    @if(WINDOW) {
+      i = walked(i, 1u, items.last);
+      if (i >= queries.y) { break; }
+    }
     for (var head = items.kv_head * sharing(); head < (items.kv_head + 1u) * sharing(); head++) {
       let stat = stats[i * params.heads + head];
       let base = (i * params.heads + head) * VECTORS * 4u + (lane & 3u);
@@ -54,12 +60,17 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         pulls[0] = fma(vec4f(upstream[u]), value[u][0], pulls[0]);
         pulls[1] = fma(vec4f(upstream[u]), value[u][1], pulls[1]);
       }
-      let rise = params.scale * sum_over_quad(dots, lane) - stat.x;
+      @if(SOFTCAP) let scores = capped_two(params.scale * sum_over_quad(dots, lane), params.softcap);
+      @else let scores = params.scale * sum_over_quad(dots, lane);
+      @if(SOFTCAP) let factor = params.scale * slope_two(scores, params.softcap);
+      @else let factor = params.scale;
+      let rise = scores - stat.x;
       let pulled = sum_over_quad(pulls, lane) - stat.y;
-      let seen = sees(own, i);
+      @if(WINDOW) let seen = sees(own, i) & (own_two(items, lane) >= vec2u(first_key(i)));
+      @else let seen = sees(own, i);
       let own_p = select(vec2f(), exp(min(rise, vec2f(1.0))), seen);
       let p = of_quad(own_p);
-      let ds = of_quad(params.scale * own_p * pulled);
+      let ds = of_quad(factor * own_p * pulled);
       for (var u = 0u; u < VECTORS; u++) {
         value_sum[u][0] = fma(vec4f(upstream[u]), p[0], value_sum[u][0]);
         value_sum[u][1] = fma(vec4f(upstream[u]), p[1], value_sum[u][1]);

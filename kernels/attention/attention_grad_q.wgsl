@@ -1,6 +1,7 @@
 // attention_grad_q: gradient of attention with respect to the queries.
 //   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h])
 //   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h]);   stats = (lse, delta)
+//   SOFTCAP: p[j] of the scores s that attention.wgsl has then, and ds[j] times their slope, 1 - (s[j] / softcap)^2
 //   j = bounds[i].x .. i;   g = h / (H/G).   prefix: j = bounds[i].x .. bounds[i].y - 1, any rows of k and v
 //   after_prefix: adds to what that run left in dq
 // Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; stats f32 [N,H,2]; out dq f32 [N,H*D];
@@ -16,6 +17,7 @@ import package::lib::attention_grad::{dq, stats};
 import package::lib::attention_grad_tile::products;
 import package::lib::attention_tile::{four_from, kv_bases_of, own_pairs, totals, within};
 import package::lib::grid::{Place, WG, lane_number};
+import package::lib::softcap::{capped_four, slope_four};
 
 @compute @workgroup_size(WG)
 fn main(place: Place) {
@@ -41,10 +43,14 @@ fn main(place: Place) {
     for (var n = 0u; n < 4u; n++) {
       let dots = mat4x4f(made.dots[0][n], made.dots[1][n], made.dots[2][n], made.dots[3][n]);
       let pulls = mat4x4f(made.pulls[0][n], made.pulls[1][n], made.pulls[2][n], made.pulls[3][n]);
-      let rise = params.scale * totals(dots) - lse;
+      @if(SOFTCAP) let scores = capped_four(params.scale * totals(dots), params.softcap);
+      @else let scores = params.scale * totals(dots);
+      @if(SOFTCAP) let factor = params.scale * slope_four(scores, params.softcap);
+      @else let factor = params.scale;
+      let rise = scores - lse;
       let pulled = totals(pulls) - delta;
       let seen = within(j + n, own.seen);
-      ds[n] = select(vec4f(), params.scale * exp(min(rise, vec4f(1.0))) * pulled, seen);
+      ds[n] = select(vec4f(), factor * exp(min(rise, vec4f(1.0))) * pulled, seen);
     }
     for (var c = 0u; c < params.vectors; c++) {
       var sum: mat4x4f;

@@ -1,7 +1,7 @@
 // attention_grad_q_narrow_simd8: attention_grad_q of heads up to 16 wide, for subgroups of 8 lanes. The same bits.
 //   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h])
 //   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h]);   stats = (lse, delta)
-//   j, g, prefix and after_prefix as in attention_grad_q.wgsl
+//   j, g, prefix, after_prefix and SOFTCAP as in attention_grad_q.wgsl
 // Shapes    as attention_grad_q.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 pairs (row, query head of a key head), counted row by row:
 //           ceil(N*(H/G)/16)*G workgroups, folded to 2-D
@@ -13,6 +13,7 @@ import package::lib::attention_grad::stats;
 import package::lib::attention_narrow::{VECTORS, bases_of, d_o, dq, k, of_quad, own_pairs, pairs_of, q, sees};
 import package::lib::attention_narrow::{sum_over_quad, v, with_half};
 import package::lib::grid::{Fold, group_number};
+import package::lib::softcap::{capped_two, slope_two};
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -52,10 +53,14 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       pulls[0] = fma(upstream[u][0], value, pulls[0]);
       pulls[1] = fma(upstream[u][1], value, pulls[1]);
     }
-    let rise = params.scale * sum_over_quad(dots, lane) - lse;
+    @if(SOFTCAP) let scores = capped_two(params.scale * sum_over_quad(dots, lane), params.softcap);
+    @else let scores = params.scale * sum_over_quad(dots, lane);
+    @if(SOFTCAP) let factor = params.scale * slope_two(scores, params.softcap);
+    @else let factor = params.scale;
+    let rise = scores - lse;
     let pulled = sum_over_quad(pulls, lane) - delta;
     let seen = sees(own, j);
-    let ds = of_quad(select(vec2f(), params.scale * exp(min(rise, vec2f(1.0))) * pulled, seen));
+    let ds = of_quad(select(vec2f(), factor * exp(min(rise, vec2f(1.0))) * pulled, seen));
     for (var u = 0u; u < VECTORS; u++) {
       sum[u][0] = fma(vec4f(key[u]), ds[0], sum[u][0]);
       sum[u][1] = fma(vec4f(key[u]), ds[1], sum[u][1]);

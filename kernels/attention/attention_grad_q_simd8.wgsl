@@ -1,17 +1,18 @@
 // attention_grad_q_simd8: attention_grad_q for subgroups of 8 lanes. The same sums, the same bits.
 //   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h])
 //   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h]);   stats = (lse, delta)
-//   j, g, prefix and after_prefix as in attention_grad_q.wgsl
-// Shapes    as attention_grad_q.wgsl; D <= 128
+//   j, g, prefix, after_prefix and SOFTCAP as in attention_grad_q.wgsl
+// Shapes    as attention_grad_q.wgsl; D <= 128, WIDE 256
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order
 // Why       lib/attention_simd8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
 import package::lib::attention::{all_keys, k, keys_of, params, q, sharing, v};
 import package::lib::attention_grad::{d_o, dq, stats};
-import package::lib::attention_simd8::{own_row, rows_of, total};
+import package::lib::attention_simd8::{MOST_VECTORS, own_row, rows_of, total};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
+import package::lib::softcap::{capped, slope};
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -23,9 +24,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let stat = stats[slot];
   let base = slot * params.vectors;
 
-  var query: array<vec4f, 32>;
-  var upstream: array<vec4f, 32>;
-  var sum: array<vec4f, 32>;
+  var query: array<vec4f, MOST_VECTORS>;
+  var upstream: array<vec4f, MOST_VECTORS>;
+  var sum: array<vec4f, MOST_VECTORS>;
   for (var c = 0u; c < params.vectors; c++) {
     query[c] = q[base + c];
     upstream[c] = d_o[base + c];
@@ -50,8 +51,12 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     }
     var ds = array<f32, 8>();
     for (var n = 0u; n < 8u; n++) {
-      let p = exp(min(params.scale * total(dots[n]) - stat.x, 1.0));
-      ds[n] = select(0.0, params.scale * p * (total(pulls[n]) - stat.y), j + n >= own.x && j + n < own.y);
+      @if(SOFTCAP) let score = capped(params.scale * total(dots[n]), params.softcap);
+      @else let score = params.scale * total(dots[n]);
+      @if(SOFTCAP) let factor = params.scale * slope(score, params.softcap);
+      @else let factor = params.scale;
+      let p = exp(min(score - stat.x, 1.0));
+      ds[n] = select(0.0, factor * p * (total(pulls[n]) - stat.y), j + n >= own.x && j + n < own.y);
     }
     for (var c = 0u; c < params.vectors; c++) {
       let key = of_all_lanes(k[kv_base + c]);

@@ -1,6 +1,6 @@
 // attention_narrow_simd8: attention of heads up to 16 wide, for subgroups of 8 lanes. The same sums, the same bits.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
-//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix and after_prefix as in attention.wgsl
+//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
 // Shapes    as attention.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 pairs (row, query head of a key head), counted row by row:
 //           ceil(N*(H/G)/16)*G workgroups, folded to 2-D
@@ -12,6 +12,7 @@ import package::lib::attention_narrow::{VECTORS, bases_of, k, o, of_quad, own_pa
 import package::lib::attention_narrow::{sum_over_quad, v, with_half};
 import package::lib::grid::{Fold, group_number};
 import package::lib::running_softmax::LEAST;
+import package::lib::softcap::capped_two;
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -48,7 +49,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       dots[0] = fma(query[u][0], key, dots[0]);
       dots[1] = fma(query[u][1], key, dots[1]);
     }
-    let scores = sum_over_quad(dots, lane);
+    @if(SOFTCAP) let scores = capped_two(sum_over_quad(dots, lane), params.softcap);
+    @else let scores = sum_over_quad(dots, lane);
     let seen = sees(own, j);
     let rise = scores - most;
     let shrunk = exp(-abs(rise));  // the one exponential: of the old maximum or of this key

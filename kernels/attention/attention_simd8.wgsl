@@ -1,16 +1,17 @@
 // attention_simd8: attention for subgroups of 8 lanes. The same sums, the same bits.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
-//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix and after_prefix as in attention.wgsl
-// Shapes    as attention.wgsl; D <= 128
+//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
+// Shapes    as attention.wgsl; D <= 128, WIDE 256
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order with a running maximum; a key that a row must not see gets weight 0
 // Why       lib/attention_simd8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 import package::lib::attention::{all_keys, k, keys_of, o, params, q, sharing, softmax, v};
-import package::lib::attention_simd8::{own_row, rows_of, total};
+import package::lib::attention_simd8::{MOST_VECTORS, own_row, rows_of, total};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
 import package::lib::running_softmax::{LEAST, meet};
+import package::lib::softcap::capped;
 enable subgroups;
 
 @compute @workgroup_size(8)
@@ -23,8 +24,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let base = slot * params.vectors;
   let kv_head = rows.head / sharing();
 
-  var query: array<vec4f, 32>;
-  var sum: array<vec4f, 32>;
+  var query: array<vec4f, MOST_VECTORS>;
+  var sum: array<vec4f, MOST_VECTORS>;
   for (var c = 0u; c < params.vectors; c++) {
     query[c] = q[base + c] * params.scale;
     sum[c] = vec4f();
@@ -48,7 +49,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     var keep = array<f32, 8>();
     var p = array<f32, 8>();
     for (var n = 0u; n < 8u; n++) {
-      let met = meet(most, total(dots[n]), j + n >= own.x && j + n < own.y);
+      @if(SOFTCAP) let score = capped(total(dots[n]), params.softcap);
+      @else let score = total(dots[n]);
+      let met = meet(most, score, j + n >= own.x && j + n < own.y);
       most = met.most;
       weights = fma(weights, met.keep, met.p);
       keep[n] = met.keep;

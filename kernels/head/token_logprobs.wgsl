@@ -1,5 +1,6 @@
 // token_logprobs: log-probability of the token that was chosen, and the entropy of the distribution it was drawn from.
 //   logprobs[r] = z[r,y] - logsum[r],   logsum[r] = log(sum_v exp(z[r,v])),   z = logits * scale
+//   SOFTCAP: z = softcap tanh(logits * factor / softcap) * scale
 //   entropy[r]  = logsum[r] - sum_v z[r,v] exp(z[r,v] - logsum[r])
 // Shapes    logits f32 [R,S], of which columns 0..V count, with VEC4 S a multiple of 4; tokens i32 [R], -1 = padding ->
 //           logprob and entropy 0; out logprobs, entropy (nats), logsum f32 [R]
@@ -8,6 +9,7 @@
 // Twin      src/ops/head/token_logprobs.ts#tokenLogprobsF64     Gradient: token_logprobs_grad.wgsl
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::logsumexp::{FAR, LOWEST, Partial, largest, with_four, workgroup_merge};
+import package::lib::softcap::{capped, capped_four};
 import package::lib::values::{VALUE_SIZE, Value};
 
 @group(0) @binding(0) var<storage, read> logits: array<Value>;
@@ -16,13 +18,31 @@ import package::lib::values::{VALUE_SIZE, Value};
 @group(0) @binding(3) var<storage, read_write> entropy: array<f32>;
 @group(0) @binding(4) var<storage, read_write> logsum: array<f32>;
 
-struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
+struct Params {
+  rows: u32,
+  columns: u32,
+  stride: u32,
+  scale: f32,  // 1 / temperature, and without SOFTCAP 1 / divisor
+  @if(SOFTCAP) factor: f32,  // 1 / divisor
+  @if(SOFTCAP) softcap: f32,
+}
 @group(0) @binding(5) var<uniform> params: Params;
+
+fn z_of(x: f32) -> f32 {
+  @if(SOFTCAP) return capped(x * params.factor, params.softcap) * params.scale;
+  @else return x * params.scale;
+}
+
+@if(VEC4)
+fn z_of_four(x: vec4f) -> vec4f {
+  @if(SOFTCAP) return capped_four(x * params.factor, params.softcap) * params.scale;
+  @else return x * params.scale;
+}
 
 @if(!VEC4)
 fn z_at(base: u32, v: u32) -> f32 {
   if (v >= params.columns) { return LOWEST; }
-  return logits[base + v] * params.scale;
+  return z_of(logits[base + v]);
 }
 
 // What one lane sees: every WG-th column, four at a time so that the sums are rescaled once in four.
@@ -44,10 +64,10 @@ fn scan(base: u32, lane: u32) -> Partial {
   var weighted = vec4f(0.0);
   var v = lane;
   for (; 4u * (v + 3u * WG) + 3u < params.columns; v += 4u * WG) {
-    let a = logits[base + v] * params.scale;
-    let b = logits[base + v + WG] * params.scale;
-    let c = logits[base + v + 2u * WG] * params.scale;
-    let d = logits[base + v + 3u * WG] * params.scale;
+    let a = z_of_four(logits[base + v]);
+    let b = z_of_four(logits[base + v + WG]);
+    let c = z_of_four(logits[base + v + 2u * WG]);
+    let d = z_of_four(logits[base + v + 3u * WG]);
     let high = largest(max(max(a, b), max(c, d)));
     if (high > top) {
       let gap = max(top - high, FAR);
@@ -70,7 +90,7 @@ fn scan(base: u32, lane: u32) -> Partial {
   var seen = Partial(top, (sum.x + sum.y) + (sum.z + sum.w), (weighted.x + weighted.y) + (weighted.z + weighted.w));
   for (; 4u * v < params.columns; v += WG) {
     let counts = vec4u(4u * v) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.columns);
-    seen = with_four(seen, select(vec4f(LOWEST), logits[base + v] * params.scale, counts));
+    seen = with_four(seen, select(vec4f(LOWEST), z_of_four(logits[base + v]), counts));
   }
   return seen;
 }
@@ -94,6 +114,6 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     entropy[row] = 0.0;
     return;
   }
-  logprobs[row] = logit_of(base, u32(token)) * params.scale - all.top - log(all.sum);
+  logprobs[row] = z_of(logit_of(base, u32(token))) - all.top - log(all.sum);
   entropy[row] = log(all.sum) - all.weighted / all.sum;
 }

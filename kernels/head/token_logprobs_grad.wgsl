@@ -1,5 +1,6 @@
 // token_logprobs_grad: gradient of token_logprobs with respect to the logits, in the place of the logits.
 //   dlogits[r,v] = scale * dlogprobs[r] * ([v = y] - exp(z[r,v] - logsum[r])),   z = logits * scale
+//   SOFTCAP: z = y * scale, y = softcap tanh(logits * factor / softcap), and dlogits times factor (1 - (y / softcap)^2)
 // Shapes    in logits and out dlogits f32 [R,S], columns 0..V, with VEC4 S a multiple of 4 (columns past V are left
 //           undefined then); tokens i32 [R], -1 = padding -> dlogits 0; logsum, dlogprobs f32 [R]. The entropy is for
 //           logging only: it has no gradient
@@ -7,6 +8,7 @@
 // Numerics  f32, element by element
 // Twin      src/ops/head/token_logprobs.ts#tokenLogprobsGradF64
 import package::lib::grid::{Place, WG, workgroup_number};
+import package::lib::softcap_values::{capped_value, slope_value};
 import package::lib::values::{VALUE_SIZE, Value};
 
 @group(0) @binding(0) var<storage, read_write> logits: array<Value>;
@@ -14,7 +16,14 @@ import package::lib::values::{VALUE_SIZE, Value};
 @group(0) @binding(2) var<storage, read> logsum: array<f32>;
 @group(0) @binding(3) var<storage, read> dlogprobs: array<f32>;
 
-struct Params { rows: u32, columns: u32, stride: u32, scale: f32 }  // scale: 1 / temperature
+struct Params {
+  rows: u32,
+  columns: u32,
+  stride: u32,
+  scale: f32,  // 1 / temperature, and without SOFTCAP 1 / divisor
+  @if(SOFTCAP) factor: f32,  // 1 / divisor
+  @if(SOFTCAP) softcap: f32,
+}
 @group(0) @binding(4) var<uniform> params: Params;
 
 // 1 where column v is the token's.
@@ -39,6 +48,11 @@ fn main(place: Place) {
   }
   let total = logsum[row];
   for (var v = place.lane; v < width; v += WG) {
-    logits[base + v] = pull * (chosen(v, token) - exp(logits[base + v] * params.scale - total));
+    @if(SOFTCAP) {
+      let y = capped_value(logits[base + v] * params.factor, params.softcap);
+      let pulled = pull * params.factor * slope_value(y, params.softcap);
+      logits[base + v] = pulled * (chosen(v, token) - exp(y * params.scale - total));
+    }
+    @else { logits[base + v] = pull * (chosen(v, token) - exp(logits[base + v] * params.scale - total)); }
   }
 }

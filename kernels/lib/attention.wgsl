@@ -1,6 +1,7 @@
 // attention: what kernels of attention over packed sequences are given, and who sees whom.
 //   Vector c of head h of row i of q lies at (i*H + h)*vectors + c; of k and v alike, with the G key heads.
-//   prefix: keys that stand before a sequence's own, any rows of k and v: bounds say which, or which rows of q see one
+//   prefix: keys that stand before a sequence's own, any rows of k and v: bounds say which, or which rows of q see one.
+//   A sliding window is in the bounds (attention_window.wgsl); SOFTCAP bounds the scores (lib/softcap.wgsl)
 struct Params {
   rows: u32,  // of the tensors that are written
   heads: u32,
@@ -9,6 +10,7 @@ struct Params {
   vectors: u32,       // of four columns, of a head
   prefix: u32,        // 1: this run is over shared keys
   after_prefix: u32,  // 1: it continues what such a run left
+  @if(SOFTCAP) softcap: f32,  // scores s become softcap tanh(s / softcap), before the softmax
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> bounds: array<vec2i>;

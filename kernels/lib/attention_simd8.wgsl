@@ -3,6 +3,10 @@
 //   and broadcast: an eighth of the loads of the plain kernels
 import package::lib::attention::params;
 
+// Of four columns, of a head: what a lane has room for.
+@if(WIDE) const MOST_VECTORS = 64u;
+@else const MOST_VECTORS = 32u;
+
 // What the lanes have in common. Where `first` is not below params.rows, they have nothing to do.
 struct Rows {
   head: u32,

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
-import { packedBounds } from "../cases/attention/attention.ts";
+import { packedBounds, shapeText } from "../cases/attention/attention.ts";
 import { emptyTensor, readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
@@ -13,6 +13,8 @@ import { attentionDecode } from "../../src/ops/attention/attention_decode.ts";
 import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
 
 const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 16, scale: 0.25 };
+/** Gemma's way of it: windows that begin in the prompt and after it, and bounded scores. */
+const SHAPES: AttentionShape[] = [SHAPE, { ...SHAPE, window: 3, softcap: 2 }, { ...SHAPE, window: 20 }];
 const Q_WIDTH = SHAPE.heads * SHAPE.headDim;
 const KV_WIDTH = SHAPE.kvHeads * SHAPE.headDim;
 
@@ -29,6 +31,7 @@ async function attentionOf(
   sequences: Float64Array[][],
   lengths: number[],
   spare: number,
+  shape: AttentionShape,
 ): Promise<Float32Array[]> {
   const padded = [...sequences, sequence(900, spare)];
   const [q, k, v, dy] = [Q_WIDTH, KV_WIDTH, KV_WIDTH, Q_WIDTH].map((width, n) =>
@@ -36,7 +39,7 @@ async function attentionOf(
   );
   const bounds = tf.tensor(packedBounds(lengths, spare), [q.shape[0], 2], "int32");
   const { value, grads } = tf.engine().gradients(
-    () => attention({ q, k, v, bounds }, SHAPE),
+    () => attention({ q, k, v, bounds }, shape),
     [q, k, v],
     dy,
     false,
@@ -65,7 +68,8 @@ function tokensOf(one: Float64Array[], n: number, first: number, tokens: number)
  */
 async function decodeAll(
   one: Float64Array[],
-  { promptLength, tokens, start, order, blockShift }: {
+  { promptLength, tokens, start, order, blockShift, shape }: {
+    shape: AttentionShape;
     promptLength: number;
     tokens: number;
     start: number;
@@ -91,7 +95,7 @@ async function decodeAll(
   const made: { o?: Tensor } = {};
   const plan = recordPlan(() => {
     kvAppend(pool, { k: fresh[1], v: fresh[2], owners, positions }, table);
-    made.o = tf.keep(attentionDecode(fresh[0], { pool, positions, ...table }, SHAPE));
+    made.o = tf.keep(attentionDecode(fresh[0], { pool, positions, ...table }, shape));
   });
   const rows: Float32Array[] = [];
   for (let t = promptLength; t < promptLength + tokens; t++) {
@@ -107,44 +111,51 @@ describe("attention over packed sequences and caches", () => {
   before(async () => void await openGpu());
   after(closeGpu);
 
-  it("gives a sequence the same bits, forward and backward, alone and packed among others", async () => {
-    const lengths = [5, 21, 13];
-    const sequences = lengths.map((length, n) => sequence(10 * n + 1, length));
-    const alone = await attentionOf([sequences[1]], [21], 0);
-    const middle = cut(await attentionOf(sequences, lengths, 3), 5, 21);
-    const last = cut(await attentionOf([sequences[2], sequences[0], sequences[1]], [13, 5, 21], 8), 18, 21);
-    ["o", "dq", "dk", "dv"].forEach((name, n) => {
-      assert.deepEqual(middle[n], alone[n], `${name} in the middle`);
-      assert.deepEqual(last[n], alone[n], `${name} at the end`);
-    });
-  });
-
-  it("equals the full pass when one recorded plan decodes token by token", async () => {
-    const [promptLength, tokens] = [35, 6];
-    const one = sequence(50, promptLength + tokens);
-    const [o] = await attentionOf([one], [promptLength + tokens], 0);
-    const layout = { start: 5, order: [9, 0, 4, 2, 7, 3], blockShift: 3 };
-    const decoded = await decodeAll(one, { promptLength, tokens, ...layout });
-    decoded.forEach((row, t) => {
-      const expected = o.slice((promptLength + t) * Q_WIDTH, (promptLength + t + 1) * Q_WIDTH);
-      row.forEach((value, c) => {
-        // Same terms summed in another order: a few f32 roundings of values up to 2.
-        assert.ok(
-          Math.abs(value - expected[c]) <= 5e-6,
-          `token ${t} column ${c}: ${value}, full pass ${expected[c]}`,
-        );
+  for (const shape of SHAPES) {
+    const how = shapeText({ ...shape, scale: undefined });
+    it(`gives a sequence the same bits, forward and backward, alone and packed among others${how}`, async () => {
+      const lengths = [5, 21, 13];
+      const sequences = lengths.map((length, n) => sequence(10 * n + 1, length));
+      const alone = await attentionOf([sequences[1]], [21], 0, shape);
+      const middle = cut(await attentionOf(sequences, lengths, 3, shape), 5, 21);
+      const last = cut(
+        await attentionOf([sequences[2], sequences[0], sequences[1]], [13, 5, 21], 8, shape),
+        18,
+        21,
+      );
+      ["o", "dq", "dk", "dv"].forEach((name, n) => {
+        assert.deepEqual(middle[n], alone[n], `${name} in the middle`);
+        assert.deepEqual(last[n], alone[n], `${name} at the end`);
       });
     });
-  });
-  it("gives the same bits wherever the blocks lie and however large they are", async () => {
-    const [promptLength, tokens] = [37, 9];
-    const one = sequence(70, promptLength + tokens);
-    const decode = (start: number, order: number[], blockShift: number) =>
-      decodeAll(one, { promptLength, tokens, start, order, blockShift });
-    const expected = await decode(0, [0], 6);
-    assert.deepEqual(await decode(18, [0], 6), expected);
-    assert.deepEqual(await decode(3, [4, 1, 3, 0], 4), expected);
-    const ofTwo = Array.from({ length: 23 }, (_, b) => 5 * b % 23);
-    assert.deepEqual(await decode(0, ofTwo, 1), expected);
-  });
+
+    it(`equals the full pass when one recorded plan decodes token by token${how}`, async () => {
+      const [promptLength, tokens] = [35, 6];
+      const one = sequence(50, promptLength + tokens);
+      const [o] = await attentionOf([one], [promptLength + tokens], 0, shape);
+      const layout = { start: 5, order: [9, 0, 4, 2, 7, 3], blockShift: 3 };
+      const decoded = await decodeAll(one, { promptLength, tokens, shape, ...layout });
+      decoded.forEach((row, t) => {
+        const expected = o.slice((promptLength + t) * Q_WIDTH, (promptLength + t + 1) * Q_WIDTH);
+        row.forEach((value, c) => {
+          // Same terms summed in another order: a few f32 roundings of values up to 2.
+          assert.ok(
+            Math.abs(value - expected[c]) <= 5e-6,
+            `token ${t} column ${c}: ${value}, full pass ${expected[c]}`,
+          );
+        });
+      });
+    });
+    it(`gives the same bits wherever the blocks lie and however large they are${how}`, async () => {
+      const [promptLength, tokens] = [37, 9];
+      const one = sequence(70, promptLength + tokens);
+      const decode = (start: number, order: number[], blockShift: number) =>
+        decodeAll(one, { promptLength, tokens, start, order, blockShift, shape });
+      const expected = await decode(0, [0], 6);
+      assert.deepEqual(await decode(18, [0], 6), expected);
+      assert.deepEqual(await decode(3, [4, 1, 3, 0], 4), expected);
+      const ofTwo = Array.from({ length: 23 }, (_, b) => 5 * b % 23);
+      assert.deepEqual(await decode(0, ofTwo, 1), expected);
+    });
+  }
 });

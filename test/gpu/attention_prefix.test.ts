@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
-import { packedBounds, prefixRanges } from "../cases/attention/attention.ts";
+import { packedBounds, prefixRanges, shapeText } from "../cases/attention/attention.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withPlainKernels } from "../../src/gpu/trial_modes.ts";
@@ -12,6 +12,13 @@ import { addGradient } from "../../src/ops/elementwise/add_gradient.ts";
 import { attention, type AttentionShape, type Prefix } from "../../src/ops/attention/attention.ts";
 
 const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 20, scale: 0.2 };
+/** Windows of a token, inside the completions, and from the prompts into them; and none. */
+const SHAPES: AttentionShape[] = [
+  SHAPE,
+  { ...SHAPE, window: 1 },
+  { ...SHAPE, window: 7, softcap: 2 },
+  { ...SHAPE, window: 19 },
+];
 const KV_WIDTH = SHAPE.kvHeads * SHAPE.headDim;
 const WIDTHS = [SHAPE.heads * SHAPE.headDim, KV_WIDTH, KV_WIDTH, SHAPE.heads * SHAPE.headDim]; // q, k, v, dy
 const PROMPTS = [13, 6, 21];
@@ -34,13 +41,14 @@ const completions = COMPLETIONS.map((lengths, n) =>
 
 /** Runs a body with the kernels that a test is about. */
 let choose: <R>(body: () => R) => R = (body) => body();
+let shape = SHAPE;
 
 /** o, dq, dk and dv of sequences that lie end to end. */
 async function packed(rows: Rows, lengths: number[], prefix?: Prefix): Promise<Float32Array[]> {
   const [q, k, v, dy] = rows.map((values, n) => matrix(values, WIDTHS[n]));
   const bounds = pairs(packedBounds(lengths));
   const { value, grads } = choose(() =>
-    tf.engine().gradients(() => attention({ q, k, v, bounds, prefix }, SHAPE), [q, k, v], dy, false)
+    tf.engine().gradients(() => attention({ q, k, v, bounds, prefix }, shape), [q, k, v], dy, false)
   );
   return await Promise.all([value, ...grads].map((tensor) => readFloats(tensor as Tensor)));
 }
@@ -102,17 +110,21 @@ describe("attention to shared prefixes", () => {
     withPlainKernels,
   ]];
   for (const [name, chosen] of kernels) {
-    it(`has the bits of every sequence laid out on its own, with ${name} kernels`, async () => {
-      choose = chosen;
-      await assertUnshared();
-    });
-    it(`gives a prefix gradients whose bits do not depend on how its readers are split, with ${name} kernels`, async () => {
-      choose = chosen;
-      await assertSplitPasses();
-    });
+    for (const one of SHAPES) {
+      const how = `with ${name} kernels${shapeText({ ...one, scale: undefined })}`;
+      it(`has the bits of every sequence laid out on its own, ${how}`, async () => {
+        [choose, shape] = [chosen, one];
+        await assertUnshared();
+      });
+      it(`gives a prefix gradients whose bits do not depend on how its readers are split, ${how}`, async () => {
+        [choose, shape] = [chosen, one];
+        await assertSplitPasses();
+      });
+    }
   }
 
   it("wants no gradient of a prefix without accumulators", async () => {
+    [choose, shape] = [(body) => body(), SHAPE];
     const [dk, dv] = accumulators(0);
     const expected = await sharedPass(() => true, dk, dv);
     const lengths = COMPLETIONS.map((group) => group.map((tokens) => [tokens]));

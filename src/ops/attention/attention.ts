@@ -1,57 +1,12 @@
 /** Causal softmax attention over packed sequences: memory linear in the tokens (arXiv:2205.14135). */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { hasSimd8 } from "../../gpu/device_facts.ts";
-import { runKernel } from "../../gpu/dispatch.ts";
-import { foldGrid } from "../../gpu/grids.ts";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
+import { gradStats, runAttention, runAttentionGradKv, runAttentionGradQ } from "./attention_kernels.ts";
+import { type AttentionShape, checkAttentionShape } from "./attention_shape.ts";
+import { windowRanges } from "./attention_window.ts";
 
-export interface AttentionShape {
-  /** Query heads, a multiple of kvHeads: neighbouring heads/kvHeads of them share a key head. */
-  heads: number;
-  kvHeads: number;
-  /** A multiple of 4, at most 128. */
-  headDim: number;
-  /** Factor of q.k, usually headDim^-0.5. */
-  scale: number;
-}
-
-/** Lanes of a workgroup, and (row, head) pairs or rows of a lane: the plain kernels. */
-const WG = 32;
-const TILE = 4;
-/** Rows of a workgroup, and pairs or rows of one where heads are narrow: the kernels for 8-wide subgroups. */
-const SIMD8_ROWS = 8;
-const NARROW_PAIRS = 16;
-const NARROW_HEAD_DIM = 16;
-/** What runs instead of a kernel where subgroups are 8 wide and heads narrow. */
-const NARROW_KERNELS = {
-  attention: "attention_narrow",
-  attention_grad_q: "attention_grad_q_narrow",
-  attention_grad_kv: "attention_grad_kv_narrow",
-};
-const STATS_WG = 64;
-const MAX_HEAD_DIM = 128;
-
-/** @throws RangeError when a tensor [rows, columns] is not as wide as its heads */
-export function checkAttentionShape(shape: AttentionShape, widths: Record<string, [Tensor, number]>): void {
-  const { heads, kvHeads, headDim } = shape;
-  if (headDim % 4 || headDim < 4 || headDim > MAX_HEAD_DIM || heads % kvHeads) {
-    throw new RangeError(
-      `Cannot attend with headDim ${headDim}, ${heads} heads and ${kvHeads} key heads: need headDim a multiple of 4 ` +
-        `up to ${MAX_HEAD_DIM}, and heads a multiple of key heads`,
-    );
-  }
-  for (const [name, [tensor, headCount]] of Object.entries(widths)) {
-    const width = tensor.shape[tensor.shape.length - 1];
-    if (width !== headCount * headDim) {
-      throw new RangeError(
-        `Cannot attend to ${name} of shape [${tensor.shape}]: need ${headCount} heads of ${headDim} = ${
-          headCount * headDim
-        } columns`,
-      );
-    }
-  }
-}
+export type { AttentionShape };
 
 /** Keys and values of P rows that several sequences see before their own: a prompt's, computed once for all. */
 export interface PrefixKeys {
@@ -96,55 +51,22 @@ interface AttentionAttrs extends AttentionShape {
   prefix: Prefix | null;
 }
 
-type KernelName = keyof typeof NARROW_KERNELS;
-
-/** What a kernel goes over: rows of queries (attention, _grad_q) or of keys (_grad_kv), and of which keys. */
-interface Pass {
-  rows: number;
-  shape: AttentionShape;
-  /** Over the keys of a prefix; the run after it, over the own ones, continues from there. */
-  prefix?: boolean;
-  afterPrefix?: boolean;
+/** Ranges of rows as the kernels read them, and what of them is to be disposed. */
+interface SeenRanges {
+  own: TensorInfo;
+  before?: TensorInfo;
+  walk?: TensorInfo;
+  dispose(): void;
 }
 
-/** The variant of a kernel for a device, its constants and its number of workgroups. All give the same bits. */
-function chooseKernel(
-  kernel: KernelName,
-  { rows, shape: { heads, kvHeads, headDim } }: Pass,
-): { kernel: string; constants: Record<string, number>; groups: number } {
-  const headCount = kernel === "attention_grad_kv" ? kvHeads : heads;
-  const perKeyHead = rows * headCount / kvHeads;
-  if (!hasSimd8()) {
-    return { kernel, constants: { WG }, groups: Math.ceil(Math.ceil(perKeyHead / TILE) * kvHeads / WG) };
-  }
-  if (headDim > NARROW_HEAD_DIM) {
-    return { kernel: `${kernel}_simd8`, constants: {}, groups: Math.ceil(rows / SIMD8_ROWS) * headCount };
-  }
-  return {
-    kernel: `${NARROW_KERNELS[kernel]}_simd8`,
-    constants: { VECTORS: headDim / 4 },
-    groups: Math.ceil(perKeyHead / NARROW_PAIRS) * kvHeads,
-  };
-}
-
-function runPass(name: KernelName, bindings: Record<string, TensorInfo>, pass: Pass): void {
-  const { rows, shape: { heads, kvHeads, headDim, scale }, prefix = false, afterPrefix = false } = pass;
-  const { kernel, constants, groups } = chooseKernel(name, pass);
-  runKernel({
-    kernel,
-    constants,
-    bindings,
-    params: {
-      rows,
-      heads,
-      kv_heads: kvHeads,
-      scale,
-      vectors: headDim / 4,
-      prefix: +prefix,
-      after_prefix: +afterPrefix,
-    },
-    workgroups: foldGrid(groups),
-  });
+/** The given ranges, or what a window leaves of them, where any row has tokens beyond it. */
+function seenRanges(bounds: TensorInfo, { prefix, window = Infinity }: AttentionAttrs): SeenRanges {
+  const rows = bounds.shape[0] + (prefix ? prefix.k.shape[0] : 0);
+  if (window >= rows) return { own: bounds, before: prefix?.ranges, dispose() {} };
+  const made = windowRanges(bounds, prefix ? prefix.ranges : null, window);
+  const { own, before, walk } = made;
+  const dispose = () => [own, before, walk].forEach((each) => each && disposeInfo(each));
+  return { own, before: before ?? undefined, walk: walk ?? undefined, dispose };
 }
 
 type ForwardInput = "q" | "k" | "v" | "bounds";
@@ -153,12 +75,18 @@ const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
   forward({ q, k, v, bounds }, { prefix, ...shape }) {
     const [rows] = q.shape;
+    const seen = seenRanges(bounds, { prefix, ...shape });
     const [o, softmax] = [newTensor(q.shape), newTensor([rows, shape.heads, 2])];
     if (prefix) {
-      const before = { q, k: prefix.k, v: prefix.v, bounds: prefix.ranges, o, softmax };
-      runPass("attention", before, { rows, shape, prefix: true });
+      const before = { q, k: prefix.k, v: prefix.v, bounds: seen.before, o, softmax };
+      runAttention(before, { rows, shape, prefix: true });
     }
-    runPass("attention", { q, k, v, bounds, o, softmax }, { rows, shape, afterPrefix: prefix !== null });
+    runAttention({ q, k, v, bounds: seen.own, o, softmax }, {
+      rows,
+      shape,
+      afterPrefix: prefix !== null,
+    });
+    seen.dispose();
     return [o, softmax];
   },
   saves: { inputs: ["q", "k", "v", "bounds"], outputs: [true, true] },
@@ -172,39 +100,27 @@ const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", Attentio
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
     const [rows] = q.shape;
+    const seen = seenRanges(bounds, { prefix, ...shape });
     const stats = gradStats(o, dy, softmax, shape.headDim);
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
     const pulling = { q, stats, d_o: dy };
     if (prefix) {
       const shared = { ...pulling, k: prefix.k, v: prefix.v };
-      runPass("attention_grad_q", { ...shared, bounds: prefix.ranges, dq }, { rows, shape, prefix: true });
+      runAttentionGradQ({ ...shared, bounds: seen.before, dq }, { rows, shape, prefix: true });
       if (prefix.dk && prefix.dv) {
-        const sums = { bounds: prefix.readers, dk: prefix.dk, dv: prefix.dv };
+        const sums = { bounds: prefix.readers, walk: seen.walk, dk: prefix.dk, dv: prefix.dv };
         const pass = { rows: prefix.k.shape[0], shape, prefix: true };
-        runPass("attention_grad_kv", { ...shared, ...sums }, pass);
+        runAttentionGradKv({ ...shared, ...sums }, pass);
       }
     }
-    const own = { ...pulling, k, v, bounds };
-    runPass("attention_grad_q", { ...own, dq }, { rows, shape, afterPrefix: prefix !== null });
-    runPass("attention_grad_kv", { ...own, dk, dv }, { rows, shape });
+    const own = { ...pulling, k, v, bounds: seen.own };
+    runAttentionGradQ({ ...own, dq }, { rows, shape, afterPrefix: prefix !== null });
+    runAttentionGradKv({ ...own, dk, dv }, { rows, shape });
     disposeInfo(stats);
+    seen.dispose();
     return [dq, dk, dv];
   },
 });
-
-/** @returns f32 [N, heads, 2]: the log of each softmax's sum, and do.o. The caller disposes it. */
-function gradStats(o: TensorInfo, dy: TensorInfo, softmax: TensorInfo, headDim: number): TensorInfo {
-  const stats = newTensor(softmax.shape);
-  const count = softmax.shape[0] * softmax.shape[1];
-  runKernel({
-    kernel: "attention_grad_stats",
-    constants: { WG: STATS_WG },
-    bindings: { o, d_o: dy, softmax, stats },
-    params: { count, vectors: headDim / 4 },
-    workgroups: foldGrid(Math.ceil(count / STATS_WG)),
-  });
-  return stats;
-}
 
 /** @throws RangeError when the parts of a prefix do not fit each other or the tokens */
 function checkPrefix(prefix: Prefix, rows: number, shape: AttentionShape): void {
@@ -223,10 +139,11 @@ function checkPrefix(prefix: Prefix, rows: number, shape: AttentionShape): void 
 
 /**
  * o[i] = softmax_j(scale q[i].k[j]) v[j] over the prefix rows that i sees, then the tokens j of i's own sequence up to
- * i itself. A sequence's bits are the same whatever stands beside it and wherever it stands, and o and dq the same as
- * if its prefix stood before it, unshared.
+ * i itself: of all these the last `window`, where the shape has one. A sequence's bits are the same whatever stands
+ * beside it and wherever it stands, and o and dq the same as if its prefix stood before it, unshared.
  * @returns f32 [N, heads*headDim]
- * @throws RangeError when the widths do not fit the heads, or the rows or parts of a prefix each other
+ * @throws RangeError when the widths do not fit the heads, or the rows or parts of a prefix each other, or softcap or
+ *   window cannot be
  */
 export function attention(inputs: AttentionInputs, shape: AttentionShape): Tensor {
   const { q, k, v, bounds, prefix = null } = inputs;
@@ -239,6 +156,5 @@ export function attention(inputs: AttentionInputs, shape: AttentionShape): Tenso
     );
   }
   if (prefix) checkPrefix(prefix, rows, shape);
-  const { heads, kvHeads, headDim, scale } = shape;
-  return attentionOp({ q, k, v, bounds }, { heads, kvHeads, headDim, scale, prefix })[0];
+  return attentionOp({ q, k, v, bounds }, { ...shape, prefix })[0];
 }

@@ -4,7 +4,8 @@ import { hasSimd8, isSoftwareDevice } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
-import { type AttentionShape, checkAttentionShape } from "./attention.ts";
+import { cappedF64 } from "./attention_f64.ts";
+import { type AttentionShape, checkAttentionShape } from "./attention_shape.ts";
 import { type BlockTable, checkPool, type KvPool, poolSlot } from "./kv_append.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";
 
@@ -13,6 +14,10 @@ const LANE_VECTORS = 8;
 /** Vectors that the lanes of a GPU's workgroup hold together, for the 16 KB of memory that every device has. */
 const WORKGROUP_VECTORS = 256;
 const SIMD8_LANES = 8;
+/** Vectors of all its heads that a lane has room for without asking for more (WIDE). */
+const ROOM = 32;
+/** Tokens that a row sees where no window slides. */
+const ALL_TOKENS = 2 ** 32 - 1;
 
 /** How a workgroup shares out the keys of a row: constants of the kernel, which says what they mean. */
 export interface DecodeLanes {
@@ -39,7 +44,8 @@ export function decodeLanes(shape: AttentionShape, software: boolean): DecodeLan
   while (!software && vectors > 2 * PER_KEY && vectors % (2 * PER_KEY) === 0) PER_KEY *= 2;
   const own = vectors / PER_KEY;
   const HEADS = headsAtOnce(shape, own);
-  const LANES = software ? SIMD8_LANES : 2 ** Math.floor(Math.log2(WORKGROUP_VECTORS / (HEADS * own)));
+  const fitting = 2 ** Math.floor(Math.log2(WORKGROUP_VECTORS / (HEADS * own)));
+  const LANES = software ? SIMD8_LANES : Math.max(fitting, 2 * PER_KEY);
   if (own > LANE_VECTORS) return { LANES, PER_KEY, HEADS, TILE: 4, TURN: own % 2 ? 1 : 2 };
   return { LANES, PER_KEY, HEADS, TILE: software ? 1 : 2, TURN: own };
 }
@@ -52,9 +58,9 @@ export interface DecodeContext extends BlockTable {
 }
 
 /**
- * o[r] = softmax_t(scale q[r].k[t]) v[t] over the row's tokens; 0 for a row that holds nothing. No gradient.
- * Completions of one prompt share its blocks. All lengths are read on the GPU, so a recorded plan can replay it while
- * they change.
+ * o[r] = softmax_t(scale q[r].k[t]) v[t] over the row's tokens, the last `window` of them where the shape has one; 0
+ * for a row that holds nothing. No gradient. Completions of one prompt share its blocks. All lengths are read on the
+ * GPU, so a recorded plan can replay it while they change.
  * @param q f32 [R, heads*headDim]
  * @param lanes decodeLanes() of the device where not given
  * @returns f32 [R, heads*headDim]
@@ -67,7 +73,7 @@ export function attentionDecode(
   lanes: DecodeLanes = decodeLanes(shape, isSoftwareDevice()),
 ): Tensor {
   const { pool, table, positions, blockShift } = context;
-  const { heads, kvHeads, headDim, scale } = shape;
+  const { heads, kvHeads, headDim, scale, softcap, window = ALL_TOKENS } = shape;
   checkAttentionShape(shape, { q: [q, heads] });
   checkPool(pool, kvHeads * headDim, blockShift);
   const rows = q.shape[0];
@@ -85,7 +91,7 @@ export function attentionDecode(
   const o = emptyTensor([rows, heads * headDim]);
   runKernel({
     kernel: "attention_decode",
-    conditions: { SIMD8 },
+    conditions: { SIMD8, WIDE: lanes.HEADS * VECTORS / PER_KEY > ROOM, SOFTCAP: softcap !== undefined },
     constants: { ...held, ...(SIMD8 ? {} : plain), VECTORS, FORMAT: FORMAT_CODE[pool.format] },
     bindings: { q, k_pool: pool.k, v_pool: pool.v, table, positions, o },
     params: {
@@ -96,6 +102,8 @@ export function attentionDecode(
       scale,
       block_shift: blockShift,
       turns: VECTORS / PER_KEY / lanes.TURN,
+      window: Math.min(window, ALL_TOKENS),
+      ...(softcap === undefined ? {} : { softcap }),
     },
     workgroups: foldGrid(rows * heads / lanes.HEADS),
   });
@@ -111,18 +119,19 @@ export function attentionDecodeF64(
   shape: AttentionShape,
 ): Float64Array {
   const { k, v, table, positions, blockShift } = context;
-  const { heads, kvHeads, headDim, scale } = shape;
+  const { heads, kvHeads, headDim, scale, softcap, window = Infinity } = shape;
   const columns = table.length / positions.length;
   const o = new Float64Array(q.length);
   for (let slot = 0; slot < q.length / headDim; slot++) {
     const row = Math.floor(slot / heads);
     const kvHead = Math.floor((slot % heads) / (heads / kvHeads));
     const seen: { base: number; score: number }[] = [];
-    for (let t = 0; t <= positions[row] && table[row * columns] >= 0; t++) {
+    const first = Math.max(0, positions[row] + 1 - window);
+    for (let t = first; t <= positions[row] && table[row * columns] >= 0; t++) {
       const base = (poolSlot(table, columns, blockShift, row, t) * kvHeads + kvHead) * headDim;
       let dot = 0;
       for (let c = 0; c < headDim; c++) dot += q[slot * headDim + c] * k[base + c];
-      seen.push({ base, score: scale * dot });
+      seen.push({ base, score: cappedF64(scale * dot, softcap).score });
     }
     const most = seen.reduce((m, { score }) => Math.max(m, score), -Infinity);
     const total = seen.reduce((sum, { score }) => sum + Math.exp(score - most), 0);

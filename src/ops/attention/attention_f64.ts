@@ -1,5 +1,5 @@
 /** Twins of the attention kernels: softmax attention over packed sequences, written plainly in f64. */
-import type { AttentionShape } from "./attention.ts";
+import type { AttentionShape } from "./attention_shape.ts";
 
 /** The operands of the twins, row-major. */
 export interface AttentionArrays {
@@ -30,35 +30,52 @@ function dotF64(
 }
 
 /** Rows of the keys that `row` sees, in order; prefix rows are counted after the `ownRows` of the batch. */
-function visibleRows({ bounds, prefix }: AttentionArrays, row: number, ownRows: number): number[] {
+function visibleRows(
+  { bounds, prefix }: AttentionArrays,
+  row: number,
+  ownRows: number,
+  window = Infinity,
+): number[] {
   const range = (begin: number, end: number) =>
     Array.from({ length: Math.max(0, end - begin) }, (_, n) => begin + n);
   const before = prefix ? range(prefix.ranges[2 * row], prefix.ranges[2 * row + 1]) : [];
-  return [...before.map((shared) => ownRows + shared), ...range(bounds[2 * row], row + 1)];
+  const seen = [...before.map((shared) => ownRows + shared), ...range(bounds[2 * row], row + 1)];
+  return seen.slice(Math.max(0, seen.length - window));
+}
+
+/** softcap tanh(score / softcap), and its derivative. */
+export function cappedF64(score: number, softcap?: number): { score: number; slope: number } {
+  if (softcap === undefined) return { score, slope: 1 };
+  const t = Math.tanh(score / softcap);
+  return { score: softcap * t, slope: 1 - t * t };
 }
 
 /**
- * Calls `visit` for each (row, head) with the offsets of its query and visible keys, and their softmax.
+ * Calls `visit` for each (row, head) with the offsets of its query and visible keys, their softmax, and the slope of
+ * the cap on each score.
  * @param k the batch's own keys, then those of the prefix
  */
 function forEachSoftmax(
   arrays: AttentionArrays,
   k: Float64Array,
-  { heads, kvHeads, headDim, scale }: AttentionShape,
-  visit: (qBase: number, keyBases: number[], p: number[]) => void,
+  { heads, kvHeads, headDim, scale, softcap, window }: AttentionShape,
+  visit: (qBase: number, keyBases: number[], p: number[], slopes: number[]) => void,
 ): void {
   const { q } = arrays;
   for (let slot = 0; slot < q.length / headDim; slot++) {
     const row = Math.floor(slot / heads);
     const kvHead = Math.floor((slot % heads) / (heads / kvHeads));
-    const keyBases = visibleRows(arrays, row, q.length / headDim / heads).map((key) =>
+    const keyBases = visibleRows(arrays, row, q.length / headDim / heads, window).map((key) =>
       (key * kvHeads + kvHead) * headDim
     );
-    const scores = keyBases.map((base) => scale * dotF64(q, slot * headDim, k, base, headDim));
+    const capped = keyBases.map((base) =>
+      cappedF64(scale * dotF64(q, slot * headDim, k, base, headDim), softcap)
+    );
+    const scores = capped.map(({ score }) => score);
     const most = scores.reduce((a, b) => Math.max(a, b));
     const exps = scores.map((score) => Math.exp(score - most));
     const total = exps.reduce((a, b) => a + b);
-    visit(slot * headDim, keyBases, exps.map((value) => value / total));
+    visit(slot * headDim, keyBases, exps.map((value) => value / total), capped.map(({ slope }) => slope));
   }
 }
 
@@ -84,11 +101,11 @@ export function attentionGradF64(arrays: AttentionArrays, dy: ArrayLike<number>,
   const v = joined(arrays.v, arrays.prefix?.v);
   const { headDim, scale } = shape;
   const [dq, dk, dv] = [q, k, v].map(({ length }) => new Float64Array(length));
-  forEachSoftmax(arrays, k, shape, (qBase, keyBases, p) => {
+  forEachSoftmax(arrays, k, shape, (qBase, keyBases, p, slopes) => {
     const pulls = keyBases.map((base) => dotF64(dy, qBase, v, base, headDim));
     const delta = p.reduce((sum, weight, n) => sum + weight * pulls[n], 0);
     keyBases.forEach((base, n) => {
-      const ds = scale * p[n] * (pulls[n] - delta);
+      const ds = scale * slopes[n] * p[n] * (pulls[n] - delta);
       for (let c = 0; c < headDim; c++) {
         dq[qBase + c] += ds * k[base + c];
         dk[base + c] += ds * q[qBase + c];

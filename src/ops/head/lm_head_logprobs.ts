@@ -10,7 +10,9 @@ import { type Binding, byteSize, disposeInfo, newTensor } from "../../gpu/tensor
 import { defineOp } from "../../gpu/op.ts";
 import { linearF64, linearGradF64 } from "../linear/linear.ts";
 import { runLinear, runLinearGradW, runLinearGradX } from "../linear/dispatch.ts";
+import { checkFinalLogits } from "./final_logits.ts";
 import {
+  type LogprobOptions,
   runTokenLogprobs,
   runTokenLogprobsGrad,
   tokenLogprobsF64,
@@ -18,8 +20,7 @@ import {
 } from "./token_logprobs.ts";
 import type { Weight } from "../weight/weight.ts";
 
-export interface LmHeadOptions {
-  temperature: number;
+export interface LmHeadOptions extends LogprobOptions {
   /**
    * Rows whose logits exist at a time, at most: fewer where one binding takes no more. A multiple of 64. Changes memory
    * and speed, never a bit of the result.
@@ -62,7 +63,7 @@ const logitsStride = (head: Weight) => Math.ceil(head.shape[0] / 4) * 4;
 
 const lmHeadOp = defineOp<"h" | "tokens", LmHeadAttrs>({
   name: "GrpoLmHeadLogprobs",
-  forward({ h, tokens }, { head, temperature, chunkRows }) {
+  forward({ h, tokens }, { head, chunkRows, ...options }) {
     const M = h.shape[0];
     const stride = logitsStride(head);
     const [logprobs, entropy, logsum] = [newTensor([M]), newTensor([M]), newTensor([M])];
@@ -77,7 +78,7 @@ const lmHeadOp = defineOp<"h" | "tokens", LmHeadAttrs>({
         rows,
         columns: head.shape[0],
         stride,
-        temperature,
+        ...options,
       });
     });
     return [logprobs, entropy, logsum];
@@ -91,7 +92,7 @@ const lmHeadOp = defineOp<"h" | "tokens", LmHeadAttrs>({
 
 const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAttrs>({
   name: "GrpoLmHeadLogprobsGrad",
-  forward({ h, tokens, logsum, dlogprobs }, { head, temperature, chunkRows }) {
+  forward({ h, tokens, logsum, dlogprobs }, { head, chunkRows, ...options }) {
     const M = h.shape[0];
     const stride = logitsStride(head);
     const dh = newTensor(h.shape);
@@ -105,7 +106,7 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
         rows,
         columns: head.shape[0],
         stride,
-        temperature,
+        ...options,
       });
       runLinearGradX({ dy: logits, weight: head, dx: window(dh), rows, stride });
       runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride });
@@ -115,12 +116,13 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
 });
 
 /**
- * tokenLogprobs(h W^T, tokens, temperature) without the logits.
+ * tokenLogprobs(h W^T, tokens, options) without the logits.
  * @param h f32 [M,D], final hidden states
  * @param head [V,D]; its `grad`, when it has one, is added to in backward (a tied head is the embedding's Weight)
  * @param tokens i32 [M], the token that follows each row, or -1 = padding -> 0
  * @returns logprobs f32 [M] and entropy f32 [M], in nats; only the first has a gradient
- * @throws RangeError when the shapes do not fit or chunkRows is no multiple of 64
+ * @throws RangeError when the shapes do not fit, chunkRows is no multiple of 64, or softcap or divisor is no finite
+ *   number above 0
  */
 export function lmHeadLogprobs(
   h: Tensor,
@@ -128,7 +130,8 @@ export function lmHeadLogprobs(
   tokens: Tensor,
   options: LmHeadOptions,
 ): [Tensor, Tensor] {
-  const { temperature, chunkRows } = options;
+  const { temperature, chunkRows, softcap, divisor } = options;
+  checkFinalLogits(options);
   if (h.rank !== 2 || h.shape[1] !== head.shape[1] || tokens.size !== h.shape[0]) {
     throw new RangeError(
       `Cannot apply "${head.name}" [${head.shape}] to [${h.shape}] and ${tokens.size} tokens: ` +
@@ -141,15 +144,14 @@ export function lmHeadLogprobs(
         "aligned",
     );
   }
-  const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows });
+  const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows, softcap, divisor });
   return [logprobs, entropy];
 }
 
-interface LmHeadSizes {
+interface LmHeadSizes extends LogprobOptions {
   M: number;
   D: number;
   V: number;
-  temperature: number;
 }
 
 /** Twin of the op in f64. @returns logprobs, entropy and logsum, each [M] */
@@ -157,9 +159,9 @@ export function lmHeadLogprobsF64(
   h: ArrayLike<number>,
   head: ArrayLike<number>,
   tokens: ArrayLike<number>,
-  { M, D, V, temperature }: LmHeadSizes,
+  { M, D, V, ...options }: LmHeadSizes,
 ) {
-  return tokenLogprobsF64(linearF64(h, head, { M, K: D, N: V }), tokens, V, temperature);
+  return tokenLogprobsF64(linearF64(h, head, { M, K: D, N: V }), tokens, V, options);
 }
 
 /** Twin of the op's gradient in f64. @returns dh [M,D] and dhead [V,D] */
@@ -168,14 +170,14 @@ export function lmHeadLogprobsGradF64(
   head: ArrayLike<number>,
   tokens: ArrayLike<number>,
   dlogprobs: ArrayLike<number>,
-  { M, D, V, temperature }: LmHeadSizes,
+  { M, D, V, ...options }: LmHeadSizes,
 ) {
   const dlogits = tokenLogprobsGradF64(
     linearF64(h, head, { M, K: D, N: V }),
     tokens,
     dlogprobs,
     V,
-    temperature,
+    options,
   );
   const { dx, dw } = linearGradF64(h, head, dlogits, { M, K: D, N: V });
   return { dh: dx, dhead: dw };

@@ -5,24 +5,34 @@ import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid, lanesForRow } from "../../gpu/grids.ts";
 import { type Binding, copyTensor, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
+import { checkFinalLogits, type FinalLogits, finalLogitsF64 } from "./final_logits.ts";
 
-interface TokenLogprobsSizes {
+/** What log-probabilities are taken of: softmax(logits / temperature), the logits as the model means them. */
+export interface LogprobOptions extends FinalLogits {
+  /** > 0 */
+  temperature: number;
+}
+
+interface TokenLogprobsSizes extends LogprobOptions {
   rows: number;
   /** V: how many columns of a row are logits. */
   columns: number;
   /** Floats from one row of logits to the next. */
   stride: number;
-  temperature: number;
 }
 
 /** A workgroup for each row: a software GPU, 8 lanes wide, takes a row of whole vec4s with 8. */
-function rowLaunch({ rows, columns, stride, temperature }: TokenLogprobsSizes) {
+function rowLaunch({ rows, columns, stride, temperature, softcap, divisor = 1 }: TokenLogprobsSizes) {
   const VEC4 = stride % 4 === 0;
+  const sizes = { rows, columns, stride };
+  const params: Record<string, number> = softcap === undefined
+    ? { ...sizes, scale: 1 / (temperature * divisor) }
+    : { ...sizes, scale: 1 / temperature, factor: 1 / divisor, softcap };
   const vec4Lanes = () => hasNarrowSubgroups() ? 8 : lanesForRow(columns / 4);
   return {
-    conditions: { VEC4 },
+    conditions: { VEC4, SOFTCAP: softcap !== undefined },
     constants: { WG: VEC4 ? vec4Lanes() : 32 },
-    params: { rows, columns, stride, scale: 1 / temperature },
+    params,
     workgroups: foldGrid(rows),
   };
 }
@@ -50,9 +60,9 @@ export function runTokenLogprobsGrad(
   });
 }
 
-const tokenLogprobsOp = defineOp<"logits" | "tokens", { temperature: number }>({
+const tokenLogprobsOp = defineOp<"logits" | "tokens", LogprobOptions>({
   name: "GrpoTokenLogprobs",
-  forward({ logits, tokens }, { temperature }) {
+  forward({ logits, tokens }, options) {
     const [rows, columns] = logits.shape;
     const [logprobs, entropy, logsum] = [newTensor([rows]), newTensor([rows]), newTensor([rows])];
     runTokenLogprobs({
@@ -64,20 +74,20 @@ const tokenLogprobsOp = defineOp<"logits" | "tokens", { temperature: number }>({
       rows,
       columns,
       stride: columns,
-      temperature,
+      ...options,
     });
     return [logprobs, entropy, logsum];
   },
   saves: { inputs: ["logits", "tokens"], outputs: [false, false, true] },
-  gradient(dys, [logits, tokens, logsum], { temperature }) {
+  gradient(dys, [logits, tokens, logsum], options) {
     const dlogprobs = (dys as Tensor[])[0];
-    return { logits: () => tokenLogprobsGradOp({ logits, tokens, logsum, dlogprobs }, { temperature })[0] };
+    return { logits: () => tokenLogprobsGradOp({ logits, tokens, logsum, dlogprobs }, options)[0] };
   },
 });
 
-const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs", { temperature: number }>({
+const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs", LogprobOptions>({
   name: "GrpoTokenLogprobsGrad",
-  forward({ logits, tokens, logsum, dlogprobs }, { temperature }) {
+  forward({ logits, tokens, logsum, dlogprobs }, options) {
     const [rows, columns] = logits.shape;
     const dlogits = newTensor([rows, columns]);
     copyTensor(logits, dlogits);
@@ -89,22 +99,24 @@ const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs
       rows,
       columns,
       stride: columns,
-      temperature,
+      ...options,
     });
     return dlogits;
   },
 });
 
 /**
- * Log-probability of each chosen token under softmax(logits / temperature), and that distribution's entropy.
+ * Log-probability of each chosen token under softmax(finalLogits(logits) / temperature), and that distribution's
+ * entropy.
  * Only the log-probabilities have a gradient: the entropy is for logging.
  * @param logits f32 [R,V]
  * @param tokens i32 [R], each in [0,V), or -1 = padding -> 0
- * @param temperature > 0
  * @returns logprobs f32 [R] and entropy f32 [R], both in nats
+ * @throws RangeError when softcap or divisor is no finite number above 0
  */
-export function tokenLogprobs(logits: Tensor, tokens: Tensor, temperature: number): [Tensor, Tensor] {
-  const [logprobs, entropy] = tokenLogprobsOp({ logits, tokens }, { temperature });
+export function tokenLogprobs(logits: Tensor, tokens: Tensor, options: LogprobOptions): [Tensor, Tensor] {
+  checkFinalLogits(options);
+  const [logprobs, entropy] = tokenLogprobsOp({ logits, tokens }, options);
   return [logprobs, entropy];
 }
 
@@ -113,12 +125,13 @@ export function tokenLogprobsF64(
   logits: ArrayLike<number>,
   tokens: ArrayLike<number>,
   columns: number,
-  temperature: number,
+  { temperature, ...shape }: LogprobOptions,
 ) {
   const rows = tokens.length;
+  const final = finalLogitsF64(logits, shape).logits;
   const [logprobs, entropy, logsum] = [0, 1, 2].map(() => new Float64Array(rows));
   for (let r = 0; r < rows; r++) {
-    const z = Float64Array.from({ length: columns }, (_, v) => logits[r * columns + v] / temperature);
+    const z = Float64Array.from({ length: columns }, (_, v) => final[r * columns + v] / temperature);
     const top = z.reduce((a, b) => Math.max(a, b));
     logsum[r] = top + Math.log(z.reduce((sum, value) => sum + Math.exp(value - top), 0));
     if (tokens[r] < 0) continue;
@@ -134,15 +147,17 @@ export function tokenLogprobsGradF64(
   tokens: ArrayLike<number>,
   dlogprobs: ArrayLike<number>,
   columns: number,
-  temperature: number,
+  { temperature, ...shape }: LogprobOptions,
 ): Float64Array {
-  const { logsum } = tokenLogprobsF64(logits, tokens, columns, temperature);
+  const { logsum } = tokenLogprobsF64(logits, tokens, columns, { temperature, ...shape });
+  const final = finalLogitsF64(logits, shape);
   const dlogits = new Float64Array(tokens.length * columns);
   for (let r = 0; r < tokens.length; r++) {
     if (tokens[r] < 0) continue;
     for (let v = 0; v < columns; v++) {
-      const probability = Math.exp(logits[r * columns + v] / temperature - logsum[r]);
-      dlogits[r * columns + v] = dlogprobs[r] / temperature * ((v === tokens[r] ? 1 : 0) - probability);
+      const probability = Math.exp(final.logits[r * columns + v] / temperature - logsum[r]);
+      const pull = dlogprobs[r] / temperature * ((v === tokens[r] ? 1 : 0) - probability);
+      dlogits[r * columns + v] = pull * final.slopes[r * columns + v];
     }
   }
   return dlogits;

@@ -8,13 +8,21 @@ import {
 } from "../../../src/ops/attention/attention_f64.ts";
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
-interface PackedShape extends Omit<AttentionShape, "scale"> {
+interface PackedShape extends CaseHeads {
   /** Tokens of each sequence. */
   lengths: number[];
   /** Rows at the end that belong to no sequence. */
   spare?: number;
   benchOnly?: boolean;
 }
+
+/** The scale is headDim^-0.5 where none is given. */
+type CaseHeads = Omit<AttentionShape, "scale"> & { scale?: number };
+
+/** What a case's name says of an attention shape that is not plain. */
+export const shapeText = ({ scale, softcap, window }: Partial<AttentionShape>) =>
+  [scale && ` scale ${scale}`, softcap && ` softcap ${softcap}`, window && ` window ${window}`]
+    .map((text) => text ?? "").join("");
 
 /** bounds [N,2] of sequences that lie end to end, then spare rows. */
 export function packedBounds(lengths: number[], spare = 0): Int32Array {
@@ -52,18 +60,24 @@ function plainAttention(
   return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), q.shape);
 }
 
+/** Of something of each token of sequences, by its place in its own. */
+const sumOverTokens = (lengths: number[], of: (place: number) => number) =>
+  lengths.flatMap((n) => Array.from({ length: n }, (_, t) => of(t))).reduce((a, b) => a + b, 0);
+
 function attentionCase(shape: PackedShape): OpCase {
-  const { heads, kvHeads, headDim, lengths, spare, benchOnly } = shape;
-  const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
+  const { lengths, spare, benchOnly, ...rest } = shape;
+  const { heads, kvHeads, headDim } = shape;
+  const attentionShape: AttentionShape = { scale: headDim ** -0.5, ...rest };
   const bounds = packedBounds(lengths, spare);
   const rows = bounds.length / 2;
   const arraysOf = (arrays: Record<string, ArrayLike<number>>) => arrays as unknown as AttentionArrays;
-  const pairs = lengths.reduce((sum, n) => sum + n * (n + 1) / 2, 0);
+  const { window = Infinity } = shape;
+  const pairs = sumOverTokens(lengths, (t) => Math.min(t + 1, window));
   const lengthsText = lengths.length > 8 ? `${lengths.length} of ${lengths[0]}` : lengths.join("+");
   return {
     name: `attention [${lengthsText}${
       spare ? ` spare ${spare}` : ""
-    }] ${heads}/${kvHeads} heads of ${headDim}`,
+    }] ${heads}/${kvHeads} heads of ${headDim}${shapeText(shape)}`,
     inputs: {
       q: uniform(1, [rows, heads * headDim], 2),
       k: uniform(2, [rows, kvHeads * headDim], 2),
@@ -82,12 +96,14 @@ function attentionCase(shape: PackedShape): OpCase {
     bench: {
       flops: 4 * pairs * heads * headDim,
       bytes: 2 * rows * (heads + kvHeads) * headDim * 4,
-      plainTfjs: benchOnly ? ({ tensors }) => [plainAttention(shape, tensors)] : undefined,
+      plainTfjs: benchOnly && !shape.window && !shape.softcap
+        ? ({ tensors }) => [plainAttention(shape, tensors)]
+        : undefined,
     },
   };
 }
 
-interface SharedShape extends Omit<AttentionShape, "scale"> {
+interface SharedShape extends CaseHeads {
   /** Tokens of each prompt: the prefix rows, end to end. */
   prompts: number[];
   /** For each prompt in order, the own tokens of each of its completions. */
@@ -113,7 +129,7 @@ export function prefixRanges(prompts: number[], completions: number[][], spare =
 }
 
 function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: SharedShape): OpCase {
-  const shape: AttentionShape = { ...heads, scale: heads.headDim ** -0.5 };
+  const shape: AttentionShape = { scale: heads.headDim ** -0.5, ...heads };
   const own = attentionCase({ ...heads, lengths: completions.flat(), spare });
   const { ranges, readers } = prefixRanges(prompts, completions, spare);
   const rows = ranges.length / 2;
@@ -121,7 +137,10 @@ function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: Shared
   const prefixShape = [prefixRows, heads.kvHeads * heads.headDim];
   const arraysOf = ({ prefixK, prefixV, ...arrays }: Record<string, ArrayLike<number>>) =>
     ({ ...arrays, prefix: { k: prefixK, v: prefixV, ranges: arrays.ranges } }) as unknown as AttentionArrays;
-  const pairs = completions.reduce((sum, own, p) => sum + prompts[p] * own.reduce((a, b) => a + b, 0), 0);
+  const { window = Infinity } = heads;
+  const pairs = completions
+    .map((own, p) => sumOverTokens(own, (t) => Math.min(prompts[p], Math.max(0, window - 1 - t))))
+    .reduce((a, b) => a + b, 0);
   return {
     ...own,
     name: `${own.name} after prompts of ${
@@ -178,9 +197,49 @@ export const cases: OpCase[] = [
     headDim: 16,
   }),
   sharedCase({ prompts: [33, 20], completions: [[11, 8], [26]], heads: 3, kvHeads: 1, headDim: 80 }),
+  // Gemma's heads, its cap, and windows of one token, two, a subgroup's keys, one that begins in the prefix.
+  attentionCase({ lengths: [3, 19], heads: 4, kvHeads: 1, headDim: 256, scale: 0.3, softcap: 3, window: 11 }),
+  attentionCase({ lengths: [5, 1, 17, 9], spare: 3, heads: 4, kvHeads: 4, headDim: 16, window: 1 }),
+  attentionCase({ lengths: [3, 30, 12], heads: 6, kvHeads: 2, headDim: 12, window: 2, softcap: 0.5 }),
+  // Of all rows but one.
+  attentionCase({ lengths: [9], heads: 2, kvHeads: 1, headDim: 4, window: 8 }),
+  attentionCase({ lengths: [50], heads: 2, kvHeads: 1, headDim: 32, window: 8, scale: 0.5 }),
+  attentionCase({ lengths: [11, 8], spare: 5, heads: 3, kvHeads: 1, headDim: 80, window: 100, softcap: 1 }),
+  sharedCase({
+    prompts: [13, 0, 6, 9, 2],
+    completions: [[5, 1, 17], [4, 9], [3], [], [8]],
+    spare: 3,
+    heads: 4,
+    kvHeads: 2,
+    headDim: 16,
+    window: 7,
+    softcap: 2,
+  }),
+  sharedCase({
+    prompts: [33, 20],
+    completions: [[11, 8], [26, 30]],
+    heads: 3,
+    kvHeads: 1,
+    headDim: 80,
+    window: 16,
+    softcap: 50,
+  }),
+  sharedCase({ prompts: [9], completions: [[3, 12]], heads: 2, kvHeads: 2, headDim: 20, window: 1 }),
+  sharedCase({ prompts: [9, 4], completions: [[3, 12], [9]], heads: 3, kvHeads: 1, headDim: 132, window: 2 }),
+  sharedCase({
+    prompts: [40, 30],
+    completions: [[30, 1], [39]],
+    heads: 5,
+    kvHeads: 5,
+    headDim: 8,
+    window: 9,
+    softcap: 2,
+  }),
   attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
   attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 2, headDim: 32, benchOnly: true }),
   attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, benchOnly: true }),
+  attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, window: 128, benchOnly: true }),
+  attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, softcap: 50, benchOnly: true }),
   sharedCase({
     prompts: new Array(8).fill(24),
     completions: new Array(8).fill(new Array(8).fill(12)),

@@ -1,3 +1,4 @@
+import { shapeText } from "./attention.ts";
 import type { AttentionShape } from "../../../src/ops/attention/attention.ts";
 import {
   attentionDecode,
@@ -8,6 +9,8 @@ import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
 import { type CaseInput, type OpCase, randomFloats, uniform, uniformWeight } from "../case.ts";
 
 interface DecodeShape extends Omit<AttentionShape, "scale"> {
+  /** headDim^-0.5 where it is left out. */
+  scale?: number;
   /** Tokens of each prompt; an empty prompt is allowed. */
   prompts: number[];
   /** Completions of each prompt. */
@@ -62,11 +65,14 @@ function decodeCase(shape: DecodeShape): OpCase {
     heads,
     kvHeads,
     headDim,
+    scale = headDim ** -0.5,
+    softcap,
+    window,
     gpuLanes,
     negative,
     benchOnly,
   } = shape;
-  const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale: headDim ** -0.5 };
+  const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale, softcap, window };
   const lanes = gpuLanes ? decodeLanes(attentionShape, false) : undefined;
   const rows = prompts.length * group;
   const { table, blocks } = blockTable(shape);
@@ -74,11 +80,13 @@ function decodeCase(shape: DecodeShape): OpCase {
   const pool = (seed: number) =>
     format === "f32" ? uniform(seed, poolShape, 2) : uniformWeight(seed, poolShape, format, 2);
   const positions = Int32Array.from({ length: rows }, (_, r) => prompts[Math.floor(r / group)] + own - 1);
-  const seen = positions.reduce((sum, position) => sum + position + 1, 0);
-  const kept = prompts.reduce((a, b) => a + b, 0) + rows * own;
+  const seen = positions.reduce((sum, position) => sum + Math.min(position + 1, window ?? Infinity), 0);
+  const ownSeen = Math.min(own, window ?? Infinity);
+  const promptSeen = prompts.map((tokens) => Math.min(tokens, (window ?? Infinity) - ownSeen));
+  const kept = promptSeen.reduce((a, b) => a + b, 0) + rows * ownSeen;
   return {
     name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, ${own} own tokens, ` +
-      `${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}, ${format}${
+      `${heads}/${kvHeads} heads of ${headDim}${shapeText(shape)}, blocks of ${2 ** blockShift}, ${format}${
         gpuLanes ? ", lanes as on a GPU" : ""
       }${negative ? ", scores about -100" : ""}`,
     inputs: {
@@ -168,6 +176,70 @@ export const cases: OpCase[] = [
     format: "bf16",
     gpuLanes: true,
   }),
+  // Windows of one token, of two, of a block, of one that begins in the prompt, and past all tokens; Gemma's heads.
+  decodeCase({
+    prompts: [5, 0, 40],
+    group: 3,
+    own: 5,
+    heads: 4,
+    kvHeads: 2,
+    headDim: 16,
+    retired: [1],
+    window: 1,
+  }),
+  decodeCase({
+    prompts: [40],
+    group: 3,
+    own: 5,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 16,
+    window: 2,
+    softcap: 0.5,
+  }),
+  decodeCase({
+    prompts: [33, 7],
+    group: 2,
+    own: 20,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 80,
+    window: 16,
+    format: "f16",
+  }),
+  decodeCase({
+    prompts: [33, 7],
+    group: 2,
+    own: 9,
+    heads: 4,
+    kvHeads: 1,
+    headDim: 256,
+    window: 21,
+    softcap: 50,
+  }),
+  decodeCase({
+    prompts: [33],
+    group: 1,
+    own: 9,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 132,
+    window: 99,
+    gpuLanes: true,
+  }),
+  decodeCase({
+    prompts: [70],
+    group: 2,
+    own: 9,
+    heads: 4,
+    kvHeads: 1,
+    headDim: 256,
+    scale: 0.1,
+    window: 30,
+    softcap: 5,
+    format: "bf16",
+    gpuLanes: true,
+  }),
   decodeCase({
     prompts: new Array(8).fill(24),
     group: 8,
@@ -179,4 +251,5 @@ export const cases: OpCase[] = [
   }),
   decodeCase(WIDE),
   decodeCase({ ...WIDE, format: "f16" }),
+  decodeCase({ ...WIDE, window: 128 }),
 ];

@@ -5,10 +5,12 @@ import {
   lmHeadLogprobsF64,
   lmHeadLogprobsGradF64,
 } from "../../../src/ops/head/lm_head_logprobs.ts";
+import type { FinalLogits } from "../../../src/ops/head/final_logits.ts";
 import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
 import { type OpCase, randomInts, uniform, uniformWeight } from "../case.ts";
+import { finalText } from "./final_logits.ts";
 
-interface LmHeadCase {
+interface LmHeadCase extends FinalLogits {
   chunkRows: number;
   temperature?: number;
   format?: WeightFormat;
@@ -17,19 +19,21 @@ interface LmHeadCase {
 
 /** Every seventh row is padding. */
 export function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
-  const { chunkRows, temperature = 1, format = "f32", benchOnly } = options;
-  const sizes = { M, D, V, temperature };
+  const { chunkRows, temperature = 1, format = "f32", softcap, divisor, benchOnly } = options;
+  const sizes = { M, D, V, temperature, softcap, divisor };
   // Plain tfjs knows no spare rows.
   const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 && !benchOnly ? -1 : token);
   return {
-    name: `lm_head_logprobs ${M}x${D}x${V} ${format} in chunks of ${chunkRows}, temperature ${temperature}`,
+    name: `lm_head_logprobs ${M}x${D}x${V} ${format} in chunks of ${chunkRows}, temperature ${temperature}${
+      finalText(options)
+    }`,
     inputs: {
       h: uniform(1, [M, D]),
       head: uniformWeight(2, [V, D], format),
       tokens: { shape: [M], values: tokens },
     },
     run: ({ tensors, weights }) =>
-      lmHeadLogprobs(tensors.h, weights.head, tensors.tokens, { temperature, chunkRows }),
+      lmHeadLogprobs(tensors.h, weights.head, tensors.tokens, { temperature, chunkRows, softcap, divisor }),
     twin: ({ h, head, tokens }) => {
       const { logprobs, entropy } = lmHeadLogprobsF64(h, head, tokens, sizes);
       return [logprobs, entropy];
@@ -68,6 +72,8 @@ export const cases: OpCase[] = [
   lmHeadCase(5, 8, 97, { chunkRows: 64 }),
   lmHeadCase(5, 8, 98, { chunkRows: 64 }),
   lmHeadCase(70, 8, 33, { chunkRows: 64, format: "bf16" }),
+  lmHeadCase(70, 8, 33, { chunkRows: 64, temperature: 0.8, softcap: 0.7, divisor: 2 }),
+  lmHeadCase(5, 8, 98, { chunkRows: 64, divisor: 8 }),
   lmHeadCase(2048, 96, 512, { chunkRows: 512, benchOnly: true }),
   lmHeadCase(64, 1024, 32000, { chunkRows: 64, benchOnly: true }),
 ];

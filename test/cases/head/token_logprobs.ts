@@ -1,35 +1,39 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor2D } from "@tensorflow/tfjs";
 import {
+  type LogprobOptions,
   tokenLogprobs,
   tokenLogprobsF64,
   tokenLogprobsGradF64,
 } from "../../../src/ops/head/token_logprobs.ts";
 import { type OpCase, randomInts, uniform } from "../case.ts";
+import { finalText } from "./final_logits.ts";
 
-interface TokenLogprobsCase {
-  temperature?: number;
+interface TokenLogprobsCase extends Partial<LogprobOptions> {
   scale?: number;
   benchOnly?: boolean;
 }
 
 /** Every fifth row is padding. */
 function tokenLogprobsCase(rows: number, vocab: number, options: TokenLogprobsCase = {}): OpCase {
-  const { temperature = 1, scale = 4, benchOnly } = options;
+  const { temperature = 1, scale = 4, benchOnly, softcap, divisor } = options;
+  const made: LogprobOptions = { temperature, softcap, divisor };
   // Plain tfjs knows no spare rows.
   const tokens = randomInts(2, rows, vocab).map((token, r) => r % 5 === 3 && !benchOnly ? -1 : token);
   return {
-    name: `token_logprobs ${rows}x${vocab} temperature ${temperature} logits to ${scale}`,
+    name: `token_logprobs ${rows}x${vocab} temperature ${temperature} logits to ${scale}${
+      finalText(options)
+    }`,
     inputs: { logits: uniform(1, [rows, vocab], scale), tokens: { shape: [rows], values: tokens } },
-    run: ({ tensors }) => tokenLogprobs(tensors.logits, tensors.tokens, temperature),
+    run: ({ tensors }) => tokenLogprobs(tensors.logits, tensors.tokens, made),
     twin: ({ logits, tokens }) => {
-      const { logprobs, entropy } = tokenLogprobsF64(logits, tokens, vocab, temperature);
+      const { logprobs, entropy } = tokenLogprobsF64(logits, tokens, vocab, made);
       return [logprobs, entropy];
     },
     gradient: {
       wrt: ["logits"],
       twin: ({ logits, tokens }, dy) => ({
-        logits: tokenLogprobsGradF64(logits, tokens, dy, vocab, temperature),
+        logits: tokenLogprobsGradF64(logits, tokens, dy, vocab, made),
       }),
     },
     tolerance: 2e-5,
@@ -55,6 +59,10 @@ export const cases: OpCase[] = [
   tokenLogprobsCase(6, 512, { temperature: 1.2 }),
   tokenLogprobsCase(6, 1372, { scale: 200 }),
   tokenLogprobsCase(5, 1001, { scale: 200 }),
+  tokenLogprobsCase(9, 33, { temperature: 0.7, scale: 40, softcap: 30, divisor: 8 }),
+  tokenLogprobsCase(6, 512, { temperature: 1.2, scale: 200, softcap: 30 }),
+  tokenLogprobsCase(7, 6, { softcap: 0.5, divisor: 0.25 }),
+  tokenLogprobsCase(5, 97, { scale: 40, divisor: 16 }),
   tokenLogprobsCase(65_539, 3),
   tokenLogprobsCase(65_539, 4),
   tokenLogprobsCase(2048, 512, { benchOnly: true }),

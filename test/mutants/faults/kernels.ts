@@ -656,8 +656,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs.wgsl",
-    find: "select(vec4f(LOWEST), logits[base + v] * params.scale, counts)",
-    replace: "logits[base + v] * params.scale",
+    find: "select(vec4f(LOWEST), z_of_four(logits[base + v]), counts)",
+    replace: "z_of_four(logits[base + v])",
     harm:
       "with a vocabulary that is no multiple of 4 the numbers behind a row's last logit enter its softmax",
     tests: ["gpu/ops.test.ts#lm_head_logprobs"],

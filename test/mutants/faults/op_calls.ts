@@ -31,7 +31,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/attention_prefix.test.ts", "gpu/ops.test.ts#attention", "gpu/shared_prefix.test.ts"],
   },
   {
-    file: "src/ops/attention/attention.ts",
+    file: "src/ops/attention/attention_kernels.ts",
     find: "Math.ceil(Math.ceil(perKeyHead / TILE) * kvHeads / WG)",
     replace: "Math.ceil(perKeyHead / TILE * kvHeads / WG)",
     harm: "in Deno and on GPUs, with some numbers of tokens, the last ones have no attention output",

@@ -459,8 +459,8 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "kernels/attention/attention_decode.wgsl",
-    find: "let total = min(u32(positions[row] + 1),",
-    replace: "let total = min(u32(positions[row]),",
+    find: "let held = min(u32(positions[row] + 1),",
+    replace: "let held = min(u32(positions[row]),",
     harm: "on a GPU no new token sees itself",
     tests: ["gpu/ops.test.ts#attention_decode"],
   },
