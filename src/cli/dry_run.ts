@@ -69,7 +69,7 @@ function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
     `${cutText} cut to max_prompt_length ${maxLength}`;
 }
 
-/** A service is not asked, as it may start later; a file with its address may be written later, into a folder that is there. */
+/** A service is not asked, as it may start later; the file with its address may come later, its folder may not. */
 async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
   const subject = "scorer_url";
   const remedy = "give file:PATH with the path that the scorer has as --url_file";

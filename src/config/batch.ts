@@ -131,7 +131,7 @@ export function totalSteps(
 /** Far above the rounding of a product, and far below a prompt's share of any run. */
 const ROUNDING = 1e-9;
 
-/** The next whole number above, unless rounding alone has lifted the value over one: 0.07 * 100 is 7.000000000000001. */
+/** The next whole number above, unless rounding alone lifted the value over one: 0.07 * 100 is 7.000000000000001. */
 function wholeBatches(batches: number): number {
   const nearest = Math.round(batches);
   return nearest >= 1 && Math.abs(batches - nearest) <= ROUNDING * nearest ? nearest : Math.ceil(batches);

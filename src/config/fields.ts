@@ -8,6 +8,8 @@ export type FieldMeta = {
   requirement: string;
   /** Values that other programs take and this one does not, and why. */
   refused?: Readonly<Record<string, string>>;
+  /** What was probably meant by a text that is refused, or null. */
+  meant?: (text: string) => string | null;
   /** A path, or something that may be one: "~" in front stands for the home folder. */
   isPath?: boolean;
   /** May differ between a checkpoint and the run that resumes it, because it does not change the weights. */
@@ -189,5 +191,6 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
 export function addressOrNull(value: string | null, about: About) {
   const address = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
   const words = "an http:// or https:// address, file:PATH of a file that will hold one, or null";
-  return address.nullable().default(value).meta({ ...meta(about, words), isPath: true });
+  const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
+  return address.nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
 }

@@ -142,9 +142,9 @@ function wrongValue(key: ConfigKey, value: unknown, otherwise: string): string {
   if (typeof value === "string" && refused && Object.hasOwn(refused, value)) {
     return `${key}: "${value}" is refused: ${refused[value]}`;
   }
-  const hint = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value))
-    ? "remove the quotes"
-    : `remove it for ${otherwise}`;
+  const meant = typeof value === "string" ? fieldMeta(key).meant?.(value) : null;
+  const isNumber = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value));
+  const hint = meant ? `try "${meant}"` : isNumber ? "remove the quotes" : `remove it for ${otherwise}`;
   return `${key} must be ${requirement}, got ${describeValue(value)}; ${hint}`;
 }
 

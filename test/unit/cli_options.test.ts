@@ -54,6 +54,10 @@ describe("the settings of a command", () => {
         text,
       );
     }
+    await assert.rejects(
+      urlOf("localhost:8000"),
+      /got the string "localhost:8000"; try "http:\/\/localhost:8000"$/,
+    );
   });
 
   it("name the file that cannot be read", () =>

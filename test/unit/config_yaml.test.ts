@@ -59,7 +59,7 @@ it("a second document is an error with its place", () => {
 });
 
 describe("~ in front of a path", () => {
-  const homeDir = "/home/ada";
+  const homeDir = "/h/ada";
   it("is the home folder, in the file and in --set, for every setting that is a path", () => {
     const config = load("model_name: ~/models/a\ntrain_jsonl: '~/t.jsonl'\nreward_model: ~/r\n", {
       homeDir,
@@ -67,11 +67,11 @@ describe("~ in front of a path", () => {
     });
     assert.deepEqual(
       [config.model_name, config.train_jsonl, config.reward_model, config.output_dir],
-      ["/home/ada/models/a", "/home/ada/t.jsonl", "/home/ada/r", "/home/ada"],
+      ["/h/ada/models/a", "/h/ada/t.jsonl", "/h/ada/r", "/h/ada"],
     );
     assert.deepEqual(
       [config.scorer_url, config.eval_jsonl, config.cost_model],
-      ["file:/home/ada/url", "/home/ada/e.jsonl", "/home/ada/c"],
+      ["file:/h/ada/url", "/h/ada/e.jsonl", "/h/ada/c"],
     );
   });
 

@@ -1,4 +1,4 @@
-/** Lines that drivers write to the process's stderr by themselves, past every stream of ours, about nothing to act on. */
+/** Lines that drivers write to the process's stderr by themselves, about nothing to act on. */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,8 +18,8 @@ export function worthReading(text: string): string {
 }
 
 /**
- * Runs `body` while the process's stderr goes to a file, then writes to stderr what of it is no noise. Where stderr cannot
- * be opened again (a socket), or GRPO_DEBUG is set, `body` simply runs.
+ * Runs `body` while the process's stderr goes to a file, then writes to stderr what of it is no noise. Where stderr
+ * cannot be opened again (a socket), or GRPO_DEBUG is set, `body` simply runs.
  *
  * For programs that do nothing else meanwhile: for a moment descriptor 2 is free, and another opening could get it.
  */
@@ -52,7 +52,7 @@ function holdStderr(): { release(): void } | null {
   }
 }
 
-/** Descriptor 2 becomes another way to `descriptor`, which is closed: the lowest free number is the one that is opened. */
+/** Descriptor 2 becomes another way to `descriptor`, which is closed: what is opened gets the lowest free number. */
 function pointStderrAt(descriptor: number): void {
   closeSync(2);
   openSync(`/proc/self/fd/${descriptor}`, "a");

@@ -5,7 +5,7 @@ const TICK_MS = 1000;
 /** Where nothing can be drawn over, a short wait is not worth a line. */
 const LOG_AFTER_SECONDS = 10;
 
-/** Tells `show` every second how long the first step has been at it, or a log once. `close` when something else is known. */
+/** Tells `show` every second how long the first step has been at it, or a log once; `close` ends that. */
 export function firstStepWatch(
   show: (text: string) => void,
   { isTTY }: { isTTY: boolean },
