@@ -24,7 +24,7 @@ interface ShapesOfModel {
 }
 
 async function withShapes<R>(dir: string, use: (model: ShapesOfModel) => Promise<R>): Promise<R> {
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: parseModelConfig });
   try {
     const { configText, configPath, source } = folder;
     return await use({ configText, configPath, source: emptySource(source.shapeOf, source.formatOf) });
@@ -54,9 +54,10 @@ export function emptyPolicyOf(config: RunConfig, events: LoadingEvents): Promise
 /** The score models that a run serves itself. */
 export async function emptyScorer(config: RunConfig, events: LoadingEvents): Promise<PlannedScorer> {
   const load = async (wanted: NamedScoreModel) =>
-    await withShapes((await resolveModel(wanted.name, events)).dir, (folder) => {
+    await withShapes((await resolveModel(wanted.name, events)).dir, async (folder) => {
       const { config, label } = scoreModelOf(folder, wanted);
-      return loadScoreModel(folder.source, config, { label });
+      const model = await loadScoreModel(folder.source, config, { label });
+      return { ...model, padId: null }; // texts made up here are read whole, whatever their tokens
     });
   const models = [
     await load({ type: "reward", name: config.reward_model, label: config.reward_label }),

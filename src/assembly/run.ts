@@ -13,11 +13,12 @@ import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
-import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import { adapterSettings } from "./adapters.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
+import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
 import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
@@ -159,7 +160,9 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
   }, config);
   await copyTokenizer(runDir, tokenizer.files);
   if (config.lora_merge && result.finished) {
-    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+    const dir = join(runDir, "merged");
+    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, tokenizer.files, config);
+    events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };

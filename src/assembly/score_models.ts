@@ -1,5 +1,5 @@
 /** Reward and cost model on the GPU, and how they read a conversation. */
-import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { findScoreHead, parseScoreConfig, type ScoreConfig, type ScoreType } from "../policy/score_config.ts";
 import { disposeScoreModel, loadScoreModel, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
 import type { WeightSource } from "../policy/weight_source.ts";
@@ -8,10 +8,11 @@ import type { ScoreTexts } from "../scorer/protocol.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { openWatchedFolder } from "./models.ts";
+import { type ConversationReader, openConversationReader } from "./score_texts.ts";
 
 interface LoadedScoreModel {
   model: ScoreModel;
-  tokenizer: Tokenizer;
+  reader: ConversationReader;
 }
 
 /** A score model that a setting names. */
@@ -38,7 +39,7 @@ interface ScoreFolder {
 export function scoreModelOf(
   { configText, configPath, source }: ScoreFolder,
   { type, name, label }: NamedScoreModel,
-): { config: ScoreConfig; label: number } {
+): { config: ScoreConfig; label: number; isClassifier: boolean } {
   const setting = `${type}_model=${name}`;
   const config = parseScoreConfig(configText, configPath);
   const head = findScoreHead(source, config);
@@ -55,7 +56,7 @@ export function scoreModelOf(
     );
   }
   if (!head.isClassifier) {
-    if (label === null || label === 0) return { config, label: 0 };
+    if (label === null || label === 0) return { config, label: 0, isClassifier: false };
     throw new TypeError(
       `${setting}: it has one score and no labels; set ${type}_label to null, got ${label}`,
     );
@@ -68,7 +69,8 @@ export function scoreModelOf(
     );
   }
   try {
-    return { config, label: placeOfLabel(type === "reward" ? "rewards" : "costs", label, names) };
+    const place = placeOfLabel(type === "reward" ? "rewards" : "costs", label, names);
+    return { config, label: place, isClassifier: true };
   } catch (error) {
     if (!(error instanceof WrongSetting)) throw error;
     throw new TypeError(`${setting}: ${error.message}; ${error.remedy}`);
@@ -79,26 +81,12 @@ async function loadScorer(wanted: NamedScoreModel, events: LoadingEvents): Promi
   const { dir } = await resolveModel(wanted.name, events);
   const folder = await openWatchedFolder(dir, events);
   try {
-    const { config, label } = scoreModelOf(folder, wanted);
-    return {
-      model: await loadScoreModel(folder.source, config, { label }),
-      tokenizer: await loadTokenizer(dir),
-    };
+    const { config, label, isClassifier } = scoreModelOf(folder, wanted);
+    const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
+    return { model: await loadScoreModel(folder.source, config, { label }), reader };
   } finally {
     await folder.close();
   }
-}
-
-/**
- * Ids of a conversation as the score models read it: BOS, the text, one EOS (also where the text ends with one
- * already). Too long: the end of the answer is cut, the EOS stays, since the score is read there.
- */
-export function conversationIds(tokenizer: Tokenizer, text: string, maxLength: number): number[] {
-  const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
-  const eosText = tokenizer.decode([tokenizer.eosId]);
-  const body = eosText !== "" && text.endsWith(eosText) ? text.slice(0, -eosText.length) : text;
-  const ids = [...bos, ...tokenizer.encodeWithoutSpecial(body)].slice(0, maxLength - 1);
-  return [...ids, tokenizer.eosId];
 }
 
 /** Reward and cost model on the GPU, as a scorer service serves them. */
@@ -132,17 +120,20 @@ export async function loadScorers(
 ): Promise<LoadedScorers> {
   const reward = await loadScorer({ type: "reward", name: rewardName, label: rewardLabel }, events);
   const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, events);
-  const scoresOf = ({ model, tokenizer }: LoadedScoreModel, texts: readonly string[]) => {
+  const scoresOf = (
+    { model, reader }: LoadedScoreModel,
+    ...[texts, conversations]: Parameters<ScoreTexts>
+  ) => {
     const longest = Math.min(maxLength, model.trunk.config.maxPositions);
-    return scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)));
+    return scoreSequences(model, texts.map((text, i) => reader.read(text, conversations?.[i], longest)));
   };
   return {
-    async scoreTexts(texts) {
+    async scoreTexts(...asked) {
       // Together: the cost model's texts are tokenized while the GPU runs the reward model.
-      const [rewards, costs] = await Promise.all([scoresOf(reward, texts), scoresOf(cost, texts)]);
+      const [rewards, costs] = await Promise.all([scoresOf(reward, ...asked), scoresOf(cost, ...asked)]);
       return { rewards, costs };
     },
-    wants: [],
+    wants: reward.reader.wantsMessages || cost.reader.wantsMessages ? ["messages"] : [],
     dispose() {
       disposeScoreModel(reward.model);
       disposeScoreModel(cost.model);

@@ -116,6 +116,13 @@ export const RULES: readonly Rule[] = [
         : "lora_merge needs use_peft: without adapters there is nothing to merge; set one of the two",
   },
   {
+    keys: ["lora_merge_bin", "lora_merge"],
+    check: (config) =>
+      config.lora_merge || !config.lora_merge_bin
+        ? null
+        : "lora_merge_bin needs lora_merge: without it no merged model is written; set one of the two",
+  },
+  {
     keys: ["warmup_steps", "max_steps"],
     check: (config) =>
       config.max_steps < 1 || config.warmup_steps <= config.max_steps

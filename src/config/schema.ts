@@ -41,7 +41,7 @@ const OPTIMIZER = "Optimizer and batch";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
 
-/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes. */
+/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes; fused ones are Phi-3's. */
 export const LINEAR_MODULES = [
   "q_proj",
   "k_proj",
@@ -50,6 +50,8 @@ export const LINEAR_MODULES = [
   "gate_proj",
   "up_proj",
   "down_proj",
+  "qkv_proj",
+  "gate_up_proj",
 ] as const;
 
 /** "NAME what it does". */
@@ -304,12 +306,23 @@ export const ConfigSchema = z.strictObject({
   ]),
   lora_target_modules: someOf(LINEAR_MODULES, "all-linear", ["q_proj", "v_proj"], [
     ADAPTER,
-    "Which linear layers get an adapter.",
+    "Which linear layers get an adapter; in Phi-3 those of attention's input are qkv_proj, of the MLP's gate_up_proj.",
   ]),
   use_rslora: flag(false, [ADAPTER, "Multiply by lora_alpha / sqrt(lora_r) instead."]),
   lora_merge: flag(false, [
     ADAPTER,
     "At the end also write the whole model, adapters merged into the weights, to the folder merged/ of the run.",
+    "free",
+  ]),
+  lora_merge_dtype: oneOf(["float32", "bfloat16", "float16", "base"], "float32", [
+    ADAPTER,
+    "Type of the merged weights; base is the one that the base model's file holds them in. 16 bits round away much " +
+    "of what a short run changed; the merge says how much it kept.",
+    "free",
+  ]),
+  lora_merge_bin: flag(false, [
+    ADAPTER,
+    "Write the merged model as pytorch_model.bin too.",
     "free",
   ]),
 

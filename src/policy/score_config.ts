@@ -26,7 +26,7 @@ const scalarOf = (value: unknown): number | null => {
 };
 
 /** Padding of families whose config.json may leave it out, as in transformers; the others have none then. */
-const PAD_IDS: Readonly<Record<string, number>> = { gemma: 0, gemma2: 0 };
+const PAD_IDS: Readonly<Record<string, number>> = { gemma: 0, gemma2: 0, gemma3_text: 0 };
 
 function labelsOf(id2label: unknown, path: string): string[] | null {
   if (id2label === undefined || id2label === null) return null;

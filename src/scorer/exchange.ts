@@ -42,7 +42,7 @@ export function contractError(
   exchange: Exchange,
   status: number,
   problem: string,
-  remedy = exchange.isFirst ? SOMETHING_ELSE : undefined,
+  remedy = exchange.isFirst && status < 500 ? SOMETHING_ELSE : undefined,
 ): ScorerContractError {
   return new ScorerContractError(exchange.url, describe(exchange), status, problem, remedy);
 }

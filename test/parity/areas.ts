@@ -6,6 +6,7 @@ import type { ParityLine } from "./line.ts";
 import { lines as lora } from "./lora.ts";
 import { lines as models } from "./models.ts";
 import { lines as optimizer } from "./optimizer.ts";
+import { lines as ropes } from "./ropes.ts";
 import { lines as sampling } from "./sampling.ts";
 import { lines as scores } from "./scores.ts";
 import { lines as classifiers } from "./sequence_classification.ts";
@@ -21,6 +22,7 @@ export interface ParityArea {
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
   { title: "Attention and logits", lines: attention },
+  { title: "Scaled ropes", lines: ropes },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
   { title: "Advantages", lines: advantages },

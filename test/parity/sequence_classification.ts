@@ -1,7 +1,13 @@
 /** Scores of classifiers, against transformers' own (golden/make/sequence_classification.py). */
 import { readFileSync } from "node:fs";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { loadScorers } from "../../src/assembly/score_models.ts";
+import { openConversationReader } from "../../src/assembly/score_texts.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
+import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import {
   disposeScoreModel,
@@ -9,6 +15,9 @@ import {
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
+import { createScorerClient } from "../../src/scorer/client.ts";
+import { serveScorer } from "../../src/scorer/serve.ts";
+import { answers } from "../answers.ts";
 import { differences, type ParityLine, worstOfRowMax } from "./line.ts";
 
 interface Case {
@@ -17,9 +26,14 @@ interface Case {
   sequences: number[][];
   /** A row for each sequence, a column for each label. */
   logits: number[][];
+  /** Of the conversations, where the vocabulary is that of tokenizer/. */
+  conversation_ids?: number[][];
+  conversation_logits?: number[][];
 }
 
 interface Golden {
+  /** Roles and contents; the last is the answer. */
+  conversations: [role: string, content: string][][];
   cases: Case[];
 }
 
@@ -70,11 +84,66 @@ async function movedScores(): Promise<number> {
   return moved;
 }
 
+/** The two that have the tokenizer's vocabulary, and of the second a label: its place and its name. */
+const [REWARD, COST] = ["llama_one_label", "qwen2_three_labels"].map((name) =>
+  golden.cases.find((one) => one.name === name)!
+);
+const COST_LABEL = 2;
+const COST_LABEL_NAME = "unsafe";
+const conversations = golden.conversations.map((turns) =>
+  turns.map(([role, content]) => ({ role, content }))
+);
+
+/** Ids that differ, over all conversations. */
+async function differentIds(): Promise<number> {
+  const tokenizer = await loadTokenizer(folderOf("tokenizer"));
+  const reader = await openConversationReader(tokenizer, true);
+  return conversations.reduce(
+    (count, conversation, i) =>
+      count + differences(reader.read("", conversation, 4096), REWARD.conversation_ids![i]),
+    0,
+  );
+}
+
+/** Scores of the conversations as a run gets them: by its client, from the service with both models. */
+async function worstOverHttp(): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), "grpo-classifiers-"));
+  try {
+    for (const { name } of [REWARD, COST]) {
+      await cp(folderOf(name), join(dir, name), { recursive: true });
+      await cp(folderOf("tokenizer"), join(dir, name), { recursive: true });
+    }
+    const [reward, cost] = [REWARD, COST].map(({ name }) => join(dir, name));
+    const { scoreTexts, wants, dispose } = await loadScorers({
+      reward,
+      cost,
+      costLabel: COST_LABEL_NAME,
+      maxLength: 512,
+    });
+    const service = await serveScorer({ scoreTexts, wants, device: "test" });
+    const asked = conversations.map((conversation) => {
+      const [messages, { content }] = [conversation.slice(0, -1), conversation.at(-1)!];
+      return { ...answers([messages.at(-1)!.content], [content])[0], messages };
+    });
+    const { rewards, costs } = await createScorerClient({ url: service.url }).score(asked);
+    await service.close();
+    dispose();
+    return worstOfRowMax(
+      [...rewards, ...costs],
+      [...REWARD.conversation_logits!.flat(), ...COST.conversation_logits!.map((row) => row[COST_LABEL])],
+      conversations.length,
+    );
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
 export const lines: ParityLine[] = [
   {
     what:
       "Scores of classifiers: one to three labels, padding of its own, the end token or none, padding inside",
-    reference: "transformers' Llama-, Mistral-, Qwen2- and Qwen3ForSequenceClassification, f32 arithmetic",
+    reference:
+      "transformers' Gemma2-, Llama-, Mistral-, Qwen2- and Qwen3ForSequenceClassification, f32 arithmetic",
     measure: "of the batch's max",
     limit: 5e-6,
     worst: worstLabel,
@@ -85,5 +154,20 @@ export const lines: ParityLine[] = [
     measure: "scores that differ in a bit",
     limit: 0,
     worst: movedScores,
+  },
+  {
+    what: "Conversations with their answers by a classifier's chat template",
+    reference: "transformers' apply_chat_template",
+    measure: "ids that differ",
+    limit: 0,
+    worst: differentIds,
+  },
+  {
+    what:
+      "The same over HTTP: messages, template, a reward and one of three labels as cost, padding as end token",
+    reference: "transformers' Llama- and Qwen2ForSequenceClassification on apply_chat_template's ids",
+    measure: "of the batch's max",
+    limit: 5e-6,
+    worst: worstOverHttp,
   },
 ];

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadPolicy } from "../../src/assembly/models.ts";
-import { conversationIds } from "../../src/assembly/score_models.ts";
+import { conversationIds } from "../../src/assembly/score_texts.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";

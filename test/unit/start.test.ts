@@ -5,7 +5,15 @@ import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { leftOut } from "../left_out.ts";
-import { AS_USER, type Finished, NO_ADAPTER, NO_USER, PROGRAM, RUNS_IN_DENO, withCheckout } from "./start_checkout.ts";
+import {
+  AS_USER,
+  type Finished,
+  NO_ADAPTER,
+  NO_USER,
+  PROGRAM,
+  RUNS_IN_DENO,
+  withCheckout,
+} from "./start_checkout.ts";
 import { NO_SHELL, writeStub } from "./stub_program.ts";
 
 const started = ({ code, stdout, stderr }: Finished) => {

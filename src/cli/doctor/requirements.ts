@@ -57,7 +57,7 @@ async function describeModel(
 ): Promise<string> {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: check });
   try {
     const shape = check(folder.configText, folder.configPath);
     const { vocabSize } = await loadTokenizer(dir);

@@ -12,7 +12,6 @@ conversations are those of apply_chat_template's ids.
 Run: python test/golden/make/sequence_classification.py (packages: requirements.txt beside it)
 """
 
-import copy
 import json
 import pathlib
 import shutil
@@ -21,6 +20,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    Gemma2Config,
+    Gemma2ForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
     MistralConfig,
@@ -97,6 +98,19 @@ MODELS = [
         "settings": {"num_labels": 1, "sliding_window": None},
         "bf16": True,
     },
+    {
+        "name": "gemma2_one_label",
+        "config": Gemma2Config,
+        "model": Gemma2ForSequenceClassification,
+        "settings": {
+            "num_labels": 1,
+            "head_dim": 8,
+            "pad_token_id": PAD,
+            "sliding_window": 8,
+            "attn_logit_softcapping": 5.0,
+            "query_pre_attn_scalar": 8,
+        },
+    },
 ]
 
 
@@ -146,8 +160,10 @@ def write_model(folder: pathlib.Path, one: dict, index: int, tokenizer: PreTrain
     if one.get("bf16"):
         for parameter in model.parameters():
             parameter.data = parameter.data.bfloat16().float()
-        # A copy: the buffers of the one that is asked stay f32.
-        copy.deepcopy(model).bfloat16().save_pretrained(folder)
+        # Another one is stored: the buffers of the one that is asked stay f32.
+        stored = one["model"](config)
+        stored.load_state_dict(model.state_dict())
+        stored.bfloat16().save_pretrained(folder)
     else:
         model.save_pretrained(folder)
     pad = config.pad_token_id

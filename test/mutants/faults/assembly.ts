@@ -223,7 +223,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/score_texts.test.ts"],
   },
   {
-    file: "src/assembly/score_models.ts",
+    file: "src/assembly/score_texts.ts",
     find: ".slice(0, maxLength - 1);",
     replace: ".slice(0, maxLength);",
     harm: "a long conversation is one token longer than the score model's positions",
@@ -403,8 +403,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "scoreSequences(model, texts.map((text) => conversationIds(tokenizer, text, longest)))",
-    replace: "scoreSequences(model, texts.map((text) => conversationIds(reward.tokenizer, text, longest)))",
+    find: "texts.map((text, i) => reader.read(text,",
+    replace: "texts.map((text, i) => reward.reader.read(text,",
     harm: "the cost model reads the reward model's tokens",
     tests: ["gpu/score_texts.test.ts"],
   },
@@ -435,5 +435,33 @@ export const faults: readonly Fault[] = [
     replace: "if (adapterFolder === undefined) {",
     harm: "an adapter under use_peft: false is trained as if it were a whole model",
     tests: ["gpu/loaded_policy.test.ts"],
+  },
+  {
+    file: "src/assembly/score_texts.ts",
+    find: "{ add_generation_prompt: false }",
+    replace: "{}",
+    harm: "a reward model reads the beginning of another answer behind the one that it judges",
+    tests: ["unit/score_texts.test.ts"],
+  },
+  {
+    file: "src/assembly/score_texts.ts",
+    find: "const template = isClassifier ? await tokenizer.readChatTemplate() : null;",
+    replace: "const template = await tokenizer.readChatTemplate();",
+    harm: "a Beaver score model reads another text than it was trained on where its tokenizer has a template",
+    tests: ["unit/score_texts.test.ts"],
+  },
+  {
+    file: "src/assembly/score_models.ts",
+    find: "reader.read(text, conversations?.[i], longest)",
+    replace: "reader.read(text, conversations?.[0], longest)",
+    harm: "all conversations of a batch are scored as its first",
+    tests: ["parity/parity.test.ts#Scores"],
+  },
+  {
+    file: "src/assembly/score_models.ts",
+    find: 'wants: reward.reader.wantsMessages || cost.reader.wantsMessages ? ["messages"] : [],',
+    replace: "wants: [],",
+    harm: "a reward model with a chat template never sees system prompts and earlier turns",
+    tests: ["parity/parity.test.ts#Scores"],
   },
 ];

@@ -131,8 +131,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "lora_target_modules",
     "assembly/adapters.ts",
-    "targetModules(config.lora_target_modules)",
-    'targetModules(["q_proj", "v_proj"])',
+    "targets: config.lora_target_modules",
+    'targets: ["q_proj", "v_proj"]',
   ),
   ignored("lora_merge", "assembly/run.ts", "config.lora_merge && result.finished", "false"),
   ignored(
