@@ -40,7 +40,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       const { code, stderr } = await start(["bench"]);
       assert.deepEqual([code, stderr.trim()], [
         1,
-        'Unknown task "bench"; tasks: train, eval, scorer, report, doctor',
+        'Unknown task "bench"; tasks: train, eval, scorer, data, report, doctor',
       ]);
       assert.deepEqual(installerCalls(), []);
     }));
@@ -67,7 +67,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, test:package, ok, build`,
+            }"; tasks: train, eval, scorer, bench, parity, mutants, data, report, doctor, test, test:package, ok, build`,
           ),
           0,
           stderr,

@@ -83,11 +83,12 @@ export const faults: readonly Fault[] = [
     tests: ["e2e/resume.test.ts#run of adapters"],
   },
   {
-    file: "src/assembly/evaluation.ts",
-    find: "givenRows ?? config.eval_jsonl!, tokenizer",
-    replace: "givenRows ?? config.train_jsonl, tokenizer",
-    harm: "eval completes the training prompts",
-    tests: ["e2e/config_eval_command.test.ts"],
+    file: "src/assembly/prompts.ts",
+    find: "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events })",
+    replace:
+      "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events, maxSamples: 2 })",
+    harm: "eval leaves out prompts when training is limited to max_samples",
+    tests: ["e2e/config_eval_command.test.ts#never cuts their number"],
     claim: 4,
   },
   {
@@ -108,10 +109,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "promptKey: config.prompt_key,",
-    replace: 'promptKey: "prompt",',
-    harm: "prompt_key is ignored",
-    tests: ["e2e/config_effects.test.ts#prompt_key="],
+    find: "const onBadRow = config.skip_bad_rows ?",
+    replace: "const onBadRow = true ?",
+    harm: "bad rows are skipped unasked",
+    tests: ["e2e/config_effects.test.ts#skip_bad_rows="],
     claim: 4,
   },
   {

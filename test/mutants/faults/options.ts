@@ -16,8 +16,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "max_samples",
     "assembly/prompts.ts",
-    "{ maxSamples: config.max_samples, events }",
-    "{ maxSamples: null, events }",
+    "maxSamples: maxSamples ?? undefined",
+    "maxSamples: undefined",
   ),
   ignored(
     "max_prompt_length",
@@ -261,7 +261,7 @@ const stopFault = (file: string, find: string, replace: string, harm: string): F
 const STOPS: readonly Fault[] = [
   stopFault(
     "train/rollout.ts",
-    "findStop: findStopIn(tokenizer, config.stop_strings),",
+    "findStop: findStopIn(tokenizer, stopStrings),",
     "findStop: () => null,",
     "a stop string does not end a completion: what follows is trained on",
   ),
@@ -273,14 +273,14 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "train/rollout.ts",
-    "trimAtStopString(whole, config.stop_strings);",
+    "trimAtStopString(whole, stopStrings);",
     "{ text: whole };",
     "the scorer judges the stop string",
   ),
   stopFault(
     "train/rollout.ts",
-    "hallucinatedTurn: hasHallucinatedTurn(whole)",
-    "hallucinatedTurn: hasHallucinatedTurn(text)",
+    "hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout)",
+    "hallucinatedTurn: hasHallucinatedTurn(text, prompt.layout)",
     "hallucinated_turn_ratio is always 0: the turn is looked for where it was cut off",
   ),
   stopFault(
@@ -339,7 +339,7 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "evaluate/evaluate.ts",
-    "trimAtStopString(whole, config.stop_strings).text",
+    "trimAtStopString(whole, stopStrings).text",
     "whole",
     "an evaluation scores the made-up turn",
   ),
@@ -447,13 +447,16 @@ const EVALUATIONS: readonly Fault[] = [
     "eval_samples.jsonl holds combined scores as rewards",
   ),
   evalFault(
-    "assembly/prompts.ts",
-    "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events })",
-    `loadPromptSet(source, await promptFormatOf(tokenizer, config), config, {
-    maxSamples: (config as RunConfig).max_samples,
-    events,
-  })`,
-    "eval cuts its prompts to max_samples",
+    "assembly/evaluation.ts",
+    "tokenizer, config, events);",
+    "tokenizer, { ...config, max_prompt_length: 512 }, events);",
+    "eval reads prompts longer than max_prompt_length",
+  ),
+  evalFault(
+    "assembly/evaluation.ts",
+    "await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config,",
+    'await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, { ...config, prompt_key: "prompt" },',
+    "eval reads another key than prompt_key",
   ),
   evalFault(
     "assembly/evaluation.ts",
