@@ -21,8 +21,8 @@ export interface ParityArea {
 
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
-  { title: "Attention and logits", lines: attention },
   { title: "Scaled ropes", lines: ropes },
+  { title: "Attention and logits", lines: attention },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
   { title: "Advantages", lines: advantages },

@@ -40,6 +40,13 @@ const IGNORED: readonly Fault[] = [
   ignored("seed", "train/rollout.ts", "seed: config.seed", "seed: 42"),
   ignored("seed", "train/generation_batch.ts", "seed: config.seed", "seed: 42"),
   ignored("reward_model", "assembly/scorer.ts", "config.reward_model,", '"models/quickstart/reward",'),
+  ignored("cost_scorer_url", "assembly/scorer.ts", "if (config.cost_scorer_url === null)", "if (true)"),
+  ignored("scorer_api", "assembly/scorer.ts", "api: config.scorer_api,", 'api: "beaver" as const,'),
+  ignored("scorer_input", "assembly/scorer.ts", "input: config.scorer_input,", 'input: "query" as const,'),
+  ignored("scorer_label_key", "assembly/scorer.ts", "config.scorer_label_key ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "config.reward_label ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "rewardLabel: config.reward_label,", "rewardLabel: 0,"),
+  ignored("cost_label", "assembly/scorer.ts", "config.cost_label ?? undefined", "undefined"),
   ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length,", "512,"),
   ignored("scorer_timeout", "assembly/scorer.ts", "config.scorer_timeout * 1000", "300_000"),
   ignored(
