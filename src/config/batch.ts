@@ -134,5 +134,5 @@ const ROUNDING = 1e-9;
 /** The next whole number above, unless rounding alone lifted the value over one: 0.07 * 100 is 7.000000000000001. */
 function wholeBatches(batches: number): number {
   const nearest = Math.round(batches);
-  return nearest >= 1 && Math.abs(batches - nearest) <= ROUNDING * nearest ? nearest : Math.ceil(batches);
+  return Math.abs(batches - nearest) <= ROUNDING * nearest ? nearest : Math.ceil(batches);
 }

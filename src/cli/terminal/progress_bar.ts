@@ -23,6 +23,8 @@ export function startBar(output: TerminalOutput, doneSteps: number, maxSteps: nu
     fps: 4,
     linewrap: true,
     forceRedraw: true,
+    // What it showed of the last step stands above it.
+    clearOnComplete: true,
     // The command decides what a signal does, and a cursor that is never hidden need not be shown again.
     gracefulExit: false,
     hideCursor: false,

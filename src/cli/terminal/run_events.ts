@@ -44,7 +44,7 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
 export function evaluationLine(row: MetricRow, room = Infinity): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
   return fittingColumns([
-    { rank: 0, text: `evaluation after step ${row.step}` },
+    { rank: 0, text: `eval after step ${row.step}` },
     { rank: 1, text: `safe ${of("eval/safe_ratio")}` },
     { rank: 2, text: `reward ${of("eval/mean_reward")}` },
     { rank: 3, text: `cost ${of("eval/mean_cost")}` },
