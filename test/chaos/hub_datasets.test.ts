@@ -89,6 +89,17 @@ describe("a split of a data set", () => {
       await assert.rejects(promptFiles("hf:org/name/train"), /offline/);
     }));
 
+  it("is never written outside the cache, whatever a hub calls its files", () =>
+    withCache(async (cache) => {
+      hub.files.delete("README.md");
+      for (const name of ["../../../../train.jsonl", "train.jsonl"]) {
+        hub.files.set(name, new TextEncoder().encode(rowsOf("any", 3)));
+      }
+      const snapshot = join(cache, "datasets--org--name", "snapshots", COMMIT);
+      const names = ["data/A 7B/train.jsonl.gz", "data/B/train.jsonl.gz", "train.jsonl"];
+      assert.deepEqual(await promptFiles("hf:org/name/train"), names.map((name) => join(snapshot, name)));
+    }));
+
   it("is refused in words of data sets", () =>
     withCache(async () => {
       await assert.rejects(

@@ -65,8 +65,8 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "io/prompts/prompt_cut.ts",
-    "    if (length >= most) return text.slice(0, most + 1);\n",
-    "    break;\n",
+    "const beginning = tooLongBeginning(userText, fit);",
+    "const beginning = null as string | null;",
     "a text of a million characters is tokenized whole a dozen times",
     TEMPLATE,
   ),
