@@ -103,6 +103,10 @@ describe("the package", () => {
   ];
   for (const [name, program, args] of runs) {
     it(`trains from the command line in ${name}: its quickstart, and by two rewards in TypeScript`, async () => {
+      assert.match(
+        await run(program, [...args, "train", "--dry-run"]),
+        /models\/quickstart\/train_prompts\.jsonl: 320/,
+      );
       await run(program, [...args, "train", ...set({ ...STEP, output_dir: name })]);
       assert.ok(existsSync(join(folder, name, RUN, "model.safetensors")));
       await run(program, [...args, "train", ...set({ ...judged, output_dir: `${name}_judged` })]);
