@@ -50,8 +50,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run_folder.ts",
-    find: "JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)",
-    replace: "JSON.stringify(json, null, 2)",
+    find: "({ ...json, dtype, torch_dtype: dtype })",
+    replace: "(json)",
     harm: "config.json of a bf16 run names no type of weights: transformers loads it in f32",
     tests: ["e2e/config_effects.test.ts#dtype=", "e2e/resume.test.ts#bf16 weights"],
     claim: 4,
@@ -252,14 +252,6 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/loaded_policy.test.ts"],
   },
   {
-    file: "src/assembly/adapters.ts",
-    find: `      if (adapter) await mergeAdapter(values, adapter);
-`,
-    replace: "",
-    harm: "the merged model is the base model",
-    tests: ["e2e/config_effects.test.ts#lora_merge="],
-  },
-  {
     file: "src/assembly/kernel_tuning.ts",
     find: "[vendor, architecture, name, driver, runtime, runtimeVersion, kernels]",
     replace: "[vendor, architecture, name, runtime, kernels]",
@@ -289,8 +281,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "return isFolder ? undefined : parseHubName(name);",
-    replace: "return parseHubName(name);",
+    find: "if (await isFolder(name)) return undefined;",
+    replace: "",
     harm: "a folder named as a hub id is passed over, and another model is downloaded",
     tests: ["unit/hub_models.test.ts"],
   },
@@ -425,8 +417,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));",
-    replace: "const { commit, dir } = await fetchModel(hubName, await hubSettings(process.env), () => {});",
+    find: "const { commit, dir } = await lookUpModel(hubName, settings);",
+    replace: "const { commit, dir } = await fetchModel(hubName, settings, () => {});",
     harm: "doctor downloads the models of a run that it was to look at",
     tests: ["e2e/doctor_hub.test.ts"],
   },

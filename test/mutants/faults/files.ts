@@ -516,8 +516,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/hub/http.ts",
-    find: "if (failures > MAX_RETRIES) {",
-    replace: "if (failures >= MAX_RETRIES) {",
+    find: "if (failures > (access.maxRetries ?? MAX_RETRIES)) {",
+    replace: "if (failures >= (access.maxRetries ?? MAX_RETRIES)) {",
     harm: "a busy hub is given up one try early",
     tests: ["chaos/hub_partials.test.ts"],
   },
