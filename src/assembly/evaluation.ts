@@ -5,16 +5,15 @@ import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { readPrompts } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import { evalRow } from "../tracking/metrics.ts";
-import { encodePrompts } from "../train/prompts.ts";
 import { trainedModel } from "./evaluated_run.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
+import { loadEvalPrompts } from "./prompts.ts";
 import { openScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
@@ -49,8 +48,7 @@ export async function evaluateModel(
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
-    const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
-    const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
+    const prompts = await loadEvalPrompts(config.eval_jsonl, tokenizer, config, events);
     const { scorer, close } = await openScorer(config, { device: info.name, events });
     try {
       const outcome = await evaluatePolicy(

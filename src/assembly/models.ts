@@ -1,6 +1,6 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
-import { type ModelFolder, openModelFolder } from "../io/model/model_folder.ts";
+import { type ModelFolder, type OpeningOptions, openModelFolder } from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/llama.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -112,13 +112,18 @@ export async function loadTrunk(
   }
 }
 
-/** A model's folder that tells how its weights come in. */
-export async function openWatchedFolder(dir: string, events: LoadingEvents): Promise<ModelFolder> {
+/** A model's folder that tells how its weights come in. @param accept as of OpeningOptions */
+export async function openWatchedFolder(
+  dir: string,
+  events: LoadingEvents,
+  accept: OpeningOptions["accept"] = parseModelConfig,
+): Promise<ModelFolder> {
   let doneBytes = 0;
-  const folder = await openModelFolder(dir, (count) => {
+  const onBytes = (count: number) => {
     doneBytes += count;
     watcher?.update({ id: dir, doneBytes, totalBytes: folder.source.totalBytes });
-  });
+  };
+  const folder = await openModelFolder(dir, { onBytes, accept });
   const watcher = events.onBytes?.("loading");
   const close = async () => {
     watcher?.close();

@@ -12,11 +12,12 @@ import { disposeTrunk } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
-import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import { adapterSettings } from "./adapters.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
+import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
 import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
@@ -37,6 +38,8 @@ export interface RunFacts {
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
   memory: PlannedMemory;
+  /** What stands around the prompts, in words. */
+  promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
 }
@@ -79,7 +82,7 @@ export async function assembleRun(
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted));
-  const { tokenizer, ...prompts } = await loadPrompts(config, events);
+  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events);
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events);
   const adapter = adapterSettings(config);
@@ -103,6 +106,7 @@ export async function assembleRun(
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
       memory,
+      promptFormat,
       worldSize: singleProcess.size,
     };
     const parts = { config, facts, loaded, prompts, scorer };
@@ -147,7 +151,9 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
   }, config);
   await copyTokenizer(runDir, tokenizer.files);
   if (config.lora_merge && result.finished) {
-    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+    const dir = join(runDir, "merged");
+    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, tokenizer.files, config);
+    events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };

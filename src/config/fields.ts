@@ -111,6 +111,12 @@ export function oneOf<const V extends readonly [string, ...string[]]>(
   return schema.default(() => value).meta({ ...meta(about, words), ...(refused && { refused }) });
 }
 
+/** A class of a classifier: its index or its name. */
+export function labelOrNull(about: About) {
+  const schema = z.union([z.int().min(0), z.string().min(1)]).nullable().default(null);
+  return schema.meta(meta(about, "the index or the name of a label, or null"));
+}
+
 /** So many, or below 1 such a share of all. */
 export function countOrShare(value: number, about: About) {
   const schema = z.number().min(0).refine((count) => count < 1 || Number.isInteger(count));
@@ -141,10 +147,23 @@ export function pathOrNull(value: string | null, about: About) {
   return z.string().min(1).nullable().default(value).meta({ ...meta(about, words), isPath: true });
 }
 
-export function textList(value: readonly string[], about: About) {
-  return z.array(z.string().min(1)).default([...value]).meta(
-    meta(about, "a list of non-empty strings, [] for none"),
+export function textListOrNull(value: null, about: About) {
+  return z.array(z.string().min(1)).nullable().default(value).meta(
+    meta(about, "a list of non-empty strings, [] for none, or null"),
   );
+}
+
+/** One of these words, a file of the user's own, or null. */
+export function wordOrFileOrNull<const W extends string>(words: readonly W[], value: null, about: About) {
+  const schema = z.string().regex(new RegExp(`^(${words.join("|")}|file:.+)$`));
+  const requirement = `${words.map((word) => `"${word}"`).join(", ")}, file:PATH, or null`;
+  return schema.nullable().default(value).meta({ ...meta(about, requirement), isPath: true });
+}
+
+/** Values of any kind for something else, by name. */
+export function valuesOrNull(value: null, about: About) {
+  const schema = z.record(z.string(), z.json()).nullable();
+  return schema.default(value).meta(meta(about, "a mapping of names to values, or null"));
 }
 
 /** Different ones of these names, or a word that stands for all of them. */

@@ -14,6 +14,7 @@ import {
   flagOrNull,
   integer,
   integerOrNull,
+  labelOrNull,
   number,
   numberOrList,
   numberOrNull,
@@ -22,8 +23,10 @@ import {
   pathOrNull,
   someOf,
   text,
-  textList,
+  textListOrNull,
   textOrNull,
+  valuesOrNull,
+  wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
 
@@ -37,7 +40,7 @@ const OPTIMIZER = "Optimizer and batch";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
 
-/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes. */
+/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes; fused ones are Phi-3's. */
 export const LINEAR_MODULES = [
   "q_proj",
   "k_proj",
@@ -46,6 +49,8 @@ export const LINEAR_MODULES = [
   "gate_proj",
   "up_proj",
   "down_proj",
+  "qkv_proj",
+  "gate_up_proj",
 ] as const;
 
 /** "NAME what it does". */
@@ -68,14 +73,37 @@ export const ConfigSchema = z.strictObject({
   ]),
   train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
-    "Training prompts, one JSON object per line.",
+    "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the hub: " +
+    "hf:org/name/split, hf:org/name@revision/config/split.",
   ]),
   eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
-    "Evaluation prompts in the same format; null for no evaluation.",
+    "Evaluation prompts, likewise; null for no evaluation.",
     "free",
   ]),
-  prompt_key: text("prompt", [MODEL, "Key of the prompt in each JSON object."]),
+  prompt_key: text("prompt", [
+    MODEL,
+    "Key of the prompt in each row: a text, or a list of messages (role, content) that the user's ends. Rows that " +
+    "hold messages in its place are read too.",
+  ]),
+  skip_bad_rows: flag(false, [
+    MODEL,
+    "Leave out rows without a usable prompt, and say how many; false stops at the first.",
+  ]),
+  chat_template: wordOrFileOrNull(["beaver", "model", "none"], null, [
+    MODEL,
+    "What stands around a prompt. beaver: BEGINNING OF CONVERSATION: USER: ... ASSISTANT:; model: the tokenizer's own " +
+    "chat template; file:PATH: another (Jinja); none: nothing, a prompt's control tokens count. null takes the " +
+    "tokenizer's own where it has one, else beaver.",
+  ]),
+  system_prompt: textOrNull(null, [
+    MODEL,
+    "System message before conversations that bring none; needs a chat template.",
+  ]),
+  chat_template_kwargs: valuesOrNull(null, [
+    MODEL,
+    "Further variables of the chat template, such as enable_thinking: false.",
+  ]),
   max_samples: integerOrNull(null, { min: 1 }, [
     MODEL,
     "Use only the first so many training prompts; null for all. Evaluation prompts are never cut.",
@@ -92,7 +120,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
-    "Tokens of a prompt; where it is longer, the end of the user's text is cut and the template stays whole.",
+    "Tokens of a prompt; where it is longer, the end of the last user message is cut and all else stays whole.",
   ]),
   seed: integer(42, { min: 0, max: U32_MAX }, [
     MODEL,
@@ -105,13 +133,44 @@ export const ConfigSchema = z.strictObject({
     "process.",
     "free",
   ]),
+  cost_scorer_url: addressOrNull(null, [
+    SCORER,
+    "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
+    "free",
+  ]),
+  scorer_api: oneOf(["beaver", "openrlhf", "vllm_classify", "tei_predict"], "beaver", [
+    SCORER,
+    "What the services speak: beaver is `npm run scorer` (POST /score_batch), openrlhf a remote reward model of " +
+    "OpenRLHF (POST /get_reward where the address has no path), vllm_classify POST /classify of vLLM, tei_predict " +
+    "POST /predict of Text Embeddings Inference; of the last two the score is a label's logit.",
+  ]),
+  scorer_input: oneOf(["query", "completion", "pair", "messages"], "query", [
+    SCORER,
+    "What a service of another kind than beaver judges. query: prompt and completion as the policy read and wrote " +
+    "them, control tokens included; completion: that alone; pair (tei_predict): the prompt's own words and the " +
+    "completion as two texts; messages (vllm_classify): the conversation, by the served model's chat template.",
+  ]),
+  scorer_label_key: textOrNull(null, [
+    SCORER,
+    "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
+  ]),
   reward_model: path("models/quickstart/reward", [
     SCORER,
-    "Reward model, a directory or hub id, used when scorer_url is null.",
+    "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
+    "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
   ]),
   cost_model: path("models/quickstart/cost", [
     SCORER,
-    "Cost model, a directory or hub id, used when scorer_url is null.",
+    "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
+  ]),
+  reward_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the reward, by index or name; null where it has one.",
+  ]),
+  cost_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the cost (the one that stands for harm: a higher cost is less safe); null " +
+    "where it has one.",
   ]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
@@ -169,9 +228,10 @@ export const ConfigSchema = z.strictObject({
     "Divides positive logits of tokens already in prompt or completion, multiplies negative ones; 1 for none. " +
     "Only training samples with it: the loss and evaluation do not know it.",
   ]),
-  stop_strings: textList(["USER:"], [
+  stop_strings: textListOrNull(null, [
     SAMPLING,
-    "A completion ends where it writes one of these: the policy began a turn that is the user's.",
+    "A completion ends where it writes one of these: the policy began a turn that is the user's. null: USER: with " +
+    "chat_template beaver, else none.",
   ]),
   readback_every: integer(16, { min: 1 }, [
     SAMPLING,
@@ -238,12 +298,23 @@ export const ConfigSchema = z.strictObject({
   ]),
   lora_target_modules: someOf(LINEAR_MODULES, "all-linear", ["q_proj", "v_proj"], [
     ADAPTER,
-    "Which linear layers get an adapter.",
+    "Which linear layers get an adapter; in Phi-3 those of attention's input are qkv_proj, of the MLP's gate_up_proj.",
   ]),
   use_rslora: flag(false, [ADAPTER, "Multiply by lora_alpha / sqrt(lora_r) instead."]),
   lora_merge: flag(false, [
     ADAPTER,
     "At the end also write the whole model, adapters merged into the weights, to the folder merged/ of the run.",
+    "free",
+  ]),
+  lora_merge_dtype: oneOf(["float32", "bfloat16", "float16", "base"], "float32", [
+    ADAPTER,
+    "Type of the merged weights; base is the one that the base model's file holds them in. 16 bits round away much " +
+    "of what a short run changed; the merge says how much it kept.",
+    "free",
+  ]),
+  lora_merge_bin: flag(false, [
+    ADAPTER,
+    "Write the merged model as pytorch_model.bin too.",
     "free",
   ]),
 

@@ -50,7 +50,6 @@ export const TRL_KEYS: Answers = {
   shuffle_dataset: "prompts are shuffled by seed, always",
   train_sampling_strategy: "prompts are shuffled by seed, always",
   data_seed: "set seed: it orders the prompts too",
-  chat_template_kwargs: "a template is filled in without arguments",
   length_column_name: NO_LOADER,
   pad_to_multiple_of: "sequences are packed, not padded",
   ignore_data_skip: "a resumed run goes on with the prompt that comes next, always",

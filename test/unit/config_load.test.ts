@@ -115,7 +115,7 @@ test("the printed configuration loads back to an equal one", () => {
   assert.deepEqual(load(formatConfig(defaultConfig())), defaultConfig());
 });
 
-test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its scorer and its plain KL term", () => {
+test("configs/grpo_alignment.yaml carries the defaults, but for its paths, scorer, plain KL term and layout", () => {
   const { text, fileName } = shipped("grpo_alignment.yaml");
   const config = loadConfig({ text, fileName });
   const own = [
@@ -125,6 +125,8 @@ test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its s
     "scorer_url",
     "output_dir",
     "use_bias_correction_kl",
+    "chat_template",
+    "stop_strings",
   ];
   const differing = CONFIG_KEYS.filter((key) =>
     JSON.stringify(config[key]) !== JSON.stringify(defaultConfig()[key])

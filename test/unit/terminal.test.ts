@@ -225,6 +225,7 @@ it("bannerText() shows how the batch comes about", () => {
       promptsPerGeneration: 2,
       updatesPerGeneration: 1,
     },
+    promptFormat: "Beaver's",
     worldSize: 4,
     numGenerations: 30,
     firstStep: 1,

@@ -7,11 +7,12 @@ import { openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
+import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -55,7 +56,7 @@ async function describeModel(
 ): Promise<string> {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: check });
   try {
     const shape = check(folder.configText, folder.configPath);
     const { vocabSize } = await loadTokenizer(dir);
@@ -79,26 +80,34 @@ function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   return tryOut(key, remedy, () =>
     describeModel(name, (text, path) => {
       const { model, type: found } = parseScoreConfig(text, path);
-      if (found !== type) {
+      if (found !== null && found !== type) {
         throw new TypeError(
           `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
         );
       }
-      return `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+      const kind = found === null ? "a classifier" : `score_type "${found}"`;
+      return `${model.layers} layers of width ${model.hiddenSize}, ${kind}`;
     }));
 }
 
 /** Reads every row, as training would. */
-function probePrompts(key: string, path: string, { prompt_key, max_samples }: Config): Promise<Requirement> {
+function probePrompts(
+  key: string,
+  path: string,
+  { prompt_key, max_samples, skip_bad_rows }: Config,
+): Promise<Requirement> {
   const maxSamples = key === "train_jsonl" ? max_samples ?? undefined : undefined;
   return tryOut(key, `set ${key} to a file with one {"${prompt_key}": "..."} per line`, async () => {
-    const rows = await readPrompts(path, { promptKey: prompt_key, maxSamples });
-    return `${path}: ${rows.length} prompts`;
+    if (!await isPromptSetHere(path)) return `${path}: on the hub; the first run downloads it`;
+    let skipped = 0;
+    const onBadRow = skip_bad_rows ? () => void skipped++ : undefined;
+    const rows = await readPrompts(await promptFiles(path), { promptKey: prompt_key, maxSamples, onBadRow });
+    return `${path}: ${rows.length} prompts${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
   });
 }
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
-  const { scorer_url, reward_model, cost_model } = config;
+  const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
   if (scorer_url === null) {
     return [
       {
@@ -111,14 +120,18 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
   }
   const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
     "or to null to serve it in this process";
-  return [
-    await tryOut("scorer_url", remedy, async () => {
-      const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });
-      const { device } = await createScorerClient({ url, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 })
-        .checkHealth();
+  const probe = (key: string, address: string) =>
+    tryOut(key, remedy, async () => {
+      const url = await resolveScorerUrl(address, { timeoutMs: 0 });
+      if (config.scorer_api === "openrlhf") {
+        return `${url}: an openrlhf service has no health to be asked for`;
+      }
+      const options = { url, api: config.scorer_api, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 };
+      const { device } = await createScorerClient(options).checkHealth();
       return `${url}: healthy, on ${device}`;
-    }),
-  ];
+    });
+  const scorer = await probe("scorer_url", scorer_url);
+  return cost_scorer_url === null ? [scorer] : [scorer, await probe("cost_scorer_url", cost_scorer_url)];
 }
 
 /** Asks for permission only: doctor makes no folder. */

@@ -7,10 +7,9 @@ import { escapeControls } from "../../tracking/printable.ts";
 import { labelled } from "./columns.ts";
 
 /** What a run says about itself before its first step. */
-export interface BannerFacts extends Omit<RunFacts, "memory"> {
+export interface BannerFacts extends Omit<RunFacts, "memory" | "ends" | "scorer"> {
   modelName: string;
-  /** How prompts are written for the policy, what ends its completions, and who scores them, where that is known. */
-  promptFormat?: string;
+  /** What ends completions, and who scores them, where that is known. */
   ends?: string;
   scorer?: string;
   /** The GPU memory that is planned, and its parts. */

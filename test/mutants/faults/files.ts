@@ -386,10 +386,10 @@ export const faults: readonly Fault[] = [
     tests: ["unit/open_scorer.test.ts"],
   },
   {
-    file: "src/scorer/client.ts",
-    find: "responses: batch.map(({ completion }) => completion)",
-    replace: "responses: answers.slice(0, batch.length).map(({ completion }) => completion)",
-    harm: "later batches score the first batch's completions",
+    file: "src/scorer/apis/beaver.ts",
+    find: "responses: answers.map(({ completion }) => completion)",
+    replace: "responses: answers.map(() => answers[0].completion)",
+    harm: "all completions of a batch are scored as its first",
     tests: ["unit/scorer_client.test.ts"],
   },
   {
