@@ -29,6 +29,7 @@ const TASKS = {
   parity: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs tests, and a mutation tester that only developers have.
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
+  data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },

@@ -1,6 +1,13 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
+import { join } from "node:path";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
-import { type ModelFolder, type OpeningOptions, openModelFolder } from "../io/model/model_folder.ts";
+import { describeModel } from "../io/model/config_text.ts";
+import {
+  type ModelFolder,
+  type OpeningOptions,
+  openModelFolder,
+  readConfig,
+} from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/llama.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -36,10 +43,17 @@ export async function withModel<R>(
   const adapterFolder = await openAdapterFolder(name);
   try {
     const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name, events);
+    await assertSupported(base.dir);
     return await use({ base, adapterFolder, tokenizerDir: adapterFolder?.hasTokenizer ? name : base.dir });
   } finally {
     await adapterFolder?.close();
   }
+}
+
+/** Refuses a model by its config.json, before any other file is looked for. */
+async function assertSupported(dir: string): Promise<void> {
+  const path = join(dir, "config.json");
+  parseModelConfig(describeModel(await readConfig(dir), path).text, path);
 }
 
 /** The tokenizer that a policy goes with. */

@@ -73,8 +73,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
-    "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the hub: " +
-    "hf:org/name/split, hf:org/name@revision/config/split.",
+    "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the " +
+    "hub: hf:org/name/split, hf:org/name@revision/config/split.",
   ]),
   eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
@@ -92,8 +92,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   chat_template: wordOrFileOrNull(["beaver", "model", "none"], null, [
     MODEL,
-    "What stands around a prompt. beaver: BEGINNING OF CONVERSATION: USER: ... ASSISTANT:; model: the tokenizer's own " +
-    "chat template; file:PATH: another (Jinja); none: nothing, a prompt's control tokens count. null takes the " +
+    "What stands around a prompt. beaver: BEGINNING OF CONVERSATION: USER: ... ASSISTANT:; model: the tokenizer's " +
+    "own chat template; file:PATH: another (Jinja); none: nothing, a prompt's control tokens count. null takes the " +
     "tokenizer's own where it has one, else beaver.",
   ]),
   system_prompt: textOrNull(null, [

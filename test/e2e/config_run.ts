@@ -18,6 +18,9 @@ export const PROMPTS = ["red", "orange", "yellow", "green", "blue", "a colour be
 export const QUESTIONS = PROMPTS.map((prompt) => `why ${prompt}?`);
 export const EVAL_PROMPTS = ["one", "two", "three", "four", "five"];
 
+/** A chat template of which every character is a token. */
+const CHAT_TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{{ mood }}:";
+
 /** Two steps of two prompts with four completions each. */
 const BASE: Settings = {
   eval_jsonl: null,
@@ -80,6 +83,8 @@ export async function openStage(): Promise<Stage> {
   const train = PROMPTS.map((prompt, i) => ({ prompt, question: QUESTIONS[i] }));
   writeFileSync(scratch("train.jsonl"), jsonl(train));
   writeFileSync(scratch("eval.jsonl"), jsonl(EVAL_PROMPTS.map((prompt) => ({ prompt }))));
+  writeFileSync(scratch("holes.jsonl"), `${jsonl(train.slice(0, 1))}{"text":"?"}\n${jsonl(train.slice(1))}`);
+  writeFileSync(scratch("template.jinja"), CHAT_TEMPLATE);
   const settings = {
     ...BASE,
     model_name: scratch("policy"),

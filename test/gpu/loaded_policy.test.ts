@@ -45,6 +45,14 @@ describe("loadPolicy()", () => {
     assert.deepEqual(await eosIdsOf(null), [EOS]);
   });
 
+  it("refuses a family that it does not know before it looks for any other file", () =>
+    withScratchFolder(async (folder) => {
+      await writeFile(join(folder, "config.json"), '{"model_type": "gpt2"}');
+      const message = /config\.json: model_type "gpt2" is not supported/;
+      await assert.rejects(loadPolicy(folder, "frozen"), { name: "TypeError", message });
+      await assert.rejects(loadTokenizerOf(folder), { name: "TypeError", message });
+    }));
+
   it("refuses a tokenizer that knows more tokens than the model has", () =>
     withScratchFolder(async (folder) => {
       const { vocabSize } = await loadTokenizerOf(POLICY);

@@ -43,7 +43,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, ok`,
+            }"; tasks: train, eval, scorer, bench, parity, mutants, data, report, doctor, test, ok`,
           ),
           0,
           stderr,

@@ -1,5 +1,6 @@
 // config.json as this program holds the model: the text part alone, its weights not quantised any more.
 
+import { changedJson } from "../files/json_text.ts";
 import type { BlockSize } from "./converted_weights.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -80,15 +81,20 @@ export function describeModel(text: string, path: string): ModelDescription {
   if (json === null) return { text, block: null }; // whoever reads the model's sizes says what is wrong with it
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
-  if (quantization === null) return { text: whole === json ? text : JSON.stringify(whole), block: null };
+  if (quantization === null) {
+    return { text: whole === json ? text : changedJson(text, textPart), block: null };
+  }
   if (quantization.remedy !== null) {
     throw new TypeError(
       `${path}: weights quantized by ${quantization.method} are not supported; need F32, BF16, F16 or 8-bit floats: ` +
         quantization.remedy,
     );
   }
-  const { quantization_config: config, ...rest } = whole;
-  return { text: JSON.stringify(rest), block: blockOf(config as Json) };
+  const withoutQuantization = ({ quantization_config: _config, ...rest }: Json) => rest;
+  return {
+    text: changedJson(text, (marked) => withoutQuantization(textPart(marked))),
+    block: blockOf(whole.quantization_config as Json),
+  };
 }
 
 function parsed(text: string): Json | null {
@@ -103,9 +109,10 @@ function parsed(text: string): Json | null {
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */
 function textPart(json: Json): Json {
   const part = json.text_config;
-  if (!isObject(part) || typeof part.model_type !== "string") return json;
+  if (!isObject(part)) return json;
   const shared = OF_THE_WHOLE.filter((key) => json[key] !== undefined).map((key) => [key, json[key]]);
-  return { ...Object.fromEntries(shared), dtype: json.dtype ?? json.torch_dtype, ...part };
+  const model_type = `${json.model_type}_text`; // as transformers names it, where the part does not
+  return { model_type, ...Object.fromEntries(shared), dtype: json.dtype ?? json.torch_dtype, ...part };
 }
 
 function blockOf(config: Json): BlockSize | null {

@@ -1,7 +1,6 @@
 // What stands in a model's place where no model does, and how it becomes one.
 
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 
 const CONVERT_GGUF =
   'convert it with transformers: AutoModelForCausalLM.from_pretrained(DIR, gguf_file="NAME.gguf")' +
@@ -37,20 +36,19 @@ export async function otherFormat(dir: string): Promise<string | null> {
   return null;
 }
 
-/**
- * Why a folder opens as no model.
- * @returns null where it has a config.json, which then says more
- */
-export async function missingModel(dir: string): Promise<Error | null> {
+/** Why a name, or a folder without a config.json, opens as no model. */
+export async function missingModel(dir: string): Promise<Error> {
   const failed = `Cannot load a model from '${dir}'`;
   const stats = await stat(dir).catch(() => null);
-  if (stats === null) return new Error(`${failed}: there is no folder '${dir}'; correct the path`);
+  if (stats === null) {
+    const other = /[/\\]/.test(dir) ? "" : ', or give a hub id ("org/name")';
+    return new Error(`${failed}: there is no folder '${dir}'; correct the path${other}`);
+  }
   if (stats.isFile()) {
     return /\.gguf$/i.test(dir)
       ? new Error(`${failed}: it is a GGUF file, required a folder in Hugging Face's format; ${CONVERT_GGUF}`)
       : new Error(`${failed}: it is a file, required a model's folder; give the folder that it lies in`);
   }
-  if (await stat(join(dir, "config.json")).then(() => true, () => false)) return null;
   const other = await otherFormat(dir);
   const required = "required config.json, weights and a tokenizer in Hugging Face's format";
   return new Error(

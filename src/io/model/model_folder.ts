@@ -1,7 +1,7 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError } from "../files/errors.ts";
+import { explainFsError, systemCode } from "../files/errors.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
@@ -131,7 +131,7 @@ export async function openModelFolder(
   { onBytes, accept }: OpeningOptions = {},
 ): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");
-  const { text: configText, block } = describeModel(await readConfig(dir, configPath), configPath);
+  const { text: configText, block } = describeModel(await readConfig(dir), configPath);
   accept?.(configText, configPath);
   const stored = await openModelWeights(dir);
   try {
@@ -144,11 +144,14 @@ export async function openModelFolder(
   }
 }
 
-/** The text of a model's config.json, as it lies there. */
-export async function readConfig(dir: string, configPath = join(dir, "config.json")): Promise<string> {
-  const missing = await missingModel(dir);
-  if (missing) throw missing;
-  const bytes = await readFile(configPath).catch((error) => {
+/**
+ * The text of a model's config.json, as it lies there.
+ * @throws Error when there is no model, or the file cannot be read
+ */
+export async function readConfig(dir: string): Promise<string> {
+  const configPath = join(dir, "config.json");
+  const bytes = await readFile(configPath).catch(async (error) => {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") throw await missingModel(dir);
     throw explainFsError(error, "read the model's config from", configPath);
   });
   refuseLfsPointer(bytes, configPath);

@@ -50,8 +50,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run_folder.ts",
-    find: "JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)",
-    replace: "JSON.stringify(json, null, 2)",
+    find: "({ ...json, dtype, torch_dtype: dtype })",
+    replace: "(json)",
     harm: "config.json of a bf16 run names no type of weights: transformers loads it in f32",
     tests: ["e2e/config_effects.test.ts#dtype=", "e2e/resume.test.ts#bf16 weights"],
     claim: 4,
@@ -83,37 +83,36 @@ export const faults: readonly Fault[] = [
     tests: ["e2e/resume.test.ts#run of adapters"],
   },
   {
-    file: "src/assembly/evaluation.ts",
-    find: "{ promptKey: config.prompt_key }",
-    replace: "{ promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
+    file: "src/assembly/prompts.ts",
+    find: "return await loadPromptSet(path, await formatOf(tokenizer, config), config, { events });",
+    replace:
+      "return await loadPromptSet(path, await formatOf(tokenizer, config), config, { events, maxSamples: 2 });",
     harm: "eval leaves out prompts when training is limited to max_samples",
     tests: ["e2e/config_eval_command.test.ts#never cuts their number"],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "evalPrompts: config.eval_jsonl === null ? null : await encode(config.eval_jsonl)",
-    replace: `evalPrompts: config.eval_jsonl === null
-      ? null
-      : await encode(config.eval_jsonl, config.max_samples ?? undefined)`,
+    find: "await loadPromptSet(eval_jsonl, format, config, { events });",
+    replace: "await loadPromptSet(eval_jsonl, format, config, { events, maxSamples: max_samples });",
     harm: "max_samples shortens the evaluation too",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "await encode(config.train_jsonl, config.max_samples ?? undefined)",
-    replace: "await encode(config.train_jsonl)",
+    find: "config, { maxSamples: max_samples, events });",
+    replace: "config, { events });",
     harm: "max_samples is ignored",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "{ promptKey: config.prompt_key, maxSamples }",
-    replace: '{ promptKey: "prompt", maxSamples }',
-    harm: "prompt_key is ignored",
-    tests: ["e2e/config_effects.test.ts#prompt_key="],
+    find: "const onBadRow = config.skip_bad_rows ?",
+    replace: "const onBadRow = true ?",
+    harm: "bad rows are skipped unasked",
+    tests: ["e2e/config_effects.test.ts#skip_bad_rows="],
     claim: 4,
   },
   {
@@ -253,14 +252,6 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/loaded_policy.test.ts"],
   },
   {
-    file: "src/assembly/adapters.ts",
-    find: `      if (adapter) await mergeAdapter(values, adapter);
-`,
-    replace: "",
-    harm: "the merged model is the base model",
-    tests: ["e2e/config_effects.test.ts#lora_merge="],
-  },
-  {
     file: "src/assembly/kernel_tuning.ts",
     find: "[vendor, architecture, name, driver, runtime, runtimeVersion, kernels]",
     replace: "[vendor, architecture, name, runtime, kernels]",
@@ -290,8 +281,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "return isFolder ? undefined : parseHubName(name);",
-    replace: "return parseHubName(name);",
+    find: "if (await isFolder(name)) return undefined;",
+    replace: "",
     harm: "a folder named as a hub id is passed over, and another model is downloaded",
     tests: ["unit/hub_models.test.ts"],
   },
@@ -428,8 +419,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));",
-    replace: "const { commit, dir } = await fetchModel(hubName, await hubSettings(process.env), () => {});",
+    find: "const { commit, dir } = await lookUpModel(hubName, settings);",
+    replace: "const { commit, dir } = await fetchModel(hubName, settings, () => {});",
     harm: "doctor downloads the models of a run that it was to look at",
     tests: ["e2e/doctor_hub.test.ts"],
   },

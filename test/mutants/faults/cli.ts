@@ -332,8 +332,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "promptKey: prompt_key, maxSamples }",
-    replace: 'promptKey: "prompt", maxSamples }',
+    find: "promptKey: prompt_key, maxSamples, onBadRow }",
+    replace: 'promptKey: "prompt", maxSamples, onBadRow }',
     harm: "doctor refuses prompts under another prompt_key, which training reads",
     tests: ["unit/requirements.test.ts"],
   },

@@ -13,8 +13,18 @@ const ignored = (key: string, file: string, find: string, replace: string): Faul
 
 const IGNORED: readonly Fault[] = [
   ignored("prompt_key", "assembly/prompts.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
-  ignored("max_samples", "assembly/prompts.ts", "config.max_samples ?? undefined", "undefined"),
-  ignored("max_prompt_length", "assembly/prompts.ts", "      config.max_prompt_length,", "      512,"),
+  ignored(
+    "max_samples",
+    "assembly/prompts.ts",
+    "maxSamples: maxSamples ?? undefined",
+    "maxSamples: undefined",
+  ),
+  ignored(
+    "max_prompt_length",
+    "assembly/prompts.ts",
+    "maxPromptLength: config.max_prompt_length",
+    "maxPromptLength: 512",
+  ),
   ignored(
     "dtype",
     "assembly/run.ts",
@@ -258,7 +268,7 @@ const stopFault = (file: string, find: string, replace: string, harm: string): F
 const STOPS: readonly Fault[] = [
   stopFault(
     "train/rollout.ts",
-    "findStop: findStopIn(tokenizer, config.stop_strings),",
+    "findStop: findStopIn(tokenizer, stopStrings),",
     "findStop: () => null,",
     "a stop string does not end a completion: what follows is trained on",
   ),
@@ -270,14 +280,14 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "train/rollout.ts",
-    "trimAtStopString(whole, config.stop_strings);",
+    "trimAtStopString(whole, stopStrings);",
     "{ text: whole };",
     "the scorer judges the stop string",
   ),
   stopFault(
     "train/rollout.ts",
-    "hallucinatedTurn: hasHallucinatedTurn(whole)",
-    "hallucinatedTurn: hasHallucinatedTurn(text)",
+    "hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout)",
+    "hallucinatedTurn: hasHallucinatedTurn(text, prompt.layout)",
     "hallucinated_turn_ratio is always 0: the turn is looked for where it was cut off",
   ),
   stopFault(
@@ -336,7 +346,7 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "evaluate/evaluate.ts",
-    "trimAtStopString(whole, config.stop_strings).text",
+    "trimAtStopString(whole, stopStrings).text",
     "whole",
     "an evaluation scores the made-up turn",
   ),
@@ -445,21 +455,15 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "rows, config.max_prompt_length",
-    "rows, 512",
+    "tokenizer, config, events);",
+    "tokenizer, { ...config, max_prompt_length: 512 }, events);",
     "eval reads prompts longer than max_prompt_length",
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "promptKey: config.prompt_key",
-    'promptKey: "prompt"',
+    "await loadEvalPrompts(config.eval_jsonl, tokenizer, config,",
+    'await loadEvalPrompts(config.eval_jsonl, tokenizer, { ...config, prompt_key: "prompt" },',
     "eval reads another key than prompt_key",
-  ),
-  evalFault(
-    "assembly/evaluation.ts",
-    "promptKey: config.prompt_key }",
-    "promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
-    "eval cuts its prompts to max_samples",
   ),
   evalFault(
     "assembly/evaluation.ts",
