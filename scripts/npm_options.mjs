@@ -16,7 +16,10 @@ export const NPM_OPTIONS = {
     hostname: false,
     url_file: false,
     max_length: false,
+    reward_label: false,
+    cost_label: false,
   },
+  data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 
 /**

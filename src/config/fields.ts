@@ -162,9 +162,8 @@ export function textListOrNull(value: null, about: About) {
 /** One of these words, a file of the user's own, or null. */
 export function wordOrFileOrNull<const W extends string>(words: readonly W[], value: null, about: About) {
   const schema = z.string().regex(new RegExp(`^(${words.join("|")}|file:.+)$`));
-  return schema.nullable().default(value).meta(
-    meta(about, `${words.map((word) => `"${word}"`).join(", ")}, file:PATH, or null`),
-  );
+  const requirement = `${words.map((word) => `"${word}"`).join(", ")}, file:PATH, or null`;
+  return schema.nullable().default(value).meta({ ...meta(about, requirement), isPath: true });
 }
 
 /** Values of any kind for something else, by name. */

@@ -7,7 +7,7 @@ import { escapeControls } from "../../tracking/printable.ts";
 import { labelled } from "./columns.ts";
 
 /** What a run says about itself before its first step. */
-export interface BannerFacts extends Omit<RunFacts, "memory"> {
+export interface BannerFacts extends Omit<RunFacts, "memory" | "ends" | "scorer"> {
   modelName: string;
   /** What ends completions, and who scores them, where that is known. */
   ends?: string;

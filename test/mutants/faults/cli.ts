@@ -417,8 +417,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/report.ts",
-    find: "buildReport(command.args)",
-    replace: "buildReport(command.args.slice(0, 1))",
+    find: "buildReport(folders)",
+    replace: "buildReport(folders.slice(0, 1))",
     harm: "report compares nothing: it reads the first folder alone",
     tests: ["unit/report_command.test.ts"],
   },
