@@ -7,10 +7,12 @@ import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
 import { type GpuInfo, openGpu } from "../gpu/device.ts";
 import { singleProcess } from "../parallel/communicator.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { makeLearner } from "../train/learner.ts";
 import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
 import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";
+import { servesScoreModels } from "./judges.ts";
 import type { PromptLengths } from "./prompts.ts";
 
 /** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
@@ -78,18 +80,20 @@ export interface PlannedMemory {
 
 /**
  * Plans the run's memory and chooses how many completions are trained on at a time.
+ * @param scorer from outside: then the score models of the settings are not loaded
  * @throws RangeError when it takes more than there is; the message names settings that would fit
  */
 export async function planRun(
   config: RunConfig,
   lengths: PromptLengths,
   events: LoadingEvents = {},
+  scorer?: Scorer,
 ): Promise<PlannedMemory> {
   const { info } = await openGpu();
   const modelsOf = (settings: RunConfig): RunModels => ({
     makePolicy: () => emptyPolicyOf(settings, events),
     makeLearner,
-    makeScorer: settings.scorer_url === null ? () => emptyScorer(settings, events) : null,
+    makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, events) : null,
     ...lengths,
   });
   const budget = await memoryBudget(config, info);

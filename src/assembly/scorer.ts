@@ -1,12 +1,13 @@
-/** The scorer of a run: a service elsewhere, or the same service in this process on loopback. */
+/** The scorer of a run: a service elsewhere, the same service in this process on loopback, or functions. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { ScoreKind } from "../scorer/apis/api.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
-import { splitScorer } from "../scorer/functions.ts";
+import { combineScorers, splitScorer } from "../scorer/functions.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
+import { type JudgesConfig, openFunctionScorer, servesScoreModels } from "./judges.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
 export interface OpenScorer {
@@ -14,22 +15,31 @@ export interface OpenScorer {
   close(): Promise<void>;
 }
 
-type ScorerConfig = Pick<
-  RunConfig,
-  | "scorer_url"
-  | "cost_scorer_url"
-  | "scorer_api"
-  | "scorer_input"
-  | "scorer_label_key"
-  | "reward_model"
-  | "cost_model"
-  | "reward_label"
-  | "cost_label"
-  | "scorer_max_length"
-  | "scorer_timeout"
-  | "scorer_max_retries"
-  | "scorer_batch_size"
->;
+export interface ScorerOptions {
+  /** What a service in this process says of itself. */
+  device: string;
+  /** From outside: judges beside the functions and the service that the settings name. Its owner closes it. */
+  scorer?: Scorer;
+  events?: AssemblyEvents;
+}
+
+type ScorerConfig =
+  & JudgesConfig
+  & Pick<
+    RunConfig,
+    | "cost_scorer_url"
+    | "scorer_api"
+    | "scorer_input"
+    | "scorer_label_key"
+    | "reward_model"
+    | "cost_model"
+    | "reward_label"
+    | "cost_label"
+    | "scorer_max_length"
+    | "scorer_timeout"
+    | "scorer_max_retries"
+    | "scorer_batch_size"
+  >;
 
 /**
  * Loads reward and cost model and serves them; `close` frees them too.
@@ -52,14 +62,27 @@ export async function serveScoreModels(
 }
 
 /**
- * Connects to `scorer_url` (and `cost_scorer_url`), or serves reward_model and cost_model in this process when it is
- * null, and asks for its health.
- * @param device what the service says of itself where it is in this process
- * @throws ScorerUnavailableError when nothing healthy answers
+ * All that judges a run as one scorer: the service at `scorer_url` (and `cost_scorer_url`), the functions of the
+ * settings, and a scorer that is given; where there are none of these, reward_model and cost_model, served in this
+ * process. Several add up.
+ * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`
+ * @throws Error when a function cannot be loaded
  */
-export async function openScorer(
+export async function openScorer(config: ScorerConfig, options: ScorerOptions): Promise<OpenScorer> {
+  const parts = [await openFunctionScorer(config), options.scorer].filter((part) => part !== undefined);
+  const hasService = config.scorer_url !== null || servesScoreModels(config, options.scorer);
+  const service = hasService ? await openService(config, options) : null;
+  if (service) parts.unshift(service.scorer);
+  return {
+    scorer: parts.length === 1 ? parts[0] : combineScorers(parts),
+    close: async () => await service?.close(),
+  };
+}
+
+/** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
+async function openService(
   config: ScorerConfig,
-  { device, events = {} }: { device: string; events?: AssemblyEvents },
+  { device, events = {} }: ScorerOptions,
 ): Promise<OpenScorer> {
   if (config.scorer_url !== null) {
     return { scorer: await connectAll(config, config.scorer_url, events), close: () => Promise.resolve() };
@@ -73,7 +96,8 @@ export async function openScorer(
   };
   const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
   try {
-    return { scorer: await connect(service.url, config, {}, events), close: service.close };
+    const scorer = await connect(service.url, config, {}, events);
+    return { scorer: { ...scorer, sharesGpu: true }, close: service.close };
   } catch (error) {
     await service.close();
     throw error;

@@ -1,6 +1,7 @@
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
+import { functionListProblem } from "./function_names.ts";
 import type { Rule } from "./rule.ts";
 import type { Config } from "./schema.ts";
 import { SCORER_RULES } from "./scorer_rules.ts";
@@ -127,6 +128,14 @@ export const RULES: readonly Rule[] = [
       config.max_steps < 1 || config.warmup_steps <= config.max_steps
         ? null
         : `warmup_steps must be <= max_steps = ${config.max_steps}, got ${config.warmup_steps}; lower it`,
+  },
+  {
+    keys: ["reward_functions"],
+    check: (config) => functionListProblem("reward_functions", config.reward_functions),
+  },
+  {
+    keys: ["cost_functions"],
+    check: (config) => functionListProblem("cost_functions", config.cost_functions),
   },
   {
     keys: ["lr_scheduler_kwargs", "lr_scheduler_type", "learning_rate"],

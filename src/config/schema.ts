@@ -20,8 +20,11 @@ import {
   numberOrList,
   numberOrNull,
   oneOf,
+  path,
+  pathOrNull,
   someOf,
   text,
+  textList,
   textListOrNull,
   textOrNull,
   valuesOrNull,
@@ -65,17 +68,17 @@ const epsilonHighHelp = (name: LossType): string[] => {
 const U32_MAX = 2 ** 32 - 1;
 
 export const ConfigSchema = z.strictObject({
-  model_name: text("models/quickstart/policy", [
+  model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
     "that is downloaded and pinned to its commit.",
   ]),
-  train_jsonl: text("models/quickstart/train_prompts.jsonl", [
+  train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
     "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the " +
     "hub: hf:org/name/split, hf:org/name@revision/config/split.",
   ]),
-  eval_jsonl: textOrNull("models/quickstart/eval_prompts.jsonl", [
+  eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
     "Evaluation prompts, likewise; null for no evaluation.",
     "free",
@@ -153,12 +156,12 @@ export const ConfigSchema = z.strictObject({
     SCORER,
     "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
   ]),
-  reward_model: text("models/quickstart/reward", [
+  reward_model: path("models/quickstart/reward", [
     SCORER,
     "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
     "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
   ]),
-  cost_model: text("models/quickstart/cost", [
+  cost_model: path("models/quickstart/cost", [
     SCORER,
     "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
   ]),
@@ -171,6 +174,13 @@ export const ConfigSchema = z.strictObject({
     "Label of a classifier whose score is the cost (the one that stands for harm: a higher cost is less safe); null " +
     "where it has one.",
   ]),
+  reward_functions: textList([], [
+    SCORER,
+    "Reward functions of your own (TRL's reward_funcs and reward_weights), as FILE#EXPORT or FILE#EXPORT:WEIGHT of " +
+    "TypeScript or JavaScript files; weight 0 only watches. They judge in the place of the score models, or beside " +
+    "scorer_url where that is set.",
+  ]),
+  cost_functions: textList([], [SCORER, "Cost functions of your own, likewise; without any the cost is 0."]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
     "Completions per scoring request while training.",
@@ -406,7 +416,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),
 
-  output_dir: text("outputs", [
+  output_dir: path("outputs", [
     OUTPUT,
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",

@@ -24,6 +24,8 @@ export interface Evaluation {
   costs: number[];
   /** reward - lambda * cost with the lambda given. */
   combined: number[];
+  /** What the parts of the scores said, by name; undefined where the scorer has none. */
+  named?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface EvaluationDeps {
@@ -74,7 +76,7 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
   const answers = deps.prompts.map(({ user, messages, columns, ids }, i) =>
     answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, deps.tokenizer.decode)
   );
-  const { rewards, costs } = await deps.scorer.score(answers, {
+  const { rewards, costs, named } = await deps.scorer.score(answers, {
     batchSize: deps.config.scorer_batch_size_eval,
   });
   return {
@@ -83,5 +85,6 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
     rewards,
     costs,
     combined: Array.from(combineScores(rewards, costs, lambda)),
+    ...(named && { named }),
   };
 }

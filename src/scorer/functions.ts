@@ -93,6 +93,7 @@ export function combineScorers(parts: readonly (Scorer | WeightedScorer)[]): Sco
         ...mergeNamed(judged),
       };
     },
+    sharesGpu: weighted.some(({ scorer }) => scorer.sharesGpu),
   };
 }
 

@@ -85,6 +85,8 @@ export interface ScoreOptions {
 /** Judges completions. */
 export interface Scorer {
   score(answers: readonly Answer[], options?: ScoreOptions): Promise<Scores>;
+  /** It computes on this process's GPU: it is not asked while completions are sampled, which takes the memory. */
+  readonly sharesGpu?: boolean;
 }
 
 /**

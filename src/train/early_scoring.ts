@@ -23,6 +23,7 @@ export function scoreEarly(
   { batchSize, step, decode }: { batchSize: number; step: number; decode: Decode },
 ): EarlyScoring {
   const scores: Scores = { rewards: [], costs: [] };
+  const named: Record<string, number[]> = {};
   const waiting: { rollout: Rollout; place: number }[] = [];
   let requests = Promise.resolve();
 
@@ -31,11 +32,12 @@ export function scoreEarly(
       const { user, messages, columns, ids } = prompt;
       return answerOf({ prompt: user, messages, completion: text, tokens, columns }, ids, decode);
     });
-    const { rewards, costs } = await scorer.score(answers, { batchSize, step });
-    batch.forEach(({ place }, i) => {
-      scores.rewards[place] = rewards[i];
-      scores.costs[place] = costs[i];
-    });
+    const judged = await scorer.score(answers, { batchSize, step });
+    const put = (all: number[], values: readonly number[]) =>
+      batch.forEach(({ place }, i) => all[place] = values[i]);
+    put(scores.rewards, judged.rewards);
+    put(scores.costs, judged.costs);
+    for (const [name, values] of Object.entries(judged.named ?? {})) put(named[name] ??= [], values);
   }
 
   function send(): void {
@@ -52,7 +54,10 @@ export function scoreEarly(
     async finish() {
       if (waiting.length > 0) send();
       await requests;
-      return scores;
+      // A request whose scores lack a name that another's have leaves holes: it does not apply there.
+      const whole = (values: readonly number[]) => scores.rewards.map((_, place) => values[place] ?? NaN);
+      const filled = Object.entries(named).map(([name, values]) => [name, whole(values)] as const);
+      return filled.length === 0 ? scores : { ...scores, named: Object.fromEntries(filled) };
     },
   };
 }

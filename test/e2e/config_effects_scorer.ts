@@ -12,6 +12,16 @@ function asksTheOther(changed: Ran, without: Ran, { other }: Stage): void {
   assert.deepEqual(other.batches, without.batches);
 }
 
+/** Two score functions, as a user writes them. */
+function writeJudges(): void {
+  writeFileSync(
+    scratch("judges.ts"),
+    "type Answers = readonly { completion: string }[];\n" +
+      "export const letters = (answers: Answers) => answers.map(({ completion }) => completion.length);\n" +
+      "export const watched = (answers: Answers) => answers.map(() => 9);\n",
+  );
+}
+
 export const SCORER_EFFECTS: readonly Effect[] = [
   {
     key: "scorer_url",
@@ -174,6 +184,33 @@ export const SCORER_EFFECTS: readonly Effect[] = [
       const whole = tableOf(without, "train", 1);
       const different = new Set(whole.map(({ completion }) => completion)).size;
       assert.equal(new Set(whole.map(({ reward }) => reward)).size, different);
+    },
+  },
+  {
+    key: "reward_functions",
+    value: [`${scratch("judges.ts")}#letters:0.5`, `${scratch("judges.ts")}#watched:0`],
+    seen:
+      "half the letters are added to the scorer's rewards; each function's numbers are in rows and samples",
+    prepare: writeJudges,
+    check(changed, without) {
+      const before = tableOf(without, "train", 1);
+      tableOf(changed, "train", 1).forEach(({ completion, reward, scores }, i) => {
+        assert.deepEqual(scores, { "rewards/letters": completion.length, "rewards/watched": 9 });
+        assert.ok(Math.abs(reward - (before[i].reward + 0.5 * completion.length)) < 1e-9);
+      });
+      assert.equal(rowsOf(changed)[0]["rewards/watched/mean"], 9);
+    },
+  },
+  {
+    key: "cost_functions",
+    value: [`${scratch("judges.ts")}#watched:2`],
+    seen: "costs are that function's, where no service and no score models judge",
+    given: { scorer_url: null, reward_model: "/none", reward_functions: [`${scratch("judges.ts")}#letters`] },
+    prepare: writeJudges,
+    check(changed, without) {
+      assert.deepEqual(tableOf(changed, "train", 1).map(({ cost }) => cost), Array(8).fill(18));
+      assert.deepEqual(tableOf(without, "train", 1).map(({ cost }) => cost), Array(8).fill(0));
+      assert.deepEqual([...changed.batches, ...without.batches], []);
     },
   },
   {

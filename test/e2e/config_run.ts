@@ -153,7 +153,9 @@ export async function runCommand(
   const set = Object.entries({ ...settings, output_dir: dir }).flatMap(([key, value]) => {
     return ["--set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`];
   });
-  const args = ["--config", scratch("base.yaml"), ...set, ...options];
+  // The results of eval would lie beside the model, which runs share.
+  const output = command === "eval" && !options.includes("--output") ? ["--output", dir] : [];
+  const args = ["--config", scratch("base.yaml"), ...set, ...output, ...options];
   scorer.forget();
   const run = command === "train" ? trainCommand : evalCommand;
   const ended = await withoutListeners(() => capture(() => run(args)));

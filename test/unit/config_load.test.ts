@@ -53,7 +53,7 @@ test("every wrong type and range is reported at once, with requirement, actual v
 test("broken YAML, a repeated key and a file without keys are errors with a place", () => {
   assert.match(problemsOf("seed: [1\nbeta: 0")[0]!, /^run\.yaml:\d+:\d+: this is not valid YAML: /);
   assert.match(problemsOf("seed: 1\nseed: 2")[0]!, /^run\.yaml:2:1: .*unique/);
-  assert.match(problemsOf("# nothing\n")[0]!, /^run\.yaml: need lines of "key: value", got nothing/);
+  assert.match(problemsOf("# nothing\n")[0]!, /^run\.yaml:1:1: need lines of "key: value", got nothing/);
   assert.match(problemsOf("- seed")[0]!, /got a list or a single value/);
 });
 
@@ -160,7 +160,7 @@ test("configNotices() explains keys that do nothing", () => {
 
 test("a key that is no word is an error, not skipped", () => {
   assert.deepEqual(problemsOf("seed: 1\n? [a, b]\n: 2\n"), [
-    'run.yaml:2:3: unknown key "["a","b"]"; docs/config.md lists every key; remove it',
+    'run.yaml:2:3: a key must be a word, got ["a","b"]; docs/config.md lists every key',
   ]);
 });
 

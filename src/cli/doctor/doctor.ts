@@ -14,10 +14,12 @@ import {
   type Section,
 } from "./diagnosis.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { servesScoreModels } from "../../assembly/judges.ts";
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { planRun } from "../../assembly/memory.ts";
 import { promptLengths } from "../../assembly/prompts.ts";
+import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
 import { memoryLines } from "../terminal/banner.ts";
 import { assemblyEvents } from "../terminal/assembly_events.ts";
@@ -46,7 +48,7 @@ async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
 
 /** Models of the run that lie on a hub and not in the cache. */
 async function notDownloaded(config: RunConfig): Promise<string[]> {
-  const scorers = config.scorer_url === null ? [config.reward_model, config.cost_model] : [];
+  const scorers = servesScoreModels(config) ? [config.reward_model, config.cost_model] : [];
   const found = await Promise.all([config.model_name, ...scorers].map(lookUpName));
   return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
 }
@@ -96,9 +98,8 @@ export async function doctorCommand(args: string[]): Promise<number> {
   const command = configCommand(
     "doctor",
     "Say what this machine has and what training with the config lacks.",
-  )
-    .parse(args, { from: "user" });
-  const options = command.opts<ConfigOptions>();
+  );
+  const options = parseArguments(command, args).opts<ConfigOptions>();
   if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
   const drivers = probeDrivers(process.env);
   const gpu = await probeGpu();

@@ -1,6 +1,11 @@
 /** Tries out, for `doctor`, what training with a config reads, writes and talks to. Changes nothing. */
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { endsText } from "../../assembly/ends.ts";
+import { lookUpName } from "../../assembly/hub.ts";
+import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts";
+import { endsOf } from "../../assembly/models.ts";
+import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
@@ -11,10 +16,6 @@ import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
-import { endsText } from "../../assembly/ends.ts";
-import { lookUpName } from "../../assembly/hub.ts";
-import { endsOf } from "../../assembly/models.ts";
-import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -27,8 +28,14 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
   }
 }
 
-/** All that a run with this config needs besides the GPU, each tried out, in the order of a run. */
-export async function probeRequirements(config: Config): Promise<Requirement[]> {
+/**
+ * All that a run with this config needs besides the GPU, each tried out, in the order of a run.
+ * @param probeService tries out a scorer that is not in this process; by default asks for its health
+ */
+export async function probeRequirements(
+  config: Config,
+  probeService: (config: Config) => Promise<Requirement[]> = probeScorer,
+): Promise<Requirement[]> {
   const requirements = [
     await probePolicy(config),
     await probePrompts("train_jsonl", config.train_jsonl, config),
@@ -36,7 +43,7 @@ export async function probeRequirements(config: Config): Promise<Requirement[]> 
   if (config.eval_jsonl !== null) {
     requirements.push(await probePrompts("eval_jsonl", config.eval_jsonl, config));
   }
-  requirements.push(...await probeScorer(config));
+  requirements.push(...await (config.scorer_url === null ? probeScorer : probeService)(config));
   requirements.push(await probeOutput(config.output_dir));
   return requirements;
 }
@@ -110,7 +117,7 @@ function probePrompts(
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
   const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
-  if (scorer_url === null) {
+  if (servesScoreModels(config)) {
     return [
       {
         subject: "scorer_url",
@@ -120,6 +127,8 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       await probeScoreModel("cost", cost_model),
     ];
   }
+  const functions = await probeFunctions(config);
+  if (scorer_url === null) return functions;
   const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
     "or to null to serve it in this process";
   const probe = (key: string, address: string) =>
@@ -133,7 +142,21 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       return `${url}: healthy, on ${device}`;
     });
   const scorer = await probe("scorer_url", scorer_url);
-  return cost_scorer_url === null ? [scorer] : [scorer, await probe("cost_scorer_url", cost_scorer_url)];
+  const costs = cost_scorer_url === null ? [] : [await probe("cost_scorer_url", cost_scorer_url)];
+  return [...functions, scorer, ...costs];
+}
+
+/** Loads the functions of the settings, as training would. */
+async function probeFunctions(config: Config): Promise<Requirement[]> {
+  const names = [...config.reward_functions, ...config.cost_functions];
+  if (names.length === 0) return [];
+  const remedy = "set reward_functions and cost_functions to FILE#EXPORT of modules that run";
+  return [
+    await tryOut("functions", remedy, async () => {
+      await openFunctionScorer(config);
+      return names.join(", ");
+    }),
+  ];
 }
 
 /** Asks for permission only: doctor makes no folder. */

@@ -69,7 +69,11 @@ export async function readPrompts(
   );
 }
 
-function promptOf(raw: RawRow, promptKey: string): PromptRow {
+/**
+ * The prompt of one row.
+ * @throws TypeError when it holds no usable prompt
+ */
+export function promptOf(raw: RawRow, promptKey: string): PromptRow {
   const { place } = raw;
   const fail = (problem: string) => new TypeError(rowProblem(place, problem));
   const row = raw.read();

@@ -84,25 +84,25 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "return await loadPromptSet(path, await formatOf(tokenizer, config), config, { events });",
+    find: "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events })",
     replace:
-      "return await loadPromptSet(path, await formatOf(tokenizer, config), config, { events, maxSamples: 2 });",
+      "loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events, maxSamples: 2 })",
     harm: "eval leaves out prompts when training is limited to max_samples",
     tests: ["e2e/config_eval_command.test.ts#never cuts their number"],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "await loadPromptSet(eval_jsonl, format, config, { events });",
-    replace: "await loadPromptSet(eval_jsonl, format, config, { events, maxSamples: max_samples });",
+    find: "loadPromptSet(evaluated, format, config, { events })",
+    replace: "loadPromptSet(evaluated, format, config, { maxSamples: config.max_samples, events })",
     harm: "max_samples shortens the evaluation too",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
   },
   {
     file: "src/assembly/prompts.ts",
-    find: "config, { maxSamples: max_samples, events });",
-    replace: "config, { events });",
+    find: "{ maxSamples: config.max_samples, events }",
+    replace: "{ events }",
     harm: "max_samples is ignored",
     tests: ["e2e/config_effects.test.ts#max_samples="],
     claim: 4,
@@ -323,10 +323,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: `config.scorer_url === null
-      ? ["model_name", "reward_model", "cost_model"]`,
-    replace: `config.scorer_url === null
-      ? ["model_name", "reward_model"]`,
+    find: '? ["model_name", "reward_model", "cost_model"]',
+    replace: '? ["model_name", "reward_model"]',
     harm: "the cost model of a resumed run is another commit than before",
     tests: ["unit/model_pins.test.ts"],
     claim: 1,
@@ -433,8 +431,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: "  if (config.eval_jsonl === null) {",
-    replace: "  if (config.eval_jsonl === undefined) {",
+    find: "  if (config.eval_jsonl === null && !givenRows) {",
+    replace: "  if (config.eval_jsonl === undefined && !givenRows) {",
     harm: "eval without eval_jsonl loads a model first, and ends with an error of a file's name",
     tests: ["unit/main.test.ts"],
   },

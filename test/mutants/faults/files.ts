@@ -236,8 +236,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/config/load.ts",
-    find: "    ...readYaml(source, problems),\n    ...readOverrides(options.overrides ?? [], problems),",
-    replace: "    ...readOverrides(options.overrides ?? [], problems),\n    ...readYaml(source, problems),",
+    find: "[...ofFile, ...readOverrides(options.overrides ?? [], problems)]",
+    replace: "[...readOverrides(options.overrides ?? [], problems), ...ofFile]",
     harm: "--set does not win over the file",
     tests: ["unit/config_load.test.ts"],
   },

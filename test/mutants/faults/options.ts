@@ -211,8 +211,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "debug_print_sample_chars",
     "cli/terminal/run_terminal.ts",
-    "config.debug_print_sample_chars;",
-    "2000;",
+    "limit: config.debug_print_sample_chars,",
+    "limit: 2000,",
   ),
 ];
 
@@ -443,8 +443,8 @@ const EVALUATIONS: readonly Fault[] = [
   },
   evalFault(
     "cli/eval.ts",
-    "options.output ?? config.output_dir",
-    "config.output_dir",
+    "options.output ?? await evaluationFolder(config)",
+    "await evaluationFolder(config)",
     "--output does nothing",
   ),
   evalFault(
@@ -461,13 +461,13 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "await loadEvalPrompts(config.eval_jsonl, tokenizer, config,",
-    'await loadEvalPrompts(config.eval_jsonl, tokenizer, { ...config, prompt_key: "prompt" },',
+    "await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config,",
+    'await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, { ...config, prompt_key: "prompt" },',
     "eval reads another key than prompt_key",
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "if (config.eval_jsonl === null) {",
+    "if (config.eval_jsonl === null && !givenRows) {",
     "if (config.eval_jsonl === undefined) {",
     "without eval_jsonl, eval fails with words about null",
   ),
@@ -501,10 +501,10 @@ const COMMAND_LINE: readonly Fault[] = [
     "z.never()",
     "on a cluster no run starts: scorer_url: file:PATH is refused",
   ),
-  lineFault("cli/options.ts", "[`seed=${options.seed}`]", "[]", "--seed does nothing"),
-  lineFault("cli/options.ts", "[`beta=${options.beta}`]", "[]", "--beta does nothing"),
+  lineFault("cli/options.ts", "seed: options.seed,", "seed: undefined,", "--seed does nothing"),
+  lineFault("cli/options.ts", 'options.beta.join(",")', "undefined", "--beta does nothing"),
   lineFault("cli/options.ts", "=> [...all, value]", "=> [value, ...all]", "the first --set of a key wins"),
-  lineFault("cli/eval.ts", "if (isDryRun(options, settings)) return 0;", "", "eval --dry-run evaluates"),
+  lineFault("cli/eval.ts", "if (options.dryRun) {", "if (!options) {", "eval --dry-run evaluates"),
   lineFault("cli/doctor/doctor.ts", "if (options.dryRun && ", "if (false && ", "doctor --dry-run diagnoses"),
   lineFault(
     "cli/options.ts",
