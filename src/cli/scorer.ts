@@ -3,7 +3,9 @@ import { Command } from "commander";
 import { serveScoreModels } from "../assembly/scorer.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
+import { parseArguments, pathOf } from "./arguments.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
+import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import { standardOutput } from "./terminal/output.ts";
 
 interface ScorerOptions {
@@ -34,7 +36,7 @@ export async function scorerCommand(args: string[]): Promise<number> {
     COST_MODEL = "models/quickstart/cost",
     MAX_LENGTH = "512",
   } = process.env;
-  const options = new Command("scorer")
+  const command = new Command("scorer")
     .description("Serve a reward and a cost model over HTTP.")
     .option(
       "--reward_model <model>",
@@ -52,15 +54,14 @@ export async function scorerCommand(args: string[]): Promise<number> {
       "tokens of a conversation that are read (environment: MAX_LENGTH)",
       MAX_LENGTH,
     )
-    .allowExcessArguments(false)
-    .parse(args, { from: "user" })
-    .opts<ScorerOptions>();
+    .allowExcessArguments(false);
+  const options = parseArguments(command, args).opts<ScorerOptions>();
   const port = wholeNumber("port", options.port, 0);
   const maxLength = wholeNumber("max_length", options.max_length, 2);
-  const { info } = await openGpu();
+  const { info } = await withoutDriverNoise(openGpu);
   const output = standardOutput();
   output.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
-  const models = { reward: options.reward_model, cost: options.cost_model, maxLength };
+  const models = { reward: pathOf(options.reward_model), cost: pathOf(options.cost_model), maxLength };
   const labels = { rewardLabel: labelOf(options.reward_label), costLabel: labelOf(options.cost_label) };
   const service = await serveScoreModels(
     { ...models, ...labels },
@@ -68,7 +69,7 @@ export async function scorerCommand(args: string[]): Promise<number> {
     assemblyEvents(output),
   );
   output.write(`Service will be available at ${service.url}\n`);
-  if (options.url_file) await writeScorerUrl(options.url_file, service.url);
+  if (options.url_file) await writeScorerUrl(pathOf(options.url_file), service.url);
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
   });

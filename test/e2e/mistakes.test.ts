@@ -221,7 +221,7 @@ function mistakes(other: string): Mistake[] {
       number: 21,
       typed: "an empty file of prompts",
       words: ["train", ...set(`train_jsonl=${scratch("empty.jsonl")}`, out())],
-      says: [/required at least one .*row, got none in 0 bytes/, /empty\.jsonl/],
+      says: [/required at least one .*row, got no row/, /empty\.jsonl/],
     },
     {
       number: 22,

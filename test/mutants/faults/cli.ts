@@ -58,7 +58,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/scorer.ts",
-    find: `  if (options.url_file) await writeScorerUrl(options.url_file, service.url);
+    find: `  if (options.url_file) await writeScorerUrl(pathOf(options.url_file), service.url);
 `,
     replace: "",
     harm: "a trainer that waits for the scorer's address waits for ever",
