@@ -41,7 +41,7 @@ async function expectedQuery(policy: Policy, dir: string): Promise<Float32Array>
   const base = await openModelFolder(dir);
   const values = await base.source.read(QUERY);
   await base.close();
-  await mergeAdapter(values, policy.adapters!.byWeight.get(policy.weights.layers[0].query)!);
+  await mergeAdapter(values, policy.adapters!.byWeight.get(policy.weights.layers[0].query!)!);
   return values;
 }
 

@@ -101,7 +101,7 @@ function parsed(text: string): Json | null {
 }
 
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */
-function textPart(json: Json): Json {
+export function textPart(json: Json): Json {
   const part = json.text_config;
   if (!isObject(part)) return json;
   const shared = OF_THE_WHOLE.filter((key) => json[key] !== undefined).map((key) => [key, json[key]]);
