@@ -11,6 +11,7 @@ import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import { evalRow } from "../tracking/metrics.ts";
 import { encodePrompts } from "../train/prompts.ts";
+import { trainedModel } from "./evaluated_run.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
@@ -27,7 +28,9 @@ export interface EvaluatedModel {
 }
 
 /**
- * Evaluates the model of a run's settings with its lambda_cost.
+ * Evaluates the model of a run's settings. Where its folder is a run's, step and lambda are those of that run, so that
+ * the numbers are the ones that the run itself logged; else step 0 and lambda_cost.
+ * @param lambda in the place of that lambda, as to compare models by it
  * @throws TypeError when there is no eval_jsonl
  * @throws ScorerUnavailableError when no healthy scorer answers
  * @throws Error when the model or the prompts, which it names, do not fit
@@ -35,12 +38,15 @@ export interface EvaluatedModel {
 export async function evaluateModel(
   config: RunConfig,
   events: EvaluationEvents = {},
+  { lambda: givenLambda }: { lambda?: number } = {},
 ): Promise<EvaluatedModel> {
   if (config.eval_jsonl === null) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
   const { name: modelName } = await resolveModel(config.model_name, events);
+  const trained = await trainedModel(modelName);
+  const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
     const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
@@ -49,11 +55,11 @@ export async function evaluateModel(
     try {
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
-        config.lambda_cost,
+        lambda,
       );
       const summary = {
         model_name: modelName,
-        ...evalRow({ step: 0, ...outcome }),
+        ...evalRow({ step: trained?.step ?? 0, lambda, ...outcome }),
         ...summarizeSafety(outcome.rewards, outcome.costs),
       };
       const samples = outcome.prompts.map((prompt, i) => ({

@@ -329,6 +329,11 @@ export const ConfigSchema = z.strictObject({
     "Optimizer steps between evaluations; 0 for one at the end only.",
     "free",
   ]),
+  eval_on_start: flag(true, [
+    EVALUATION,
+    "Evaluate the policy before its first step too, so that a run shows before and after.",
+    "free",
+  ]),
   eval_batch_size: integer(64, { min: 1 }, [EVALUATION, "Prompts generated for at a time.", "free"]),
   per_device_eval_batch_size: integer(2, { min: 1 }, [
     EVALUATION,

@@ -49,6 +49,7 @@ const EVAL_METRICS = [
   "eval/mean_reward",
   "eval/mean_cost",
   "eval/mean_combined",
+  "eval/lambda",
   "eval/safe_ratio",
   "eval/total_samples",
 ] as const;
@@ -125,6 +126,8 @@ export interface StepRecord extends Judgements {
 /** One evaluation over the whole eval set. */
 export interface EvalRecord extends Judgements {
   step: number;
+  /** The lambda of the combined scores. */
+  lambda: number;
 }
 
 /**
@@ -185,6 +188,7 @@ export function evalRow(record: EvalRecord): MetricRow {
     "eval/mean_reward": mean(record.rewards.filter(Number.isFinite)),
     "eval/mean_cost": mean(costs),
     "eval/mean_combined": mean(record.combined.filter(Number.isFinite)),
+    "eval/lambda": record.lambda,
     "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
     "eval/total_samples": record.rewards.length,
   });

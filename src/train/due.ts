@@ -38,11 +38,13 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
   }
 }
 
-async function evaluate(run: Run, progress: Progress): Promise<void> {
+/** Evaluates the policy of the step with its lambda, if that is not logged yet. */
+export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || !isWriter(deps) || run.evaluatedStep === progress.step) return;
-  const outcome = await deps.evaluate(progress.lambda.lambda);
-  const row = await tracker.logEval({ step: progress.step, ...outcome }, outcome);
+  const { lambda } = progress.lambda;
+  const outcome = await deps.evaluate(lambda);
+  const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
   const ofStep = rows.at(-1);
   if (ofStep?.step === row.step) Object.assign(ofStep, row);

@@ -4,7 +4,7 @@ import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { samplingOptions } from "../policy/decode/options.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
-import { save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
+import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
@@ -27,6 +27,7 @@ async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promis
 /** Trains from `start` on until the last step, or until the process is asked to end. */
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
+  if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
   let progress = start;
   try {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "node:test";
+import { answers } from "../answers.ts";
 import { createScorerClient, type ScorerClientOptions } from "../../src/scorer/client.ts";
 import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 
@@ -72,14 +73,14 @@ describe("faults that pass", () => {
   for (const [name, behaviour] of passing) {
     it(`${name}, twice: two retries with growing jittered delays, then the true scores`, async (t) => {
       const { client, delays } = await startHostile(t, [behaviour, behaviour, good]);
-      assert.deepEqual(await client.score(["a"], ["b"]), { rewards: [0.5], costs: [-1] });
+      assert.deepEqual(await client.score(answers(["a"], ["b"])), { rewards: [0.5], costs: [-1] });
       assert.deepEqual(delays, [250, 500]);
     });
   }
 
   it("a connection dropped twice before any answer: three requests, then the true scores", async (t) => {
     const { client, delays, posts } = await startHostile(t, [dropConnection, dropConnection, good]);
-    assert.deepEqual(await client.score(["a"], ["b"]), { rewards: [0.5], costs: [-1] });
+    assert.deepEqual(await client.score(answers(["a"], ["b"])), { rewards: [0.5], costs: [-1] });
     assert.equal(posts(), 3);
     // Deno's fetch itself repeats a request that a reused connection lost.
     assert.ok(delays.length === 2 || delays.length === 1, `${delays.length} delays`);
@@ -87,7 +88,7 @@ describe("faults that pass", () => {
 
   it("a server that never answers, or never ends its answer, is given up after timeoutMs", async (t) => {
     const { client, delays } = await startHostile(t, [silence, stall, good], { timeoutMs: 400 });
-    assert.deepEqual(await client.score(["a"], ["b"]), { rewards: [0.5], costs: [-1] });
+    assert.deepEqual(await client.score(answers(["a"], ["b"])), { rewards: [0.5], costs: [-1] });
     assert.equal(delays.length, 2);
   });
 
@@ -96,13 +97,13 @@ describe("faults that pass", () => {
     const { client, delays } = await startHostile(t, [after("2"), after("86400"), good], {
       maxDelayMs: 5000,
     });
-    await client.score(["a"], ["b"]);
+    await client.score(answers(["a"], ["b"]));
     assert.deepEqual(delays, [2000, 5000]);
   });
 
   it("only the failed batch is sent again", async (t) => {
     const { client, posts } = await startHostile(t, [good, answer(503, ""), good], { batchSize: 1 });
-    const scores = await client.score(["a", "b", "c"], ["", "", ""]);
+    const scores = await client.score(answers(["a", "b", "c"], ["", "", ""]));
     assert.deepEqual(scores, { rewards: [0.5, 0.5, 0.5], costs: [-1, -1, -1] });
     assert.equal(posts(), 4);
   });
@@ -111,7 +112,7 @@ describe("faults that pass", () => {
 describe("a scorer that stays away", () => {
   it("ends after 1 + maxRetries attempts with the documented line, what was tried, the remedy", async (t) => {
     const { client, url, posts } = await startHostile(t, [answer(503, '{"detail": "loading models"}')]);
-    await assert.rejects(client.score(["a"], ["b"]), (error) => {
+    await assert.rejects(client.score(answers(["a"], ["b"])), (error) => {
       assert.ok(error instanceof ScorerUnavailableError, String(error));
       assert.equal(error.attempts, 4);
       assert.deepEqual(error.message.split("\n"), [
@@ -134,7 +135,7 @@ describe("a scorer that stays away", () => {
       sleep: () => Promise.resolve(),
       onRetry: () => retries++,
     });
-    await assert.rejects(client.score(["a"], ["b"]), (error) => {
+    await assert.rejects(client.score(answers(["a"], ["b"])), (error) => {
       assert.ok(error instanceof ScorerUnavailableError, String(error));
       assert.match(error.message, /tried: GET \/health, 3 attempts; last error: .*refused/i);
       return true;
@@ -185,7 +186,7 @@ describe("answers that are no scores", () => {
   for (const [name, behaviour, message] of wrong) {
     it(`${name}: stops at once, with what came`, async (t) => {
       const { client, posts, delays } = await startHostile(t, [behaviour]);
-      await assert.rejects(client.score(["a"], ["b"]), (error) => {
+      await assert.rejects(client.score(answers(["a"], ["b"])), (error) => {
         assert.ok(error instanceof ScorerContractError, String(error));
         assert.match(error.message, message);
         return true;
@@ -218,7 +219,7 @@ describe("abort", () => {
     const { client, delays } = await startHostile(t, [
       () => controller.abort(new Error("stop requested")),
     ]);
-    const scores = client.score(["a"], ["b"], { signal: controller.signal });
+    const scores = client.score(answers(["a"], ["b"]), { signal: controller.signal });
     await assert.rejects(scores, { message: "stop requested" });
     assert.deepEqual(delays, []);
   });

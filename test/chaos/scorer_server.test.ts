@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { describe, it, type TestContext } from "node:test";
+import { answers } from "../answers.ts";
 import type { ScoreTexts } from "../../src/scorer/protocol.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { serveScorer } from "../../src/scorer/serve.ts";
@@ -50,7 +51,7 @@ describe("scorer service", () => {
     const announced = await sendRaw(url, head("/score_texts", "content-length: 99999999999"), 1000);
     assert.match(announced, /^HTTP\/1.1 413 /);
     assert.deepEqual(scored, []);
-    const scores = await createScorerClient({ url, maxRetries: 0 }).score(["a"], ["b"]);
+    const scores = await createScorerClient({ url, maxRetries: 0 }).score(answers(["a"], ["b"]));
     assert.deepEqual(scores, { rewards: [1], costs: [2] });
   });
 
@@ -58,12 +59,12 @@ describe("scorer service", () => {
     const { url, scored } = await startScorer(t, 300);
     const client = createScorerClient({ url, maxRetries: 0 });
     await client.checkHealth();
-    const first = client.score(["first"], [""]);
+    const first = client.score(answers(["first"], [""]));
     while (scored.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
     const body = '{"texts": ["second"]}';
     await sendRaw(url, head("/score_texts", `content-length: ${body.length}`) + body, 20);
     await first;
-    await client.score(["third"], [""]);
+    await client.score(answers(["third"], [""]));
     assert.deepEqual(scored.map((text) => /USER: (\w+)/.exec(text)?.[1]), ["first", "third"]);
   });
 });

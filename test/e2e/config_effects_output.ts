@@ -35,6 +35,21 @@ const EVALUATION: readonly Effect[] = [
     },
   },
   {
+    key: "eval_on_start",
+    value: true,
+    seen: "the policy is evaluated before the first step too, with lambda_cost",
+    given: { ...EVALUATED, lambda_cost: 0.5 },
+    check(changed, without) {
+      assert.deepEqual(evalRowsOf(changed).map(({ step }) => step), [0, 2]);
+      assert.deepEqual(evalRowsOf(without).map(({ step }) => step), [2]);
+      const [before] = evalRowsOf(changed);
+      assert.equal(before["eval/lambda"], 0.5);
+      const combined = before["eval/mean_reward"]! - 0.5 * before["eval/mean_cost"]!;
+      assertClose(before["eval/mean_combined"], combined, 1e-9, "combined"); // doubles
+      assert.deepEqual(evalRowsOf(changed)[1], evalRowsOf(without)[0], "training does not change");
+    },
+  },
+  {
     key: "eval_batch_size",
     value: 2,
     seen: "prompts are generated for two at a time",

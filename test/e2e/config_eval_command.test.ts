@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { closeGpu } from "../../src/gpu/device.ts";
-import { lastOf } from "./config_read.ts";
+import { evalRowsOf, lastOf, runFolderOf } from "./config_read.ts";
 import {
   closeStage,
   EVAL_PROMPTS,
@@ -78,6 +78,7 @@ describe("eval", () => {
       "eval/mean_reward": mean(rewards),
       "eval/mean_cost": mean(costs),
       "eval/mean_combined": mean(samples.map(({ reward, cost }) => reward - 2.5 * cost)),
+      "eval/lambda": 2.5,
       "eval/safe_ratio": (5 - unsafe) / 5,
       "eval/total_samples": 5,
       counts: {
@@ -159,6 +160,30 @@ describe("eval", () => {
     assert.notDeepEqual(samplesIn(ran.dir), samplesIn(whole.dir));
     const { model_name } = JSON.parse(readFileSync(join(ran.dir, "eval.json"), "utf8"));
     assert.equal(model_name, scratch("other_policy"));
+  });
+
+  it("of a run's folder gives the run's own numbers, step and lambda; --lambda puts another in its place", async () => {
+    const settings = { eval_jsonl: scratch("eval.jsonl"), max_completion_length: 12, eval_every: 1 };
+    const run = await runCommand(stage, "train", { ...settings, save_steps: 1 });
+    if (run.error) throw run.error;
+    const evalRows = evalRowsOf(run);
+    assert.deepEqual(evalRows.map(({ step }) => step), [1, 2]);
+    const summaryOf = async (name: string, options?: string[]) => {
+      const { dir } = await evaluate({ model_name: name }, options);
+      return JSON.parse(readFileSync(join(dir, "eval.json"), "utf8"));
+    };
+    const wanted = evalRows.map((row) =>
+      Object.entries(row).filter(([name]) => name === "step" || name.startsWith("eval/"))
+    );
+    const folder = runFolderOf(run);
+    for (const [i, name] of [join(folder, "checkpoint-1"), folder].entries()) {
+      const summary = await summaryOf(name);
+      for (const [key, value] of wanted[i]) assert.equal(summary[key], value, `${name}: ${key}`);
+    }
+    assert.notEqual(evalRows[0]["eval/lambda"], evalRows[1]["eval/lambda"]);
+    const other = await summaryOf(folder, ["--lambda", "0"]);
+    assert.equal(other["eval/lambda"], 0);
+    assert.equal(other["eval/mean_combined"], other["eval/mean_reward"]);
   });
 
   it("without eval_jsonl there is nothing to evaluate: it says so before it asks or writes anything", async () => {

@@ -21,6 +21,7 @@ export const EVAL_PROMPTS = ["one", "two", "three", "four", "five"];
 /** Two steps of two prompts with four completions each. */
 const BASE: Settings = {
   eval_jsonl: null,
+  eval_on_start: false,
   num_generations: 4,
   per_device_train_batch_size: 4,
   gradient_accumulation_steps: 2,

@@ -95,6 +95,28 @@ describe("a sliding window", () => {
     }
   }
 
+  it("keeps none of the ranges that it makes", () => {
+    const { backend } = tf.engine();
+    const bounds = pairs(packedBounds([30, 9]));
+    const { ranges, readers } = prefixRanges([9], [[30, 9]]);
+    const tensors = [rows(1, 39, 40), rows(2, 39, 20), rows(3, 39, 20), rows(4, 39, 40)];
+    const prefix = { k: rows(5, 9, 20), v: rows(6, 9, 20), ranges: pairs(ranges), readers: pairs(readers) };
+    const [dk, dv] = [tf.zeros([9, 20]), tf.zeros([9, 20])];
+    const before = backend.numDataIds();
+    const { value, grads } = tf.engine().gradients(
+      () =>
+        attention(
+          { q: tensors[0], k: tensors[1], v: tensors[2], bounds, prefix: { ...prefix, dk, dv } },
+          WIDE,
+        ),
+      tensors.slice(0, 3),
+      tensors[3],
+      false,
+    );
+    tf.dispose([value, ...grads as Tensor[]]);
+    assert.equal(backend.numDataIds(), before);
+  });
+
   it("decodes without reading a token that it left behind", async () => {
     const pool = () => tf.reshape(rows(1, 64, 40, 0, 45), [4, 16, 40]);
     const context = {

@@ -19,9 +19,9 @@ it("an evaluation frees its cache of keys and its plans", async () => {
       policy,
       tokenizer: { decode: (ids: readonly number[]) => ids.join(" ") } as Tokenizer,
       scorer: {
-        score: (prompts) => Promise.resolve({ rewards: prompts.map(() => 1), costs: prompts.map(() => 0) }),
+        score: (asked) => Promise.resolve({ rewards: asked.map(() => 1), costs: asked.map(() => 0) }),
       },
-      prompts: [{ user: "a", ids: [1, 5, 9] }, { user: "b", ids: [1, 7] }, { user: "c", ids: [1, 60, 3] }],
+      prompts: [[1, 5, 9], [1, 7], [1, 60, 3]].map((ids) => ({ user: "a", ids, messages: [], columns: {} })),
       config: tinyConfig({ eval_batch_size: 2 }),
     }, 1);
   const bytesAfter = async () => {

@@ -33,6 +33,7 @@ const SETTINGS: Partial<RunConfig> = {
   max_steps: 4,
   save_steps: 1,
   eval_every: 0,
+  eval_on_start: false,
   hist_every: 0,
   scatter_every: 0,
   debug_log_every: 0,
@@ -42,6 +43,8 @@ export const PROMPTS: readonly Prompt[] = Array.from({ length: 12 }, (_, i) => (
   user: `prompt ${i}`,
   ids: [1, 3 + i, 20 + i, 40 + i].slice(0, 2 + i % 3),
   truncated: false,
+  messages: [],
+  columns: {},
 }));
 
 const wordsOf: Pick<Tokenizer, "decode"> = { decode: (ids) => Array.from(ids, (id) => `t${id}`).join(" ") };
@@ -109,8 +112,9 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
   const run: TinyRun = { result: null, error: null, asked: [], messages: [], events: [], leakedTensors: 0 };
   let batches = 0;
   const scorer: Scorer = {
-    score(prompts, completions) {
-      run.asked.push({ prompts, completions });
+    score(answers) {
+      const completions = answers.map(({ completion }) => completion);
+      run.asked.push({ prompts: answers.map(({ prompt }) => prompt), completions });
       return Promise.resolve(
         (options.score ?? ((_, texts) => textScores(texts)))(run.asked.length, completions),
       );

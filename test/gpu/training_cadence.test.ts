@@ -148,6 +148,33 @@ describe("evaluation", () => {
       );
     }));
 
+  it("happens before the first step with the first lambda, and not again in a run that goes on", () =>
+    withScratchFolder(async (dir) => {
+      const lambdas: number[] = [];
+      const evaluate = (lambda: number) => {
+        lambdas.push(lambda);
+        return evaluation(lambda);
+      };
+      const settings = { eval_on_start: true, lambda_cost: 0.3 };
+      const first = await tinyRun(dir, { settings, evaluate, stopAfter: 1 });
+      assert.deepEqual(first.events, ["describe", "start 1 of 4", "evaluate 0", "step 1"]);
+      const { events } = await tinyRun(dir, { settings, evaluate });
+      assert.deepEqual(evaluationsOf(events), [4]);
+      const rows = rowsIn(dir).filter((row) => row["eval/lambda"] !== undefined);
+      assert.deepEqual(rows.map(({ step }) => step), [0, 4]);
+      assert.deepEqual(rows.map((row) => row["eval/lambda"]), lambdas);
+      assert.equal(lambdas[0], 0.3);
+      assert.deepEqual(samplesIn(dir, "eval"), [0, 4]);
+    }));
+
+  it("that fails before the first step ends the run without a checkpoint of what it began with", () =>
+    withScratchFolder(async (dir) => {
+      const evaluate = () => Promise.reject(new Error("no scorer"));
+      const { error } = await tinyRun(dir, { settings: { eval_on_start: true }, evaluate });
+      assert.equal(error?.message, "no scorer");
+      assert.deepEqual(checkpointsIn(dir), []);
+    }));
+
   for (const save_steps of [0, 1]) {
     it(`at the end that a kill cut off is made up for: save_steps ${save_steps}`, () =>
       withScratchFolder(async (dir) => {

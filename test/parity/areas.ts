@@ -1,6 +1,7 @@
 /** The areas of docs/parity.md, in its order. */
 import { lines as advantages } from "./advantages.ts";
 import { lines as lambda } from "./lambda.ts";
+import { lines as attention } from "./attention.ts";
 import type { ParityLine } from "./line.ts";
 import { lines as lora } from "./lora.ts";
 import { lines as models } from "./models.ts";
@@ -20,6 +21,7 @@ export interface ParityArea {
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
   { title: "Scaled ropes", lines: ropes },
+  { title: "Attention and logits", lines: attention },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
   { title: "Advantages", lines: advantages },

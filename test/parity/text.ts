@@ -9,6 +9,7 @@ import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { disposeTrunk } from "../../src/policy/llama.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
+import type { Answer } from "../../src/scorer/protocol.ts";
 import { encodePrompts } from "../../src/train/prompts.ts";
 import { differences, type ParityLine } from "./line.ts";
 
@@ -80,7 +81,7 @@ function tokenizerLine(name: string, what: string): ParityLine {
 function conversationDifferences(name: string, tokenizer: Tokenizer): number {
   const prompts = encodePrompts(
     tokenizer,
-    CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line })),
+    CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line, columns: {} })),
     4096,
   );
   let count = 0;
@@ -100,15 +101,23 @@ async function evaluationDifferences(): Promise<number> {
   const [config] = sweepRuns({ ...defaultConfig(), max_completion_length: 4, eval_batch_size: rows.length });
   const sent: string[] = [];
   const scorer = {
-    score(prompts: string[], responses: string[]) {
+    score(answers: readonly Answer[]) {
       sent.push(
-        ...prompts.flatMap((prompt, i) => [prompt, responses[i], formatConversation(prompt, responses[i])]),
+        ...answers.flatMap(({ prompt, completion }) => [
+          prompt,
+          completion,
+          formatConversation(prompt, completion),
+        ]),
       );
-      return Promise.resolve({ rewards: prompts.map(() => 0), costs: prompts.map(() => 0) });
+      return Promise.resolve({ rewards: answers.map(() => 0), costs: answers.map(() => 0) });
     },
   };
   try {
-    const prompts = encodePrompts(tokenizer, rows.map(({ user }, line) => ({ prompt: user, line })), 4096);
+    const prompts = encodePrompts(
+      tokenizer,
+      rows.map(({ user }, line) => ({ prompt: user, line, columns: {} })),
+      4096,
+    );
     const { completions } = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config }, 0);
     const expected = rows.flatMap((row, i) => [prompts[i].user, completions[i], row.prompt + completions[i]]);
     return differences(sent, expected);

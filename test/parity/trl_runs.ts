@@ -75,11 +75,13 @@ async function readAll(policy: Policy): Promise<Map<string, Float32Array>> {
   return values;
 }
 
+const bare = (ids: number[]): Prompt => ({ user: "", ids, truncated: false, messages: [], columns: {} });
+
 /** Prompts placed so that the trainer's own shuffle draws them in the golden order. */
 function placePrompts(run: GoldenRun): Prompt[] {
   const placed: Prompt[] = [];
   const order = shuffledOrder(run.rollouts.length, SEED, 0, STREAM.shuffle);
-  run.rollouts.forEach(({ prompt }, i) => placed[order[i]] = { user: "", ids: prompt, truncated: false });
+  run.rollouts.forEach(({ prompt }, i) => placed[order[i]] = bare(prompt));
   return placed;
 }
 

@@ -1,7 +1,7 @@
 /** Scores of completions that are asked for while others are being sampled. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Scorer } from "../../src/scorer/protocol.ts";
+import type { Answer, ScoreOptions, Scorer } from "../../src/scorer/protocol.ts";
 import { scoreEarly } from "../../src/train/early_scoring.ts";
 import type { Rollout } from "../../src/train/rollout.ts";
 
@@ -14,7 +14,8 @@ function recordingScorer(): { scorer: Scorer; requests: string[][] } {
   return {
     requests,
     scorer: {
-      score: (_prompts, responses) => {
+      score: (answers) => {
+        const responses = answers.map(({ completion }) => completion);
         requests.push(responses);
         return Promise.resolve({
           rewards: responses.map(Number),
@@ -28,7 +29,7 @@ function recordingScorer(): { scorer: Scorer; requests: string[][] } {
 describe("scoreEarly()", () => {
   it("puts scores in the rollouts' places, in whatever order the groups end", async () => {
     const { scorer } = recordingScorer();
-    const scoring = scoreEarly(scorer, 3);
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
     scoring.add([rollout(4), rollout(5)], 4);
     scoring.add([rollout(0), rollout(1)], 0);
     scoring.add([rollout(2), rollout(3)], 2);
@@ -40,7 +41,7 @@ describe("scoreEarly()", () => {
 
   it("sends a request as soon as it is full, and at the end what is left", async () => {
     const { scorer, requests } = recordingScorer();
-    const scoring = scoreEarly(scorer, 3);
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
     scoring.add([rollout(0), rollout(1)], 0);
     await Promise.resolve();
     assert.deepEqual(requests, []);
@@ -51,35 +52,56 @@ describe("scoreEarly()", () => {
     assert.deepEqual(requests, [["0", "1", "2"], ["3"]]);
   });
 
-  it("asks of each completion's own prompt, in requests of the size that it was given, one after the other", async () => {
-    const asked: { pairs: string[]; batchSize?: number }[] = [];
+  it("asks of each completion's own prompt, in requests of the size and step that it was given, one after the other", async () => {
+    const asked: { pairs: string[]; options?: ScoreOptions }[] = [];
+    const options = { batchSize: 2, step: 7 };
     let running = 0;
     const scoring = scoreEarly({
-      score: async (prompts, responses, options) => {
+      score: async (answers, options) => {
         assert.equal(++running, 1, "two requests at once");
         asked.push({
-          pairs: prompts.map((prompt, i) => prompt + responses[i]),
-          batchSize: options?.batchSize,
+          pairs: answers.map(({ prompt, completion }) => prompt + completion),
+          options,
         });
         await new Promise((resolve) => setTimeout(resolve, 1));
         running--;
-        return { rewards: responses.map(() => 1), costs: responses.map(() => 2) };
+        return { rewards: answers.map(() => 1), costs: answers.map(() => 2) };
       },
-    }, 2);
+    }, options);
     const of = (user: string, value: number) =>
       ({ ...rollout(value), prompt: { user } }) as unknown as Rollout;
     scoring.add([of("p", 0), of("q", 1), of("r", 2), of("s", 3), of("t", 4)], 0);
     await scoring.finish();
     assert.deepEqual(asked, [
-      { pairs: ["p0", "q1"], batchSize: 2 },
-      { pairs: ["r2", "s3"], batchSize: 2 },
-      { pairs: ["t4"], batchSize: 2 },
+      { pairs: ["p0", "q1"], options },
+      { pairs: ["r2", "s3"], options },
+      { pairs: ["t4"], options },
+    ]);
+  });
+
+  it("tells of each completion its tokens, the conversation that it answers, and the row's other columns", async () => {
+    const asked: Answer[] = [];
+    const scoring = scoreEarly({
+      score(answers) {
+        asked.push(...answers);
+        return Promise.resolve({ rewards: [0], costs: [0] });
+      },
+    }, { batchSize: 1, step: 1 });
+    const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
+    const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns: { label: 3 } };
+    scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
+    await scoring.finish();
+    assert.deepEqual(asked, [
+      { prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns: { label: 3 } },
     ]);
   });
 
   it("asks nothing where there is nothing to score", async () => {
     const { scorer, requests } = recordingScorer();
-    assert.deepEqual(await scoreEarly(scorer, 3).finish(), { rewards: [], costs: [] });
+    assert.deepEqual(await scoreEarly(scorer, { batchSize: 3, step: 1 }).finish(), {
+      rewards: [],
+      costs: [],
+    });
     assert.deepEqual(requests, []);
   });
 
@@ -90,7 +112,7 @@ describe("scoreEarly()", () => {
         requests++;
         return Promise.reject(new Error("gone"));
       },
-    }, 1);
+    }, { batchSize: 1, step: 1 });
     scoring.add([rollout(0), rollout(1)], 0);
     await new Promise((resolve) => setTimeout(resolve, 5));
     await assert.rejects(scoring.finish(), /gone/);

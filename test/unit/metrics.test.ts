@@ -120,12 +120,19 @@ describe("stepRow()", () => {
 
 describe("evalRow()", () => {
   it("matches the numbers worked by hand", () => {
-    const row = evalRow({ step: 20, rewards: [1, 2, 3, 6], costs: [-1, 0, 1, 2], combined: [2, 2, 2, 4] });
+    const row = evalRow({
+      step: 20,
+      lambda: 0.7,
+      rewards: [1, 2, 3, 6],
+      costs: [-1, 0, 1, 2],
+      combined: [2, 2, 2, 4],
+    });
     assert.deepEqual(row, {
       step: 20,
       "eval/mean_reward": 3,
       "eval/mean_cost": 0.5,
       "eval/mean_combined": 2.5,
+      "eval/lambda": 0.7,
       "eval/safe_ratio": 0.5,
       "eval/total_samples": 4,
     });

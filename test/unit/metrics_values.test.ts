@@ -103,11 +103,12 @@ test("a row holds its metrics in the order of their names", () => {
 
 test("every metric of an evaluation counts the completions that have a score, and names all of them", () => {
   const { rewards, costs, combined } = RECORD;
-  assert.deepEqual(evalRow({ step: 20, rewards, costs, combined }), {
+  assert.deepEqual(evalRow({ step: 20, lambda: 0.3, rewards, costs, combined }), {
     step: 20,
     "eval/mean_reward": 10 / 5,
     "eval/mean_cost": -5 / 5,
     "eval/mean_combined": 10 / 5,
+    "eval/lambda": 0.3,
     "eval/safe_ratio": 3 / 5,
     "eval/total_samples": 6,
   });
@@ -144,8 +145,9 @@ test("what has no value has no name: a step without scores, and one that took no
     0,
     0,
   ]);
-  assert.deepEqual(evalRow({ step: 1, rewards: [], costs: [], combined: [] }), {
+  assert.deepEqual(evalRow({ step: 1, lambda: 1, rewards: [], costs: [], combined: [] }), {
     step: 1,
+    "eval/lambda": 1,
     "eval/total_samples": 0,
   });
 });
@@ -162,6 +164,9 @@ test("a score that is infinite counts as none", () => {
 test("lists of different lengths are refused with all three lengths", () => {
   const lists = { rewards: [1], costs: [1], combined: [1, 2] };
   assert.throws(() => stepRow({ ...RECORD, ...lists }), /got 1, 1 and 2/);
-  assert.throws(() => evalRow({ step: 1, ...lists }), RangeError);
-  assert.throws(() => evalRow({ step: 1, rewards: [1], costs: [], combined: [1] }), /got 1, 0 and 1/);
+  assert.throws(() => evalRow({ step: 1, lambda: 1, ...lists }), RangeError);
+  assert.throws(
+    () => evalRow({ step: 1, lambda: 1, rewards: [1], costs: [], combined: [1] }),
+    /got 1, 0 and 1/,
+  );
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { mock, test, type TestContext } from "node:test";
+import { answers } from "../answers.ts";
 import { openScorer } from "../../src/assembly/scorer.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
@@ -57,7 +58,7 @@ test("scorer_timeout is in seconds: a service that stays silent is given up afte
 test("a timeout longer than a timer can count does not end at once", async (t) => {
   const { url } = await serveBatches(t);
   const opened = await open(url, { scorer_timeout: 1e9, scorer_max_retries: 0 });
-  assert.deepEqual(await opened.scorer.score(["a"], ["b"]), { rewards: [1], costs: [2] });
+  assert.deepEqual(await opened.scorer.score(answers(["a"], ["b"])), { rewards: [1], costs: [2] });
   await opened.close();
 });
 
@@ -71,10 +72,10 @@ test("a question after the health may take 30 seconds at most, a batch the whole
   });
   t.after(() => recorded.mock.restore());
   const { scorer, close } = await open(url, { scorer_timeout: 120 });
-  await scorer.score(["a"], ["b"]);
+  await scorer.score(answers(["a"], ["b"]));
   await close();
   assert.deepEqual(limits.splice(0), [30_000, 120_000]);
-  await createScorerClient({ url }).score(["a"], ["b"]);
+  await createScorerClient({ url }).score(answers(["a"], ["b"]));
   assert.deepEqual(limits, [30_000, 300_000], "five minutes unless it is said");
 });
 
@@ -96,9 +97,12 @@ test("scorer_batch_size is how many completions a request holds, unless the call
   const { url, sizes } = await serveBatches(t);
   const { scorer, close } = await open(url, { scorer_batch_size: 2 });
   const texts = ["a", "b", "c", "d", "e"];
-  assert.deepEqual(await scorer.score(texts, texts), { rewards: Array(5).fill(1), costs: Array(5).fill(2) });
+  assert.deepEqual(await scorer.score(answers(texts, texts)), {
+    rewards: Array(5).fill(1),
+    costs: Array(5).fill(2),
+  });
   assert.deepEqual(sizes.splice(0), [2, 2, 1]);
-  await scorer.score(texts, texts, { batchSize: 4 });
+  await scorer.score(answers(texts, texts), { batchSize: 4 });
   assert.deepEqual(sizes.splice(0), [4, 1]);
   await close();
 });
@@ -106,21 +110,21 @@ test("scorer_batch_size is how many completions a request holds, unless the call
 test("a client asks after the health once, before its first batch, and not where there is nothing to score", async (t) => {
   const { url, asked } = await serveBatches(t);
   const client = createScorerClient({ url, batchSize: 2 });
-  await client.score([], []);
+  await client.score(answers([], []));
   assert.deepEqual(asked, []);
-  await client.score(["a"], ["b"]);
-  await client.score(["a", "b", "c", "d"], ["", "", "", ""]);
+  await client.score(answers(["a"], ["b"]));
+  await client.score(answers(["a", "b", "c", "d"], ["", "", "", ""]));
   assert.deepEqual(asked.splice(0), ["/health", "/score_batch", "/score_batch", "/score_batch"]);
   const checked = createScorerClient({ url });
   await checked.checkHealth();
-  await checked.score(["a"], ["b"]);
+  await checked.score(answers(["a"], ["b"]));
   assert.deepEqual(asked, ["/health", "/score_batch"]);
 });
 
 test("a client without options sends 32 completions at a time", async (t) => {
   const { url, sizes } = await serveBatches(t);
   const texts = Array.from({ length: 65 }, (_, i) => `${i}`);
-  await createScorerClient({ url }).score(texts, texts);
+  await createScorerClient({ url }).score(answers(texts, texts));
   assert.deepEqual(sizes, [32, 32, 1]);
 });
 

@@ -10,7 +10,8 @@ import { ROOT } from "./source_files.ts";
 describe("encodePrompts()", async () => {
   const tokenizer = await loadTokenizer(join(ROOT, "models", "quickstart", "policy"));
   const user = "How do I fry an egg, and how do I keep the kitchen safe meanwhile?";
-  const rowsOf = (...prompts: string[]) => prompts.map((prompt, index) => ({ prompt, line: index + 1 }));
+  const rowsOf = (...prompts: string[]) =>
+    prompts.map((prompt, index) => ({ prompt, line: index + 1, columns: {} }));
   const readBy = (ids: number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
 
   it("puts the template around the user's text, BOS in front", () => {
@@ -43,10 +44,13 @@ describe("encodePrompts()", async () => {
   });
 
   it("names the line of the file whose prompt cannot be read", () => {
-    assert.throws(() => encodePrompts(tokenizer, [{ prompt: user, line: 17 }], 3), (error: Error) => {
-      assert.ok(error instanceof RangeError);
-      assert.match(error.message, /^Prompt of line 17: .*max_prompt_length/);
-      return true;
-    });
+    assert.throws(
+      () => encodePrompts(tokenizer, [{ prompt: user, line: 17, columns: {} }], 3),
+      (error: Error) => {
+        assert.ok(error instanceof RangeError);
+        assert.match(error.message, /^Prompt of line 17: .*max_prompt_length/);
+        return true;
+      },
+    );
   });
 });

@@ -21,7 +21,12 @@ async function promptsIn(content: string | Uint8Array, maxSamples?: number) {
 
 test("a byte order mark, CRLF, blank lines and a missing last newline are tolerated; lines keep their numbers", async () => {
   const rows = await promptsIn('\uFEFF{"prompt":"a"}\r\n\r\n{"prompt":" b\\n","other":1}');
-  assert.deepEqual(rows, [{ prompt: "a", line: 1 }, { prompt: " b\n", line: 3 }]);
+  assert.deepEqual(rows.map(({ prompt, line }) => [prompt, line]), [["a", 1], [" b\n", 3]]);
+});
+
+test("what a row holds beside its prompt rides along", async () => {
+  const rows = await promptsIn('{"id":7,"prompt":"a","labels":["x"]}\n{"prompt":"b"}');
+  assert.deepEqual(rows.map(({ columns }) => columns), [{ id: 7, labels: ["x"] }, {}]);
 });
 
 test("max_samples keeps the first rows and does not look at the rest", async () => {
@@ -80,7 +85,7 @@ test("a byte order mark counts as one at the beginning alone", async () => {
 });
 
 test("one row is enough, and max_samples above the rows takes them all", async () => {
-  assert.deepEqual(await promptsIn('{"prompt":"a"}', 1), [{ prompt: "a", line: 1 }]);
+  assert.deepEqual(await promptsIn('{"prompt":"a"}', 1), [{ prompt: "a", line: 1, columns: {} }]);
   assert.equal((await promptsIn('{"prompt":"a"}\n{"prompt":"b"}', 3)).length, 2);
 });
 

@@ -6,7 +6,8 @@ import type { Generator } from "../../src/policy/decode/generate.ts";
 import { sampleRollouts } from "../../src/train/rollout.ts";
 
 const tokenizer = { decode: (ids: readonly number[]) => ids.join(" ") } as Tokenizer;
-const prompts = [{ user: "a", ids: [1, 5], truncated: false }, { user: "b", ids: [1], truncated: false }];
+const prompts = [{ user: "a", ids: [1, 5] }, { user: "b", ids: [1] }]
+  .map((prompt) => ({ ...prompt, truncated: false, messages: [], columns: {} }));
 
 test("random numbers belong to seed, step and prompt slot: a prompt that comes again is answered anew", async () => {
   const asked: unknown[] = [];

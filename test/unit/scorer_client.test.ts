@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import { describe, it, type TestContext } from "node:test";
+import { answers } from "../answers.ts";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
@@ -30,7 +31,7 @@ describe("scorer client", () => {
     const { url, calls } = await startScorer(t);
     const prompts = Array.from({ length: 7 }, (_, i) => `prompt ${i}`);
     const responses = prompts.map((_, i) => "x".repeat(i));
-    const scores = await createScorerClient({ url, batchSize: 3 }).score(prompts, responses);
+    const scores = await createScorerClient({ url, batchSize: 3 }).score(answers(prompts, responses));
     assert.deepEqual(calls.map((texts) => texts.length), [3, 3, 1]);
     const texts = prompts.map((prompt, i) => formatConversation(prompt, responses[i]));
     assert.deepEqual(calls.flat(), texts);
@@ -50,7 +51,7 @@ describe("scorer client", () => {
         calls.length = 0;
         const prompts = pairs.map(([prompt]) => prompt);
         const responses = pairs.map(([, response]) => response);
-        const scores = await client.score(prompts, responses, { batchSize });
+        const scores = await client.score(answers(prompts, responses), { batchSize });
         const texts = pairs.map(([prompt, response]) => formatConversation(prompt, response));
         assert.deepEqual(calls.flat(), texts);
         assert.deepEqual(scores, await scoreTexts(texts));
@@ -64,14 +65,16 @@ describe("scorer client", () => {
     const client = createScorerClient({ url: `${url}//` });
     assert.equal(client.url, url);
     assert.deepEqual(await client.checkHealth(), { status: "healthy", device: "fake" });
-    assert.deepEqual(await client.score([], []), { rewards: [], costs: [] });
+    assert.deepEqual(await client.score(answers([], [])), { rewards: [], costs: [] });
     assert.equal(calls.length, 0);
   });
 
-  it("refuses lists of different lengths, a bad URL and a bad option before it sends anything", async (t) => {
+  it("refuses a bad URL and a bad option before it sends anything", async (t) => {
     const { url, calls } = await startScorer(t);
-    await assert.rejects(createScorerClient({ url }).score(["a", "b"], ["c"]), /1 responses to 2 prompts/);
-    await assert.rejects(createScorerClient({ url }).score(["a"], ["c"], { batchSize: 0 }), RangeError);
+    await assert.rejects(
+      createScorerClient({ url }).score(answers(["a"], ["c"]), { batchSize: 0 }),
+      RangeError,
+    );
     assert.throws(() => createScorerClient({ url: "localhost:8000" }), TypeError);
     assert.throws(() => createScorerClient({ url, maxRetries: -1 }), RangeError);
     assert.throws(() => createScorerClient({ url, timeoutMs: NaN }), RangeError);
@@ -88,10 +91,13 @@ describe("scorer client", () => {
       return true;
     };
     await assert.rejects(
-      client.score(["a", "b", "c"], ["", "", ""]),
+      client.score(answers(["a", "b", "c"], ["", "", ""])),
       refused(413, /at most 2; lower scorer_batch_size/),
     );
-    await assert.rejects(client.score(["a".repeat(300_000)], [""]), refused(413, /larger than 1000 bytes/));
+    await assert.rejects(
+      client.score(answers(["a".repeat(300_000)], [""])),
+      refused(413, /larger than 1000 bytes/),
+    );
   });
 });
 
@@ -110,14 +116,14 @@ describe("serveScorer()", () => {
       },
     });
     const client = createScorerClient({ url: scorer.url, maxRetries: 0 });
-    const scores = client.score(["a"], ["b"]);
+    const scores = client.score(answers(["a"], ["b"]));
     await running;
     const closed = scorer.close();
     assert.equal(scorer.close(), closed);
     finish();
     assert.deepEqual(await scores, await scoreTexts([formatConversation("a", "b")]));
     await closed;
-    await assert.rejects(client.score(["a"], ["b"]), { name: "ScorerUnavailableError" });
+    await assert.rejects(client.score(answers(["a"], ["b"])), { name: "ScorerUnavailableError" });
   });
 
   it("an answer given while it closes ends its connection, which would keep the service open", async (t) => {
@@ -155,7 +161,7 @@ describe("serveScorer()", () => {
       scoreTexts: () => new Promise(() => {}),
     });
     const client = createScorerClient({ url: scorer.url, maxRetries: 0 });
-    const cut = assert.rejects(client.score(["a"], ["b"]), { name: "ScorerUnavailableError" });
+    const cut = assert.rejects(client.score(answers(["a"], ["b"])), { name: "ScorerUnavailableError" });
     await new Promise((resolve) => setTimeout(resolve, 50));
     await scorer.close();
     await cut;

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { after, describe, it } from "node:test";
+import { answers } from "../answers.ts";
 import { scorerCommand } from "../../src/cli/scorer.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
@@ -33,7 +34,9 @@ describe("the scorer command", () => {
         const client = createScorerClient({ url, maxRetries: 0 });
         assert.equal((await client.checkHealth()).status, "healthy");
         const long = "the answer goes on and on ".repeat(8);
-        const { rewards, costs } = await client.score(["Why?", "Why?", "Why?"], [long, `${long} so.`, "So."]);
+        const { rewards, costs } = await client.score(
+          answers(["Why?", "Why?", "Why?"], [long, `${long} so.`, "So."]),
+        );
         assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]], "text beyond max_length was read");
         assert.notDeepEqual([rewards[0], costs[0]], [rewards[2], costs[2]]);
       } finally {

@@ -1,6 +1,7 @@
 /** What the scorer's client asks, how long it waits for it, and what it leaves behind. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { answers } from "../answers.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { sleep } from "../../src/scorer/retry.ts";
 import { json, replaceFetch, scoring } from "./fake_scorer.ts";
@@ -11,7 +12,7 @@ describe("a run's requests", () => {
   it("ask for the scorer's health once, before the first batch", async (t) => {
     const { asked } = replaceFetch(t, scoring);
     const client = createScorerClient({ url });
-    for (let batch = 0; batch < 3; batch++) await client.score(["a"], ["b"]);
+    for (let batch = 0; batch < 3; batch++) await client.score(answers(["a"], ["b"]));
     assert.deepEqual(asked, ["/health", "/score_batch", "/score_batch", "/score_batch"]);
   });
 
@@ -19,20 +20,20 @@ describe("a run's requests", () => {
     const { asked } = replaceFetch(t, scoring);
     const client = createScorerClient({ url });
     await client.checkHealth();
-    await client.score(["a"], ["b"]);
+    await client.score(answers(["a"], ["b"]));
     assert.deepEqual(asked, ["/health", "/score_batch"]);
   });
 
   it("wait for scores as long as timeoutMs says, for the health half a minute at most", async (t) => {
     const { waitsMs } = replaceFetch(t, scoring);
-    await createScorerClient({ url, timeoutMs: 300_000 }).score(["a"], ["b"]);
-    await createScorerClient({ url, timeoutMs: 2000 }).score(["a"], ["b"]);
+    await createScorerClient({ url, timeoutMs: 300_000 }).score(answers(["a"], ["b"]));
+    await createScorerClient({ url, timeoutMs: 2000 }).score(answers(["a"], ["b"]));
     assert.deepEqual(waitsMs, [30_000, 300_000, 2000, 2000]);
   });
 
   it("wait five minutes for scores where no time is given", async (t) => {
     const { waitsMs } = replaceFetch(t, scoring);
-    await createScorerClient({ url }).score(["a"], ["b"]);
+    await createScorerClient({ url }).score(answers(["a"], ["b"]));
     assert.equal(waitsMs[1], 300_000);
   });
 
@@ -47,7 +48,7 @@ describe("a run's requests", () => {
       return json({ rewards: prompts.map(() => 0), costs: prompts.map(() => 0) });
     };
     const texts = Array.from({ length: 33 }, () => "a");
-    await createScorerClient({ url }).score(texts, texts);
+    await createScorerClient({ url }).score(answers(texts, texts));
     assert.deepEqual(sizes, [32, 1]);
   });
 
@@ -59,7 +60,7 @@ describe("a run's requests", () => {
       sent.push([init?.method, new Headers(init?.headers).get("content-type")]);
       return await fetch(input, init);
     };
-    await createScorerClient({ url }).score(["a"], ["b"]);
+    await createScorerClient({ url }).score(answers(["a"], ["b"]));
     assert.deepEqual(sent, [["GET", null], ["POST", "application/json"]]);
   });
 });

@@ -96,7 +96,7 @@ test("an evaluation sends its scalars and a table", () =>
     const rows: MetricRow[] = [];
     const tracker = await openAt(dir, rows);
     const record = stepRecord({ step: 5 });
-    await tracker.logEval(record, TEXTS);
+    await tracker.logEval({ ...record, lambda: 1 }, TEXTS);
     await tracker.close();
     const markdown = samplesMarkdown(sampleTable(TEXTS, record, 1));
     assert.deepEqual(

@@ -55,7 +55,7 @@ async function logRun(runDir: string, ahead: Sink[]): Promise<Logged> {
   });
   try {
     for (const step of [1, 2, 3]) await tracker.logStep(stepRecord({ step }), TEXTS);
-    await tracker.logEval({ ...stepRecord({}), step: 3 }, TEXTS);
+    await tracker.logEval({ ...stepRecord({}), step: 3, lambda: 1 }, TEXTS);
     await tracker.finish(3);
   } finally {
     await tracker.close();

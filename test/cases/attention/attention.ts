@@ -60,6 +60,10 @@ function plainAttention(
   return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), q.shape);
 }
 
+/** Of something of each token of sequences, by its place in its own. */
+const sumOverTokens = (lengths: number[], of: (place: number) => number) =>
+  lengths.flatMap((n) => Array.from({ length: n }, (_, t) => of(t))).reduce((a, b) => a + b, 0);
+
 function attentionCase(shape: PackedShape): OpCase {
   const { lengths, spare, benchOnly, ...rest } = shape;
   const { heads, kvHeads, headDim } = shape;
@@ -67,7 +71,8 @@ function attentionCase(shape: PackedShape): OpCase {
   const bounds = packedBounds(lengths, spare);
   const rows = bounds.length / 2;
   const arraysOf = (arrays: Record<string, ArrayLike<number>>) => arrays as unknown as AttentionArrays;
-  const pairs = lengths.reduce((sum, n) => sum + n * (n + 1) / 2, 0);
+  const { window = Infinity } = shape;
+  const pairs = sumOverTokens(lengths, (t) => Math.min(t + 1, window));
   const lengthsText = lengths.length > 8 ? `${lengths.length} of ${lengths[0]}` : lengths.join("+");
   return {
     name: `attention [${lengthsText}${
@@ -91,7 +96,9 @@ function attentionCase(shape: PackedShape): OpCase {
     bench: {
       flops: 4 * pairs * heads * headDim,
       bytes: 2 * rows * (heads + kvHeads) * headDim * 4,
-      plainTfjs: benchOnly ? ({ tensors }) => [plainAttention(shape, tensors)] : undefined,
+      plainTfjs: benchOnly && !shape.window && !shape.softcap
+        ? ({ tensors }) => [plainAttention(shape, tensors)]
+        : undefined,
     },
   };
 }
@@ -130,7 +137,10 @@ function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: Shared
   const prefixShape = [prefixRows, heads.kvHeads * heads.headDim];
   const arraysOf = ({ prefixK, prefixV, ...arrays }: Record<string, ArrayLike<number>>) =>
     ({ ...arrays, prefix: { k: prefixK, v: prefixV, ranges: arrays.ranges } }) as unknown as AttentionArrays;
-  const pairs = completions.reduce((sum, own, p) => sum + prompts[p] * own.reduce((a, b) => a + b, 0), 0);
+  const { window = Infinity } = heads;
+  const pairs = completions
+    .map((own, p) => sumOverTokens(own, (t) => Math.min(prompts[p], Math.max(0, window - 1 - t))))
+    .reduce((a, b) => a + b, 0);
   return {
     ...own,
     name: `${own.name} after prompts of ${
@@ -191,6 +201,8 @@ export const cases: OpCase[] = [
   attentionCase({ lengths: [3, 19], heads: 4, kvHeads: 1, headDim: 256, scale: 0.3, softcap: 3, window: 11 }),
   attentionCase({ lengths: [5, 1, 17, 9], spare: 3, heads: 4, kvHeads: 4, headDim: 16, window: 1 }),
   attentionCase({ lengths: [3, 30, 12], heads: 6, kvHeads: 2, headDim: 12, window: 2, softcap: 0.5 }),
+  // Of all rows but one.
+  attentionCase({ lengths: [9], heads: 2, kvHeads: 1, headDim: 4, window: 8 }),
   attentionCase({ lengths: [50], heads: 2, kvHeads: 1, headDim: 32, window: 8, scale: 0.5 }),
   attentionCase({ lengths: [11, 8], spare: 5, heads: 3, kvHeads: 1, headDim: 80, window: 100, softcap: 1 }),
   sharedCase({
@@ -213,10 +225,21 @@ export const cases: OpCase[] = [
     softcap: 50,
   }),
   sharedCase({ prompts: [9], completions: [[3, 12]], heads: 2, kvHeads: 2, headDim: 20, window: 1 }),
-  sharedCase({ prompts: [9, 4], completions: [[3, 12], [9]], heads: 2, kvHeads: 1, headDim: 132, window: 2 }),
+  sharedCase({ prompts: [9, 4], completions: [[3, 12], [9]], heads: 3, kvHeads: 1, headDim: 132, window: 2 }),
+  sharedCase({
+    prompts: [40, 30],
+    completions: [[30, 1], [39]],
+    heads: 5,
+    kvHeads: 5,
+    headDim: 8,
+    window: 9,
+    softcap: 2,
+  }),
   attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),
   attentionCase({ lengths: new Array(64).fill(32), heads: 4, kvHeads: 2, headDim: 32, benchOnly: true }),
   attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, benchOnly: true }),
+  attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, window: 128, benchOnly: true }),
+  attentionCase({ lengths: [1024], heads: 8, kvHeads: 8, headDim: 64, softcap: 50, benchOnly: true }),
   sharedCase({
     prompts: new Array(8).fill(24),
     completions: new Array(8).fill(new Array(8).fill(12)),

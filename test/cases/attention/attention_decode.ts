@@ -80,8 +80,10 @@ function decodeCase(shape: DecodeShape): OpCase {
   const pool = (seed: number) =>
     format === "f32" ? uniform(seed, poolShape, 2) : uniformWeight(seed, poolShape, format, 2);
   const positions = Int32Array.from({ length: rows }, (_, r) => prompts[Math.floor(r / group)] + own - 1);
-  const seen = positions.reduce((sum, position) => sum + position + 1, 0);
-  const kept = prompts.reduce((a, b) => a + b, 0) + rows * own;
+  const seen = positions.reduce((sum, position) => sum + Math.min(position + 1, window ?? Infinity), 0);
+  const ownSeen = Math.min(own, window ?? Infinity);
+  const promptSeen = prompts.map((tokens) => Math.min(tokens, (window ?? Infinity) - ownSeen));
+  const kept = promptSeen.reduce((a, b) => a + b, 0) + rows * ownSeen;
   return {
     name: `attention_decode prompts ${prompts.length} of ${prompts[0]}, group ${group}, ${own} own tokens, ` +
       `${heads}/${kvHeads} heads of ${headDim}${shapeText(shape)}, blocks of ${2 ** blockShift}, ${format}${
@@ -186,11 +188,11 @@ export const cases: OpCase[] = [
     window: 1,
   }),
   decodeCase({
-    prompts: [5, 40],
-    group: 2,
+    prompts: [40],
+    group: 3,
     own: 5,
-    heads: 4,
-    kvHeads: 2,
+    heads: 3,
+    kvHeads: 1,
     headDim: 16,
     window: 2,
     softcap: 0.5,
@@ -217,7 +219,7 @@ export const cases: OpCase[] = [
   }),
   decodeCase({
     prompts: [33],
-    group: 2,
+    group: 1,
     own: 9,
     heads: 3,
     kvHeads: 1,
@@ -249,4 +251,5 @@ export const cases: OpCase[] = [
   }),
   decodeCase(WIDE),
   decodeCase({ ...WIDE, format: "f16" }),
+  decodeCase({ ...WIDE, window: 128 }),
 ];

@@ -27,11 +27,11 @@ function finalLogitsCase(rows: number, vocab: number, scale: number, options: Fi
 
 export const cases: OpCase[] = [
   finalLogitsCase(1, 1, 4, { softcap: 30 }),
-  finalLogitsCase(3, 37, 40, { softcap: 30, divisor: 2 }),
+  finalLogitsCase(7, 101, 40, { softcap: 30, divisor: 2 }),
   finalLogitsCase(4, 257, 2000, { softcap: 30 }),
   // Below and around where the series ends.
   finalLogitsCase(5, 64, 12, { softcap: 50 }),
   finalLogitsCase(5, 64, 0.01, { softcap: 50 }),
   finalLogitsCase(3, 35, 4, { divisor: 8 }),
-  finalLogitsCase(5, 400, 4, { divisor: 0.3 }),
+  finalLogitsCase(5, 500, 4, { divisor: 0.3 }),
 ];

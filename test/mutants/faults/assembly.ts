@@ -58,9 +58,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: `      config.lambda_cost,
+    find: `        lambda,
 `,
-    replace: `      0,
+    replace: `        0,
 `,
     harm: "eval.json's combined score leaves out the cost",
     tests: ["e2e/config_eval_command.test.ts#writes and prints the means"],

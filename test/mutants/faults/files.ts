@@ -387,8 +387,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/client.ts",
-    find: "responses: responses.slice(start, end)",
-    replace: "responses: responses.slice(0, batchSize)",
+    find: "responses: batch.map(({ completion }) => completion)",
+    replace: "responses: answers.slice(0, batch.length).map(({ completion }) => completion)",
     harm: "later batches score the first batch's completions",
     tests: ["unit/scorer_client.test.ts"],
   },

@@ -41,8 +41,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "scoreEarly(deps.scorer, config.scorer_batch_size)",
-    "scoreEarly(deps.scorer, 32)",
+    "{ batchSize: config.scorer_batch_size, step }",
+    "{ batchSize: 32, step }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
@@ -376,8 +376,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "evaluate/evaluate.ts",
-    "deps.scorer.score(prompts, completions,",
-    "deps.scorer.score(prompts, completions.reverse(),",
+    "deps.scorer.score(answers,",
+    "deps.scorer.score(answers.reverse(),",
     "completions are scored as answers to other prompts",
   ),
   evalFault(
@@ -388,10 +388,42 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "      config.lambda_cost,",
-    "      1,",
+    "        lambda,\n",
+    "        1,\n",
     "eval's mean of combined scores is that of lambda 1",
   ),
+  evalFault(
+    "assembly/evaluation.ts",
+    "givenLambda ?? trained?.lambda ??",
+    "givenLambda ??",
+    "a run's folder is judged by another lambda than its run",
+  ),
+  evalFault(
+    "assembly/evaluation.ts",
+    "step: trained?.step ?? 0",
+    "step: 0",
+    "eval.json says step 0 of a trained model",
+  ),
+  evalFault(
+    "assembly/evaluated_run.ts",
+    "row.step <= step &&",
+    "",
+    "a checkpoint is told the step and lambda of its run's end",
+  ),
+  {
+    file: "src/train/loop.ts",
+    find: "start.step === 0 && config.eval_on_start",
+    replace: "start.step === 0 && false",
+    harm: "nobody sees what the policy was before",
+    tests: ["gpu/training_cadence.test.ts", "e2e/config_effects.test.ts#eval_on_start="],
+  },
+  {
+    file: "src/train/loop.ts",
+    find: "start.step === 0 && config.eval_on_start",
+    replace: "config.eval_on_start",
+    harm: "a run that goes on evaluates where it should not",
+    tests: ["gpu/training_cadence.test.ts"],
+  },
   evalFault(
     "cli/eval.ts",
     "options.output ?? config.output_dir",
@@ -437,7 +469,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "train/due.ts",
-    "deps.evaluate(progress.lambda.lambda)",
+    "deps.evaluate(lambda)",
     "deps.evaluate(run.config.lambda_cost)",
     "an evaluation amid a run combines scores with the lambda that the run began with",
   ),

@@ -201,7 +201,7 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(progress.lambda.lambda)",
+    find: "await deps.evaluate(lambda)",
     replace: "await deps.evaluate(run.config.lambda_cost)",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,

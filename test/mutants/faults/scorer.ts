@@ -4,15 +4,15 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/scorer/client.ts",
-    find: "start < prompts.length; start += batchSize",
-    replace: "start + batchSize <= prompts.length; start += batchSize",
+    find: "start < answers.length; start += batchSize",
+    replace: "start + batchSize <= answers.length; start += batchSize",
     harm: "completions of a last request that is not full get no score",
     tests: ["unit/scorer_client.test.ts"],
   },
   {
     file: "src/scorer/client.ts",
-    find: "      scores.costs.push(...batch.costs);",
-    replace: "      scores.costs.push(...batch.rewards);",
+    find: "      scores.costs.push(...judged.costs);",
+    replace: "      scores.costs.push(...judged.rewards);",
     harm: "rewards are taken for costs",
     tests: ["unit/scorer_client.test.ts"],
   },

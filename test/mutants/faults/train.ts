@@ -359,8 +359,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/prompts.ts",
-    find: "user: userText(encoded.text)",
-    replace: "user: userText(prompt)",
+    find: "userText(encoded.text)",
+    replace: "userText(prompt)",
     harm: "the scorer judges answers to a text of which the policy saw only the beginning",
     tests: ["unit/prompt_set.test.ts"],
   },
@@ -397,8 +397,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
-    find: "scoreEarly(deps.scorer, config.scorer_batch_size)",
-    replace: "scoreEarly(deps.scorer, config.scorer_batch_size_eval)",
+    find: "{ batchSize: config.scorer_batch_size, step }",
+    replace: "{ batchSize: config.scorer_batch_size_eval, step }",
     harm: "scorer_batch_size is ignored: the scorer gets requests of evaluation's size",
     tests: ["e2e/config_effects.test.ts#scorer_batch_size=", "gpu/training_run.test.ts"],
     claim: 4,

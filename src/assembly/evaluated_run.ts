@@ -1,0 +1,38 @@
+/** What the folder of a model tells of the run that trained it. */
+import { readFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { systemCode } from "../io/files/errors.ts";
+import { parseMetrics } from "../tracking/run_records.ts";
+
+export interface TrainedModel {
+  /** Optimizer steps that made it. */
+  step: number;
+  /** Of that step. */
+  lambda: number;
+}
+
+/** Where the rows of the run lie that a folder may belong to: its own, or that of a run of which it is a part. */
+function runOf(dir: string): { runDir: string; step: number } {
+  const checkpoint = /^checkpoint-(\d+)$/.exec(basename(dir));
+  if (checkpoint) return { runDir: dirname(dir), step: Number(checkpoint[1]) };
+  return { runDir: basename(dir) === "merged" ? dirname(dir) : dir, step: Infinity };
+}
+
+/**
+ * Step and lambda of a run's folder, of a checkpoint in it, or of its merged model; null for any other model.
+ * @throws SyntaxError when the run's log is broken
+ */
+export async function trainedModel(name: string): Promise<TrainedModel | null> {
+  const { runDir, step } = runOf(resolve(name));
+  const path = join(runDir, "metrics.jsonl");
+  const text = await readFile(path, "utf8").catch((error) => {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return null;
+    throw error;
+  });
+  if (text === null) return null;
+  const rows = parseMetrics(text, path).filter((row) =>
+    row.step <= step && row["lambda/value"] !== undefined
+  );
+  const last = rows.at(-1);
+  return last ? { step: last.step, lambda: last["lambda/value"]! } : null;
+}
