@@ -39,13 +39,13 @@ const FORMATS: Readonly<Record<string, WeightFormat>> = { bfloat16: "bf16", floa
 /** The shapes that config.json implies, a head of each kind among them. */
 async function shapesOfConfig(dir: string): Promise<ShapesOfModel> {
   const configPath = join(dir, "config.json");
-  const { text: configText, block } = describeModel(await readConfig(dir), configPath);
+  const { text: configText, rules } = describeModel(await readConfig(dir), configPath);
   const model = parseModelConfig(configText, configPath);
   const shapes = parameterShapes(model);
   const json = JSON.parse(configText);
   // safe-rlhf's normalizer, which lies in the weights.
   if (json.do_normalize) ["normalizer.mean", "normalizer.var"].forEach((name) => shapes.set(name, [1]));
-  const format = block ? "bf16" : FORMATS[json.dtype ?? json.torch_dtype] ?? "f32";
+  const format = rules.areScaled ? "bf16" : FORMATS[json.dtype ?? json.torch_dtype] ?? "f32";
   const formatOf = (name: string): WeightFormat => {
     const shape = shapes.get(name)!;
     return shape.length > 1 && shape[shape.length - 1] % 2 === 0 ? format : "f32";

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { parseHubName } from "../io/hub/name.ts";
 import { fetchTexts } from "../io/hub/texts.ts";
+import { openAdapterFolder } from "../io/model/adapter_folder.ts";
+import { baseModelOf } from "./adapters.ts";
 import { hubSettings, lookUpName } from "./hub.ts";
 
 export interface ModelTexts {
@@ -14,14 +16,17 @@ export interface ModelTexts {
 }
 
 /**
- * Finds the texts of a model for as long as `use` runs: those of a folder, of a config.json in one, or of a hub id;
- * the latter are downloaded and thrown away where the cache does not hold the model.
+ * Finds the texts of a model for as long as `use` runs: those of a folder, of a config.json in one, of an adapter's
+ * base model, or of a hub id; the latter are downloaded and thrown away where the cache does not hold the model.
  * @throws Error when there is no such model
  */
 export async function withModelTexts<R>(name: string, use: (texts: ModelTexts) => Promise<R>): Promise<R> {
   if (basename(name) === "config.json" && await stat(name).then((stats) => stats.isFile(), () => false)) {
     return await use({ dir: dirname(name), isConfigAlone: true });
   }
+  const adapter = await openAdapterFolder(name);
+  await adapter?.close();
+  if (adapter) return await withModelTexts(await baseModelOf(adapter), use);
   const { name: found, dir } = await lookUpName(name);
   if (dir !== undefined) return await use({ dir, isConfigAlone: false });
   const scratch = await mkdtemp(join(tmpdir(), "grpo-webgpu-model-"));

@@ -1,15 +1,16 @@
 // config.json as this program holds the model: the text part alone, its weights not quantised any more.
 
-import type { BlockSize } from "./converted_weights.ts";
+import type { BlockSize, ScaleRules } from "./converted_weights.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
 export interface ModelDescription {
   /** config.json, changed where the weights are held otherwise than they are stored. */
   text: string;
-  /** Of 8-bit weights that are scaled block by block. */
-  block: BlockSize | null;
+  rules: ScaleRules;
 }
+
+const UNSCALED: ScaleRules = { areScaled: false, block: null };
 
 /** Where transformers keeps what belongs to the whole of a model that sees or hears, and its text part needs. */
 const OF_THE_WHOLE = [
@@ -77,10 +78,10 @@ function isFloat8(config: Json, method: string): boolean {
  */
 export function describeModel(text: string, path: string): ModelDescription {
   const json = parsed(text);
-  if (json === null) return { text, block: null }; // whoever reads the model's sizes says what is wrong with it
+  if (json === null) return { text, rules: UNSCALED }; // whoever reads the model's sizes says what is wrong with it
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
-  if (quantization === null) return { text: whole === json ? text : JSON.stringify(whole), block: null };
+  if (quantization === null) return { text: whole === json ? text : JSON.stringify(whole), rules: UNSCALED };
   if (quantization.remedy !== null) {
     throw new TypeError(
       `${path}: weights quantized by ${quantization.method} are not supported; need F32, BF16, F16 or 8-bit floats: ` +
@@ -88,7 +89,7 @@ export function describeModel(text: string, path: string): ModelDescription {
     );
   }
   const { quantization_config: config, ...rest } = whole;
-  return { text: JSON.stringify(rest), block: blockOf(config as Json) };
+  return { text: JSON.stringify(rest), rules: { areScaled: true, block: blockOf(config as Json) } };
 }
 
 function parsed(text: string): Json | null {

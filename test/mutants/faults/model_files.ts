@@ -8,8 +8,8 @@ const MERGE = ["gpu/merged_model.test.ts"];
 export const faults: readonly Fault[] = [
   {
     file: "src/io/model/converted_weights.ts",
-    find: "if (grid) scaleInPlace(",
-    replace: "if (!grid) scaleInPlace(",
+    find: 'grid.name === "" ? UNSCALED : scaleOf(grid)',
+    replace: "UNSCALED",
     harm: "8-bit weights load without their scales, hundreds of times too large",
     tests: FORMATS,
   },
@@ -32,6 +32,13 @@ export const faults: readonly Fault[] = [
     find: "if (ACTIVATION_SCALE.test(name)) tensors.delete(name);",
     replace: "",
     harm: "8-bit models with scales for activations are refused as other models",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "if (scaleName === undefined && areScaled) {",
+    replace: "if (false) {",
+    harm: "8-bit weights whose scales are missing load hundreds of times too large",
     tests: FORMATS,
   },
   {
