@@ -17,7 +17,7 @@ import type { PolicyWeights } from "../policy/weights.ts";
 
 /** The adapters that a run trains. */
 export interface AdapterSettings extends AdapterConfig {
-  targets: RunConfig["lora_target_modules"];
+  targets: readonly string[] | "all-linear";
   seed: number;
 }
 

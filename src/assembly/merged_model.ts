@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { writeDirectoryAtomic, writeFileAtomic } from "../io/files/atomic_files.ts";
+import { changedJson } from "../io/files/json_text.ts";
 import { openModelFolder, type TensorValues } from "../io/model/model_folder.ts";
 import { bytesToF32, f32ToBytes, type FloatDtype, isFloatDtype } from "../io/tensors/dtype.ts";
 import { type TensorSource, writeSafetensors } from "../io/tensors/safetensors.ts";
@@ -92,7 +93,7 @@ function mergedTensors(
 /** config.json with the type that other programs are to hold the model in. */
 function mergedConfig(configText: string, asked: MergeDtype): string {
   if (asked === "base") return configText;
-  return `${JSON.stringify({ ...JSON.parse(configText), dtype: asked, torch_dtype: asked }, null, 2)}\n`;
+  return `${changedJson(configText, (json) => ({ ...json, dtype: asked, torch_dtype: asked }))}\n`;
 }
 
 /** What a merge is told about in the folder that it makes. */

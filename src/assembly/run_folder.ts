@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { changedJson } from "../io/files/json_text.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { writeAdapterConfig } from "./adapters.ts";
 import type { LoadedPolicy } from "./models.ts";
@@ -24,12 +25,12 @@ export async function writeModelConfig(
   if (policy.adapters) {
     return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
   }
-  const { torch_dtype: _old, ...json } = JSON.parse(configText);
   const path = join(runDir, "config.json");
-  await writeFileAtomic(
-    path,
-    `${JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)}\n`,
+  const text = changedJson(
+    configText,
+    ({ torch_dtype: _old, ...json }) => ({ ...json, dtype, torch_dtype: dtype }),
   );
+  await writeFileAtomic(path, `${text}\n`);
   return [path, ...tokenizer.files];
 }
 

@@ -94,14 +94,13 @@ function ropesOf(json: Json, family: Family, headDim: number, path: string) {
  * @throws TypeError when the family is another, or has a feature that this program does not compute
  */
 export function parseModelConfig(text: string, path: string): ModelConfig {
-  let whole: Json;
+  let json: Json;
   try {
-    whole = JSON.parse(text);
+    json = JSON.parse(text);
   } catch (error) {
     throw new TypeError(`${path}: not valid JSON (${(error as Error).message})`);
   }
-  const family = familyOf(whole, path);
-  const json = family.textOf?.(whole, path) ?? whole;
+  const family = familyOf(json, path);
   const arithmetic = { ...LLAMA_ARITHMETIC, ...family.arithmetic?.(json, path) };
   assertComputable(json, path, arithmetic.activation);
   const hiddenSize = positiveInteger(json, "hidden_size", path);

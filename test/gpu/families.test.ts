@@ -6,7 +6,7 @@ import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { freezeReference } from "../../src/policy/adapters.ts";
-import { listWeights } from "../../src/policy/weights.ts";
+import { type Holding, listWeights } from "../../src/policy/weights.ts";
 import { createOptimizer } from "../../src/train/optimizer.ts";
 import { prepareUpdate } from "../../src/train/prepared_update.ts";
 import { updatePolicy } from "../../src/train/update.ts";
@@ -64,4 +64,15 @@ describe("steps of every family", () => {
       assert.deepEqual(await trained(family, true, true), kept);
     });
   }
+
+  it("the scale of embeddings is rounded to the type that these are held in, as transformers rounds Gemma's", async () => {
+    const family = { ...FAMILIES["Gemma 2"], hidden_size: 36, head_dim: 12 };
+    const scaleOf = async (holding: Holding) => (await familyPolicy(family, holding)).embeddingScale;
+    assert.deepEqual([await scaleOf("float32"), await scaleOf("bfloat16")], [6, 6], "6 is exact");
+    const odd = { ...family, hidden_size: 40 };
+    const [exact, short] = [await familyPolicy(odd, "float32"), await familyPolicy(odd, "bfloat16")];
+    assert.equal(exact.embeddingScale, Math.fround(Math.sqrt(40)));
+    assert.equal(short.embeddingScale, 6.3125); // torch.tensor(40 ** 0.5).bfloat16()
+    assert.equal(freezeReference(short).embeddingScale, 6.3125, "and the reference has the policy's");
+  });
 });

@@ -26,7 +26,7 @@ const LLAMAS =
 type Compare = (policy: Policy, one: ModelCase, expected: Map<string, Float32Array>) => Promise<number>;
 
 const FAMILIES =
-  "OLMo 2 (eps 0.02), Granite (biases, all four scales), SmolLM3 (5 layers), Phi-3 (3/4 of a head rotated, window 20), " +
+  "OLMo 2 (eps 0.02), Granite (biases, all four scales), SmolLM3 (5 layers), Phi-3 (half of a head rotated, window 20), " +
   "Gemma 2 (window 11, caps 3 and 5), Gemma 3 (window 13, two ropes), Mistral (window 16), Qwen2 (window 15)";
 
 /** Worst error over all models of a folder. */

@@ -1,5 +1,6 @@
 // config.json as this program holds the model: the text part alone, its weights not quantised any more.
 
+import { changedJson } from "../files/json_text.ts";
 import type { BlockSize, ScaleRules } from "./converted_weights.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -81,15 +82,20 @@ export function describeModel(text: string, path: string): ModelDescription {
   if (json === null) return { text, rules: UNSCALED }; // whoever reads the model's sizes says what is wrong with it
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
-  if (quantization === null) return { text: whole === json ? text : JSON.stringify(whole), rules: UNSCALED };
+  if (quantization === null) {
+    return { text: whole === json ? text : changedJson(text, textPart), rules: UNSCALED };
+  }
   if (quantization.remedy !== null) {
     throw new TypeError(
       `${path}: weights quantized by ${quantization.method} are not supported; need F32, BF16, F16 or 8-bit floats: ` +
         quantization.remedy,
     );
   }
-  const { quantization_config: config, ...rest } = whole;
-  return { text: JSON.stringify(rest), rules: { areScaled: true, block: blockOf(config as Json) } };
+  const withoutQuantization = ({ quantization_config: _config, ...rest }: Json) => rest;
+  return {
+    text: changedJson(text, (marked) => withoutQuantization(textPart(marked))),
+    rules: { areScaled: true, block: blockOf(whole.quantization_config as Json) },
+  };
 }
 
 function parsed(text: string): Json | null {

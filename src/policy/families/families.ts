@@ -1,7 +1,7 @@
 /** The model families: each is a file of this folder and an entry here. */
 import type { Family } from "./family.ts";
 import { GEMMA2 } from "./gemma2.ts";
-import { GEMMA3, GEMMA3_TEXT } from "./gemma3.ts";
+import { GEMMA3_TEXT } from "./gemma3.ts";
 import { GRANITE } from "./granite.ts";
 import { LLAMA } from "./llama.ts";
 import { MISTRAL } from "./mistral.ts";
@@ -22,5 +22,4 @@ export const FAMILIES: readonly Family[] = [
   PHI3,
   GEMMA2,
   GEMMA3_TEXT,
-  GEMMA3,
 ];

@@ -104,11 +104,6 @@ export interface Family {
    */
   arithmetic?(json: Json, path: string): Partial<Arithmetic>;
   /**
-   * The keys of the language model, where config.json holds them in a part of it.
-   * @throws TypeError when there is no such part
-   */
-  textOf?(json: Json, path: string): Json;
-  /**
    * The keys that say the rope of all layers, and that of local ones, each as a Llama has them.
    * @throws TypeError when they are not in a known form
    */

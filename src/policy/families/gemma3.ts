@@ -63,17 +63,3 @@ export const GEMMA3_TEXT: Family = {
   ropesOf,
   layout: GEMMA_LAYOUT,
 };
-
-/** With a vision tower, which reads no text: its language model is the one above. */
-export const GEMMA3: Family = {
-  ...GEMMA3_TEXT,
-  modelType: "gemma3",
-  textOf(json, path) {
-    const text = json.text_config;
-    if (!isObject(text)) {
-      return refuse(path, `text_config ${JSON.stringify(text)}`, "the keys of the language model in it");
-    }
-    const { eos_token_id = text.eos_token_id, tie_word_embeddings = text.tie_word_embeddings } = json;
-    return { ...text, eos_token_id, tie_word_embeddings };
-  },
-};

@@ -34,7 +34,7 @@ GEMMA = SHARED | dict(num_key_value_heads=1, num_attention_heads=2, head_dim=16)
 # A window and its layer's place in the pattern show where there is more than one period of it.
 FAMILIES = {
     "olmo2": lambda: transformers.Olmo2Config(
-        **(SHARED | dict(num_attention_heads=6, num_key_value_heads=3, hidden_size=48)), rms_norm_eps=0.02
+        **(SHARED | dict(num_attention_heads=6, num_key_value_heads=3)), rms_norm_eps=0.02
     ),
     "granite": lambda: transformers.GraniteConfig(
         **SHARED,
@@ -50,9 +50,9 @@ FAMILIES = {
         **(SHARED | dict(num_hidden_layers=5)), rope_parameters=dict(rope_type="default", rope_theta=5000.0)
     ),
     "phi3": lambda: transformers.Phi3Config(
-        **(SHARED | dict(hidden_size=48)),
+        **SHARED,
         sliding_window=20,
-        rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.75),
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5),
     ),
     "gemma2": lambda: transformers.Gemma2Config(
         **(GEMMA | dict(num_hidden_layers=3)),

@@ -50,8 +50,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run_folder.ts",
-    find: "JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)",
-    replace: "JSON.stringify(json, null, 2)",
+    find: "({ ...json, dtype, torch_dtype: dtype })",
+    replace: "(json)",
     harm: "config.json of a bf16 run names no type of weights: transformers loads it in f32",
     tests: ["e2e/config_effects.test.ts#dtype=", "e2e/resume.test.ts#bf16 weights"],
     claim: 4,

@@ -71,8 +71,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/model/config_text.ts",
-    find: "const { quantization_config: config, ...rest } = whole;",
-    replace: "const { quantization_config: config } = whole, rest = whole;",
+    find: "({ quantization_config: _config, ...rest }: Json) => rest",
+    replace: "(rest: Json) => rest",
     harm: "8-bit models are refused, and a run of one would be saved as if it were quantized",
     tests: FILES,
   },
