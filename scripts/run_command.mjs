@@ -33,7 +33,7 @@ export async function runCommand(command, args, options = {}) {
 }
 
 /**
- * Runs `command` quietly and keeps what it said.
+ * Runs `command` quietly and keeps what it said. After `timeoutMs` it is killed and no longer waited for.
  * @param {string} command
  * @param {string[]} args
  * @param {{ timeoutMs?: number, env?: Record<string, string | undefined> }} [options]
@@ -43,7 +43,14 @@ export function readCommand(command, args, { timeoutMs = 120_000, env } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
     // Not spawn's own timeout: Node leaves its timer running when there is no such program.
-    const timer = setTimeout(() => child.kill(), timeoutMs);
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      // A program of another user (sudo) cannot be killed, and one of its own may hold its output open.
+      child.stdout.destroy();
+      child.stderr.destroy();
+      child.unref();
+      end(1, `no answer within ${timeoutMs / 1000} s`);
+    }, timeoutMs);
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk) => stdout += chunk);

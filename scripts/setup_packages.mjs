@@ -19,6 +19,8 @@ import { runCommand } from "./run_command.mjs";
 
 const LOCK_WAIT_MS = 10 * 60_000;
 const LOCK_POLL_MS = 500;
+/** Waits below this are over before they are read about. */
+const LOCK_SAID_MS = 1000;
 
 /**
  * Installs the packages unless they are there; resolves to whether it had to.
@@ -161,10 +163,19 @@ function hashOfLocks(root) {
 async function withInstallLock(root, work) {
   const lockFile = join(root, ".setup", "install.lock");
   mkdirSync(join(root, ".setup"), { recursive: true });
-  const giveUpAtMs = Date.now() + LOCK_WAIT_MS;
+  const startMs = Date.now();
+  let isSaid = false;
   while (!tryLock(lockFile)) {
-    if (Date.now() > giveUpAtMs) {
-      throw new Error(`Cannot install the packages: ${lockFile} is held; delete it if nothing is installing`);
+    const held = `${lockFile} is held by ${holderOf(lockFile)}`;
+    const remedy = "delete it if nothing is installing there";
+    if (Date.now() > startMs + LOCK_WAIT_MS) {
+      throw new Error(`Cannot install the packages: ${held}; ${remedy}`);
+    }
+    if (!isSaid && Date.now() > startMs + LOCK_SAID_MS) {
+      console.error(
+        `Waiting for another installation, up to ${LOCK_WAIT_MS / 60_000} minutes: ${held}; ${remedy}`,
+      );
+      isSaid = true;
     }
     await sleep(LOCK_POLL_MS);
   }
@@ -172,6 +183,18 @@ async function withInstallLock(root, work) {
     await work();
   } finally {
     rmSync(lockFile, { force: true });
+  }
+}
+
+/** @param {string} lockFile */
+function holderOf(lockFile) {
+  try {
+    const [host, pid] = readFileSync(lockFile, "utf8").split(" ");
+    return `process ${pid || "unknown"} of ${
+      host === hostname() ? "this machine" : host || "an unknown machine"
+    }`;
+  } catch {
+    return "nobody any more"; // it was given back between two looks
   }
 }
 

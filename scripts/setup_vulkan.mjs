@@ -16,6 +16,8 @@ const PROGRAM = fileURLToPath(import.meta.url);
 const PROBE = fileURLToPath(new URL("./adapter_probe.mjs", import.meta.url));
 const APT_OPTIONS = ["-y", "-o", "DPkg::Lock::Timeout=300"];
 const APT_MS = 20 * 60_000;
+/** A sudo that asks a server or a person first would keep its caller waiting. */
+const SUDO_MS = 5000;
 const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
 /**
@@ -112,7 +114,7 @@ async function installAsRoot(complaint) {
   const program = "Deno" in globalThis
     ? [process.execPath, "run", "-A", PROGRAM]
     : [process.execPath, PROGRAM];
-  const mayUseSudo = (await readCommand("sudo", ["-n", "true"])).code === 0;
+  const mayUseSudo = (await readCommand("sudo", ["-n", "true"], { timeoutMs: SUDO_MS })).code === 0;
   if (!mayUseSudo) {
     throw new Error(
       `No GPU adapter answers, and installing software Vulkan needs root. Run this once, then start again:\n\n` +

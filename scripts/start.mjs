@@ -1,11 +1,18 @@
+#!/usr/bin/env node
 // The one door: readies the machine, then runs a task. Later starts find everything ready and add little.
 //   node scripts/start.mjs <task> [arguments]        npm run <task> -- [arguments]
 //   deno run -A scripts/start.mjs <task> [arguments]  deno task <task> [arguments]
+// and where the npm package is installed, which has its packages and none of the developers' tasks:
+//   npx grpo-webgpu <task> [arguments]                deno run -A npm:grpo-webgpu <task> [arguments]
 // Plain JavaScript without packages, because it runs before they are installed.
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { buildPackage } from "./build.mjs";
 import { runGate, runTests } from "./check.mjs";
+import { nearestOf } from "./nearest.mjs";
+import { refuseKeptOptions } from "./npm_options.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
 import { ensureAdapter } from "./setup_vulkan.mjs";
@@ -13,7 +20,9 @@ import { ensureAdapter } from "./setup_vulkan.mjs";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 // The first Node whose modules can be compiled while they load (module.register).
 const MIN_NODE = [20, 6];
-const PROGRAM = ["src", "cli", "main.ts"];
+/** Whether this is the project itself and not its npm package. */
+const IS_CHECKOUT = existsSync(join(ROOT, "src"));
+const PROGRAM = IS_CHECKOUT ? ["src", "cli", "main.ts"] : ["dist", "cli", "main.js"];
 /** Of the tasks that only developers need. */
 const DEV_PROGRAM = ["scripts", "dev.ts"];
 /** @type {Record<string, { needsGpu: boolean, needsDev: boolean, entry?: string[] }>} */
@@ -27,12 +36,18 @@ const TASKS = {
   parity: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs tests, and a mutation tester that only developers have.
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
+  data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },
   test: { needsGpu: true, needsDev: true },
+  // Packs, installs elsewhere and trains there: minutes, and the npm registry.
+  "test:package": { needsGpu: true, needsDev: true },
   ok: { needsGpu: true, needsDev: true },
+  build: { needsGpu: false, needsDev: true },
 };
+const TASK_NAMES = Object.keys(TASKS).filter((name) => IS_CHECKOUT || !TASKS[name].needsDev);
+const PACKAGE_TEST = join("test", "package", "installed.test.ts");
 const ASKS_ONLY = ["--help", "-h", "--dry-run"];
 
 /**
@@ -40,10 +55,15 @@ const ASKS_ONLY = ["--help", "-h", "--dry-run"];
  * @param {string[]} args
  */
 async function setUp(name, args) {
-  const task = TASKS[name];
-  if (!task) throw new RangeError(`Unknown task "${name}"; tasks: ${Object.keys(TASKS).join(", ")}`);
+  const task = TASK_NAMES.includes(name) ? TASKS[name] : undefined;
+  if (!task) {
+    const nearest = nearestOf(name, TASK_NAMES);
+    const meant = nearest ? `; did you mean "${nearest}"?` : "";
+    throw new RangeError(`Unknown task "${name}"; tasks: ${TASK_NAMES.join(", ")}${meant}`);
+  }
+  refuseKeptOptions(ROOT, name, args);
   checkNode();
-  const installed = await ensurePackages(ROOT, { dev: task.needsDev });
+  const installed = IS_CHECKOUT && await ensurePackages(ROOT, { dev: task.needsDev });
   // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
   // cannot run these kernels.
   if (process.platform === "linux") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
@@ -71,10 +91,16 @@ async function runProgram(name) {
   await import(pathToFileURL(entry).href);
 }
 
+/** A checkout's deno.json turns it on; whoever installed the package may not have given Deno the flag. */
+const lacksWebGpu = () => !IS_CHECKOUT && !("gpu" in navigator);
+
+/** A Deno that started without packages does not see them appear, nor a GPU without its flag: a new one does. */
 function runAgain() {
   return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
 }
 
+// `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
+if (process.argv[3] === "--") process.argv.splice(3, 1);
 const [name = "", ...args] = process.argv.slice(2);
 let ready;
 try {
@@ -85,8 +111,9 @@ try {
 }
 if (ready) {
   if (name === "test") process.exitCode = await runTests(ROOT, args);
+  else if (name === "test:package") process.exitCode = await runTests(ROOT, [PACKAGE_TEST, ...args]);
   else if (name === "ok") process.exitCode = await runGate(ROOT);
-  // A Deno that started without packages does not see them appear: a new one does.
-  else if (ready.installed && "Deno" in globalThis) process.exitCode = await runAgain();
+  else if (name === "build") process.exitCode = await buildPackage(ROOT);
+  else if ("Deno" in globalThis && (ready.installed || lacksWebGpu())) process.exitCode = await runAgain();
   else await runProgram(name);
 }

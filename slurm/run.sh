@@ -23,7 +23,13 @@ set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
 
 BETA_VALUES=(0.01 0.05 0.1 0.15)
-beta="${BETA_VALUES[${SLURM_ARRAY_TASK_ID:-0}]}"
+task="${SLURM_ARRAY_TASK_ID:-0}"
+if ((task >= ${#BETA_VALUES[@]})); then
+  echo "slurm/run.sh: ${#BETA_VALUES[@]} betas, task $task: need a task from 0 to $((${#BETA_VALUES[@]} - 1));" \
+    "submit with --array=0-$((${#BETA_VALUES[@]} - 1)), or add to BETA_VALUES" >&2
+  exit 1
+fi
+beta="${BETA_VALUES[$task]}"
 scorer_url="${SCORER_URL:-file:${SCORER_URL_FILE:?set it to the file of slurm/scorer.sh, or set SCORER_URL}}"
 
 exec srun --kill-on-bad-exit=1 npm run train -- --config "${CONFIG:-configs/grpo_alignment.yaml}" \

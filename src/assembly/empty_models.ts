@@ -10,7 +10,8 @@ import type { Policy } from "../policy/trunk.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
-import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
+import { CLASSIFIER_HEAD } from "../policy/score_config.ts";
+import { loadScoreModel, scoreSequences } from "../policy/score_model.ts";
 import { loadPolicyWeights, parameterShapes } from "../policy/weights.ts";
 import { emptySource, type WeightSource } from "../policy/weight_source.ts";
 import type { PlannedScorer } from "../train/memory_plan.ts";
@@ -18,6 +19,7 @@ import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { withModel } from "./models.ts";
+import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
 interface ShapesOfModel {
   configText: string;
@@ -36,6 +38,10 @@ export interface ShapeOptions {
 /** A type that config.json names, as matrices are then stored. */
 const FORMATS: Readonly<Record<string, WeightFormat>> = { bfloat16: "bf16", float16: "f16" };
 
+/** Whether it is one of transformers' ...ForSequenceClassification, which have two labels unless they say more. */
+const isClassifier = (json: { architectures?: unknown }) =>
+  Array.isArray(json.architectures) && String(json.architectures[0]).endsWith("ForSequenceClassification");
+
 /** The shapes that config.json implies, a head of each kind among them. */
 async function shapesOfConfig(dir: string): Promise<ShapesOfModel> {
   const configPath = join(dir, "config.json");
@@ -45,6 +51,13 @@ async function shapesOfConfig(dir: string): Promise<ShapesOfModel> {
   const json = JSON.parse(configText);
   // safe-rlhf's normalizer, which lies in the weights.
   if (json.do_normalize) ["normalizer.mean", "normalizer.var"].forEach((name) => shapes.set(name, [1]));
+  if (isClassifier(json)) {
+    shapes.delete(model.layout.scoreHead.weight);
+    shapes.set(CLASSIFIER_HEAD.weight, [
+      Object.keys(json.id2label ?? { 0: "", 1: "" }).length,
+      model.hiddenSize,
+    ]);
+  }
   const format = rules.areScaled ? "bf16" : FORMATS[json.dtype ?? json.torch_dtype] ?? "f32";
   const formatOf = (name: string): WeightFormat => {
     const shape = shapes.get(name)!;
@@ -91,14 +104,20 @@ export async function emptyScorer(
   config: RunConfig,
   { events, fromConfig }: ShapeOptions,
 ): Promise<PlannedScorer> {
-  const load = async (name: string) =>
+  const load = async (wanted: NamedScoreModel) =>
     await withShapes(
-      (await resolveModel(name, events)).dir,
-      ({ configText, configPath, source }) =>
-        loadScoreModel(source, parseScoreConfig(configText, configPath)),
+      (await resolveModel(wanted.name, events)).dir,
+      async (folder) => {
+        const { config, label } = scoreModelOf(folder, wanted);
+        const model = await loadScoreModel(folder.source, config, { label });
+        return { ...model, padId: null }; // texts made up here are read whole, whatever their tokens
+      },
       fromConfig,
     );
-  const models = [await load(config.reward_model), await load(config.cost_model)];
+  const models = [
+    await load({ type: "reward", name: config.reward_model, label: config.reward_label }),
+    await load({ type: "cost", name: config.cost_model, label: config.cost_label }),
+  ];
   /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */
   const texts = (rows: number, length: number, own: number) =>
     Array.from({ length: rows }, (_, row) => {

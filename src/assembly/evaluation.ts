@@ -5,16 +5,18 @@ import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { readPrompts } from "../io/prompts/prompts.ts";
+import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
-import { encodePrompts } from "../train/prompts.ts";
+import { namedScores, type Sample } from "../tracking/samples.ts";
 import { trainedModel } from "./evaluated_run.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
+import { loadEvalPrompts } from "./prompts.ts";
 import { openScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
@@ -24,7 +26,25 @@ export interface EvaluationEvents extends AssemblyEvents {
 export interface EvaluatedModel {
   /** The model's name with its commit, and the means. */
   summary: Record<string, unknown>;
-  samples: { prompt: string; completion: string; reward: number; cost: number }[];
+  samples: EvaluatedSample[];
+}
+
+export interface EvaluatedSample {
+  prompt: string;
+  completion: string;
+  reward: number;
+  cost: number;
+  /** What the parts of the score said, by name; null where one does not apply. */
+  scores?: Sample["scores"];
+}
+
+export interface EvaluationOptions {
+  /** In the place of the model's own, or of lambda_cost. */
+  lambda?: number;
+  /** As that of a run. */
+  scorer?: Scorer;
+  /** In the place of eval_jsonl. */
+  rows?: readonly PromptRow[];
 }
 
 /**
@@ -38,9 +58,9 @@ export interface EvaluatedModel {
 export async function evaluateModel(
   config: RunConfig,
   events: EvaluationEvents = {},
-  { lambda: givenLambda }: { lambda?: number } = {},
+  { lambda: givenLambda, scorer: givenScorer, rows: givenRows }: EvaluationOptions = {},
 ): Promise<EvaluatedModel> {
-  if (config.eval_jsonl === null) {
+  if (config.eval_jsonl === null && !givenRows) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
@@ -49,9 +69,12 @@ export async function evaluateModel(
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
   try {
-    const rows = await readPrompts(config.eval_jsonl, { promptKey: config.prompt_key });
-    const prompts = encodePrompts(tokenizer, rows, config.max_prompt_length);
-    const { scorer, close } = await openScorer(config, { device: info.name, events });
+    const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
+    const { scorer, close } = await openScorer(config, {
+      device: info.name,
+      scorer: givenScorer,
+      events,
+    });
     try {
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
@@ -67,6 +90,7 @@ export async function evaluateModel(
         completion: outcome.completions[i],
         reward: outcome.rewards[i],
         cost: outcome.costs[i],
+        ...(outcome.named && { scores: namedScores(outcome.named, i) }),
       }));
       return { summary, samples };
     } finally {

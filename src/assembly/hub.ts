@@ -5,9 +5,12 @@ import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
+import { ownFile } from "../io/files/own_files.ts";
 import { missingModel } from "../io/model/missing_model.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import type { LoadingEvents } from "./events.ts";
+import { servesScoreModels } from "./judges.ts";
 
 export interface ResolvedModel {
   /** A folder as it was given, or "org/name@commit". */
@@ -34,7 +37,7 @@ export async function hubSettings(env: Readonly<Record<string, string | undefine
  */
 export async function resolveModel(name: string, events: LoadingEvents = {}): Promise<ResolvedModel> {
   const hubName = await hubNameOf(name);
-  if (hubName === undefined) return { name, dir: name };
+  if (hubName === undefined) return { name, dir: ownFile(name) };
   const settings = await hubSettings(process.env);
   await refuseMissingFolder(name, hubName, settings);
   const watcher = events.onBytes?.("downloading");
@@ -49,7 +52,7 @@ export async function resolveModel(name: string, events: LoadingEvents = {}): Pr
 /** As resolveModel, but downloads nothing: no folder where the model is on the hub alone. */
 export async function lookUpName(name: string): Promise<{ name: string; dir: string | undefined }> {
   const hubName = await hubNameOf(name);
-  if (hubName === undefined) return { name, dir: name };
+  if (hubName === undefined) return { name, dir: ownFile(name) };
   const settings = await hubSettings(process.env);
   await refuseMissingFolder(name, hubName, settings);
   const { commit, dir } = await lookUpModel(hubName, settings);
@@ -61,7 +64,7 @@ export async function lookUpName(name: string): Promise<{ name: string; dir: str
  * @throws Error when it is neither a folder nor a hub id
  */
 async function hubNameOf(name: string): Promise<HubName | undefined> {
-  if (await isFolder(name)) return undefined;
+  if (await isFolder(ownFile(name))) return undefined;
   const hubName = parseHubName(name);
   if (hubName === undefined || await stat(name).then(() => true, () => false)) {
     throw await missingModel(name);
@@ -92,7 +95,8 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
 
 type ModelKey = "model_name" | "reward_model" | "cost_model";
 
-export type ModelPins = (config: RunConfig, runDir: string) => Promise<RunConfig>;
+/** @param scorer from outside: then there are no score models to pin */
+export type ModelPins = (config: RunConfig, runDir: string, scorer?: Scorer) => Promise<RunConfig>;
 
 /**
  * Pins the models of runs. A hub id without a revision keeps the commit of the run that it resumes; else it
@@ -100,9 +104,9 @@ export type ModelPins = (config: RunConfig, runDir: string) => Promise<RunConfig
  */
 export function modelPins(resolve: (name: string) => Promise<{ name: string }> = resolveModel): ModelPins {
   const met = new Map<string, string>();
-  return async (config, runDir) => {
+  return async (config, runDir, scorer) => {
     const saved = config.resume ? await savedConfig(runDir) : {};
-    const keys: ModelKey[] = config.scorer_url === null
+    const keys: ModelKey[] = servesScoreModels(config, scorer)
       ? ["model_name", "reward_model", "cost_model"]
       : ["model_name"];
     const pinned: Partial<Record<ModelKey, string>> = {};
@@ -126,7 +130,7 @@ async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unk
 }
 
 async function resumedName(name: string, saved: unknown): Promise<string> {
-  const hubName = await isFolder(name) ? undefined : parseHubName(name);
+  const hubName = await isFolder(ownFile(name)) ? undefined : parseHubName(name);
   if (hubName === undefined || typeof saved !== "string") return name;
   const commit = pinnedCommit(hubName, saved);
   return commit === undefined ? name : `${hubName.id}@${commit}`;

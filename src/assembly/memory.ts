@@ -7,10 +7,12 @@ import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
 import { type GpuInfo, openCountingGpu, openGpu } from "../gpu/device.ts";
 import { singleProcess } from "../parallel/communicator.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { makeLearner } from "../train/learner.ts";
 import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
 import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";
+import { servesScoreModels } from "./judges.ts";
 import type { PlanTarget } from "./named_gpus.ts";
 import type { PromptLengths } from "./prompts.ts";
 
@@ -84,6 +86,7 @@ export interface PlannedMemory {
 
 /**
  * Plans the run's memory and chooses how many completions are trained on at a time.
+ * @param scorer from outside: then the score models of the settings are not loaded
  * @param target to plan for that GPU instead of the open one; models then need no more than their config.json
  * @throws RangeError when it takes more than there is; the message names settings that would fit
  */
@@ -91,14 +94,14 @@ export async function planRun(
   config: RunConfig,
   lengths: PromptLengths,
   events: LoadingEvents = {},
-  target?: PlanTarget,
+  { scorer, target }: { scorer?: Scorer; target?: PlanTarget } = {},
 ): Promise<PlannedMemory> {
   const { info } = await (target ? openCountingGpu() : openGpu());
   const options = { events, fromConfig: target !== undefined };
   const modelsOf = (settings: RunConfig): RunModels => ({
     makePolicy: () => emptyPolicyOf(settings, options),
     makeLearner,
-    makeScorer: settings.scorer_url === null ? () => emptyScorer(settings, options) : null,
+    makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, options) : null,
     ...lengths,
   });
   const planWith: typeof planMemory = (models, settings, shape, rows) =>

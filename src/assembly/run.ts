@@ -10,6 +10,7 @@ import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { disposeTrunk } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
 import { adapterSettings } from "./adapters.ts";
@@ -19,14 +20,17 @@ import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
-import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
+import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
 import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
-import { type OpenScorer, openScorer } from "./scorer.ts";
+import { openScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
   events?: AssemblyEvents;
   /** Shared by the runs of a sweep, which are then of the same models. */
   pinModels?: ModelPins;
+  /** Judges in the place of the score models of the settings, or beside the service and functions they name. */
+  scorer?: Scorer;
+  rows?: GivenRows;
 }
 
 /** What a run says about itself before its first step. */
@@ -38,6 +42,8 @@ export interface RunFacts {
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
   memory: PlannedMemory;
+  /** What stands around the prompts, in words. */
+  promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
 }
@@ -64,7 +70,7 @@ interface Parts {
   facts: RunFacts;
   loaded: LoadedPolicy;
   prompts: Pick<RunPrompts, "prompts" | "evalPrompts">;
-  scorer: OpenScorer["scorer"];
+  scorer: Scorer;
 }
 
 /**
@@ -75,14 +81,15 @@ interface Parts {
  */
 export async function assembleRun(
   wanted: RunConfig,
-  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)) }: AssemblyOptions = {},
+  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows }:
+    AssemblyOptions = {},
 ): Promise<AssembledRun> {
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
-  const config = await pinModels(wanted, runFolder(wanted));
-  const { tokenizer, ...prompts } = await loadPrompts(config, events);
+  const config = await pinModels(wanted, runFolder(wanted), given);
+  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
-  const memory = await planRun(config, lengths, events);
+  const memory = await planRun(config, lengths, events, { scorer: given });
   const adapter = adapterSettings(config);
   const loaded = await loadPolicy(config.model_name, config.dtype, { adapter, tokenizer, events });
   const { policy } = loaded;
@@ -97,13 +104,18 @@ export async function assembleRun(
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
     await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
     const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-    const { scorer, close: closeScorer } = await openScorer(config, { device, events });
+    const { scorer, close: closeScorer } = await openScorer(config, {
+      device,
+      scorer: given,
+      events,
+    });
     const facts = {
       device,
       runDir: runFolder(config),
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
       memory,
+      promptFormat,
       worldSize: singleProcess.size,
     };
     const parts = { config, facts, loaded, prompts, scorer };

@@ -1,26 +1,45 @@
-/** The scorer of a run: a service elsewhere, or the same service in this process on loopback. */
+/** The scorer of a run: a service elsewhere, the same service in this process on loopback, or functions. */
 import type { RunConfig } from "../config/sweep.ts";
-import { createScorerClient, type ScorerClient } from "../scorer/client.ts";
+import type { ScoreKind } from "../scorer/apis/api.ts";
+import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
+import { combineScorers, splitScorer } from "../scorer/functions.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
+import { type JudgesConfig, openFunctionScorer, servesScoreModels } from "./judges.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
 export interface OpenScorer {
-  scorer: ScorerClient;
+  scorer: Scorer;
   close(): Promise<void>;
 }
 
-type ScorerConfig = Pick<
-  RunConfig,
-  | "scorer_url"
-  | "reward_model"
-  | "cost_model"
-  | "scorer_max_length"
-  | "scorer_timeout"
-  | "scorer_max_retries"
-  | "scorer_batch_size"
->;
+export interface ScorerOptions {
+  /** What a service in this process says of itself. */
+  device: string;
+  /** From outside: judges beside the functions and the service that the settings name. Its owner closes it. */
+  scorer?: Scorer;
+  events?: AssemblyEvents;
+}
+
+type ScorerConfig =
+  & JudgesConfig
+  & Pick<
+    RunConfig,
+    | "cost_scorer_url"
+    | "scorer_api"
+    | "scorer_input"
+    | "scorer_label_key"
+    | "reward_model"
+    | "cost_model"
+    | "reward_label"
+    | "cost_label"
+    | "scorer_max_length"
+    | "scorer_timeout"
+    | "scorer_max_retries"
+    | "scorer_batch_size"
+  >;
 
 /**
  * Loads reward and cost model and serves them; `close` frees them too.
@@ -28,60 +47,101 @@ type ScorerConfig = Pick<
  */
 export async function serveScoreModels(
   wanted: ScorerModels,
-  service: Omit<ServeScorerOptions, "scoreTexts">,
+  service: Omit<ServeScorerOptions, "scoreTexts" | "wants">,
   events: LoadingEvents = {},
 ): Promise<RunningScorer> {
-  const models = await loadScorers(wanted, events);
-  const { url, close } = await serveScorer({ scoreTexts: models.scoreTexts, ...service });
+  const { scoreTexts, wants, dispose } = await loadScorers(wanted, events);
+  const { url, close } = await serveScorer({ scoreTexts, wants, ...service });
   return {
     url,
     async close() {
       await close();
-      models.dispose();
+      dispose();
     },
   };
 }
 
 /**
- * Connects to `scorer_url`, or serves reward_model and cost_model in this process when it is null, and asks for
- * its health.
- * @param device what the service says of itself where it is in this process
- * @throws ScorerUnavailableError when nothing healthy answers
+ * All that judges a run as one scorer: the service at `scorer_url` (and `cost_scorer_url`), the functions of the
+ * settings, and a scorer that is given; where there are none of these, reward_model and cost_model, served in this
+ * process. Several add up.
+ * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`
+ * @throws Error when a function cannot be loaded
  */
-export async function openScorer(
+export async function openScorer(config: ScorerConfig, options: ScorerOptions): Promise<OpenScorer> {
+  const parts = [await openFunctionScorer(config), options.scorer].filter((part) => part !== undefined);
+  const hasService = config.scorer_url !== null || servesScoreModels(config, options.scorer);
+  const service = hasService ? await openService(config, options) : null;
+  if (service) parts.unshift(service.scorer);
+  return {
+    scorer: parts.length === 1 ? parts[0] : combineScorers(parts),
+    close: async () => await service?.close(),
+  };
+}
+
+/** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
+async function openService(
   config: ScorerConfig,
-  { device, events = {} }: { device: string; events?: AssemblyEvents },
+  { device, events = {} }: ScorerOptions,
 ): Promise<OpenScorer> {
-  const print = (text: string) => events.onMessage?.(text);
+  if (config.scorer_url !== null) {
+    return { scorer: await connectAll(config, config.scorer_url, events), close: () => Promise.resolve() };
+  }
   const models = {
     reward: config.reward_model,
     cost: config.cost_model,
+    rewardLabel: config.reward_label,
+    costLabel: config.cost_label,
     maxLength: config.scorer_max_length,
   };
-  const service = config.scorer_url === null
-    ? await serveScoreModels(models, { device, maxItems: Infinity }, events)
-    : null;
-  const close = async () => await service?.close();
-  const url = service?.url ??
-    await resolveScorerUrl(config.scorer_url!, {
-      onWait: (path) => print(`Waiting for the scorer's address in ${path} ...`),
-    });
+  const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
+  try {
+    const scorer = await connect(service.url, config, {}, events);
+    return { scorer: { ...scorer, sharesGpu: true }, close: service.close };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
+/** The service of the rewards, and of the costs where that is another. */
+async function connectAll(config: ScorerConfig, scorerUrl: string, events: AssemblyEvents): Promise<Scorer> {
+  const wait = {
+    onWait: (path: string) => events.onMessage?.(`Waiting for the scorer's address in ${path} ...`),
+  };
+  const spoken = {
+    api: config.scorer_api,
+    input: config.scorer_input,
+    rewardLabel: config.reward_label ?? undefined,
+    costLabel: config.cost_label ?? undefined,
+    labelKey: config.scorer_label_key ?? undefined,
+  };
+  const rewardUrl = await resolveScorerUrl(scorerUrl, wait);
+  if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, events);
+  const costUrl = await resolveScorerUrl(config.cost_scorer_url, wait);
+  const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, events);
+  return splitScorer({ rewards: await ofKind(rewardUrl, "rewards"), costs: await ofKind(costUrl, "costs") });
+}
+
+/** A client of the service, which is healthy. */
+async function connect(
+  url: string,
+  config: ScorerConfig,
+  spoken: Partial<ScorerClientOptions>,
+  events: AssemblyEvents,
+): Promise<Scorer> {
   const scorer = createScorerClient({
     url,
+    ...spoken,
     timeoutMs: Math.max(1, Math.round(config.scorer_timeout * 1000)),
     maxRetries: config.scorer_max_retries,
     batchSize: config.scorer_batch_size,
     onRetry: ({ attempt, maxRetries, delayMs, error }) =>
-      print(
+      events.onMessage?.(
         `Scorer: attempt ${attempt} of ${maxRetries + 1} failed (${error.message}); ` +
           `next in ${Math.round(delayMs)} ms`,
       ),
   });
-  try {
-    await scorer.checkHealth();
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { scorer, close };
+  await scorer.checkHealth();
+  return scorer;
 }

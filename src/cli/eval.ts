@@ -1,9 +1,13 @@
 /** The `eval` command: greedy completions of the eval prompts, scored. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
-import { evaluateModel, writeEvaluation } from "../assembly/evaluation.ts";
-import { sweepRuns } from "../config/sweep.ts";
-import { configCommand, type ConfigOptions, isDryRun, readConfig } from "./options.ts";
+import { type RunConfig, sweepRuns } from "../config/sweep.ts";
+import { assertFolderCanBe } from "../io/files/atomic_files.ts";
+import { parseArguments, pathOf } from "./arguments.ts";
+import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
+import { countProgress } from "./terminal/count_progress.ts";
 import { standardOutput } from "./terminal/output.ts";
 
 interface EvalOptions extends ConfigOptions {
@@ -18,30 +22,49 @@ function parseLambda(text: string): number {
   throw new InvalidArgumentError("Need a number, at least 0.");
 }
 
+/**
+ * Where the results of a model lie: in the folder `eval` of the model's own, so that those of another model are not
+ * written over; of a model from a hub, in a folder of its name below output_dir.
+ */
+export async function evaluationFolder({ model_name, output_dir }: RunConfig): Promise<string> {
+  const isFolder = await stat(model_name).then((found) => found.isDirectory(), () => false);
+  return isFolder
+    ? join(model_name, "eval")
+    : join(output_dir, "eval", model_name.replaceAll(/[^\w.@-]+/g, "--"));
+}
+
 /** `eval`: prints the means, writes every completion with its scores; returns the exit code. */
 export async function evalCommand(args: string[]): Promise<number> {
   const command = configCommand("eval", "Complete the eval prompts greedily and score them.")
     .addOption(
-      new Option("--output <dir>", "folder for eval.json and eval_samples.jsonl (default: output_dir)"),
+      new Option(
+        "--output <dir>",
+        "folder for eval.json and eval_samples.jsonl (default: eval/ in the model's folder)",
+      ).argParser(pathOf),
     )
     .addOption(
       new Option("--lambda <number>", "of the combined scores (default: the model's run's, else lambda_cost)")
         .argParser(parseLambda),
-    )
-    .parse(args, { from: "user" });
-  const options = command.opts<EvalOptions>();
-  const settings = await readConfig(options);
-  if (isDryRun(options, settings)) return 0;
-  const config = sweepRuns(settings)[0];
+    );
+  const options = parseArguments(command, args).opts<EvalOptions>();
+  const config = sweepRuns(await readConfig(options))[0];
+  const folder = options.output ?? await evaluationFolder(config);
+  await assertFolderCanBe(folder).catch((error: Error) => {
+    throw new Error(`${error.message}; or name another with --output`, { cause: error });
+  });
+  if (options.dryRun) {
+    const { dryRunText } = await import("./dry_run.ts");
+    process.stdout.write(await dryRunText(config, ["results", folder]));
+    return 0;
+  }
+  const { evaluate } = await import("./evaluation_run.ts");
   const output = standardOutput();
-  const print = (text: string) => output.write(`${text}\n`);
-  const evaluated = await evaluateModel(config, {
+  const progress = countProgress(output);
+  const summary = await evaluate(config, { folder, lambda: options.lambda }, {
     ...assemblyEvents(output),
-    onCompleted: (done, all) => print(`generated ${done}/${all}`),
-  }, options);
-  const folder = options.output ?? config.output_dir;
-  await writeEvaluation(folder, evaluated);
-  print(JSON.stringify(evaluated.summary, null, 2));
-  print(`Written to ${folder}/eval.json and eval_samples.jsonl`);
+    onCompleted: (done, all) => progress.update(`generated ${done}/${all}`, done === all),
+  }).finally(progress.close);
+  output.write(`${JSON.stringify(summary, null, 2)}\n`);
+  output.write(`Written to ${folder}/eval.json and eval_samples.jsonl\n`);
   return 0;
 }

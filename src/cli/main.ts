@@ -5,6 +5,7 @@ await runProgram({
   train: async () => (await import("./train.ts")).trainCommand,
   eval: async () => (await import("./eval.ts")).evalCommand,
   scorer: async () => (await import("./scorer.ts")).scorerCommand,
+  data: async () => (await import("./data.ts")).dataCommand,
   report: async () => (await import("./report.ts")).reportCommand,
   doctor: async () => (await import("./doctor/doctor.ts")).doctorCommand,
 });

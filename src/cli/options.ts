@@ -1,16 +1,21 @@
 /** Command-line options that every config-driven command shares. */
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { homedir } from "node:os";
 import { Command } from "commander";
 import { formatConfig } from "../config/describe.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { explainFsError } from "../io/files/errors.ts";
+import { ownFile } from "../io/files/own_files.ts";
+import { once, pathOf } from "./arguments.ts";
 
 const DEFAULT_CONFIG = "configs/quickstart.yaml";
+/** A file of settings is some kilobytes; a file of weights, named by mistake, is not read. */
+const MAX_CONFIG_BYTES = 1 << 20;
 
 export interface ConfigOptions {
   config: string;
-  beta?: string;
+  beta: string[];
   seed?: string;
   set: string[];
   dryRun?: boolean;
@@ -21,29 +26,71 @@ export function configCommand(name: string, description: string): Command {
   const collect = (value: string, all: string[]) => [...all, value];
   return new Command(name)
     .description(description)
-    .option("--config <file>", "YAML file of settings; see docs/config.md", DEFAULT_CONFIG)
-    .option("--beta <values>", "KL coefficient; several with commas run one after the other")
-    .option("--seed <number>", "seed of prompt order and sampling")
+    .option("--config <file>", "YAML file of settings; see docs/config.md", once("--config"), DEFAULT_CONFIG)
+    .option(
+      "--beta <values>",
+      "KL coefficient; several, with commas or each with --beta, run one after the other",
+      collect,
+      [],
+    )
+    .option("--seed <number>", "seed of prompt order and sampling", once("--seed"))
     .option("--set <key=value>", "override any setting; may be repeated", collect, [])
-    .option("--dry-run", "print the resolved settings and stop")
+    .option("--dry-run", "check the paths, print the plan and the resolved settings, and stop")
     .allowExcessArguments(false);
 }
 
 /**
  * Reads the YAML file and applies the options.
  * @throws ConfigError when a setting is wrong; it lists every problem, its line and remedy
+ * @throws RangeError when a setting is given by --set and by an option of its own
  * @throws Error when the file cannot be read
  */
 export async function readConfig(options: ConfigOptions): Promise<Config> {
-  const text = await readFile(options.config, "utf8").catch((error) => {
-    throw explainFsError(error, "read settings from", options.config);
-  });
-  const overrides = [
-    ...options.set,
-    ...(options.beta === undefined ? [] : [`beta=${options.beta}`]),
-    ...(options.seed === undefined ? [] : [`seed=${options.seed}`]),
-  ];
-  return loadConfig({ text, fileName: options.config }, { overrides });
+  const fileName = pathOf(options.config);
+  const text = await readSettings(ownFile(fileName));
+  const own = {
+    beta: options.beta.length > 0 ? options.beta.join(",") : undefined,
+    seed: options.seed,
+  };
+  const overrides = [...options.set];
+  for (const [key, value] of Object.entries(own)) {
+    if (value === undefined) continue;
+    const twice = options.set.find((assignment) => assignment.split("=")[0].trim() === key);
+    if (twice !== undefined) {
+      throw new RangeError(
+        `${key} is given twice, by --${key} ${value} and by --set ${twice}; give one of them`,
+      );
+    }
+    overrides.push(`${key}=${value}`);
+  }
+  return loadConfig({ text, fileName }, { overrides, homeDir: homedir() });
+}
+
+async function readSettings(path: string): Promise<string> {
+  try {
+    const file = await open(path);
+    try {
+      const { size } = await file.stat();
+      if (size > MAX_CONFIG_BYTES) {
+        throw new RangeError(
+          `Cannot read settings from '${path}': required a YAML file of at most ${MAX_CONFIG_BYTES} bytes, got ` +
+            `${size}; give a file as those in configs/`,
+        );
+      }
+      const text = await file.readFile("utf8");
+      if (text.includes("\0")) {
+        throw new RangeError(
+          `Cannot read settings from '${path}': required a YAML file, got one that is no text; ` +
+            "give a file as those in configs/",
+        );
+      }
+      return text;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw explainFsError(error, "read settings from", path);
+  }
 }
 
 /** --dry-run: prints the resolved settings. @returns whether that was all that was asked for */

@@ -1,5 +1,6 @@
 /** How a program of tasks runs: `<entry> <task> [arguments]`. */
-import { closeGpu } from "../gpu/device.ts";
+import { nearestName } from "../config/unknown_key.ts";
+import { closeOpened } from "../gpu/at_end.ts";
 
 /** Loads a task by name; a task takes its arguments and returns the exit code. */
 export type Tasks = Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>>;
@@ -10,18 +11,24 @@ function explain(error: unknown): string {
   return process.env.GRPO_DEBUG ? error.stack ?? error.message : error.message;
 }
 
+function unknownTask(task: string, tasks: readonly string[]): RangeError {
+  const nearest = nearestName(task, tasks);
+  const meant = nearest === null ? "" : `; did you mean "${nearest}"?`;
+  return new RangeError(`Unknown task "${task}"; tasks: ${tasks.join(", ")}${meant}`);
+}
+
 /** Runs the task that the command line names, closes the GPU and ends the process with the task's exit code. */
 export async function runProgram(tasks: Tasks): Promise<never> {
   const [task = "", ...args] = process.argv.slice(2);
   try {
-    const load = tasks[task];
-    if (!load) throw new RangeError(`Unknown task "${task}"; tasks: ${Object.keys(tasks).join(", ")}`);
+    const load = Object.hasOwn(tasks, task) ? tasks[task] : undefined;
+    if (!load) throw unknownTask(task, Object.keys(tasks));
     process.exitCode = await (await load())(args);
   } catch (error) {
     process.stderr.write(`${explain(error)}\n`);
     process.exitCode = 1;
   } finally {
-    await closeGpu();
+    await closeOpened();
   }
   // Dawn's objects keep Node's event loop alive; everything is written and closed by now.
   process.exit();

@@ -118,7 +118,7 @@ export function totalSteps(
   { promptsPerGeneration, updatesPerGeneration }: BatchShape,
 ): number {
   if (config.max_steps <= 0) {
-    return Math.ceil(config.num_train_epochs * promptCount / promptsPerGeneration) * updatesPerGeneration;
+    return wholeBatches(config.num_train_epochs * promptCount / promptsPerGeneration) * updatesPerGeneration;
   }
   if (config.max_steps % updatesPerGeneration === 0) return config.max_steps;
   throw new RangeError(
@@ -126,4 +126,13 @@ export function totalSteps(
       `(steps_per_generation / gradient_accumulation_steps * num_iterations), got ${config.max_steps}; ` +
       `set ${orList(multiplesAround(config.max_steps, updatesPerGeneration))}`,
   );
+}
+
+/** Far above the rounding of a product, and far below a prompt's share of any run. */
+const ROUNDING = 1e-9;
+
+/** The next whole number above, unless rounding alone lifted the value over one: 0.07 * 100 is 7.000000000000001. */
+function wholeBatches(batches: number): number {
+  const nearest = Math.round(batches);
+  return Math.abs(batches - nearest) <= ROUNDING * nearest ? nearest : Math.ceil(batches);
 }

@@ -30,7 +30,7 @@ export function describeConfig(): string {
         description,
       ];
     });
-    return `## ${group}\n\n${table([[...HEADER], ...rows])}`;
+    return `## ${group}\n\n${markdownTable([[...HEADER], ...rows])}`;
   });
   return [
     "# Configuration",
@@ -42,7 +42,7 @@ export function describeConfig(): string {
 }
 
 /** A Markdown table with aligned columns, as the formatter writes it. */
-function table([header, ...rows]: string[][]): string {
+export function markdownTable([header, ...rows]: string[][]): string {
   const all = [header!, ...rows];
   const widths = header!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
   const line = (cells: string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;

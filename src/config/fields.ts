@@ -8,6 +8,10 @@ export type FieldMeta = {
   requirement: string;
   /** Values that other programs take and this one does not, and why. */
   refused?: Readonly<Record<string, string>>;
+  /** What was probably meant by a text that is refused, or null. */
+  meant?: (text: string) => string | null;
+  /** A path, or something that may be one: "~" in front stands for the home folder. */
+  isPath?: boolean;
   /** May differ between a checkpoint and the run that resumes it, because it does not change the weights. */
   freeOnResume: boolean;
 };
@@ -107,6 +111,12 @@ export function oneOf<const V extends readonly [string, ...string[]]>(
   return schema.default(() => value).meta({ ...meta(about, words), ...(refused && { refused }) });
 }
 
+/** A class of a classifier: its index or its name. */
+export function labelOrNull(about: About) {
+  const schema = z.union([z.int().min(0), z.string().min(1)]).nullable().default(null);
+  return schema.meta(meta(about, "the index or the name of a label, or null"));
+}
+
 /** So many, or below 1 such a share of all. */
 export function countOrShare(value: number, about: About) {
   const schema = z.number().min(0).refine((count) => count < 1 || Number.isInteger(count));
@@ -127,10 +137,40 @@ export function numberOrList(value: number, range: Range, about: About) {
   return z.union([item, list]).default(value).meta(meta(about, words));
 }
 
+/** A file or a folder, or what may be one: a model is a folder or a hub id. */
+export function path(value: string, about: About) {
+  return z.string().min(1).default(value).meta({ ...meta(about, "a non-empty string"), isPath: true });
+}
+
+export function pathOrNull(value: string | null, about: About) {
+  const words = "a non-empty string, or null";
+  return z.string().min(1).nullable().default(value).meta({ ...meta(about, words), isPath: true });
+}
+
 export function textList(value: readonly string[], about: About) {
   return z.array(z.string().min(1)).default([...value]).meta(
     meta(about, "a list of non-empty strings, [] for none"),
   );
+}
+
+export function textListOrNull(value: null, about: About) {
+  return z.array(z.string().min(1)).nullable().default(value).meta(
+    meta(about, "a list of non-empty strings, [] for none, or null"),
+  );
+}
+
+/** One of these words, a file of the user's own, or null. */
+export function wordOrFileOrNull<const W extends string>(words: readonly W[], value: null, about: About) {
+  const schema = z.string().regex(new RegExp(`^(${words.join("|")}|file:.+)$`));
+  return schema.nullable().default(value).meta(
+    meta(about, `${words.map((word) => `"${word}"`).join(", ")}, file:PATH, or null`),
+  );
+}
+
+/** Values of any kind for something else, by name. */
+export function valuesOrNull(value: null, about: About) {
+  const schema = z.record(z.string(), z.json()).nullable();
+  return schema.default(value).meta(meta(about, "a mapping of names to values, or null"));
 }
 
 /** Different ones of these names, or a word that stands for all of them. */
@@ -150,7 +190,7 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
 /** Where a service is, or the file that its address will be written to. */
 export function addressOrNull(value: string | null, about: About) {
   const address = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
-  return address.nullable().default(value).meta(
-    meta(about, "an http:// or https:// address, file:PATH of a file that will hold one, or null"),
-  );
+  const words = "an http:// or https:// address, file:PATH of a file that will hold one, or null";
+  const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
+  return address.nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
 }

@@ -1,30 +1,28 @@
-import { closest, distance } from "fastest-levenshtein";
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { deepFreeze } from "./freeze.ts";
+import type { Given } from "./given.ts";
 import { parseOverride } from "./overrides.ts";
+import { expandHome } from "./paths.ts";
 import { RULES } from "./rules.ts";
 import {
   type Config,
-  CONFIG_KEYS,
   type ConfigKey,
   ConfigSchema,
   defaultConfig,
   fieldMeta,
   isConfigKey,
 } from "./schema.ts";
+import { unknownKey } from "./unknown_key.ts";
+import { type ConfigSource, readYaml } from "./yaml_file.ts";
 
-/** The text of a config file; reading it is the caller's. */
-interface ConfigSource {
-  text: string;
-  /** Stands before each problem, as `fileName:line:column`. */
-  fileName: string;
-}
+const COMMAND_LINE = "command line";
 
 export interface LoadOptions {
   /** `key=value` of the command line; they win over the file, the last one over the others. */
   overrides?: readonly string[];
   /** Devices that will train, for the batch rule. Default 1. */
   worldSize?: number;
+  /** The folder that "~" in front of a path stands for; left out, it stands for itself. */
+  homeDir?: string;
 }
 
 /** Every problem of a configuration at once. Its own class: the command line prints it without a stack. */
@@ -38,12 +36,6 @@ export class ConfigError extends Error {
   }
 }
 
-/** A value as the user gave it, and where. */
-interface Given {
-  value: unknown;
-  where: string;
-}
-
 /**
  * The complete configuration: the schema's defaults, then the file, then the overrides; frozen.
  *
@@ -52,56 +44,65 @@ interface Given {
  */
 export function loadConfig(source: ConfigSource, options: LoadOptions = {}): Config {
   const problems: string[] = [];
-  const given = new Map([
-    ...readYaml(source, problems),
-    ...readOverrides(options.overrides ?? [], problems),
-  ]);
+  const ofFile = readYaml(source, problems);
+  const given = new Map([...ofFile, ...readOverrides(options.overrides ?? [], problems)]);
+  return checkedConfig({ given, ofFile, problems, fileName: source.fileName }, options);
+}
+
+/**
+ * The complete configuration of a program's own values, under the same keys; those that are undefined are left out.
+ * @param where stands before each problem
+ * @throws ConfigError when a value does not fit, as loadConfig
+ */
+export function configOf(
+  values: Readonly<Record<string, unknown>>,
+  where: string,
+  options: Omit<LoadOptions, "overrides"> = {},
+): Config {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  const given = new Map(entries.map(([key, value]) => [key, { value, where }]));
+  return checkedConfig({ given, ofFile: given, problems: [], fileName: where }, options);
+}
+
+/** Values of a file and of the command line, and what is wrong so far. */
+interface GivenValues {
+  given: Map<string, Given>;
+  ofFile: Map<string, Given>;
+  problems: string[];
+  fileName: string;
+}
+
+function checkedConfig({ given, ofFile, problems, fileName }: GivenValues, options: LoadOptions): Config {
   const valid: Record<string, unknown> = {};
   const invalid = new Set<ConfigKey>();
   for (const [key, { value, where }] of given) {
     if (!isConfigKey(key)) {
       problems.push(`${where}: ${unknownKey(key)}`);
-    } else if (!ConfigSchema.shape[key].safeParse(value).success) {
+    } else if (!accepts(key, value)) {
       invalid.add(key);
-      problems.push(`${where}: ${wrongValue(key, value)}`);
+      problems.push(`${where}: ${wrongValue(key, value, valueWithout(key, where, ofFile))}`);
     } else {
-      valid[key] = value;
+      valid[key] = fieldMeta(key).isPath ? expandHome(value, options.homeDir) : value;
     }
   }
   const config = ConfigSchema.parse(valid);
+  // A value of the command line may simply be left out again.
+  const fallback = (keys: readonly ConfigKey[]) => {
+    const [key] = keys.filter((key) => given.has(key));
+    const where = key && given.get(key)!.where;
+    return where?.startsWith(COMMAND_LINE)
+      ? `, or leave it out for ${valueWithout(key!, where, ofFile)}`
+      : "";
+  };
   for (const { keys, check } of RULES) {
     if (keys.some((key) => invalid.has(key))) continue;
     const problem = check(config, options.worldSize ?? 1);
-    if (problem !== null) problems.push(`${placeOf(keys, given, source.fileName)}: ${problem}`);
+    if (problem !== null) {
+      problems.push(`${placeOf(keys, given, fileName)}: ${problem}${fallback(keys)}`);
+    }
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(config);
-}
-
-function readYaml({ text, fileName }: ConfigSource, problems: string[]): Map<string, Given> {
-  const given = new Map<string, Given>();
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const at = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return `${fileName}:${line}:${col}`;
-  };
-  for (const fault of [...document.errors, ...document.warnings]) {
-    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${fault.message}`);
-  }
-  if (document.errors.length > 0) return given;
-  if (!isMap(document.contents)) {
-    const found = document.contents === null ? "nothing" : "a list or a single value";
-    problems.push(`${fileName}: need lines of "key: value", got ${found}; start from a file in configs/`);
-    return given;
-  }
-  const values = document.contents.toJS(document) as Record<string, unknown>;
-  for (const { key } of document.contents.items) {
-    // A list or a mapping as a key is no key of ours: it goes on as it is written, to be refused by name.
-    const name = String(isScalar(key) ? key.value : key);
-    given.set(name, { value: values[name], where: at(key.range?.[0] ?? 0) });
-  }
-  return given;
 }
 
 function readOverrides(assignments: readonly string[], problems: string[]): Map<string, Given> {
@@ -109,9 +110,9 @@ function readOverrides(assignments: readonly string[], problems: string[]): Map<
   for (const assignment of assignments) {
     try {
       const { key, value } = parseOverride(assignment);
-      given.set(key, { value, where: `command line, ${assignment}` });
+      given.set(key, { value, where: `${COMMAND_LINE}, ${assignment}` });
     } catch (error) {
-      problems.push(`command line: ${(error as Error).message}`);
+      problems.push(`${COMMAND_LINE}: ${(error as Error).message}`);
     }
   }
   return given;
@@ -126,21 +127,24 @@ function placeOf(keys: readonly ConfigKey[], given: Map<string, Given>, fileName
   return fileName;
 }
 
-function unknownKey(key: string): string {
-  const nearest = closest(key, CONFIG_KEYS);
-  const near = distance(key, nearest) <= Math.max(2, Math.floor(key.length / 3));
-  return `unknown key "${key}"; ` +
-    (near ? `did you mean "${nearest}"?` : "docs/config.md lists every key; remove it");
+const accepts = (key: ConfigKey, value: unknown) => ConfigSchema.shape[key].safeParse(value).success;
+
+/** The value that holds once the one at `where` is removed, and whose it is: "30 of run.yaml", "the default 500". */
+function valueWithout(key: ConfigKey, where: string, ofFile: ReadonlyMap<string, Given>): string {
+  const inFile = ofFile.get(key);
+  return inFile && inFile.where !== where && accepts(key, inFile.value)
+    ? `${JSON.stringify(inFile.value)} of ${inFile.where}`
+    : `the default ${JSON.stringify(defaultConfig()[key])}`;
 }
 
-function wrongValue(key: ConfigKey, value: unknown): string {
+function wrongValue(key: ConfigKey, value: unknown, otherwise: string): string {
   const { requirement, refused } = fieldMeta(key);
   if (typeof value === "string" && refused && Object.hasOwn(refused, value)) {
     return `${key}: "${value}" is refused: ${refused[value]}`;
   }
-  const hint = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value))
-    ? "remove the quotes"
-    : `remove it for the default ${JSON.stringify(defaultConfig()[key])}`;
+  const meant = typeof value === "string" ? fieldMeta(key).meant?.(value) : null;
+  const isNumber = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value));
+  const hint = meant ? `try "${meant}"` : isNumber ? "remove the quotes" : `remove it for ${otherwise}`;
   return `${key} must be ${requirement}, got ${describeValue(value)}; ${hint}`;
 }
 

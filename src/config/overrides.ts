@@ -1,4 +1,4 @@
-import { parse } from "yaml";
+import { isNode, parseDocument, visit } from "yaml";
 import { type ConfigKey, ConfigSchema, isConfigKey } from "./schema.ts";
 
 interface Override {
@@ -29,12 +29,13 @@ function readValue(key: ConfigKey, typed: string): unknown {
   return readings.find((reading) => accepts.safeParse(reading).success) ?? readings[0];
 }
 
+/** What is not YAML (an open quote), or stands for something else (an alias), is text for the schema to judge. */
 function asYaml(typed: string): unknown {
-  try {
-    return parse(typed);
-  } catch {
-    return typed; // not YAML, e.g. an open quote: the text itself, for the schema to accept or refuse
-  }
+  const document = parseDocument(typed, { prettyErrors: false });
+  let hasAlias = false;
+  visit(document, { Alias: () => void (hasAlias = true) });
+  if (hasAlias || document.errors.length > 0 || document.warnings.length > 0) return typed;
+  return isNode(document.contents) ? document.contents.toJS(document) : null;
 }
 
 /** A scalar, or the text itself where YAML would see a mapping: "USER:" is a string here. */

@@ -1,14 +1,10 @@
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
-import type { Config, ConfigKey } from "./schema.ts";
-
-interface Rule {
-  /** The keys it reads; the first is the one to point at. */
-  keys: readonly ConfigKey[];
-  /** The problem in words, or null. */
-  check(config: Config, worldSize: number): string | null;
-}
+import { functionListProblem } from "./function_names.ts";
+import type { Rule } from "./rule.ts";
+import type { Config } from "./schema.ts";
+import { SCORER_RULES } from "./scorer_rules.ts";
 
 /** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
 function scheduleProblem(config: Config): string | null {
@@ -52,6 +48,7 @@ function aboveLearningRate(config: Config): string | null {
 
 /** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
 export const RULES: readonly Rule[] = [
+  ...SCORER_RULES,
   {
     keys: [
       "gradient_accumulation_steps",
@@ -131,6 +128,14 @@ export const RULES: readonly Rule[] = [
       config.max_steps < 1 || config.warmup_steps <= config.max_steps
         ? null
         : `warmup_steps must be <= max_steps = ${config.max_steps}, got ${config.warmup_steps}; lower it`,
+  },
+  {
+    keys: ["reward_functions"],
+    check: (config) => functionListProblem("reward_functions", config.reward_functions),
+  },
+  {
+    keys: ["cost_functions"],
+    check: (config) => functionListProblem("cost_functions", config.cost_functions),
   },
   {
     keys: ["lr_scheduler_kwargs", "lr_scheduler_type", "learning_rate"],

@@ -14,14 +14,20 @@ import {
   flagOrNull,
   integer,
   integerOrNull,
+  labelOrNull,
   number,
   numberOrList,
   numberOrNull,
   oneOf,
+  path,
+  pathOrNull,
   someOf,
   text,
   textList,
+  textListOrNull,
   textOrNull,
+  valuesOrNull,
+  wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
 
@@ -61,21 +67,44 @@ const epsilonHighHelp = (name: LossType): string[] => {
 const U32_MAX = 2 ** 32 - 1;
 
 export const ConfigSchema = z.strictObject({
-  model_name: text("models/quickstart/policy", [
+  model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
     "that is downloaded and pinned to its commit.",
   ]),
-  train_jsonl: text("models/quickstart/train_prompts.jsonl", [
+  train_jsonl: path("models/quickstart/train_prompts.jsonl", [
     MODEL,
-    "Training prompts, one JSON object per line.",
+    "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the " +
+    "hub: hf:org/name/split, hf:org/name@revision/config/split.",
   ]),
-  eval_jsonl: textOrNull("models/quickstart/eval_prompts.jsonl", [
+  eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
-    "Evaluation prompts in the same format; null for no evaluation.",
+    "Evaluation prompts, likewise; null for no evaluation.",
     "free",
   ]),
-  prompt_key: text("prompt", [MODEL, "Key of the prompt in each JSON object."]),
+  prompt_key: text("prompt", [
+    MODEL,
+    "Key of the prompt in each row: a text, or a list of messages (role, content) that the user's ends. Rows that " +
+    "hold messages in its place are read too.",
+  ]),
+  skip_bad_rows: flag(false, [
+    MODEL,
+    "Leave out rows without a usable prompt, and say how many; false stops at the first.",
+  ]),
+  chat_template: wordOrFileOrNull(["beaver", "model", "none"], null, [
+    MODEL,
+    "What stands around a prompt. beaver: BEGINNING OF CONVERSATION: USER: ... ASSISTANT:; model: the tokenizer's " +
+    "own chat template; file:PATH: another (Jinja); none: nothing, a prompt's control tokens count. null takes the " +
+    "tokenizer's own where it has one, else beaver.",
+  ]),
+  system_prompt: textOrNull(null, [
+    MODEL,
+    "System message before conversations that bring none; needs a chat template.",
+  ]),
+  chat_template_kwargs: valuesOrNull(null, [
+    MODEL,
+    "Further variables of the chat template, such as enable_thinking: false.",
+  ]),
   max_samples: integerOrNull(null, { min: 1 }, [
     MODEL,
     "Use only the first so many training prompts; null for all. Evaluation prompts are never cut.",
@@ -92,7 +121,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
-    "Tokens of a prompt; where it is longer, the end of the user's text is cut and the template stays whole.",
+    "Tokens of a prompt; where it is longer, the end of the last user message is cut and all else stays whole.",
   ]),
   seed: integer(42, { min: 0, max: U32_MAX }, [
     MODEL,
@@ -105,14 +134,52 @@ export const ConfigSchema = z.strictObject({
     "process.",
     "free",
   ]),
-  reward_model: text("models/quickstart/reward", [
+  cost_scorer_url: addressOrNull(null, [
     SCORER,
-    "Reward model, a directory or hub id, used when scorer_url is null.",
+    "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
+    "free",
   ]),
-  cost_model: text("models/quickstart/cost", [
+  scorer_api: oneOf(["beaver", "openrlhf", "vllm_classify", "tei_predict"], "beaver", [
     SCORER,
-    "Cost model, a directory or hub id, used when scorer_url is null.",
+    "What the services speak: beaver is `npm run scorer` (POST /score_batch), openrlhf a remote reward model of " +
+    "OpenRLHF (POST /get_reward where the address has no path), vllm_classify POST /classify of vLLM, tei_predict " +
+    "POST /predict of Text Embeddings Inference; of the last two the score is a label's logit.",
   ]),
+  scorer_input: oneOf(["query", "completion", "pair", "messages"], "query", [
+    SCORER,
+    "What a service of another kind than beaver judges. query: prompt and completion as the policy read and wrote " +
+    "them, control tokens included; completion: that alone; pair (tei_predict): the prompt's own words and the " +
+    "completion as two texts; messages (vllm_classify): the conversation, by the served model's chat template.",
+  ]),
+  scorer_label_key: textOrNull(null, [
+    SCORER,
+    "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
+  ]),
+  reward_model: path("models/quickstart/reward", [
+    SCORER,
+    "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
+    "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
+  ]),
+  cost_model: path("models/quickstart/cost", [
+    SCORER,
+    "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
+  ]),
+  reward_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the reward, by index or name; null where it has one.",
+  ]),
+  cost_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the cost (the one that stands for harm: a higher cost is less safe); null " +
+    "where it has one.",
+  ]),
+  reward_functions: textList([], [
+    SCORER,
+    "Reward functions of your own (TRL's reward_funcs and reward_weights), as FILE#EXPORT or FILE#EXPORT:WEIGHT of " +
+    "TypeScript or JavaScript files; weight 0 only watches. They judge in the place of the score models, or beside " +
+    "scorer_url where that is set.",
+  ]),
+  cost_functions: textList([], [SCORER, "Cost functions of your own, likewise; without any the cost is 0."]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
     "Completions per scoring request while training.",
@@ -169,9 +236,10 @@ export const ConfigSchema = z.strictObject({
     "Divides positive logits of tokens already in prompt or completion, multiplies negative ones; 1 for none. " +
     "Only training samples with it: the loss and evaluation do not know it.",
   ]),
-  stop_strings: textList(["USER:"], [
+  stop_strings: textListOrNull(null, [
     SAMPLING,
-    "A completion ends where it writes one of these: the policy began a turn that is the user's.",
+    "A completion ends where it writes one of these: the policy began a turn that is the user's. null: USER: with " +
+    "chat_template beaver, else none.",
   ]),
   readback_every: integer(16, { min: 1 }, [
     SAMPLING,
@@ -342,7 +410,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),
 
-  output_dir: text("outputs", [
+  output_dir: path("outputs", [
     OUTPUT,
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",

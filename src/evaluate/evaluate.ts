@@ -4,8 +4,9 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
-import { type Message, trimAtStopString } from "../rl/conversation.ts";
+import { type Message, type PromptLayout, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
+import { answerOf } from "../scorer/answer.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 
 export interface EvalPrompt {
@@ -13,6 +14,7 @@ export interface EvalPrompt {
   ids: readonly number[];
   messages: readonly Message[];
   columns: Readonly<Record<string, unknown>>;
+  layout: PromptLayout;
 }
 
 export interface Evaluation {
@@ -22,6 +24,8 @@ export interface Evaluation {
   costs: number[];
   /** reward - lambda * cost with the lambda given. */
   combined: number[];
+  /** What the parts of the scores said, by name; undefined where the scorer has none. */
+  named?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface EvaluationDeps {
@@ -53,9 +57,10 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         seed: 0,
         step: 0,
       });
+      const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
       for (const { tokens } of made) {
         const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-        completions.push({ completion: trimAtStopString(whole, config.stop_strings).text, tokens });
+        completions.push({ completion: trimAtStopString(whole, stopStrings).text, tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }
@@ -68,13 +73,10 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
 /** Completes every prompt greedily and has prompt and completion scored, each as it is. */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
   const completed = await completeGreedily(deps);
-  const answers = deps.prompts.map(({ user, messages, columns }, i) => ({
-    prompt: user,
-    messages,
-    columns,
-    ...completed[i],
-  }));
-  const { rewards, costs } = await deps.scorer.score(answers, {
+  const answers = deps.prompts.map(({ user, messages, columns, ids }, i) =>
+    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, deps.tokenizer.decode)
+  );
+  const { rewards, costs, named } = await deps.scorer.score(answers, {
     batchSize: deps.config.scorer_batch_size_eval,
   });
   return {
@@ -83,5 +85,6 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
     rewards,
     costs,
     combined: Array.from(combineScores(rewards, costs, lambda)),
+    ...(named && { named }),
   };
 }

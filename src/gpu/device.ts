@@ -7,6 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
+import { closeAtEnd } from "./at_end.ts";
 import { countBuffers, type GpuMemory } from "./memory.ts";
 
 export type Runtime = "node" | "deno";
@@ -182,6 +183,7 @@ async function open(toggles: readonly string[] = []): Promise<Gpu> {
   const memory = countBuffers(device);
   watch(device);
   await registerBackend(device, adapter);
+  closeAtEnd(closeGpu);
   return { device, info: describe(adapter, device), memory };
 }
 

@@ -1,9 +1,12 @@
-/** A turn of a conversation, as chat templates take it. */
+/** A turn of a conversation, as chat templates take it. What else a row's messages hold goes to the template too. */
 export interface Message {
   /** "system", "user" or "assistant"; templates of some models know more. */
   readonly role: string;
   readonly content: string;
 }
+
+/** How prompts are laid out: as Beaver's one turn, by a chat template, or not at all. */
+export type PromptLayout = "beaver" | "chat" | "none";
 
 /** What stands before and after the user's text in the prompt of the Beaver (PKU safe-rlhf) models. */
 export const PROMPT_PREFIX = "BEGINNING OF CONVERSATION: USER: ";
@@ -53,10 +56,19 @@ export function trimAtStopString(
   return { text: text.slice(0, end), stopString };
 }
 
+/** Begins the user's turn in Beaver's layout. */
+const BEAVER_USER = "USER:";
+
+/** The stop strings of a run: those that are set, or for null those that end an answer in the layout of its prompts. */
+export function stopStringsOf(setting: readonly string[] | null, layout: PromptLayout): readonly string[] {
+  return setting ?? (layout === "beaver" ? [BEAVER_USER] : []);
+}
+
 /**
  * True when a completion goes on to write its own "USER:" turn. Policies learn to, because a reward model
- * likes a made-up thankful user. Look at the completion before stop strings are cut off.
+ * likes a made-up thankful user. Look at the completion before stop strings are cut off. In other layouts than
+ * Beaver's a turn begins with a control token, which ends the completion; there "USER:" is a word like any other.
  */
-export function hasHallucinatedTurn(completion: string): boolean {
-  return /(?<![\p{L}\p{N}_])USER:/u.test(completion);
+export function hasHallucinatedTurn(completion: string, layout: PromptLayout = "beaver"): boolean {
+  return layout === "beaver" && /(?<![\p{L}\p{N}_])USER:/u.test(completion);
 }

@@ -63,13 +63,20 @@ export const TIMING_METRICS = [
   "seconds/update",
 ] as const;
 
-/** Every name that a row may hold, in the order in which it holds them. */
+/** Every name that each run's rows may hold, in their order there; those of a scorer's parts follow STEP_METRICS. */
 export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS] as const;
 
-export type MetricName = (typeof METRIC_NAMES)[number];
+/** Of a scorer's named parts, as TRL's rewards/{name}/mean and /std; costs beside them. */
+type NamedMetric = `${"" | "eval/"}${"rewards" | "costs"}/${string}/${"mean" | "std"}`;
+type FixedMetric = (typeof METRIC_NAMES)[number];
+
+export type MetricName = FixedMetric | NamedMetric;
 
 /** One line of metrics.jsonl. What does not exist (`kl` without a reference policy) has no name in it. */
-export type MetricRow = { step: number } & { [name in MetricName]?: number };
+export type MetricRow =
+  & { step: number }
+  & { [name in FixedMetric]?: number }
+  & { [name in NamedMetric]: number };
 
 /** What the scorer and lambda made of a list of completions; index i is the same completion in all three. */
 export interface Judgements {
@@ -79,6 +86,8 @@ export interface Judgements {
   costs: readonly number[];
   /** R - lambda * C of each completion. */
   combined: readonly number[];
+  /** What the parts of a score said, by "rewards/NAME" or "costs/NAME"; NaN where a part does not apply. */
+  named?: Readonly<Record<string, readonly number[]>>;
 }
 
 /**
@@ -167,6 +176,7 @@ export function stepRow(record: StepRecord): MetricRow {
     ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
     "prompts/truncated_ratio": share(record.truncatedPrompts, total),
+    ...namedMetrics(record),
     step_time: record.stepSeconds,
     tokens_per_second: share(tokens, record.stepSeconds),
     "seconds/generate": record.phaseSeconds.generate,
@@ -191,7 +201,21 @@ export function evalRow(record: EvalRecord): MetricRow {
     "eval/lambda": record.lambda,
     "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
     "eval/total_samples": record.rewards.length,
+    ...namedMetrics(record, "eval/"),
   });
+}
+
+/** Mean and deviation of each part over the completions that it applies to. */
+function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Partial<MetricRow> {
+  return Object.fromEntries(
+    Object.entries(named).flatMap(([name, values]) => {
+      const known = values.filter(Number.isFinite);
+      return [
+        [`${prefix}${name}/mean`, mean(known)],
+        [`${prefix}${name}/std`, standardDeviation(known)],
+      ];
+    }),
+  );
 }
 
 function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
@@ -246,6 +270,6 @@ function share(part: number, whole: number): number | undefined {
   return whole > 0 ? part / whole : undefined;
 }
 
-function definedOnly(row: { step: number } & { [name in MetricName]?: number | undefined }): MetricRow {
+function definedOnly(row: { step: number } & { [name in FixedMetric]?: number | undefined }): MetricRow {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as MetricRow;
 }

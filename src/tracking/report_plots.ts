@@ -73,6 +73,7 @@ function plotPlans(rows: readonly MetricRow[]): PlotPlan[] {
       threshold,
       metrics: [["helpfulness/mean", "reward", "trend"], ["cost/mean", "cost", "trend"]],
     },
+    { title: "Parts of reward and cost, unweighted, mean of the step", metrics: partsOf(rows) },
     { title: "Weight of the cost, lambda", metrics: [["lambda/value", "lambda", "line"]] },
     {
       title: "Constraint violation J_C",
@@ -101,6 +102,15 @@ function plotPlans(rows: readonly MetricRow[]): PlotPlan[] {
       ],
     },
   ];
+}
+
+/** What the parts of the scorer said, where it has any. */
+function partsOf(rows: readonly MetricRow[]): PlotPlan["metrics"] {
+  const names = new Set(rows.flatMap((row) => Object.keys(row)));
+  return [...names].flatMap((name) => {
+    const part = /^((?:rewards|costs)\/.+)\/mean$/.exec(name)?.[1];
+    return part === undefined ? [] : [[name as MetricName, part, "trend"] as const];
+  });
 }
 
 const COMPARED: readonly { title: string; name: MetricName; range?: LinePlot["range"] }[] = [

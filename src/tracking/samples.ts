@@ -21,6 +21,8 @@ export interface Sample {
   cost: number;
   combined: number;
   unsafe: boolean;
+  /** What the parts of the score said, by name; null where one does not apply. */
+  scores?: Readonly<Record<string, number | null>>;
 }
 
 /** Completions of one step with their prompts and scores. */
@@ -50,7 +52,17 @@ export function sampleTable(texts: Texts, judgements: Judgements, count: number)
     cost: judgements.costs[index],
     combined: judgements.combined[index],
     unsafe: !isSafe(judgements.costs[index]),
+    ...(judgements.named && { scores: namedScores(judgements.named, index) }),
   }));
+}
+
+/** What the parts of a completion's score said. */
+export function namedScores(named: NonNullable<Judgements["named"]>, index: number): Sample["scores"] {
+  return Object.fromEntries(
+    Object.entries(named).map((
+      [name, values],
+    ) => [name, Number.isFinite(values[index]) ? values[index] : null]),
+  );
 }
 
 /** The table for TensorBoard's text panel. */

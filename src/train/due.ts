@@ -49,7 +49,7 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const ofStep = rows.at(-1);
   if (ofStep?.step === row.step) Object.assign(ofStep, row);
   else rows.push(row);
-  deps.events.onEvaluation(row);
+  await deps.events.onEvaluation(row, outcome);
 }
 
 /**

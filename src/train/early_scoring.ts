@@ -1,5 +1,6 @@
 /** Scores completions while others are still being sampled. */
-import type { Answer, Scorer, Scores } from "../scorer/protocol.ts";
+import { answerOf, type Decode } from "../scorer/answer.ts";
+import type { Scorer, Scores } from "../scorer/protocol.ts";
 import type { Rollout } from "./rollout.ts";
 
 export interface EarlyScoring {
@@ -13,30 +14,30 @@ export interface EarlyScoring {
   finish(): Promise<Scores>;
 }
 
-const answerOf = ({ prompt, text, tokens }: Rollout): Answer => ({
-  prompt: prompt.user,
-  messages: prompt.messages,
-  completion: text,
-  tokens,
-  columns: prompt.columns,
-});
-
 /**
  * Requests go one after the other, in the order in which the rollouts ended; that order and the requests' sizes depend
  * on the completions alone, not on the clock.
  */
-export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: number }): EarlyScoring {
-  const { batchSize } = options;
+export function scoreEarly(
+  scorer: Scorer,
+  { batchSize, step, decode }: { batchSize: number; step: number; decode: Decode },
+): EarlyScoring {
   const scores: Scores = { rewards: [], costs: [] };
+  const named: Record<string, number[]> = {};
   const waiting: { rollout: Rollout; place: number }[] = [];
   let requests = Promise.resolve();
 
   async function request(batch: typeof waiting): Promise<void> {
-    const { rewards, costs } = await scorer.score(batch.map(({ rollout }) => answerOf(rollout)), options);
-    batch.forEach(({ place }, i) => {
-      scores.rewards[place] = rewards[i];
-      scores.costs[place] = costs[i];
+    const answers = batch.map(({ rollout: { prompt, text, tokens } }) => {
+      const { user, messages, columns, ids } = prompt;
+      return answerOf({ prompt: user, messages, completion: text, tokens, columns }, ids, decode);
     });
+    const judged = await scorer.score(answers, { batchSize, step });
+    const put = (all: number[], values: readonly number[]) =>
+      batch.forEach(({ place }, i) => all[place] = values[i]);
+    put(scores.rewards, judged.rewards);
+    put(scores.costs, judged.costs);
+    for (const [name, values] of Object.entries(judged.named ?? {})) put(named[name] ??= [], values);
   }
 
   function send(): void {
@@ -53,7 +54,10 @@ export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: n
     async finish() {
       if (waiting.length > 0) send();
       await requests;
-      return scores;
+      // A request whose scores lack a name that another's have leaves holes: it does not apply there.
+      const whole = (values: readonly number[]) => scores.rewards.map((_, place) => values[place] ?? NaN);
+      const filled = Object.entries(named).map(([name, values]) => [name, whole(values)] as const);
+      return filled.length === 0 ? scores : { ...scores, named: Object.fromEntries(filled) };
     },
   };
 }

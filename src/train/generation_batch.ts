@@ -9,8 +9,8 @@ import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { Scorer } from "../scorer/protocol.ts";
-import type { StepRecord } from "../tracking/metrics.ts";
+import type { Scorer, Scores } from "../scorer/protocol.ts";
+import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
@@ -93,9 +93,10 @@ export async function trainOnGenerationBatch(
   const began = performance.now();
 
   const generation = progress.step / updatesPerGeneration;
-  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step });
-  // One in this process would take this GPU's memory while the KV cache has it.
-  const isElsewhere = config.scorer_url !== null;
+  const decode = deps.tokenizer.decode;
+  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
+  // One on this GPU would take its memory while the KV cache has it.
+  const isElsewhere = !deps.scorer.sharesGpu;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {
     ...promptsOfRank(deps, generation),
     config,
@@ -115,6 +116,7 @@ export async function trainOnGenerationBatch(
   // Of all ranks, in the order of the prompts: lambda and advantages then have the bits that one rank would give them.
   const rewards = await gatherNumbers(communicator, scores.rewards);
   const costs = await gatherNumbers(communicator, scores.costs);
+  const named = await gatherNamed(communicator, scores.named);
   const lambda = updateLambda(progress.lambda, sumOf(costs) / costs.length, config);
   const combined = combineScores(rewards, costs, lambda.lambda);
 
@@ -144,6 +146,7 @@ export async function trainOnGenerationBatch(
     rewards,
     costs,
     combined: Array.from(combined),
+    named,
     lambda: lambdaMetrics(lambda, config),
     ...counts,
     loss: stats.loss,
@@ -163,6 +166,19 @@ export async function trainOnGenerationBatch(
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
     },
   };
+}
+
+/** Named scores of all ranks, whose scorers give the same names. */
+async function gatherNamed(
+  communicator: Communicator,
+  named: Scores["named"],
+): Promise<Judgements["named"]> {
+  if (named === undefined) return undefined;
+  const gathered: Record<string, readonly number[]> = {};
+  for (const name of Object.keys(named).sort()) {
+    gathered[name] = await gatherNumbers(communicator, named[name]);
+  }
+  return gathered;
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {

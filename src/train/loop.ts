@@ -47,7 +47,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts);
       run.rows.push(row);
-      deps.events.onStep(row, outcome.texts);
+      await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }
   } catch (error) {

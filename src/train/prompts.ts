@@ -1,38 +1,46 @@
 /** Prompts as the policy reads them and as the scorer is told them. */
-import type { EncodedPrompt, Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import type { EncodedConversation, PromptFormat } from "../io/prompts/prompt_format.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
-import { formatPrompt, type Message, userText } from "../rl/conversation.ts";
+import type { Message, PromptLayout } from "../rl/conversation.ts";
 
 export interface Prompt {
-  /** The user's text, without the template, as much of it as the policy sees. */
+  /** The last user message, without any template, as much of it as the policy sees. */
   user: string;
-  /** Template and text, BOS in front. */
+  /** What the policy completes: text and template. */
   ids: number[];
   truncated: boolean;
-  /** The conversation that a completion answers, as much of it as the policy sees. */
+  /** The conversation that a completion answers, as much of it as the policy sees; a system prompt is part of it. */
   messages: readonly Message[];
   /** The other columns of its row. */
   columns: Readonly<Record<string, unknown>>;
+  layout: PromptLayout;
+}
+
+export interface EncodingOptions {
+  maxPromptLength: number;
+  /** Told of a row that cannot be encoded, which is then left out; such a row is thrown where this is left out. */
+  onBadRow?(problem: Error): void;
 }
 
 /**
  * Encodes prompts; a long user's text loses its end, the template never does.
- * @throws RangeError when a prompt cannot be encoded; it names the line
+ * @throws RangeError when a prompt cannot be encoded; it names the row
  */
 export function encodePrompts(
-  tokenizer: Tokenizer,
+  format: PromptFormat,
   rows: readonly PromptRow[],
-  maxPromptLength: number,
+  { maxPromptLength, onBadRow }: EncodingOptions,
 ): Prompt[] {
-  return rows.map(({ prompt, line, columns }) => {
-    let encoded: EncodedPrompt;
+  return rows.flatMap(({ prompt, place, columns }) => {
+    let encoded: EncodedConversation;
     try {
-      encoded = tokenizer.encodePrompt(userText(prompt), formatPrompt, maxPromptLength);
-    } catch (error) {
-      throw new RangeError(`Prompt of line ${line}: ${(error as Error).message}`);
+      encoded = format.encode(prompt, maxPromptLength);
+    } catch (cause) {
+      const error = new RangeError(`Prompt of ${place}: ${(cause as Error).message}`, { cause });
+      if (onBadRow === undefined) throw error;
+      onBadRow(error);
+      return [];
     }
-    const user = userText(encoded.text);
-    const messages = [{ role: "user", content: user }];
-    return { user, ids: encoded.ids, truncated: encoded.truncated, messages, columns };
+    return [{ ...encoded, columns, layout: format.layout }];
   });
 }

@@ -2,7 +2,7 @@
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Completion, GenerationProgress, Generator } from "../policy/decode/generate.ts";
-import { hasHallucinatedTurn, trimAtStopString } from "../rl/conversation.ts";
+import { hasHallucinatedTurn, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface Rollout {
@@ -13,7 +13,7 @@ export interface Rollout {
   text: string;
   /** How it ended; "length": cut at max_completion_length. */
   end: "eos" | "stop" | "length";
-  /** It began a turn of the user's. */
+  /** It began a turn of the user's, in the words of Beaver's layout; false in others. */
   hallucinatedTurn: boolean;
 }
 
@@ -33,6 +33,7 @@ export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[])
 }
 
 export interface RolloutRequest {
+  /** One or more, all of one layout. */
   prompts: readonly Prompt[];
   config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">;
   /** Counter of the random numbers: the first of the optimizer steps made of the batch. */
@@ -50,10 +51,11 @@ export async function sampleRollouts(
   tokenizer: Tokenizer,
   { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
+  const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
   const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
     const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
-    const { text } = trimAtStopString(whole, config.stop_strings);
-    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole) };
+    const { text } = trimAtStopString(whole, stopStrings);
+    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
   };
   const groups: Rollout[][] = [];
   await generator.generate({
@@ -62,7 +64,7 @@ export async function sampleRollouts(
     seed: config.seed,
     step,
     firstPrompt,
-    findStop: findStopIn(tokenizer, config.stop_strings),
+    findStop: findStopIn(tokenizer, stopStrings),
     onProgress,
     onGroup(p, completions) {
       groups[p] = completions.map((completion) => rolloutOf(prompts[p], completion));

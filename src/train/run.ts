@@ -31,8 +31,10 @@ export interface TrainingEvents {
   onStart(firstStep: number, steps: number): void;
   /** While completions are sampled; `step` is the last optimizer step done. */
   onGenerating?(step: number, progress: GenerationProgress): void;
-  onStep(row: MetricRow, texts: Texts): void;
-  onEvaluation(row: MetricRow): void;
+  /** After each generation batch; waited for, before what is due. */
+  onStep(row: MetricRow, texts: Texts, judgements: Judgements): unknown;
+  /** Waited for too. */
+  onEvaluation(row: MetricRow, outcome: EvaluationOutcome): unknown;
   onMessage(text: string): void;
 }
 

@@ -70,7 +70,7 @@ async function listen(
   return [server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`];
 }
 
-/** Serves `files` as the model "org/name". */
+/** Serves `files` as the model "org/name", and as the data set of that name. */
 export async function startFakeHub(files: Record<string, Uint8Array | string>): Promise<FakeHub> {
   const bytes = (content: Uint8Array | string) =>
     typeof content === "string" ? new TextEncoder().encode(content) : content;
@@ -86,10 +86,13 @@ export async function startFakeHub(files: Record<string, Uint8Array | string>): 
   const [server, endpoint] = await listen((incoming, response) => {
     const request = record(incoming);
     if (hub.intervene(request, response)) return;
-    const name = request.path.split("/").at(-1)!;
-    if (request.path.startsWith("/api/models/org/name/revision/")) {
+    const [, inDataset] = request.path.split(`/datasets/org/name/resolve/${hub.commit}/`);
+    const name = inDataset === undefined ? request.path.split("/").at(-1)! : decodeURIComponent(inDataset);
+    if (/^\/api\/(models|datasets)\/org\/name\/revision\//.test(request.path)) {
       response.setHeader("content-type", "application/json");
       response.end(JSON.stringify(listingOf(hub)));
+    } else if (inDataset !== undefined && hub.files.has(name)) {
+      sendFile(hub, name, request, response);
     } else if (!request.path.startsWith(`/org/name/resolve/${hub.commit}/`) || !hub.files.has(name)) {
       response.writeHead(404, { "x-error-code": "RepoNotFound" }).end();
     } else if (isLarge(name)) {

@@ -3,17 +3,19 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
 import { doctorCommand } from "../../src/cli/doctor/doctor.ts";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { trainCommand } from "../../src/cli/train.ts";
+import { writeScorerUrl } from "../../src/scorer/url.ts";
 import { type Config, CONFIG_KEYS } from "../../src/config/schema.ts";
 import { capture, closeStage, openStage, type Ran, runCommand, scratch, type Stage } from "./config_run.ts";
-import { ROOT } from "./program.ts";
+import { ROOT, startProgram } from "./program.ts";
 
 /** What a script of slurm/ gives to the command: `srun` is replaced by a program that prints what it is given. */
-async function argumentsOf(script: string, command: string): Promise<string[]> {
+async function argumentsOf(script: string, command: string, urlFile: string): Promise<string[]> {
   mkdirSync(scratch("bin"), { recursive: true });
   writeFileSync(scratch("bin/srun"), `#!/bin/sh\nprintf '%s\\n' "$@"\n`, { mode: 0o755 });
   const env = {
@@ -21,8 +23,9 @@ async function argumentsOf(script: string, command: string): Promise<string[]> {
     PATH: `${scratch("bin")}:${process.env.PATH}`,
     SLURM_SUBMIT_DIR: ROOT,
     SLURM_ARRAY_TASK_ID: "2",
-    SCORER_URL_FILE: "/jobs/scorer-7.url",
-    MODEL: "outputs/a-model",
+    SCORER_URL_FILE: urlFile,
+    CONFIG: scratch("base.yaml"),
+    MODEL: scratch("other_policy"),
   };
   const { stdout } = await promisify(execFile)("bash", [script], { cwd: ROOT, env });
   const words = stdout.trimEnd().split("\n");
@@ -32,6 +35,9 @@ async function argumentsOf(script: string, command: string): Promise<string[]> {
 }
 
 const settingsIn = ({ output }: Pick<Ran, "output">): Config => parse(output);
+/** The plan's lines, which are comments above the settings, by label. */
+const planIn = ({ output }: Pick<Ran, "output">) =>
+  Object.fromEntries([...output.matchAll(/^# (\S.*?) {2,}(.*)$/gm)].map(([, label, text]) => [label, text]));
 
 describe("settings", () => {
   let stage: Stage;
@@ -44,15 +50,15 @@ describe("settings", () => {
     assert.deepEqual(Object.keys(shown).sort(), [...CONFIG_KEYS].sort(), "every key is shown");
   });
 
-  it("of --beta and --seed win over --set, and the last --set over those before it", async () => {
+  it("of --beta and --seed win over the file, and the last --set over those before it", async () => {
     const options = ["--beta", "0,0.5", "--seed", "3", "--set", "epsilon=0.25"];
-    const given = { epsilon: 0.125, beta: 1, seed: 9 };
+    const given = { epsilon: 0.125 };
     const shown = settingsIn(await runCommand(stage, "train", given, [...options, "--dry-run"]));
     assert.deepEqual([shown.beta, shown.seed, shown.epsilon], [[0, 0.5], 3, 0.25]);
   });
 
   for (const command of ["train", "eval"] as const) {
-    it(`are all that ${command} --dry-run prints: nothing is scored or written`, async () => {
+    it(`and a plan are all that ${command} --dry-run prints: nothing is scored or written`, async () => {
       const settings = { eval_jsonl: scratch("eval.jsonl"), max_steps: 7 };
       const ran = await runCommand(stage, command, settings, ["--dry-run"]);
       assert.equal(ran.code, 0, ran.error?.message);
@@ -76,16 +82,99 @@ describe("settings", () => {
 
   for (const command of ["train", "eval"] as const) {
     it(`of the cluster's script for ${command} are taken: a scorer's file, a model, one beta of several`, async () => {
-      const args = await argumentsOf(`slurm/${command === "train" ? "run" : "eval"}.sh`, command);
+      const urlFile = scratch("scorer-7.url");
+      const args = await argumentsOf(`slurm/${command === "train" ? "run" : "eval"}.sh`, command, urlFile);
       const run = command === "train" ? trainCommand : evalCommand;
       const ran = await capture(() => run([...args, "--dry-run"]));
       assert.equal(ran.code, 0, ran.error?.message);
       const { scorer_url, beta, model_name } = settingsIn(ran);
-      assert.equal(scorer_url, "file:/jobs/scorer-7.url");
+      assert.equal(scorer_url, `file:${urlFile}`);
       if (command === "train") assert.equal(beta, 0.1);
-      else assert.equal(model_name, "outputs/a-model");
+      else assert.equal(model_name, scratch("other_policy"));
     });
   }
+
+  it("of a job make a training that waits for the scorer's file, and then asks that scorer", async () => {
+    const urlFile = scratch("scorer-8.url");
+    const args = await argumentsOf("slurm/run.sh", "train", urlFile);
+    const dir = scratch("job");
+    stage.scorer.forget();
+    const program = startProgram(["train", ...args, "--set", "max_steps=1", "--set", `output_dir=${dir}`]);
+    await program.says(new RegExp(`Waiting for the scorer's address in ${urlFile} \\.\\.\\.`));
+    assert.deepEqual(stage.scorer.batches, []);
+    await writeScorerUrl(urlFile, stage.scorer.url);
+    const { code, output } = await program.finished;
+    assert.equal(code, 0, output);
+    assert.ok(stage.scorer.batches.length > 0, "the scorer was asked");
+    assert.ok(existsSync(join(dir, "beta0.1_seed42_unified/model.safetensors")));
+  });
+
+  describe("with --dry-run", () => {
+    const dryRun = (settings: Record<string, unknown>, command: "train" | "eval" = "train") =>
+      runCommand(stage, command, settings, ["--dry-run"]);
+
+    it("are told with the steps, the epochs and how long the prompts are", async () => {
+      const plan = planIn(
+        await dryRun({ max_steps: 6, max_prompt_length: 46, eval_jsonl: scratch("eval.jsonl") }),
+      );
+      assert.equal(plan.steps, "6, of 8 completions = 2 prompts x 4");
+      assert.equal(plan.epochs, "2 over 6 prompts");
+      assert.match(
+        plan["train prompts"],
+        /^\d+ to 46 tokens, \d+\.\d on average; [1-6] of 6 cut to max_prompt_length 46$/,
+      );
+      assert.match(plan["eval prompts"], /^\d+ to 46 tokens/);
+      const long = planIn(await dryRun({ max_steps: 6 }));
+      assert.match(long["train prompts"], /; none cut to max_prompt_length 100$/);
+      const epochs = planIn(await dryRun({ max_steps: -1, num_train_epochs: 1.5 }));
+      assert.deepEqual([epochs.steps, epochs.epochs], [
+        "5, of 8 completions = 2 prompts x 4",
+        "1.667 over 6 prompts",
+      ]);
+    });
+
+    it("name every run's folder, and where the results of eval would lie", async () => {
+      const runs = planIn(await dryRun({ beta: [0.1, 0.2], output_dir: scratch("sweep") })).runs;
+      assert.deepEqual(runs.split(", ").map((folder) => basename(folder)), [
+        "beta0.1_seed42_unified",
+        "beta0.2_seed42_unified",
+      ]);
+      const { results } = planIn(
+        await dryRun({ eval_jsonl: scratch("eval.jsonl"), output_dir: scratch("r") }, "eval"),
+      );
+      assert.equal(results, scratch("r"));
+    });
+
+    it("say of every path that is not there what is missing, all at once", async () => {
+      const { error, output } = await dryRun({
+        model_name: scratch("no_model"),
+        train_jsonl: scratch("no.jsonl"),
+      });
+      assert.match(`${error}`, /model_name: .*no_model.*\n.*train_jsonl: .*no\.jsonl/s);
+      assert.equal(output, "");
+      assert.match(
+        `${(await dryRun({ scorer_url: `file:${scratch("no/url")}` })).error}`,
+        /scorer_url: there is no folder/,
+      );
+      assert.match(
+        `${(await dryRun({ output_dir: "/proc/x" })).error}`,
+        /Cannot write into the folder '\/proc\/x'/,
+      );
+      writeFileSync(scratch("torn"), "no address\n");
+      assert.match(
+        `${(await dryRun({ scorer_url: `file:${scratch("torn")}` })).error}`,
+        /scorer_url: .*need http/,
+      );
+    });
+
+    it("take a scorer's file that is written later, and do not ask a scorer that is there", async () => {
+      const waits = planIn(await dryRun({ scorer_url: `file:${scratch("later.url")}` }));
+      assert.match(waits.scorer_url, /later\.url: not there yet; the run waits until a scorer writes it$/);
+      const ran = await dryRun({});
+      assert.match(planIn(ran).scorer_url, /: not asked$/);
+      assert.deepEqual(ran.batches, []);
+    });
+  });
 
   it("that are wrong stop a command before it writes anything, all of them named", async () => {
     for (const command of ["train", "eval"] as const) {

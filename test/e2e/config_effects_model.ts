@@ -29,6 +29,18 @@ const assertWeightsOf = (ran: Ran, model: string) => {
 const assertAmong = (found: readonly string[], allowed: readonly string[]) =>
   assert.deepEqual(found.filter((text) => !allowed.includes(text)), []);
 
+/** Tokens of a step's prompts: all that are counted, less those of its completions. */
+function promptTokens(ran: Ran): number {
+  const completions = tableOf(ran, "train", 1).map(({ completion }) => tokenCount(completion, 6));
+  return rowsOf(ran)[0].num_tokens! - completions.reduce((all, own) => all + own, 0);
+}
+
+/** The same where `around` stands around each prompt, a character being a token. */
+const tokensWith = (ran: Ran, around: string) =>
+  tableOf(ran, "train", 1).reduce((all, { prompt }) => all + around.length + prompt.length, 0);
+
+const TEMPLATE = `file:${scratch("template.jinja")}`;
+
 export const MODEL_EFFECTS: readonly Effect[] = [
   {
     key: "model_name",
@@ -66,6 +78,63 @@ export const MODEL_EFFECTS: readonly Effect[] = [
     value: "question",
     seen: "prompts are read from that key",
     check: (changed) => assertAmong(promptsAsked(changed), QUESTIONS),
+  },
+  {
+    key: "skip_bad_rows",
+    value: true,
+    seen: "a row without a prompt is left out and told of; without it the run is refused, and names the row",
+    given: { train_jsonl: scratch("holes.jsonl") },
+    failsWithout: /holes\.jsonl', line 2: required the key "prompt", keys present: "text"/,
+    check(changed) {
+      assertAmong(promptsAsked(changed), PROMPTS);
+      assert.match(
+        changed.output,
+        /holes\.jsonl: 1 bad row was skipped\. The first: .*line 2: required the key/,
+      );
+      assert.equal(rowsOf(changed)[1].epoch, 2 * 2 / PROMPTS.length);
+    },
+  },
+  {
+    key: "chat_template",
+    value: "none",
+    seen: "the policy reads BOS and the text, without the template around it; the same texts are scored",
+    check(changed, without) {
+      assert.equal(promptTokens(changed), tokensWith(changed, "^"));
+      assert.equal(
+        promptTokens(without),
+        tokensWith(without, "^BEGINNING OF CONVERSATION: USE#  ASSISTANT:"), // "R:" is one token
+      );
+      assertAmong(promptsAsked(changed), PROMPTS);
+    },
+  },
+  {
+    key: "chat_template",
+    value: TEMPLATE,
+    seen: "the policy reads what that file's template makes of the text",
+    check: (changed) => assert.equal(promptTokens(changed), tokensWith(changed, "[user]  :")),
+  },
+  {
+    key: "system_prompt",
+    value: "Rhyme.",
+    seen: "the policy reads it before the user's text; the scorer is told the same texts",
+    given: { chat_template: TEMPLATE },
+    check(changed) {
+      assert.equal(promptTokens(changed), tokensWith(changed, "[system] Rhyme. [user]  :"));
+      assertAmong(promptsAsked(changed), PROMPTS);
+    },
+  },
+  {
+    key: "system_prompt",
+    value: "Rhyme.",
+    seen: "Beaver's layout has no place for it, which is said",
+    fails: /Cannot use system_prompt with chat_template "beaver".*set chat_template/,
+  },
+  {
+    key: "chat_template_kwargs",
+    value: { mood: "sad" },
+    seen: "the template reads them",
+    given: { chat_template: TEMPLATE },
+    check: (changed) => assert.equal(promptTokens(changed), tokensWith(changed, "[user]  sad:")),
   },
   {
     key: "max_samples",

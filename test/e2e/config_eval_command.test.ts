@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { evalCommand } from "../../src/cli/eval.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { evalRowsOf, lastOf, runFolderOf } from "./config_read.ts";
 import {
+  capture,
   closeStage,
   EVAL_PROMPTS,
   openStage,
@@ -153,6 +155,20 @@ describe("eval", () => {
     assert.ok(existsSync(join(folder, "eval.json")), "eval.json");
     assert.ok(!existsSync(ran.dir), "nothing in output_dir");
     assert.ok(ran.output.includes(`Written to ${folder}/eval.json and eval_samples.jsonl`), ran.output);
+  });
+
+  it("writes beside the model where no folder is named, so that two models have two results", async () => {
+    const settings = ["--set", `eval_jsonl=${scratch("eval.jsonl")}`, "--set", "max_completion_length=12"];
+    for (const name of ["policy", "other_policy"]) {
+      const model = ["--set", `model_name=${scratch(name)}`];
+      const { code, error } = await capture(() =>
+        evalCommand(["--config", scratch("base.yaml"), ...settings, ...model])
+      );
+      assert.equal(code, 0, error?.message);
+    }
+    const [first, second] = ["policy", "other_policy"].map((name) => samplesIn(join(scratch(name), "eval")));
+    assert.deepEqual(first, samplesIn(whole.dir));
+    assert.notDeepEqual(second, first);
   });
 
   it("evaluates the model of model_name, and that is what eval.json says", async () => {

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { randomValues, writePolicy, writeScoreModel } from "./config_models.ts";
+import { randomValues, writeClassifier, writePolicy, writeScoreModel } from "./config_models.ts";
 import { type ScoredBatch, startScorer, type TestScorer } from "./config_scorer.ts";
 
 // Lines are printed as they are for a log, wherever the test runs.
@@ -17,6 +17,9 @@ export type Settings = Record<string, unknown>;
 export const PROMPTS = ["red", "orange", "yellow", "green", "blue", "a colour between blue and red"];
 export const QUESTIONS = PROMPTS.map((prompt) => `why ${prompt}?`);
 export const EVAL_PROMPTS = ["one", "two", "three", "four", "five"];
+
+/** A chat template of which every character is a token. */
+const CHAT_TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{{ mood }}:";
 
 /** Two steps of two prompts with four completions each. */
 const BASE: Settings = {
@@ -75,10 +78,13 @@ export async function openStage(): Promise<Stage> {
   await writeScoreModel(scratch("other_reward"), "reward", 2.5);
   await writeScoreModel(scratch("judging_reward"), "reward", 0, 1);
   await writeScoreModel(scratch("cost"), "cost", -0.5);
+  await writeClassifier(scratch("classifier"), ["good", "bad"]);
   await writeScoreModel(scratch("other_cost"), "cost", 0.75);
   const train = PROMPTS.map((prompt, i) => ({ prompt, question: QUESTIONS[i] }));
   writeFileSync(scratch("train.jsonl"), jsonl(train));
   writeFileSync(scratch("eval.jsonl"), jsonl(EVAL_PROMPTS.map((prompt) => ({ prompt }))));
+  writeFileSync(scratch("holes.jsonl"), `${jsonl(train.slice(0, 1))}{"text":"?"}\n${jsonl(train.slice(1))}`);
+  writeFileSync(scratch("template.jinja"), CHAT_TEMPLATE);
   const settings = {
     ...BASE,
     model_name: scratch("policy"),
@@ -147,7 +153,9 @@ export async function runCommand(
   const set = Object.entries({ ...settings, output_dir: dir }).flatMap(([key, value]) => {
     return ["--set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`];
   });
-  const args = ["--config", scratch("base.yaml"), ...set, ...options];
+  // The results of eval would lie beside the model, which runs share.
+  const output = command === "eval" && !options.includes("--output") ? ["--output", dir] : [];
+  const args = ["--config", scratch("base.yaml"), ...set, ...output, ...options];
   scorer.forget();
   const run = command === "train" ? trainCommand : evalCommand;
   const ended = await withoutListeners(() => capture(() => run(args)));

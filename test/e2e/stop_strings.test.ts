@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { assertMore } from "./config_effect.ts";
@@ -87,6 +87,17 @@ describe("a stop string", () => {
     assert.deepEqual(stopped.batches.flatMap(({ responses }) => responses), completionsOf(stopped));
     const whole = completionsOf(stopped).map((text) => text === "B" ? "B" : "A USER:xxxxxx");
     assert.deepEqual(completionsOf(unstopped), whole, "without it all that the policy wrote is scored");
+  });
+
+  it("is USER: where none is set and prompts are Beaver's; in other layouts that is a word like any other", async () => {
+    assert.deepEqual(completionsOf(await train({ stop_strings: null })), completionsOf(stopped));
+    writeFileSync(scratch("colon.jinja"), "{{ messages[0].content }} ASSISTANT:");
+    const chat = { chat_template: `file:${scratch("colon.jinja")}` };
+    const free = await train({ ...chat, stop_strings: null });
+    assert.deepEqual([...new Set(completionsOf(free))].sort(), ["A USER:xxxxxx", "B"]);
+    assert.equal(rowsOf(free)[0]["completions/hallucinated_turn_ratio"], 0);
+    const cut = await train({ ...chat, stop_strings: ["USER:"] });
+    assert.deepEqual([...new Set(completionsOf(cut))].sort(), ["A ", "B"], "a list that is given counts");
   });
 
   it("ends a completion with the token that completes it, which counts as terminated and as a made-up turn", () => {

@@ -49,7 +49,7 @@ it("a signal before the first step ends the run at its start, and begins no othe
   try {
     await inScratchFolder(async (folder) => {
       scorer.holdAt(0);
-      const program = startProgram([...trainArgs(folder, { scorer_url: scorer.url }), "--beta", "0.02,0.05"]);
+      const program = startProgram(trainArgs(folder, { scorer_url: scorer.url, beta: [0.02, 0.05] }));
       await scorer.holds(program);
       program.signal("SIGTERM");
       await program.says(/^SIGTERM: finishing this step/m);

@@ -1,5 +1,6 @@
 /** The main job as a user runs it. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -102,9 +103,17 @@ describe("train", () => {
 
   it("a sweep over beta leaves one complete run folder for each, and evaluates at the end", async () => {
     await inScratchFolder(async (folder) => {
-      const args = trainArgs(folder, { max_steps: 1, eval_jsonl: "models/quickstart/eval_prompts.jsonl" });
-      const { code, output } = await runProgram([...args, "--beta", "0,0.05", "--seed", "7"]);
+      const settings = { max_steps: 1, eval_jsonl: "models/quickstart/eval_prompts.jsonl", beta: [0, 0.05] };
+      const { code, output } = await runProgram([...trainArgs(folder, settings), "--seed", "7"]);
       assert.equal(code, 0, output);
+      const folders = [0, 0.05].map((beta) => join(folder, `beta${beta}_seed7_unified`));
+      assert.ok(output.endsWith(`Compare these runs: npm run report -- ${folders.join(" ")}\n`), output);
+      const sha256 = (run: string) =>
+        createHash("sha256").update(readFileSync(join(run, "model.safetensors"))).digest("hex");
+      assert.deepEqual(
+        [...output.matchAll(/^sha256 +(\w+)$/gm)].map(([, hash]) => hash),
+        folders.map(sha256),
+      );
       assert.match(output, /^eval safe +[\d.]+ -> [\d.]+/m, "in the summary");
       for (const run of ["beta0_seed7_unified", "beta0.05_seed7_unified"]) {
         for (

@@ -21,7 +21,8 @@ it("an evaluation frees its cache of keys and its plans", async () => {
       scorer: {
         score: (asked) => Promise.resolve({ rewards: asked.map(() => 1), costs: asked.map(() => 0) }),
       },
-      prompts: [[1, 5, 9], [1, 7], [1, 60, 3]].map((ids) => ({ user: "a", ids, messages: [], columns: {} })),
+      prompts: [[1, 5, 9], [1, 7], [1, 60, 3]]
+        .map((ids) => ({ user: "a", ids, messages: [], columns: {}, layout: "none" })),
       config: tinyConfig({ eval_batch_size: 2 }),
     }, 1);
   const bytesAfter = async () => {

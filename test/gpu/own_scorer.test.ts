@@ -17,6 +17,7 @@ it("takes batches of any size, where a service for others refuses those over 256
       batchSize: 257,
     });
     assert.deepEqual([rewards.length, costs.length], [257, 257]);
+    assert.equal(scorer.sharesGpu, true, "so that it waits for the completions");
     assert.deepEqual([rewards[3], rewards[256]], [rewards[0], rewards[1]]);
   } finally {
     await close();

@@ -31,7 +31,7 @@ async function planOf(changes: Record<string, unknown>, settings: readonly strin
     const [run] = sweepRuns(
       loadConfig({ text, fileName: "q.yaml" }, { overrides: [...overrides, ...settings] }),
     );
-    planned = await planRun(run, LENGTHS, {}, planTarget(gpu));
+    planned = await planRun(run, LENGTHS, {}, { target: planTarget(gpu) });
   });
   return planned!;
 }

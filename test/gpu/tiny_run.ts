@@ -45,6 +45,7 @@ export const PROMPTS: readonly Prompt[] = Array.from({ length: 12 }, (_, i) => (
   truncated: false,
   messages: [],
   columns: {},
+  layout: "beaver",
 }));
 
 const wordsOf: Pick<Tokenizer, "decode"> = { decode: (ids) => Array.from(ids, (id) => `t${id}`).join(" ") };

@@ -10,7 +10,8 @@ import { type ModelFolder, openModelFolder, tensorValues } from "../../src/io/mo
 import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { makeTrunk } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
+import { loadScoreModel, scoreSequences } from "../../src/policy/score_model.ts";
 import { copyFrozen, listWeights, loadPolicyWeights, type PolicyWeights } from "../../src/policy/weights.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";

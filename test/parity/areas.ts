@@ -9,6 +9,7 @@ import { lines as optimizer } from "./optimizer.ts";
 import { lines as ropes } from "./ropes.ts";
 import { lines as sampling } from "./sampling.ts";
 import { lines as scores } from "./scores.ts";
+import { lines as classifiers } from "./sequence_classification.ts";
 import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
 import { lines as trlSteps } from "./trl_steps.ts";
@@ -30,7 +31,7 @@ export const parityAreas: ParityArea[] = [
   { title: "GRPO loss", lines: trlLoss },
   { title: "Optimizer and schedules", lines: optimizer },
   { title: "Whole optimizer steps", lines: trlSteps },
-  { title: "Scores", lines: scores },
+  { title: "Scores", lines: [...scores, ...classifiers] },
   { title: "Tokenizer and template", lines: text },
   { title: "Lambda", lines: lambda },
 ];

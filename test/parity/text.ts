@@ -1,14 +1,16 @@
 /** Token ids and conversation texts, against transformers and safe-rlhf's format (golden/make/text.py). */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadPolicy } from "../../src/assembly/models.ts";
-import { conversationIds } from "../../src/assembly/score_models.ts";
+import { conversationIds } from "../../src/assembly/score_texts.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
+import { beaverFormat, openPromptFormat } from "../../src/io/prompts/prompt_format.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { disposeTrunk } from "../../src/policy/llama.ts";
-import { formatConversation } from "../../src/rl/conversation.ts";
+import { formatConversation, type Message } from "../../src/rl/conversation.ts";
 import type { Answer } from "../../src/scorer/protocol.ts";
 import { encodePrompts } from "../../src/train/prompts.ts";
 import { differences, type ParityLine } from "./line.ts";
@@ -35,6 +37,12 @@ const readGolden = <T>(name: string): T => JSON.parse(readFileSync(new URL(name,
 
 const IDS = readGolden<{ strings: string[]; tokenizers: Record<string, TokenizerGolden> }>("ids.json");
 const CONVERSATIONS = readGolden<{ rows: Conversation[] }>("conversations.json").rows;
+
+interface ChatGolden {
+  conversations: Message[][];
+  styles: Record<string, { arguments: Record<string, unknown>; hashes: string[]; ids: (number[] | null)[] }>;
+}
+const CHATS = readGolden<ChatGolden>("../chat_templates/conversations.json");
 
 function load(name: string): Promise<Tokenizer> {
   return loadTokenizer(name === "quickstart" ? QUICKSTART : fileURLToPath(new URL(name, FOLDER)));
@@ -80,9 +88,9 @@ function tokenizerLine(name: string, what: string): ParityLine {
 /** Prompts of the training and of the evaluation set, and what the score model reads of each with an answer. */
 function conversationDifferences(name: string, tokenizer: Tokenizer): number {
   const prompts = encodePrompts(
-    tokenizer,
-    CONVERSATIONS.map(({ user }, line) => ({ prompt: user, line, columns: {} })),
-    4096,
+    beaverFormat(tokenizer),
+    CONVERSATIONS.map(({ user }, row) => ({ prompt: user, place: `row ${row}`, columns: {} })),
+    { maxPromptLength: 4096 },
   );
   let count = 0;
   for (const [i, { answer, conversation, ids }] of CONVERSATIONS.entries()) {
@@ -114,9 +122,9 @@ async function evaluationDifferences(): Promise<number> {
   };
   try {
     const prompts = encodePrompts(
-      tokenizer,
-      rows.map(({ user }, line) => ({ prompt: user, line, columns: {} })),
-      4096,
+      beaverFormat(tokenizer),
+      rows.map(({ user }, row) => ({ prompt: user, place: `row ${row}`, columns: {} })),
+      { maxPromptLength: 4096 },
     );
     const { completions } = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config }, 0);
     const expected = rows.flatMap((row, i) => [prompts[i].user, completions[i], row.prompt + completions[i]]);
@@ -137,6 +145,36 @@ function conversationLine(name: string, what: string): ParityLine {
   };
 }
 
+/** The line of a style of chat templates (golden/make/chat_templates.py). */
+function chatLine(style: string): ParityLine {
+  return {
+    what:
+      `chat template in the style of ${style}: ids of ${CHATS.conversations.length} conversations, half of them ` +
+      "with control tokens, odd spaces and the like in messages; what the template refuses",
+    reference: "transformers' apply_chat_template",
+    measure: "conversations that differ",
+    limit: 0,
+    worst: () => chatDifferences(style),
+  };
+}
+
+async function chatDifferences(style: string): Promise<number> {
+  const golden = CHATS.styles[style];
+  const tokenizer = await loadTokenizer(fileURLToPath(new URL(`../chat_templates/${style}`, FOLDER)));
+  const settings = { chatTemplate: "model", systemPrompt: null, templateKwargs: golden.arguments };
+  const format = await openPromptFormat(tokenizer, settings);
+  const hashes = CHATS.conversations.map((messages) => {
+    try {
+      const { ids } = format.encode(messages, 4096);
+      return createHash("sha256").update(ids.join(",")).digest("hex").slice(0, 12);
+    } catch (error) {
+      if (error instanceof Error && /refuses it/.test(error.message)) return "refused";
+      throw error;
+    }
+  });
+  return differences(hashes, golden.hashes);
+}
+
 export const lines: ParityLine[] = [
   tokenizerLine("llama2_model", "tokenizer.model alone"),
   tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
@@ -149,6 +187,7 @@ export const lines: ParityLine[] = [
   conversationLine("llama2_model", "tokenizer.model alone"),
   conversationLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),
   conversationLine("quickstart", "quickstart policy's tokenizer.json"),
+  ...Object.keys(CHATS.styles).map(chatLine),
   {
     what: "evaluation sends the scorer user text and completion, unsplit, as training does",
     reference: "safe-rlhf's format",

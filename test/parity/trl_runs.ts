@@ -75,7 +75,9 @@ async function readAll(policy: Policy): Promise<Map<string, Float32Array>> {
   return values;
 }
 
-const bare = (ids: number[]): Prompt => ({ user: "", ids, truncated: false, messages: [], columns: {} });
+const bare = (ids: number[]): Prompt => (
+  { user: "", ids, truncated: false, messages: [], columns: {}, layout: "none" }
+);
 
 /** Prompts placed so that the trainer's own shuffle draws them in the golden order. */
 function placePrompts(run: GoldenRun): Prompt[] {

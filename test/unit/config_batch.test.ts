@@ -129,3 +129,24 @@ test("a batch whose completions make no group at all names no number of generati
 test("a single step is a run of one step", () => {
   assert.equal(totalSteps({ max_steps: 1, num_train_epochs: 9 }, 100, batchShape(batch(1, 4, 2))), 1);
 });
+
+test("no fraction of an epoch makes a step too many or too few", () => {
+  // p/q epochs of n prompts, two to a batch: ceil(p n / 2 q), counted in whole numbers.
+  for (let q = 1; q <= 30; q++) {
+    for (let p = 1; p <= 3 * q; p++) {
+      for (const n of [1, 2, 3, 10, 100, 101, 997, 1977, 12_000]) {
+        const shape = batchShape(batch(1, 4, 2));
+        const steps = totalSteps({ max_steps: -1, num_train_epochs: p / q }, n, shape);
+        assert.equal(steps, Math.floor((p * n + 2 * q - 1) / (2 * q)), `${p}/${q} epochs of ${n} prompts`);
+      }
+    }
+  }
+  const shape = batchShape(batch(1, 2, 2));
+  for (let hundredths = 1; hundredths <= 1000; hundredths++) {
+    assert.equal(totalSteps({ max_steps: -1, num_train_epochs: hundredths / 100 }, 100, shape), hundredths);
+  }
+});
+
+test("the least share of an epoch is one step", () => {
+  assert.equal(totalSteps({ max_steps: -1, num_train_epochs: 1e-12 }, 3, batchShape(batch(1, 4, 2))), 1);
+});

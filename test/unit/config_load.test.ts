@@ -53,7 +53,7 @@ test("every wrong type and range is reported at once, with requirement, actual v
 test("broken YAML, a repeated key and a file without keys are errors with a place", () => {
   assert.match(problemsOf("seed: [1\nbeta: 0")[0]!, /^run\.yaml:\d+:\d+: this is not valid YAML: /);
   assert.match(problemsOf("seed: 1\nseed: 2")[0]!, /^run\.yaml:2:1: .*unique/);
-  assert.match(problemsOf("# nothing\n")[0]!, /^run\.yaml: need lines of "key: value", got nothing/);
+  assert.match(problemsOf("# nothing\n")[0]!, /^run\.yaml:1:1: need lines of "key: value", got nothing/);
   assert.match(problemsOf("- seed")[0]!, /got a list or a single value/);
 });
 
@@ -115,7 +115,7 @@ test("the printed configuration loads back to an equal one", () => {
   assert.deepEqual(load(formatConfig(defaultConfig())), defaultConfig());
 });
 
-test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its scorer and its plain KL term", () => {
+test("configs/grpo_alignment.yaml carries the defaults, but for its paths, scorer, plain KL term and layout", () => {
   const { text, fileName } = shipped("grpo_alignment.yaml");
   const config = loadConfig({ text, fileName });
   const own = [
@@ -125,6 +125,8 @@ test("configs/grpo_alignment.yaml carries the defaults, but for its paths, its s
     "scorer_url",
     "output_dir",
     "use_bias_correction_kl",
+    "chat_template",
+    "stop_strings",
   ];
   const differing = CONFIG_KEYS.filter((key) =>
     JSON.stringify(config[key]) !== JSON.stringify(defaultConfig()[key])
@@ -158,7 +160,7 @@ test("configNotices() explains keys that do nothing", () => {
 
 test("a key that is no word is an error, not skipped", () => {
   assert.deepEqual(problemsOf("seed: 1\n? [a, b]\n: 2\n"), [
-    'run.yaml:2:3: unknown key "["a","b"]"; docs/config.md lists every key; remove it',
+    'run.yaml:2:3: a key must be a word, got ["a","b"]; docs/config.md lists every key',
   ]);
 });
 

@@ -7,7 +7,9 @@ import fc from "fast-check";
 import "../seeded_properties.ts";
 import { openAppendLog } from "../../src/io/records/append_log.ts";
 import {
+  assertFolderCanBe,
   assertWritableFolder,
+  makeFolders,
   removeStalePartials,
   writeDirectoryAtomic,
   writeFileAtomic,
@@ -67,6 +69,43 @@ test("a path through a file is explained; so are denied and read-only folders", 
     }
     const other = new Error("other");
     assert.equal(explainFsError(other, "write", "/out"), other);
+  }));
+
+const NO_PROC = process.platform !== "linux" && "there is no /proc";
+
+test("a folder below /proc is an error at once, and no endless loop", {
+  skip: leftOut("a folder below /proc", NO_PROC),
+}, async () => {
+  await assert.rejects(
+    assertWritableFolder("/proc/no/such"),
+    /Cannot write into the folder '\/proc\/no\/such'/,
+  );
+  await assert.rejects(
+    assertFolderCanBe("/proc/no/such"),
+    /'\/proc' takes none \(ENOENT\); choose a folder on a disk/,
+  );
+});
+
+test("assertFolderCanBe() leaves nothing behind, and finds a file that is in the way", () =>
+  withScratchFolder(async (dir) => {
+    await assertFolderCanBe(join(dir, "a", "b"));
+    await assertFolderCanBe(dir);
+    assert.deepEqual(await readdir(dir), []);
+    await writeFile(join(dir, "file"), "");
+    for (const path of ["file", "file/a", "file/a/b"]) {
+      await assert.rejects(
+        assertFolderCanBe(join(dir, path)),
+        /correct the path or move that file away/,
+        path,
+      );
+    }
+  }));
+
+test("makeFolders() makes what is missing, of two at once too, and keeps what is there", () =>
+  withScratchFolder(async (dir) => {
+    await Promise.all([makeFolders(join(dir, "a", "b", "c")), makeFolders(join(dir, "a", "b", "d"))]);
+    await makeFolders(join(dir, "a", "b"));
+    assert.deepEqual(await readdir(join(dir, "a", "b")), ["c", "d"]);
   }));
 
 test("assertWritableFolder() makes the folder and leaves it empty", () =>

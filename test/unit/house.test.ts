@@ -76,7 +76,7 @@ test("WGSL lives in kernels/ only", () => {
 const lines = (path: string) =>
   textOf(path).split("\n").map((line, i) => ({ line, place: `${path}:${i + 1}` }));
 const readAloud = [
-  ...["src", "bench", "scripts"].flatMap((folder) => filesUnder(folder, ".ts")),
+  ...["src", "bench", "scripts", "examples"].flatMap((folder) => filesUnder(folder, ".ts")),
   ...filesUnder("scripts", ".mjs"),
   ...filesUnder("kernels", ".wgsl"),
 ];
@@ -144,13 +144,24 @@ test("no file names a registry or a folder of one machine", () => {
 });
 
 test("package.json and deno.json have the same tasks, each of which passes its own name on", () => {
-  const scripts: Record<string, string> = JSON.parse(textOf("package.json")).scripts;
+  const { prepack, ...scripts }: Record<string, string> = JSON.parse(textOf("package.json")).scripts;
+  assert.equal(prepack, scripts.build, "npm pack and npm publish build first");
   const tasks: Record<string, string> = JSON.parse(textOf("deno.json")).tasks;
   assert.deepEqual(Object.keys(scripts), Object.keys(tasks));
   for (const name of Object.keys(scripts)) {
     assert.equal(scripts[name], `node scripts/start.mjs ${name}`);
     assert.equal(tasks[name], `/usr/bin/env deno run -A scripts/start.mjs ${name}`);
   }
+});
+
+test("examples import the package as its users do, and nothing of ours beside it", () => {
+  const examples = filesUnder("examples", ".ts");
+  assert.ok(examples.length >= 3);
+  const foreign = examples.flatMap((file) =>
+    [...textOf(file).matchAll(/from "([^"]+)"/g)].map(([, name]) => name)
+      .filter((name) => name !== "grpo-webgpu" && !name.startsWith("node:")).map((name) => `${file}: ${name}`)
+  );
+  assert.deepEqual(foreign, []);
 });
 
 test("a test that is left out on a machine is noted, so that npm test names it", () => {

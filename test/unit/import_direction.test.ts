@@ -5,7 +5,9 @@ import { test } from "node:test";
 import { filesUnder, textOf, withoutComments } from "./source_files.ts";
 
 const FLOORS: Readonly<Record<string, number>> = {
+  "index.ts": 7,
   cli: 6,
+  library: 6,
   assembly: 5,
   train: 4,
   evaluate: 4,

@@ -170,3 +170,24 @@ test("lists of different lengths are refused with all three lengths", () => {
     /got 1, 0 and 1/,
   );
 });
+
+test("what each part of a scorer said has TRL's names, over the completions that it applies to", () => {
+  const named = { "rewards/brief": [1, NaN, 3, 8, NaN, NaN], "costs/rude": [0, 0, 0, 0, 0, 6] };
+  const row = stepRow({ ...RECORD, named });
+  assert.equal(row["rewards/brief/mean"], 4);
+  assert.ok(Math.abs(row["rewards/brief/std"] - Math.sqrt(13)) < 1e-12, "divisor n - 1");
+  assert.equal(row["costs/rude/mean"], 1);
+  const {
+    "rewards/brief/mean": _1,
+    "rewards/brief/std": _2,
+    "costs/rude/mean": _3,
+    "costs/rude/std": _4,
+    ...rest
+  } = row;
+  assert.deepEqual(rest, stepRow(RECORD), "nothing else changes");
+  const evaluated = evalRow({ ...RECORD, lambda: 1.5, named });
+  assert.equal(evaluated["eval/rewards/brief/mean"], 4);
+  assert.ok(!("rewards/brief/mean" in evaluated), "an evaluation does not overwrite its step's");
+  const none = stepRow({ ...RECORD, named: { "rewards/never": Array(6).fill(NaN) } });
+  assert.ok(!("rewards/never/mean" in none) && !("rewards/never/std" in none), "no number is made up");
+});

@@ -21,7 +21,10 @@ async function promptsIn(content: string | Uint8Array, maxSamples?: number) {
 
 test("a byte order mark, CRLF, blank lines and a missing last newline are tolerated; lines keep their numbers", async () => {
   const rows = await promptsIn('\uFEFF{"prompt":"a"}\r\n\r\n{"prompt":" b\\n","other":1}');
-  assert.deepEqual(rows.map(({ prompt, line }) => [prompt, line]), [["a", 1], [" b\n", 3]]);
+  assert.deepEqual(rows.map(({ prompt, place }) => [prompt, place.split(", ")[1]]), [["a", "line 1"], [
+    " b\n",
+    "line 3",
+  ]]);
 });
 
 test("what a row holds beside its prompt rides along", async () => {
@@ -45,16 +48,47 @@ const BAD: [string, string | Uint8Array, RegExp][] = [
   ],
   ["a row without the key", '{"text":"a","id":1}', /line 1: .*keys present: "text", "id"; set prompt_key/],
   ["a row without keys", "{}", /keys present: none/],
-  ["a prompt that is no string", '{"prompt":["a"]}', /line 1: .*got \["a"\]; correct or delete the row/],
+  ["a prompt that is no string", '{"prompt":7}', /line 1: .*got 7; correct or delete the row/],
+  [
+    "a message that is none",
+    '{"prompt":["a"]}',
+    /line 1: .*messages .*got "a" as message 1; correct or delete/,
+  ],
+  [
+    "a message without text",
+    '{"prompt":[{"role":"user","content":null}]}',
+    /got \{"role":"user","content":null\}/,
+  ],
+  ["no message", '{"prompt":[]}', /line 1: required at least one message under "prompt"/],
+  [
+    "an answer for its last message",
+    '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}',
+    /line 1: required messages under "messages" that end with .*the user, got \{"role":"assistant"/,
+  ],
+  [
+    "a blank last message",
+    '{"prompt":[{"role":"user","content":" "}]}',
+    /end with a non-blank one of the user/,
+  ],
+  [
+    "a Git LFS pointer",
+    "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n",
+    /fetch it with "git lfs pull"/,
+  ],
+  ["one row over several lines", '{\n  "prompt": "a"\n}', /line 1: .*write each row in a line of its own/],
+  ["an array cut off", '[{"prompt":"a"},\n{"pro', /line 2: the file ends before the array's "\]"/],
+  ["an array and more", '[{"prompt":"a"}]\n{}', /line 2: required nothing behind the array's "\]"/],
+  ["a hole in an array", '[{"prompt":"a"},,{"prompt":"b"}]', /line 1: required a row before the comma/],
   ["a null prompt", '{"prompt":null}', /got null/],
   ["a blank prompt", '{"prompt":" \\t"}', /non-blank/],
   ["half a surrogate pair", '{"prompt":"\\ud83d"}', /well-formed/],
   ["a row that is no object", '"text"', /required a JSON object, got "text"/],
-  ["an array row", "[1]", /required a JSON object, got \[1\]/],
+  ["an array row", '{"prompt":"a"}\n[1]', /line 2: required a JSON object, got \[1\]/],
+  ["an array of what are no rows", "[1]", /line 1: required a JSON object, got 1/],
   ["invalid UTF-8", Uint8Array.of(0x7b, 0x7d, 0x0a, 0x22, 0xc3, 0x28, 0x22), /keys present: none/],
   ["invalid UTF-8 first", Uint8Array.of(0x0a, 0x22, 0xc3, 0x28, 0x22), /line 2: required UTF-8/],
-  ["no bytes", "", /required at least one JSON row, got none in 0 bytes/],
-  ["only blank lines", "\n \r\n", /got none in 4 bytes/],
+  ["no bytes", "", /required at least one JSON row, got no row/],
+  ["only blank lines", "\n \r\n", /got no row/],
 ];
 
 for (const [what, content, message] of BAD) {
@@ -79,13 +113,21 @@ test("every row of a valid file is read, unchanged and in order", async () => {
   );
 });
 
-test("a byte order mark counts as one at the beginning alone", async () => {
-  await assert.rejects(promptsIn('{"prompt":"a"}\n\uFEFF{"prompt":"b"}'), /line 2: required one JSON object/);
+test("a byte order mark may begin any line, as in files joined together, and is text anywhere else", async () => {
+  const joined = await promptsIn('\uFEFF{"prompt":"a"}\n\uFEFF{"prompt":"\uFEFFb"}');
+  assert.deepEqual(joined.map(({ prompt }) => prompt), ["a", "\uFEFFb"]);
+  await assert.rejects(
+    promptsIn('{"prompt":"a"}\n \uFEFF{"prompt":"b"}'),
+    /line 2: required one JSON object/,
+  );
   await assert.rejects(promptsIn(Uint8Array.of(0xef, 0xbb, 0x7b, 0x7d)), /line 1: required UTF-8/);
 });
 
 test("one row is enough, and max_samples above the rows takes them all", async () => {
-  assert.deepEqual(await promptsIn('{"prompt":"a"}', 1), [{ prompt: "a", line: 1, columns: {} }]);
+  assert.deepEqual(
+    (await promptsIn('{"prompt":"a"}', 1)).map(({ prompt, columns }) => ({ prompt, columns })),
+    [{ prompt: "a", columns: {} }],
+  );
   assert.equal((await promptsIn('{"prompt":"a"}\n{"prompt":"b"}', 3)).length, 2);
 });
 
@@ -105,7 +147,7 @@ test("what is shown of a wrong row is short: twenty keys, sixty characters", asy
   const keys = Array.from({ length: 21 }, (_, i) => `k${i}`);
   const row = JSON.stringify(Object.fromEntries(keys.map((key) => [key, 1])));
   await assert.rejects(promptsIn(row), /keys present: "k0", .*"k19"; set/);
-  const text = (length: number) => JSON.stringify({ prompt: ["x".repeat(length)] });
-  await assert.rejects(promptsIn(text(56)), /got \["x{56}"\]; correct/);
-  await assert.rejects(promptsIn(text(57)), /got \["x{57}"\.\.\.; correct/);
+  const text = (length: number) => JSON.stringify({ prompt: { a: "x".repeat(length) } });
+  await assert.rejects(promptsIn(text(52)), /got \{"a":"x{52}"\}; correct/);
+  await assert.rejects(promptsIn(text(53)), /got \{"a":"x{53}"\.\.\.; correct/);
 });

@@ -49,6 +49,20 @@ describe("the requirements of a run", () => {
     );
   });
 
+  it("functions are loaded in the place of the score models, and one that is not exported is missing", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "rewards.mjs");
+      await writeFile(file, "export const brief = (answers) => answers.map(() => 1);\n");
+      const found = await probe({ reward_functions: [`${file}#brief`], reward_model: "none" });
+      assert.equal(found.functions, `${file}#brief`);
+      assert.deepEqual([found.scorer_url, found.reward_model, found.cost_model], Array(3).fill(undefined));
+      const { functions } = await probe({ cost_functions: [`${file}#rude`] });
+      assert.match(
+        functions,
+        /^missing: .*must export a function "rude"; it exports brief \| set reward_functions/,
+      );
+    }));
+
   it("a model without a tokenizer is missing", () =>
     withScratchFolder(async (folder) => {
       const model = join(folder, "model");

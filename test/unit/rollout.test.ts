@@ -7,7 +7,7 @@ import { sampleRollouts } from "../../src/train/rollout.ts";
 
 const tokenizer = { decode: (ids: readonly number[]) => ids.join(" ") } as Tokenizer;
 const prompts = [{ user: "a", ids: [1, 5] }, { user: "b", ids: [1] }]
-  .map((prompt) => ({ ...prompt, truncated: false, messages: [], columns: {} }));
+  .map((prompt) => ({ ...prompt, truncated: false, messages: [], columns: {}, layout: "beaver" as const }));
 
 test("random numbers belong to seed, step and prompt slot: a prompt that comes again is answered anew", async () => {
   const asked: unknown[] = [];

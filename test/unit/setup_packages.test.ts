@@ -222,4 +222,21 @@ describe("the lock of an installation", { skip: leftOut("the lock of an installa
       }
       assert.equal(installs().length, 1);
     }));
+
+  it("that is not given up soon is told of, with the machine that holds it and the file to delete", () =>
+    withCheckout(async ({ stamp, lock, ensure, said }) => {
+      await ensure({ dev: true });
+      const done = readFileSync(stamp);
+      rmSync(stamp);
+      mkdirSync(join(lock, ".."), { recursive: true });
+      writeFileSync(lock, "another-machine 123");
+      const waiting = ensure({ dev: true });
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      writeFileSync(stamp, done);
+      rmSync(lock);
+      await waiting;
+      const line =
+        `${lock} is held by process 123 of another-machine; delete it if nothing is installing there`;
+      assert.equal(said().split(line).length, 2, said());
+    }));
 });

@@ -56,6 +56,17 @@ describe("a Slurm job", { skip: leftOut("a Slurm job", SKIP) }, () => {
     assert.deepEqual([config.beta, config.seed, config.scorer_url], [0.1, 7, "file:/shared/scorer.url"]);
   });
 
+  it("of a place behind the last beta says how many there are", async () => {
+    const variables = { SLURM_ARRAY_TASK_ID: "7", SCORER_URL: "http://gpu-1:8000" };
+    const { code, stderr, words } = await runJob("run.sh", variables);
+    assert.equal(code, 1);
+    assert.deepEqual(words, []);
+    assert.match(
+      stderr,
+      /4 betas, task 7: need a task from 0 to 3; submit with --array=0-3, or add to BETA_VALUES/,
+    );
+  });
+
   it("takes an address that is given", async () => {
     const { words } = await runJob("run.sh", { SCORER_URL: "http://gpu-1:8000" });
     const config = await configOf(words);

@@ -1,113 +1,20 @@
 /** scripts/start.mjs, the door of every command, in a checkout whose program, packages and GPU probe stand in. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { leftOut } from "../left_out.ts";
-import { withScratchFolder } from "./scratch_folder.ts";
-import { ROOT } from "./source_files.ts";
-import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
-
-const RUNS_IN_DENO = "Deno" in globalThis;
-/** Says how it was started, and exits with EXIT. */
-const PROGRAM = `import { basename } from "node:path";
-import process from "node:process";
-const { DENO_WEBGPU_BACKEND, EXIT } = process.env;
-const [, entry, ...args] = process.argv;
-console.log(JSON.stringify({ entry: basename(entry), args, backend: DENO_WEBGPU_BACKEND }));
-process.exitCode = Number(EXIT ?? 0);
-`;
-/** The name of a GPU, where ADAPTER names one or a driver was installed. */
-const PROBE = `import { appendFileSync, existsSync } from "node:fs";
-import process from "node:process";
-appendFileSync(new URL("probes", import.meta.url), "x");
-const installed = existsSync(new URL("driver", import.meta.url)) ? "An installed GPU" : "";
-const name = process.env.ADAPTER ?? installed;
-if (name) console.log(name);
-process.exit(name ? 0 : 1);
-`;
-/** As users have it whose variable hides the machine's drivers: nothing may be installed then. */
-const NO_ADAPTER = { VK_DRIVER_FILES: "/nonexistent" };
-
-/** All that a start could install with. That a driver is new enough keeps the machine's own sources as they are. */
-const INSTALLERS = ["npm", "sudo", "apt-get", "apt-cache"];
-const FAILS = 'echo "  Candidate: 99.0"; exit 1';
-
-interface Finished {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-interface Checkout {
-  root: string;
-  start(args: string[], env?: Record<string, string>, preload?: string): Promise<Finished>;
-  probes(): number;
-  installerCalls(): string[];
-}
-
-function withCheckout(body: (checkout: Checkout) => Promise<void>): Promise<void> {
-  return withScratchFolder(async (root) => {
-    for (const name of readdirSync(join(ROOT, "scripts")).filter((name) => name.endsWith(".mjs"))) {
-      cpSync(join(ROOT, "scripts", name), join(root, "scripts", name));
-    }
-    writeFileSync(join(root, "scripts/adapter_probe.mjs"), PROBE);
-    mkdirSync(join(root, "src/cli"), { recursive: true });
-    for (const entry of ["src/cli/main.ts", "scripts/dev.ts"]) writeFileSync(join(root, entry), PROGRAM);
-    mkdirSync(join(root, "node_modules"));
-    symlinkSync(join(ROOT, "node_modules/tsx"), join(root, "node_modules/tsx"), "junction");
-    writeFileSync(join(root, "package.json"), '{"type": "module"}');
-    const locks = { "package-lock.json": '{"packages": {}}', "deno.lock": '{"version": "5"}' };
-    for (const [name, text] of Object.entries(locks)) writeFileSync(join(root, name), text);
-    const hash = createHash("sha256").update(Object.values(locks).join("")).digest("hex");
-    writeFileSync(join(root, "node_modules/.setup-stamp"), JSON.stringify({ locks: hash, dev: true }));
-    for (const name of INSTALLERS) writeStub(join(root, "bin", name), FAILS);
-    await body({
-      root,
-      start: (args, env = {}, preload) => startIn(root, args, env, preload),
-      probes: () => {
-        const file = join(root, "scripts/probes");
-        return existsSync(file) ? readFileSync(file, "utf8").length : 0;
-      },
-      installerCalls: () => INSTALLERS.flatMap((name) => callsOf(join(root, "bin", name))),
-    });
-  });
-}
-
-function startIn(
-  root: string,
-  args: string[],
-  variables: Record<string, string>,
-  preload = "",
-): Promise<Finished> {
-  const hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "DENO_WEBGPU_BACKEND", "npm_execpath"];
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !hidden.includes(name)));
-  const runtime = RUNS_IN_DENO
-    ? ["run", "-A"]
-    : preload
-    ? ["--import", `data:text/javascript,${preload}`]
-    : [];
-  const child = spawn(process.execPath, [...runtime, join(root, "scripts/start.mjs"), ...args], {
-    cwd: root,
-    env: { ...env, PATH: join(root, "bin"), ...variables },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => stdout += chunk);
-  child.stderr.on("data", (chunk) => stderr += chunk);
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
-}
+import {
+  AS_USER,
+  type Finished,
+  NO_ADAPTER,
+  NO_USER,
+  PROGRAM,
+  RUNS_IN_DENO,
+  withCheckout,
+} from "./start_checkout.ts";
+import { NO_SHELL, writeStub } from "./stub_program.ts";
 
 const started = ({ code, stdout, stderr }: Finished) => {
   assert.equal(code, 0, stderr);
@@ -120,6 +27,22 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       const args = ["report", "a folder", "--set", "x=1"];
       assert.deepEqual(started(await start(args)).args, args);
       assert.equal((await start(["report"], { EXIT: "130" })).code, 130);
+    }));
+
+  it("of the installed package runs its JavaScript, installs nothing and knows no developers' task", () =>
+    withCheckout(async ({ root, start, installerCalls }) => {
+      rmSync(join(root, "src"), { recursive: true });
+      for (const name of ["package-lock.json", "deno.lock"]) rmSync(join(root, name));
+      mkdirSync(join(root, "dist/cli"), { recursive: true });
+      writeFileSync(join(root, "dist/cli/main.js"), PROGRAM);
+      const args = ["train", "--dry-run"];
+      assert.deepEqual(started(await start(args)), { entry: "main.js", args, backend: "vulkan" });
+      const { code, stderr } = await start(["bench"]);
+      assert.deepEqual([code, stderr.trim()], [
+        1,
+        'Unknown task "bench"; tasks: train, eval, scorer, data, report, doctor',
+      ]);
+      assert.deepEqual(installerCalls(), []);
     }));
 
   it("of a developers' task runs the program that lies outside src/", () =>
@@ -144,14 +67,72 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, parity, mutants, report, doctor, test, ok`,
+            }"; tasks: train, eval, scorer, bench, parity, mutants, data, report, doctor, test, test:package, ok, build`,
           ),
           0,
           stderr,
         );
+        assert.equal(/did you mean "(.*)"/.exec(stderr)?.[1], args[0] && "train");
         assert.doesNotMatch(stderr, /\.mjs:\d+/);
       }
       assert.equal(probes(), 0);
+    }));
+
+  it("drops the -- that deno task hands on, and no other", () =>
+    withCheckout(async ({ start }) => {
+      assert.deepEqual(started(await start(["report", "--", "a", "--", "b"])).args, [
+        "report",
+        "a",
+        "--",
+        "b",
+      ]);
+    }));
+
+  it("is refused where npm kept options for itself, with the line to type", () =>
+    withCheckout(async ({ root, start, probes }) => {
+      mkdirSync(join(root, "docs"));
+      writeFileSync(join(root, "docs/config.md"), "| `learning_rate` | x |\n");
+      const kept = async (task: string, variables: Record<string, string>, words: string[] = []) => {
+        const env = Object.entries(variables).map(([name, value]) => [`npm_config_${name}`, value]);
+        return await start([task, ...words], { npm_lifecycle_event: task, ...Object.fromEntries(env) });
+      };
+      const lines: [string, Record<string, string>, string[], string][] = [
+        ["train", { beta: "0.5", seed: "9" }, [], "npm run train -- --beta 0.5 --seed 9"],
+        ["train", { dry_run: "true" }, [], "npm run train -- --dry-run"],
+        ["train", { seed: "true" }, ["9"], "npm run train -- --seed 9"],
+        ["train", { beta: "true", seed: "true" }, ["1", "2"], "npm run train -- --beta VALUE --seed VALUE"],
+        ["train", { learning_rate: "1e-4" }, [], "npm run train -- --learning_rate 1e-4"],
+        ["eval", { output: "a", set: "x=1\n\ny=2" }, [], "npm run eval -- --set x=1 --set y=2 --output a"],
+        ["scorer", { port: "1" }, [], "npm run scorer -- --port 1"],
+        ["doctor", { config: "a" }, [], "npm run doctor -- --config a"],
+      ];
+      for (const [task, variables, words, line] of lines) {
+        const { code, stdout, stderr } = await kept(task, variables, words);
+        assert.deepEqual([code, stdout], [1, ""]);
+        assert.match(stderr, new RegExp(`^npm kept .*; put -- before the options:\n\n  ${line}\n`));
+      }
+      assert.equal(probes(), 0);
+    }));
+
+  it("is not refused for npm's own settings, for those of a file, or for those of another script", () =>
+    withCheckout(async ({ root, start }) => {
+      const userConfig = join(root, "npmrc");
+      writeFileSync(userConfig, "dry-run=true\nseed = 7\n");
+      writeFileSync(join(root, ".npmrc"), "port=1\n");
+      const env = {
+        npm_config_userconfig: userConfig,
+        npm_config_dry_run: "true",
+        npm_config_seed: "7",
+        npm_config_port: "1",
+        npm_config_cache: "/x",
+        npm_config_loglevel: "silent",
+        npm_config_yes: "",
+      };
+      for (const task of ["train", "scorer"]) {
+        started(await start([task], { ADAPTER: "A GPU", npm_lifecycle_event: task, ...env }));
+      }
+      const others = { npm_lifecycle_event: "prepare", npm_config_beta: "1" };
+      started(await start(["train"], { ADAPTER: "A GPU", ...others }));
     }));
 
   const asNode = (version: string) =>
@@ -201,10 +182,6 @@ describe("the GPU's adapter", {
       assert.deepEqual(installerCalls(), []);
     }));
 
-  const AS_USER = "process.getuid=()=>1000";
-  const NO_USER = (RUNS_IN_DENO && "Deno cannot be made to run as another user") ||
-    (!existsSync("/usr/bin/apt-get") && "there is no apt-get to install with");
-
   it(
     "is installed through sudo where that asks for no password, with this user's proxies",
     { skip: leftOut("a start by another user", NO_USER) },
@@ -235,6 +212,21 @@ describe("the GPU's adapter", {
         const command = `sudo ${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
         assert.ok(stderr.includes(`needs root. Run this once, then start again:\n\n  ${command}\n`), stderr);
         assert.deepEqual(installerCalls(), ["-n true"]);
+      }),
+  );
+
+  it(
+    "is no longer waited for where sudo does not answer and cannot be killed",
+    { skip: leftOut("a start by another user", NO_USER) },
+    () =>
+      withCheckout(async ({ root, start }) => {
+        // What it starts holds its output open after it.
+        writeStub(join(root, "bin/sudo"), "/bin/sleep 60 & trap '' TERM; wait");
+        const began = performance.now();
+        const { code, stderr } = await start(["train"], {}, AS_USER);
+        assert.equal(code, 1);
+        assert.match(stderr, /needs root\. Run this once/);
+        assert.ok(performance.now() - began < 30_000);
       }),
   );
 

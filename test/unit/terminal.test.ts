@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { bannerText, summaryText } from "../../src/cli/terminal/banner.ts";
-import { openTerminal, progressLine } from "../../src/cli/terminal/run_terminal.ts";
-import type { TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
+import { bannerText } from "../../src/cli/terminal/banner.ts";
+import { widthOf } from "../../src/cli/terminal/columns.ts";
+import { progressLine } from "../../src/cli/terminal/progress_line.ts";
+import { openTerminal, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
+import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
@@ -28,7 +30,11 @@ function openFake(
   return { terminal, text: () => written.join("") };
 }
 
-const rowOf = (step: number) => stepRow(stepRecord({ step }));
+/** A column of a step's line. */
+const WHOLE =
+  /^(\d+\/\d+|(safe|reward|cost|lambda|KL) +-?\d+\.\d+|clipped \d+%|cut prompts \d+%|ETA [\d:]+|[\d.]+ steps\/s)( +[\d.]+ steps\/s)?$/;
+
+const rowOf = (step: number) => ({ ...stepRow(stepRecord({ step })), "completions/clipped_ratio": 0 });
 
 describe("openTerminal() without a TTY", () => {
   it("prints the first, every logging_steps-th and the last step, and no control codes", () => {
@@ -38,6 +44,16 @@ describe("openTerminal() without a TTY", () => {
     const steps = text().trimEnd().split("\n").map((line) => /^step +(\d+)\/12 /.exec(line)?.[1]);
     assert.deepEqual(steps, ["1", "5", "10", "12"]);
     assert.ok(!text().includes("\u001b"));
+  });
+
+  it("prints the scores of a sample, and a prompt that several share once", () => {
+    const config = { debug_print_samples_per_batch: 2 };
+    const { terminal, text } = openFake({ isTTY: false }, config);
+    terminal.samples(TEXTS, { rewards: [1.234, -1], costs: [-0.5, 2] });
+    const expected = "sample 1 of 2\n  prompt\n  | Why?\n  completion\n  | Because\n" +
+      "  | \\u{1b}[2Jof\\u{202e} it.\n  reward 1.23  cost -0.50\n" +
+      "sample 2 of 2\n  completion\n  | So.\n  reward -1.00  cost 2.00\n";
+    assert.equal(text(), expected);
   });
 
   it("prints the first prompt and completion once, controls spelled out", () => {
@@ -74,8 +90,43 @@ describe("openTerminal() with a TTY", () => {
     terminal.print("hello");
     terminal.close();
     assert.ok(text().includes("\r\u001b[Khello\n"));
-    assert.match(text(), /█+░+ +4\/12 .*reward {2}2\.50.*safe 0\.50/);
+    assert.match(text(), /█+░+ +4\/12 .*safe 0\.50 {2}reward {2}2\.50/);
   });
+
+  it("keeps the lines above the bar that a log would have", () => {
+    const { terminal, text } = openFake({ isTTY: true, columns: 120 });
+    for (let step = 1; step <= 12; step++) terminal.step(rowOf(step));
+    terminal.close();
+    // deno-lint-ignore no-control-regex
+    const kept = [...text().matchAll(/\r\u001b\[K *(\d+)\/12 {2}safe [^\u001b]*\n/g)].map(([, step]) => step);
+    assert.deepEqual(kept, ["1", "5", "10", "12"]);
+  });
+
+  for (const columns of [40, 60, 80, 100, 120]) {
+    it(`of ${columns} columns draws nothing wider, and no column in part`, () => {
+      const { terminal, text } = openFake({ isTTY: true, columns }, {}, { firstStep: 1, maxSteps: 500 });
+      for (let step = 1; step <= 3; step++) {
+        terminal.generating(step, {
+          tokens: 9999,
+          longest: 96,
+          maxTokens: 512,
+          rows: 60,
+          rowsLeft: 41,
+          seconds: 3,
+        });
+        terminal.step({ ...rowOf(step), "completions/clipped_ratio": 0.25, "prompts/truncated_ratio": 0.5 });
+      }
+      terminal.close();
+      // deno-lint-ignore no-control-regex
+      for (const line of text().split(/\r|\n|\u001b\[\d*[GK]/)) {
+        assert.ok(widthOf(line) < columns, `${widthOf(line)} columns: ${line}`);
+        if (!/safe/.test(line)) continue;
+        for (const column of line.replace(/^[█░]* */, "").trim().split(/ {2,}(?=[a-zKE])/)) {
+          assert.match(column, WHOLE);
+        }
+      }
+    });
+  }
 
   it("never saves or hides the cursor, so that nothing is left to restore", () => {
     const { terminal, text } = openFake({ isTTY: true });
@@ -126,22 +177,36 @@ describe("while completions are sampled", () => {
 });
 
 describe("progressLine()", () => {
-  it("gives the rate and the time left from the mean step time", () => {
+  it("begins with the safe ratio, and gives the rate and the time left from the mean step time", () => {
     const line = progressLine(rowOf(2), 12, [1, 3]);
     assert.equal(
       line,
-      " 2/12  ETA  0:20  reward  2.50  cost  0.50  lambda 1.50  safe 0.50  KL 0.0100  0.50 steps/s",
+      " 2/12  safe 0.50  reward  2.50  cost  0.50  lambda 1.50  KL 0.0100  ETA 0:20  0.50 steps/s",
     );
   });
 
-  it("keeps everything up to KL in 80 columns of a run of 999 steps", () => {
-    const line = progressLine(rowOf(500), 999, [7]);
-    assert.ok(line.indexOf("KL") + "KL 0.0100".length <= 80);
+  it("keeps everything up to lambda in 60 columns, and KL and ETA too in 80, of a run of 999 steps", () => {
+    const shown = (room: number) => progressLine(rowOf(500), 999, [7], room).match(/[a-zA-Z]+(?= )/g);
+    assert.deepEqual(shown(59), ["safe", "reward", "cost", "lambda"]);
+    assert.deepEqual(shown(72), ["safe", "reward", "cost", "lambda", "ETA"]);
+    assert.deepEqual(shown(79), ["safe", "reward", "cost", "lambda", "KL", "ETA"]);
   });
 
   it("leaves out what was not measured", () => {
     const row = stepRow(stepRecord({ kl: undefined }));
     assert.doesNotMatch(progressLine(row, 9, [1]), /KL|undefined|NaN/);
+    assert.doesNotMatch(progressLine(row, 9, []), /ETA|steps|NaN/);
+  });
+
+  it("shows completions that were clipped and prompts that were cut where there are any, never as 0", () => {
+    const row = (clipped: number, cut: number) => ({
+      ...rowOf(1),
+      "completions/clipped_ratio": clipped,
+      "prompts/truncated_ratio": cut,
+    });
+    assert.doesNotMatch(progressLine(row(0, 0), 9, []), /clipped|cut/);
+    assert.match(progressLine(row(0.252, 0), 9, []), /clipped 25%$/);
+    assert.match(progressLine(row(0, 0.001), 9, []), /cut prompts 1%$/);
   });
 });
 
@@ -160,6 +225,7 @@ it("bannerText() shows how the batch comes about", () => {
       promptsPerGeneration: 2,
       updatesPerGeneration: 1,
     },
+    promptFormat: "Beaver's",
     worldSize: 4,
     numGenerations: 30,
     firstStep: 1,
@@ -187,6 +253,9 @@ it("summaryText() says how the run went and how to look at it", () => {
     rows,
     runDir: "out/it's",
     trainingSeconds: 61,
+    report: "out/it's/report.html",
+    weights: { file: "model.safetensors", sha256: "abc" },
+    steps: 2,
     peakBytes: 3 << 20,
     plannedBytes: 4 << 20,
   });
@@ -195,7 +264,28 @@ it("summaryText() says how the run went and how to look at it", () => {
   assert.match(summary, /1:01 for 2 steps/);
   assert.match(summary, /3 MiB at the most, 4 MiB planned \(-25\.0 %\)/);
   assert.ok(summary.includes(`tensorboard --logdir 'out/it'\\''s/runs'`));
+  assert.equal(summary.match(/report/g)?.length, 2, "one line, of a label and a path");
+  assert.match(summary, /^sha256 +abc\n +of model\.safetensors: the same for this seed/m);
   assert.doesNotMatch(summary, /eval/);
+});
+
+it("summaryText() of a run that was stopped says nothing of final weights", () => {
+  const facts = { rows: [rowOf(1)], runDir: "out", report: "out/report.html", weights: null, steps: 1 };
+  const summary = summaryText({ ...facts, trainingSeconds: 1, peakBytes: 1, plannedBytes: 1 });
+  assert.doesNotMatch(summary, /sha256|null/);
+  assert.match(summary, /for 1 step$/m);
+});
+
+it("bannerText() and summaryText() wrap at the terminal's width, but for words that are longer", () => {
+  const report = `${"long/".repeat(20)}report.html`;
+  const facts = { rows: [rowOf(1)], runDir: "out", report, weights: null, steps: 1 };
+  const lines = summaryText({ ...facts, trainingSeconds: 1, peakBytes: 1, plannedBytes: 1 }, 40).split("\n");
+  assert.ok(lines.some((line) => line.includes(report)));
+  assert.deepEqual(lines.filter((line) => widthOf(line) > 40 && !line.includes(report)), []);
+});
+
+it("the runs of a sweep are compared by one command", () => {
+  assert.equal(comparisonLine(["out/a", "out/b c"]), "Compare these runs: npm run report -- out/a 'out/b c'");
 });
 
 it("formatDuration() counts hours from an hour on", () => {

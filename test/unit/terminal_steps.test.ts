@@ -1,8 +1,8 @@
 /** The lines of a run that makes several optimizer steps of each generation, and those of a long generation. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { summaryText } from "../../src/cli/terminal/banner.ts";
 import { openTerminal, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
+import { summaryText } from "../../src/cli/terminal/summary.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 
@@ -33,15 +33,16 @@ describe("with four steps of each generation", () => {
     assert.deepEqual(stepsOf(logOf([4, 8, 12, 16, 20, 24], { config })), [4, 12, 20, 24]);
   });
 
-  it("the rate and the time left count steps, not generations", () => {
+  it("the rate and the time left count steps, not generations, and leave out the first, which compiles", () => {
     const [first, second] = logOf([4, 8]);
-    assert.match(first, /ETA {2}0:40 .* 0\.50 steps\/s$/);
-    assert.match(second, /ETA {2}0:32 .* 0\.50 steps\/s$/);
+    assert.doesNotMatch(first, /ETA|steps\/s/);
+    assert.match(second, /ETA 0:32 {2}0\.50 steps\/s$/);
   });
 
   it("a run that goes on counts from where it goes on", () => {
-    const [first] = logOf([12], { firstStep: 9 });
-    assert.match(first, /^step 12\/24 {2}ETA {2}0:24 /);
+    const [first, second] = logOf([12, 16], { firstStep: 9 });
+    assert.match(first, /^step 12\/24 {2}safe /);
+    assert.match(second, /^step 16\/24 .*ETA 0:16 /);
   });
 });
 
@@ -55,7 +56,7 @@ it("a bar is not redrawn for a generation that is over in a moment", () => {
   assert.doesNotMatch(text, /generating/);
 });
 
-it("a bar takes the room that the step's line leaves, on a narrow terminal none", () => {
+it("a bar takes the room that the line leaves, and none where that is little", () => {
   const blocksIn = (columns: number) => {
     let text = "";
     const output = { isTTY: true, columns, write: (part: string) => void (text += part) };
@@ -63,7 +64,8 @@ it("a bar takes the room that the step's line leaves, on a narrow terminal none"
     terminal.close();
     return text.match(/[█░]+/)?.[0].length ?? 0;
   };
-  assert.deepEqual([80, 98, 110, 200].map(blocksIn), [0, 0, 12, 24]);
+  // The line is "0/9".
+  assert.deepEqual([10, 12, 13, 20, 80].map(blocksIn), [0, 0, 8, 15, 24]);
 });
 
 it("the time left follows the last ten steps: an evaluation or a slow start is forgotten", () => {
@@ -73,7 +75,7 @@ it("the time left follows the last ten steps: an evaluation or a slow start is f
   for (let step = 1; step <= 11; step++) {
     terminal.step(stepRow(stepRecord({ step, stepSeconds: step === 1 ? 1000 : 1 })));
   }
-  assert.match(text, /^step 11\/31 {2}ETA {2}0:20 .* 1\.00 steps\/s\n$/);
+  assert.match(text, /^step 11\/31 .*ETA 0:20 {2}1\.00 steps\/s\n$/);
 });
 
 describe("the first completion of a run", () => {
@@ -96,11 +98,15 @@ it("the summary shows memory above the plan with its sign, and paths as words of
   const summary = summaryText({
     rows: [stepRow(stepRecord({}))],
     runDir: "out/a run",
+    report: "out/a run/report.html",
+    weights: null,
+    steps: 1,
     trainingSeconds: 3600,
     peakBytes: 5 << 20,
     plannedBytes: 4 << 20,
   });
   assert.match(summary, /5 MiB at the most, 4 MiB planned \(\+25\.0 %\)/);
-  assert.ok(summary.includes("npm run report -- 'out/a run'   (deno task report 'out/a run')"));
-  assert.match(summary, /1:00:00 for 1 steps/);
+  assert.ok(summary.includes("tensorboard --logdir 'out/a run/runs'"));
+  assert.match(summary, /^report +out\/a run\/report\.html$/m);
+  assert.match(summary, /1:00:00 for 1 step$/m);
 });

@@ -15,6 +15,7 @@ import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { memorySection, plannedSection } from "./memory_probe.ts";
 import { modelSection } from "./model_probe.ts";
+import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
 import { probeRequirements } from "./requirements.ts";
 
@@ -90,9 +91,8 @@ export async function doctorCommand(args: string[]): Promise<number> {
     "Say what this machine has and what training with the config lacks.",
   )
     .option("--model <name>", "say what is supported of a model: a folder, its config.json, or a hub id")
-    .option("--gpu <name>", "plan the run's memory for another GPU: h100, a100-40, 4090, m3-64, or free GiB")
-    .parse(args, { from: "user" });
-  const options = command.opts<DoctorOptions>();
+    .option("--gpu <name>", "plan the run's memory for another GPU: h100, a100-40, 4090, m3-64, or free GiB");
+  const options = parseArguments(command, args).opts<DoctorOptions>();
   if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
   if (options.model !== undefined || options.gpu !== undefined) return await elsewhere(options);
   const drivers = probeDrivers(process.env);

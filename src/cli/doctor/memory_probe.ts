@@ -1,4 +1,5 @@
 /** The memory of a run for `doctor`: on this machine's GPU, or planned for one that is not here. */
+import { servesScoreModels } from "../../assembly/judges.ts";
 import { planRun } from "../../assembly/memory.ts";
 import { withModelTexts } from "../../assembly/model_texts.ts";
 import { type PlanTarget, planTarget } from "../../assembly/named_gpus.ts";
@@ -13,8 +14,8 @@ import { standardOutput } from "../terminal/output.ts";
 import { type Finding, requirementFindings, type Section } from "./diagnosis.ts";
 
 /** Keys of the models that a run puts on the GPU. */
-function modelKeys({ scorer_url }: Pick<RunConfig, "scorer_url">) {
-  return scorer_url === null
+function modelKeys(config: RunConfig) {
+  return servesScoreModels(config)
     ? ["model_name", "reward_model", "cost_model"] as const
     : ["model_name"] as const;
 }
@@ -35,7 +36,7 @@ async function plannedFindings(
   lengths: PromptLengths,
   target?: PlanTarget,
 ): Promise<Finding[]> {
-  const planned = await planRun(run, lengths, assemblyEvents(standardOutput()), target);
+  const planned = await planRun(run, lengths, assemblyEvents(standardOutput()), { target });
   const [total] = memoryLines(planned, run.per_device_train_batch_size);
   const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
     mark: "note",

@@ -3,7 +3,7 @@ import { formatBytes } from "../../config/units.ts";
 import { quantizationOf } from "../../io/model/config_text.ts";
 import type { LayerKind, ModelConfig } from "../../policy/families/family.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig } from "../../policy/score_model.ts";
+import { parseScoreConfig } from "../../policy/score_config.ts";
 import { parameterShapes } from "../../policy/weights.ts";
 import type { RopeScaling } from "../../ops/attention/rope_table.ts";
 import type { Finding } from "./diagnosis.ts";

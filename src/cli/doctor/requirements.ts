@@ -1,17 +1,19 @@
 /** Tries out, for `doctor`, what training with a config reads, writes and talks to. Changes nothing. */
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { lookUpName } from "../../assembly/hub.ts";
+import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts";
+import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
+import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
-import { lookUpName } from "../../assembly/hub.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -24,8 +26,14 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
   }
 }
 
-/** All that a run with this config needs besides the GPU, each tried out, in the order of a run. */
-export async function probeRequirements(config: Config): Promise<Requirement[]> {
+/**
+ * All that a run with this config needs besides the GPU, each tried out, in the order of a run.
+ * @param probeService tries out a scorer that is not in this process; by default asks for its health
+ */
+export async function probeRequirements(
+  config: Config,
+  probeService: (config: Config) => Promise<Requirement[]> = probeScorer,
+): Promise<Requirement[]> {
   const requirements = [
     await probePolicy(config),
     await probePrompts("train_jsonl", config.train_jsonl, config),
@@ -33,7 +41,7 @@ export async function probeRequirements(config: Config): Promise<Requirement[]> 
   if (config.eval_jsonl !== null) {
     requirements.push(await probePrompts("eval_jsonl", config.eval_jsonl, config));
   }
-  requirements.push(...await probeScorer(config));
+  requirements.push(...await (config.scorer_url === null ? probeScorer : probeService)(config));
   requirements.push(await probeOutput(config.output_dir));
   return requirements;
 }
@@ -74,27 +82,35 @@ function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   return tryOut(key, remedy, () =>
     describeModel(name, (text, path) => {
       const { model, type: found } = parseScoreConfig(text, path);
-      if (found !== type) {
+      if (found !== null && found !== type) {
         throw new TypeError(
           `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
         );
       }
-      return `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+      const kind = found === null ? "a classifier" : `score_type "${found}"`;
+      return `${model.layers} layers of width ${model.hiddenSize}, ${kind}`;
     }));
 }
 
 /** Reads every row, as training would. */
-function probePrompts(key: string, path: string, { prompt_key, max_samples }: Config): Promise<Requirement> {
+function probePrompts(
+  key: string,
+  path: string,
+  { prompt_key, max_samples, skip_bad_rows }: Config,
+): Promise<Requirement> {
   const maxSamples = key === "train_jsonl" ? max_samples ?? undefined : undefined;
   return tryOut(key, `set ${key} to a file with one {"${prompt_key}": "..."} per line`, async () => {
-    const rows = await readPrompts(path, { promptKey: prompt_key, maxSamples });
-    return `${path}: ${rows.length} prompts`;
+    if (!await isPromptSetHere(path)) return `${path}: on the hub; the first run downloads it`;
+    let skipped = 0;
+    const onBadRow = skip_bad_rows ? () => void skipped++ : undefined;
+    const rows = await readPrompts(await promptFiles(path), { promptKey: prompt_key, maxSamples, onBadRow });
+    return `${path}: ${rows.length} prompts${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
   });
 }
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
-  const { scorer_url, reward_model, cost_model } = config;
-  if (scorer_url === null) {
+  const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
+  if (servesScoreModels(config)) {
     return [
       {
         subject: "scorer_url",
@@ -104,14 +120,34 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       await probeScoreModel("cost", cost_model),
     ];
   }
+  const functions = await probeFunctions(config);
+  if (scorer_url === null) return functions;
   const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
     "or to null to serve it in this process";
-  return [
-    await tryOut("scorer_url", remedy, async () => {
-      const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });
-      const { device } = await createScorerClient({ url, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 })
-        .checkHealth();
+  const probe = (key: string, address: string) =>
+    tryOut(key, remedy, async () => {
+      const url = await resolveScorerUrl(address, { timeoutMs: 0 });
+      if (config.scorer_api === "openrlhf") {
+        return `${url}: an openrlhf service has no health to be asked for`;
+      }
+      const options = { url, api: config.scorer_api, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 };
+      const { device } = await createScorerClient(options).checkHealth();
       return `${url}: healthy, on ${device}`;
+    });
+  const scorer = await probe("scorer_url", scorer_url);
+  const costs = cost_scorer_url === null ? [] : [await probe("cost_scorer_url", cost_scorer_url)];
+  return [...functions, scorer, ...costs];
+}
+
+/** Loads the functions of the settings, as training would. */
+async function probeFunctions(config: Config): Promise<Requirement[]> {
+  const names = [...config.reward_functions, ...config.cost_functions];
+  if (names.length === 0) return [];
+  const remedy = "set reward_functions and cost_functions to FILE#EXPORT of modules that run";
+  return [
+    await tryOut("functions", remedy, async () => {
+      await openFunctionScorer(config);
+      return names.join(", ");
     }),
   ];
 }

@@ -1,15 +1,17 @@
-/** What a run says of itself before its first step and after its last. */
+/** What a run says of itself before its first step. */
 import type { PlannedMemory } from "../../assembly/memory.ts";
 import type { RunFacts } from "../../assembly/run.ts";
 import type { BatchShape } from "../../config/batch.ts";
-import { formatBytes, formatDuration } from "../../config/units.ts";
-import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
+import { formatBytes } from "../../config/units.ts";
 import { escapeControls } from "../../tracking/printable.ts";
-import { trendOf } from "../../tracking/trend.ts";
+import { labelled } from "./columns.ts";
 
 /** What a run says about itself before its first step. */
 export interface BannerFacts extends Omit<RunFacts, "memory"> {
   modelName: string;
+  /** What ends completions, and who scores them, where that is known. */
+  ends?: string;
+  scorer?: string;
   /** The GPU memory that is planned, and its parts. */
   memory: [total: string, parts: string];
   perDeviceTrainBatchSize: number;
@@ -19,18 +21,11 @@ export interface BannerFacts extends Omit<RunFacts, "memory"> {
   maxSteps: number;
 }
 
-/** What a run leaves behind. */
-export interface SummaryFacts {
-  rows: readonly MetricRow[];
-  runDir: string;
-  trainingSeconds: number;
-  /** Of GPU memory, at the most. */
-  peakBytes: number;
-  plannedBytes: number;
-}
-
-/** The run in a few lines before it starts: on what, which model, and how a batch is made up. */
-export function bannerText(facts: BannerFacts): string {
+/**
+ * The run in a few lines before it starts: on what, which model, and how a batch is made up.
+ * @param columns of the terminal; left out, no line is wrapped
+ */
+export function bannerText(facts: BannerFacts, columns?: number): string {
   const { perDeviceTrainBatchSize: perDevice, shape, worldSize } = facts;
   const updates = shape.updatesPerGeneration;
   const isOne = updates === 1;
@@ -41,9 +36,12 @@ export function bannerText(facts: BannerFacts): string {
   const start = facts.firstStep > 1
     ? `${facts.firstStep} to ${facts.maxSteps} (resumed)`
     : `${facts.maxSteps}`;
-  return block([
+  const entries: [label: string, text: string | undefined][] = [
     ["device", facts.device],
     ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
+    ["prompts", facts.promptFormat],
+    ["ends", facts.ends],
+    ["scorer", facts.scorer],
     [
       "batch",
       `${perDevice} completions x ${shape.stepsPerGeneration} ` +
@@ -56,7 +54,9 @@ export function bannerText(facts: BannerFacts): string {
     ["GPU memory", facts.memory[0]],
     ["", facts.memory[1]],
     ["run", facts.runDir],
-  ]);
+  ];
+  const shown = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return labelled(shown.map(([label, text]) => [label, escapeControls(text)]), columns);
 }
 
 /** The plan in two lines: "planned 1.2 GiB of 22 GiB", and by part. */
@@ -69,49 +69,9 @@ export function memoryLines({ plan, budget }: PlannedMemory, perDeviceBatchSize:
   return [`planned ${formatBytes(plan.peakBytes)}${of}${split}`, parts];
 }
 
-/** The run in a few lines after it ended: what changed, where the files are, and how to look at them. */
-export function summaryText(facts: SummaryFacts): string {
-  const { rows, runDir, trainingSeconds, peakBytes, plannedBytes } = facts;
-  const change = (name: MetricName, digits: number): string | undefined => {
-    const trend = trendOf(rows, name);
-    if (trend === undefined) return undefined;
-    const [first, last, lastMean] = [trend.first, trend.last, trend.lastMean].map((value) =>
-      value.toFixed(digits)
-    );
-    return `${first} -> ${last}  (mean of the last steps ${lastMean})`;
-  };
-  const entries: [string, string | undefined][] = [
-    ["safe ratio", change("safety/safe_ratio", 3)],
-    ["helpfulness", change("helpfulness/mean", 3)],
-    ["lambda", change("lambda/value", 3)],
-    ["eval safe", change("eval/safe_ratio", 3)],
-    ["time", `${formatDuration(trainingSeconds)} for ${rows.length} steps`],
-    ["GPU memory", memoryText(peakBytes, plannedBytes)],
-    ["files", runDir],
-    ["report", `npm run report -- ${shellWord(runDir)}   (deno task report ${shellWord(runDir)})`],
-    ["TensorBoard", `tensorboard --logdir ${shellWord(`${runDir}/runs`)}`],
-  ];
-  return block(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
 function formatCount(count: number): string {
   for (const [unit, size] of [["B", 1e9], ["M", 1e6], ["K", 1e3]] as const) {
     if (count >= size) return `${(count / size).toPrecision(3)}${unit}`;
   }
   return String(count);
-}
-
-function block(entries: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...entries.map(([label]) => label.length));
-  return entries.map(([label, value]) => `${label.padEnd(width)}  ${escapeControls(value)}`).join("\n");
-}
-
-function memoryText(peakBytes: number, plannedBytes: number): string {
-  const percent = (100 * (peakBytes / plannedBytes - 1)).toFixed(1);
-  const difference = `${percent.startsWith("-") ? "" : "+"}${percent} %`;
-  return `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned (${difference})`;
-}
-
-function shellWord(text: string): string {
-  return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,8 @@
 /** Progress of long moves of bytes: downloads, and weights on their way to the GPU. */
 import type { BytesMoved, BytesWatcher } from "../../assembly/events.ts";
+import { type Column, fittingColumns, widthOf } from "./columns.ts";
 import type { TerminalOutput } from "./output.ts";
+import { roomOf } from "./progress_bar.ts";
 
 /** Milliseconds between two redraws on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 250;
@@ -25,10 +27,12 @@ export function bytesProgress(output: TerminalOutput, nowMs: () => number, doing
       if (first.doneBytes === totalBytes) return;
       if (!isEnd && atMs - shownMs < (output.isTTY ? REDRAW_MS : LINE_MS)) return;
       shownMs = atMs;
-      const line = bytesLine(doing, progress, (doneBytes - first.doneBytes) / 1e6 / (atMs - first.atMs));
+      const gbPerSecond = (doneBytes - first.doneBytes) / 1e6 / (atMs - first.atMs);
       isBarShown = output.isTTY && !isEnd;
-      if (!output.isTTY) output.write(`${line}\n`);
-      else output.write(`\r\x1b[K${barOf(doneBytes / totalBytes)} ${line}${isEnd ? "\n" : ""}`);
+      if (!output.isTTY) output.write(`${bytesLine(doing, progress, gbPerSecond)}\n`);
+      else {output.write(
+          `\r\x1b[K${bytesLine(doing, progress, gbPerSecond, roomOf(output))}${isEnd ? "\n" : ""}`,
+        );}
     },
     // An error that ends the download starts on a line of its own.
     close: () => isBarShown && output.write("\n"),
@@ -40,7 +44,20 @@ function barOf(share: number): string {
   return `${"█".repeat(full)}${"░".repeat(BAR_WIDTH - full)}`;
 }
 
-function bytesLine(doing: string, { id, doneBytes, totalBytes }: BytesMoved, gbPerSecond: number): string {
-  const rate = Number.isFinite(gbPerSecond) ? `  ${gbPerSecond.toFixed(3)} GB/s` : "";
-  return `${doing} ${id}  ${(doneBytes / 1e9).toFixed(2)} of ${(totalBytes / 1e9).toFixed(2)} GB${rate}`;
+/** @param room columns of a terminal, where there is a bar; what does not fit is left out, whole */
+function bytesLine(
+  doing: string,
+  { id, doneBytes, totalBytes }: BytesMoved,
+  gbPerSecond: number,
+  room?: number,
+): string {
+  const columns: Column[] = [
+    { rank: 2, text: `${doing} ${id}` },
+    { rank: 0, text: `${(doneBytes / 1e9).toFixed(2)} of ${(totalBytes / 1e9).toFixed(2)} GB` },
+    { rank: 1, text: Number.isFinite(gbPerSecond) ? `${gbPerSecond.toFixed(3)} GB/s` : undefined },
+  ];
+  if (room === undefined) return fittingColumns(columns, Infinity);
+  const line = fittingColumns(columns, room);
+  const bar = barOf(doneBytes / totalBytes);
+  return widthOf(line) + BAR_WIDTH + 1 <= room ? `${bar} ${line}` : line;
 }

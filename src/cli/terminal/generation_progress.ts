@@ -1,5 +1,6 @@
 /** What is shown while completions are sampled: a step of a large model takes minutes. */
 import type { GenerationProgress } from "../../policy/decode/generate.ts";
+import { fittingColumns } from "./columns.ts";
 
 /** Seconds between two lines where there is no bar to draw over. */
 const LINE_SECONDS = 30;
@@ -7,17 +8,24 @@ const LINE_SECONDS = 30;
 /**
  * `generating  token 256/512  41 of 60 completions left  1843 tokens/s`: the tokens of all completions, over the time
  * so far. Once none is left it says what comes then.
+ * @param room columns; what does not fit is left out, whole
  */
-export function generationLine(progress: GenerationProgress): string {
+export function generationLine(progress: GenerationProgress, room = Infinity): string {
   const { tokens, longest, maxTokens, rows, rowsLeft, seconds } = progress;
   const rate = `${(tokens / seconds).toFixed(0)} tokens/s`;
-  if (rowsLeft === 0) return `generated ${tokens} tokens  ${rate}  scoring and training`;
-  return [
-    "generating",
-    `token ${String(longest).padStart(String(maxTokens).length)}/${maxTokens}`,
-    `${String(rowsLeft).padStart(String(rows).length)} of ${rows} completions left`,
-    rate,
-  ].join("  ");
+  if (rowsLeft === 0) {
+    return fittingColumns([
+      { rank: 1, text: `generated ${tokens} tokens` },
+      { rank: 2, text: rate },
+      { rank: 0, text: "scoring and training" },
+    ], room);
+  }
+  return fittingColumns([
+    { rank: 0, text: "generating" },
+    { rank: 1, text: `token ${String(longest).padStart(String(maxTokens).length)}/${maxTokens}` },
+    { rank: 2, text: `${String(rowsLeft).padStart(String(rows).length)} of ${rows} completions left` },
+    { rank: 3, text: rate },
+  ], room);
 }
 
 /** Says of each look at a generation whether a log is due a line: one every half a minute, none of short ones. */

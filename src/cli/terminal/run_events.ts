@@ -4,7 +4,9 @@ import type { RunConfig } from "../../config/sweep.ts";
 import type { MetricRow } from "../../tracking/metrics.ts";
 import type { TrainingEvents } from "../../train/run.ts";
 import { assemblyEvents } from "./assembly_events.ts";
+import { fittingColumns } from "./columns.ts";
 import type { TerminalOutput } from "./output.ts";
+import { roomOf } from "./progress_bar.ts";
 import { openTerminal, type Terminal } from "./run_terminal.ts";
 
 /** What a run shows, before and after its terminal is open. */
@@ -27,20 +29,25 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
         terminal = openTerminal(output, config, { firstStep, maxSteps });
       },
       onGenerating: (step, progress) => terminal?.generating(step, progress),
-      onStep(row, texts) {
-        terminal?.samples(texts);
+      onStep(row, texts, scores) {
+        terminal?.samples(texts, scores);
         terminal?.step(row);
       },
-      onEvaluation: (row) => terminal?.print(evaluationLine(row)),
+      onEvaluation: (row) => terminal?.print(evaluationLine(row, output.isTTY ? roomOf(output) : Infinity)),
       onMessage,
     }),
     close: () => terminal?.close(),
   };
 }
 
-function evaluationLine(row: MetricRow): string {
+/** What an evaluation came to, in one line. */
+export function evaluationLine(row: MetricRow, room = Infinity): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
-  return `evaluation after step ${row.step}: safe ratio ${of("eval/safe_ratio")}, ` +
-    `reward ${of("eval/mean_reward")}, cost ${of("eval/mean_cost")} ` +
-    `over ${row["eval/total_samples"]} prompts (greedy)`;
+  return fittingColumns([
+    { rank: 0, text: `eval after step ${row.step}` },
+    { rank: 1, text: `safe ${of("eval/safe_ratio")}` },
+    { rank: 2, text: `reward ${of("eval/mean_reward")}` },
+    { rank: 3, text: `cost ${of("eval/mean_cost")}` },
+    { rank: 4, text: `(${row["eval/total_samples"]} prompts)` },
+  ], room);
 }

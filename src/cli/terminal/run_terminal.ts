@@ -1,13 +1,14 @@
 /** What a person watching a run sees. All of it goes through `write`, so that it can be tested as text. */
-import { formatDuration } from "../../config/units.ts";
 import type { GenerationProgress } from "../../policy/decode/generate.ts";
 import { isDue } from "../../rl/cadence.ts";
-import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
-import { escapeControls, truncateText } from "../../tracking/printable.ts";
+import type { Judgements, MetricRow } from "../../tracking/metrics.ts";
 import type { Texts } from "../../tracking/samples.ts";
 import { everyHalfMinute, generationLine } from "./generation_progress.ts";
+import { firstStepWatch } from "./first_step.ts";
 import type { TerminalOutput } from "./output.ts";
-import { startBar } from "./progress_bar.ts";
+import { roomOf, startBar } from "./progress_bar.ts";
+import { progressLine, stepOf } from "./progress_line.ts";
+import { samplesText } from "./samples_text.ts";
 
 /** The keys of the config that decide what is printed. */
 export interface TerminalConfig {
@@ -19,19 +20,24 @@ export interface TerminalConfig {
 
 export interface Terminal {
   /**
-   * A generation batch has been trained on. Draws the bar, or prints a line every `logging_steps` and at the first and
-   * last step.
+   * A generation batch has been trained on: drawn into the bar, where there is one, and kept as a line every
+   * `logging_steps` and at the first and last step.
    */
   step(row: MetricRow): void;
   /** Completions are being sampled after step `done`: shown in the bar, or as a line every half a minute. */
   generating(done: number, progress: GenerationProgress): void;
-  /** Prints the first prompt and completion once per run, and then this batch's samples, as configured. */
-  samples(texts: Texts): void;
+  /** Prints samples of the batch and their scores, as configured; of the first batch at least one. */
+  samples(texts: Texts, scores?: Pick<Judgements, "rewards" | "costs">): void;
   /** Prints whole lines, above the bar if there is one. */
   print(text: string): void;
   /** Takes the bar away. Until then its timer keeps the process alive: call it in `finally`. */
   close(): void;
 }
+
+/** A generation has the bar's line when it takes longer: else it would flicker. */
+const SHORT_SECONDS = 2;
+/** Steps whose mean time gives the rate and the time left. */
+const RATE_STEPS = 10;
 
 /** Opens the terminal of a run that does the steps from `firstStep` to `maxSteps`. */
 export function openTerminal(
@@ -43,76 +49,59 @@ export function openTerminal(
   // On a terminal the bar is on the current line: clear it, and the next redraw puts it below what is
   // printed.
   const print = (text: string) => output.write(`${bar === undefined ? "" : "\r\x1b[K"}${text}\n`);
+  const prefix = bar === undefined ? "step " : "";
+  const room = bar === undefined ? Infinity : roomOf(output);
   const isLineDue = everyHalfMinute();
   const recent: number[] = [];
   let lastStep = firstStep - 1;
   let isFirstPrinted = !config.debug_print_first || firstStep > 1;
+  const compiling = firstStep > maxSteps ? undefined : firstStepWatch((text) => {
+    const line = `${stepOf(firstStep, maxSteps)}  ${text}`;
+    if (bar) bar.update(firstStep - 1, { line });
+    else print(`${prefix}${line}`);
+  }, { isTTY: output.isTTY });
 
   return {
     step(row) {
+      compiling?.close();
       const done = row.step - lastStep;
-      recent.push((row.step_time ?? NaN) / done);
+      const isFirst = lastStep < firstStep;
+      // The first compiles its kernels: no measure of those to come.
+      if (!isFirst) recent.push((row.step_time ?? NaN) / done);
       if (recent.length > RATE_STEPS) recent.shift();
-      const line = progressLine(row, maxSteps, recent);
+      const line = progressLine(row, maxSteps, recent, room);
       bar?.update(row.step, { line });
-      const isPrinted = lastStep < firstStep || row.step === maxSteps ||
-        isDue(config.logging_steps, row.step, done);
+      const isKept = isFirst || row.step === maxSteps || isDue(config.logging_steps, row.step, done);
       lastStep = row.step;
-      if (bar === undefined && isPrinted) print(`step ${line}`);
+      if (isKept) print(`${prefix}${line}`);
     },
     generating(done, progress) {
-      const line = `${stepOf(done + 1, maxSteps)}  ${generationLine(progress)}`;
+      if (progress.seconds >= SHORT_SECONDS) compiling?.close();
+      const step = `${stepOf(done + 1, maxSteps)}  `;
+      const line = step + generationLine(progress, room - step.length);
       if (progress.seconds >= SHORT_SECONDS) bar?.update(done, { line });
-      if (bar === undefined && isLineDue(progress)) print(`step ${line}`);
+      if (bar === undefined && isLineDue(progress)) print(`${prefix}${line}`);
     },
-    samples(texts) {
-      const limit = config.debug_print_sample_chars;
-      if (!isFirstPrinted) print(sampleText("first prompt and completion", texts, 0, limit));
+    samples(texts, scores) {
+      const perBatch = Math.min(config.debug_print_samples_per_batch, texts.completions.length);
+      const isFirst = !isFirstPrinted;
       isFirstPrinted = true;
-      const count = Math.min(config.debug_print_samples_per_batch, texts.completions.length);
-      for (let index = 0; index < count; index++) {
-        print(sampleText(`sample ${index + 1} of ${count}`, texts, index, limit));
-      }
+      if (perBatch === 0 && !isFirst) return;
+      const title = perBatch === 0
+        ? () => "first prompt and completion"
+        : (i: number) => `sample ${i + 1} of ${perBatch}`;
+      print(
+        samplesText(texts, scores, {
+          title,
+          count: Math.max(1, perBatch),
+          limit: config.debug_print_sample_chars,
+        }),
+      );
     },
     print,
-    close: () => bar?.stop(),
+    close() {
+      compiling?.close();
+      bar?.stop();
+    },
   };
-}
-
-/** A generation has the bar's line when it takes longer: else it would flicker. */
-const SHORT_SECONDS = 2;
-/** Steps whose mean time gives the rate and the time left. */
-const RATE_STEPS = 10;
-
-const stepOf = (step: number, maxSteps: number) =>
-  `${String(step).padStart(String(maxSteps).length)}/${maxSteps}`;
-
-/**
- * One step in one line of fixed columns: ` 12/500  ETA 18:54  reward -0.28  cost  1.55  ...  0.43 steps/s`.
- * What matters most comes first, since a narrow terminal cuts the line.
- */
-export function progressLine(row: MetricRow, maxSteps: number, recentStepSeconds: readonly number[]): string {
-  const seconds = recentStepSeconds.reduce((sum, value) => sum + value, 0) / recentStepSeconds.length;
-  const column = (label: string, name: MetricName, digits: number, width: number) => {
-    const value = row[name];
-    return value === undefined ? undefined : `${label} ${value.toFixed(digits).padStart(width)}`;
-  };
-  const columns = [
-    stepOf(row.step, maxSteps),
-    Number.isFinite(seconds)
-      ? `ETA ${formatDuration((maxSteps - row.step) * seconds).padStart(5)}`
-      : undefined,
-    column("reward", "helpfulness/mean", 2, 5),
-    column("cost", "cost/mean", 2, 5),
-    column("lambda", "lambda/value", 2, 4),
-    column("safe", "safety/safe_ratio", 2, 4),
-    column("KL", "kl", 4, 6),
-    Number.isFinite(seconds) ? `${(1 / seconds).toFixed(2)} steps/s` : undefined,
-  ];
-  return columns.filter((text) => text !== undefined).join("  ");
-}
-
-function sampleText(title: string, { prompts, completions }: Texts, index: number, limit: number): string {
-  const indented = (text: string) => escapeControls(truncateText(text, limit)).replace(/^/gm, "  | ");
-  return `${title}\n  prompt\n${indented(prompts[index])}\n  completion\n${indented(completions[index])}`;
 }

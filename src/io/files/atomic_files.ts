@@ -3,8 +3,19 @@
 // A killed writer leaves ".<name>.partial-<hex>"; see removeStalePartials.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import {
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+} from "node:fs/promises";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { explainFsError, systemCode } from "./errors.ts";
 
 const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
@@ -97,7 +108,7 @@ export async function writeDirectoryAtomic(
   const parent = dirname(finalDir);
   const partial = besideOf(finalDir, "partial");
   try {
-    await mkdir(parent, { recursive: true });
+    await makeFolders(parent);
     await removeStalePartials(parent, basename(finalDir));
     await mkdir(partial);
     await fill(partial);
@@ -172,13 +183,56 @@ export async function setAside(dir: string): Promise<string | undefined> {
 }
 
 /**
+ * Makes a folder and those above it. Not mkdir's own `recursive`, which Node repeats for ever where a file system says
+ * that what is above is not there, as /proc does.
+ * @throws the system's error where it cannot be made
+ */
+export async function makeFolders(dir: string): Promise<void> {
+  try {
+    await mkdir(dir);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "EEXIST" && await isFolder(dir)) return;
+    if (code !== "ENOENT" || dirname(dir) === dir || await isFolder(dirname(dir))) throw error;
+    await makeFolders(dirname(dir));
+    await makeFolders(dir);
+  }
+}
+
+const isFolder = (path: string) => stat(path).then((found) => found.isDirectory(), () => false);
+
+/**
+ * Proves that `dir` can be made, or written into where it is there; leaves nothing behind.
+ * @throws Error when it cannot
+ */
+export async function assertFolderCanBe(dir: string): Promise<void> {
+  let existing = resolve(dir);
+  while (!await isFolder(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    // A file in the way of a folder above is found by what the folder would be made with.
+    const between = relative(existing, resolve(dir)).split(sep)[0];
+    if (between !== "" && await stat(join(existing, between)).then(() => true, () => false)) {
+      throw Object.assign(new Error(), { code: "EEXIST" });
+    }
+    await rmdir(await mkdtemp(join(existing, ".write-test-")));
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw explainFsError(error, "write into the folder", dir);
+    throw new Error(
+      `Cannot write into the folder '${dir}': required a folder where others can be made, but '${existing}' takes ` +
+        "none (ENOENT); choose a folder on a disk",
+      { cause: error },
+    );
+  }
+}
+
+/**
  * Creates `dir` if need be and proves by a write that files can be made there.
  * @throws Error when they cannot
  */
 export async function assertWritableFolder(dir: string): Promise<void> {
   const probe = besideOf(join(dir, "write-test"), "partial");
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolders(dir);
     const handle = await open(probe, "wx");
     try {
       await writeFully(handle, new Uint8Array(1));

@@ -19,6 +19,7 @@ import {
   IDLE_TIMEOUT_MS,
   nameOf,
   PassingFault,
+  pathOf,
   retryPassing,
 } from "./http.ts";
 
@@ -168,7 +169,8 @@ async function* bytesFrom(
   const limitMs = access.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
   const timer = setTimeout(() => idle.abort(new Error(`nothing came for ${limitMs / 1000} s`)), limitMs);
   try {
-    const path = `${subject.id}/resolve/${subject.revision}/${encodeURIComponent(subject.file)}`;
+    const file = subject.file.split("/").map(encodeURIComponent).join("/");
+    const path = `${pathOf(subject)}/resolve/${subject.revision}/${file}`;
     const headers: Record<string, string> = start > 0 ? { range: `bytes=${start}-` } : {};
     const response = await getFromHub(access, path, subject, { headers, signal: idle.signal });
     const isRest = response.status === 206 &&

@@ -1,4 +1,4 @@
-// Models of a Hugging Face hub, in the cache that Python's huggingface_hub uses too:
+// Models (and data sets, see dataset.ts) of a Hugging Face hub, in the cache that Python's huggingface_hub uses too:
 //
 //   <cache>/models--{org}--{name}/refs/{revision}          the commit a branch or tag stood for when last asked
 //                                 blobs/{hash}             content
@@ -10,11 +10,11 @@
 // Sources: https://huggingface.co/docs/hub/api, https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 
 import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { writeFileAtomic } from "../files/atomic_files.ts";
 import { systemCode } from "../files/errors.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
-import { type HubAccess, nameOf } from "./http.ts";
+import { type HubAccess, type HubSubject, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";
 import { lackingTexts, listRepository, TEXT_FILES, weightFiles } from "./repository.ts";
 
@@ -39,7 +39,7 @@ export interface HubProgress {
   readonly totalBytes: number;
 }
 
-const DEFAULT_REVISION = "main";
+export const DEFAULT_REVISION = "main";
 
 /** What a snapshot folder lacks to be used as it is. Links to missing blobs count as missing. */
 async function lackingOf(snapshot: string): Promise<string[]> {
@@ -127,9 +127,57 @@ export async function fetchModel(
   }
 }
 
-async function writeRef(path: string, commit: string): Promise<void> {
+export async function writeRef(path: string, commit: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomic(path, commit);
+}
+
+/** Where files of a repository go, and what they are called on the hub. */
+export interface SnapshotPlace {
+  readonly subject: HubSubject;
+  /** Of the commit, in snapshots/. */
+  readonly dir: string;
+}
+
+/** Downloads one file that is not there yet, and links it into the snapshot. */
+export async function fetchFile(
+  { subject, dir }: SnapshotPlace,
+  file: HubFile,
+  settings: HubSettings,
+  onBytes: (haveBytes: number) => void = () => {},
+): Promise<void> {
+  const blobs = join(dirname(dirname(dir)), "blobs");
+  const pointer = join(dir, file.name);
+  await mkdir(blobs, { recursive: true });
+  await mkdir(dirname(pointer), { recursive: true });
+  const blob = join(blobs, file.hash.hex);
+  if (!await isThere(blob)) {
+    await downloadBlob(settings, { ...subject, file: file.name }, file, blob, onBytes);
+  }
+  await linkBlob(blob, pointer);
+}
+
+/** Downloads files in their order, where there is room for all of them. */
+export async function fetchFiles(
+  place: SnapshotPlace,
+  wanted: readonly HubFile[],
+  settings: HubSettings,
+  onProgress: (progress: HubProgress) => void,
+): Promise<void> {
+  const { subject: { id }, dir } = place;
+  const totalBytes = wanted.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  await assertSpace(join(dirname(dirname(dir)), "blobs"), wanted);
+  let doneBytes = 0;
+  for (const file of wanted) {
+    await fetchFile(
+      place,
+      file,
+      settings,
+      (haveBytes) => onProgress({ id, doneBytes: doneBytes + haveBytes, totalBytes }),
+    );
+    doneBytes += file.sizeBytes;
+    onProgress({ id, doneBytes, totalBytes });
+  }
 }
 
 /** Downloads what a model needs of `files`. The weights come last: a snapshot that has them is whole. */
@@ -139,19 +187,11 @@ async function downloadFiles(
   settings: HubSettings,
   onProgress: (progress: HubProgress) => void,
 ): Promise<void> {
-  const blobs = join(dirname(dirname(dir)), "blobs");
-  await mkdir(blobs, { recursive: true });
-  await mkdir(dir, { recursive: true });
   const subject = { id, revision: commit };
-  const fetchFile = async (name: string, onBytes: (haveBytes: number) => void) => {
-    const file = files.get(name)!;
-    const blob = join(blobs, file.hash.hex);
-    if (!await isThere(blob)) await downloadBlob(settings, { ...subject, file: name }, file, blob, onBytes);
-    await linkBlob(blob, join(dir, name));
-  };
+  const place = { subject, dir };
   const names = new Set(files.keys());
   const weights = await weightFiles(names, async (index) => {
-    await fetchFile(index, () => {});
+    await fetchFile(place, files.get(index)!, settings);
     return await readFile(join(dir, index), "utf8");
   });
   const lacking = [
@@ -165,18 +205,12 @@ async function downloadFiles(
     );
   }
   const wanted = [...TEXT_FILES.filter((name) => names.has(name)), ...weights];
-  const totalBytes = wanted.reduce((sum, name) => sum + files.get(name)!.sizeBytes, 0);
-  await assertSpace(blobs, wanted.map((name) => files.get(name)!));
-  let doneBytes = 0;
-  for (const name of wanted) {
-    await fetchFile(name, (haveBytes) => onProgress({ id, doneBytes: doneBytes + haveBytes, totalBytes }));
-    doneBytes += files.get(name)!.sizeBytes;
-    onProgress({ id, doneBytes, totalBytes });
-  }
+  await fetchFiles(place, wanted.map((name) => files.get(name)!), settings, onProgress);
 }
 
 /** @throws Error when the disk cannot hold what is missing, before the first byte */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
+  await mkdir(blobs, { recursive: true });
   const there = await readdir(blobs);
   let needBytes = 0;
   for (const { sizeBytes, hash } of files) {
@@ -199,7 +233,7 @@ async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<vo
 /** Makes `pointer` lead to `blob`, relatively, so that the cache can be moved. */
 async function linkBlob(blob: string, pointer: string): Promise<void> {
   try {
-    await symlink(join("..", "..", "blobs", basename(blob)), pointer).catch((error) => {
+    await symlink(relative(dirname(pointer), blob), pointer).catch((error) => {
       // Where symbolic links need a privilege (Windows), a hard link does.
       if (systemCode(error) === "EPERM") return link(blob, pointer);
       throw error;

@@ -17,6 +17,8 @@ export interface HubAccess {
 
 /** What is asked for, in words of the user. */
 export interface HubSubject {
+  /** A model where left out. */
+  readonly kind?: "dataset";
   readonly id: string;
   readonly revision: string;
   readonly file?: string;
@@ -91,9 +93,14 @@ export async function getFromHub(
 
 function unreachable({ endpoint }: HubAccess, subject: HubSubject): string {
   // Who mistyped the path of a folder never meant the hub.
-  const noFolder = subject.file === undefined ? `, and there is no folder "${subject.id}" here` : "";
+  const noFolder = subject.file === undefined && subject.kind === undefined
+    ? `, and there is no folder "${subject.id}" here`
+    : "";
   return `Cannot reach ${endpoint} for ${nameOf(subject)}${noFolder}`;
 }
+
+/** Where a repository is at an endpoint. */
+export const pathOf = ({ kind, id }: HubSubject) => kind === "dataset" ? `datasets/${id}` : id;
 
 /** "org/name@revision", and the file where one is meant. */
 export function nameOf({ id, revision, file }: HubSubject): string {
@@ -110,6 +117,11 @@ function refusal({ status, headers }: Response, access: HubAccess, subject: HubS
     return new Error(`${failed}: "${id}" has no revision "${revision}"; give a branch, tag or commit of it`);
   }
   if (file === undefined && (code === "RepoNotFound" || status === 404)) {
+    if (subject.kind === "dataset") {
+      return new Error(
+        `${failed}: there is no data set "${id}" that you may see; correct the id, or set HF_TOKEN if it is private`,
+      );
+    }
     return new Error(
       `${failed}: there is no folder "${id}" here and no model "${id}" there that you may see; correct the path ` +
         `or the id, or set HF_TOKEN if the model is private`,
@@ -119,7 +131,9 @@ function refusal({ status, headers }: Response, access: HubAccess, subject: HubS
   if (status === 401 || status === 403) {
     const token = access.token === undefined ? "set HF_TOKEN to a token" : "take a token in HF_TOKEN";
     return new Error(
-      `${failed}: access is restricted; accept its terms at ${access.endpoint}/${id} and ${token} of that account ` +
+      `${failed}: access is restricted; accept its terms at ${access.endpoint}/${
+        pathOf(subject)
+      } and ${token} of that account ` +
         "with the right to read it",
     );
   }

@@ -59,14 +59,18 @@ const Listing = z.object({
   })),
 });
 
-/** The commit behind a revision and the files at its top. */
+/** Names that lead out of a folder, or nowhere. */
+const isSound = (name: string) => !name.includes("\\") && !/^$|^\.{1,2}$/.test(name);
+
+/** The commit behind a revision; of a model the files at its top, of a data set those in folders too. */
 export async function listRepository(
   id: string,
   revision: string,
   access: HubAccess,
+  kind?: "dataset",
 ): Promise<{ commit: string; files: Map<string, HubFile> }> {
-  const subject = { id, revision };
-  const path = `api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const subject = { id, revision, kind };
+  const path = `api/${kind ?? "model"}s/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const listing = await retryPassing(access, async () => {
     const signal = AbortSignal.timeout(access.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
     const response = await getFromHub(access, path, subject, { signal });
@@ -82,7 +86,8 @@ export async function listRepository(
   });
   const files = new Map<string, HubFile>();
   for (const { rfilename: name, size, blobId, lfs } of listing.siblings) {
-    if (name.includes("/") || name.includes("\\")) continue; // nothing we need lies in a folder
+    if (kind === undefined && name.includes("/")) continue; // nothing that a model needs lies in a folder
+    if (!name.split("/").every(isSound)) continue;
     if (lfs) files.set(name, { name, sizeBytes: lfs.size, hash: { algorithm: "sha256", hex: lfs.sha256 } });
     else if (size !== undefined && blobId !== undefined) {
       files.set(name, { name, sizeBytes: size, hash: { algorithm: "git-sha1", hex: blobId } });

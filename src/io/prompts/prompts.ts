@@ -1,113 +1,138 @@
-// Reads prompts from JSON Lines. Every row is used or named in an error; none is dropped.
+// Reads prompts from files of rows. Every row is used, or told of with what is wrong.
 
-import { readFile } from "node:fs/promises";
-import { explainFsError } from "../files/errors.ts";
+import type { Message } from "../../rl/conversation.ts";
+import type { RowPrompt } from "./prompt_format.ts";
+import { preview, type RawRow, rowProblem } from "./row.ts";
+import { rowsOfFile } from "./row_files.ts";
 
-/** One prompt and the line (from 1) of the file it came from. */
+/** One prompt, and where it came from. */
 export interface PromptRow {
-  readonly prompt: string;
-  readonly line: number;
+  readonly prompt: RowPrompt;
+  /** Its row, as "'prompts.jsonl', line 3". */
+  readonly place: string;
   /** What else the row holds. */
   readonly columns: Readonly<Record<string, unknown>>;
 }
 
 export interface ReadPromptsOptions {
-  /** Key of the row that holds the user's text. */
+  /** Key of the row that holds the user's text or the conversation. */
   readonly promptKey: string;
-  /** Stop after this many rows; all when left out. Rows after it are not looked at. */
+  /** Stop after this many good rows; all when left out. Rows after it are not looked at. */
   readonly maxSamples?: number;
+  /** Told of a row that cannot be used, which is then left out; such a row is thrown where this is left out. */
+  readonly onBadRow?: (problem: Error) => void;
+  /** Bytes of a file read at once. */
+  readonly pieceBytes?: number;
 }
 
+/** What a row must hold, in words. */
+const wanted = (promptKey: string) => `{"${promptKey}": "..."}`;
+
 /**
- * Reads one prompt per non-blank line, in file order. A UTF-8 byte order mark and CRLF line ends are accepted.
- * Each error names file and line.
+ * Reads the prompts of one file, or of several as of one, in their order: JSON Lines (byte order marks, CRLF and blank
+ * lines are accepted), a JSON array, either gzipped, or Parquet. Each error names file and row.
  * @throws RangeError when maxSamples is no whole number >= 1
- * @throws SyntaxError when a line is no JSON or no UTF-8
+ * @throws SyntaxError when a row is no JSON or no UTF-8
  * @throws TypeError when a row has no usable prompt
- * @throws Error when the file is missing or empty
+ * @throws Error when a file is missing, empty or broken
  */
-export async function readPrompts(path: string, options: ReadPromptsOptions): Promise<PromptRow[]> {
-  const { promptKey, maxSamples = Infinity } = options;
+export async function readPrompts(
+  files: string | readonly string[],
+  options: ReadPromptsOptions,
+): Promise<PromptRow[]> {
+  const { promptKey, maxSamples = Infinity, onBadRow, pieceBytes } = options;
   if (maxSamples !== Infinity && !(Number.isSafeInteger(maxSamples) && maxSamples > 0)) {
     throw new RangeError(`Cannot read ${maxSamples} prompts: max_samples must be a whole number above 0`);
   }
-  const bytes = await readFile(path).catch((error) => {
-    throw explainFsError(error, "read prompts from", path);
-  });
+  const paths = typeof files === "string" ? [files] : files;
   const rows: PromptRow[] = [];
-  for (const { text, line } of linesOf(bytes, path)) {
-    if (text.trim() === "") continue; // a blank line holds no row
-    rows.push({ ...promptOf(text, promptKey, `'${path}', line ${line}`), line });
-    if (rows.length === maxSamples) break;
+  let bad = 0;
+  for (const path of paths) {
+    for await (const raw of rowsOfFile(path, pieceBytes)) {
+      try {
+        rows.push(promptOf(raw, promptKey));
+      } catch (error) {
+        if (onBadRow === undefined) throw error;
+        bad++;
+        onBadRow(error as Error);
+      }
+      if (rows.length === maxSamples) return rows;
+    }
   }
-  if (rows.length === 0) {
-    throw new Error(
-      `Cannot read prompts from '${path}': required at least one JSON row, got none in ${bytes.byteLength} bytes; ` +
-        `give a file with one {"${promptKey}": "..."} per line`,
-    );
-  }
-  return rows;
+  if (rows.length > 0) return rows;
+  const found = bad === 0 ? "no row" : `${bad} rows, of which none can be used`;
+  throw new Error(
+    rowProblem(
+      paths.map((path) => `'${path}'`).join(", "),
+      `required at least one JSON row, got ${found}; give a file with one ${wanted(promptKey)} per line`,
+    ),
+  );
 }
 
-/** Lines without their ends; decodes one at a time so that broken UTF-8 has a line number. */
-function* linesOf(bytes: Uint8Array, path: string): Generator<{ text: string; line: number }> {
-  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let line = 0;
-  for (let start = hasMark ? 3 : 0; start < bytes.length;) {
-    line++;
-    const newline = bytes.indexOf(0x0a, start);
-    const end = newline === -1 ? bytes.length : newline;
-    let text: string;
-    try {
-      text = decoder.decode(bytes.subarray(start, end));
-    } catch (cause) {
-      throw new SyntaxError(
-        `Cannot read prompts from '${path}', line ${line}: required UTF-8, got bytes that are not; ` +
-          `convert the file, for example with 'iconv -t UTF-8'`,
-        { cause },
+/**
+ * The prompt of one row.
+ * @throws TypeError when it holds no usable prompt
+ */
+export function promptOf(raw: RawRow, promptKey: string): PromptRow {
+  const { place } = raw;
+  const fail = (problem: string) => new TypeError(rowProblem(place, problem));
+  const row = raw.read();
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    throw fail(`required a JSON object, got ${preview(row)}; write ${wanted(promptKey)}`);
+  }
+  const key = !Object.hasOwn(row, promptKey) && "messages" in row && Array.isArray(row.messages)
+    ? "messages"
+    : promptKey;
+  if (!Object.hasOwn(row, key)) {
+    const keys = Object.keys(row).slice(0, 20).map((name) => JSON.stringify(name)).join(", ") || "none";
+    throw fail(
+      `required the key ${JSON.stringify(key)}, keys present: ${keys}; ` +
+        "set prompt_key to one of them or correct the row",
+    );
+  }
+  const { [key]: value, ...columns } = row as Record<string, unknown>;
+  const prompt = isObject(value) && Array.isArray(value.messages) ? value.messages : value;
+  if (Array.isArray(prompt)) return { prompt: conversationOf(prompt, key, fail), place, columns };
+  if (!isText(prompt) || prompt.trim() === "") {
+    throw fail(
+      `required a non-blank, well-formed string or a list of messages under ${JSON.stringify(key)}, ` +
+        `got ${preview(prompt)}; correct or delete the row`,
+    );
+  }
+  return { prompt, place, columns };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isText = (value: unknown): value is string =>
+  typeof value === "string" && !/\p{Surrogate}/u.test(value);
+
+/** A list of {"role", "content"} that ends with what the user asks. */
+function conversationOf(
+  messages: readonly unknown[],
+  key: string,
+  fail: (problem: string) => Error,
+): readonly Message[] {
+  const under = `under ${JSON.stringify(key)}`;
+  if (messages.length === 0) throw fail(`required at least one message ${under}, got []; delete the row`);
+  const checked = messages.map((message, i) => {
+    if (!isObject(message) || !isText(message.role) || !isText(message.content)) {
+      throw fail(
+        `required a non-blank, well-formed string or messages {"role": "user", "content": "..."} ${under}, ` +
+          `got ${preview(message)} as message ${i + 1}; correct or delete the row`,
       );
     }
-    yield { text: text.endsWith("\r") ? text.slice(0, -1) : text, line };
-    start = end + 1;
-  }
-}
-
-function promptOf(text: string, promptKey: string, where: string): Omit<PromptRow, "line"> {
-  let row: unknown;
-  try {
-    row = JSON.parse(text);
-  } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`Cannot read prompts from ${where}: required one JSON object, but ${problem}`, {
-      cause,
-    });
-  }
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw new TypeError(
-      `Cannot read prompts from ${where}: required a JSON object, got ${preview(row)}; ` +
-        `write {"${promptKey}": "..."}`,
+    return message as Record<string, unknown> & Message;
+  });
+  const { role, content } = checked[checked.length - 1];
+  if (role !== "user" || content.trim() === "") {
+    throw fail(
+      `required messages ${under} that end with a non-blank one of the user, got ${
+        preview({ role, content })
+      } ` +
+        "last; remove what stands behind the user's message",
     );
   }
-  if (!Object.hasOwn(row, promptKey)) {
-    const keys = Object.keys(row).slice(0, 20).map((key) => JSON.stringify(key)).join(", ") || "none";
-    throw new TypeError(
-      `Cannot read prompts from ${where}: required the key ${JSON.stringify(promptKey)}, ` +
-        `keys present: ${keys}; ` +
-        `set prompt_key to one of them or correct the row`,
-    );
-  }
-  const { [promptKey]: prompt, ...columns } = row as Record<string, unknown>;
-  if (typeof prompt !== "string" || prompt.trim() === "" || /\p{Surrogate}/u.test(prompt)) {
-    throw new TypeError(
-      `Cannot read prompts from ${where}: required a non-blank, well-formed string under ` +
-        `${JSON.stringify(promptKey)}, got ${preview(prompt)}; correct or delete the row`,
-    );
-  }
-  return { prompt, columns };
-}
-
-function preview(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
+  return checked;
 }

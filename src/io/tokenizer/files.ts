@@ -4,6 +4,7 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../files/errors.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
 import { sentencePieceJson } from "./sentencepiece_json.ts";
 import { parseSentencePieceModel } from "./sentencepiece_model.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
@@ -24,7 +25,7 @@ export const TOKENIZER_FILES = [
   "tokenizer.model",
   "vocab.json",
   "merges.txt",
-  "chat_template.jinja",
+  ...CHAT_TEMPLATE_FILES,
 ];
 
 async function isThere(path: string): Promise<boolean> {

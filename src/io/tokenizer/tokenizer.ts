@@ -2,14 +2,17 @@
 //
 // Control tokens ("</s>", "<|eot_id|>") in a user's text stay plain text: encodeWithoutSpecial and encodePrompt use
 // a second tokenizer built from the same tokenizer.json without them (no added token to match, no vocabulary entry
-// or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text.
+// or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text, and
+// encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
 import { PreTrainedTokenizer } from "@huggingface/transformers";
 import { resolve } from "node:path";
 import { pieceDecoder } from "./piece_decoder.ts";
 import { cutToFit } from "../prompts/prompt_cut.ts";
+import type { ChatTemplateText } from "./chat_template.ts";
+import { readChatTemplate } from "./chat_template_files.ts";
 import { readTokenizerFiles } from "./files.ts";
-import { type TokenizerJson, withExactSpaces, withoutControlTokens } from "./json.ts";
+import { type AddedToken, type TokenizerJson, withExactSpaces, withoutControlTokens } from "./json.ts";
 
 export interface EncodedPrompt {
   readonly ids: number[];
@@ -34,6 +37,23 @@ export interface Tokenizer {
     template: (userText: string) => string,
     maxPromptLength: number,
   ): EncodedPrompt;
+  /** Ids of the text alone in which added tokens are recognised: no BOS but one that is written. */
+  encodeRendered(text: string): number[];
+  /** Ids of the text alone, as of one that no added token was ever given. */
+  encodeAsText(text: string): number[];
+  /** What the post-processor puts before a text: BOS for Llama. What it puts behind would end a prompt. */
+  readonly frontIds: readonly number[];
+  /** Characters of the longest token: bounds how much text `n` tokens can stand for. */
+  readonly longestToken: number;
+  /** Tokens that are matched before a text is split. */
+  readonly addedTokens: readonly AddedToken[];
+  /** bos_token, eos_token and the like, as templates name them. */
+  readonly namedTokens: Readonly<Record<string, string>>;
+  /**
+   * The chat template that lies with the tokenizer; null where there is none.
+   * @throws Error when what lies there is none
+   */
+  readChatTemplate(): Promise<ChatTemplateText | null>;
   /**
    * Text of ids; ids past the vocabulary (padding rows of a model) have none.
    * @throws RangeError when an id is below 0
@@ -59,7 +79,10 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const folder = resolve(dir);
   const { json, config, files } = await readTokenizerFiles(folder);
   try {
-    return wrapTokenizer(withExactSpaces(json), config, files);
+    return {
+      ...wrapTokenizer(withExactSpaces(json), config, files),
+      readChatTemplate: () => readChatTemplate(folder, config),
+    };
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`Cannot load the tokenizer in '${folder}': ${problem}; save it again with transformers`, {
@@ -72,7 +95,7 @@ function wrapTokenizer(
   json: TokenizerJson,
   config: Readonly<Record<string, unknown>>,
   files: readonly string[],
-): Tokenizer {
+): Omit<Tokenizer, "readChatTemplate"> {
   const full = new PreTrainedTokenizer(json, config);
   const idOf = (key: string) => (full as unknown as Record<string, number | undefined>)[`${key}_token_id`];
   const eosId = idOf("eos");
@@ -86,6 +109,13 @@ function wrapTokenizer(
   const plain = new PreTrainedTokenizer(withoutControlTokens(json, named), config);
   const encodeWithoutSpecial = (text: string) => plain.encode(text, { add_special_tokens: false });
   const frontIds = idsInFront(full);
+  const longest = longestToken(json);
+  let bare: PreTrainedTokenizer | undefined;
+  const withoutAdded = () =>
+    bare ??= new PreTrainedTokenizer(
+      withoutControlTokens(json, [...named, ...json.added_tokens.map(({ content }) => content)]),
+      config,
+    );
   const tokenOf = tokensById(json);
   return {
     encode: (text) => full.encode(text),
@@ -96,8 +126,14 @@ function wrapTokenizer(
         maxPromptLength,
         frontIds,
         encode: encodeWithoutSpecial,
-        longestToken: longestToken(json),
+        longestToken: longest,
       }),
+    encodeRendered: (text) => full.encode(text, { add_special_tokens: false }),
+    encodeAsText: (text) => withoutAdded().encode(text, { add_special_tokens: false }),
+    frontIds,
+    longestToken: longest,
+    addedTokens: json.added_tokens,
+    namedTokens: namedTokens(full, config),
     decode: makeDecode(full, json, tokenOf),
     bosId: idOf("bos"),
     eosId,
@@ -142,6 +178,19 @@ function idsInFront(full: PreTrainedTokenizer): number[] {
     if (bare.every((id, i) => whole[at + i] === id)) return whole.slice(0, at);
   }
   throw new Error("its post_processor changes the text's own tokens");
+}
+
+const NAMED = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/** The tokens by their role; transformers.js pads with the EOS where nothing else is named, which no template means. */
+function namedTokens(
+  full: PreTrainedTokenizer,
+  config: Readonly<Record<string, unknown>>,
+): Record<string, string> {
+  const token = (name: string) => (full as unknown as Record<string, unknown>)[name];
+  const given = NAMED.filter((name) => name !== "pad_token" || (config.pad_token ?? null) !== null);
+  const entries = given.map((name) => [name, token(name)]);
+  return Object.fromEntries(entries.filter(([, value]) => typeof value === "string"));
 }
 
 /** Characters of the longest vocabulary entry: bounds how much text `n` tokens can stand for. */

@@ -236,8 +236,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/config/load.ts",
-    find: "    ...readYaml(source, problems),\n    ...readOverrides(options.overrides ?? [], problems),",
-    replace: "    ...readOverrides(options.overrides ?? [], problems),\n    ...readYaml(source, problems),",
+    find: "[...ofFile, ...readOverrides(options.overrides ?? [], problems)]",
+    replace: "[...readOverrides(options.overrides ?? [], problems), ...ofFile]",
     harm: "--set does not win over the file",
     tests: ["unit/config_load.test.ts"],
   },
@@ -386,10 +386,10 @@ export const faults: readonly Fault[] = [
     tests: ["unit/open_scorer.test.ts"],
   },
   {
-    file: "src/scorer/client.ts",
-    find: "responses: batch.map(({ completion }) => completion)",
-    replace: "responses: answers.slice(0, batch.length).map(({ completion }) => completion)",
-    harm: "later batches score the first batch's completions",
+    file: "src/scorer/apis/beaver.ts",
+    find: "responses: answers.map(({ completion }) => completion)",
+    replace: "responses: answers.map(() => answers[0].completion)",
+    harm: "all completions of a batch are scored as its first",
     tests: ["unit/scorer_client.test.ts"],
   },
   {
@@ -444,7 +444,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/prompts/prompts.ts",
-    find: "if (rows.length === maxSamples) break;",
+    find: "if (rows.length === maxSamples) return rows;",
     replace: "",
     harm: "max_samples is ignored",
     tests: ["unit/prompts.test.ts"],
@@ -552,10 +552,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/hub/repository.ts",
-    find: 'if (name.includes("/") || name.includes("\\\\")) continue;',
+    find: 'if (!name.split("/").every(isSound)) continue;',
     replace: "",
     harm: "a hub can write outside its snapshot by the name of a file",
-    tests: ["chaos/hub_repository.test.ts"],
+    tests: ["chaos/hub_datasets.test.ts"],
   },
   {
     file: "src/io/hub/repository.ts",

@@ -13,8 +13,18 @@ const ignored = (key: string, file: string, find: string, replace: string): Faul
 
 const IGNORED: readonly Fault[] = [
   ignored("prompt_key", "assembly/prompts.ts", "promptKey: config.prompt_key", 'promptKey: "prompt"'),
-  ignored("max_samples", "assembly/prompts.ts", "config.max_samples ?? undefined", "undefined"),
-  ignored("max_prompt_length", "assembly/prompts.ts", "      config.max_prompt_length,", "      512,"),
+  ignored(
+    "max_samples",
+    "assembly/prompts.ts",
+    "maxSamples: maxSamples ?? undefined",
+    "maxSamples: undefined",
+  ),
+  ignored(
+    "max_prompt_length",
+    "assembly/prompts.ts",
+    "maxPromptLength: config.max_prompt_length",
+    "maxPromptLength: 512",
+  ),
   ignored(
     "dtype",
     "assembly/run.ts",
@@ -30,6 +40,13 @@ const IGNORED: readonly Fault[] = [
   ignored("seed", "train/rollout.ts", "seed: config.seed", "seed: 42"),
   ignored("seed", "train/generation_batch.ts", "seed: config.seed", "seed: 42"),
   ignored("reward_model", "assembly/scorer.ts", "config.reward_model,", '"models/quickstart/reward",'),
+  ignored("cost_scorer_url", "assembly/scorer.ts", "if (config.cost_scorer_url === null)", "if (true)"),
+  ignored("scorer_api", "assembly/scorer.ts", "api: config.scorer_api,", 'api: "beaver" as const,'),
+  ignored("scorer_input", "assembly/scorer.ts", "input: config.scorer_input,", 'input: "query" as const,'),
+  ignored("scorer_label_key", "assembly/scorer.ts", "config.scorer_label_key ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "config.reward_label ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "rewardLabel: config.reward_label,", "rewardLabel: 0,"),
+  ignored("cost_label", "assembly/scorer.ts", "config.cost_label ?? undefined", "undefined"),
   ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length,", "512,"),
   ignored("scorer_timeout", "assembly/scorer.ts", "config.scorer_timeout * 1000", "300_000"),
   ignored(
@@ -41,8 +58,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "{ batchSize: config.scorer_batch_size, step }",
-    "{ batchSize: 32, step }",
+    "{ batchSize: config.scorer_batch_size, step, decode }",
+    "{ batchSize: 32, step, decode }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
@@ -194,8 +211,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "debug_print_sample_chars",
     "cli/terminal/run_terminal.ts",
-    "config.debug_print_sample_chars;",
-    "2000;",
+    "limit: config.debug_print_sample_chars,",
+    "limit: 2000,",
   ),
 ];
 
@@ -251,7 +268,7 @@ const stopFault = (file: string, find: string, replace: string, harm: string): F
 const STOPS: readonly Fault[] = [
   stopFault(
     "train/rollout.ts",
-    "findStop: findStopIn(tokenizer, config.stop_strings),",
+    "findStop: findStopIn(tokenizer, stopStrings),",
     "findStop: () => null,",
     "a stop string does not end a completion: what follows is trained on",
   ),
@@ -263,14 +280,14 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "train/rollout.ts",
-    "trimAtStopString(whole, config.stop_strings);",
+    "trimAtStopString(whole, stopStrings);",
     "{ text: whole };",
     "the scorer judges the stop string",
   ),
   stopFault(
     "train/rollout.ts",
-    "hallucinatedTurn: hasHallucinatedTurn(whole)",
-    "hallucinatedTurn: hasHallucinatedTurn(text)",
+    "hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout)",
+    "hallucinatedTurn: hasHallucinatedTurn(text, prompt.layout)",
     "hallucinated_turn_ratio is always 0: the turn is looked for where it was cut off",
   ),
   stopFault(
@@ -329,7 +346,7 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "evaluate/evaluate.ts",
-    "trimAtStopString(whole, config.stop_strings).text",
+    "trimAtStopString(whole, stopStrings).text",
     "whole",
     "an evaluation scores the made-up turn",
   ),
@@ -426,8 +443,8 @@ const EVALUATIONS: readonly Fault[] = [
   },
   evalFault(
     "cli/eval.ts",
-    "options.output ?? config.output_dir",
-    "config.output_dir",
+    "options.output ?? await evaluationFolder(config)",
+    "await evaluationFolder(config)",
     "--output does nothing",
   ),
   evalFault(
@@ -438,25 +455,19 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "rows, config.max_prompt_length",
-    "rows, 512",
+    "tokenizer, config, events);",
+    "tokenizer, { ...config, max_prompt_length: 512 }, events);",
     "eval reads prompts longer than max_prompt_length",
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "promptKey: config.prompt_key",
-    'promptKey: "prompt"',
+    "await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config,",
+    'await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, { ...config, prompt_key: "prompt" },',
     "eval reads another key than prompt_key",
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "promptKey: config.prompt_key }",
-    "promptKey: config.prompt_key, maxSamples: config.max_samples ?? undefined }",
-    "eval cuts its prompts to max_samples",
-  ),
-  evalFault(
-    "assembly/evaluation.ts",
-    "if (config.eval_jsonl === null) {",
+    "if (config.eval_jsonl === null && !givenRows) {",
     "if (config.eval_jsonl === undefined) {",
     "without eval_jsonl, eval fails with words about null",
   ),
@@ -490,10 +501,10 @@ const COMMAND_LINE: readonly Fault[] = [
     "z.never()",
     "on a cluster no run starts: scorer_url: file:PATH is refused",
   ),
-  lineFault("cli/options.ts", "[`seed=${options.seed}`]", "[]", "--seed does nothing"),
-  lineFault("cli/options.ts", "[`beta=${options.beta}`]", "[]", "--beta does nothing"),
+  lineFault("cli/options.ts", "seed: options.seed,", "seed: undefined,", "--seed does nothing"),
+  lineFault("cli/options.ts", 'options.beta.join(",")', "undefined", "--beta does nothing"),
   lineFault("cli/options.ts", "=> [...all, value]", "=> [value, ...all]", "the first --set of a key wins"),
-  lineFault("cli/eval.ts", "if (isDryRun(options, settings)) return 0;", "", "eval --dry-run evaluates"),
+  lineFault("cli/eval.ts", "if (options.dryRun) {", "if (!options) {", "eval --dry-run evaluates"),
   lineFault("cli/doctor/doctor.ts", "if (options.dryRun && ", "if (false && ", "doctor --dry-run diagnoses"),
   lineFault(
     "cli/options.ts",

@@ -347,7 +347,7 @@ const stopping: Fault[] = [
     claim: 3,
   },
   {
-    file: "src/cli/train.ts",
+    file: "src/cli/train_runs.ts",
     find: "    if (shouldStop()) break;",
     replace: "",
     harm: "a sweep that is asked to stop loads the model of every run that is left",
@@ -363,7 +363,7 @@ const stopping: Fault[] = [
     claim: 9,
   },
   {
-    file: "src/cli/train.ts",
+    file: "src/cli/train_runs.ts",
     find: "  if (rows.length === 0 && finished) {",
     replace: "  if (rows.length === 0) {",
     harm: "a run that was stopped before its first step is said to be complete",

@@ -1,0 +1,93 @@
+// Options that npm kept for itself: without "--" npm reads what stands behind `npm run train`, and the program would
+// go on without it, on its defaults. npm leaves them in the environment, as npm_config_beta=0.5.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+
+/** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
+export const NPM_OPTIONS = {
+  train: { config: false, beta: false, seed: false, set: false, dry_run: true },
+  eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
+  doctor: { config: false, beta: false, seed: false, set: false, dry_run: true },
+  scorer: {
+    reward_model: false,
+    cost_model: false,
+    port: false,
+    hostname: false,
+    url_file: false,
+    max_length: false,
+  },
+};
+
+/**
+ * Ends a start that npm took options from.
+ * @param {string} root the checkout
+ * @param {string} task
+ * @param {string[]} args what npm left
+ * @throws {Error} with the line to type instead
+ */
+export function refuseKeptOptions(root, task, args) {
+  const { npm_lifecycle_event: script, npm_config_userconfig: userConfig } = process.env;
+  if (script !== task) return;
+  const flags = NPM_OPTIONS[task] ?? {};
+  const ofFiles = [userConfig, join(root, ".npmrc")].map(readText).join("\n");
+  const kept = [...new Set([...Object.keys(flags), ...settingsOf(root)])]
+    .map((name) => ({ name, value: process.env[`npm_config_${name}`] }))
+    .filter(({ name, value }) => value && !isSetIn(ofFiles, name));
+  if (kept.length === 0) return;
+  const typed = kept.map(({ name, value = "" }) => spelled(name, value, flags[name] === true));
+  // npm 11 gives "--beta 0.5" as a bare --beta and leaves 0.5 as a word: whose it was is sure for one alone.
+  const open = typed.filter((words) => words.endsWith(" VALUE")).length;
+  const line = open === 1 && args.length === 1
+    ? typed.map((words) => words.replace("VALUE", args[0])).join(" ")
+    : [...typed, ...(open === 0 ? args : [])].join(" ");
+  const names = kept.map(({ name }) => `--${optionName(name)}`).join(", ");
+  throw new Error(
+    `npm kept ${names} for itself, and ${task} would have run without; put -- before the options:\n\n` +
+      `  npm run ${task} -- ${line}\n`,
+  );
+}
+
+/**
+ * @param {string} name
+ * @param {string} value what npm made of it
+ * @param {boolean} isFlag
+ */
+function spelled(name, value, isFlag) {
+  if (isFlag) return `--${optionName(name)}`;
+  // npm joins the values of an option that was given several times.
+  return value.split("\n\n").map((one) => `--${optionName(name)} ${one === "true" ? "VALUE" : one}`).join(
+    " ",
+  );
+}
+
+/** @param {string} name as npm writes it into the environment */
+function optionName(name) {
+  return name === "dry_run" ? "dry-run" : name;
+}
+
+/**
+ * Whether a file of npm's settings has the name: then it was not typed.
+ * @param {string} text
+ * @param {string} name
+ */
+function isSetIn(text, name) {
+  return new RegExp(`^\\s*${name.replaceAll("_", "[-_]")}\\s*(=|$)`, "m").test(text);
+}
+
+/**
+ * Names of the settings, which may be typed as options by mistake; none where the page that lists them is away.
+ * @param {string} root
+ */
+function settingsOf(root) {
+  return [...readText(join(root, "docs", "config.md")).matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+}
+
+/** @param {string | undefined} path */
+function readText(path) {
+  try {
+    return path ? readFileSync(path, "utf8") : "";
+  } catch {
+    return ""; // npm itself goes on without it
+  }
+}

@@ -1,0 +1,50 @@
+/** Who judges a run's completions: score models in this process, a service, functions, or a scorer that is given. */
+import { pathToFileURL } from "node:url";
+import { resolve } from "node:path";
+import { type FunctionName, parseFunctionName } from "../config/function_names.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { functionScorer, type ScoreFunction } from "../scorer/functions.ts";
+import type { Scorer } from "../scorer/protocol.ts";
+
+export type JudgesConfig = Pick<RunConfig, "scorer_url" | "reward_functions" | "cost_functions">;
+
+/** Whether the run loads and serves reward_model and cost_model. @param given a scorer from outside */
+export function servesScoreModels(
+  { scorer_url, reward_functions, cost_functions }: JudgesConfig,
+  given?: Scorer,
+): boolean {
+  return scorer_url === null && !given && reward_functions.length + cost_functions.length === 0;
+}
+
+/**
+ * The scorer of reward_functions and cost_functions; undefined where there are none.
+ * @throws Error when a module cannot be loaded
+ * @throws TypeError when it does not export the function
+ */
+export async function openFunctionScorer(config: JudgesConfig): Promise<Scorer | undefined> {
+  const load = (list: readonly string[], key: string) =>
+    Promise.all(list.map((text) => loadFunction(parseFunctionName(text)!, key)));
+  const rewards = await load(config.reward_functions, "reward_functions");
+  const costs = await load(config.cost_functions, "cost_functions");
+  return rewards.length + costs.length === 0 ? undefined : functionScorer({ rewards, costs });
+}
+
+async function loadFunction(
+  { path, exportName, name, weight }: FunctionName,
+  key: string,
+): Promise<ScoreFunction> {
+  const file = resolve(path);
+  const module: Record<string, unknown> = await import(pathToFileURL(file).href).catch((cause: Error) => {
+    throw new Error(
+      `Cannot load ${file} of ${key}: need a TypeScript or JavaScript module that runs, got: ${cause.message}`,
+      { cause },
+    );
+  });
+  const score = module[exportName];
+  if (typeof score === "function") return { name, weight, score: score as ScoreFunction["score"] };
+  throw new TypeError(
+    `${key}: ${file} must export a function "${exportName}"; it exports ${
+      Object.keys(module).join(", ") || "nothing"
+    }`,
+  );
+}

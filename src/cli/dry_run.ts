@@ -1,0 +1,100 @@
+/** `--dry-run`: tries out every path, and says what a run would do. Needs no GPU, writes nothing, asks no scorer. */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { lookUpName } from "../assembly/hub.ts";
+import { loadPrompts } from "../assembly/prompts.ts";
+import { batchShape, totalSteps } from "../config/batch.ts";
+import { formatConfig } from "../config/describe.ts";
+import type { Config } from "../config/schema.ts";
+import { type RunConfig, sweepRuns } from "../config/sweep.ts";
+import { singleProcess } from "../parallel/communicator.ts";
+import { parseScorerUrl } from "../scorer/url.ts";
+import { mean } from "../tracking/statistics.ts";
+import type { Prompt } from "../train/prompts.ts";
+import type { Requirement } from "./doctor/diagnosis.ts";
+import { probeRequirements } from "./doctor/requirements.ts";
+
+type Line = readonly [label: string, text: string];
+
+/**
+ * The plan as comments and the settings below them: a file that loads again.
+ * @param where where the results would go
+ * @throws Error when something that the run needs is not there; it names all that is missing
+ */
+export async function dryRunText(config: Config, where: Line): Promise<string> {
+  const requirements = await probeRequirements(config, probeScorerFile);
+  const failures = requirements.flatMap(({ subject, outcome }) =>
+    "failure" in outcome ? [`${subject}: ${outcome.failure}; ${outcome.remedy}`] : []
+  );
+  if (failures.length > 0) throw new Error(failures.join("\n"));
+  const [run] = sweepRuns(config);
+  const lines = [
+    ...requirements.map(({ subject, outcome }): Line => [subject, "detail" in outcome ? outcome.detail : ""]),
+    ...await planLines(run),
+    where,
+  ];
+  const width = Math.max(...lines.map(([label]) => label.length));
+  const plan = lines.map(([label, text]) => `# ${label.padEnd(width)}  ${text}\n`).join("");
+  return `# The plan; nothing was run.\n${plan}\n${formatConfig(config)}`;
+}
+
+async function planLines(run: RunConfig): Promise<Line[]> {
+  if ((await lookUpName(run.model_name)).dir === undefined) {
+    return [["steps", `known once ${run.model_name} is downloaded, whose tokenizer measures the prompts`]];
+  }
+  const { prompts, evalPrompts } = await loadPrompts(run);
+  const shape = batchShape(run, singleProcess.size);
+  const steps = totalSteps(run, prompts.length, shape);
+  const epochs = steps / shape.updatesPerGeneration * shape.promptsPerGeneration / prompts.length;
+  const batches = `${shape.completionsPerGeneration} completions = ${shape.promptsPerGeneration} prompts x ` +
+    `${run.num_generations}`;
+  const updates = shape.updatesPerGeneration;
+  return [
+    ["steps", `${steps}, of ${batches}${updates === 1 ? "" : `, trained on in ${updates} steps`}`],
+    ["epochs", `${Number(epochs.toFixed(3))} over ${prompts.length} prompts`],
+    ["train prompts", lengthsText(prompts, run.max_prompt_length)],
+    ...(evalPrompts === null
+      ? []
+      : [["eval prompts", lengthsText(evalPrompts, run.max_prompt_length)] as const]),
+  ];
+}
+
+/** `6 to 24 tokens, 13.1 on average; 3 of 128 cut to max_prompt_length 48`. */
+function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
+  const lengths = prompts.map(({ ids }) => ids.length);
+  const [least, most] = lengths.reduce(([a, b], n) => [Math.min(a, n), Math.max(b, n)], [Infinity, 0]);
+  const cut = prompts.filter(({ truncated }) => truncated).length;
+  const cutText = cut === 0 ? "none" : `${cut} of ${prompts.length}`;
+  return `${least} to ${most} tokens, ${(mean(lengths) ?? 0).toFixed(1)} on average; ` +
+    `${cutText} cut to max_prompt_length ${maxLength}`;
+}
+
+/** A service is not asked, as it may start later; the file with its address may come later, its folder may not. */
+async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
+  const subject = "scorer_url";
+  const remedy = "give file:PATH with the path that the scorer has as --url_file";
+  if (scorer_url === null || !scorer_url.startsWith("file:")) {
+    return [{ subject, outcome: { detail: `${scorer_url}: not asked` } }];
+  }
+  const path = scorer_url.slice("file:".length);
+  try {
+    const text = await readFile(path, "utf8");
+    return [{ subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } }];
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : String(error);
+    const isAbsent = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const folder = dirname(resolve(path));
+    const hasFolder = await stat(folder).then((found) => found.isDirectory(), () => false);
+    if (!isAbsent) return [{ subject, outcome: { failure, remedy } }];
+    if (!hasFolder) {
+      return [{
+        subject,
+        outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy },
+      }];
+    }
+    return [{
+      subject,
+      outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` },
+    }];
+  }
+}

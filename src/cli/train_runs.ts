@@ -1,0 +1,86 @@
+/** The runs of a `train` command, one after the other, on the terminal. */
+import { type ModelPins, modelPins, resolveModel } from "../assembly/hub.ts";
+import { writeReport } from "../assembly/report.ts";
+import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
+import { batchShape } from "../config/batch.ts";
+import type { RunConfig } from "../config/sweep.ts";
+import { openGpu } from "../gpu/device.ts";
+import { weightsFile } from "../train/checkpointing.ts";
+import { assemblyEvents } from "./terminal/assembly_events.ts";
+import { bannerText, memoryLines } from "./terminal/banner.ts";
+import { withoutDriverNoise } from "./terminal/driver_noise.ts";
+import type { TerminalOutput } from "./terminal/output.ts";
+import { runEvents } from "./terminal/run_events.ts";
+import { comparisonLine, summaryText } from "./terminal/summary.ts";
+import { weightsHash } from "./weights_hash.ts";
+
+interface Sweep {
+  output: TerminalOutput;
+  pinModels: ModelPins;
+  shouldStop(): boolean;
+}
+
+/** Trains one run after the other until `shouldStop`, and says of several how to compare them. */
+export async function trainRuns(
+  runs: readonly RunConfig[],
+  { output, shouldStop }: Pick<Sweep, "output" | "shouldStop">,
+): Promise<void> {
+  await withoutDriverNoise(openGpu);
+  const { onBytes } = assemblyEvents(output);
+  const pinModels = modelPins((name) => resolveModel(name, { onBytes }));
+  const folders: string[] = [];
+  for (const run of runs) {
+    if (shouldStop()) break;
+    folders.push(await trainOne(run, { output, pinModels, shouldStop }));
+  }
+  if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);
+}
+
+/** @returns the run's folder */
+async function trainOne(wanted: RunConfig, { output, pinModels, shouldStop }: Sweep): Promise<string> {
+  const shown = runEvents(output, wanted);
+  const { config, facts, train, close } = await assembleRun(wanted, { events: shown.assembly, pinModels });
+  let doneBefore = 0;
+  const banner = (firstStep: number, maxSteps: number) => {
+    doneBefore = firstStep - 1;
+    return bannerText({
+      ...facts,
+      modelName: config.model_name,
+      memory: memoryLines(facts.memory, config.per_device_train_batch_size),
+      perDeviceTrainBatchSize: config.per_device_train_batch_size,
+      shape: batchShape(config, facts.worldSize),
+      numGenerations: config.num_generations,
+      firstStep,
+      maxSteps,
+    }, output.columns);
+  };
+  try {
+    const trained = await train(shown.training(banner), shouldStop);
+    shown.close();
+    await reportRun(output, config, facts, { ...trained, steps: trained.progress.step - doneBefore });
+  } finally {
+    shown.close();
+    await close();
+  }
+  return facts.runDir;
+}
+
+async function reportRun(
+  output: TerminalOutput,
+  config: RunConfig,
+  { runDir, memory }: RunFacts,
+  { rows, steps, finished, trainingSeconds, progress, peakBytes }: TrainedRun & { steps: number },
+): Promise<void> {
+  if (rows.length === 0 && finished) {
+    output.write(
+      `Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`,
+    );
+    return;
+  }
+  const report = await writeReport(runDir);
+  const weights = finished ? await weightsHash(runDir, weightsFile(config)) : null;
+  const plannedBytes = memory.plan.peakBytes;
+  const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes };
+  output.write(`${summaryText(facts, output.columns)}\n`);
+  if (!finished) output.write(`Stopped after step ${progress.step}; the same command goes on from there.\n`);
+}

@@ -1,0 +1,54 @@
+// Files of rows: JSON Lines, a JSON array, either of them gzipped, or Parquet. What a file is, its first bytes tell.
+
+import { createReadStream } from "node:fs";
+import { createGunzip } from "node:zlib";
+import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
+import { jsonRows } from "./json_rows.ts";
+import { isParquet, parquetRows } from "./parquet_rows.ts";
+import { type RawRow, rowProblem } from "./row.ts";
+
+const PIECE_BYTES = 2 ** 20;
+const HEAD_BYTES = 64;
+/** What Git leaves of a large file that was not fetched. */
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
+/**
+ * The rows of a file, read as they are asked for.
+ * @param pieceBytes read at once
+ * @throws Error when it cannot be read, is a Git LFS pointer, or its compression is broken
+ * @throws SyntaxError when it is no rows of JSON
+ */
+export async function* rowsOfFile(path: string, pieceBytes = PIECE_BYTES): AsyncGenerator<RawRow> {
+  const bytes = await openFileBytes(path);
+  try {
+    yield* rowsOf(bytes, pieceBytes);
+  } finally {
+    await bytes.close();
+  }
+}
+
+async function* rowsOf(bytes: FileBytes, pieceBytes: number): AsyncGenerator<RawRow> {
+  const { path } = bytes;
+  const head = await bytes.read(0, Math.min(HEAD_BYTES, bytes.size));
+  if (new TextDecoder().decode(head).startsWith(LFS_POINTER)) {
+    throw new Error(
+      rowProblem(`'${path}'`, `it is a Git LFS pointer, not the file itself; fetch it with "git lfs pull"`),
+    );
+  }
+  if (isParquet(head)) return yield* parquetRows(bytes);
+  const stream = createReadStream(path, { highWaterMark: pieceBytes });
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(stream, path);
+  const unzipped = createGunzip({ chunkSize: Math.max(64, pieceBytes) });
+  stream.on("error", (error) => unzipped.destroy(error)).pipe(unzipped);
+  try {
+    yield* jsonRows(unzipped, path);
+  } catch (cause) {
+    if (cause instanceof SyntaxError || !/^Z_|^ERR_/.test((cause as NodeJS.ErrnoException).code ?? "")) {
+      throw cause;
+    }
+    const problem = `its gzip is broken (${(cause as Error).message}); copy or download it again`;
+    throw new Error(rowProblem(`'${path}'`, problem), { cause });
+  } finally {
+    stream.destroy();
+  }
+}

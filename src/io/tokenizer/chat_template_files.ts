@@ -1,0 +1,76 @@
+// Where a tokenizer's chat template lies: chat_template.jinja, else tokenizer_config.json, else chat_template.json,
+// in the order of transformers 5.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { explainFsError, systemCode } from "../files/errors.ts";
+import type { ChatTemplateText } from "./chat_template.ts";
+
+/** Files that hold nothing but chat templates. */
+export const CHAT_TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"] as const;
+const [JINJA_FILE, JSON_FILE] = CHAT_TEMPLATE_FILES;
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw explainFsError(error, "read the chat template", path);
+  }
+}
+
+/**
+ * The template that a value of "chat_template" stands for: a text, or of several by name the one called "default".
+ * @throws Error when it is neither, or none is called so
+ */
+function templateOf(value: unknown, source: string): ChatTemplateText | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "string") return { text: value, source };
+  const named: [unknown, unknown][] = Array.isArray(value)
+    ? value.map((entry) => [entry?.name, entry?.template])
+    : Object.entries(value as object);
+  const [, text] = named.find(([name]) => name === "default") ?? [];
+  if (typeof text === "string") return { text, source: `${source} ("default")` };
+  const names = named.map(([name]) => JSON.stringify(name)).join(", ") || "none";
+  throw new Error(
+    `Cannot take the chat template of ${source}: required a text, or one named "default" among several, got ` +
+      `${names}; write the one you want into a file and set chat_template to file:PATH`,
+  );
+}
+
+/**
+ * The chat template of a tokenizer's folder; null where it has none.
+ * @param config tokenizer_config.json
+ * @throws Error when a file cannot be read, or what it holds is no template
+ */
+export async function readChatTemplate(
+  folder: string,
+  config: Readonly<Record<string, unknown>>,
+): Promise<ChatTemplateText | null> {
+  const jinja = await readIfThere(join(folder, JINJA_FILE));
+  if (jinja !== undefined) return { text: jinja, source: join(folder, JINJA_FILE) };
+  const ofConfig = templateOf(config.chat_template, join(folder, "tokenizer_config.json"));
+  if (ofConfig !== null) return ofConfig;
+  const json = await readIfThere(join(folder, JSON_FILE));
+  if (json === undefined) return null;
+  try {
+    return templateOf(JSON.parse(json)?.chat_template, join(folder, JSON_FILE));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new Error(`Cannot read '${join(folder, JSON_FILE)}': required JSON, but ${cause.message}`, {
+      cause,
+    });
+  }
+}
+
+/**
+ * A template in a file of its own.
+ * @throws Error when it cannot be read
+ */
+export async function readTemplateFile(path: string): Promise<ChatTemplateText> {
+  const text = await readIfThere(path);
+  if (text !== undefined) return { text, source: `'${path}'` };
+  throw new Error(
+    `Cannot read the chat template '${path}': there is no such file; correct the path in chat_template (file:PATH)`,
+  );
+}

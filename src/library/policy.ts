@@ -1,0 +1,152 @@
+/** A language model to try out: completions and log-probs. */
+import * as tf from "@tensorflow/tfjs";
+import { loadPolicy as load } from "../assembly/models.ts";
+import { promptFormatOf, type PromptSettings } from "../assembly/prompts.ts";
+import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import { disposePolicyWeights } from "../policy/adapters.ts";
+import { type Completion, createGenerator } from "../policy/decode/generate.ts";
+import { disposeTrunk, policyLogprobs } from "../policy/llama.ts";
+import { readTensor } from "../gpu/tensors.ts";
+import { openGpu } from "../gpu/device.ts";
+import { trimPool } from "../gpu/pool.ts";
+import { stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
+import { uploadMicroBatch } from "../train/micro_batch.ts";
+import { encodePrompts, type Prompt } from "../train/prompts.ts";
+import { findStopIn } from "../train/rollout.ts";
+import { type GivenPrompt, promptsOf } from "./rows.ts";
+import { type Settings, settingsOf } from "./settings.ts";
+import { samplingOptions } from "../policy/decode/options.ts";
+
+/** How completions are sampled: the settings of those names; greedily with temperature 0. */
+export type GenerateOptions =
+  & Pick<
+    Settings,
+    | "max_completion_length"
+    | "max_prompt_length"
+    | "top_p"
+    | "top_k"
+    | "min_p"
+    | "repetition_penalty"
+    | "stop_strings"
+    | "seed"
+    | "chat_template"
+    | "system_prompt"
+    | "chat_template_kwargs"
+  >
+  & {
+    /** Default 0: the likeliest token each time. */
+    temperature?: number;
+    /** Completions of each prompt. Default 1. */
+    num_generations?: number;
+  };
+
+export interface GeneratedCompletion extends Completion {
+  /** The prompt's place in the list. */
+  promptIndex: number;
+  /** Without end token and stop string. */
+  completion: string;
+}
+
+export interface LoadedModel {
+  readonly tokenizer: Tokenizer;
+  /**
+   * Completions, those of a prompt standing together. Prompts get the template that training gives them.
+   * @throws ConfigError when an option does not fit
+   * @throws RangeError when a prompt cannot be encoded
+   */
+  generate(prompts: readonly GivenPrompt[], options?: GenerateOptions): Promise<GeneratedCompletion[]>;
+  /**
+   * Log-probs (nats, temperature 1) of a completion's tokens after a prompt.
+   * @param completion a text, to which the end token is added, or token ids as they are
+   * @throws RangeError when the prompt cannot be encoded, or the completion is empty
+   */
+  logprobs(
+    prompt: GivenPrompt,
+    completion: string | readonly number[],
+  ): Promise<{ tokens: number[]; logprobs: number[] }>;
+  /** Frees its GPU memory. */
+  dispose(): void;
+}
+
+/**
+ * Loads a causal language model, frozen: a folder, a hub id, or an adapter's folder over its base.
+ * @throws Error when file and tensors, which it names, do not fit
+ */
+export async function loadPolicy(name: string): Promise<LoadedModel> {
+  await openGpu();
+  const { policy, tokenizer } = await load(name, "frozen");
+  const encode = async (prompts: readonly GivenPrompt[], config: PromptSettings): Promise<Prompt[]> => {
+    const { rows } = promptsOf(prompts, "prompts", "prompt");
+    return encodePrompts(await promptFormatOf(tokenizer, config), rows!, {
+      maxPromptLength: config.max_prompt_length,
+    });
+  };
+  return {
+    tokenizer,
+    async generate(prompts, { temperature = 0, num_generations: groupSize = 1, ...settings } = {}) {
+      // The schema knows no greedy sampling and no groups of one: its other settings are checked without these.
+      const config = settingsOf("generate()", settings, {});
+      requireAbove("temperature", temperature, 0);
+      if (!Number.isInteger(groupSize)) {
+        throw new RangeError(`num_generations must be whole, got ${groupSize}`);
+      }
+      requireAbove("num_generations", groupSize, 1);
+      const encoded = await encode(prompts, config);
+      const stopStrings = stopStringsOf(config.stop_strings, encoded[0].layout);
+      const generator = createGenerator(policy, { ...samplingOptions(policy, config), temperature });
+      try {
+        const made = await generator.generate({
+          prompts: encoded.map(({ ids }) => ids),
+          groupSize,
+          seed: config.seed,
+          step: 0,
+          findStop: findStopIn(tokenizer, stopStrings),
+        });
+        return made.map((completion, i) => {
+          const whole = tokenizer.decode(completion.tokens, { skipSpecialTokens: true });
+          const { text } = trimAtStopString(whole, stopStrings);
+          return { ...completion, promptIndex: Math.floor(i / groupSize), completion: text };
+        });
+      } finally {
+        generator.dispose();
+      }
+    },
+    async logprobs(prompt, completion) {
+      const config = settingsOf("logprobs()", { max_prompt_length: policy.config.maxPositions }, {});
+      const [{ ids }] = await encode([prompt], config);
+      const tokens = typeof completion === "string"
+        ? [...tokenizer.encodeWithoutSpecial(completion), tokenizer.eosId]
+        : [...completion];
+      assertTokens(tokens, policy.config.vocabSize);
+      const logprobs = tf.tidy(() => {
+        const { sequences, picked, targets } = uploadMicroBatch([{ prompt: { ids }, tokens }]);
+        return policyLogprobs(policy, sequences, { picked, targets, temperature: 1 })[0];
+      });
+      try {
+        return { tokens, logprobs: Array.from(await readTensor(logprobs)).slice(0, tokens.length) };
+      } finally {
+        logprobs.dispose();
+      }
+    },
+    dispose() {
+      disposePolicyWeights(policy);
+      disposeTrunk(policy);
+      trimPool();
+    },
+  };
+}
+
+function requireAbove(name: string, value: number, least: number): void {
+  if (Number.isFinite(value) && value >= least) return;
+  throw new RangeError(`${name} must be a number >= ${least}, got ${value}`);
+}
+
+function assertTokens(tokens: readonly number[], vocabSize: number): void {
+  if (tokens.length === 0) {
+    throw new RangeError("A completion of no tokens has no log-probs; give at least one");
+  }
+  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (wrong !== undefined) {
+    throw new RangeError(`Token ids must be whole numbers from 0 to ${vocabSize - 1}, got ${wrong}`);
+  }
+}
