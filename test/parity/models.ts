@@ -128,21 +128,23 @@ async function worstOfBf16(unit: (gap: number) => number): Promise<number> {
 
 const GAPS = golden.bf16.map(({ name, gap }) => `${name} ${gap.toPrecision(2)}`).join(", ");
 
+type Limits = Record<"logits" | "logprobs" | "gradients" | "decoding", number>;
+
 /** The lines of the models of a folder. @param models which those are */
-function linesOf(models: string, those: Golden): ParityLine[] {
+function linesOf(models: string, those: Golden, limits: Limits): ParityLine[] {
   return [
     {
       what: `Logits of a left-padded batch: ${models}`,
       reference: "transformers, f32, eager attention",
       measure: "of the row's max",
-      limit: 3e-5,
+      limit: limits.logits,
       worst: () => worstOf(those, false, logitsError),
     },
     {
       what: "Log-probs of the completion tokens at temperature 0.7, the same models",
       reference: "log_softmax of transformers' logits",
       measure: "relative, of at least 1 nat",
-      limit: 2e-5,
+      limit: limits.logprobs,
       worst: () => worstOf(those, false, logprobsError),
     },
     {
@@ -150,7 +152,7 @@ function linesOf(models: string, those: Golden): ParityLine[] {
         "Gradient of a token-weighted sum of log-probs for every parameter, from two micro-batches, the same models",
       reference: "torch autograd through transformers",
       measure: "relative Frobenius, worst parameter",
-      limit: 5e-5,
+      limit: limits.gradients,
       worst: () => worstOf(those, true, gradientsError),
     },
     {
@@ -171,7 +173,7 @@ function linesOf(models: string, those: Golden): ParityLine[] {
       what: "Logits of decoding over the KV cache, the same models and tokens",
       reference: "our full forward pass",
       measure: "of the row's max",
-      limit: 1e-5,
+      limit: limits.decoding,
       worst: () => worstOf(those, false, decodeError),
     },
   ];
@@ -196,7 +198,7 @@ const bf16Lines: ParityLine[] = [
 ];
 
 export const lines: ParityLine[] = [
-  ...linesOf(LLAMAS, golden),
+  ...linesOf(LLAMAS, golden, { logits: 3e-5, logprobs: 2e-5, gradients: 5e-5, decoding: 1e-5 }),
   ...bf16Lines,
-  ...linesOf(FAMILIES, goldenFamilies),
+  ...linesOf(FAMILIES, goldenFamilies, { logits: 2e-5, logprobs: 1e-5, gradients: 5e-5, decoding: 3e-5 }),
 ];
