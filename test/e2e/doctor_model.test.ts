@@ -1,6 +1,6 @@
 /** `doctor --model` and `doctor --gpu`: of models without weights, and of GPUs that are not here. */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { startFakeHub } from "../chaos/fake_hub.ts";
@@ -31,6 +31,12 @@ describe("doctor", () => {
       assert.equal(alone.code, 0, alone.output);
       assert.match(alone.output, /ok +kind +score model/);
       assert.doesNotMatch(alone.output, /tokenizer|weights/);
+      cpSync(join(MODELS, "policy"), join(scratch, "chat"), { recursive: true });
+      for (const [template, mark] of [["{{ messages }}", "ok"], ["{% if", "missing"]]) {
+        writeFileSync(join(scratch, "chat", "chat_template.jinja"), template);
+        const chat = await runProgram(["doctor", "--model", join(scratch, "chat")]);
+        assert.match(chat.output, new RegExp(`\n  ${mark} +chat template `));
+      }
       writeFileSync(join(scratch, "config.json"), '{"model_type": "gpt2"}');
       const other = await runProgram(["doctor", "--model", scratch]);
       assert.equal(other.code, 1, other.output);

@@ -6,6 +6,7 @@ import { formatBytes } from "../../config/units.ts";
 import { quantizationOf, textPart } from "../../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../../io/model/model_folder.ts";
 import { hasWeights } from "../../io/model/model_weights.ts";
+import { compileChatTemplate } from "../../io/tokenizer/chat_template.ts";
 import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { ModelConfig } from "../../policy/families/family.ts";
 import { type Finding, requirementFindings, type Section } from "./diagnosis.ts";
@@ -59,23 +60,30 @@ function parsedObject(text: string, path: string): Readonly<Record<string, unkno
   throw new TypeError(`${path}: required a JSON object`);
 }
 
-/** Files of a folder that say what kind its tokenizer is, and what is in its tokenizer_config.json. */
-async function textsOf(dir: string) {
-  const read = (name: string) => readFile(join(dir, name), "utf8").catch(() => null);
-  const json = (text: string | null): Record<string, unknown> => {
-    try {
-      return JSON.parse(text ?? "{}") ?? {};
-    } catch {
-      return {};
+/** What kind of tokenizer lies in a folder. */
+async function tokenizerKind(dir: string): Promise<string> {
+  const text = await readFile(join(dir, "tokenizer.json"), "utf8").catch(() => null);
+  if (text === null) return "tokenizer.model";
+  return `tokenizer.json, ${(JSON.parse(text) as { model?: { type?: string } }).model?.type ?? "BPE"}`;
+}
+
+/** Whether the model has a chat template, and one that is read. */
+async function templateFinding(tokenizer: Tokenizer): Promise<Finding> {
+  const subject = "chat template";
+  try {
+    const template = await tokenizer.readChatTemplate();
+    if (template === null) {
+      return note(
+        subject,
+        "none: prompts are put as plain text, or into the template that the settings name",
+      );
     }
-  };
-  const [tokenizer, config, template] = await Promise.all(
-    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"].map(read),
-  );
-  const kind = tokenizer === null
-    ? "tokenizer.model"
-    : `tokenizer.json, ${(json(tokenizer).model as { type?: string } | undefined)?.type ?? "BPE"}`;
-  return { kind, hasTemplate: template !== null || json(config).chat_template !== undefined };
+    compileChatTemplate(template);
+    return { mark: "ok", subject, detail: `of ${template.source}` };
+  } catch (error) {
+    const outcome = { failure: messageOf(error), remedy: "set chat_template to another one" };
+    return requirementFindings([{ subject, outcome }])[0];
+  }
 }
 
 async function tokenizerFindings(dir: string, model: ModelConfig | null): Promise<Finding[]> {
@@ -86,7 +94,6 @@ async function tokenizerFindings(dir: string, model: ModelConfig | null): Promis
     const outcome = { failure: messageOf(error), remedy: TOKENIZER_REMEDY };
     return requirementFindings([{ subject: "tokenizer", outcome }]);
   }
-  const { kind, hasTemplate } = await textsOf(dir);
   const isTooLarge = model !== null && tokenizer.vocabSize > model.vocabSize;
   const ends = model && model.eosIds.length > 0 ? model.eosIds : [tokenizer.eosId];
   const shown = ends.map((id) => `${id} ${JSON.stringify(tokenizer.decode([id]))}`).join(", ");
@@ -98,12 +105,13 @@ async function tokenizerFindings(dir: string, model: ModelConfig | null): Promis
         detail: `it knows ${tokenizer.vocabSize} tokens, the model ${model.vocabSize}`,
         remedy: "take tokenizer and config.json from the same model",
       }
-      : { mark: "ok", subject: "tokenizer", detail: `${kind}, ${tokenizer.vocabSize} tokens` },
+      : {
+        mark: "ok",
+        subject: "tokenizer",
+        detail: `${await tokenizerKind(dir)}, ${tokenizer.vocabSize} tokens`,
+      },
     { mark: "ok", subject: "ends", detail: shown },
-    hasTemplate ? { mark: "ok", subject: "chat template", detail: "the model has one" } : note(
-      "chat template",
-      "none: prompts are put as plain text, or into the template that the settings name",
-    ),
+    await templateFinding(tokenizer),
   ];
 }
 
