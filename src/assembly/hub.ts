@@ -64,7 +64,7 @@ export async function lookUpName(name: string): Promise<{ name: string; dir: str
  * @throws Error when it is neither a folder nor a hub id
  */
 async function hubNameOf(name: string): Promise<HubName | undefined> {
-  if (await isFolder(name)) return undefined;
+  if (await isFolder(ownFile(name))) return undefined;
   const hubName = parseHubName(name);
   if (hubName === undefined || await stat(name).then(() => true, () => false)) {
     throw await missingModel(name);
@@ -130,7 +130,7 @@ async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unk
 }
 
 async function resumedName(name: string, saved: unknown): Promise<string> {
-  const hubName = await isFolder(name) ? undefined : parseHubName(name);
+  const hubName = await isFolder(ownFile(name)) ? undefined : parseHubName(name);
   if (hubName === undefined || typeof saved !== "string") return name;
   const commit = pinnedCommit(hubName, saved);
   return commit === undefined ? name : `${hubName.id}@${commit}`;

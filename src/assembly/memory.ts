@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { batchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
-import { type GpuInfo, openGpu } from "../gpu/device.ts";
+import { type GpuInfo, openCountingGpu, openGpu } from "../gpu/device.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { makeLearner } from "../train/learner.ts";
@@ -13,6 +13,7 @@ import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../tra
 import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";
 import { servesScoreModels } from "./judges.ts";
+import type { PlanTarget } from "./named_gpus.ts";
 import type { PromptLengths } from "./prompts.ts";
 
 /** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
@@ -51,18 +52,23 @@ const REMEDIES: readonly Partial<RunConfig>[] = [
 ];
 
 /** Bytes that the run would take with other settings; infinite for what cannot even be planned. */
-function bytesWith(config: RunConfig, modelsOf: ModelsOf): Promise<number> {
-  return planMemory(modelsOf(config), config, batchShape(config), 1)
+function bytesWith(config: RunConfig, modelsOf: ModelsOf, planWith: typeof planMemory): Promise<number> {
+  return planWith(modelsOf(config), config, batchShape(config), 1)
     .then(({ peakBytes }) => peakBytes, () => Infinity);
 }
 
 /** Settings with which the run would fit, as they are set on the command line. */
-async function findRemedies(config: RunConfig, modelsOf: ModelsOf, budget: number): Promise<string[]> {
+async function findRemedies(
+  config: RunConfig,
+  modelsOf: ModelsOf,
+  budget: number,
+  planWith: typeof planMemory,
+): Promise<string[]> {
   const shorter = { max_completion_length: Math.ceil(config.max_completion_length / 2) };
   const found: string[] = [];
   for (const remedy of REMEDIES) {
     for (const change of [remedy, { ...remedy, ...shorter }]) {
-      const bytes = await bytesWith({ ...config, ...change }, modelsOf);
+      const bytes = await bytesWith({ ...config, ...change }, modelsOf, planWith);
       if (bytes > budget) continue;
       const settings = Object.entries(change).map(([key, value]) => `--set ${key}=${value}`).join(" ");
       found.push(`${settings} (${formatBytes(bytes)})`);
@@ -81,27 +87,31 @@ export interface PlannedMemory {
 /**
  * Plans the run's memory and chooses how many completions are trained on at a time.
  * @param scorer from outside: then the score models of the settings are not loaded
+ * @param target to plan for that GPU instead of the open one; models then need no more than their config.json
  * @throws RangeError when it takes more than there is; the message names settings that would fit
  */
 export async function planRun(
   config: RunConfig,
   lengths: PromptLengths,
   events: LoadingEvents = {},
-  scorer?: Scorer,
+  { scorer, target }: { scorer?: Scorer; target?: PlanTarget } = {},
 ): Promise<PlannedMemory> {
-  const { info } = await openGpu();
+  const { info } = await (target ? openCountingGpu() : openGpu());
+  const options = { events, fromConfig: target !== undefined };
   const modelsOf = (settings: RunConfig): RunModels => ({
-    makePolicy: () => emptyPolicyOf(settings, events),
+    makePolicy: () => emptyPolicyOf(settings, options),
     makeLearner,
-    makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, events) : null,
+    makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, options) : null,
     ...lengths,
   });
-  const budget = await memoryBudget(config, info);
+  const planWith: typeof planMemory = (models, settings, shape, rows) =>
+    planMemory(models, settings, shape, rows, target?.device);
+  const budget = target?.budget ?? await memoryBudget(config, info);
   const shape = batchShape(config, singleProcess.size);
   const limit = budget?.bytes ?? Infinity;
-  const plan = await fittingPlan(modelsOf(config), config, shape, limit);
+  const plan = await fittingPlan(modelsOf(config), config, shape, limit, planWith);
   if (plan.peakBytes <= limit) return { plan, budget };
-  const remedies = await findRemedies(config, modelsOf, limit);
+  const remedies = await findRemedies(config, modelsOf, limit, planWith);
   const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
     .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   throw new RangeError(

@@ -92,7 +92,7 @@ export async function assembleRun(
   const config = await pinModels(wanted, runFolder(wanted), given);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
-  const memory = await planRun(config, lengths, events, given);
+  const memory = await planRun(config, lengths, events, { scorer: given });
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   const loaded = await loadPolicy(config.model_name, config.dtype, {

@@ -72,8 +72,11 @@ export function runtimeVersion(): string {
     : process.versions.node;
 }
 
-/** Installs the WebGPU globals of the runtime and returns its entry point. */
-async function webgpuEntry(): Promise<GPU> {
+/** Dawn's backend that checks calls and computes nothing. */
+const NULL_BACKEND = ["backend=null"];
+
+/** Installs the WebGPU globals of the runtime and returns its entry point. @param toggles of Dawn, further ones */
+async function webgpuEntry(toggles: readonly string[]): Promise<GPU> {
   if (detectRuntime() === "deno") {
     const entry = globalThis.navigator?.gpu;
     if (!entry) {
@@ -85,7 +88,7 @@ async function webgpuEntry(): Promise<GPU> {
   }
   const dawn = await import("webgpu");
   Object.assign(globalThis, dawn.globals);
-  const entry = dawn.create(NODE_TOGGLES) as unknown as GPU;
+  const entry = dawn.create([...NODE_TOGGLES, ...toggles]) as unknown as GPU;
   // tfjs looks for navigator.gpu; Node >= 21 has a read-only navigator, Node 20 has none.
   const navigatorWithGpu = Object.assign(Object.create(globalThis.navigator ?? null), { gpu: entry });
   Object.defineProperty(globalThis, "navigator", {
@@ -100,8 +103,8 @@ async function webgpuEntry(): Promise<GPU> {
  * Opens the adapter without a device: what `doctor` needs to describe a machine.
  * @throws Error when the machine has no Vulkan/Metal/D3D12 adapter.
  */
-export async function openAdapter(): Promise<GPUAdapter> {
-  const entry = await webgpuEntry();
+export async function openAdapter(toggles: readonly string[] = []): Promise<GPUAdapter> {
+  const entry = await webgpuEntry(toggles);
   const adapter = await entry.requestAdapter({ powerPreference: "high-performance" });
   if (adapter) return adapter;
   throw new Error(
@@ -165,8 +168,8 @@ async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<
   await tf.setBackend("webgpu");
 }
 
-async function open(): Promise<Gpu> {
-  const adapter = await openAdapter();
+async function open(toggles: readonly string[] = []): Promise<Gpu> {
+  const adapter = await openAdapter(toggles);
   const requiredFeatures = WANTED_FEATURES.filter((name) =>
     adapter.features.has(name as GPUFeatureName)
   ) as GPUFeatureName[];
@@ -194,6 +197,19 @@ export function openGpu(): Promise<Gpu> {
     throw error;
   });
   return opened;
+}
+
+/**
+ * The open device, or where this machine has none, one that computes nothing: enough to rehearse on.
+ * @throws Error when there is no adapter in Deno, which has no such device
+ */
+export async function openCountingGpu(): Promise<Gpu> {
+  try {
+    return await openGpu();
+  } catch (error) {
+    if (detectRuntime() === "deno") throw error;
+    return await (opened = open(NULL_BACKEND));
+  }
 }
 
 /** Destroys the device; the process can then end (Dawn keeps it alive otherwise). */

@@ -39,8 +39,11 @@ function countedBuffer({ size, usage, mappedAtCreation = false }: GPUBufferDescr
 /** Limits of another device, in place of this one's. */
 export type OtherLimits = Partial<Record<keyof GPUSupportedLimits, number>>;
 
-/** A device with the features of `real`, and its limits but for the ones given. */
-function countingDevice(real: GPUDevice, other: OtherLimits): GPUDevice {
+/** What is told of another device: limits, and what decides which kernels it runs. */
+export type OtherDevice = OtherLimits & { adapterInfo?: Readonly<Record<string, unknown>> };
+
+/** A device with the features of `real`, and all else but for what is given. */
+function countingDevice(real: GPUDevice, { adapterInfo, ...other }: OtherDevice): GPUDevice {
   const limits = new Proxy(real.limits, {
     get: (target, name) =>
       name in other ? other[name as keyof OtherLimits] : Reflect.get(target, name, target),
@@ -54,7 +57,7 @@ function countingDevice(real: GPUDevice, other: OtherLimits): GPUDevice {
   const own: Record<string | symbol, unknown> = {
     limits,
     features: real.features,
-    adapterInfo: real.adapterInfo,
+    adapterInfo: adapterInfo ?? real.adapterInfo,
     queue: new Proxy(queue, { get: (target, name) => Reflect.get(target, name) ?? nothing }),
     createBuffer: countedBuffer,
     pushErrorScope() {},
@@ -74,17 +77,17 @@ interface DeviceState extends Backend {
  * Runs `body` on a counting device, with tfjs's own memory pool, and puts the real one back. Tensors made inside
  * are gone afterwards, and none from outside may be used.
  * @param body gets a function that tells the counted memory so far
- * @param limits to rehearse for another device
+ * @param other to rehearse for another device
  */
 export async function rehearse<R>(
   body: (memory: () => Readonly<GpuMemory>) => Promise<R>,
-  limits: OtherLimits = {},
+  other: OtherDevice = {},
 ): Promise<R> {
   const backend = tfjsBackend() as DeviceState;
   flush();
   const { device, queue, bufferManager, pipelineCache } = backend;
   const PoolClass = bufferManager.constructor as new (device: GPUDevice) => BufferPool;
-  const counting = countingDevice(device, limits);
+  const counting = countingDevice(device, other);
   const memory = countBuffers(counting);
   backend.device = counting;
   backend.queue = counting.queue;

@@ -54,6 +54,19 @@ export function assertNoSurplus(source: WeightSource, config: ModelConfig, other
   );
 }
 
+/** The shapes of all parameters that config.json implies, by name, with a head for either kind of model. */
+export function parameterShapes(config: ModelConfig): Map<string, number[]> {
+  const { layout, vocabSize, hiddenSize } = config;
+  const shapes = new Map([[layout.embedding, [vocabSize, hiddenSize]], [layout.norm, [hiddenSize]]]);
+  for (let l = 0; l < config.layers; l++) {
+    for (const [, name, shape] of layout.layerParameters(config)) {
+      shapes.set(layout.layerPrefix(l) + name, shape);
+    }
+  }
+  if (!config.tiedEmbeddings) shapes.set(layout.head, [vocabSize, hiddenSize]);
+  return shapes.set(layout.scoreHead.weight, [1, hiddenSize]);
+}
+
 function assertShape(source: WeightSource, name: string, shape: number[]): void {
   const actual = source.shapeOf(name);
   if (!actual) {

@@ -3,7 +3,7 @@ import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { readTensor } from "../gpu/tensors.ts";
-import { type OtherLimits, rehearse } from "../gpu/rehearsal.ts";
+import { type OtherDevice, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
@@ -74,7 +74,7 @@ async function evaluateOnce(policy: Policy, models: RunModels, config: RunConfig
 
 /**
  * Counts the memory of a run, every prompt being as long as the longest and every completion as long as is allowed.
- * @param limits to plan for another GPU than this one
+ * @param other to plan for another GPU than this one
  * @throws RangeError when a tensor is larger than this GPU can hold or bind
  */
 export function planMemory(
@@ -82,7 +82,7 @@ export function planMemory(
   config: RunConfig,
   { promptsPerGeneration, updatesPerGeneration }: BatchShape,
   rowsPerPass: number,
-  limits?: OtherLimits,
+  other?: OtherDevice,
 ): Promise<MemoryPlan> {
   return rehearse(async (memory) => {
     const parts: MemoryPart[] = [];
@@ -148,7 +148,7 @@ export function planMemory(
     parts.push({ name: "passes of other sizes", bytes: kept });
     const peakBytes = memory().peakBytes + kept;
     return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };
-  }, limits);
+  }, other);
 }
 
 /**

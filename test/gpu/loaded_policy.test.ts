@@ -4,6 +4,7 @@ import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { loadPolicy, loadTokenizerOf, withModel } from "../../src/assembly/models.ts";
+import { withModelTexts } from "../../src/assembly/model_texts.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { formatAdapterConfig } from "../../src/policy/adapter_config.ts";
@@ -134,6 +135,17 @@ describe("an adapter's folder", () => {
       assert.deepEqual(await dirsOf(adapter), [POLICY, POLICY]);
       await cp(join(POLICY, "tokenizer.json"), join(adapter, "tokenizer.json"));
       assert.deepEqual(await dirsOf(adapter), [POLICY, adapter]);
+    }));
+
+  it("is looked at as its base model, which doctor --model tells of", () =>
+    withScratchFolder(async (folder) => {
+      const adapter = await writeAdapter(folder);
+      assert.equal(await withModelTexts(adapter, ({ dir }) => Promise.resolve(dir)), POLICY);
+      const alone = { dir: POLICY, isConfigAlone: true };
+      assert.deepEqual(
+        await withModelTexts(join(POLICY, "config.json"), (texts) => Promise.resolve(texts)),
+        alone,
+      );
     }));
 
   it("is not trained as a whole model: the error names use_peft", () =>

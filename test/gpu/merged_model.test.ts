@@ -45,6 +45,15 @@ async function expectedQuery(policy: Policy, dir: string): Promise<Float32Array>
   return values;
 }
 
+/** All values that the adapters change. */
+async function queriesIn(dir: string): Promise<number[]> {
+  const { source, close } = await openModelFolder(dir);
+  const values: number[] = [];
+  for (const name of source.names()) if (name.includes("q_proj")) values.push(...await source.read(name));
+  await close();
+  return values;
+}
+
 describe("a merged model", () => {
   before(openGpu);
   after(closeGpu);
@@ -80,6 +89,15 @@ describe("a merged model", () => {
       assert.ok(await keptBy(1e-7, "base") < 0.01, "below half of the last bit nothing is kept");
       const [small, large] = [await keptBy(1e-2, "bfloat16"), await keptBy(0.5, "bfloat16")];
       assert.ok(small > 0.1 && small < 0.97 && large > small, `${small}, ${large}`);
+      await keptBy(1e-2, "float32");
+      const [base, exact, rounded] = [
+        await queriesIn(BASE),
+        await queriesIn(join(scratch, "0.01float32")),
+        await queriesIn(join(scratch, "0.01bfloat16")),
+      ];
+      const distance = (a: number[], b: number[]) => Math.hypot(...a.map((value, i) => value - b[i]));
+      const expected = 1 - distance(rounded, exact) / distance(exact, base);
+      assert.ok(Math.abs(small - expected) < 1e-3, `${small}, ${expected} by the files`);
       assert.match(mergeMessage(0.514, "bfloat16"), /^Merged: 51\.4 % .*lora_merge_dtype float32 keeps it/);
       assert.doesNotMatch(mergeMessage(0.9999, "float32"), /keeps it/);
     }));

@@ -13,6 +13,7 @@ import { lines as classifiers } from "./sequence_classification.ts";
 import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
 import { lines as trlSteps } from "./trl_steps.ts";
+import { lines as weightFormats } from "./weight_formats.ts";
 
 export interface ParityArea {
   title: string;
@@ -22,6 +23,7 @@ export interface ParityArea {
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
   { title: "Scaled ropes", lines: ropes },
+  { title: "Weights in 8 and 64 bits", lines: weightFormats },
   { title: "Attention and logits", lines: attention },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
+import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { canonicalNames } from "../../src/io/model/tensor_names.ts";
 import { openSafetensors, type TensorSource, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
@@ -201,6 +202,17 @@ describe("what is no model says how it becomes one", () => {
         await rejects(dir, new RegExp(`Cannot read '.*${name}': it is a Git LFS pointer.*git lfs pull`));
       }));
   }
+
+  it("a Git LFS pointer in place of a tokenizer", () =>
+    withScratchFolder(async (dir) => {
+      for (const name of ["tokenizer.model", "tokenizer.json"]) {
+        await writeFile(join(dir, name), LFS);
+        await assert.rejects(
+          loadTokenizer(dir),
+          new RegExp(`Cannot read '.*${name}': it is a Git LFS pointer`),
+        );
+      }
+    }));
 
   it("what config.json alone decides is said before weights are looked for", () =>
     withScratchFolder(async (dir) => {

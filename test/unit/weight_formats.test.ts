@@ -3,13 +3,15 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { convertedWeights } from "../../src/io/model/converted_weights.ts";
+import { convertedWeights, type ScaleRules } from "../../src/io/model/converted_weights.ts";
 import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
 import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import type { StoredDtype } from "../../src/io/tensors/dtype.ts";
 import type { TensorInfo, TensorReader } from "../../src/io/tensors/tensor_reader.ts";
 import { openTorchBin } from "../../src/io/torch/reader.ts";
 
+const UNSAID = { areScaled: false, block: null };
+const BY_4: ScaleRules = { areScaled: false, block: [4, 4] };
 const GOLDEN = fileURLToPath(new URL("../golden/", import.meta.url));
 
 async function withReader(file: string, body: (reader: TensorReader) => void | Promise<void>): Promise<void> {
@@ -45,7 +47,7 @@ describe("weights that are converted as they are read", () => {
   for (const [file, count] of [["weight_formats.safetensors", 11], ["weight_formats.bin", 1]] as const) {
     it(`have, bit for bit, the values of torch and transformers, whole and in pieces: ${file}`, () =>
       withReader(file, async (stored) => {
-        const reader = convertedWeights(stored, file, [4, 4]);
+        const reader = convertedWeights(stored, file, BY_4);
         const weights = [...reader.tensors.keys()].filter((name) => name.endsWith(".weight"));
         assert.equal(weights.length, count);
         for (const name of weights) {
@@ -61,7 +63,7 @@ describe("weights that are converted as they are read", () => {
 
   it("come without their scales, and without those of activations", () =>
     withReader("weight_formats.safetensors", (stored) => {
-      const names = [...convertedWeights(stored, "m", [4, 4]).tensors.keys()];
+      const names = [...convertedWeights(stored, "m", BY_4).tensors.keys()];
       assert.deepEqual(names.filter((name) => name.includes("scale")), []);
     }));
 
@@ -72,17 +74,29 @@ describe("weights that are converted as they are read", () => {
         ...stored,
         tensors: new Map([...tensors].filter(([name]) => !name.startsWith("cut."))),
       };
-      const reader = convertedWeights(uncut, "m", null);
+      const reader = convertedWeights(uncut, "m", UNSAID);
       assert.deepEqual(await valuesOf(reader, "block.weight"), await valuesOf(reader, "block.expected"));
       assert.throws(
-        () => convertedWeights(stored, "m", null),
+        () => convertedWeights(stored, "m", UNSAID),
         /"cut\.weight_scale_inv" of shape \[2,3\] does not fit/,
       );
     }));
 
+  it("that lack the scale which config.json speaks of are refused", () => {
+    const reader = announced({ "w.weight": ["F8_E4M3", [8, 12]] });
+    convertedWeights(reader, "m", UNSAID);
+    assert.throws(
+      () => convertedWeights(reader, "m", { areScaled: true, block: null }),
+      /Cannot read 'm': "w\.weight" has 8 bits and no scale beside it, required "w\.weight_scale_inv" or/,
+    );
+  });
+
   it("whose scale is of another shape or no float are refused by name", async () => {
     const open = (scale: [StoredDtype, number[]], block: [number, number] | null = null) =>
-      convertedWeights(announced({ "w.weight": ["F8_E4M3", [8, 12]], "w.weight_scale": scale }), "m", block);
+      convertedWeights(announced({ "w.weight": ["F8_E4M3", [8, 12]], "w.weight_scale": scale }), "m", {
+        areScaled: true,
+        block,
+      });
     for (const shape of [[3, 3], [12], [0, 3], [2, 3, 1]]) {
       assert.throws(
         () => open(["F32", shape]),

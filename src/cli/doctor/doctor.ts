@@ -1,6 +1,4 @@
 /** The `doctor` command: what this machine has, what a run lacks, and what to do about it. Installs nothing. */
-import { type RunConfig, sweepRuns } from "../../config/sweep.ts";
-import { formatBytes } from "../../config/units.ts";
 import { type GpuInfo, openGpu } from "../../gpu/device.ts";
 import { matrixUnitsMissing } from "../../gpu/precision.ts";
 import {
@@ -13,17 +11,12 @@ import {
   requirementFindings,
   type Section,
 } from "./diagnosis.ts";
-import { lookUpName } from "../../assembly/hub.ts";
-import { servesScoreModels } from "../../assembly/judges.ts";
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
-import { planRun } from "../../assembly/memory.ts";
-import { promptLengths } from "../../assembly/prompts.ts";
+import { memorySection, plannedSection } from "./memory_probe.ts";
+import { modelSection } from "./model_probe.ts";
 import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
-import { memoryLines } from "../terminal/banner.ts";
-import { assemblyEvents } from "../terminal/assembly_events.ts";
-import { standardOutput } from "../terminal/output.ts";
 import { probeRequirements } from "./requirements.ts";
 
 /** The opened device's description, or why none opens: a machine without a GPU is a finding here, not a failure. */
@@ -46,40 +39,6 @@ async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
   ];
 }
 
-/** Models of the run that lie on a hub and not in the cache. */
-async function notDownloaded(config: RunConfig): Promise<string[]> {
-  const scorers = servesScoreModels(config) ? [config.reward_model, config.cost_model] : [];
-  const found = await Promise.all([config.model_name, ...scorers].map(lookUpName));
-  return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
-}
-
-/** The memory that training with the config takes, part by part, or why that cannot be said. */
-async function memorySection(options: ConfigOptions): Promise<Section> {
-  const title = "GPU memory";
-  try {
-    const [run] = sweepRuns(await readConfig(options));
-    const missing = await notDownloaded(run);
-    if (missing.length > 0) {
-      const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
-      return { title, findings: [{ mark: "note", subject: "training", detail }] };
-    }
-    const events = assemblyEvents(standardOutput());
-    const planned = await planRun(run, await promptLengths(run, events), events);
-    const [total] = memoryLines(planned, run.per_device_train_batch_size);
-    const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
-      mark: "note",
-      subject: name,
-      detail: formatBytes(bytes),
-    }));
-    const findings: Finding[] = [{ mark: "ok", subject: "training", detail: total }, ...parts];
-    return { title, findings };
-  } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    const remedy = "set what the message says, or what the lines above miss";
-    return { title, findings: requirementFindings([{ subject: "training", outcome: { failure, remedy } }]) };
-  }
-}
-
 async function configSection(options: ConfigOptions): Promise<Section> {
   const title = `Run with ${options.config}`;
   try {
@@ -93,14 +52,49 @@ async function configSection(options: ConfigOptions): Promise<Section> {
   }
 }
 
-/** `doctor`: prints the diagnosis; returns 0 when training with the config can start, else 1. */
+interface DoctorOptions extends ConfigOptions {
+  model?: string;
+  gpu?: string;
+}
+
+/** What is known of a model, or of a run on another machine's GPU; this machine is not looked at. */
+async function elsewhere(options: DoctorOptions): Promise<number> {
+  const { model, gpu } = options;
+  const sections: Section[] = [];
+  if (model !== undefined) sections.push(await modelSection(model));
+  if (gpu !== undefined) {
+    const config = async () => {
+      const settings = await readConfig(options);
+      return model === undefined ? settings : { ...settings, model_name: model };
+    };
+    sections.push(await plannedSection(config, gpu));
+  }
+  const subject = [model, gpu && `training on ${gpu}`].filter((text) => text !== undefined).join(", ");
+  print(sections, {
+    ready: `Supported: ${subject}.`,
+    notReady: `Not supported: ${subject}, because of what is marked "missing".`,
+  });
+  return exitCodeOf(sections);
+}
+
+function print(sections: readonly Section[], verdict: { ready: string; notReady: string }): void {
+  process.stdout.write(`${formatDiagnosis(sections, verdict)}\n`);
+}
+
+/**
+ * `doctor`: prints the diagnosis; returns 0 when training with the config can start, else 1. With --model or --gpu it
+ * is about these instead of this machine.
+ */
 export async function doctorCommand(args: string[]): Promise<number> {
   const command = configCommand(
     "doctor",
     "Say what this machine has and what training with the config lacks.",
-  );
-  const options = parseArguments(command, args).opts<ConfigOptions>();
+  )
+    .option("--model <name>", "say what is supported of a model: a folder, its config.json, or a hub id")
+    .option("--gpu <name>", "plan the run's memory for another GPU: h100, a100-40, 4090, m3-64, or free GiB");
+  const options = parseArguments(command, args).opts<DoctorOptions>();
   if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
+  if (options.model !== undefined || options.gpu !== undefined) return await elsewhere(options);
   const drivers = probeDrivers(process.env);
   const gpu = await probeGpu();
   const kernels = gpu instanceof Error ? [] : await kernelFindings(gpu);
@@ -109,13 +103,13 @@ export async function doctorCommand(args: string[]): Promise<number> {
     { title: "Vulkan drivers", findings: driverFindings(drivers) },
     { title: "GPU", findings: [...gpuFindings(gpu, drivers), ...kernels] },
     await configSection(options),
-    await memorySection(options),
+    await memorySection(() => readConfig(options)),
   ];
   const verdict = {
     ready: `Ready: training with ${options.config} can start.`,
     notReady:
       `Not ready: training with ${options.config} cannot start until what is marked "missing" is there.`,
   };
-  process.stdout.write(`${formatDiagnosis(sections, verdict)}\n`);
+  print(sections, verdict);
   return exitCodeOf(sections);
 }

@@ -49,7 +49,8 @@ export async function probeRequirements(
 }
 
 function modelRemedy(key: string): string {
-  return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer of a Llama-family model`;
+  return `set ${key} to a folder (or hub id) with config.json, weights and tokenizer; doctor --model NAME says what ` +
+    "of a model is supported";
 }
 
 /** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */

@@ -1,16 +1,17 @@
 // config.json as this program holds the model: the text part alone, its weights not quantised any more.
 
 import { changedJson } from "../files/json_text.ts";
-import type { BlockSize } from "./converted_weights.ts";
+import type { BlockSize, ScaleRules } from "./converted_weights.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
 export interface ModelDescription {
   /** config.json, changed where the weights are held otherwise than they are stored. */
   text: string;
-  /** Of 8-bit weights that are scaled block by block. */
-  block: BlockSize | null;
+  rules: ScaleRules;
 }
+
+const UNSCALED: ScaleRules = { areScaled: false, block: null };
 
 /** Where transformers keeps what belongs to the whole of a model that sees or hears, and its text part needs. */
 const OF_THE_WHOLE = [
@@ -78,11 +79,11 @@ function isFloat8(config: Json, method: string): boolean {
  */
 export function describeModel(text: string, path: string): ModelDescription {
   const json = parsed(text);
-  if (json === null) return { text, block: null }; // whoever reads the model's sizes says what is wrong with it
+  if (json === null) return { text, rules: UNSCALED }; // whoever reads the model's sizes says what is wrong with it
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
   if (quantization === null) {
-    return { text: whole === json ? text : changedJson(text, textPart), block: null };
+    return { text: whole === json ? text : changedJson(text, textPart), rules: UNSCALED };
   }
   if (quantization.remedy !== null) {
     throw new TypeError(
@@ -93,7 +94,7 @@ export function describeModel(text: string, path: string): ModelDescription {
   const withoutQuantization = ({ quantization_config: _config, ...rest }: Json) => rest;
   return {
     text: changedJson(text, (marked) => withoutQuantization(textPart(marked))),
-    block: blockOf(whole.quantization_config as Json),
+    rules: { areScaled: true, block: blockOf(whole.quantization_config as Json) },
   };
 }
 
@@ -107,7 +108,7 @@ function parsed(text: string): Json | null {
 }
 
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */
-function textPart(json: Json): Json {
+export function textPart(json: Json): Json {
   const part = json.text_config;
   if (!isObject(part)) return json;
   const shared = OF_THE_WHOLE.filter((key) => json[key] !== undefined).map((key) => [key, json[key]]);

@@ -16,8 +16,16 @@ import {
   unknownTensor,
 } from "../tensors/tensor_reader.ts";
 
-/** Rows and columns of a block, where config.json says them. */
+/** Rows and columns of a matrix, or of a block in it. */
 export type BlockSize = readonly [rows: number, columns: number];
+
+/** What config.json says of 8-bit floats. */
+export interface ScaleRules {
+  /** Whether each has a scale. */
+  areScaled: boolean;
+  /** Of scales by blocks; where it is null, the scale's shape says it. */
+  block: BlockSize | null;
+}
 
 const SCALES = ["_scale_inv", "_scale"];
 const ACTIVATION_SCALE = /\.(input_scale|activation_scale|output_scale|[qkv]_scale|kv_scale)$/;
@@ -30,21 +38,29 @@ interface ScaleGrid {
   block: BlockSize;
 }
 
+/** Of a weight without a scale. */
+const UNSCALED = Promise.resolve(Float32Array.of(1));
+
+/** Rows and columns of a tensor as a matrix. */
+const matrixOf = (shape: readonly number[]): BlockSize => [
+  shape[0] ?? 1,
+  shape.slice(1).reduce((product, size) => product * size, 1),
+];
+
 const isFloat8 = (dtype: StoredDtype): dtype is Float8Dtype => dtype === "F8_E4M3" || dtype === "F8_E5M2";
 
 /**
  * The same weights with f64 as f32 and 8-bit floats as bf16, scales taken in.
  * @param path named in errors
- * @param block of config.json's quantization_config; where it is null, the scale's shape says it
- * @throws Error when a scale has another shape than its weight needs; it names both
+ * @throws Error when a scale is missing or has another shape than its weight needs; it names both
  */
-export function convertedWeights(reader: TensorReader, path: string, block: BlockSize | null): TensorReader {
+export function convertedWeights(reader: TensorReader, path: string, rules: ScaleRules): TensorReader {
   const stored = reader.tensors;
   const tensors = new Map<string, TensorInfo>();
   const grids = new Map<string, ScaleGrid>();
   for (const [name, info] of stored) {
     tensors.set(name, convertedInfo(info));
-    const grid = isFloat8(info.dtype) ? gridOf(name, info.shape, stored, { path, block }) : undefined;
+    const grid = isFloat8(info.dtype) ? gridOf(name, info.shape, stored, { path, ...rules }) : undefined;
     if (grid) grids.set(name, grid);
   }
   const hasFloat8 = [...stored.values()].some(({ dtype }) => isFloat8(dtype));
@@ -66,12 +82,15 @@ export function convertedWeights(reader: TensorReader, path: string, block: Bloc
       if (dtype === "F64") return bytesOf(f64ToF32(await reader.read(name, 2 * offset, 2 * wanted)));
       if (!isFloat8(dtype)) return await reader.read(name, offset, wanted);
       const first = offset / 2;
-      const values = Float32Array.from(
-        await reader.read(name, first, wanted / 2),
-        (bits) => F8_VALUES[dtype][bits],
-      );
-      const grid = grids.get(name);
-      if (grid) scaleInPlace(values, first, shape, grid, await scaleOf(grid));
+      const codes = await reader.read(name, first, wanted / 2);
+      const grid = grids.get(name) ?? { name: "", columns: 1, block: matrixOf(shape) };
+      const scaled = await (grid.name === "" ? UNSCALED : scaleOf(grid));
+      const values = scaledValues(codes, F8_VALUES[dtype], {
+        first,
+        columns: matrixOf(shape)[1],
+        grid,
+        scales: scaled,
+      });
       return bytesOf(f32ToBf16(values));
     },
   };
@@ -90,12 +109,21 @@ function gridOf(
   name: string,
   shape: readonly number[],
   stored: ReadonlyMap<string, TensorInfo>,
-  { path, block }: { path: string; block: BlockSize | null },
+  { path, block, areScaled }: ScaleRules & { path: string },
 ): ScaleGrid | undefined {
   const scaleName = SCALES.map((suffix) => name + suffix).find((scale) => stored.has(scale));
+  if (scaleName === undefined && areScaled) {
+    throw formatError(
+      path,
+      `"${name}" has 8 bits and no scale beside it, required "${name}${SCALES[0]}" or "${name}${
+        SCALES[1]
+      }" by ` +
+        "config.json's quantization_config; download the model again",
+    );
+  }
   if (scaleName === undefined) return undefined;
   const scale = stored.get(scaleName)!.shape;
-  const [rows, columns] = [shape[0] ?? 1, shape.slice(1).reduce((product, size) => product * size, 1)];
+  const [rows, columns] = matrixOf(shape);
   const count = scale.reduce((product, size) => product * size, 1);
   if (count === 1) return { name: scaleName, columns: 1, block: [rows, columns] };
   if (count === rows && scale[0] === rows) return { name: scaleName, columns: 1, block: [1, columns] };
@@ -127,18 +155,28 @@ async function readScale(reader: TensorReader, name: string, path: string): Prom
   );
 }
 
-/** @param first index of the first value in its tensor */
-function scaleInPlace(
+interface Piece {
+  /** Index of the first value in its tensor. */
+  first: number;
+  /** Of the tensor. */
+  columns: number;
+  grid: ScaleGrid;
+  scales: Float32Array;
+}
+
+/** Values of 8-bit codes times their scales, in f32. One run within a row and a block after the other. */
+function scaledValues(
+  codes: Uint8Array,
   values: Float32Array,
-  first: number,
-  shape: readonly number[],
-  grid: ScaleGrid,
-  scales: Float32Array,
-): void {
-  const columns = shape.slice(1).reduce((product, size) => product * size, 1);
-  for (let i = 0; i < values.length; i++) {
+  { first, columns, grid: { columns: gridColumns, block: [blockRows, blockColumns] }, scales }: Piece,
+): Float32Array {
+  const scaled = new Float32Array(codes.length);
+  for (let i = 0; i < codes.length;) {
     const [row, column] = [Math.floor((first + i) / columns), (first + i) % columns];
+    const run = Math.min(columns - column, blockColumns - column % blockColumns, codes.length - i);
+    const scale = scales[Math.floor(row / blockRows) * gridColumns + Math.floor(column / blockColumns)];
     // A product of two f32 in f64 is exact, and stored it is rounded once: the product of f32.
-    values[i] *= scales[Math.floor(row / grid.block[0]) * grid.columns + Math.floor(column / grid.block[1])];
+    for (const end = i + run; i < end; i++) scaled[i] = values[codes[i]] * scale;
   }
+  return scaled;
 }

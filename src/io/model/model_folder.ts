@@ -131,11 +131,11 @@ export async function openModelFolder(
   { onBytes, accept }: OpeningOptions = {},
 ): Promise<ModelFolder> {
   const configPath = join(dir, "config.json");
-  const { text: configText, block } = describeModel(await readConfig(dir), configPath);
+  const { text: configText, rules } = describeModel(await readConfig(dir), configPath);
   accept?.(configText, configPath);
   const stored = await openModelWeights(dir);
   try {
-    const weights = convertedWeights(renamedWeights(stored, dir), dir, block);
+    const weights = convertedWeights(renamedWeights(stored, dir), dir, rules);
     const source = tensorValues(weights, dir, onBytes);
     return { dir, configPath, configText, source, close: () => stored.close() };
   } catch (error) {

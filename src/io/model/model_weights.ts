@@ -49,6 +49,14 @@ export async function openModelWeights(dir: string): Promise<TensorReader> {
   );
 }
 
+/** Whether a folder has weights in a form that is read. */
+export async function hasWeights(dir: string): Promise<boolean> {
+  for (const { single, index } of FORMATS) {
+    if (await exists(join(dir, single)) || await exists(join(dir, index))) return true;
+  }
+  return false;
+}
+
 async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);

@@ -3,6 +3,7 @@
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../files/errors.ts";
+import { refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
 import { contentOf } from "./named_tokens.ts";
@@ -46,8 +47,11 @@ async function isThere(path: string): Promise<boolean> {
  */
 async function readTokenizerFile(folder: string, name: string): Promise<Uint8Array> {
   try {
-    return await readFile(join(folder, name));
+    const bytes = await readFile(join(folder, name));
+    refuseLfsPointer(bytes, join(folder, name));
+    return bytes;
   } catch (cause) {
+    if (systemCode(cause) === undefined) throw cause;
     const code = systemCode(cause);
     throw new Error(
       `Cannot load the tokenizer in '${folder}': required tokenizer.json or a SentencePiece tokenizer.model, but ` +

@@ -309,7 +309,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "if (await isFolder(name)) return undefined;",
+    find: "if (await isFolder(ownFile(name))) return undefined;",
     replace: "",
     harm: "a folder named as a hub id is passed over, and another model is downloaded",
     tests: ["unit/hub_models.test.ts"],

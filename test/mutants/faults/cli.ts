@@ -479,7 +479,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/assembly_events.test.ts"],
   },
   {
-    file: "src/cli/doctor/doctor.ts",
+    file: "src/cli/doctor/memory_probe.ts",
     find: "if (missing.length > 0) {",
     replace: "if (missing.length < 0) {",
     harm: "doctor downloads the gigabytes of a model",

@@ -8,8 +8,8 @@ const MERGE = ["gpu/merged_model.test.ts"];
 export const faults: readonly Fault[] = [
   {
     file: "src/io/model/converted_weights.ts",
-    find: "if (grid) scaleInPlace(",
-    replace: "if (!grid) scaleInPlace(",
+    find: 'grid.name === "" ? UNSCALED : scaleOf(grid)',
+    replace: "UNSCALED",
     harm: "8-bit weights load without their scales, hundreds of times too large",
     tests: FORMATS,
   },
@@ -32,6 +32,13 @@ export const faults: readonly Fault[] = [
     find: "if (ACTIVATION_SCALE.test(name)) tensors.delete(name);",
     replace: "",
     harm: "8-bit models with scales for activations are refused as other models",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "if (scaleName === undefined && areScaled) {",
+    replace: "if (false) {",
+    harm: "8-bit weights whose scales are missing load hundreds of times too large",
     tests: FORMATS,
   },
   {
@@ -159,5 +166,62 @@ export const faults: readonly Fault[] = [
     replace: "false && tensor.name === head",
     harm: "transformers opens the merged model of such a base with a random embedding",
     tests: MERGE,
+  },
+  {
+    file: "src/cli/doctor/model_findings.ts",
+    find: "return next !== message && !next?.includes(key);",
+    replace: "return next !== message;",
+    harm: "doctor --model takes a size that every model needs for a feature to do without",
+    tests: ["unit/model_findings.test.ts"],
+  },
+  {
+    file: "src/cli/doctor/model_findings.ts",
+    find: "    ...codeNote,\n    ...refused,",
+    replace: "    ...codeNote,",
+    harm: "doctor --model says that a model is supported which training refuses",
+    tests: ["unit/model_findings.test.ts"],
+  },
+  {
+    file: "src/assembly/named_gpus.ts",
+    find: "NVIDIA_MIB[name] * MIB - DRIVER_BYTES",
+    replace: "NVIDIA_MIB[name] * MIB",
+    harm: "a run that was planned to the last byte does not fit beside the driver",
+    tests: ["unit/named_gpus.test.ts"],
+  },
+  {
+    file: "src/assembly/memory.ts",
+    find: "target?.budget ?? await memoryBudget(config, info)",
+    replace: "await memoryBudget(config, info)",
+    harm: "doctor --gpu measures the plan against this machine's memory",
+    tests: ["e2e/doctor_model.test.ts"],
+  },
+  {
+    file: "src/assembly/memory.ts",
+    find: "planMemory(models, settings, shape, rows, target?.device)",
+    replace: "planMemory(models, settings, shape, rows)",
+    harm: "doctor --gpu refuses tensors that this machine's GPU cannot bind and the other can",
+    tests: ["gpu/planned_gpu.test.ts"],
+  },
+  {
+    file: "src/assembly/empty_models.ts",
+    find: "FORMATS[json.dtype ?? json.torch_dtype]",
+    replace: "FORMATS[json.torch_dtype]",
+    harm:
+      "weights of a model of 16 bits are planned at twice their size, where transformers 5 wrote config.json",
+    tests: ["gpu/planned_gpu.test.ts"],
+  },
+  {
+    file: "src/assembly/model_texts.ts",
+    find: "await rm(scratch, { recursive: true, force: true });",
+    replace: "",
+    harm: "each look at a model of the hub leaves a folder behind",
+    tests: ["e2e/doctor_model.test.ts"],
+  },
+  {
+    file: "src/cli/doctor/model_probe.ts",
+    find: "    compileChatTemplate(template);\n",
+    replace: "",
+    harm: "doctor --model says ok of a chat template that no prompt can be put into",
+    tests: ["e2e/doctor_model.test.ts"],
   },
 ];

@@ -1,0 +1,106 @@
+/** The memory of a run for `doctor`: on this machine's GPU, or planned for one that is not here. */
+import { servesScoreModels } from "../../assembly/judges.ts";
+import { planRun } from "../../assembly/memory.ts";
+import { withModelTexts } from "../../assembly/model_texts.ts";
+import { type PlanTarget, planTarget } from "../../assembly/named_gpus.ts";
+import { type PromptLengths, promptLengths } from "../../assembly/prompts.ts";
+import { lookUpName } from "../../assembly/hub.ts";
+import { type RunConfig, sweepRuns } from "../../config/sweep.ts";
+import type { Config } from "../../config/schema.ts";
+import { formatBytes } from "../../config/units.ts";
+import { assemblyEvents } from "../terminal/assembly_events.ts";
+import { memoryLines } from "../terminal/banner.ts";
+import { standardOutput } from "../terminal/output.ts";
+import { type Finding, requirementFindings, type Section } from "./diagnosis.ts";
+
+/** Keys of the models that a run puts on the GPU. */
+function modelKeys(config: RunConfig) {
+  return servesScoreModels(config)
+    ? ["model_name", "reward_model", "cost_model"] as const
+    : ["model_name"] as const;
+}
+
+/** Models of the run that lie on a hub and not in the cache. */
+async function notDownloaded(config: RunConfig): Promise<string[]> {
+  const found = await Promise.all(modelKeys(config).map((key) => lookUpName(config[key])));
+  return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
+}
+
+function failed(title: string, error: unknown, remedy: string): Section {
+  const failure = error instanceof Error ? error.message : String(error);
+  return { title, findings: requirementFindings([{ subject: "training", outcome: { failure, remedy } }]) };
+}
+
+async function plannedFindings(
+  run: RunConfig,
+  lengths: PromptLengths,
+  target?: PlanTarget,
+): Promise<Finding[]> {
+  const planned = await planRun(run, lengths, assemblyEvents(standardOutput()), { target });
+  const [total] = memoryLines(planned, run.per_device_train_batch_size);
+  const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
+    mark: "note",
+    subject: name,
+    detail: formatBytes(bytes),
+  }));
+  return [{ mark: "ok", subject: "training", detail: total }, ...parts];
+}
+
+/** The memory that training with the config takes, part by part, or why that cannot be said. */
+export async function memorySection(config: () => Promise<Config>): Promise<Section> {
+  const title = "GPU memory";
+  try {
+    const [run] = sweepRuns(await config());
+    const missing = await notDownloaded(run);
+    if (missing.length > 0) {
+      const detail = `known once ${missing.join(" and ")} is downloaded, which training does`;
+      return { title, findings: [{ mark: "note", subject: "training", detail }] };
+    }
+    const lengths = await promptLengths(run, assemblyEvents(standardOutput()));
+    return { title, findings: await plannedFindings(run, lengths) };
+  } catch (error) {
+    return failed(title, error, "set what the message says, or what the lines above miss");
+  }
+}
+
+/** Runs `use` with the models as folders that hold at least their texts. */
+async function withTexts<R>(run: RunConfig, use: (run: RunConfig) => Promise<R>): Promise<R> {
+  const enter = (keys: readonly (keyof RunConfig)[], found: RunConfig): Promise<R> => {
+    const [key, ...more] = keys as ReturnType<typeof modelKeys>[number][];
+    if (key === undefined) return use(found);
+    return withModelTexts(run[key], ({ dir }) => enter(more, { ...found, [key]: dir }));
+  };
+  return await enter(modelKeys(run), run);
+}
+
+/** How long prompts are: as they are, or, where tokenizer or file are missing, as long as they may be. */
+async function lengthsOrMost(run: RunConfig): Promise<{ lengths: PromptLengths; isKnown: boolean }> {
+  try {
+    return { lengths: await promptLengths(run), isKnown: true };
+  } catch {
+    const most = run.max_prompt_length;
+    const evalPrompts = run.eval_jsonl === null ? 0 : run.eval_batch_size;
+    return { lengths: { longestPrompt: most, longestEvalPrompt: most, evalPrompts }, isKnown: false };
+  }
+}
+
+/** The memory that training would take on a GPU that need not be here, of models whose weights need not be here. */
+export async function plannedSection(config: () => Promise<Config>, gpu: string): Promise<Section> {
+  const title = `GPU memory on ${gpu}`;
+  try {
+    const target = planTarget(gpu);
+    const [run] = sweepRuns({ ...await config(), gpu_memory_gib: null });
+    const findings = await withTexts(run, async (found) => {
+      const { lengths, isKnown } = await lengthsOrMost(found);
+      const assumed: Finding[] = isKnown ? [] : [{
+        mark: "note",
+        subject: "prompts",
+        detail: `not read: all are taken to be of max_prompt_length ${found.max_prompt_length}`,
+      }];
+      return [...await plannedFindings(found, lengths, target), ...assumed];
+    });
+    return { title, findings };
+  } catch (error) {
+    return failed(title, error, "change what the message says");
+  }
+}

@@ -1,0 +1,132 @@
+/** Looks at a model for `doctor --model`: config.json, tokenizer, weights if there are any. Changes nothing. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { withModelTexts } from "../../assembly/model_texts.ts";
+import { formatBytes } from "../../config/units.ts";
+import { quantizationOf, textPart } from "../../io/model/config_text.ts";
+import { openModelFolder, readConfig } from "../../io/model/model_folder.ts";
+import { hasWeights } from "../../io/model/model_weights.ts";
+import { compileChatTemplate } from "../../io/tokenizer/chat_template.ts";
+import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
+import type { ModelConfig } from "../../policy/families/family.ts";
+import { type Finding, requirementFindings, type Section } from "./diagnosis.ts";
+import { configFindings } from "./model_findings.ts";
+
+const TOKENIZER_REMEDY = "save it into the folder with tokenizer.save_pretrained() of transformers";
+const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
+
+/** What is supported of a model, and what is not. @param name a folder, a config.json, or a hub id */
+export async function modelSection(name: string): Promise<Section> {
+  const title = `Model ${name}`;
+  try {
+    return { title, findings: await withModelTexts(name, findingsOf) };
+  } catch (error) {
+    const remedy = "give a model's folder, its config.json, or a hub id";
+    return {
+      title,
+      findings: requirementFindings([{ subject: "model", outcome: { failure: messageOf(error), remedy } }]),
+    };
+  }
+}
+
+async function findingsOf(
+  { dir, isConfigAlone }: { dir: string; isConfigAlone: boolean },
+): Promise<Finding[]> {
+  const path = join(dir, "config.json");
+  const json = parsedObject(await readConfig(dir), path);
+  const whole = textPart(json);
+  const quantization = quantizationOf(whole);
+  // Weights that are dequantized as they are read: the rest is as if they had never been quantized.
+  const isRead = quantization?.remedy === null;
+  const { quantization_config: _read, ...unquantized } = whole;
+  const { findings, model } = configFindings(isRead ? unquantized : whole, path);
+  const notes: Finding[] = [
+    ...whole === json
+      ? []
+      : [note("text_config", "the text part alone is used; what sees or hears is left out")],
+    ...isRead ? [note("quantization", `${quantization.method}: read as bf16, saved as what is trained`)] : [],
+  ];
+  if (isConfigAlone) return [...findings, ...notes];
+  return [...findings, ...notes, ...await tokenizerFindings(dir, model), ...await weightFindings(dir, model)];
+}
+
+const note = (subject: string, detail: string): Finding => ({ mark: "note", subject, detail });
+
+function parsedObject(text: string, path: string): Readonly<Record<string, unknown>> {
+  const json: unknown = JSON.parse(text);
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
+    return json as Record<string, unknown>;
+  }
+  throw new TypeError(`${path}: required a JSON object`);
+}
+
+/** What kind of tokenizer lies in a folder. */
+async function tokenizerKind(dir: string): Promise<string> {
+  const text = await readFile(join(dir, "tokenizer.json"), "utf8").catch(() => null);
+  if (text === null) return "tokenizer.model";
+  return `tokenizer.json, ${(JSON.parse(text) as { model?: { type?: string } }).model?.type ?? "BPE"}`;
+}
+
+/** Whether the model has a chat template, and one that is read. */
+async function templateFinding(tokenizer: Tokenizer): Promise<Finding> {
+  const subject = "chat template";
+  try {
+    const template = await tokenizer.readChatTemplate();
+    if (template === null) {
+      return note(
+        subject,
+        "none: prompts are put as plain text, or into the template that the settings name",
+      );
+    }
+    compileChatTemplate(template);
+    return { mark: "ok", subject, detail: `of ${template.source}` };
+  } catch (error) {
+    const outcome = { failure: messageOf(error), remedy: "set chat_template to another one" };
+    return requirementFindings([{ subject, outcome }])[0];
+  }
+}
+
+async function tokenizerFindings(dir: string, model: ModelConfig | null): Promise<Finding[]> {
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = await loadTokenizer(dir);
+  } catch (error) {
+    const outcome = { failure: messageOf(error), remedy: TOKENIZER_REMEDY };
+    return requirementFindings([{ subject: "tokenizer", outcome }]);
+  }
+  const isTooLarge = model !== null && tokenizer.vocabSize > model.vocabSize;
+  const ends = model && model.eosIds.length > 0 ? model.eosIds : [tokenizer.eosId];
+  const shown = ends.map((id) => `${id} ${JSON.stringify(tokenizer.decode([id]))}`).join(", ");
+  return [
+    isTooLarge
+      ? {
+        mark: "missing",
+        subject: "tokenizer",
+        detail: `it knows ${tokenizer.vocabSize} tokens, the model ${model.vocabSize}`,
+        remedy: "take tokenizer and config.json from the same model",
+      }
+      : {
+        mark: "ok",
+        subject: "tokenizer",
+        detail: `${await tokenizerKind(dir)}, ${tokenizer.vocabSize} tokens`,
+      },
+    { mark: "ok", subject: "ends", detail: shown },
+    await templateFinding(tokenizer),
+  ];
+}
+
+async function weightFindings(dir: string, model: ModelConfig | null): Promise<Finding[]> {
+  if (!await hasWeights(dir)) return [note("weights", "none here; what is said above needs none")];
+  if (model === null) return [];
+  try {
+    const { source, close } = await openModelFolder(dir);
+    await close();
+    const names = [...source.names()];
+    const dtypes = [...new Set(names.map((name) => source.dtypeOf(name)))].join(", ");
+    const detail = `${names.length} tensors of ${dtypes}, ${formatBytes(source.totalBytes)}`;
+    return [{ mark: "ok", subject: "weights", detail }];
+  } catch (error) {
+    const outcome = { failure: messageOf(error), remedy: "as said above" };
+    return requirementFindings([{ subject: "weights", outcome }]);
+  }
+}

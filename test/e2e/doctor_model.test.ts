@@ -1,0 +1,97 @@
+/** `doctor --model` and `doctor --gpu`: of models without weights, and of GPUs that are not here. */
+import assert from "node:assert/strict";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { startFakeHub } from "../chaos/fake_hub.ts";
+import { inScratchFolder, ROOT, runProgram } from "./program.ts";
+
+const MODELS = join(ROOT, "models/quickstart");
+
+/** Folders of the quickstart's models that hold their config.json alone. */
+function configsIn(scratch: string): string[] {
+  return ["policy", "reward", "cost"].flatMap((name) => {
+    mkdirSync(join(scratch, name));
+    copyFileSync(join(MODELS, name, "config.json"), join(scratch, name, "config.json"));
+    const key = name === "policy" ? "model_name" : `${name}_model`;
+    return ["--set", `${key}=${JSON.stringify(join(scratch, name))}`];
+  });
+}
+
+const planned = (output: string) => output.match(/planned (\S+ \S+) of/)?.[1];
+
+describe("doctor", () => {
+  it("--model: a folder, its config.json alone, and one that is not supported", () =>
+    inScratchFolder(async (scratch) => {
+      const whole = await runProgram(["doctor", "--model", join(MODELS, "policy")]);
+      assert.equal(whole.code, 0, whole.output);
+      assert.match(whole.output, /ok +tokenizer .*1024 tokens/);
+      assert.match(whole.output, /ok +weights +21 tensors of F16/);
+      const alone = await runProgram(["doctor", "--model", join(MODELS, "reward", "config.json")]);
+      assert.equal(alone.code, 0, alone.output);
+      assert.match(alone.output, /ok +kind +score model/);
+      assert.doesNotMatch(alone.output, /tokenizer|weights/);
+      cpSync(join(MODELS, "policy"), join(scratch, "chat"), { recursive: true });
+      for (const [template, mark] of [["{{ messages }}", "ok"], ["{% if", "missing"]]) {
+        writeFileSync(join(scratch, "chat", "chat_template.jinja"), template);
+        const chat = await runProgram(["doctor", "--model", join(scratch, "chat")]);
+        assert.match(chat.output, new RegExp(`\n  ${mark} +chat template `));
+      }
+      writeFileSync(join(scratch, "config.json"), '{"model_type": "gpt2"}');
+      const other = await runProgram(["doctor", "--model", scratch]);
+      assert.equal(other.code, 1, other.output);
+      assert.match(other.output, /missing +model +model_type "gpt2"[^]*Not supported: /);
+    }));
+
+  it("--model: a hub id, without its weights and without a trace in the cache", async () => {
+    const files = Object.fromEntries(
+      ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map((name) =>
+        [name, new Uint8Array(readFileSync(join(MODELS, "policy", name)))] as const
+      ),
+    );
+    const hub = await startFakeHub(files);
+    try {
+      await inScratchFolder(async (scratch) => {
+        Object.assign(process.env, { HF_ENDPOINT: hub.endpoint, HF_HOME: scratch, TMPDIR: scratch });
+        const found = await runProgram(["doctor", "--model", "org/name"]);
+        assert.equal(found.code, 0, found.output);
+        assert.match(found.output, /ok +tokenizer .*1024 tokens[^]*note +weights +none here/);
+        assert.ok(!hub.requests.some(({ path }) => path.includes("model.safetensors")));
+        const left = readdirSync(scratch).filter((name) => !name.startsWith("tsx-"));
+        assert.deepEqual(left, [], "nothing is left behind");
+      });
+    } finally {
+      for (const name of ["HF_ENDPOINT", "HF_HOME", "TMPDIR"]) delete process.env[name];
+      await hub.close();
+    }
+  });
+
+  it("--gpu: the plan needs config.json alone, and is that of the same models with weights", () =>
+    inScratchFolder(async (scratch) => {
+      const whole = await runProgram(["doctor", "--gpu", "h100"]);
+      assert.equal(whole.code, 0, whole.output);
+      assert.match(whole.output, /planned .* of 79 GiB \(h100, less/);
+      const set = configsIn(scratch);
+      const prompts = ["--set", "max_prompt_length=64"];
+      const alone = await runProgram(["doctor", "--gpu", "h100", ...set, ...prompts]);
+      assert.equal(alone.code, 0, alone.output);
+      assert.match(alone.output, /prompts +not read: all are taken to be of max_prompt_length 64/);
+      for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+        copyFileSync(join(MODELS, "policy", name), join(scratch, "policy", name));
+      }
+      const read = await runProgram(["doctor", "--gpu", "h100", ...set]);
+      assert.equal(planned(read.output), planned(whole.output), read.output);
+    }));
+
+  it("--gpu: what does not fit says with which settings it would, and exits with 1", async () => {
+    const small = await runProgram(["doctor", "--gpu", "0.07"]);
+    assert.equal(small.code, 1, small.output);
+    assert.match(
+      small.output,
+      /missing +training +The run needs .*there are 72 MiB \(as given\); it fits with --set/,
+    );
+    const unknown = await runProgram(["doctor", "--gpu", "h999"]);
+    assert.equal(unknown.code, 1, unknown.output);
+    assert.match(unknown.output, /Cannot plan for the GPU "h999"/);
+  });
+});
