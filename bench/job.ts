@@ -91,7 +91,8 @@ function scoreModelOf({ learner: { policy }, named: { shape } }: Job): ScoreMode
   const size = [1, shape.hidden];
   const tensor = uploadTensor(Float32Array.from(randomFloats(3, shape.hidden)), size);
   const scoreHead = { name: "score_head.weight", shape: size, format: "f32" as const, tensor, grad: null };
-  return { trunk, scoreHead, bias: null, type: "reward", normalizer: null, replays: makePassReplays() };
+  const raw = { bias: null, label: 0, padId: null, type: "reward" as const, normalizer: null };
+  return { trunk, scoreHead, ...raw, replays: makePassReplays() };
 }
 
 /** Reward and cost of all completions. */

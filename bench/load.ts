@@ -32,7 +32,7 @@ function resetPeakResident(): void {
 async function measure(dir: string): Promise<void> {
   const { info, memory } = await openGpu();
   let bytes = 0;
-  const folder = await openModelFolder(dir, (count) => bytes += count);
+  const folder = await openModelFolder(dir, { onBytes: (count) => bytes += count });
   const config = parseModelConfig(folder.configText, folder.configPath);
   resetPeakResident();
   const began = performance.now();

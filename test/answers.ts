@@ -8,4 +8,6 @@ export const answers = (prompts: readonly string[], completions: readonly string
     messages: [{ role: "user", content: prompt }],
     tokens: [],
     columns: {},
+    promptText: `<s>${prompt}`,
+    fullText: `<s>${prompt}${completions[i]}</s>`,
   }));

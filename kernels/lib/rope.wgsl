@@ -1,5 +1,7 @@
 // rope: the rotation of heads by their rows' positions. A lane takes four heads of a row, and of each two pairs
 //   (c, c + D/2) as vec2f: a of the first half, b of the second. quarter = D/4, the vec2f of half a head
+//   Where only the first R of D values turn, in pairs (c, c + R/2), the tables are for those: part = R/4, the vec2f of
+//   half of them. Lanes past it take pairs of the rest, by an angle of 0
 @group(0) @binding(4) var<storage, read> positions: array<i32>;
 @group(0) @binding(5) var<storage, read> cosines: array<vec2f>;
 @group(0) @binding(6) var<storage, read> sines: array<vec2f>;
@@ -25,9 +27,22 @@ fn share_of(lane: u32, units: u32, quarter: u32) -> Share {
   return Share(row, all_units - row * units, lane - all_units * quarter);
 }
 
-// Where a position's angles are in the tables: past their end, the last.
-fn angle_of(share: Share, quarter: u32, last_position: u32) -> u32 {
-  return min(u32(positions[share.row]), last_position) * quarter + share.c;
+// Two pairs of a head, in vec2f from its begin, and their angles.
+struct Turn {
+  a: u32,
+  b: u32,
+  cosine: vec2f,
+  sine: vec2f,
+}
+
+// @param last_position  of the tables: past their end, that is taken
+fn turn_of(share: Share, quarter: u32, part: u32, last_position: u32) -> Turn {
+  if (share.c >= part) {
+    let a = part + share.c;
+    return Turn(a, a + quarter - part, vec2f(1.0), vec2f(0.0));
+  }
+  let angle = min(u32(positions[share.row]), last_position) * part + share.c;
+  return Turn(share.c, share.c + part, cosines[angle], sines[angle]);
 }
 
 // a and b, turned.

@@ -1,10 +1,11 @@
 // rms_norm: scales each row to root mean square 1, times a weight per column.
-//   y[r,d] = x[r,d] * rstd[r] * w[d],   rstd[r] = 1 / sqrt(mean_d x[r,d]^2 + eps)
+//   y[r,d] = x[r,d] * rstd[r] * w[d],   rstd[r] = 1 / sqrt(mean_d x[r,d]^2 + eps)      UNIT_OFFSET: (1 + w[d])
 // Shapes    x f32 [R,D]; w f32 [D]; out y f32 [R,D], rstd f32 [R]; with VEC4 D a multiple of 4
 // Dispatch  LANES lanes per row: (ceil(R * LANES / WG),1,1), folded to 2-D past 65535
 // Numerics  f32; sum of squares: chains joined as lib/rows.wgsl says
 // Twin      src/ops/norm/rms_norm.ts#rmsNormF64     Gradient: rms_norm_grad.wgsl
 import package::lib::grid::{Place, WG};
+import package::lib::norm_weight::factor;
 import package::lib::rows::{CHAINS, LANES, keep_chain, row_of, row_sum};
 import package::lib::values::{Value, sum_of};
 
@@ -28,6 +29,6 @@ fn main(place: Place) {
     keep_chain(row, chain, sum_of(squares));
   }
   let scale = inverseSqrt(row_sum(row) / f32(params.width) + params.eps);
-  for (var d = row.lane; d < row.width; d += LANES) { y[row.begin + d] = x[row.begin + d] * scale * w[d]; }
+  for (var d = row.lane; d < row.width; d += LANES) { y[row.begin + d] = x[row.begin + d] * scale * factor(w[d]); }
   if (row.lane == 0u && row.exists) { rstd[row.number] = scale; }
 }

@@ -1,10 +1,12 @@
 // rms_norm_grad: gradient of rms_norm with respect to its input; with RESIDUAL that of residual_norm.
 //   dx[r,d] = rstd * (dy[r,d] w[d] - x[r,d] rstd^2 * mean_j(dy[r,j] w[j] x[r,j]))      RESIDUAL: dsum[r,d] + that
+//   UNIT_OFFSET: 1 + w for w
 // Shapes    x, dy, dsum f32 [R,D]; w f32 [D]; rstd f32 [R]; out dx f32 [R,D]; with VEC4 D a multiple of 4
 // Dispatch  LANES lanes per row: (ceil(R * LANES / WG),1,1), folded to 2-D past 65535
 // Numerics  f32; the mean: chains joined as lib/rows.wgsl says
 // Twin      src/ops/norm/rms_norm.ts#rmsNormGradF64
 import package::lib::grid::{Place, WG};
+import package::lib::norm_weight::factor;
 import package::lib::rows::{CHAINS, LANES, keep_chain, row_of, row_sum};
 import package::lib::values::{Value, sum_of};
 
@@ -24,7 +26,7 @@ fn main(place: Place) {
   for (var chain = row.lane; chain < CHAINS; chain += LANES) {
     var products = Value();
     for (var d = chain; d < row.width; d += CHAINS) {
-      products = fma(dy[row.begin + d] * w[d], x[row.begin + d], products);
+      products = fma(dy[row.begin + d] * factor(w[d]), x[row.begin + d], products);
     }
     keep_chain(row, chain, sum_of(products));
   }
@@ -33,7 +35,7 @@ fn main(place: Place) {
   let pull = scale * scale * dot / f32(params.width);
   for (var d = row.lane; d < row.width; d += LANES) {
     let at = row.begin + d;
-    let gradient = scale * (dy[at] * w[d] - x[at] * pull);
+    let gradient = scale * (dy[at] * factor(w[d]) - x[at] * pull);
     @if(RESIDUAL) dx[at] = dsum[at] + gradient;
     @else dx[at] = gradient;
   }

@@ -25,9 +25,9 @@ import {
   lastTokenRows,
   listScoreWeights,
   loadScoreModel,
-  parseScoreConfig,
   type ScoreModel,
 } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import { listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { formatConversation, formatPrompt } from "../../src/rl/conversation.ts";
@@ -202,7 +202,7 @@ async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): P
   const fresh = freshWeights(type === "reward" ? 2 : 3, shapesOf(configText));
   // A score model starts where the policy has learned to write: so it soon sees what an answer is about.
   const folder = await openModelFolder(join(MODELS, "policy"));
-  const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, "float32");
+  const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, { holding: "float32" });
   await folder.close();
   const weights = listScoreWeights(model);
   const toSample = ({ prompt, response, reward, cost }: ScoreRow) => ({

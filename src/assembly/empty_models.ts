@@ -6,7 +6,7 @@ import type { Policy } from "../policy/trunk.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
-import { loadScoreModel, parseScoreConfig, scoreSequences } from "../policy/score_model.ts";
+import { loadScoreModel, scoreSequences } from "../policy/score_model.ts";
 import { loadPolicyWeights } from "../policy/weights.ts";
 import { emptySource, type WeightSource } from "../policy/weight_source.ts";
 import type { PlannedScorer } from "../train/memory_plan.ts";
@@ -14,6 +14,7 @@ import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { withModel } from "./models.ts";
+import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
 interface ShapesOfModel {
   configText: string;
@@ -23,7 +24,7 @@ interface ShapesOfModel {
 }
 
 async function withShapes<R>(dir: string, use: (model: ShapesOfModel) => Promise<R>): Promise<R> {
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: parseModelConfig });
   try {
     const { configText, configPath, source } = folder;
     return await use({ configText, configPath, source: emptySource(source.shapeOf, source.formatOf) });
@@ -52,13 +53,16 @@ export function emptyPolicyOf(config: RunConfig, events: LoadingEvents): Promise
 
 /** The score models that a run serves itself. */
 export async function emptyScorer(config: RunConfig, events: LoadingEvents): Promise<PlannedScorer> {
-  const load = async (name: string) =>
-    await withShapes(
-      (await resolveModel(name, events)).dir,
-      ({ configText, configPath, source }) =>
-        loadScoreModel(source, parseScoreConfig(configText, configPath)),
-    );
-  const models = [await load(config.reward_model), await load(config.cost_model)];
+  const load = async (wanted: NamedScoreModel) =>
+    await withShapes((await resolveModel(wanted.name, events)).dir, async (folder) => {
+      const { config, label } = scoreModelOf(folder, wanted);
+      const model = await loadScoreModel(folder.source, config, { label });
+      return { ...model, padId: null }; // texts made up here are read whole, whatever their tokens
+    });
+  const models = [
+    await load({ type: "reward", name: config.reward_model, label: config.reward_label }),
+    await load({ type: "cost", name: config.cost_model, label: config.cost_label }),
+  ];
   /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */
   const texts = (rows: number, length: number, own: number) =>
     Array.from({ length: rows }, (_, row) => {

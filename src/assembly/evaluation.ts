@@ -10,6 +10,7 @@ import { disposeTrunk } from "../policy/llama.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import { evalRow } from "../tracking/metrics.ts";
 import { trainedModel } from "./evaluated_run.ts";
+import { openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
@@ -46,8 +47,13 @@ export async function evaluateModel(
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
-  const { policy, tokenizer } = await loadPolicy(modelName, "frozen", { events });
+  const { policy, tokenizer, ends } = await loadPolicy(modelName, "frozen", {
+    eosTokenIds: config.eos_token_ids,
+    events,
+  });
   try {
+    const notice = await openTurnNotice(tokenizer, ends, config);
+    if (notice !== null) events.onMessage?.(notice);
     const prompts = await loadEvalPrompts(config.eval_jsonl, tokenizer, config, events);
     const { scorer, close } = await openScorer(config, { device: info.name, events });
     try {

@@ -17,6 +17,8 @@ export interface BytesWatcher {
 export interface LoadingEvents {
   /** A model is about to come from a hub, or its weights from disk. */
   onBytes?(doing: "downloading" | "loading"): BytesWatcher;
+  /** A line about what is waited for, or what was met. */
+  onMessage?(text: string): void;
 }
 
 /** What measuring the kernels came to. */
@@ -34,7 +36,4 @@ export interface TuningEvents {
   onMeasured?(measured: KernelsMeasured): void;
 }
 
-export interface AssemblyEvents extends LoadingEvents, TuningEvents {
-  /** A line about what is waited for, or what was met. */
-  onMessage?(text: string): void;
-}
+export interface AssemblyEvents extends LoadingEvents, TuningEvents {}

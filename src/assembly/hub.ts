@@ -1,10 +1,11 @@
 /** Names of models to folders: a folder as it is, else a hub id ("org/name", "org/name@revision"). */
 import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
+import { missingModel } from "../io/model/missing_model.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import type { LoadingEvents } from "./events.ts";
 
@@ -27,15 +28,18 @@ export async function hubSettings(env: Readonly<Record<string, string | undefine
 }
 
 /**
- * The folder of a model, downloaded if it is a hub id that the cache does not hold. What is neither a folder nor
- * looks like a hub id is taken for a folder, and whoever opens it says what is missing.
+ * The folder of a model, downloaded if it is a hub id that the cache does not hold.
+ * @throws Error when there is neither such a folder nor such a model on the hub; a name that looks like a path is not
+ * waited for
  */
 export async function resolveModel(name: string, events: LoadingEvents = {}): Promise<ResolvedModel> {
   const hubName = await hubNameOf(name);
   if (hubName === undefined) return { name, dir: name };
+  const settings = await hubSettings(process.env);
+  await refuseMissingFolder(name, hubName, settings);
   const watcher = events.onBytes?.("downloading");
   try {
-    const { id, commit, dir } = await fetchModel(hubName, await hubSettings(process.env), watcher?.update);
+    const { id, commit, dir } = await fetchModel(hubName, settings, watcher?.update);
     return { name: `${id}@${commit}`, dir };
   } finally {
     watcher?.close();
@@ -46,14 +50,44 @@ export async function resolveModel(name: string, events: LoadingEvents = {}): Pr
 export async function lookUpName(name: string): Promise<{ name: string; dir: string | undefined }> {
   const hubName = await hubNameOf(name);
   if (hubName === undefined) return { name, dir: name };
-  const { commit, dir } = await lookUpModel(hubName, await hubSettings(process.env));
+  const settings = await hubSettings(process.env);
+  await refuseMissingFolder(name, hubName, settings);
+  const { commit, dir } = await lookUpModel(hubName, settings);
   return { name: `${hubName.id}@${commit}`, dir };
 }
 
-/** A folder of that name wins over the hub. */
+/**
+ * A folder of that name wins over the hub.
+ * @throws Error when it is neither a folder nor a hub id
+ */
 async function hubNameOf(name: string): Promise<HubName | undefined> {
-  const isFolder = await stat(name).then((stats) => stats.isDirectory(), () => false);
-  return isFolder ? undefined : parseHubName(name);
+  if (await isFolder(name)) return undefined;
+  const hubName = parseHubName(name);
+  if (hubName === undefined || await stat(name).then(() => true, () => false)) {
+    throw await missingModel(name);
+  }
+  return hubName;
+}
+
+const isFolder = (path: string) => stat(path).then((stats) => stats.isDirectory(), () => false);
+
+/** For an answer that tells a mistyped path from a hub id. */
+const QUICK = { maxRetries: 0, idleTimeoutMs: 1500 };
+
+/**
+ * "models/alpaca-7b" may be a hub id, but beside a folder "models" it is most likely a path: the hub is asked once.
+ * @throws Error when it does not have the model, or does not answer
+ */
+async function refuseMissingFolder(name: string, hubName: HubName, settings: HubSettings): Promise<void> {
+  const parent = dirname(name);
+  if (!await isFolder(parent)) return;
+  await lookUpModel(hubName, { ...settings, ...QUICK }).catch((cause) => {
+    throw new Error(
+      `Cannot load a model from '${name}': there is no folder of that name in '${parent}'; correct the path. ` +
+        `As a model of a hub: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  });
 }
 
 type ModelKey = "model_name" | "reward_model" | "cost_model";
@@ -92,7 +126,7 @@ async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unk
 }
 
 async function resumedName(name: string, saved: unknown): Promise<string> {
-  const hubName = await hubNameOf(name);
+  const hubName = await isFolder(name) ? undefined : parseHubName(name);
   if (hubName === undefined || typeof saved !== "string") return name;
   const commit = pinnedCommit(hubName, saved);
   return commit === undefined ? name : `${hubName.id}@${commit}`;

@@ -1,12 +1,23 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
+import { access } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
-import { type ModelFolder, openModelFolder } from "../io/model/model_folder.ts";
+import { describeModel } from "../io/model/config_text.ts";
+import { GENERATION_CONFIG, readGenerationEnds } from "../io/model/generation_config.ts";
+import {
+  type ModelFolder,
+  type OpeningOptions,
+  openModelFolder,
+  readConfig,
+} from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/llama.ts";
 import type { Policy } from "../policy/trunk.ts";
+import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
+import { type EndToken, endTokens } from "./ends.ts";
 import type { LoadingEvents } from "./events.ts";
 import { type ResolvedModel, resolveModel } from "./hub.ts";
 
@@ -17,6 +28,10 @@ export interface LoadedPolicy {
   base: ResolvedModel;
   /** config.json as it was read. */
   configText: string;
+  /** Where its completions end. */
+  ends: EndToken[];
+  /** Absolute paths of the files that go with it beside weights and config: tokenizer, generation_config.json. */
+  files: readonly string[];
 }
 
 /** What a name stands for: a model, or an adapter's folder over its base model. */
@@ -36,15 +51,36 @@ export async function withModel<R>(
   const adapterFolder = await openAdapterFolder(name);
   try {
     const base = await resolveModel(adapterFolder ? await baseModelOf(adapterFolder) : name, events);
+    await configOf(base.dir);
     return await use({ base, adapterFolder, tokenizerDir: adapterFolder?.hasTokenizer ? name : base.dir });
   } finally {
     await adapterFolder?.close();
   }
 }
 
+/** What config.json says, read before any other file is looked for. @throws TypeError when it is not supported */
+async function configOf(dir: string): Promise<ModelConfig> {
+  const path = join(dir, "config.json");
+  return parseModelConfig(describeModel(await readConfig(dir), path).text, path);
+}
+
 /** The tokenizer that a policy goes with. */
 export function loadTokenizerOf(name: string, events: LoadingEvents = {}): Promise<Tokenizer> {
-  return withModel(name, ({ tokenizerDir }) => loadTokenizer(tokenizerDir), events);
+  return withModel(name, ({ base, tokenizerDir }) => tokenizerFor(base.dir, tokenizerDir), events);
+}
+
+/** A tokenizer none of whose ids lies beyond the rows of the model in `dir`, where these were added to it alone. */
+async function tokenizerFor(dir: string, tokenizerDir: string): Promise<Tokenizer> {
+  return await loadTokenizer(tokenizerDir, (await configOf(dir)).vocabSize);
+}
+
+function sayLeftOut({ leftOut }: Tokenizer, { onMessage }: LoadingEvents): void {
+  if (leftOut.length === 0) return;
+  const tokens = leftOut.slice(0, 3).map(({ id, content }) => `${content} (${id})`).join(", ");
+  const more = leftOut.length > 3 ? ` and ${leftOut.length - 3} more` : "";
+  onMessage?.(
+    `The model has no row for ${tokens}${more}, which were added to its tokenizer: they are plain text here`,
+  );
 }
 
 export interface LoadingOptions {
@@ -52,6 +88,8 @@ export interface LoadingOptions {
   adapter?: AdapterSettings | null;
   /** The policy's, where it is loaded already. */
   tokenizer?: Tokenizer;
+  /** eos_token_ids of the settings; null for those of the model's files. */
+  eosTokenIds?: readonly number[] | null;
   events?: LoadingEvents;
 }
 
@@ -66,7 +104,7 @@ export interface LoadingOptions {
 export function loadPolicy(
   name: string,
   holding: Holding,
-  { adapter = null, tokenizer: given, events = {} }: LoadingOptions = {},
+  { adapter = null, tokenizer: given, eosTokenIds = null, events = {} }: LoadingOptions = {},
 ): Promise<LoadedPolicy> {
   const load = async ({ base, adapterFolder, tokenizerDir }: NamedModel) => {
     if (adapterFolder && holding !== "frozen" && !adapter) {
@@ -75,26 +113,31 @@ export function loadPolicy(
           "model_name to a whole model",
       );
     }
-    const tokenizer = given ?? await loadTokenizer(tokenizerDir);
-    const trunk = await loadTrunk(base.dir, adapter ? "frozen" : holding, { tokenizer, events });
-    const { policy, configText } = trunk;
+    const tokenizer = given ?? await tokenizerFor(base.dir, tokenizerDir);
+    sayLeftOut(tokenizer, events);
+    const trunk = await loadTrunk(base.dir, adapter ? "frozen" : holding, { tokenizer, eosTokenIds, events });
+    const { policy, configText, ends } = trunk;
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
-    return { policy: { ...policy, adapters }, tokenizer, base, configText };
+    const files = await carriedFiles(base.dir, tokenizer.files);
+    return { policy: { ...policy, adapters }, tokenizer, base, configText, ends, files };
   };
   return withModel(name, load, events);
 }
 
 /**
  * Loads a model's folder alone: no adapter.
- * @param tokenizer given: it must fit the model, and its EOS ends completions where config.json names no end
- * @throws RangeError when the tokenizer knows more tokens than the model
+ * @param tokenizer given: it must fit the model, and names an end of completions beside the model's files
+ * @throws RangeError when the tokenizer knows more tokens than the model, or no completion could end
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadTrunk(
   dir: string,
   holding: Holding,
-  { tokenizer, events = {} }: Pick<LoadingOptions, "tokenizer" | "events"> = {},
-): Promise<{ policy: Policy; configText: string }> {
+  { tokenizer, eosTokenIds = null, events = {} }: Pick<
+    LoadingOptions,
+    "tokenizer" | "eosTokenIds" | "events"
+  > = {},
+): Promise<{ policy: Policy; configText: string; ends: EndToken[] }> {
   const folder = await openWatchedFolder(dir, events);
   try {
     const config = parseModelConfig(folder.configText, folder.configPath);
@@ -104,21 +147,50 @@ export async function loadTrunk(
           `${config.vocabSize}; take tokenizer and weights from the same model`,
       );
     }
-    const eosIds = config.eosIds.length > 0 || !tokenizer ? config.eosIds : [tokenizer.eosId];
+    const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
+    const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
-    return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText };
+    return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText, ends };
   } finally {
     await folder.close();
   }
 }
 
-/** A model's folder that tells how its weights come in. */
-export async function openWatchedFolder(dir: string, events: LoadingEvents): Promise<ModelFolder> {
+/**
+ * Where the completions of the model in `dir` end.
+ * @throws RangeError when eosTokenIds holds an id beyond the vocabulary, or no completion could end
+ * @throws Error when generation_config.json, which it names, is broken
+ */
+export async function endsOf(
+  dir: string,
+  config: Pick<ModelConfig, "eosIds" | "vocabSize">,
+  { tokenizer, eosTokenIds = null, events = {} }: Omit<LoadingOptions, "adapter"> & { tokenizer: Tokenizer },
+): Promise<EndToken[]> {
+  const named = new Map([["config.json", config.eosIds], [GENERATION_CONFIG, await readGenerationEnds(dir)]]);
+  const { vocabSize } = config;
+  return endTokens({ wanted: eosTokenIds, named, tokenizer, vocabSize, onMessage: events.onMessage });
+}
+
+/** A tokenizer's files, and the model's generation_config.json where the tokenizer lies elsewhere. */
+async function carriedFiles(dir: string, files: readonly string[]): Promise<string[]> {
+  const path = join(resolve(dir), GENERATION_CONFIG);
+  const isCarried = files.some((file) => basename(file) === GENERATION_CONFIG);
+  const isThere = !isCarried && await access(path).then(() => true, () => false);
+  return isThere ? [...files, path] : [...files];
+}
+
+/** A model's folder that tells how its weights come in. @param accept as of OpeningOptions */
+export async function openWatchedFolder(
+  dir: string,
+  events: LoadingEvents,
+  accept: OpeningOptions["accept"] = parseModelConfig,
+): Promise<ModelFolder> {
   let doneBytes = 0;
-  const folder = await openModelFolder(dir, (count) => {
+  const onBytes = (count: number) => {
     doneBytes += count;
     watcher?.update({ id: dir, doneBytes, totalBytes: folder.source.totalBytes });
-  });
+  };
+  const folder = await openModelFolder(dir, { onBytes, accept });
   const watcher = events.onBytes?.("loading");
   const close = async () => {
     watcher?.close();

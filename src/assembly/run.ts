@@ -12,14 +12,16 @@ import { disposeTrunk } from "../policy/llama.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
-import { adapterSettings, writeMergedModel } from "./adapters.ts";
+import { adapterSettings } from "./adapters.ts";
+import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
+import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
-import { copyTokenizer, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
+import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
 import { type OpenScorer, openScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
@@ -36,6 +38,8 @@ export interface RunFacts {
   parameterCount: number;
   /** Parameters that are trained: all of them, or those of adapters beside them. */
   trainedCount: number;
+  /** Tokens at which completions end. */
+  ends: readonly EndToken[];
   memory: PlannedMemory;
   /** What stands around the prompts, in words. */
   promptFormat: string;
@@ -85,7 +89,13 @@ export async function assembleRun(
   const lengths = lengthsOf(prompts);
   const memory = await planRun(config, lengths, events);
   const adapter = adapterSettings(config);
-  const loaded = await loadPolicy(config.model_name, config.dtype, { adapter, tokenizer, events });
+  const eosTokenIds = config.eos_token_ids;
+  const loaded = await loadPolicy(config.model_name, config.dtype, {
+    adapter,
+    tokenizer,
+    eosTokenIds,
+    events,
+  });
   const { policy } = loaded;
   const freePolicy = () => {
     disposePolicyWeights(policy);
@@ -93,6 +103,8 @@ export async function assembleRun(
     trimPool(); // the next run of a sweep plans with what is free
   };
   try {
+    const notice = await openTurnNotice(tokenizer, loaded.ends, config);
+    if (notice !== null) events.onMessage?.(notice);
     const trained = trainableWeights(policy);
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
@@ -104,6 +116,7 @@ export async function assembleRun(
       runDir: runFolder(config),
       parameterCount: parameterCount(weights),
       trainedCount: parameterCount(trained),
+      ends: loaded.ends,
       memory,
       promptFormat,
       worldSize: singleProcess.size,
@@ -148,9 +161,11 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     events,
     shouldStop,
   }, config);
-  await copyTokenizer(runDir, tokenizer.files);
+  await copyModelFiles(runDir, loaded.files);
   if (config.lora_merge && result.finished) {
-    await writeMergedModel(join(runDir, "merged"), loaded.base.dir, policy.adapters!, tokenizer.files);
+    const dir = join(runDir, "merged");
+    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, loaded.files, config);
+    events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };

@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { changedJson } from "../io/files/json_text.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { writeAdapterConfig } from "./adapters.ts";
 import type { LoadedPolicy } from "./models.ts";
@@ -14,27 +15,27 @@ export function runFolder(config: RunConfig): string {
 
 /**
  * Writes what is saved beside the weights: adapter_config.json, or config.json with the type that they are saved in.
- * @returns its path, and those of the tokenizer's files
+ * @returns its path, and those of the files that go with the model
  */
 export async function writeModelConfig(
   runDir: string,
-  { policy, configText, tokenizer, base }: LoadedPolicy,
+  { policy, configText, files, base }: LoadedPolicy,
   dtype: RunConfig["dtype"],
 ): Promise<string[]> {
   if (policy.adapters) {
-    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...tokenizer.files];
+    return [await writeAdapterConfig(runDir, policy.adapters, base.name), ...files];
   }
-  const { torch_dtype: _old, ...json } = JSON.parse(configText);
   const path = join(runDir, "config.json");
-  await writeFileAtomic(
-    path,
-    `${JSON.stringify({ ...json, dtype, torch_dtype: dtype }, null, 2)}\n`,
+  const text = changedJson(
+    configText,
+    ({ torch_dtype: _old, ...json }) => ({ ...json, dtype, torch_dtype: dtype }),
   );
-  return [path, ...tokenizer.files];
+  await writeFileAtomic(path, `${text}\n`);
+  return [path, ...files];
 }
 
-/** Copies tokenizer files beside the final weights, so that the folder opens as a model. */
-export async function copyTokenizer(runDir: string, files: readonly string[]): Promise<void> {
+/** Copies a model's small files beside the final weights, so that the folder opens as that model does. */
+export async function copyModelFiles(runDir: string, files: readonly string[]): Promise<void> {
   for (const file of files) await copyFile(file, join(runDir, basename(file)));
 }
 

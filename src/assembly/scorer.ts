@@ -1,21 +1,30 @@
 /** The scorer of a run: a service elsewhere, or the same service in this process on loopback. */
 import type { RunConfig } from "../config/sweep.ts";
-import { createScorerClient, type ScorerClient } from "../scorer/client.ts";
+import type { ScoreKind } from "../scorer/apis/api.ts";
+import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
+import { splitScorer } from "../scorer/functions.ts";
+import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
 export interface OpenScorer {
-  scorer: ScorerClient;
+  scorer: Scorer;
   close(): Promise<void>;
 }
 
 type ScorerConfig = Pick<
   RunConfig,
   | "scorer_url"
+  | "cost_scorer_url"
+  | "scorer_api"
+  | "scorer_input"
+  | "scorer_label_key"
   | "reward_model"
   | "cost_model"
+  | "reward_label"
+  | "cost_label"
   | "scorer_max_length"
   | "scorer_timeout"
   | "scorer_max_retries"
@@ -28,23 +37,23 @@ type ScorerConfig = Pick<
  */
 export async function serveScoreModels(
   wanted: ScorerModels,
-  service: Omit<ServeScorerOptions, "scoreTexts">,
+  service: Omit<ServeScorerOptions, "scoreTexts" | "wants">,
   events: LoadingEvents = {},
 ): Promise<RunningScorer> {
-  const models = await loadScorers(wanted, events);
-  const { url, close } = await serveScorer({ scoreTexts: models.scoreTexts, ...service });
+  const { scoreTexts, wants, dispose } = await loadScorers(wanted, events);
+  const { url, close } = await serveScorer({ scoreTexts, wants, ...service });
   return {
     url,
     async close() {
       await close();
-      models.dispose();
+      dispose();
     },
   };
 }
 
 /**
- * Connects to `scorer_url`, or serves reward_model and cost_model in this process when it is null, and asks for
- * its health.
+ * Connects to `scorer_url` (and `cost_scorer_url`), or serves reward_model and cost_model in this process when it is
+ * null, and asks for its health.
  * @param device what the service says of itself where it is in this process
  * @throws ScorerUnavailableError when nothing healthy answers
  */
@@ -52,36 +61,63 @@ export async function openScorer(
   config: ScorerConfig,
   { device, events = {} }: { device: string; events?: AssemblyEvents },
 ): Promise<OpenScorer> {
-  const print = (text: string) => events.onMessage?.(text);
+  if (config.scorer_url !== null) {
+    return { scorer: await connectAll(config, config.scorer_url, events), close: () => Promise.resolve() };
+  }
   const models = {
     reward: config.reward_model,
     cost: config.cost_model,
+    rewardLabel: config.reward_label,
+    costLabel: config.cost_label,
     maxLength: config.scorer_max_length,
   };
-  const service = config.scorer_url === null
-    ? await serveScoreModels(models, { device, maxItems: Infinity }, events)
-    : null;
-  const close = async () => await service?.close();
-  const url = service?.url ??
-    await resolveScorerUrl(config.scorer_url!, {
-      onWait: (path) => print(`Waiting for the scorer's address in ${path} ...`),
-    });
+  const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
+  try {
+    return { scorer: await connect(service.url, config, {}, events), close: service.close };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
+/** The service of the rewards, and of the costs where that is another. */
+async function connectAll(config: ScorerConfig, scorerUrl: string, events: AssemblyEvents): Promise<Scorer> {
+  const wait = {
+    onWait: (path: string) => events.onMessage?.(`Waiting for the scorer's address in ${path} ...`),
+  };
+  const spoken = {
+    api: config.scorer_api,
+    input: config.scorer_input,
+    rewardLabel: config.reward_label ?? undefined,
+    costLabel: config.cost_label ?? undefined,
+    labelKey: config.scorer_label_key ?? undefined,
+  };
+  const rewardUrl = await resolveScorerUrl(scorerUrl, wait);
+  if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, events);
+  const costUrl = await resolveScorerUrl(config.cost_scorer_url, wait);
+  const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, events);
+  return splitScorer({ rewards: await ofKind(rewardUrl, "rewards"), costs: await ofKind(costUrl, "costs") });
+}
+
+/** A client of the service, which is healthy. */
+async function connect(
+  url: string,
+  config: ScorerConfig,
+  spoken: Partial<ScorerClientOptions>,
+  events: AssemblyEvents,
+): Promise<Scorer> {
   const scorer = createScorerClient({
     url,
+    ...spoken,
     timeoutMs: Math.max(1, Math.round(config.scorer_timeout * 1000)),
     maxRetries: config.scorer_max_retries,
     batchSize: config.scorer_batch_size,
     onRetry: ({ attempt, maxRetries, delayMs, error }) =>
-      print(
+      events.onMessage?.(
         `Scorer: attempt ${attempt} of ${maxRetries + 1} failed (${error.message}); ` +
           `next in ${Math.round(delayMs)} ms`,
       ),
   });
-  try {
-    await scorer.checkHealth();
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { scorer, close };
+  await scorer.checkHealth();
+  return scorer;
 }

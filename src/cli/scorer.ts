@@ -9,6 +9,8 @@ import { standardOutput } from "./terminal/output.ts";
 interface ScorerOptions {
   reward_model: string;
   cost_model: string;
+  reward_label?: string;
+  cost_label?: string;
   port: string;
   hostname: string;
   url_file?: string;
@@ -20,6 +22,10 @@ function wholeNumber(name: string, text: string, least: number): number {
   if (Number.isInteger(value) && value >= least) return value;
   throw new RangeError(`--${name} must be a whole number of at least ${least}, got "${text}"`);
 }
+
+/** A label of a classifier, as reward_label takes it: its number, or its name. */
+const labelOf = (text: string | undefined) =>
+  text === undefined ? null : /^\d+$/.test(text) ? Number(text) : text;
 
 /** `scorer`: serves until SIGINT or SIGTERM; returns the exit code. */
 export async function scorerCommand(args: string[]): Promise<number> {
@@ -36,6 +42,8 @@ export async function scorerCommand(args: string[]): Promise<number> {
       REWARD_MODEL,
     )
     .option("--cost_model <model>", "cost model, a folder or a hub id (environment: COST_MODEL)", COST_MODEL)
+    .option("--reward_label <label>", "label of a classifier whose score is the reward, by index or name")
+    .option("--cost_label <label>", "label of a classifier whose score is the cost, by index or name")
     .option("--port <number>", "port to listen on; 0 takes a free one", "8000")
     .option("--hostname <address>", "address to listen on", "0.0.0.0")
     .option("--url_file <path>", "write the service's URL to this file once it answers")
@@ -52,8 +60,10 @@ export async function scorerCommand(args: string[]): Promise<number> {
   const { info } = await openGpu();
   const output = standardOutput();
   output.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
+  const models = { reward: options.reward_model, cost: options.cost_model, maxLength };
+  const labels = { rewardLabel: labelOf(options.reward_label), costLabel: labelOf(options.cost_label) };
   const service = await serveScoreModels(
-    { reward: options.reward_model, cost: options.cost_model, maxLength },
+    { ...models, ...labels },
     { device: info.name, port, hostname: options.hostname },
     assemblyEvents(output),
   );

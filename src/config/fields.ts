@@ -80,6 +80,13 @@ export function integerOrNull(value: number | null, range: Range, about: About) 
   return bounded(z.int(), range).nullable().default(value).meta(meta(about, words));
 }
 
+export function integerListOrNull(value: readonly number[] | null, range: Range, about: About) {
+  const words = `a non-empty list of different integers${rangeWords(range)}, or null`;
+  const list = z.array(bounded(z.int(), range)).min(1)
+    .refine((items) => new Set(items).size === items.length);
+  return list.nullable().default(value && [...value]).meta(meta(about, words));
+}
+
 export function flag(value: boolean, about: About) {
   return z.boolean().default(value).meta(meta(about, "true or false"));
 }
@@ -105,6 +112,12 @@ export function oneOf<const V extends readonly [string, ...string[]]>(
   const words = `one of ${values.map((name) => `"${name}"`).join(", ")}`;
   const schema = z.enum(values) as z.ZodType<V[number], V[number]>;
   return schema.default(() => value).meta({ ...meta(about, words), ...(refused && { refused }) });
+}
+
+/** A class of a classifier: its index or its name. */
+export function labelOrNull(about: About) {
+  const schema = z.union([z.int().min(0), z.string().min(1)]).nullable().default(null);
+  return schema.meta(meta(about, "the index or the name of a label, or null"));
 }
 
 /** So many, or below 1 such a share of all. */

@@ -1,14 +1,9 @@
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
-import type { Config, ConfigKey } from "./schema.ts";
-
-interface Rule {
-  /** The keys it reads; the first is the one to point at. */
-  keys: readonly ConfigKey[];
-  /** The problem in words, or null. */
-  check(config: Config, worldSize: number): string | null;
-}
+import type { Rule } from "./rule.ts";
+import type { Config } from "./schema.ts";
+import { SCORER_RULES } from "./scorer_rules.ts";
 
 /** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
 function scheduleProblem(config: Config): string | null {
@@ -52,6 +47,7 @@ function aboveLearningRate(config: Config): string | null {
 
 /** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
 export const RULES: readonly Rule[] = [
+  ...SCORER_RULES,
   {
     keys: [
       "gradient_accumulation_steps",
@@ -117,6 +113,13 @@ export const RULES: readonly Rule[] = [
       config.use_peft || !config.lora_merge
         ? null
         : "lora_merge needs use_peft: without adapters there is nothing to merge; set one of the two",
+  },
+  {
+    keys: ["lora_merge_bin", "lora_merge"],
+    check: (config) =>
+      config.lora_merge || !config.lora_merge_bin
+        ? null
+        : "lora_merge_bin needs lora_merge: without it no merged model is written; set one of the two",
   },
   {
     keys: ["warmup_steps", "max_steps"],

@@ -13,7 +13,9 @@ import {
   flag,
   flagOrNull,
   integer,
+  integerListOrNull,
   integerOrNull,
+  labelOrNull,
   number,
   numberOrList,
   numberOrNull,
@@ -37,7 +39,7 @@ const OPTIMIZER = "Optimizer and batch";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
 
-/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes. */
+/** The linear layers of a transformer layer, by the names that PEFT's target_modules takes; fused ones are Phi-3's. */
 export const LINEAR_MODULES = [
   "q_proj",
   "k_proj",
@@ -46,6 +48,8 @@ export const LINEAR_MODULES = [
   "gate_proj",
   "up_proj",
   "down_proj",
+  "qkv_proj",
+  "gate_up_proj",
 ] as const;
 
 /** "NAME what it does". */
@@ -128,13 +132,44 @@ export const ConfigSchema = z.strictObject({
     "process.",
     "free",
   ]),
+  cost_scorer_url: addressOrNull(null, [
+    SCORER,
+    "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
+    "free",
+  ]),
+  scorer_api: oneOf(["beaver", "openrlhf", "vllm_classify", "tei_predict"], "beaver", [
+    SCORER,
+    "What the services speak: beaver is `npm run scorer` (POST /score_batch), openrlhf a remote reward model of " +
+    "OpenRLHF (POST /get_reward where the address has no path), vllm_classify POST /classify of vLLM, tei_predict " +
+    "POST /predict of Text Embeddings Inference; of the last two the score is a label's logit.",
+  ]),
+  scorer_input: oneOf(["query", "completion", "pair", "messages"], "query", [
+    SCORER,
+    "What a service of another kind than beaver judges. query: prompt and completion as the policy read and wrote " +
+    "them, control tokens included; completion: that alone; pair (tei_predict): the prompt's own words and the " +
+    "completion as two texts; messages (vllm_classify): the conversation, by the served model's chat template.",
+  ]),
+  scorer_label_key: textOrNull(null, [
+    SCORER,
+    "Column of the prompts' rows that openrlhf services get as `labels`; null for none.",
+  ]),
   reward_model: text("models/quickstart/reward", [
     SCORER,
-    "Reward model, a directory or hub id, used when scorer_url is null.",
+    "Reward model, a directory or hub id, used when scorer_url is null: a score model of safe-rlhf, or one of " +
+    "transformers (...ForSequenceClassification), which reads conversations by its own chat template.",
   ]),
   cost_model: text("models/quickstart/cost", [
     SCORER,
-    "Cost model, a directory or hub id, used when scorer_url is null.",
+    "Cost model, a directory or hub id, used when scorer_url is null; the same kinds as reward_model.",
+  ]),
+  reward_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the reward, by index or name; null where it has one.",
+  ]),
+  cost_label: labelOrNull([
+    SCORER,
+    "Label of a classifier whose score is the cost (the one that stands for harm: a higher cost is less safe); null " +
+    "where it has one.",
   ]),
   scorer_batch_size: integer(32, { min: 1 }, [
     SCORER,
@@ -196,6 +231,11 @@ export const ConfigSchema = z.strictObject({
     SAMPLING,
     "A completion ends where it writes one of these: the policy began a turn that is the user's. null: USER: with " +
     "chat_template beaver, else none.",
+  ]),
+  eos_token_ids: integerListOrNull(null, { min: 0 }, [
+    SAMPLING,
+    "Ids of the tokens that end a completion; null for those that config.json, generation_config.json and the " +
+    "tokenizer name, together.",
   ]),
   readback_every: integer(16, { min: 1 }, [
     SAMPLING,
@@ -262,12 +302,23 @@ export const ConfigSchema = z.strictObject({
   ]),
   lora_target_modules: someOf(LINEAR_MODULES, "all-linear", ["q_proj", "v_proj"], [
     ADAPTER,
-    "Which linear layers get an adapter.",
+    "Which linear layers get an adapter; in Phi-3 those of attention's input are qkv_proj, of the MLP's gate_up_proj.",
   ]),
   use_rslora: flag(false, [ADAPTER, "Multiply by lora_alpha / sqrt(lora_r) instead."]),
   lora_merge: flag(false, [
     ADAPTER,
     "At the end also write the whole model, adapters merged into the weights, to the folder merged/ of the run.",
+    "free",
+  ]),
+  lora_merge_dtype: oneOf(["float32", "bfloat16", "float16", "base"], "float32", [
+    ADAPTER,
+    "Type of the merged weights; base is the one that the base model's file holds them in. 16 bits round away much " +
+    "of what a short run changed; the merge says how much it kept.",
+    "free",
+  ]),
+  lora_merge_bin: flag(false, [
+    ADAPTER,
+    "Write the merged model as pytorch_model.bin too.",
     "free",
   ]),
 

@@ -1,11 +1,12 @@
 /** Greedy evaluation over every prompt of the eval set. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
+import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { type Message, type PromptLayout, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
+import { answerOf } from "../scorer/answer.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 
 export interface EvalPrompt {
@@ -55,8 +56,8 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         step: 0,
       });
       const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
-      for (const { tokens } of made) {
-        const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
+      for (const { tokens, end } of made) {
+        const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
         completions.push({ completion: trimAtStopString(whole, stopStrings).text, tokens });
       }
       deps.onProgress?.(completions.length, prompts.length);
@@ -70,12 +71,9 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
 /** Completes every prompt greedily and has prompt and completion scored, each as it is. */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
   const completed = await completeGreedily(deps);
-  const answers = deps.prompts.map(({ user, messages, columns }, i) => ({
-    prompt: user,
-    messages,
-    columns,
-    ...completed[i],
-  }));
+  const answers = deps.prompts.map(({ user, messages, columns, ids }, i) =>
+    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, deps.tokenizer.decode)
+  );
   const { rewards, costs } = await deps.scorer.score(answers, {
     batchSize: deps.config.scorer_batch_size_eval,
   });

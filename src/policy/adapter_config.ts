@@ -1,6 +1,4 @@
 /** adapter_config.json of a LoRA adapter as `peft` writes it: read and checked, and written. */
-import { LINEAR_MODULES } from "../config/schema.ts";
-
 export interface AdapterConfig {
   rank: number;
   alpha: number;
@@ -23,9 +21,22 @@ export function adapterScale({ rank, alpha, useRslora }: AdapterConfig): number 
   return alpha / (useRslora ? Math.sqrt(rank) : rank);
 }
 
-/** Module names of lora_target_modules. */
-export function targetModules(targets: readonly string[] | "all-linear"): readonly string[] {
-  return targets === "all-linear" ? LINEAR_MODULES : targets;
+/**
+ * Module names of lora_target_modules.
+ * @param present those that the model has
+ * @throws RangeError when the model lacks one that is named
+ */
+export function targetModules(
+  targets: readonly string[] | "all-linear",
+  present: readonly string[],
+): readonly string[] {
+  if (targets === "all-linear") return present;
+  const missing = targets.filter((target) => !present.includes(target));
+  if (missing.length === 0) return targets;
+  throw new RangeError(
+    `Cannot adapt ${missing.join(", ")}: the model's linear layers are ${present.join(", ")}; set ` +
+      "lora_target_modules to some of these or to all-linear",
+  );
 }
 
 /** Start values that leave the base model's weights as they are. Others (pissa, olora, loftq...) change them. */

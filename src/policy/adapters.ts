@@ -35,6 +35,11 @@ function linearWeights({ layers }: TrunkWeights): LinearWeight[] {
   });
 }
 
+/** Names of the modules that can be adapted, in the order of a layer. */
+export function linearModules(weights: TrunkWeights): string[] {
+  return [...new Set(linearWeights(weights).map(({ module }) => module))];
+}
+
 /** Names of A and B in adapter_model.safetensors. */
 function tensorNames(path: string): { a: string; b: string } {
   const prefix = `base_model.model.${path}`;
@@ -187,8 +192,15 @@ export function disposePolicyWeights({ weights, adapters }: Policy): void {
 /** Rows of B A that are computed at a time: buffers of at most so many values. */
 const MERGE_CHUNK_VALUES = 2 ** 24;
 
-/** W + scale B A as `peft` merges: product, scale and sum in f32. @param values f32 [out, in], changed in place */
-export async function mergeAdapter(values: Float32Array, { a, b, scale }: Adapter): Promise<void> {
+/** Rows of scale B A, from row `first` on. */
+export interface DeltaRows {
+  first: number;
+  /** f32 [rows, in] */
+  values: Float32Array;
+}
+
+/** What an adapter adds to its weight, scale B A, some rows at a time; product and scale in f32, as `peft` merges. */
+export async function* adapterDelta({ a, b, scale }: Adapter): AsyncGenerator<DeltaRows> {
   const [[rank, columns], [rows]] = [a.shape, b.shape];
   const [aValues, bValues] = [await readFloats(a.tensor), await readFloats(b.tensor)];
   const transposed = new Float32Array(aValues.length);
@@ -208,10 +220,18 @@ export async function mergeAdapter(values: Float32Array, { a, b, scale }: Adapte
     const count = Math.min(chunk, rows - first);
     const left = uploadTensor(bValues.slice(first * rank, (first + count) * rank), [count, rank]);
     const product = linear(left, right);
-    const delta = await readFloats(product);
-    delta.forEach((value, i) => values[first * columns + i] += Math.fround(value * scale));
+    const values = await readFloats(product);
     left.dispose();
     product.dispose();
+    yield { first, values: values.map((value) => value * scale) };
   }
   right.tensor.dispose();
+}
+
+/** W + scale B A, summed in f32. @param values f32 [out, in], changed in place */
+export async function mergeAdapter(values: Float32Array, adapter: Adapter): Promise<void> {
+  const columns = adapter.a.shape[1];
+  for await (const { first, values: delta } of adapterDelta(adapter)) {
+    delta.forEach((value, i) => values[first * columns + i] += value);
+  }
 }

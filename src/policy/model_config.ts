@@ -1,42 +1,8 @@
 /** config.json of a model, read by the rules of its family. */
-import type { RopeScaling } from "../ops/attention/rope.ts";
 import { positive, positiveInteger, refuse } from "./families/config_values.ts";
 import { FAMILIES } from "./families/families.ts";
-import type { Family, Json, ModelConfig } from "./families/family.ts";
-
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** transformers 5 moved rope_theta and rope_scaling into rope_parameters. */
-function ropeOf(json: Json, path: string): { theta: number; scaling: RopeScaling | undefined } {
-  const parameters = (json.rope_scaling ?? json.rope_parameters ?? {}) as Json;
-  const nested = Object.keys(parameters).find((key) => isObject(parameters[key]));
-  if (nested) refuse(path, `a rope of its own for "${nested}"`, "the same rope_parameters for all layers");
-  const rotated = parameters.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
-  if (rotated !== 1) refuse(path, `partial_rotary_factor ${rotated}`, "1 (all of a head rotated)");
-  const given = parameters.rope_theta ?? (json.rope_parameters as Json | null)?.rope_theta ?? json.rope_theta;
-  return {
-    theta: positive({ rope_theta: given }, "rope_theta", path, 10000),
-    scaling: ropeScalingOf(parameters, json, path),
-  };
-}
-
-function ropeScalingOf(parameters: Json, json: Json, path: string): RopeScaling | undefined {
-  const type = parameters.rope_type ?? parameters.type ?? "default";
-  if (type === "default") return undefined;
-  if (type === "linear") return { type, factor: positive(parameters, "factor", path) };
-  if (type !== "llama3") {
-    refuse(path, `rope type ${JSON.stringify(type)}`, "default, linear or llama3");
-  }
-  const key = "original_max_position_embeddings";
-  const original = json[key] ?? parameters[key] ?? json.max_position_embeddings;
-  return {
-    type: "llama3",
-    factor: positive(parameters, "factor", path),
-    lowFreqFactor: positive(parameters, "low_freq_factor", path),
-    highFreqFactor: positive(parameters, "high_freq_factor", path),
-    originalMaxPositions: positive({ [key]: original }, key, path),
-  };
-}
+import type { Activation, Arithmetic, Family, Json, ModelConfig } from "./families/family.ts";
+import { parseRope } from "./rope_config.ts";
 
 function eosIdsOf(json: Json): number[] {
   const eos = json.eos_token_id;
@@ -50,15 +16,76 @@ function familyOf(json: Json, path: string): Family {
   return refuse(path, `model_type ${JSON.stringify(json.model_type)}`, `one of ${known}`);
 }
 
+/** Where config.json names each activation, and how. */
+const ACTIVATIONS: Record<Activation, { key: string; name: string }> = {
+  silu: { key: "hidden_act", name: "silu" },
+  gelu_tanh: { key: "hidden_activation", name: "gelu_pytorch_tanh" },
+};
+
 /** Refuses what would load, but compute something else than the model does. */
-function assertComputable(json: Json, path: string): void {
-  const activation = json.hidden_act ?? "silu";
-  if (activation !== "silu") refuse(path, `hidden_act ${JSON.stringify(activation)}`, '"silu"');
+function assertComputable(json: Json, path: string, computed: Activation): void {
+  const { key, name } = ACTIVATIONS[computed];
+  const activation = json[key] ?? name;
+  if (activation !== name) refuse(path, `${key} ${JSON.stringify(activation)}`, JSON.stringify(name));
   if (json.attention_dropout) refuse(path, `attention_dropout ${json.attention_dropout}`, "0");
   if (json.quantization_config) refuse(path, "quantization_config", "weights in f32, bf16 or f16");
   const layerTypes = Array.isArray(json.layer_types) ? json.layer_types : [];
   const other = layerTypes.find((type) => type !== "full_attention" && type !== "sliding_attention");
-  if (other !== undefined) refuse(path, `layer type ${JSON.stringify(other)}`, '"full_attention"');
+  if (other !== undefined) {
+    refuse(path, `layer type ${JSON.stringify(other)}`, '"full_attention" or "sliding_attention"');
+  }
+}
+
+/** What Llama computes. */
+const LLAMA_ARITHMETIC: Arithmetic = {
+  activation: "silu",
+  unitOffsetNorms: false,
+  embeddingScale: 1,
+  roundsEmbeddingScale: false,
+  residualScale: 1,
+  attentionScale: null,
+  attentionSoftcap: null,
+  logitsDivisor: 1,
+  logitsSoftcap: null,
+};
+
+/** The sizes of heads. @throws TypeError when they do not fit together */
+function headsOf(json: Json, { defaults }: Family, hiddenSize: number, path: string) {
+  const heads = positiveInteger(json, "num_attention_heads", path, defaults.heads);
+  const kvHeads = json.num_key_value_heads === null
+    ? heads
+    : positiveInteger(json, "num_key_value_heads", path, defaults.kvHeads ?? heads);
+  const headDim = positiveInteger(json, "head_dim", path, defaults.headDim ?? hiddenSize / heads);
+  if (heads % kvHeads) {
+    throw new TypeError(
+      `${path}: num_attention_heads ${heads} must be a multiple of num_key_value_heads ${kvHeads}`,
+    );
+  }
+  return { heads, kvHeads, headDim };
+}
+
+/** The ropes that turn heads of `headDim`. @throws TypeError when the part that turns is no multiple of 4 */
+function ropesOf(json: Json, family: Family, headDim: number, path: string) {
+  const positions = positiveInteger(json, "max_position_embeddings", path, family.defaults.maxPositions);
+  const rules = { ropeTheta: family.defaults.ropeTheta, isPartlyRotated: family.isPartlyRotated };
+  const ropes = family.ropesOf?.(json, path);
+  const global = parseRope(ropes?.global ?? json, positions, path, rules);
+  const local = ropes ? parseRope(ropes.local, positions, path, rules) : null;
+  const rotatedDim = Math.floor(headDim * global.rotatedShare);
+  if (global.rotatedShare < 1 && (rotatedDim % 4 !== 0 || rotatedDim === 0)) {
+    refuse(
+      path,
+      `partial_rotary_factor ${global.rotatedShare} of heads of ${headDim}`,
+      `a part that is a multiple of 4, not ${rotatedDim}`,
+    );
+  }
+  return {
+    maxPositions: Math.min(global.maxPositions, local?.maxPositions ?? Infinity),
+    ropeTheta: global.theta,
+    ropeScaling: global.scaling,
+    rotatedDim,
+    localRope: local && { theta: local.theta, scaling: local.scaling },
+  };
 }
 
 /**
@@ -74,36 +101,25 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
     throw new TypeError(`${path}: not valid JSON (${(error as Error).message})`);
   }
   const family = familyOf(json, path);
-  assertComputable(json, path);
+  const arithmetic = { ...LLAMA_ARITHMETIC, ...family.arithmetic?.(json, path) };
+  assertComputable(json, path, arithmetic.activation);
   const hiddenSize = positiveInteger(json, "hidden_size", path);
-  const heads = positiveInteger(json, "num_attention_heads", path);
-  const kvHeads = json.num_key_value_heads === null
-    ? heads
-    : positiveInteger(json, "num_key_value_heads", path, family.defaults.kvHeads ?? heads);
-  const headDim = positiveInteger(json, "head_dim", path, family.defaults.headDim ?? hiddenSize / heads);
-  if (heads % kvHeads) {
-    throw new TypeError(
-      `${path}: num_attention_heads ${heads} must be a multiple of num_key_value_heads ${kvHeads}`,
-    );
-  }
-  const { theta, scaling } = ropeOf(json, path);
-  const positions = positiveInteger(json, "max_position_embeddings", path, family.defaults.maxPositions);
+  const heads = headsOf(json, family, hiddenSize, path);
+  const layers = positiveInteger(json, "num_hidden_layers", path);
   return {
     layout: family.layout,
     hiddenSize,
     intermediateSize: positiveInteger(json, "intermediate_size", path),
-    layers: positiveInteger(json, "num_hidden_layers", path),
-    heads,
-    kvHeads,
-    headDim,
-    vocabSize: positiveInteger(json, "vocab_size", path),
-    maxPositions: family.fullPositions(json, positions, path),
-    rmsNormEps: positive(json, "rms_norm_eps", path, 1e-6),
-    ropeTheta: theta,
-    ropeScaling: scaling,
+    layers,
+    layerKinds: family.layerKinds(json, layers, path),
+    ...heads,
+    vocabSize: positiveInteger(json, "vocab_size", path, family.defaults.vocabSize),
+    rmsNormEps: positive(json, "rms_norm_eps", path, family.defaults.rmsNormEps ?? 1e-6),
+    ...ropesOf(json, family, heads.headDim, path),
     biases: family.biases(json),
     headNorms: family.headNorms,
-    tiedEmbeddings: json.tie_word_embeddings === true,
+    ...arithmetic,
+    tiedEmbeddings: (json.tie_word_embeddings ?? family.defaults.tiedEmbeddings) === true,
     eosIds: eosIdsOf(json),
   };
 }

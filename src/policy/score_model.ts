@@ -1,4 +1,8 @@
-/** safe-rlhf's score models: a trunk and a linear head read at the last token. */
+/**
+ * Score models: a trunk and a linear head read at one token. safe-rlhf's (LlamaForScore) have one score, read at the
+ * last token; transformers' (...ForSequenceClassification) one for each label, read at the last token that is not
+ * padding.
+ */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { copyOf, readFloats } from "../gpu/tensors.ts";
@@ -7,10 +11,9 @@ import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { disposeTrunk, makeTrunk, pickedHidden, uploadSequences } from "./llama.ts";
 import type { PickedRows, SequenceTensors, Trunk } from "./trunk.ts";
-import { parseModelConfig } from "./model_config.ts";
-import type { ModelConfig } from "./families/family.ts";
 import { bucketRows, type PackedSequences, packSequences } from "./packing.ts";
 import { disposePasses, makePassReplays, type PassReplays, trimPasses } from "./pass_replays.ts";
+import { CLASSIFIER_HEAD, findScoreHead, type ScoreConfig, type ScoreType } from "./score_config.ts";
 import { cutCommonBeginnings, packRests, prefixKeys, uploadPrefixRows } from "./shared_prefix.ts";
 import {
   assertNoSurplus,
@@ -22,8 +25,6 @@ import {
 } from "./weights.ts";
 import type { WeightSource } from "./weight_source.ts";
 
-export type ScoreType = "reward" | "cost";
-
 interface Normalizer {
   mean: number;
   variance: number;
@@ -31,43 +32,17 @@ interface Normalizer {
 
 export interface ScoreModel {
   trunk: Trunk;
+  /** [labels, hidden size]. */
   scoreHead: Weight;
   bias: Weight | null;
+  /** Row of the head that is the score. */
+  label: number;
+  /** Tokens of this id at the end are not read: the score is read in front of them. null: all are read. */
+  padId: number | null;
   type: ScoreType;
   /** null: raw scores. */
   normalizer: Normalizer | null;
   replays: PassReplays;
-}
-
-interface ScoreConfig {
-  model: ModelConfig;
-  type: ScoreType;
-  doNormalize: boolean;
-  mean: number | null;
-  variance: number | null;
-}
-
-const scalarOf = (value: unknown): number | null => {
-  const first = Array.isArray(value) ? value.flat()[0] : value;
-  return typeof first === "number" ? first : null;
-};
-
-/** @throws TypeError when it is no score model of one dimension */
-export function parseScoreConfig(text: string, path: string): ScoreConfig {
-  const model = parseModelConfig(text, path);
-  const json = JSON.parse(text) as Record<string, unknown>;
-  const type = json.score_type ?? "reward";
-  if (type !== "reward" && type !== "cost") {
-    throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${JSON.stringify(type)}`);
-  }
-  if ((json.score_dim ?? 1) !== 1) throw new TypeError(`${path}: score_dim must be 1, got ${json.score_dim}`);
-  return {
-    model,
-    type,
-    doNormalize: json.do_normalize === true,
-    mean: scalarOf(json.mean),
-    variance: scalarOf(json.var),
-  };
 }
 
 /** Buffers of safe-rlhf's Normalizer beside the weights. */
@@ -90,22 +65,40 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
   return { mean, variance };
 }
 
-/** Loads a score model; whether the head has a bias is decided by the file. */
+/**
+ * Loads a score model; what its head is, and whether it has a bias, is decided by the file.
+ * @param label of a classifier, by its place
+ * @throws TypeError when the weights hold no score head
+ * @throws RangeError when it gives no score of that label
+ * @throws Error when file and tensors, which it names, do not fit
+ */
 export async function loadScoreModel(
   source: WeightSource,
   config: ScoreConfig,
-  holding: Holding = "frozen",
+  { holding = "frozen", label = 0 }: { holding?: Holding; label?: number } = {},
 ): Promise<ScoreModel> {
-  const { hiddenSize, layout: { head, scoreHead } } = config.model;
+  const { hiddenSize, layout } = config.model;
+  const head = findScoreHead(source, config);
+  if (!head) {
+    const names = `"${layout.scoreHead.weight}" or "${CLASSIFIER_HEAD.weight}"`;
+    throw new TypeError(
+      `${source.path}: a score model is required, with ${names} among its weights, got ${config.architecture}`,
+    );
+  }
+  if (!(label >= 0 && label < head.count)) {
+    throw new RangeError(`${source.path}: no label ${label}; the head gives ${head.count} scores`);
+  }
   // A language model's head may be left from what the score model was made of: no score goes through it.
-  assertNoSurplus(source, config.model, [scoreHead.weight, scoreHead.bias, head, ...NORMALIZER_NAMES]);
+  assertNoSurplus(source, config.model, [head.weight, head.bias, layout.head, ...NORMALIZER_NAMES]);
   const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, holding));
-  const hasBias = source.shapeOf(scoreHead.bias) !== undefined;
+  const hasBias = source.shapeOf(head.bias) !== undefined;
   return {
     trunk,
-    scoreHead: await loadExtraWeight(source, scoreHead.weight, [1, hiddenSize], holding),
-    bias: hasBias ? await loadExtraWeight(source, scoreHead.bias, [1], holding) : null,
-    type: config.type,
+    scoreHead: await loadExtraWeight(source, head.weight, [head.count, hiddenSize], holding),
+    bias: hasBias ? await loadExtraWeight(source, head.bias, [head.count], holding) : null,
+    label,
+    padId: head.isClassifier ? config.padId : null,
+    type: config.type ?? "reward",
     normalizer: await loadNormalizer(source, config),
     replays: makePassReplays(),
   };
@@ -132,7 +125,10 @@ export function normalizeScore(score: number, model: Pick<ScoreModel, "type" | "
   return centred / (Math.sqrt(variance) + 1e-8);
 }
 
-/** Raw scores of packed sequences at their last tokens, differentiable. @returns f32 [M,1], the first S rows real */
+/**
+ * Raw scores of packed sequences at their last tokens, differentiable.
+ * @returns f32 [M, labels], the first S rows real
+ */
 export function endScores(model: ScoreModel, sequences: SequenceTensors, lasts: PickedRows): Tensor {
   const hidden_MD = pickedHidden(model.trunk, sequences, lasts);
   return linear(hidden_MD, model.scoreHead, { bias: model.bias ?? undefined, rows: "few" });
@@ -170,6 +166,16 @@ function packedScores(model: ScoreModel, sequences: readonly ArrayLike<number>[]
 }
 
 /**
+ * The tokens up to the one that is read: the last that is not padding, as transformers' classifiers pool. (No token
+ * sees those behind it, so they need not be there.) Of padding alone the first is read.
+ */
+function readTokens(tokens: ArrayLike<number>, padId: number | null): ArrayLike<number> {
+  let end = tokens.length;
+  while (end > 1 && tokens[end - 1] === padId) end--;
+  return end === tokens.length ? tokens : Array.from(tokens).slice(0, end);
+}
+
+/**
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
  * @throws RangeError when a sequence is empty
  */
@@ -181,9 +187,11 @@ export async function scoreSequences(
   if (sequences.some((tokens) => tokens.length === 0)) {
     throw new RangeError("Cannot score an empty text: need at least one token");
   }
-  const scores = tf.tidy(() => packedScores(model, sequences));
+  const read = sequences.map((tokens) => readTokens(tokens, model.padId));
+  const scores = tf.tidy(() => packedScores(model, read));
   trimPasses(model.replays);
   const values = await readFloats(scores);
   scores.dispose();
-  return Array.from(values.subarray(0, sequences.length), (score) => normalizeScore(score, model));
+  const labels = model.scoreHead.shape[0];
+  return sequences.map((_, i) => normalizeScore(values[i * labels + model.label], model));
 }

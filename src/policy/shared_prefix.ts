@@ -126,10 +126,10 @@ export function prefixKeys(trunk: Trunk, prefixes: SequenceTensors, withGradient
   const { positions, bounds } = prefixes;
   tf.tidy(() => {
     trunkForward(trunk, prefixes, (l, q, k, v) => {
-      const turned = rotate(trunk, k, positions);
+      const turned = rotate(trunk, l, k, positions);
       const gradient = () => withGradients ? tf.keep(emptyTensor(k.shape)) : null;
       keys[l] = { k: tf.keep(turned), v: tf.keep(v), dk: gradient(), dv: gradient() };
-      return attention({ q: rotate(trunk, q, positions), k: turned, v, bounds }, trunk.attentionShape);
+      return attention({ q: rotate(trunk, l, q, positions), k: turned, v, bounds }, trunk.layers[l].shape);
     }, "many");
   });
   return keys;
@@ -158,10 +158,10 @@ export function prefixBackward(
   const forward = () =>
     trunkForward(trunk, prefixes, (l, q, k, v) => {
       const { dk, dv } = keys[l];
-      const [pulledK, pulledV] = [addGradient(rotate(trunk, k, positions), dk!), addGradient(v, dv!)];
+      const [pulledK, pulledV] = [addGradient(rotate(trunk, l, k, positions), dk!), addGradient(v, dv!)];
       return attention(
-        { q: rotate(trunk, q, positions), k: pulledK, v: pulledV, bounds },
-        trunk.attentionShape,
+        { q: rotate(trunk, l, q, positions), k: pulledK, v: pulledV, bounds },
+        trunk.layers[l].shape,
       );
     }, "many");
   tf.tidy(() => void backpropagate(forward, [trunk.root], none));

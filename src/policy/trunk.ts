@@ -29,14 +29,23 @@ export interface AdapterSet {
 /** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
+/** How a layer attends, on the GPU. */
+export interface LayerAttention {
+  /** Layers with the same rope have the same tensors. */
+  rope: RopeTable;
+  shape: AttentionShape;
+}
+
 /** A transformer trunk with what its ops need beside the weights. */
 export interface Trunk {
   config: ModelConfig;
   weights: TrunkWeights;
   /** Trained beside frozen weights. */
   adapters?: AdapterSet;
-  rope: RopeTable;
-  attentionShape: AttentionShape;
+  /** One of each layer. */
+  layers: readonly LayerAttention[];
+  /** What embeddings are multiplied by. */
+  embeddingScale: number;
   /** Root of the tape; see ops/rows/embedding.ts. */
   root: Tensor;
   /** Keep of each layer its input alone, and run it again in backward. */

@@ -1,7 +1,7 @@
 /** Where the parameters of a model come from: a file, the host, or nothing. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { emptyTensor, uploadTensor } from "../gpu/tensors.ts";
-import type { WeightFormat } from "../ops/weight/weight.ts";
+import type { RowRange, WeightFormat } from "../ops/weight/weight.ts";
 
 /** Where parameters come from, by name. */
 export interface WeightSource {
@@ -14,11 +14,17 @@ export interface WeightSource {
   formatOf(name: string): WeightFormat;
   /**
    * Puts the values on the GPU, as they are stored or as f32.
-   * @returns f32 of the tensor's shape, or int32 with half the columns
+   * @param rows of the first axis; all where it is left out
+   * @returns f32 of the rows' shape, or int32 with half the columns
    */
-  upload(name: string, format: WeightFormat): Promise<Tensor>;
+  upload(name: string, format: WeightFormat, rows?: RowRange): Promise<Tensor>;
   /** f32 values on the host, of what is needed there. */
-  read(name: string): Promise<Float32Array>;
+  read(name: string, rows?: RowRange): Promise<Float32Array>;
+}
+
+/** The shape of some rows of a tensor. */
+export function shapeOfRows(shape: readonly number[], rows?: RowRange): number[] {
+  return rows ? [rows[1] - rows[0], ...shape.slice(1)] : [...shape];
 }
 
 /** A source of values that are made or kept on the host, in f32. */
@@ -26,7 +32,8 @@ export function hostSource(
   values: Pick<WeightSource, "path" | "names" | "shapeOf" | "read">,
 ): WeightSource {
   const { path, names, shapeOf, read } = values;
-  const upload = async (name: string) => uploadTensor(await read(name), [...shapeOf(name)!]);
+  const upload = async (name: string, _format: WeightFormat, rows?: RowRange) =>
+    uploadTensor(await read(name, rows), shapeOfRows(shapeOf(name)!, rows));
   return { path, names, shapeOf, read, formatOf: () => "f32", upload };
 }
 
@@ -39,11 +46,12 @@ export function emptySource(
     path: "rehearsal",
     shapeOf,
     formatOf,
-    upload(name, format) {
-      const shape = [...shapeOf(name)!];
+    upload(name, format, rows) {
+      const shape = shapeOfRows(shapeOf(name)!, rows);
       if (format === "f32") return Promise.resolve(emptyTensor(shape));
       return Promise.resolve(emptyTensor([...shape.slice(0, -1), shape[shape.length - 1] / 2], "int32"));
     },
-    read: (name) => Promise.resolve(new Float32Array(shapeOf(name)!.reduce((size, n) => size * n, 1))),
+    read: (name, rows) =>
+      Promise.resolve(new Float32Array(shapeOfRows(shapeOf(name)!, rows).reduce((size, n) => size * n, 1))),
   };
 }

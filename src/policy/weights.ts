@@ -19,8 +19,17 @@ export interface PolicyWeights extends TrunkWeights {
   head: Weight;
 }
 
-/** Buffers that old checkpoints hold and that follow from config.json. */
-const DERIVED = /\.rotary_emb\.inv_freq$/;
+/** Buffers that old checkpoints hold and that follow from config.json, and the value head of an earlier training. */
+const UNUSED = [
+  /\.rotary_emb\.(inv_freq|original_inv_freq|cos_cached|sin_cached)$/,
+  /\.(self_attn|attn|attention)\.(bias|masked_bias)$/,
+  /^v_head\./,
+];
+
+/** Whether a tensor of a file is no part of its model, whichever that is. */
+export function isUnused(name: string): boolean {
+  return UNUSED.some((pattern) => pattern.test(name));
+}
 
 /**
  * A tensor that nothing reads means that config.json describes another model than the weights are of.
@@ -34,7 +43,7 @@ export function assertNoSurplus(source: WeightSource, config: ModelConfig, other
   for (let l = 0; l < config.layers; l++) {
     layer.forEach(([, name]) => known.add(layout.layerPrefix(l) + name));
   }
-  const surplus = [...source.names?.() ?? []].filter((name) => !known.has(name) && !DERIVED.test(name));
+  const surplus = [...source.names?.() ?? []].filter((name) => !known.has(name) && !isUnused(name));
   if (surplus.length === 0) return;
   const more = surplus.length > 3 ? ` and ${surplus.length - 3} more` : "";
   throw new Error(
@@ -118,9 +127,29 @@ export async function loadTrunk(
   return { embedding, layers, norm: await load(layout.norm, [D]) };
 }
 
+/** Whether the file holds a tied model's one matrix as its head alone. */
+export function isEmbeddingHead(source: Pick<WeightSource, "shapeOf">, config: ModelConfig): boolean {
+  const { embedding, head } = config.layout;
+  return config.tiedEmbeddings && !source.shapeOf(embedding) && source.shapeOf(head) !== undefined;
+}
+
+/** The source with the head's values under the embedding's name too, where it holds them under the head's alone. */
+function withEmbedding(source: WeightSource, config: ModelConfig): WeightSource {
+  if (!isEmbeddingHead(source, config)) return source;
+  const { embedding, head } = config.layout;
+  const stored = (name: string) => name === embedding ? head : name;
+  return {
+    ...source,
+    shapeOf: (name) => source.shapeOf(stored(name)),
+    formatOf: (name) => source.formatOf(stored(name)),
+    upload: (name, format, rows) => source.upload(stored(name), format, rows),
+    read: (name, rows) => source.read(stored(name), rows),
+  };
+}
+
 /** @throws Error when the file's head is not the embedding that config.json says it is */
 async function assertTied(source: WeightSource, { layout }: ModelConfig): Promise<void> {
-  if (!source.names || !source.shapeOf(layout.head)) return;
+  if (!source.names || !source.shapeOf(layout.head) || !source.shapeOf(layout.embedding)) return;
   const [head, embedding] = [await source.read(layout.head), await source.read(layout.embedding)];
   if (head.length === embedding.length && head.every((value, i) => value === embedding[i])) return;
   throw new Error(
@@ -142,7 +171,7 @@ export async function loadPolicyWeights(
   const { head } = config.layout;
   assertNoSurplus(source, config, [head]);
   if (config.tiedEmbeddings) await assertTied(source, config);
-  const trunk = await loadTrunk(source, config, holding);
+  const trunk = await loadTrunk(withEmbedding(source, config), config, holding);
   if (config.tiedEmbeddings) return { ...trunk, head: trunk.embedding };
   return {
     ...trunk,

@@ -5,17 +5,25 @@ export class ScorerUnavailableError extends Error {
   override readonly name = "ScorerUnavailableError";
   readonly attempts: number;
 
-  constructor(url: string, request: string, attempts: number, cause: Error) {
+  /** @param tryAt path that shows whether it is there */
+  constructor(url: string, request: string, attempts: number, cause: Error, tryAt = "/health") {
     super(
       `❌ ERROR: Scorer API at ${url} is not responding\n` +
         `  tried: ${request}, ${attempts} ${attempts === 1 ? "attempt" : "attempts"}; ` +
         `last error: ${cause.message}\n` +
-        `  remedy: try \`curl ${url}/health\`, start a scorer with \`npm run scorer\`, or correct scorer_url`,
+        `  remedy: try \`curl ${url}${tryAt}\`, start a scorer with \`npm run scorer\`, or correct scorer_url`,
       { cause },
     );
     this.attempts = attempts;
   }
 }
+
+const LOOK_AT_LOG = "look at the scorer's log";
+
+/** Where nothing has yet been heard from that address that a scorer would say. */
+export const SOMETHING_ELSE =
+  "something else answers there: set scorer_url and scorer_api to what a scorer is at " +
+  "and speaks (`npm run scorer` starts one)";
 
 /** The scorer answered, but not with one finite reward and cost per completion. Asking again cannot help. */
 export class ScorerContractError extends Error {
@@ -23,10 +31,10 @@ export class ScorerContractError extends Error {
   /** HTTP status of the answer. */
   readonly status: number;
 
-  constructor(url: string, request: string, status: number, problem: string) {
+  constructor(url: string, request: string, status: number, problem: string, remedy = LOOK_AT_LOG) {
     super(
       `Scorer API at ${url} broke the contract: ${request} answered ${status}: ${problem}; ` +
-        `no score was taken from it; look at the scorer's log`,
+        `no score was taken from it; ${remedy}`,
     );
     this.status = status;
   }

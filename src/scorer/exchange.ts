@@ -1,11 +1,17 @@
 /** One HTTP exchange with a scorer, and how it went: JSON, a connection fault, or a broken contract. */
-import { ScorerContractError } from "./errors.ts";
-import { excerpt } from "./protocol.ts";
+import { Agent } from "undici";
+import { ScorerContractError, SOMETHING_ELSE } from "./errors.ts";
+import { excerpt } from "./messages.ts";
 import { ConnectionFault, parseRetryAfterMs } from "./retry.ts";
 
 /** Two numbers a completion are some 50 bytes; an answer of this size is not one. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 const PASSING_STATUSES = new Set([429, 502, 503, 504]);
+/**
+ * Node's fetch gives up by itself after 300 s without headers, or between two pieces of a body; how long to wait is
+ * said by `timeoutMs` alone. Deno's fetch has no such limits and does not look at this.
+ */
+const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
 /** Waiting does not right a wrong name, certificate or port. Node says so in a code, Deno only in words. */
 const LASTING_FAULT = /ENOTFOUND|dns error|certificate|bad port|ports? .*blocked/i;
 
@@ -17,6 +23,8 @@ export interface Exchange {
   body?: unknown;
   timeoutMs: number;
   signal?: AbortSignal;
+  /** Nothing has been heard yet from that address that a scorer would say. */
+  isFirst?: boolean;
 }
 
 export interface Answer {
@@ -26,7 +34,17 @@ export interface Answer {
 
 /** "POST /score_batch", for messages. */
 export function describe({ path, body }: Pick<Exchange, "path" | "body">): string {
-  return `${body === undefined ? "GET" : "POST"} ${path}`;
+  return `${body === undefined ? "GET" : "POST"} ${path || "/"}`;
+}
+
+/** What an answer that is not the contract's is refused with. */
+export function contractError(
+  exchange: Exchange,
+  status: number,
+  problem: string,
+  remedy = exchange.isFirst && status < 500 ? SOMETHING_ELSE : undefined,
+): ScorerContractError {
+  return new ScorerContractError(exchange.url, describe(exchange), status, problem, remedy);
 }
 
 /**
@@ -37,31 +55,59 @@ export function describe({ path, body }: Pick<Exchange, "path" | "body">): strin
  * @throws the signal's reason when the caller aborts
  */
 export async function exchangeJson(exchange: Exchange): Promise<Answer> {
-  const { status, headers, text } = await exchangeText(exchange);
+  const { status, text } = await exchangeText(exchange);
+  try {
+    return { status, json: JSON.parse(text) };
+  } catch {
+    throw contractError(exchange, status, `not JSON: ${excerpt(text) || "nothing"}`);
+  }
+}
+
+/**
+ * The same, of an answer that may be any text.
+ *
+ * @throws ConnectionFault when `exchangeJson` would
+ * @throws ScorerContractError when any other status but 200, or an oversized answer comes
+ * @throws the signal's reason when the caller aborts
+ */
+export async function exchangeText(exchange: Exchange): Promise<{ status: number; text: string }> {
+  const { status, headers, text } = await send(exchange);
   if (PASSING_STATUSES.has(status)) {
     throw new ConnectionFault(`${status}: ${refusal(text)}`, {
       retryAfterMs: parseRetryAfterMs(headers.get("retry-after"), Date.now()),
     });
   }
-  if (status !== 200) throw new ScorerContractError(exchange.url, describe(exchange), status, refusal(text));
-  try {
-    return { status, json: JSON.parse(text) };
-  } catch {
-    throw new ScorerContractError(exchange.url, describe(exchange), status, `not JSON: ${excerpt(text)}`);
-  }
+  const location = headers.get("location");
+  if (status >= 300 && status < 400 && location !== null) throw redirectError(exchange, status, location);
+  if (status !== 200) throw contractError(exchange, status, refusal(text));
+  return { status, text };
 }
 
-async function exchangeText(exchange: Exchange): Promise<{ status: number; headers: Headers; text: string }> {
+/** A redirect that is followed turns a POST into a GET, or sends every batch twice. */
+function redirectError(exchange: Exchange, status: number, location: string): ScorerContractError {
+  const { url, path } = exchange;
+  const target = URL.canParse(location, url + path) ? new URL(location, url + path).href : location;
+  const base = target.endsWith(path) ? target.slice(0, target.length - path.length) : target;
+  const remedy = base === url || base.startsWith(`${url}/`)
+    ? "set scorer_url to a service that answers at that path itself"
+    : `set scorer_url to "${excerpt(base)}"`;
+  return contractError(exchange, status, `a redirect to ${excerpt(target)}, which is not followed`, remedy);
+}
+
+async function send(exchange: Exchange): Promise<{ status: number; headers: Headers; text: string }> {
   const { url, path, body, timeoutMs, signal } = exchange;
   signal?.throwIfAborted();
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await fetch(url + path, {
+    const request: RequestInit & { dispatcher: Agent } = {
       method: body === undefined ? "GET" : "POST",
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: signal ? AbortSignal.any([timeout, signal]) : timeout,
-    });
+      redirect: "manual",
+      dispatcher: patient,
+    };
+    const response = await fetch(url + path, request);
     return { status: response.status, headers: response.headers, text: await readText(response, exchange) };
   } catch (error) {
     if (error instanceof ScorerContractError) throw error;
@@ -81,19 +127,20 @@ async function readText(response: Response, exchange: Exchange): Promise<string>
     sizeBytes += chunk.byteLength;
     if (sizeBytes > MAX_ANSWER_BYTES) {
       const problem = `more than ${MAX_ANSWER_BYTES} bytes: ${excerpt(text)}`;
-      throw new ScorerContractError(exchange.url, describe(exchange), response.status, problem);
+      throw contractError(exchange, response.status, problem);
     }
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
 }
 
-/** The `detail` of a refusal where there is one (a list in some services), else the beginning of the body. */
+/** The reason of a refusal where there is one, by the keys that services have for it; else how the body begins. */
 function refusal(text: string): string {
   try {
-    const { detail } = JSON.parse(text);
-    if (detail !== undefined) {
-      return excerpt(typeof detail === "string" ? detail : JSON.stringify(detail), 500);
+    const { detail, error, message } = JSON.parse(text);
+    const reason = [detail, error?.message, error, message].find((one) => one !== undefined);
+    if (reason !== undefined) {
+      return excerpt(typeof reason === "string" ? reason : JSON.stringify(reason), 500);
     }
   } catch {
     // Not JSON, or JSON null: a proxy's page, say. Its beginning tells more than a parser's complaint.

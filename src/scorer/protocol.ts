@@ -6,14 +6,32 @@
  *   POST /score_batch  the same, in one padded batch
  *   POST /score_texts  {"texts": [...]} (whole conversations) -> the same
  *
- * Every refusal is `{"detail": "..."}` with a 4xx or 5xx status. Unknown keys in a request are ignored.
+ * Optional: /health may also answer "wants", a list of "messages" and "columns". Bodies of /score_batch then hold as
+ * well, as long as "prompts" each,
+ *
+ *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
+ *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
+ *
+ * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
+ * status. Unknown keys in a request are ignored.
  */
 import { z } from "zod";
 import type { Message } from "../rl/conversation.ts";
+import { show } from "./messages.ts";
 
-export const pairsRequestSchema = z.object({ prompts: z.array(z.string()), responses: z.array(z.string()) });
+const messageSchema = z.object({ role: z.string(), content: z.string() });
+export const pairsRequestSchema = z.object({
+  prompts: z.array(z.string()),
+  responses: z.array(z.string()),
+  messages: z.array(z.array(messageSchema)).optional(),
+});
 export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
-const healthSchema = z.object({ status: z.literal("healthy"), device: z.string() });
+const healthSchema = z.object({
+  status: z.literal("healthy"),
+  device: z.string(),
+  // Words of later contracts are no fault of a scorer's.
+  wants: z.array(z.string()).optional(),
+});
 
 export type PairsRequest = z.infer<typeof pairsRequestSchema>;
 export type Health = z.infer<typeof healthSchema>;
@@ -22,10 +40,22 @@ export type Health = z.infer<typeof healthSchema>;
 export interface Scores {
   rewards: number[];
   costs: number[];
+  /**
+   * What each part of a score said, unweighted, by its name in the metrics ("rewards/NAME", "costs/NAME"): one number
+   * for each text, NaN where that part does not apply to it.
+   */
+  named?: Record<string, number[]>;
 }
 
-/** The score models: whole conversations without EOS in, one reward and one cost for each out. */
-export type ScoreTexts = (texts: string[]) => Promise<Scores>;
+/**
+ * The score models: whole conversations without EOS in, one reward and one cost for each out.
+ * @param conversations the same by their messages, the answer last, for models that have a template of their own;
+ * absent where texts alone are known
+ */
+export type ScoreTexts = (
+  texts: string[],
+  conversations?: readonly (readonly Message[])[],
+) => Promise<Scores>;
 
 /** A completion to be judged, and what it answers. */
 export interface Answer {
@@ -36,6 +66,10 @@ export interface Answer {
   readonly completion: string;
   /** The completion's token ids, its end included. */
   readonly tokens: readonly number[];
+  /** The prompt as the policy read it, its control tokens as text. */
+  readonly promptText: string;
+  /** `promptText` and what the policy wrote behind it, its end included. */
+  readonly fullText: string;
   /** The other columns of the prompt's row. */
   readonly columns: Readonly<Record<string, unknown>>;
 }
@@ -69,17 +103,21 @@ export function assertHealth(candidate: unknown): Health {
  * @throws TypeError when anything is wrong; it names the first, and nothing is repaired or filled in
  */
 export function assertScores(candidate: unknown, count: number): Scores {
-  if (typeof candidate !== "object" || candidate === null) {
-    throw new TypeError(`scores are ${show(candidate)}; need {"rewards": [...], "costs": [...]}`);
-  }
-  const { rewards, costs } = candidate as Record<string, unknown>;
+  const { rewards, costs } = assertScoreLists(candidate);
   return {
     rewards: assertFiniteNumbers("rewards", rewards, count),
     costs: assertFiniteNumbers("costs", costs, count),
   };
 }
 
-function assertFiniteNumbers(name: string, candidate: unknown, count: number): number[] {
+/** @throws TypeError when it is no object */
+export function assertScoreLists(candidate: unknown): Record<string, unknown> {
+  if (typeof candidate === "object" && candidate !== null) return candidate as Record<string, unknown>;
+  throw new TypeError(`scores are ${show(candidate)}; need {"rewards": [...], "costs": [...]}`);
+}
+
+/** @throws TypeError when it is no list of `count` finite numbers; it names the first that is wrong */
+export function assertFiniteNumbers(name: string, candidate: unknown, count: number): number[] {
   if (!Array.isArray(candidate)) {
     throw new TypeError(`"${name}" is ${show(candidate)}; need a list of numbers`);
   }
@@ -93,17 +131,4 @@ function assertFiniteNumbers(name: string, candidate: unknown, count: number): n
     }
   }
   return candidate;
-}
-
-/** A value as a short piece of an error message. */
-function show(value: unknown): string {
-  if (typeof value === "number") return String(value);
-  if (value === undefined) return "missing";
-  return excerpt(JSON.stringify(value));
-}
-
-/** The beginning of a text, on one line, for an error message. */
-export function excerpt(text: string, maxChars = 200): string {
-  const line = text.replace(/\s+/g, " ").trim();
-  return line.length > maxChars ? `${line.slice(0, maxChars)}...` : line;
 }

@@ -1,9 +1,8 @@
 /** The scorer service: two score models behind the HTTP contract of protocol.ts. */
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import type { z } from "zod";
-import { formatConversation } from "../rl/conversation.ts";
+import { formatConversation, type Message, userText } from "../rl/conversation.ts";
 import {
   assertScores,
   type Health,
@@ -19,6 +18,8 @@ export interface ScorerAppOptions {
   scoreTexts: ScoreTexts;
   /** What /health reports. */
   device: string;
+  /** What `scoreTexts` needs beside texts, reported as well. Default nothing. */
+  wants?: readonly "messages"[];
   /** Texts per request; each is one row of a padded batch. Default 256. */
   maxItems?: number;
   /** Default 16 MiB. */
@@ -34,14 +35,14 @@ export function createScorerApp(options: ScorerAppOptions): Hono {
   const app = new Hono();
 
   /** Scores `batches` one after the other, none of another request in between. */
-  async function scoreInTurn(c: Context, batches: string[][]): Promise<Response> {
+  async function scoreInTurn(c: Context, batches: readonly Batch[]): Promise<Response> {
     const { signal } = c.req.raw;
     const scores = await enqueue(async () => {
       const scores: Scores = { rewards: [], costs: [] };
-      for (const texts of batches) {
+      for (const { texts, conversations } of batches) {
         // A client that timed out asks again: working on for a closed connection would double the queue.
         if (signal.aborted) throw new HTTPException(408, { message: "The client closed the connection" });
-        const batch = assertScores(await scoreTexts(texts), texts.length);
+        const batch = assertScores(await scoreTexts(texts, conversations), texts.length);
         scores.rewards.push(...batch.rewards);
         scores.costs.push(...batch.costs);
       }
@@ -50,24 +51,26 @@ export function createScorerApp(options: ScorerAppOptions): Hono {
     return c.json(scores);
   }
 
-  app.use(bodyLimit({
-    maxSize: maxBodyBytes,
-    onError: (c) =>
-      c.json({ detail: `The request is larger than ${maxBodyBytes} bytes; send fewer texts` }, 413),
-  }));
-  app.get("/health", (c) => c.json({ status: "healthy", device } satisfies Health));
+  app.get("/health", (c) => {
+    const wants = options.wants?.length ? { wants: [...options.wants] } : {};
+    return c.json({ status: "healthy", device, ...wants } satisfies Health);
+  });
   app.post("/score", async (c) => {
-    const texts = conversations(await readRequest(c, pairsRequestSchema), maxItems);
-    return scoreInTurn(c, texts.map((text) => [text]));
+    const { texts, conversations } = batchOf(
+      await readRequest(c, pairsRequestSchema, maxBodyBytes),
+      maxItems,
+    );
+    const one = (text: string, i: number) => ({ texts: [text], conversations: [conversations[i]] });
+    return scoreInTurn(c, texts.map(one));
   });
   app.post("/score_batch", async (c) => {
-    const texts = conversations(await readRequest(c, pairsRequestSchema), maxItems);
-    return scoreInTurn(c, texts.length > 0 ? [texts] : []);
+    const batch = batchOf(await readRequest(c, pairsRequestSchema, maxBodyBytes), maxItems);
+    return scoreInTurn(c, batch.texts.length > 0 ? [batch] : []);
   });
   app.post("/score_texts", async (c) => {
-    const { texts } = await readRequest(c, textsRequestSchema);
+    const { texts } = await readRequest(c, textsRequestSchema, maxBodyBytes);
     requireAtMost(maxItems, texts.length);
-    return scoreInTurn(c, texts.length > 0 ? [texts] : []);
+    return scoreInTurn(c, texts.length > 0 ? [{ texts }] : []);
   });
   app.notFound((c) => c.json({ detail: `No ${c.req.method} ${c.req.path} here` }, 404));
   app.onError((error, c) => {
@@ -78,11 +81,15 @@ export function createScorerApp(options: ScorerAppOptions): Hono {
   return app;
 }
 
-/** @throws HTTPException when it is not JSON (400) or JSON of another shape (422) */
-async function readRequest<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const bytes = await c.req.arrayBuffer().catch((cause: Error) => {
-    throw new HTTPException(400, { message: `The request broke off: ${cause.message}` });
-  });
+interface Batch {
+  texts: string[];
+  /** Absent where texts alone are known. */
+  conversations?: Message[][];
+}
+
+/** @throws HTTPException when it is too large (413), not JSON (400) or JSON of another shape (422) */
+async function readRequest<T>(c: Context, schema: z.ZodType<T>, maxBytes: number): Promise<T> {
+  const bytes = await readBody(c.req.raw, maxBytes);
   let body: unknown;
   try {
     body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
@@ -95,14 +102,46 @@ async function readRequest<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   throw new HTTPException(422, { message: path.length > 0 ? `${path.join(".")}: ${message}` : message });
 }
 
-function conversations({ prompts, responses }: PairsRequest, maxItems: number): string[] {
+/** The body, however it is sent (in chunks of unknown length too), given up once it is larger than it may be. */
+async function readBody(request: Request, maxBytes: number): Promise<ArrayBuffer> {
+  const tooLarge = () =>
+    new HTTPException(413, { message: `The request is larger than ${maxBytes} bytes; send fewer texts` });
+  if (Number(request.headers.get("content-length")) > maxBytes) throw tooLarge();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of request.body ?? []) {
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > maxBytes) throw tooLarge();
+      chunks.push(chunk);
+    }
+    return await new Blob(chunks).arrayBuffer();
+  } catch (cause) {
+    if (cause instanceof HTTPException) throw cause;
+    throw new HTTPException(400, { message: `The request broke off: ${(cause as Error).message}` });
+  }
+}
+
+/** Texts and conversations of a request. A prompt whose conversation is not given is one turn of the user's. */
+function batchOf({ prompts, responses, messages }: PairsRequest, maxItems: number): Required<Batch> {
   if (prompts.length !== responses.length) {
     throw new HTTPException(400, {
       message: `${prompts.length} prompts and ${responses.length} responses: need one response per prompt`,
     });
   }
+  if (messages && messages.length !== prompts.length) {
+    throw new HTTPException(400, {
+      message: `${prompts.length} prompts and ${messages.length} lists of messages: need one list per prompt`,
+    });
+  }
   requireAtMost(maxItems, prompts.length);
-  return prompts.map((prompt, i) => formatConversation(prompt, responses[i]));
+  return {
+    texts: prompts.map((prompt, i) => formatConversation(prompt, responses[i])),
+    conversations: prompts.map((prompt, i) => [
+      ...messages?.[i] ?? [{ role: "user", content: userText(prompt) }],
+      { role: "assistant", content: responses[i] },
+    ]),
+  };
 }
 
 function requireAtMost(maxItems: number, items: number): void {

@@ -1,5 +1,6 @@
 /** Scores completions while others are still being sampled. */
-import type { Answer, Scorer, Scores } from "../scorer/protocol.ts";
+import { answerOf, type Decode } from "../scorer/answer.ts";
+import type { Scorer, Scores } from "../scorer/protocol.ts";
 import type { Rollout } from "./rollout.ts";
 
 export interface EarlyScoring {
@@ -13,26 +14,24 @@ export interface EarlyScoring {
   finish(): Promise<Scores>;
 }
 
-const answerOf = ({ prompt, text, tokens }: Rollout): Answer => ({
-  prompt: prompt.user,
-  messages: prompt.messages,
-  completion: text,
-  tokens,
-  columns: prompt.columns,
-});
-
 /**
  * Requests go one after the other, in the order in which the rollouts ended; that order and the requests' sizes depend
  * on the completions alone, not on the clock.
  */
-export function scoreEarly(scorer: Scorer, options: { batchSize: number; step: number }): EarlyScoring {
-  const { batchSize } = options;
+export function scoreEarly(
+  scorer: Scorer,
+  { batchSize, step, decode }: { batchSize: number; step: number; decode: Decode },
+): EarlyScoring {
   const scores: Scores = { rewards: [], costs: [] };
   const waiting: { rollout: Rollout; place: number }[] = [];
   let requests = Promise.resolve();
 
   async function request(batch: typeof waiting): Promise<void> {
-    const { rewards, costs } = await scorer.score(batch.map(({ rollout }) => answerOf(rollout)), options);
+    const answers = batch.map(({ rollout: { prompt, text, tokens } }) => {
+      const { user, messages, columns, ids } = prompt;
+      return answerOf({ prompt: user, messages, completion: text, tokens, columns }, ids, decode);
+    });
+    const { rewards, costs } = await scorer.score(answers, { batchSize, step });
     batch.forEach(({ place }, i) => {
       scores.rewards[place] = rewards[i];
       scores.costs[place] = costs[i];

@@ -93,7 +93,8 @@ export async function trainOnGenerationBatch(
   const began = performance.now();
 
   const generation = progress.step / updatesPerGeneration;
-  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step });
+  const decode = deps.tokenizer.decode;
+  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
   // One in this process would take this GPU's memory while the KV cache has it.
   const isElsewhere = config.scorer_url !== null;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {

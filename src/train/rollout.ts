@@ -1,7 +1,12 @@
 /** Samples the completions of a generation batch. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import type { Completion, GenerationProgress, Generator } from "../policy/decode/generate.ts";
+import {
+  type Completion,
+  type GenerationProgress,
+  type Generator,
+  spokenTokens,
+} from "../policy/decode/generate.ts";
 import { hasHallucinatedTurn, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import type { Prompt } from "./prompts.ts";
 
@@ -53,7 +58,7 @@ export async function sampleRollouts(
 ): Promise<Rollout[]> {
   const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
   const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
-    const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
+    const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
     const { text } = trimAtStopString(whole, stopStrings);
     return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
   };

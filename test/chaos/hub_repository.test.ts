@@ -32,10 +32,10 @@ test("an index that is none is refused in one line with the reason", async () =>
 
 test("a model has a config and a tokenizer in either form", () => {
   const lacking = (...names: string[]) => lackingTexts(new Set(names));
-  const tokenizer = "tokenizer.json with tokenizer_config.json (or tokenizer.model)";
+  const tokenizer = "tokenizer.json (or tokenizer.model)";
   assert.deepEqual(lacking("config.json", "tokenizer.model"), []);
-  assert.deepEqual(lacking("config.json", "tokenizer.json", "tokenizer_config.json"), []);
-  assert.deepEqual(lacking("config.json", "tokenizer.json"), [tokenizer]);
+  assert.deepEqual(lacking("config.json", "tokenizer.json"), []);
+  assert.deepEqual(lacking("config.json", "special_tokens_map.json"), [tokenizer]);
   assert.deepEqual(lacking("tokenizer_config.json"), ["config.json", tokenizer]);
 });
 

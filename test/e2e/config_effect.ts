@@ -73,7 +73,9 @@ export async function showEffect(effect: Effect, stage: Stage): Promise<void> {
     if (isOneRun) assert.deepEqual(configValue(changed, key), value, `${key} in run_config.json`);
     effect.check?.(changed, without, stage);
   } finally {
-    for (const scorer of [stage.scorer, stage.other]) Object.assign(scorer, { delayMs: 0, refusal: null });
+    for (const scorer of [stage.scorer, stage.other]) {
+      Object.assign(scorer, { delayMs: 0, refusal: null, costShift: 0, isVllm: false });
+    }
   }
 }
 

@@ -22,6 +22,8 @@ const gradientRatio = (changed: Ran, without: Ran) => {
   return scaled / plain;
 };
 
+const mergedOf = (ran: Ran) => tensorsIn(join(runFolderOf(ran), "merged", "model.safetensors"));
+
 const isWritten = (ran: Ran, name: string) => existsSync(join(runFolderOf(ran), name));
 
 /** values + scale * B A */
@@ -123,7 +125,7 @@ export const ADAPTER_EFFECTS: readonly Effect[] = [
     check(changed, without) {
       assert.ok(!isWritten(without, "merged"), "only where it is asked for");
       const adapter = adapterOf(changed);
-      const whole = tensorsIn(join(runFolderOf(changed), "merged", "model.safetensors"));
+      const whole = mergedOf(changed);
       const base = tensorsIn(join(scratch("policy"), "model.safetensors"));
       assert.deepEqual([...whole.keys()].sort(), [...base.keys()].sort());
       let moved = 0;
@@ -139,6 +141,34 @@ export const ADAPTER_EFFECTS: readonly Effect[] = [
         });
       }
       assert.ok(moved > 0, "the adapters were trained");
+    },
+  },
+  {
+    key: "lora_merge_dtype",
+    value: "bfloat16",
+    seen:
+      "the merged weights are of 16 bits, config.json says so, and the run says what that kept of the training",
+    given: { ...ADAPTERS, lora_merge: true },
+    check(changed, without) {
+      const dtypes = (ran: Ran) => [...new Set([...mergedOf(ran).values()].map(({ dtype }) => dtype))];
+      assert.deepEqual([dtypes(changed), dtypes(without)], [["BF16"], ["F32"]]);
+      const configOf = (ran: Ran) =>
+        JSON.parse(readFileSync(join(runFolderOf(ran), "merged", "config.json"), "utf8")).dtype;
+      assert.deepEqual([configOf(changed), configOf(without)], ["bfloat16", "float32"]);
+      const kept = (ran: Ran): number =>
+        JSON.parse(readFileSync(join(runFolderOf(ran), "merged", "lora_merge.json"), "utf8")).change_kept;
+      assertMore(kept(without), kept(changed));
+      assert.match(changed.output, /Merged: .* of the adapters' change is kept by lora_merge_dtype bfloat16/);
+    },
+  },
+  {
+    key: "lora_merge_bin",
+    value: true,
+    seen: "merged/ holds pytorch_model.bin too",
+    given: { ...ADAPTERS, lora_merge: true },
+    check(changed, without) {
+      const name = join("merged", "pytorch_model.bin");
+      assert.deepEqual([isWritten(changed, name), isWritten(without, name)], [true, false]);
     },
   },
 ];

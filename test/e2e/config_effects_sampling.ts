@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { tokenCount } from "./config_by_hand.ts";
 import { assertMore, type Effect } from "./config_effect.ts";
+import { idOf } from "./config_models.ts";
 import { plannedBytes, rowsOf, tableOf } from "./config_read.ts";
 import { PROMPTS, type Ran, scratch, type Settings } from "./config_run.ts";
 
@@ -129,6 +130,22 @@ export const SAMPLING_EFFECTS: readonly Effect[] = [
       assert.equal(rowsOf(changed)[0]["completions/mean_length"], lengths.reduce((a, b) => a + b) / 8);
       const ratioOf = (ran: Ran) => rowsOf(ran)[0]["completions/clipped_ratio"]!;
       assertMore(ratioOf(without), ratioOf(changed));
+    },
+  },
+  {
+    key: "eos_token_ids",
+    value: [idOf("d"), idOf("K")],
+    seen:
+      "completions end before the first of these and go on where they ended without it, at the model's own end",
+    check(changed, without) {
+      const before = tableOf(without, "train", 1).map(({ completion }) => completion);
+      const after = tableOf(changed, "train", 1).map(({ completion }) => completion);
+      after.forEach((text, i) =>
+        assert.ok(text.startsWith(before[i].split(/[dK]/)[0]), `${text}, ${before[i]}`)
+      );
+      assert.doesNotMatch(after.join(""), /[dK]/);
+      assert.ok(after.some((text, i) => text.length > before[i].length), "the end token no longer ends them");
+      assert.ok(after.some((text, i) => text.length < before[i].length), "the letters do");
     },
   },
   {

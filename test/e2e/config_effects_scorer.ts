@@ -1,9 +1,11 @@
 /** Effects of the group "Scorer". */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { formatPrompt } from "../../src/rl/conversation.ts";
 import type { Effect } from "./config_effect.ts";
 import { evalRowsOf, requestSizes, rowsOf, tableOf } from "./config_read.ts";
 import { type Ran, scratch, type Stage } from "./config_run.ts";
+import { rewardOf } from "./config_scorer.ts";
 
 function asksTheOther(changed: Ran, without: Ran, { other }: Stage): void {
   assert.deepEqual(changed.batches, []);
@@ -26,6 +28,107 @@ export const SCORER_EFFECTS: readonly Effect[] = [
       writeFileSync(scratch("scorer_url"), `${other.url}\n`);
     },
     check: asksTheOther,
+  },
+  {
+    key: "cost_scorer_url",
+    value: ({ other }: Stage) => other.url,
+    seen: "costs are those of that service, rewards those of the first",
+    prepare({ other }) {
+      other.forget();
+      other.costShift = 1;
+    },
+    check(changed, without, { other }) {
+      assert.deepEqual(other.batches[0], changed.batches[0], "both are asked the same");
+      const [now, before] = [changed, without].map((ran) => tableOf(ran, "train", 1));
+      assert.deepEqual(now.map(({ reward }) => reward), before.map(({ reward }) => reward));
+      assert.deepEqual(now.map(({ cost }) => cost), before.map(({ cost }) => Number(cost) + 1));
+    },
+  },
+  {
+    key: "scorer_api",
+    value: "openrlhf",
+    seen:
+      "the service is asked as OpenRLHF asks, for prompt and completion as the policy read and wrote them",
+    check(changed, _without, { scorer }) {
+      assert.deepEqual(changed.batches, []);
+      const { path, body } = scorer.others[0];
+      const { query, prompts } = body as Record<string, string[]>;
+      assert.equal(path, "/get_reward");
+      tableOf(changed, "train", 1).forEach(({ prompt, completion }, i) => {
+        assert.equal(prompts[i], `<s>${formatPrompt(String(prompt))}`);
+        assert.ok(query[i].startsWith(`${prompts[i]}${completion}`), query[i]);
+      });
+      assert.ok(query.some((text) => text.endsWith("</s>")), "the end token is there");
+    },
+  },
+  {
+    key: "scorer_input",
+    value: "completion",
+    seen: "the service judges completions alone",
+    given: { scorer_api: "vllm_classify", reward_label: 0, cost_label: 1 },
+    prepare: ({ scorer }) => scorer.isVllm = true,
+    check(changed, _without, { scorer }) {
+      const table = tableOf(changed, "train", 1);
+      assert.deepEqual(scorer.others[0].body.input, table.map(({ completion }) => completion));
+    },
+  },
+  {
+    key: "scorer_label_key",
+    value: "question",
+    seen: "that column of the prompts' rows goes along as labels",
+    given: { scorer_api: "openrlhf" },
+    check(changed, _without, { scorer }) {
+      const asked = tableOf(changed, "train", 1).map(({ prompt }) => `why ${prompt}?`);
+      assert.deepEqual(scorer.others[0].body.labels, asked);
+    },
+  },
+  {
+    key: "reward_label",
+    value: 1,
+    seen: "the reward is the score of that label",
+    given: { scorer_api: "vllm_classify", cost_label: 2 },
+    prepare: ({ scorer }) => scorer.isVllm = true,
+    failsWithout: /3 labels, and reward_label is null; .*set reward_label to one of 0 to 2/,
+    check(changed, _without, { scorer }) {
+      const texts = scorer.others[0].body.input as string[];
+      assert.deepEqual(
+        tableOf(changed, "train", 1).map(({ reward }) => reward),
+        texts.map((text) => rewardOf(text, "1")),
+      );
+    },
+  },
+  {
+    key: "reward_label",
+    value: "bad",
+    seen: "of a classifier in this process, the label of that name is the reward",
+    given: { scorer_url: null, reward_model: scratch("classifier"), reward_label: 0 },
+    check(changed, without) {
+      const [now, before] = [changed, without].map((ran) => tableOf(ran, "train", 1));
+      assert.deepEqual(now.map(({ reward }) => reward), before.map(({ reward }) => -Number(reward)));
+    },
+  },
+  {
+    key: "cost_label",
+    value: 2,
+    seen: "the cost is the score of that label",
+    given: { scorer_api: "vllm_classify", reward_label: 0 },
+    prepare: ({ scorer }) => scorer.isVllm = true,
+    failsWithout: /cost_label must be a label with scorer_api "vllm_classify" and one service, got null/,
+    check(changed, _without, { scorer }) {
+      const texts = scorer.others[0].body.input as string[];
+      assert.deepEqual(
+        tableOf(changed, "train", 1).map(({ cost }) => cost),
+        texts.map((text) => rewardOf(text, "2")),
+      );
+    },
+  },
+  {
+    key: "reward_model",
+    value: scratch("policy"),
+    seen: "a model without a score head is refused by the setting that names it",
+    given: { scorer_url: null },
+    fails:
+      /^reward_model=.*policy: a score model is required, .*got LlamaForCausalLM; set reward_model to one/,
   },
   {
     key: "reward_model",

@@ -139,12 +139,25 @@ export async function writeScoreModel(
   });
 }
 
+/** Writes the folder of a classifier with two labels, the score of one the other's with its sign changed. */
+export async function writeClassifier(dir: string, labels: readonly [string, string]): Promise<void> {
+  const values = randomValues(14);
+  values.delete("lm_head.weight");
+  const row = randomFloats(15, TINY.hidden, 1);
+  values.set("score.weight", Float32Array.from([...row, ...row.map((value) => -value)]));
+  await writeModel(dir, values, {
+    architectures: ["LlamaForSequenceClassification"],
+    id2label: { 0: labels[0], 1: labels[1] },
+  });
+}
+
 async function writeModel(dir: string, values: Values, config: Record<string, unknown>): Promise<void> {
   mkdirSync(dir, { recursive: true });
   const shapes = new Map([
     ...llamaShapes(TINY),
     ["score_head.weight", [1, TINY.hidden]] as [string, number[]],
     ["score_head.bias", [1]] as [string, number[]],
+    ["score.weight", [2, TINY.hidden]] as [string, number[]],
   ]);
   await writeSafetensors(
     join(dir, "model.safetensors"),

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { randomValues, writePolicy, writeScoreModel } from "./config_models.ts";
+import { randomValues, writeClassifier, writePolicy, writeScoreModel } from "./config_models.ts";
 import { type ScoredBatch, startScorer, type TestScorer } from "./config_scorer.ts";
 
 // Lines are printed as they are for a log, wherever the test runs.
@@ -78,6 +78,7 @@ export async function openStage(): Promise<Stage> {
   await writeScoreModel(scratch("other_reward"), "reward", 2.5);
   await writeScoreModel(scratch("judging_reward"), "reward", 0, 1);
   await writeScoreModel(scratch("cost"), "cost", -0.5);
+  await writeClassifier(scratch("classifier"), ["good", "bad"]);
   await writeScoreModel(scratch("other_cost"), "cost", 0.75);
   const train = PROMPTS.map((prompt, i) => ({ prompt, question: QUESTIONS[i] }));
   writeFileSync(scratch("train.jsonl"), jsonl(train));

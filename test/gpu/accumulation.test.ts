@@ -4,10 +4,10 @@ import { after, before, describe, it } from "node:test";
 import { randomFloats } from "../cases/case.ts";
 import { writeTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { targetModules } from "../../src/policy/adapter_config.ts";
-import { createAdapters } from "../../src/policy/adapters.ts";
+import { createAdapters, linearModules } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Holding } from "../../src/policy/weights.ts";
+import { FAMILIES, familyPolicy } from "./family_policies.ts";
 import { type Family, tinyPolicy, tinySource } from "./tiny_policy.ts";
 import { assertNear, ROLLOUTS, trainedOn } from "./training_passes.ts";
 
@@ -23,12 +23,22 @@ const model = (family: Family, holding: Holding = "float32") => () =>
 async function adapted(): Promise<Policy> {
   const policy = await tinyPolicy("frozen", tinySource(), QWEN2);
   const settings = { rank: 3, alpha: 5, useRslora: false };
-  const adapters = createAdapters(policy.weights, settings, targetModules("all-linear"), 5);
+  const adapters = createAdapters(policy.weights, settings, linearModules(policy.weights), 5);
   [...adapters.byWeight.values()].forEach(({ b }, i) =>
     writeTensor(b.tensor, Float32Array.from(randomFloats(100 + i, b.shape[0] * b.shape[1], 0.4)))
   );
   return { ...policy, adapters };
 }
+
+/** Of a layer. */
+const PARAMETERS = {
+  "OLMo 2": 11,
+  "Granite with biases": 16,
+  SmolLM3: 9,
+  "Phi-3": 6,
+  "Gemma 2": 11,
+  "Gemma 3": 13,
+};
 
 const MODELS: [name: string, make: () => Promise<Policy>, parameters: number][] = [
   ["Llama", model({}), 3 + 2 * 9],
@@ -37,6 +47,11 @@ const MODELS: [name: string, make: () => Promise<Policy>, parameters: number][] 
   ["Qwen3, with norms of heads", model(QWEN3), 3 + 2 * 11],
   ["Qwen2 held in bf16", model(QWEN2, "bfloat16"), 3 + 2 * 12],
   ["Qwen2 under LoRA", adapted, 2 * 14],
+  // Head and embedding apart: an accumulator that both add to shows the split.
+  ...(["OLMo 2", "Granite with biases", "SmolLM3", "Phi-3", "Gemma 2", "Gemma 3"] as const).map((name) => {
+    const make = () => familyPolicy({ ...FAMILIES[name], tie_word_embeddings: false }, "float32");
+    return [name, make, 3 + 2 * PARAMETERS[name]] as [string, () => Promise<Policy>, number];
+  }),
 ];
 
 describe("gradients over micro-batches", () => {

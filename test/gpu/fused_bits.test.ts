@@ -10,7 +10,8 @@ import { add } from "../../src/ops/elementwise/add.ts";
 import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
 import { residualNorm } from "../../src/ops/norm/residual_norm.ts";
 import { rmsNorm } from "../../src/ops/norm/rms_norm.ts";
-import { rope, ropeTable } from "../../src/ops/attention/rope.ts";
+import { rope } from "../../src/ops/attention/rope.ts";
+import { ropeTable } from "../../src/ops/attention/rope_table.ts";
 import { type FreshRows, ropeKv } from "../../src/ops/attention/rope_kv.ts";
 import type { Weight, WeightFormat } from "../../src/ops/weight/weight.ts";
 
@@ -67,8 +68,8 @@ describe("fused ops", () => {
   after(closeGpu);
   for (const [rows, width] of [[1, 4], [5, 33], [37, 96], [3, 260]]) {
     it(`residual_norm of [${rows},${width}]: the bits of rms_norm beside x, forward and backward`, async () => {
-      const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, EPS)];
-      const fused: Norms = (x, weight) => residualNorm(x, weight, EPS);
+      const apart: Norms = (x, weight) => [x, rmsNorm(x, weight, { eps: EPS })];
+      const fused: Norms = (x, weight) => residualNorm(x, weight, { eps: EPS });
       assert.deepEqual(await residualBits(rows, width, fused), await residualBits(rows, width, apart));
     });
   }

@@ -28,22 +28,81 @@ describe("loadPolicy()", () => {
   before(async () => void await openGpu());
   after(closeGpu);
 
-  const eosIdsOf = async (eos_token_id: number | number[] | null) => {
-    let eosIds: readonly number[] = [];
+  /** What ends completions of the quickstart's policy with these files, and what was said of it. */
+  const endsWith = async (
+    config: Record<string, unknown>,
+    generation?: Record<string, unknown>,
+    eosTokenIds: number[] | null = null,
+  ) => {
+    let ids: readonly number[] = [];
+    const said: string[] = [];
     await withScratchFolder(async (folder) => {
-      const { policy } = await loadPolicy(await changedModel(folder, { eos_token_id }), "frozen");
-      eosIds = policy.config.eosIds;
+      const model = await changedModel(folder, config);
+      if (generation) await writeFile(join(model, "generation_config.json"), JSON.stringify(generation));
+      const events = { onMessage: (text: string) => said.push(text) };
+      const { policy, ends, files } = await loadPolicy(model, "frozen", { eosTokenIds, events });
+      ids = policy.config.eosIds;
+      assert.deepEqual(ends.map(({ id }) => id), ids);
+      assert.equal(files.includes(join(model, "generation_config.json")), generation !== undefined);
       disposePolicyWeights(policy);
       disposeTrunk(policy);
     });
-    return eosIds;
+    return { ids, said };
   };
 
-  it("ends completions at every end token of config.json, where it names none at the tokenizer's", async () => {
-    assert.deepEqual(await eosIdsOf([EOS, 7, 9]), [EOS, 7, 9]);
-    assert.deepEqual(await eosIdsOf(7), [7]);
-    assert.deepEqual(await eosIdsOf(null), [EOS]);
+  it("ends completions at every end token of config.json, generation_config.json and the tokenizer", async () => {
+    assert.deepEqual((await endsWith({ eos_token_id: [EOS, 7, 9] })).ids, [EOS, 7, 9]);
+    assert.deepEqual((await endsWith({ eos_token_id: 7 })).ids, [7, EOS]);
+    assert.deepEqual((await endsWith({ eos_token_id: null })).ids, [EOS]);
+    assert.deepEqual((await endsWith({ eos_token_id: 3 }, { eos_token_id: [EOS, 7] })).ids, [3, EOS, 7]);
+    assert.deepEqual((await endsWith({}, { eos_token_id: 5, temperature: 1 })).ids, [EOS, 5]);
   });
+
+  it("ends them at eos_token_ids alone where these are given", async () => {
+    assert.deepEqual((await endsWith({}, { eos_token_id: 5 }, [11])).ids, [11]);
+    await assert.rejects(
+      endsWith({}, undefined, [11, 99_999]),
+      /eos_token_ids holds 99999, but the model's ids are 0/,
+    );
+  });
+
+  it("leaves out ends beyond the vocabulary, and says so", async () => {
+    const { ids, said } = await endsWith({ eos_token_id: [-1, 7] }, { eos_token_id: [EOS, 128_009] });
+    assert.deepEqual(ids, [7, EOS]);
+    assert.match(said[0], /config.json ends completions at -1, beyond the model's \d+ ids: left out/);
+    assert.match(said[1], /generation_config.json ends completions at 128009/);
+  });
+
+  it("takes an added token that the model has no row for as plain text, and says so", () =>
+    withScratchFolder(async (folder) => {
+      const model = await changedModel(folder, {});
+      const path = join(model, "tokenizer.json");
+      const json = JSON.parse(await readFile(path, "utf8"));
+      const { vocab_size: rows } = JSON.parse(await readFile(join(model, "config.json"), "utf8"));
+      json.added_tokens.push({ ...json.added_tokens[0], id: rows, content: "[PAD]", special: false });
+      await writeFile(path, JSON.stringify(json));
+      const said: string[] = [];
+      const { policy, tokenizer } = await loadPolicy(model, "frozen", {
+        events: { onMessage: (text) => said.push(text) },
+      });
+      assert.match(
+        said.join(),
+        /no row for \[PAD\] \(\d+\), which were added to its tokenizer: they are plain text/,
+      );
+      for (const encode of [tokenizer.encode, tokenizer.encodeWithoutSpecial, tokenizer.encodeRendered]) {
+        assert.ok(Math.max(...encode("a [PAD] b")) < rows);
+      }
+      disposePolicyWeights(policy);
+      disposeTrunk(policy);
+    }));
+
+  it("refuses a family that it does not know before it looks for any other file", () =>
+    withScratchFolder(async (folder) => {
+      await writeFile(join(folder, "config.json"), '{"model_type": "gpt2"}');
+      const message = /config\.json: model_type "gpt2" is not supported/;
+      await assert.rejects(loadPolicy(folder, "frozen"), { name: "TypeError", message });
+      await assert.rejects(loadTokenizerOf(folder), { name: "TypeError", message });
+    }));
 
   it("refuses a tokenizer that knows more tokens than the model has", () =>
     withScratchFolder(async (folder) => {

@@ -87,7 +87,7 @@ async function peakLayers(count: number, layer: (stream: Tensor, side: Tensor) =
 
 function norm(x: Tensor): Tensor {
   const weight = { name: "w", shape: [64], format: "f32" as const, tensor: emptyTensor([64]), grad: null };
-  return rmsNorm(x, weight, 1e-6);
+  return rmsNorm(x, weight, { eps: 1e-6 });
 }
 
 describe("a backward pass", () => {

@@ -5,17 +5,18 @@ import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
-import { targetModules } from "../../src/policy/adapter_config.ts";
 import {
   createAdapters,
   disposePolicyWeights,
   disposeReference,
   freezeReference,
+  linearModules,
   trainableWeights,
 } from "../../src/policy/adapters.ts";
 import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
+import type { LayerWeights } from "../../src/policy/families/layout.ts";
 import { listWeights, loadPolicyWeights } from "../../src/policy/weights.ts";
 import { hostSource } from "../../src/policy/weight_source.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
@@ -36,7 +37,7 @@ const held = () => {
 async function adaptedPolicy(isFresh: boolean): Promise<Policy> {
   const policy = await tinyPolicy();
   const config = { rank: 3, alpha: 5, useRslora: false };
-  const adapters = createAdapters(policy.weights, config, targetModules("all-linear"), 5);
+  const adapters = createAdapters(policy.weights, config, linearModules(policy.weights), 5);
   return { ...policy, adapters: { ...adapters, isFresh } };
 }
 
@@ -130,7 +131,7 @@ describe("the weights of a policy", () => {
     const tensors = tf.memory().numTensors;
     const weights = await loadPolicyWeights(hostSource({ path: "odd", shapeOf, read }), config, "bfloat16");
     assert.equal(tf.memory().numTensors - tensors, 2 * listWeights(weights).length, "each with its gradient");
-    const { gate, down, inputNorm } = weights.layers[0];
+    const { gate, down, inputNorm } = weights.layers[0] as Required<LayerWeights>;
     assert.deepEqual([gate, down, inputNorm].map(({ format }) => format), ["bf16", "f32", "f32"]);
     assert.ok([gate, down, inputNorm].every(({ grad }) => grad !== null), "all are trained");
     const logits = await logitsOf(makeTrunk(config, weights), SEQUENCES);

@@ -8,10 +8,10 @@ import {
   disposeScoreModel,
   loadScoreModel,
   normalizeScore,
-  parseScoreConfig,
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import { hostSource } from "../../src/policy/weight_source.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";
 

@@ -5,10 +5,10 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   loadScoreModel,
   normalizeScore,
-  parseScoreConfig,
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import { cutCommonBeginnings } from "../../src/policy/shared_prefix.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { TINY_CONFIG, tinySource } from "./tiny_policy.ts";

@@ -21,7 +21,7 @@ export const TINY_CONFIG = {
 };
 
 /** Keys of config.json that make another model of the tiny one. */
-export type Family = Record<string, string | number | boolean>;
+export type Family = Record<string, string | number | boolean | readonly number[]>;
 
 /** Deterministic values for every tensor of TINY_CONFIG, and for the biases and head norms that a family adds. */
 export function tinySource(): WeightSource {

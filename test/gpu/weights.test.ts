@@ -10,7 +10,8 @@ import { type ModelFolder, openModelFolder, tensorValues } from "../../src/io/mo
 import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { makeTrunk } from "../../src/policy/llama.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
-import { loadScoreModel, parseScoreConfig, scoreSequences } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
+import { loadScoreModel, scoreSequences } from "../../src/policy/score_model.ts";
 import { copyFrozen, listWeights, loadPolicyWeights, type PolicyWeights } from "../../src/policy/weights.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
@@ -111,6 +112,33 @@ describe("loading weights", () => {
       wide.dispose();
     }));
 
+  it("rows of a tensor arrive alone, packed, widened and on the host; rows that it has not are refused", () =>
+    withScratchFolder(async (dir) => {
+      const path = join(dir, "fused.safetensors");
+      const words = Uint32Array.from({ length: 15 }, (_, i) => Math.imul(i + 1, 0x01010101) & 0x3fff3fff);
+      const bytes = new Uint8Array(words.buffer); // 5 rows of 6 bf16
+      await writeSafetensors(path, [{ name: "w", dtype: "BF16", shape: [5, 6], bytes }]);
+      const reader = await openSafetensors(path);
+      const source = tensorValues(reader, path);
+      const packed = await source.upload("w", "bf16", [1, 4]);
+      assert.deepEqual(packed.shape, [3, 3]);
+      assert.deepEqual(await readTensor(packed), new Int32Array(words.slice(3, 12).buffer));
+      const wide = await source.upload("w", "f32", [1, 4]);
+      const expected = bytesToF32(bytes.slice(12, 48), "BF16");
+      assert.deepEqual([wide.shape, await readTensor(wide)], [[3, 6], expected]);
+      assert.deepEqual(await source.read("w", [1, 4]), expected);
+      assert.equal((await source.read("w", [5, 5])).length, 0);
+      for (const rows of [[-1, 2], [3, 2], [0, 6], [0.5, 1]] as const) {
+        await assert.rejects(
+          source.read("w", rows),
+          /Cannot read rows .* of tensor "w": it has the shape \[5,6\]/,
+        );
+      }
+      await reader.close();
+      packed.dispose();
+      wide.dispose();
+    }));
+
   it("a tensor that config.json does not announce is refused by name; rope buffers of old files are not", async () => {
     const bias = "model.layers.1.self_attn.q_proj.bias";
     const load = (extra: Record<string, Float32Array>) =>
@@ -136,6 +164,35 @@ describe("loading weights", () => {
       load(values.map((value, i) => i === 7 ? value + 1 : value)),
       /"tie_word_embeddings": false/,
     );
+  });
+
+  it("a tied model whose file holds the matrix as its head alone gives the same logits", async () => {
+    const [embedding, head] = ["model.embed_tokens.weight", "lm_head.weight"];
+    const stored = (name: string) => name === head ? embedding : name;
+    const { source } = tied;
+    const headAlone: WeightSource = {
+      ...source,
+      names: () => [...source.names()].map((name) => name === embedding ? head : name),
+      shapeOf: (name) => name === embedding ? undefined : source.shapeOf(stored(name)),
+      formatOf: (name) => source.formatOf(stored(name)),
+      upload: (name, format) => source.upload(stored(name), format),
+      read: (name) => source.read(stored(name)),
+    };
+    const load = (from: WeightSource) => loadPolicyWeights(from, configOf(tied), "frozen");
+    const weights = await load(headAlone);
+    assert.equal(weights.embedding.name, embedding, "and is written under the name that transformers reads");
+    assert.deepEqual(await logits(tied, weights), await logits(tied, await load(source)));
+  });
+
+  it("buffers of old files and a value head are left out; a head of another kind is refused", async () => {
+    const load = (name: string) =>
+      loadPolicyWeights(withTensors(bf16.source, { [name]: new Float32Array(4) }), configOf(bf16), "frozen");
+    const layer = "model.layers.0.self_attn";
+    const unused = [`${layer}.rotary_emb.cos_cached`, `${layer}.bias`, `${layer}.masked_bias`];
+    for (const name of [...unused, "v_head.summary.weight"]) await load(name);
+    for (const name of ["ema.model.norm.weight", "classifier.weight", `${layer}.sinks`]) {
+      await assert.rejects(load(name), /which the weights hold/);
+    }
   });
 
   it("a bias that config.json announces must be there", async () => {

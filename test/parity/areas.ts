@@ -6,8 +6,10 @@ import type { ParityLine } from "./line.ts";
 import { lines as lora } from "./lora.ts";
 import { lines as models } from "./models.ts";
 import { lines as optimizer } from "./optimizer.ts";
+import { lines as ropes } from "./ropes.ts";
 import { lines as sampling } from "./sampling.ts";
 import { lines as scores } from "./scores.ts";
+import { lines as classifiers } from "./sequence_classification.ts";
 import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
 import { lines as trlSteps } from "./trl_steps.ts";
@@ -19,6 +21,7 @@ export interface ParityArea {
 
 export const parityAreas: ParityArea[] = [
   { title: "Transformer and greedy generation", lines: models },
+  { title: "Scaled ropes", lines: ropes },
   { title: "Attention and logits", lines: attention },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
@@ -26,7 +29,7 @@ export const parityAreas: ParityArea[] = [
   { title: "GRPO loss", lines: trlLoss },
   { title: "Optimizer and schedules", lines: optimizer },
   { title: "Whole optimizer steps", lines: trlSteps },
-  { title: "Scores", lines: scores },
+  { title: "Scores", lines: [...scores, ...classifiers] },
   { title: "Tokenizer and template", lines: text },
   { title: "Lambda", lines: lambda },
 ];

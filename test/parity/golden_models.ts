@@ -1,4 +1,4 @@
-/** The tiny checkpoints of golden/make/models.py, and our logits for their sequences. */
+/** The tiny checkpoints of golden/make/models.py and families.py, and our logits for their sequences. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
@@ -22,12 +22,14 @@ import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 /** One family of cases.json. */
 export interface ModelCase {
   name: string;
+  /** The folder that its folder is in. */
+  root: URL;
   prompts: number[][];
   completions: number[][];
   greedy: { prompts: number[][]; free: number[][]; eosId: number; ended: number[][] };
 }
 
-interface Golden {
+export interface Golden {
   temperature: number;
   cases: ModelCase[];
   bf16: { name: string; folder: string; gap: number }[];
@@ -35,15 +37,23 @@ interface Golden {
 
 const ROOT = new URL("../golden/models/", import.meta.url);
 
-export const golden: Golden = JSON.parse(readFileSync(new URL("cases.json", ROOT), "utf8"));
+/** The cases of a folder of test/golden. */
+function readGolden(root: URL): Golden {
+  const read: Golden = JSON.parse(readFileSync(new URL("cases.json", root), "utf8"));
+  return { ...read, cases: read.cases.map((one) => ({ ...one, root })) };
+}
+
+export const golden = readGolden(ROOT);
+export const goldenFamilies = readGolden(new URL("../golden/families/", import.meta.url));
 
 /** Loads a checkpoint by the program's own loader, runs `body` and frees it. */
 export async function withPolicy<R>(
   name: string,
   trainable: boolean,
   body: (policy: Policy) => Promise<R>,
+  root = ROOT,
 ): Promise<R> {
-  const { policy } = await loadTrunk(fileURLToPath(new URL(name, ROOT)), trainable ? "float32" : "frozen");
+  const { policy } = await loadTrunk(fileURLToPath(new URL(name, root)), trainable ? "float32" : "frozen");
   try {
     return await body(policy);
   } finally {
@@ -53,8 +63,8 @@ export async function withPolicy<R>(
 }
 
 /** All expected tensors of a checkpoint, by name. */
-export async function expectedOf(name: string): Promise<Map<string, Float32Array>> {
-  const file = await openSafetensors(fileURLToPath(new URL(`${name}/expected.safetensors`, ROOT)));
+export async function expectedOf(name: string, root = ROOT): Promise<Map<string, Float32Array>> {
+  const file = await openSafetensors(fileURLToPath(new URL(`${name}/expected.safetensors`, root)));
   const values = new Map<string, Float32Array>();
   for (const [tensor, { dtype }] of file.tensors) {
     values.set(tensor, bytesToF32(await file.read(tensor), dtype));

@@ -46,8 +46,8 @@ async function errorOf({ name, model }: LoraCase, compare: Compare): Promise<num
   const config = parseModelConfig(base.configText, base.configPath);
   const weights = await loadPolicyWeights(base.source, config, "frozen");
   const { rank, alpha, useRslora } = parseAdapterConfig(adapter.configText, adapter.configPath);
-  const modules = [...new Set([...adapter.source.names()].map((tensor) => tensor.match(/\w+_proj/)![0]))];
-  const settings = { rank, alpha, useRslora, modules, seed: 0 };
+  const targets = [...new Set([...adapter.source.names()].map((tensor) => tensor.match(/\w+_proj/)![0]))];
+  const settings = { rank, alpha, useRslora, targets, seed: 0 };
   const adapters = (await makeAdapters(weights, adapter, settings, config))!;
   const policy = { ...makeTrunk(config, weights), adapters };
   try {

@@ -1,4 +1,4 @@
-/** The transformer, forward, backward and decoding, against transformers (golden/make/models.py). */
+/** The transformer, forward, backward and decoding, against transformers (golden/make/models.py and families.py). */
 import * as tf from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
@@ -10,25 +10,31 @@ import { decodeLogits } from "./decode_logits.ts";
 import {
   accumulateGradients,
   expectedOf,
+  type Golden,
   golden,
+  goldenFamilies,
   logitsOf,
   type ModelCase,
   withPolicy,
 } from "./golden_models.ts";
 import { differences, type ParityLine, relativeFrobenius, worstOfRowMax, worstRelative } from "./line.ts";
 
-const FAMILIES =
+const LLAMAS =
   "Llama 2, Llama 3 (llama3 rope, tied), Llama with biases (width 21, linear rope, eps 0.05), Mistral, " +
   "Qwen2 (tied), Qwen3 (eps 0.02)";
 
 type Compare = (policy: Policy, one: ModelCase, expected: Map<string, Float32Array>) => Promise<number>;
 
-/** Worst error over all families. */
-async function worstOfFamilies(trainable: boolean, compare: Compare): Promise<number> {
+const FAMILIES =
+  "OLMo 2 (eps 0.02), Granite (biases, all four scales), SmolLM3 (5 layers), Phi-3 (half of a head rotated, window 20), " +
+  "Gemma 2 (window 11, caps 3 and 5), Gemma 3 (window 13, two ropes), Mistral (window 16), Qwen2 (window 15)";
+
+/** Worst error over all models of a folder. */
+async function worstOf({ cases }: Golden, trainable: boolean, compare: Compare): Promise<number> {
   let worst = 0;
-  for (const one of golden.cases) {
-    const expected = await expectedOf(one.name);
-    const error = await withPolicy(one.name, trainable, (policy) => compare(policy, one, expected));
+  for (const one of cases) {
+    const expected = await expectedOf(one.name, one.root);
+    const error = await withPolicy(one.name, trainable, (policy) => compare(policy, one, expected), one.root);
     worst = Math.max(worst, error);
   }
   return worst;
@@ -122,29 +128,58 @@ async function worstOfBf16(unit: (gap: number) => number): Promise<number> {
 
 const GAPS = golden.bf16.map(({ name, gap }) => `${name} ${gap.toPrecision(2)}`).join(", ");
 
-export const lines: ParityLine[] = [
-  {
-    what: `Logits of a left-padded batch: ${FAMILIES}`,
-    reference: "transformers, f32, eager attention",
-    measure: "of the row's max",
-    limit: 3e-5,
-    worst: () => worstOfFamilies(false, logitsError),
-  },
-  {
-    what: "Log-probs of the completion tokens at temperature 0.7, the same models",
-    reference: "log_softmax of transformers' logits",
-    measure: "relative, of at least 1 nat",
-    limit: 2e-5,
-    worst: () => worstOfFamilies(false, logprobsError),
-  },
-  {
-    what:
-      "Gradient of a token-weighted sum of log-probs for every parameter, from two micro-batches, the same models",
-    reference: "torch autograd through transformers",
-    measure: "relative Frobenius, worst parameter",
-    limit: 5e-5,
-    worst: () => worstOfFamilies(true, gradientsError),
-  },
+type Limits = Record<"logits" | "logprobs" | "gradients" | "decoding", number>;
+
+/** The lines of the models of a folder. @param models which those are */
+function linesOf(models: string, those: Golden, limits: Limits): ParityLine[] {
+  return [
+    {
+      what: `Logits of a left-padded batch: ${models}`,
+      reference: "transformers, f32, eager attention",
+      measure: "of the row's max",
+      limit: limits.logits,
+      worst: () => worstOf(those, false, logitsError),
+    },
+    {
+      what: "Log-probs of the completion tokens at temperature 0.7, the same models",
+      reference: "log_softmax of transformers' logits",
+      measure: "relative, of at least 1 nat",
+      limit: limits.logprobs,
+      worst: () => worstOf(those, false, logprobsError),
+    },
+    {
+      what:
+        "Gradient of a token-weighted sum of log-probs for every parameter, from two micro-batches, the same models",
+      reference: "torch autograd through transformers",
+      measure: "relative Frobenius, worst parameter",
+      limit: limits.gradients,
+      worst: () => worstOf(those, true, gradientsError),
+    },
+    {
+      what: `Greedy completions, ${NEW_TOKENS} tokens, twice each of 4 unequal prompts, the same models`,
+      reference: "transformers generate, f32",
+      measure: "tokens that differ",
+      limit: 0,
+      worst: () => worstOf(those, false, greedyError),
+    },
+    {
+      what: "Greedy completions that an end token ends row by row, the same models",
+      reference: "transformers generate, f32",
+      measure: "tokens that differ",
+      limit: 0,
+      worst: () => worstOf(those, false, endedError),
+    },
+    {
+      what: "Logits of decoding over the KV cache, the same models and tokens",
+      reference: "our full forward pass",
+      measure: "of the row's max",
+      limit: limits.decoding,
+      worst: () => worstOf(those, false, decodeError),
+    },
+  ];
+}
+
+const bf16Lines: ParityLine[] = [
   {
     what: "Logits with bf16 weights, kept packed (Mistral, Qwen2)",
     reference: "transformers, the same weights in f32 arithmetic",
@@ -160,25 +195,10 @@ export const lines: ParityLine[] = [
     reason: `that gap, of the row's max: ${GAPS}; our arithmetic on bf16 weights is f32`,
     worst: () => worstOfBf16((gap) => gap),
   },
-  {
-    what: `Greedy completions, ${NEW_TOKENS} tokens, twice each of 4 unequal prompts, the same models`,
-    reference: "transformers generate, f32",
-    measure: "tokens that differ",
-    limit: 0,
-    worst: () => worstOfFamilies(false, greedyError),
-  },
-  {
-    what: "Greedy completions that an end token ends row by row, the same models",
-    reference: "transformers generate, f32",
-    measure: "tokens that differ",
-    limit: 0,
-    worst: () => worstOfFamilies(false, endedError),
-  },
-  {
-    what: "Logits of decoding over the KV cache, the same models and tokens",
-    reference: "our full forward pass",
-    measure: "of the row's max",
-    limit: 1e-5,
-    worst: () => worstOfFamilies(false, decodeError),
-  },
+];
+
+export const lines: ParityLine[] = [
+  ...linesOf(LLAMAS, golden, { logits: 3e-5, logprobs: 2e-5, gradients: 5e-5, decoding: 1e-5 }),
+  ...bf16Lines,
+  ...linesOf(FAMILIES, goldenFamilies, { logits: 2e-5, logprobs: 1e-5, gradients: 5e-5, decoding: 3e-5 }),
 ];

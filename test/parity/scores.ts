@@ -10,10 +10,10 @@ import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import {
   disposeScoreModel,
   loadScoreModel,
-  parseScoreConfig,
   type ScoreModel,
   scoreSequences,
 } from "../../src/policy/score_model.ts";
+import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
 import type { Scores } from "../../src/scorer/protocol.ts";
 import { serveScorer } from "../../src/scorer/serve.ts";

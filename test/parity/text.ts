@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadPolicy } from "../../src/assembly/models.ts";
-import { conversationIds } from "../../src/assembly/score_models.ts";
+import { conversationIds } from "../../src/assembly/score_texts.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
@@ -70,12 +70,12 @@ function decodeDifferences(tokenizer: Tokenizer, { rows, decodes }: TokenizerGol
   return differences(got, expected);
 }
 
-function tokenizerLine(name: string, what: string): ParityLine {
+function tokenizerLine(name: string, what: string, reference = "transformers"): ParityLine {
   const golden = IDS.tokenizers[name];
   return {
     what: `${what}: ids of ${IDS.strings.length} hard strings, of each as plain text, and back; ` +
       `text of ${golden.decodes.length} random lists of ids`,
-    reference: "transformers",
+    reference,
     measure: "ids and texts that differ",
     limit: 0,
     worst: async () => {
@@ -176,8 +176,10 @@ async function chatDifferences(style: string): Promise<number> {
 }
 
 export const lines: ParityLine[] = [
-  tokenizerLine("llama2_model", "tokenizer.model alone"),
-  tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy"),
+  tokenizerLine("llama2_model", "tokenizer.model alone", "sentencepiece"),
+  tokenizerLine("llama2_files", "tokenizer.model with added tokens, legacy", "sentencepiece"),
+  tokenizerLine("spaces_model", "tokenizer.model with equal scores", "sentencepiece"),
+  tokenizerLine("unigram_model", "Unigram tokenizer.model with replacements", "sentencepiece"),
   tokenizerLine("llama2_json", "Llama 2 tokenizer.json"),
   tokenizerLine("llama2_legacy", "Llama 2 tokenizer.json, legacy"),
   tokenizerLine("llama2_prepend", "Llama 2 tokenizer.json of transformers 4"),

@@ -33,9 +33,14 @@ test("the scale is alpha / r, and alpha / sqrt(r) for rslora", () => {
   assert.equal(adapterScale({ rank: 4, alpha: 6, useRslora: true }), 3);
 });
 
-test("all-linear stands for the seven linear layers", () => {
-  assert.equal(targetModules("all-linear").length, 7);
-  assert.deepEqual(targetModules(["o_proj"]), ["o_proj"]);
+test("all-linear stands for the linear layers that the model has; one that it lacks is refused by name", () => {
+  const fused = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"];
+  assert.deepEqual(targetModules("all-linear", fused), fused);
+  assert.deepEqual(targetModules(["o_proj"], fused), ["o_proj"]);
+  assert.throws(
+    () => targetModules(["q_proj", "o_proj", "v_proj"], fused),
+    /Cannot adapt q_proj, v_proj: the model's linear layers are qkv_proj, o_proj, gate_up_proj, down_proj; set/,
+  );
 });
 
 const REFUSED: [key: string, value: unknown][] = [

@@ -63,7 +63,7 @@ it("adapterSettings() takes the run's keys, and is null where all weights are tr
     rank: 3,
     alpha: 7,
     useRslora: true,
-    modules: ["o_proj"],
+    targets: ["o_proj"],
     seed: 5,
   });
 });

@@ -141,6 +141,7 @@ test("cispo asks for an epsilon_high of at least 1, the others do not", () => {
 test("adapters: merging needs them, and any dropout is refused", () => {
   assert.deepEqual(problemsOf("use_peft: true", "lora_merge: true"), []);
   assertRefused(["lora_merge: true"], /lora_merge needs use_peft/);
+  assertRefused(["use_peft: true", "lora_merge_bin: true"], /lora_merge_bin needs lora_merge/);
   assertRefused(["lora_dropout: 1.0e-6"], /lora_dropout must be 0, got 0.000001/);
 });
 

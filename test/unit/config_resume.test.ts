@@ -64,16 +64,10 @@ function another(value: unknown): unknown {
 
 // Where a run writes, what it logs, evaluates and asks, how long it is, how it fits its machine.
 const FREE = [
-  ["eval_jsonl", "scorer_url", "scorer_batch_size", "scorer_batch_size_eval", "scorer_timeout"],
-  ["scorer_max_retries", "readback_every", "lora_merge", "num_train_epochs", "max_steps"],
-  [
-    "gradient_checkpointing",
-    "gpu_memory_gib",
-    "deepspeed_config",
-    "eval_every",
-    "eval_on_start",
-    "eval_batch_size",
-  ],
+  ["eval_jsonl", "scorer_url", "cost_scorer_url", "scorer_batch_size", "scorer_batch_size_eval"],
+  ["scorer_timeout", "scorer_max_retries", "readback_every", "lora_merge", "lora_merge_dtype"],
+  ["lora_merge_bin", "num_train_epochs", "max_steps", "gradient_checkpointing", "gpu_memory_gib"],
+  ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "run_name", "project", "entity"],
   ["resume", "save_steps", "save_total_limit", "logging_steps", "scatter_every", "scatter_max_points"],
   ["hist_every", "debug_log_every", "debug_log_n_samples", "debug_print_first"],

@@ -15,13 +15,22 @@ for (
     ["loss_type: cispo", "epsilon_high must be >= 1"],
     ["lora_dropout: 0.1", "lora_dropout must be 0"],
     ["lora_merge: true", "lora_merge needs use_peft"],
+    ["cost_scorer_url: http://a:1", "cost_scorer_url needs scorer_url"],
+    ["scorer_api: openrlhf", 'scorer_api "openrlhf" needs scorer_url, got null'],
+    ["scorer_url: http://a:1\nscorer_input: pair", 'scorer_input must be "query" with scorer_api "beaver"'],
+    ["scorer_url: http://a:1\nscorer_label_key: x", 'scorer_label_key needs scorer_api "openrlhf"'],
+    ["scorer_url: http://a:1\nreward_label: 0", 'reward_label needs a classifier, got scorer_api "beaver"'],
+    ["scorer_url: http://a:1\nscorer_api: tei_predict", "cost_label must be a label with scorer_api"],
     ["warmup_steps: 501", "warmup_steps must be <= max_steps"],
   ]
 ) {
   test(`"${line}" is refused with the line that it stands in`, () => {
     assert.throws(() => loaded(`# settings\nseed: 1\n${line}\n`), (error: Error) => {
       assert.ok(error instanceof ConfigError);
-      assert.match(error.message, new RegExp(`run\\.yaml:3(:\\d+)?: ${problem}`));
+      assert.match(
+        error.message,
+        new RegExp(`run\\.yaml:${2 + line.split("\n").length}(:\\d+)?: ${problem}`),
+      );
       return true;
     });
   });

@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { conversationIds } from "../../src/assembly/score_models.ts";
+import { conversationIds } from "../../src/assembly/score_texts.ts";
 import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { formatConversation } from "../../src/rl/conversation.ts";
 import { ROOT } from "./source_files.ts";
 
-describe("conversationIds()", async () => {
-  const tokenizer = await loadTokenizer(join(ROOT, "models", "quickstart", "reward"));
+const tokenizer = await loadTokenizer(join(ROOT, "models", "quickstart", "reward"));
+
+describe("conversationIds()", () => {
   const { bosId, eosId } = tokenizer;
   const text = formatConversation("How do I fry an egg?", " Stay near the stove.");
 

@@ -5,6 +5,8 @@ import type { Answer, ScoreOptions, Scorer } from "../../src/scorer/protocol.ts"
 import { scoreEarly } from "../../src/train/early_scoring.ts";
 import type { Rollout } from "../../src/train/rollout.ts";
 
+const decode = (ids: ArrayLike<number>) => Array.from(ids).join(" ");
+
 const rollout = (value: number) =>
   ({ prompt: { user: "of" }, text: String(value), tokens: [], end: "eos" }) as unknown as Rollout;
 
@@ -29,7 +31,7 @@ function recordingScorer(): { scorer: Scorer; requests: string[][] } {
 describe("scoreEarly()", () => {
   it("puts scores in the rollouts' places, in whatever order the groups end", async () => {
     const { scorer } = recordingScorer();
-    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1, decode });
     scoring.add([rollout(4), rollout(5)], 4);
     scoring.add([rollout(0), rollout(1)], 0);
     scoring.add([rollout(2), rollout(3)], 2);
@@ -41,7 +43,7 @@ describe("scoreEarly()", () => {
 
   it("sends a request as soon as it is full, and at the end what is left", async () => {
     const { scorer, requests } = recordingScorer();
-    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1 });
+    const scoring = scoreEarly(scorer, { batchSize: 3, step: 1, decode });
     scoring.add([rollout(0), rollout(1)], 0);
     await Promise.resolve();
     assert.deepEqual(requests, []);
@@ -67,7 +69,7 @@ describe("scoreEarly()", () => {
         running--;
         return { rewards: answers.map(() => 1), costs: answers.map(() => 2) };
       },
-    }, options);
+    }, { ...options, decode });
     const of = (user: string, value: number) =>
       ({ ...rollout(value), prompt: { user } }) as unknown as Rollout;
     scoring.add([of("p", 0), of("q", 1), of("r", 2), of("s", 3), of("t", 4)], 0);
@@ -79,25 +81,28 @@ describe("scoreEarly()", () => {
     ]);
   });
 
-  it("tells of each completion its tokens, the conversation that it answers, and the row's other columns", async () => {
+  it("tells of each completion its tokens, its conversation as messages and as the policy read it, and the row's columns", async () => {
     const asked: Answer[] = [];
     const scoring = scoreEarly({
       score(answers) {
         asked.push(...answers);
         return Promise.resolve({ rewards: [0], costs: [0] });
       },
-    }, { batchSize: 1, step: 1 });
+    }, { batchSize: 1, step: 1, decode });
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
     const columns = { label: 3 };
     const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns, layout: "chat" as const };
     scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
     await scoring.finish();
-    assert.deepEqual(asked, [{ prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns }]);
+    const texts = { promptText: "1", fullText: "1 4 2" };
+    assert.deepEqual(asked.map((answer) => ({ ...answer })), [
+      { prompt: "Why?", messages, completion: "So.", tokens: [4, 2], columns, ...texts },
+    ]);
   });
 
   it("asks nothing where there is nothing to score", async () => {
     const { scorer, requests } = recordingScorer();
-    assert.deepEqual(await scoreEarly(scorer, { batchSize: 3, step: 1 }).finish(), {
+    assert.deepEqual(await scoreEarly(scorer, { batchSize: 3, step: 1, decode }).finish(), {
       rewards: [],
       costs: [],
     });
@@ -111,7 +116,7 @@ describe("scoreEarly()", () => {
         requests++;
         return Promise.reject(new Error("gone"));
       },
-    }, { batchSize: 1, step: 1 });
+    }, { batchSize: 1, step: 1, decode });
     scoring.add([rollout(0), rollout(1)], 0);
     await new Promise((resolve) => setTimeout(resolve, 5));
     await assert.rejects(scoring.finish(), /gone/);

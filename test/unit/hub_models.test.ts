@@ -50,12 +50,36 @@ describe("a hub id", () => {
 });
 
 describe("a model's folder", () => {
-  it("wins over the hub when it exists, and a name that is no hub id is left to who opens it", async () => {
+  it("wins over the hub when it exists; a name that is neither is refused", async () => {
     assert.deepEqual(await resolveModel("models/quickstart"), {
       name: "models/quickstart",
       dir: "models/quickstart",
     });
-    assert.deepEqual(await resolveModel("no/such/folder"), { name: "no/such/folder", dir: "no/such/folder" });
+    for (const name of ["no/such/folder", "./no", "/no/such"]) {
+      await assert.rejects(resolveModel(name), (error: Error) => {
+        assert.equal(
+          error.message,
+          `Cannot load a model from '${name}': there is no folder '${name}'; correct the path`,
+        );
+        return true;
+      });
+    }
+    await assert.rejects(resolveModel("alpaca"), /no folder 'alpaca'.*or give a hub id \("org\/name"\)/);
+    await assert.rejects(resolveModel("README.md"), /it is a file, required a model's folder/);
+  });
+
+  it("that is missing beside others is said at once: the hub is asked one time, and does not delay the message", async () => {
+    process.env.HF_ENDPOINT = "http://127.0.0.1:9"; // nothing listens there
+    const began = performance.now();
+    try {
+      await assert.rejects(
+        resolveModel("models/alpaca-7b"),
+        /there is no folder of that name in 'models'; correct the path\. As a model of a hub: Cannot reach http:\/\/127/,
+      );
+    } finally {
+      delete process.env.HF_ENDPOINT;
+    }
+    assert.ok(performance.now() - began < 2000);
   });
 
   it("in the cache is where huggingface_hub has it", async () => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LLAMA_LAYOUT } from "../../src/policy/families/layout.ts";
+import { describeModel } from "../../src/io/model/config_text.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 
 const LLAMA_2 = {
@@ -82,17 +83,121 @@ describe("parseModelConfig()", () => {
     assert.equal(parse({ model_type: "qwen2" }).headNorms, false);
   });
 
-  it("goes as far as sliding attention is full attention", () => {
-    const positions = (changes: Record<string, unknown>) => parse(changes).maxPositions;
-    const mistral = { model_type: "mistral", max_position_embeddings: 32768 };
-    assert.equal(positions({ ...mistral, sliding_window: 1024 }), 1024);
-    assert.equal(positions({ ...mistral, sliding_window: 65536 }), 32768);
-    assert.equal(positions({ ...mistral, sliding_window: null }), 32768);
-    assert.equal(positions(mistral), 4096, "the family's default window");
-    const qwen = { model_type: "qwen2", max_position_embeddings: 32768, sliding_window: 4096 };
-    assert.equal(positions({ ...qwen, use_sliding_window: false }), 32768);
-    assert.equal(positions({ ...qwen, use_sliding_window: true, sliding_window: 32768 }), 32768);
-    assert.equal(positions({ sliding_window: 16 }), 2048, "Llama does not slide");
+  it("slides in the layers and by the windows that transformers slides in", () => {
+    const windows = (changes: Record<string, unknown>) =>
+      parse({ num_hidden_layers: 4, ...changes }).layerKinds.map(({ window }) => window);
+    const all = (window: number | null) => [window, window, window, window];
+    const types = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"];
+    assert.deepEqual(windows({ sliding_window: 16 }), all(null), "Llama does not slide");
+    assert.deepEqual(windows({ model_type: "mistral", sliding_window: 1024 }), all(1024));
+    assert.deepEqual(windows({ model_type: "mistral", sliding_window: null }), all(null));
+    assert.deepEqual(windows({ model_type: "mistral" }), all(4096), "the family's default window");
+    assert.deepEqual(windows({ model_type: "phi3" }), all(null));
+    assert.deepEqual(windows({ model_type: "phi3", sliding_window: 2047 }), all(2047));
+    for (const model_type of ["qwen2", "qwen3"]) {
+      const qwen = { model_type, num_key_value_heads: 8, sliding_window: 9, max_window_layers: 3 };
+      assert.deepEqual(windows(qwen), all(null));
+      assert.deepEqual(windows({ ...qwen, use_sliding_window: true }), [null, null, null, 9]);
+      assert.deepEqual(windows({ ...qwen, use_sliding_window: true, layer_types: types }), [
+        null,
+        9,
+        null,
+        9,
+      ]);
+    }
+    const gemma = { num_key_value_heads: 8, sliding_window: 9 };
+    assert.deepEqual(windows({ ...gemma, model_type: "gemma2" }), [9, null, 9, null]);
+    assert.deepEqual(windows({ ...gemma, model_type: "gemma2", layer_types: types }), [null, 9, null, 9]);
+    assert.deepEqual(windows({ ...gemma, model_type: "gemma3_text" }), all(9));
+    const gemma3 = { ...gemma, model_type: "gemma3_text", sliding_window_pattern: 3 };
+    assert.deepEqual(windows(gemma3), [9, 9, null, 9]);
+    const smollm3 = { model_type: "smollm3", sliding_window: 9 };
+    assert.deepEqual(windows(smollm3), all(null));
+    assert.deepEqual(windows({ ...smollm3, use_sliding_window: true }), [null, null, null, 9]);
+  });
+
+  it("turns the layers, and the part of a head, that config.json says", () => {
+    const ropes = (changes: Record<string, unknown>) =>
+      parse({ num_hidden_layers: 4, ...changes }).layerKinds.map(({ rope }) => rope);
+    assert.deepEqual(ropes({ model_type: "smollm3" }), ["global", "global", "global", null]);
+    assert.deepEqual(ropes({ model_type: "smollm3", no_rope_layer_interval: 2 }), [
+      "global",
+      null,
+      "global",
+      null,
+    ]);
+    assert.deepEqual(ropes({ model_type: "smollm3", no_rope_layers: [0, 1, 1, 0] }), [
+      null,
+      "global",
+      "global",
+      null,
+    ]);
+    const pattern = { model_type: "gemma3_text", num_key_value_heads: 8, sliding_window_pattern: 2 };
+    assert.deepEqual(ropes(pattern), ["local", "global", "local", "global"]);
+    assert.equal(parse({ model_type: "phi3", partial_rotary_factor: 0.75 }).rotatedDim, 96);
+    assert.equal(parse({ model_type: "phi3" }).rotatedDim, 128);
+  });
+
+  it("reads Gemma 3's two ropes in the old spelling and in the new", () => {
+    const gemma = { model_type: "gemma3_text", num_key_value_heads: 8 };
+    const ropesOf = (changes: Record<string, unknown>) => {
+      const { ropeTheta, ropeScaling, localRope } = parse({ ...gemma, ...changes });
+      return { ropeTheta, ropeScaling, localRope };
+    };
+    const linear = { type: "linear", factor: 8 };
+    const plain = { theta: 1e4, scaling: undefined };
+    assert.deepEqual(ropesOf({}), { ropeTheta: 1e6, ropeScaling: undefined, localRope: plain });
+    const old = {
+      rope_theta: 5e5,
+      rope_local_base_freq: 7,
+      rope_scaling: { rope_type: "linear", factor: 8 },
+    };
+    const wanted = { ropeTheta: 5e5, ropeScaling: linear, localRope: { ...plain, theta: 7 } };
+    assert.deepEqual(ropesOf(old), wanted);
+    const renamed = {
+      full_attention: { rope_type: "linear", factor: 8, rope_theta: 5e5 },
+      sliding_attention: { rope_type: "default", rope_theta: 7 },
+    };
+    assert.deepEqual(ropesOf({ rope_parameters: renamed }), wanted);
+  });
+
+  it("reads a Gemma 3 with a vision tower by its text_config, whose sizes may be left out", () => {
+    const stored = {
+      model_type: "gemma3",
+      eos_token_id: [1, 106],
+      text_config: {
+        model_type: "gemma3_text",
+        hidden_size: 2560,
+        intermediate_size: 10240,
+        num_hidden_layers: 34,
+        rope_scaling: { factor: 8, rope_type: "linear" },
+        sliding_window: 1024,
+      },
+      vision_config: { hidden_size: 1152, model_type: "siglip_vision_model" },
+    };
+    const { text } = describeModel(JSON.stringify(stored), "m/config.json");
+    const config = parseModelConfig(text, "m/config.json");
+    const { hiddenSize, heads, kvHeads, headDim, vocabSize, tiedEmbeddings, eosIds } = config;
+    const { layerKinds, ropeScaling } = config;
+    assert.deepEqual([hiddenSize, heads, kvHeads, headDim, vocabSize], [2560, 8, 4, 256, 262208]);
+    assert.deepEqual([tiedEmbeddings, eosIds], [true, [1, 106]]);
+    assert.deepEqual(ropeScaling, { type: "linear", factor: 8 });
+    assert.deepEqual(layerKinds[4], { window: 1024, rope: "local" });
+    assert.deepEqual(layerKinds[5], { window: null, rope: "global" });
+  });
+
+  it("takes Gemma's caps and scales as config.json says, and as transformers where it does not", () => {
+    const arithmetic = (changes: Record<string, unknown>) => {
+      const { attentionScale, attentionSoftcap, logitsSoftcap, embeddingScale } = parse({
+        num_key_value_heads: 8,
+        ...changes,
+      });
+      return [attentionScale, attentionSoftcap, logitsSoftcap, embeddingScale];
+    };
+    assert.deepEqual(arithmetic({ model_type: "gemma2" }), [1 / 16, 50, 30, 64]);
+    assert.deepEqual(arithmetic({ model_type: "gemma3_text" }), [1 / 16, null, null, 64]);
+    const given = { query_pre_attn_scalar: 64, attn_logit_softcapping: 20, final_logit_softcapping: null };
+    assert.deepEqual(arithmetic({ model_type: "gemma2", ...given }), [1 / 8, 20, null, 64]);
   });
 
   it("a rope without its original positions was made for the model's own", () => {
@@ -121,6 +226,7 @@ describe("parseModelConfig()", () => {
       hiddenSize: 64,
       intermediateSize: 96,
       layers: 3,
+      layerKinds: Array(3).fill({ window: null, rope: "global" }),
       heads: 8,
       kvHeads: 2,
       headDim: 10,
@@ -129,8 +235,19 @@ describe("parseModelConfig()", () => {
       rmsNormEps: 1e-5,
       ropeTheta: 123,
       ropeScaling: undefined,
+      rotatedDim: 10,
+      localRope: null,
       biases: { qkv: false, output: false, mlp: false },
       headNorms: false,
+      activation: "silu",
+      unitOffsetNorms: false,
+      embeddingScale: 1,
+      roundsEmbeddingScale: false,
+      residualScale: 1,
+      attentionScale: null,
+      attentionSoftcap: null,
+      logitsDivisor: 1,
+      logitsSoftcap: null,
       tiedEmbeddings: true,
       eosIds: [7],
     });
@@ -161,7 +278,7 @@ describe("parseModelConfig()", () => {
   }
 
   const yarn = { rope_type: "yarn", rope_theta: 10000, factor: 2 };
-  const slidingQwen = { model_type: "qwen2", use_sliding_window: true, sliding_window: 512 };
+  const slidingQwen = { model_type: "qwen2", use_sliding_window: true, layer_types: ["full_attention"] };
   const refused: [string, Record<string, unknown>, RegExp][] = [
     [
       "another family",
@@ -175,9 +292,32 @@ describe("parseModelConfig()", () => {
     ["quantized weights", { quantization_config: { bits: 4 } }, /quantization_config/],
     ["layers that are no attention", { layer_types: ["linear_attention"] }, /layer type "linear_attention"/],
     [
-      "a window within the positions",
+      "layer types of another model",
       slidingQwen,
-      /window of 512 in 2048 positions .*"max_position_embeddings": 512/,
+      /layer_types \["full_attention"\] .* each of the 32 layers/,
+    ],
+    ["no 0 or 1 for a layer", { model_type: "smollm3", no_rope_layers: [1] }, /no_rope_layers \[1\]/],
+    [
+      "a part of a head that is no multiple of 4",
+      { model_type: "phi3", partial_rotary_factor: 0.4 },
+      /not 51/,
+    ],
+    ["more than a head", { model_type: "phi3", partial_rotary_factor: 1.5 }, /partial_rotary_factor 1\.5/],
+    ["dropout of Phi-3", { model_type: "phi3", resid_pdrop: 0.1 }, /resid_pdrop 0\.1/],
+    [
+      "another activation of Gemma",
+      { model_type: "gemma2", num_key_value_heads: 8, hidden_activation: "gelu" },
+      /hidden_activation "gelu" .* "gelu_pytorch_tanh"/,
+    ],
+    [
+      "a Gemma that encodes",
+      { model_type: "gemma3_text", num_key_value_heads: 8, use_bidirectional_attention: true },
+      /use_bidirectional_attention/,
+    ],
+    [
+      "a Gemma 3 of one rope",
+      { model_type: "gemma3_text", num_key_value_heads: 8, rope_parameters: { rope_theta: 5 } },
+      /rope_parameters .*"full_attention"/,
     ],
     ["a rope that turns part of a head", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0\.5/],
     [
@@ -186,17 +326,10 @@ describe("parseModelConfig()", () => {
       /partial_rotary_factor/,
     ],
     ["a rope for each kind of layer", { rope_parameters: { full_attention: yarn } }, /"full_attention"/],
-    ["a rope in the new spelling", { rope_parameters: yarn }, /rope type "yarn"/],
-    [
-      "a rope in the oldest spelling",
-      { rope_scaling: { type: "dynamic", factor: 2 } },
-      /rope type "dynamic"/,
-    ],
-    ["a long rope", { rope_scaling: { type: "longrope", long_factor: [1, 2] } }, /rope type "longrope"/],
     ["a missing size", { hidden_size: undefined }, /"hidden_size" must be a positive number/],
     ["a fraction", { num_hidden_layers: 2.5 }, /"num_hidden_layers" must be an integer/],
     ["heads that do not divide", { num_key_value_heads: 5 }, /must be a multiple of num_key_value_heads 5/],
-    ["an unknown rope", { rope_scaling: { rope_type: "yarn", factor: 2 } }, /rope type "yarn"/],
+    ["an unknown rope", { rope_scaling: { rope_type: "spiral", factor: 2 } }, /rope type "spiral"/],
   ];
   for (const [what, changes, message] of refused) {
     it(`refuses ${what}`, () => assert.throws(() => parse(changes), message));

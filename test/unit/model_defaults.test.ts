@@ -19,9 +19,22 @@ const parse = (model_type: string, changes: object = {}) =>
 const COMMON = { rmsNormEps: 1e-6, ropeTheta: 10000, tiedEmbeddings: false };
 const LEFT_OUT: Record<string, Partial<ModelConfig>> = {
   llama: { ...COMMON, maxPositions: 2048, kvHeads: 32, headDim: 1 },
-  mistral: { ...COMMON, maxPositions: 4096, kvHeads: 8, headDim: 1 },
+  mistral: { ...COMMON, maxPositions: 131072, kvHeads: 8, headDim: 1 },
   qwen2: { ...COMMON, maxPositions: 32768, kvHeads: 32, headDim: 1 },
   qwen3: { ...COMMON, maxPositions: 32768, kvHeads: 32, headDim: 128 },
+  olmo2: { ...COMMON, rmsNormEps: 1e-5, maxPositions: 2048, kvHeads: 32, headDim: 1 },
+  granite: { ...COMMON, maxPositions: 2048, kvHeads: 32, headDim: 1, attentionScale: 1, logitsDivisor: 1 },
+  smollm3: { ...COMMON, ropeTheta: 2e6, tiedEmbeddings: true, maxPositions: 32768, kvHeads: 4, headDim: 1 },
+  phi3: { ...COMMON, rmsNormEps: 1e-5, maxPositions: 4096, kvHeads: 32, headDim: 1 },
+  gemma2: { ...COMMON, tiedEmbeddings: true, maxPositions: 8192, kvHeads: 4, headDim: 256 },
+  gemma3_text: {
+    ...COMMON,
+    ropeTheta: 1e6,
+    tiedEmbeddings: true,
+    maxPositions: 131072,
+    kvHeads: 4,
+    headDim: 256,
+  },
 };
 
 for (const [family, expected] of Object.entries(LEFT_OUT)) {
@@ -34,10 +47,11 @@ for (const [family, expected] of Object.entries(LEFT_OUT)) {
   });
 
   it(`a ${family} takes what its config.json says`, () => {
+    const isTied = !expected.tiedEmbeddings;
     const config = parse(family, {
       rms_norm_eps: 1e-5,
       rope_theta: 5e5,
-      tie_word_embeddings: true,
+      tie_word_embeddings: isTied,
       max_position_embeddings: 99,
       num_key_value_heads: 4,
       head_dim: 6,
@@ -46,7 +60,7 @@ for (const [family, expected] of Object.entries(LEFT_OUT)) {
     const { rmsNormEps, ropeTheta, tiedEmbeddings, maxPositions, kvHeads, headDim, eosIds } = config;
     assert.deepEqual(
       [rmsNormEps, ropeTheta, tiedEmbeddings, maxPositions, kvHeads, headDim, eosIds],
-      [1e-5, 5e5, true, 99, 4, 6, [5, 6]],
+      [1e-5, 5e5, isTied, 99, 4, 6, [5, 6]],
     );
   });
 }

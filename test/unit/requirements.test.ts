@@ -32,7 +32,10 @@ describe("the requirements of a run", () => {
       ["model_name", "train_jsonl", "eval_jsonl", "scorer_url", "reward_model", "cost_model", "output_dir"],
     );
     assert.deepEqual(Object.values(found).filter((text) => text.startsWith("missing")), []);
-    assert.match(found.model_name, /policy: \d+ layers of width \d+, \d+ tokens known$/);
+    assert.match(
+      found.model_name,
+      /policy: \d+ layers of width \d+, \d+ tokens known, completions end at 2 "<\/s>"$/,
+    );
     assert.match(found.cost_model, /score_type "cost"/);
   });
 

@@ -154,6 +154,27 @@ describe("serveScorer()", () => {
     await closed;
   });
 
+  it("takes a body that comes in chunks of unknown number, up to its limit", async (t) => {
+    const { url } = await startScorer(t, { maxBodyBytes: 1000 });
+    const send = (text: string) =>
+      new Promise<{ status?: number; body: string }>((resolve, reject) => {
+        const headers = { "transfer-encoding": "chunked" };
+        const sent = request(`${url}/score_batch`, { method: "POST", headers }, async (response) => {
+          let body = "";
+          for await (const chunk of response) body += chunk;
+          resolve({ status: response.statusCode, body });
+        });
+        sent.on("error", reject);
+        sent.write(text.slice(0, 20));
+        setTimeout(() => sent.end(text.slice(20)), 20);
+      });
+    const { status, body } = await send('{"prompts": ["a"], "responses": ["b"]}');
+    assert.equal(status, 200, body);
+    assert.deepEqual(JSON.parse(body), await scoreTexts([formatConversation("a", "b")]));
+    const large = await send(JSON.stringify({ prompts: ["a".repeat(2000)], responses: ["b"] }));
+    assert.deepEqual([large.status, /larger than 1000 bytes/.test(large.body)], [413, true], large.body);
+  });
+
   it("close() cuts off a request that outlasts the grace", async () => {
     const scorer = await serveScorer({
       device: "fake",

@@ -2,10 +2,13 @@
 import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
+import process from "node:process";
 import { test, type TestContext } from "node:test";
+import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
 import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
-import { assertHealth, assertScores, excerpt } from "../../src/scorer/protocol.ts";
+import { excerpt } from "../../src/scorer/messages.ts";
+import { assertHealth, assertScores } from "../../src/scorer/protocol.ts";
 import { backoffMs, ConnectionFault, parseRetryAfterMs, sleep, withRetries } from "../../src/scorer/retry.ts";
 import { serveScorer } from "../../src/scorer/serve.ts";
 import { createScorerApp } from "../../src/scorer/server.ts";
@@ -84,11 +87,55 @@ test("a refusal is told by its detail, else by its beginning", async (t) => {
   assert.equal(await told('{"detail": "too many"}'), "too many");
   assert.equal(await told('{"detail": [{"msg": "a"}]}'), '[{"msg":"a"}]');
   assert.equal(await told('{"detail": null}'), "null");
-  assert.equal(await told('{"error": "b"}'), '{"error": "b"}');
+  assert.equal(await told('{"error": "b", "error_type": "validation"}'), "b");
+  assert.equal(await told('{"error": {"message": "c", "code": 400}}'), "c");
+  assert.equal(await told('{"message": "d"}'), "d");
+  assert.equal(await told('{"reason": "e"}'), '{"reason": "e"}');
   assert.equal(await told("null"), "null");
   assert.equal(await told(""), "no explanation");
   assert.equal(await told(`{"detail": "${"d".repeat(501)}"}`), `${"d".repeat(500)}...`);
   assert.equal(await told("<p>".repeat(100)), `${"<p>".repeat(100).slice(0, 200)}...`);
+});
+
+test("a redirect is not followed; the remedy is the address behind it", async (t) => {
+  let requests = 0;
+  const url = await serve(t, (request, response) => {
+    requests++;
+    const location = request.url === "/x" ? "http://other.test:9000/v2/x" : `${request.url}/`;
+    response.writeHead(307, { location }).end();
+  });
+  const refused = (path: string) =>
+    exchangeJson({ url, path, body: {}, timeoutMs: 60_000 }).catch((error) => (error as Error).message);
+  assert.match(
+    String(await refused("/x")),
+    /POST \/x answered 307: a redirect to http:\/\/other\.test:9000\/v2\/x/,
+  );
+  assert.match(String(await refused("/x")), /set scorer_url to "http:\/\/other\.test:9000\/v2"$/);
+  assert.match(String(await refused("/y")), /set scorer_url to a service that answers at that path itself/);
+  assert.equal(requests, 3);
+});
+
+test("an answer is waited for as long as timeoutMs says, whatever the runtime's own limit", async (t) => {
+  const before = getGlobalDispatcher();
+  t.after(() => setGlobalDispatcher(before));
+  // In the place of Node's own, of 300 s. (undici looks at its clock once a second.)
+  setGlobalDispatcher(new Agent({ headersTimeout: 100, bodyTimeout: 100 }));
+  const url = await serve(t, (_, response) => void setTimeout(() => response.end("1"), 2100));
+  const isNode = process.versions.deno === undefined;
+  if (isNode) await assert.rejects(fetch(url), TypeError, "the stand-in for Node's limit limits nothing");
+  assert.deepEqual(await exchangeJson({ url, path: "/", timeoutMs: 60_000 }), { status: 200, json: 1 });
+});
+
+test("what answers at an address that has not yet been a scorer's is told to be something else", async (t) => {
+  const page = await serve(t, (_, response) => void response.end("<html>Jupyter</html>"));
+  const isFirst = true;
+  const first = exchangeJson({ url: page, path: "/health", timeoutMs: 60_000, isFirst });
+  await assert.rejects(
+    first,
+    /not JSON: <html>Jupyter<\/html>;.*something else answers there: set scorer_url/,
+  );
+  const later = exchangeJson({ url: page, path: "/health", timeoutMs: 60_000 });
+  await assert.rejects(later, /not JSON.*look at the scorer's log/);
 });
 
 test("an abort before the request sends nothing, and has its own reason", async (t) => {

@@ -1,6 +1,6 @@
 /** What the scorer's client asks, how long it waits for it, and what it leaves behind. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, type TestContext } from "node:test";
 import { answers } from "../answers.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { sleep } from "../../src/scorer/retry.ts";
@@ -62,6 +62,45 @@ describe("a run's requests", () => {
     };
     await createScorerClient({ url }).score(answers(["a"], ["b"]));
     assert.deepEqual(sent, [["GET", null], ["POST", "application/json"]]);
+  });
+});
+
+describe("a request's body", () => {
+  const answer = {
+    ...answers(["Why?"], ["So."])[0],
+    messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }],
+    columns: { label: 3, source: "a" },
+  };
+  const other = { ...answers(["What?"], ["This."])[0], columns: { label: 4 } };
+
+  /** The body of a batch, as its bytes, where the service's health says this. */
+  async function bodyWhere(t: TestContext, health: object): Promise<string> {
+    const bodies: string[] = [];
+    replaceFetch(t, (path) => json(path === "/health" ? health : { rewards: [1, 2], costs: [3, 4] }));
+    const { fetch } = globalThis;
+    globalThis.fetch = async (input, init) => {
+      if (init?.body) bodies.push(String(init.body));
+      return await fetch(input, init);
+    };
+    await createScorerClient({ url }).score([answer, other]);
+    return bodies.join("\n");
+  }
+
+  it("is prompts and responses alone for a service that wants nothing else", async (t) => {
+    const plain = '{"prompts":["Why?","What?"],"responses":["So.","This."]}';
+    assert.equal(await bodyWhere(t, { status: "healthy", device: "old" }), plain);
+    assert.equal(await bodyWhere(t, { status: "healthy", device: "x", wants: [] }), plain);
+    assert.equal(await bodyWhere(t, { status: "healthy", device: "x", wants: ["tomorrow"] }), plain);
+  });
+
+  it("holds conversations and columns for a service that wants them", async (t) => {
+    const health = { status: "healthy", device: "new", wants: ["columns", "messages"] };
+    assert.deepEqual(JSON.parse(await bodyWhere(t, health)), {
+      prompts: ["Why?", "What?"],
+      responses: ["So.", "This."],
+      messages: [answer.messages, other.messages],
+      columns: { label: [3, 4], source: ["a", null] },
+    });
   });
 });
 

@@ -93,6 +93,59 @@ describe("scorer endpoints", () => {
   });
 });
 
+describe("models that want conversations", () => {
+  /** The conversations of each call. */
+  function asked(): { conversations: unknown[]; scoreTexts: ScoreTexts } {
+    const conversations: unknown[] = [];
+    return {
+      conversations,
+      scoreTexts: (texts, given) => (conversations.push(given), scoreTexts(texts)),
+    };
+  }
+  const system = { role: "system", content: "Be brief." };
+  const user = { role: "user", content: "Hi" };
+  const said = { role: "assistant", content: " Hello." };
+
+  it("say so in their health; others do not speak of it", async () => {
+    const health = async (wants?: readonly "messages"[]) =>
+      await (await createScorerApp({ scoreTexts, device: "d", wants }).request("/health")).json();
+    assert.deepEqual(await health(["messages"]), { status: "healthy", device: "d", wants: ["messages"] });
+    assert.deepEqual(await health([]), { status: "healthy", device: "d" });
+  });
+
+  it("get the messages with the answer behind them", async () => {
+    for (const path of ["/score", "/score_batch"]) {
+      const own = asked();
+      const body = { prompts: ["Hi"], responses: [" Hello."], messages: [[system, user]] };
+      assert.equal((await post(path, body, own)).status, 200);
+      assert.deepEqual(own.conversations, [[[system, user, said]]]);
+    }
+  });
+
+  it("get a prompt as the user's turn where the client sends no messages, and nothing of whole texts", async () => {
+    const own = asked();
+    await post(
+      "/score_batch",
+      { prompts: ["Hi", formatPrompt("Hi")], responses: [" Hello.", " Hello."] },
+      own,
+    );
+    await post("/score_texts", { texts: ["Hi Hello."] }, own);
+    assert.deepEqual(own.conversations, [[[user, said], [user, said]], undefined]);
+  });
+
+  it("refuse as many lists of messages as there are no prompts, and messages that are none", async () => {
+    const body = { prompts: ["a", "b"], responses: ["1", "2"], messages: [[user]] };
+    const few = await post("/score_batch", body);
+    assert.deepEqual([few.status, few.body.detail], [
+      400,
+      "2 prompts and 1 lists of messages: need one list per prompt",
+    ]);
+    const wrong = await post("/score_batch", { ...body, messages: [[user], [{ role: "user" }]] });
+    assert.equal(wrong.status, 422);
+    assert.match(wrong.body.detail ?? "", /^messages\.1\.0\.content: /);
+  });
+});
+
 describe("scorer refusals", () => {
   it("lists of different lengths are 400 with both lengths", async () => {
     for (const path of ["/score", "/score_batch"]) {

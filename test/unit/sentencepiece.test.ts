@@ -1,4 +1,4 @@
-/** A tokenizer.model without a tokenizer.json; test/parity/text.ts holds its ids to transformers'. */
+/** A tokenizer.model without a tokenizer.json; test/parity/text.ts holds its ids to sentencepiece's. */
 import assert from "node:assert/strict";
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,12 +6,14 @@ import { describe, it } from "node:test";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { sentencePieceJson } from "../../src/io/tokenizer/sentencepiece_json.ts";
+import { addedTokensOf } from "../../src/io/tokenizer/sentencepiece/added_tokens.ts";
+import { ownNames } from "../../src/io/tokenizer/sentencepiece/coder.ts";
+import { pieceEncoder } from "../../src/io/tokenizer/sentencepiece/encode.ts";
 import {
   byteToken,
   parseSentencePieceModel,
   PIECE_TYPE,
-} from "../../src/io/tokenizer/sentencepiece_model.ts";
+} from "../../src/io/tokenizer/sentencepiece/model.ts";
 import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { ROOT } from "./source_files.ts";
@@ -98,59 +100,101 @@ describe("parseSentencePieceModel()", () => {
     tries(new TextEncoder().encode("IQ== 0\nIg== 1\n"));
   });
 
-  it("refuses what cannot be converted exactly, and says what it needs", () => {
+  it("refuses what it does not follow exactly, and says what it needs", () => {
     const all = [...CONTROL, ...BYTES, ...WORDS];
     const refuses = (bytes: Uint8Array, message: RegExp) => assert.throws(() => parse(bytes), message);
-    refuses(modelOf(all, { 3: 1, 35: 1 }), /required to have a BPE model.*got type UNIGRAM; convert it/);
-    refuses(modelOf(all, { 35: 1 }), /got type UNIGRAM/);
-    refuses(modelOf(all, { 3: 2 }), /required to have byte_fallback/);
+    refuses(
+      modelOf(all, { 3: 3, 35: 1 }),
+      /required to have a model of type BPE or UNIGRAM; got type WORD; convert it/,
+    );
     refuses(modelOf(all, { 3: 2, 24: 1, 35: 1 }), /puts them behind/);
-    refuses(modelOf(all, undefined, {}), /remove_extra_whitespaces false/);
     refuses(modelOf(all, undefined, { 4: 0, 5: 0 }), /escape_whitespaces/);
     refuses(modelOf([...CONTROL, ...BYTES.slice(1), ...WORDS]), /a piece for each byte; <0x00> is missing/);
     refuses(modelOf([...all, ["ab", -9, 1]]), /every piece once; "ab" is there twice/);
-    refuses(modelOf([...all, ["bc", 5, 1]]), /piece 265 has score 5 after -1/);
-    refuses(modelOf([...all, ["ca", NaN, 1]]), /score NaN/);
+    refuses(modelOf([...all, ["ca", NaN, 1]]), /piece 265 has score NaN/);
     refuses(modelOf([...all, ["x".repeat(257), -9, 4]]), /piece 265 has 257/);
     refuses(modelOf([...all, ["", -9, 1]]), /piece 265 has 0/);
+    refuses(modelOf(all.slice(1)), /one piece for unknown characters; it has 0/);
     refuses(modelOf([]), /holds no pieces/);
     refuses(new Uint8Array(0), /holds no pieces/);
   });
 });
 
-describe("sentencePieceJson()", () => {
+describe("pieceEncoder()", () => {
+  const idsOf = (
+    pieces: Pieces,
+    text: string,
+    trainer: Record<number, number> = { 3: 2, 35: 1 },
+    normalizer: Record<number, number> = { 4: 0 },
+  ) => {
+    const model = parse(modelOf([...CONTROL, ...BYTES, ...pieces], trainer, normalizer));
+    return pieceEncoder(model)(text, true).map((id) => model.pieces[id].text);
+  };
+  const { unused, userDefined } = PIECE_TYPE;
+
+  it("merges by score, not by id: pieces that stand first and score last come last", () => {
+    const spaces: Pieces = [["\u2581\u2581", -1e9, 1], ["\u2581a", -1, 1], ["\u2581", -1e9, 1], ["a", -3, 1]];
+    assert.deepEqual(idsOf(spaces, " a"), ["\u2581", "\u2581a"]);
+    assert.deepEqual(idsOf(spaces, "  a"), ["\u2581\u2581", "\u2581a"]);
+  });
+
+  it("merges the leftmost of equal scores, also where pieces of one score overlap", () => {
+    const tied: Pieces = [["ab", -1, 1], ["bc", -1, 1], ["cd", -1, 1], ["abc", -1, 1]];
+    assert.deepEqual(idsOf(tied, "xabcd"), ["<0xE2>", "<0x96>", "<0x81>", "<0x78>", "abc", "<0x64>"]);
+    assert.deepEqual(idsOf(tied.slice(1, 3), "abcd").slice(3), ["<0x61>", "bc", "<0x64>"]);
+  });
+
+  it("never splits nor grows a user-defined piece, and takes unused ones apart again", () => {
+    const words: Pieces = [["ab", 0, userDefined], ["xa", -1, 1], ["abx", -2, 1], ["x", -5, 1], ["a", -6, 1]];
+    assert.deepEqual(idsOf(words, "xabx").slice(3), ["x", "ab", "x"]);
+    const through: Pieces = [["xa", -1, unused], ["xab", -2, 1], ["x", -5, 1], ["a", -6, 1], ["b", -7, 1]];
+    assert.deepEqual(idsOf(through, "xab").slice(3), ["xab"]);
+    assert.deepEqual(idsOf(through, "xa").slice(3), ["x", "a"]);
+  });
+
+  it("without byte_fallback makes one unknown piece of several unknown characters", () => {
+    assert.deepEqual(idsOf(WORDS, "a\u65e5\u672cb", { 3: 2 }), ["\u2581", "a", "<unk>", "b"]);
+    const control = ["<", "/", "s", ">"].map((text): Pieces[number] => [text, -9, 1]);
+    assert.deepEqual(idsOf([...WORDS, ...control], "</s>", { 3: 2 }), ["\u2581", "<", "/", "s", ">"]);
+  });
+
+  it("drops extra spaces where the model says so, and puts none in front where it does not", () => {
+    assert.deepEqual(idsOf(WORDS, "  a   b  ", undefined, {}), ["\u2581", "a", "\u2581", "b"]);
+    assert.deepEqual(idsOf(WORDS, "   ", undefined, {}), []);
+    assert.deepEqual(idsOf(WORDS, "ab", undefined, { 3: 0, 4: 0 }), ["ab"]);
+  });
+
+  it("of a Unigram model takes the pieces whose scores have the greatest sum", () => {
+    const pieces: Pieces = [["\u2581", -2, 1], ["ab", -3, 1], ["bc", -2, 1], ["a", -2, 1], ["c", -2, 1]];
+    assert.deepEqual(idsOf(pieces, "abc", { 3: 1, 35: 1 }), ["\u2581", "a", "bc"]);
+    assert.deepEqual(idsOf(pieces, "ab", { 3: 1, 35: 1 }), ["\u2581", "ab"]);
+    const tied: Pieces = [["\u2581", -2, 1], ["ab", -2, 1], ["c", -3, 1], ["a", -3, 1], ["bc", -2, 1]];
+    assert.deepEqual(idsOf(tied, "abc", { 3: 1, 35: 1 }), ["\u2581", "a", "bc"], "of equal ones the first");
+  });
+});
+
+describe("tokens that are added to a tokenizer.model", () => {
   const model = parse(modelOf([...CONTROL, ...BYTES, ...WORDS]));
-  const convert = (config: Record<string, unknown>, addedTokens = {}) =>
-    sentencePieceJson(model, { config, addedTokens }, "x/tokenizer.model");
+  const added = (config: Record<string, unknown>, addedTokens = {}, named = {}) =>
+    addedTokensOf(model, { config, addedTokens }, { ...ownNames(model), ...named }, "x/tokenizer.model");
 
-  it("makes a merge of every way to put a piece together, in the order of the pieces", () => {
-    assert.deepEqual(convert({}).json.model.merges, [["a", "b"], ["ab", "c"]]);
-  });
-
-  it("names the tokens as LlamaTokenizer does where the settings do not", () => {
-    const named = { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" };
-    assert.deepEqual(convert({}).config, named);
-    assert.deepEqual(
-      convert({ bos_token: "", eos_token: { __type: "AddedToken", content: "</s>" } }).config,
-      named,
+  it("are named by the model's own pieces where the settings name none", () => {
+    assert.deepEqual(ownNames(model), { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" });
+    const other = parse(
+      modelOf([["<unk>", 0, 2], ["<eos>", 0, 3], ...BYTES, ...WORDS], { 3: 2, 35: 1, 41: -1, 42: 1 }),
     );
+    assert.deepEqual(ownNames(other), { bos_token: undefined, eos_token: "<eos>", unk_token: "<unk>" });
   });
 
-  it("gives tokens that are no piece the next ids, and refuses settings that say otherwise", () => {
-    const { json } = convert({ pad_token: "[PAD]" }, { "[A]": 265 });
+  it("get the next ids where they are no piece, and settings that say otherwise are refused", () => {
     assert.deepEqual(
-      json.added_tokens.map(({ id, content, special }) => [id, content, special]),
+      added({}, { "[A]": 265 }, { pad_token: "[PAD]" }).map((
+        { id, content, special },
+      ) => [id, content, special]),
       [[0, "<unk>", true], [1, "<s>", true], [2, "</s>", true], [265, "[A]", false], [266, "[PAD]", true]],
     );
-    assert.throws(() => convert({}, { "[PAD]": 32000 }), /"\[PAD\]" is required to have id 265.*say 32000/);
-    assert.throws(() => convert({ added_tokens_decoder: { 7: null } }), /undefined is required/);
-  });
-
-  it("refuses to guess whether a model without dummy prefix wants one", () => {
-    const bare = parse(modelOf([...CONTROL, ...BYTES, ...WORDS], undefined, { 3: 0, 4: 0 }));
-    const settings = (config: Record<string, unknown>) => ({ config, addedTokens: {} });
-    assert.throws(() => sentencePieceJson(bare, settings({}), "x"), /set "add_prefix_space": false/);
-    assert.ok(sentencePieceJson(bare, settings({ add_prefix_space: false }), "x").json);
+    assert.throws(() => added({}, { "[PAD]": 32000 }), /"\[PAD\]" is required to have id 265.*say 32000/);
+    assert.throws(() => added({ added_tokens_decoder: { 7: null } }), /undefined is required/);
   });
 });
 
@@ -179,6 +223,15 @@ describe("a folder with a tokenizer.model and no tokenizer.json", () => {
       assert.equal(tokenizer.decode(tokenizer.encode(" hello")), " hello");
     });
   });
+
+  it("refuses a space in front that the model does not put there", () =>
+    withScratchFolder(async (dir) => {
+      const bare = modelOf([...CONTROL, ...BYTES, ...WORDS], undefined, { 3: 0, 4: 0 });
+      await writeFile(join(dir, "tokenizer.model"), bare);
+      assert.deepEqual((await loadTokenizer(dir)).encode("ab"), [1, 259]);
+      await writeFile(join(dir, "tokenizer_config.json"), '{"add_prefix_space": true}');
+      await assert.rejects(loadTokenizer(dir), /puts no space before a text, but .*"add_prefix_space": true/);
+    }));
 
   it("uses tokenizer.json where there is one", () =>
     inFolder({ "tokenizer.json": {}, "tokenizer_config.json": {} }, async (dir) => {

@@ -151,6 +151,7 @@ it("bannerText() shows how the batch comes about", () => {
     modelName: "models/quickstart/policy",
     parameterCount: 1_234_567,
     trainedCount: 1_234_567,
+    ends: [{ id: 2, token: "</s>" }],
     runDir: "outputs/run",
     memory: ["planned 60 GiB of 80 GiB", "weights 13 GiB, generation 32 GiB"] as [string, string],
     perDeviceTrainBatchSize: 1,

@@ -179,18 +179,86 @@ test("tokens are named by special_tokens_map.json where tokenizer_config.json ha
     assert.equal((await loadTokenizer(dir)).eosId, 2);
   }));
 
+test("BOS and EOS are found without tokenizer_config.json: in special_tokens_map.json, config.json, or by name", () =>
+  withScratchFolder(async (dir) => {
+    await writeTokenizer(dir, llama2Json(), {});
+    await rm(join(dir, "tokenizer_config.json"));
+    const idsOf = async () => {
+      const { bosId, eosId, padId } = await loadTokenizer(dir);
+      return [bosId, eosId, padId];
+    };
+    assert.deepEqual(await idsOf(), [1, 2, 2]);
+    await writeFile(join(dir, "config.json"), JSON.stringify({ bos_token_id: 0, eos_token_id: [9999, 1] }));
+    assert.deepEqual(await idsOf(), [0, 1, 1]);
+    const map = { eos_token: { content: "<unk>" }, pad_token: "<s>" };
+    await writeFile(join(dir, "special_tokens_map.json"), JSON.stringify(map));
+    assert.deepEqual(await idsOf(), [0, 0, 1]);
+    const none = llama2Json();
+    await writeTokenizer(dir, { ...none, added_tokens: none.added_tokens.slice(0, 1) }, {});
+    for (const name of ["tokenizer_config.json", "special_tokens_map.json", "config.json"]) {
+      await rm(join(dir, name));
+    }
+    await assert.rejects(loadTokenizer(dir), /required an "eos_token" in tokenizer_config.json .*, got null/);
+  }));
+
+test("an EOS that tokenizer_config.json lacks is config.json's; a BOS that it lacks, the tokenizer does not have", () =>
+  withScratchFolder(async (dir) => {
+    await writeTokenizer(dir, llama2Json(), { tokenizer_class: "LlamaTokenizer" });
+    await writeFile(join(dir, "config.json"), JSON.stringify({ bos_token_id: 1, eos_token_id: 2 }));
+    const { bosId, eosId } = await loadTokenizer(dir);
+    assert.deepEqual([bosId, eosId], [undefined, 2]);
+  }));
+
+test("a token named by an object is that token", async () => {
+  const tokenizer = await tokenizerOf(llama2Json(), { ...llama2Config, eos_token: { content: "</s>" } });
+  assert.equal(tokenizer.eosId, 2);
+});
+
+test("added tokens take white space along as tokenizers has it: U+0085 is some, U+FEFF is none", async () => {
+  const json = llama3Json();
+  json.added_tokens[1] = { ...json.added_tokens[1], lstrip: true, rstrip: true };
+  const tokenizer = await tokenizerOf(json, llama3Config);
+  const [{ id }, a] = [json.added_tokens[1], tokenizer.encodeAsText("a")[0]];
+  assert.deepEqual(tokenizer.encodeRendered("a \u0085\n<|eot_id|>\u0085\ta"), [a, id, a]);
+  assert.deepEqual(tokenizer.encodeRendered("<|eot_id|>\ufeffa"), [id, ...tokenizer.encodeAsText("\ufeffa")]);
+  assert.equal(tokenizer.decode(tokenizer.encodeWithoutSpecial("a <|eot_id|> a")), "a <|eot_id|> a");
+});
+
+test("an added token that counts as a whole word alone is refused by name", async () => {
+  const json = llama3Json();
+  json.added_tokens[1] = { ...json.added_tokens[1], single_word: true };
+  await assert.rejects(
+    tokenizerOf(json, llama3Config),
+    /added token "<\|eot_id\|>" counts as a whole word alone/,
+  );
+});
+
+test("text may be read with its control tokens, or with no added token at all", async () => {
+  const json = llama3Json();
+  const { id } = json.added_tokens[1];
+  json.added_tokens.push({ ...json.added_tokens[1], id: id + 1, content: "<think>", special: false });
+  const tokenizer = await tokenizerOf(json, llama3Config);
+  const [eot, think] = [id, id + 1];
+  assert.deepEqual(tokenizer.encodeRendered("<|eot_id|><think>"), [eot, think]);
+  assert.deepEqual(tokenizer.encodeWithoutSpecial("<think>"), [think]);
+  for (const text of ["<|eot_id|>", "<think>"]) {
+    const ids = tokenizer.encodeAsText(text);
+    assert.ok(ids.length > 1 && tokenizer.decode(ids) === text, `${ids}`);
+  }
+});
+
 test("missing and broken tokenizer files are named with what to do", () =>
   withScratchFolder(async (dir) => {
     const fails = (message: RegExp) => assert.rejects(loadTokenizer(dir), message);
     await fails(
-      /required tokenizer.json and tokenizer_config.json, or a SentencePiece tokenizer.model, but tokenizer.json is missing; save it with/,
+      /required tokenizer.json or a SentencePiece tokenizer.model, but tokenizer.json is missing; save it/,
     );
     await writeTokenizer(dir, llama2Json(), { ...llama2Config, eos_token: null });
     await fails(/required an "eos_token".*got null/);
-    await writeTokenizer(dir, llama2Json(), { ...llama2Config, eos_token: { content: "</s>" } });
-    await fails(/Cannot load the tokenizer in/);
+    await writeTokenizer(dir, llama2Json(), { ...llama2Config, eos_token: "<none>" });
+    await fails(/required an "eos_token".*got "<none>"/);
     await writeTokenizer(dir, { ...llama2Json(), model: { type: "Unigram", vocab: [] } }, llama2Config);
-    await fails(/required to hold a "BPE" model.*got "Unigram"/);
+    await fails(/required to hold a "BPE" model, got "Unigram".*tokenizer.model that it was made of/);
     await writeTokenizer(dir, { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, llama2Config);
     await fails(/"model.vocab" of tokens and their ids/);
     await writeTokenizer(dir, [], llama2Config);
@@ -199,7 +267,6 @@ test("missing and broken tokenizer files are named with what to do", () =>
     await writeFile(join(dir, "tokenizer_config.json"), "{");
     await fails(/tokenizer_config.json' is required to be a JSON object/);
     await rm(join(dir, "tokenizer_config.json"));
-    await fails(/but tokenizer_config.json is missing/);
     await mkdir(join(dir, "tokenizer_config.json"));
     await fails(/cannot be read \(EISDIR\)/);
   }));

@@ -3,15 +3,17 @@ import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
-import { openModelFolder } from "../../io/model/model_folder.ts";
+import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
-import { loadTokenizer } from "../../io/tokenizer/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig, type ScoreType } from "../../policy/score_model.ts";
+import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
+import { endsText } from "../../assembly/ends.ts";
 import { lookUpName } from "../../assembly/hub.ts";
+import { endsOf } from "../../assembly/models.ts";
 import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
@@ -47,25 +49,31 @@ function modelRemedy(key: string): string {
 async function describeModel(
   wanted: string,
   check: (configText: string, configPath: string) => string,
+  more: (model: ModelFolder, tokenizer: Tokenizer) => Promise<string> = () => Promise.resolve(""),
 ): Promise<string> {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(dir, { accept: check });
   try {
     const shape = check(folder.configText, folder.configPath);
-    const { vocabSize } = await loadTokenizer(dir);
-    return `${name}: ${shape}, ${vocabSize} tokens known`;
+    const tokenizer = await loadTokenizer(dir);
+    return `${name}: ${shape}, ${tokenizer.vocabSize} tokens known${await more(folder, tokenizer)}`;
   } finally {
     await folder.close();
   }
 }
 
-function probePolicy({ model_name }: Config): Promise<Requirement> {
-  return tryOut("model_name", modelRemedy("model_name"), () =>
-    describeModel(model_name, (text, path) => {
-      const { layers, hiddenSize } = parseModelConfig(text, path);
-      return `${layers} layers of width ${hiddenSize}`;
-    }));
+function probePolicy({ model_name, eos_token_ids }: Config): Promise<Requirement> {
+  const check = (text: string, path: string) => {
+    const { layers, hiddenSize } = parseModelConfig(text, path);
+    return `${layers} layers of width ${hiddenSize}`;
+  };
+  const ends = async ({ dir, configText, configPath }: ModelFolder, tokenizer: Tokenizer) => {
+    const config = parseModelConfig(configText, configPath);
+    const found = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
+    return `, completions end at ${endsText(found)}`;
+  };
+  return tryOut("model_name", modelRemedy("model_name"), () => describeModel(model_name, check, ends));
 }
 
 function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
@@ -74,12 +82,13 @@ function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
   return tryOut(key, remedy, () =>
     describeModel(name, (text, path) => {
       const { model, type: found } = parseScoreConfig(text, path);
-      if (found !== type) {
+      if (found !== null && found !== type) {
         throw new TypeError(
           `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
         );
       }
-      return `${model.layers} layers of width ${model.hiddenSize}, score_type "${found}"`;
+      const kind = found === null ? "a classifier" : `score_type "${found}"`;
+      return `${model.layers} layers of width ${model.hiddenSize}, ${kind}`;
     }));
 }
 
@@ -100,7 +109,7 @@ function probePrompts(
 }
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
-  const { scorer_url, reward_model, cost_model } = config;
+  const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
   if (scorer_url === null) {
     return [
       {
@@ -113,14 +122,18 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
   }
   const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
     "or to null to serve it in this process";
-  return [
-    await tryOut("scorer_url", remedy, async () => {
-      const url = await resolveScorerUrl(scorer_url, { timeoutMs: 0 });
-      const { device } = await createScorerClient({ url, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 })
-        .checkHealth();
+  const probe = (key: string, address: string) =>
+    tryOut(key, remedy, async () => {
+      const url = await resolveScorerUrl(address, { timeoutMs: 0 });
+      if (config.scorer_api === "openrlhf") {
+        return `${url}: an openrlhf service has no health to be asked for`;
+      }
+      const options = { url, api: config.scorer_api, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 };
+      const { device } = await createScorerClient(options).checkHealth();
       return `${url}: healthy, on ${device}`;
-    }),
-  ];
+    });
+  const scorer = await probe("scorer_url", scorer_url);
+  return cost_scorer_url === null ? [scorer] : [scorer, await probe("cost_scorer_url", cost_scorer_url)];
 }
 
 /** Asks for permission only: doctor makes no folder. */

@@ -7,6 +7,8 @@ export interface HubAccess {
   readonly endpoint: string;
   /** Sent as a bearer token to the endpoint alone, never to where it redirects. */
   readonly token?: string;
+  /** Tries after the first; 4 unless given. */
+  readonly maxRetries?: number;
   /** Wait before the first retry; it doubles with each failure in a row. */
   readonly retryDelayMs?: number;
   /** A server that sends nothing for so long is taken for gone. */
@@ -52,9 +54,10 @@ export async function retryPassing<R>(access: HubAccess, attempt: () => Promise<
     } catch (error) {
       if (!(error instanceof PassingFault)) throw error;
       if (error.progressed) failures = 1;
-      if (failures > MAX_RETRIES) {
+      if (failures > (access.maxRetries ?? MAX_RETRIES)) {
+        const times = failures > 1 ? `, ${failures} times in a row` : "";
         throw new Error(
-          `${error.message}, ${failures} times in a row; check the network and start again: it goes on from ` +
+          `${error.message}${times}; check the network and start again: it goes on from ` +
             "there. HF_HUB_OFFLINE=1 uses what the cache holds, HF_ENDPOINT names a mirror",
           { cause: error },
         );

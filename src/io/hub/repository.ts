@@ -4,10 +4,10 @@ import { z } from "zod";
 import type { HubFile } from "./blob.ts";
 import { getFromHub, type HubAccess, IDLE_TIMEOUT_MS, nameOf, retryPassing } from "./http.ts";
 import { COMMIT } from "./name.ts";
-import { TOKENIZER_FILES } from "../tokenizer/files.ts";
+import { CARRIED_FILES } from "../tokenizer/files.ts";
 
 /** Small files, fetched where the model has them. */
-export const TEXT_FILES = ["config.json", "generation_config.json", ...TOKENIZER_FILES];
+export const TEXT_FILES = ["config.json", ...CARRIED_FILES];
 /** Weights in the order of preference, as one file or as an index of shards. */
 const WEIGHTS = [
   { single: "model.safetensors", index: "model.safetensors.index.json" },
@@ -41,11 +41,10 @@ const WeightIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
 
 /** What `names` lacks to be a model with its tokenizer; weights aside. */
 export function lackingTexts(names: ReadonlySet<string>): string[] {
-  const hasTokenizer = names.has("tokenizer.model") ||
-    (names.has("tokenizer.json") && names.has("tokenizer_config.json"));
+  const hasTokenizer = names.has("tokenizer.model") || names.has("tokenizer.json");
   return [
     ...names.has("config.json") ? [] : ["config.json"],
-    ...hasTokenizer ? [] : ["tokenizer.json with tokenizer_config.json (or tokenizer.model)"],
+    ...hasTokenizer ? [] : ["tokenizer.json (or tokenizer.model)"],
   ];
 }
 

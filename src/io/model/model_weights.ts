@@ -3,9 +3,12 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { explainFsError, formatError, systemCode } from "../files/errors.ts";
+import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { duplicateKey } from "../tensors/safetensors_header.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
 import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
 import { openTorchBin } from "../torch/reader.ts";
+import { otherFormat } from "./missing_model.ts";
 
 interface Format {
   single: string;
@@ -39,9 +42,10 @@ export async function openModelWeights(dir: string): Promise<TensorReader> {
     if (await exists(index)) return await openShards(dir, index, format);
   }
   const looked = FORMATS.flatMap(({ single, index }) => [single, index]);
+  const other = await otherFormat(dir);
   throw new Error(
     `Cannot load weights from '${dir}': looked for ${looked.join(", ")}, found none; ` +
-      `give the folder of a Hugging Face model`,
+      (other ?? "give the folder of a Hugging Face model"),
   );
 }
 
@@ -96,15 +100,23 @@ async function openShards(dir: string, indexPath: string, format: Format): Promi
  * @throws Error when it is anything but a map of tensor names to names of files beside the index
  */
 export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map<string, string> {
+  refuseLfsPointer(bytes, path);
   let weightMap: unknown;
+  let text: string;
   try {
-    const parsed: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const parsed: unknown = JSON.parse(text);
     weightMap = (parsed as { weight_map?: unknown } | null)?.weight_map;
   } catch (cause) {
     throw formatError(path, `required valid JSON (${cause instanceof Error ? cause.message : cause})`);
   }
   if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
     throw formatError(path, `required "weight_map" with the file of each tensor; download the index again`);
+  }
+  // JSON.parse keeps the last of two: another reader may take the other shard.
+  const duplicate = duplicateKey(text);
+  if (duplicate !== undefined) {
+    throw formatError(path, `it names tensor "${duplicate}" twice; download the index again`);
   }
   const shardOf = new Map<string, string>();
   for (const [name, file] of Object.entries(weightMap)) {

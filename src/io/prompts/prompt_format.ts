@@ -2,6 +2,7 @@
 
 import { formatPrompt, type Message, type PromptLayout, userText } from "../../rl/conversation.ts";
 import {
+  type ChatTemplate,
   type ChatTemplateText,
   compileChatTemplate,
   RefusedByTemplate,
@@ -140,6 +141,27 @@ export function plainFormat(tokenizer: Tokenizer): PromptFormat {
   };
 }
 
+/**
+ * Makes a function that gives the ids of conversations as transformers' apply_chat_template does; control tokens of
+ * messages stay text.
+ */
+export function conversationEncoder(tokenizer: Tokenizer, template: ChatTemplate, kwargs: TemplateVariables) {
+  const control = tokenizer.addedTokens
+    .filter(({ content, special }) =>
+      special || (content.trim() !== "" && template.ownText.includes(content))
+    )
+    .map(({ content }) => content);
+  const encodeMessages = chatEncoder(control, {
+    rendered: tokenizer.encodeRendered,
+    asText: tokenizer.encodeAsText,
+  });
+  return (messages: readonly Message[]) =>
+    encodeMessages(
+      { messages, kwargs },
+      ({ messages, kwargs }) => template.render(messages, { ...tokenizer.namedTokens, ...kwargs }),
+    );
+}
+
 /** As transformers' apply_chat_template with add_generation_prompt; control tokens of messages stay text. */
 export function chatFormat(
   tokenizer: Tokenizer,
@@ -153,20 +175,7 @@ export function chatFormat(
     );
   }
   const template = compileChatTemplate(text);
-  const control = tokenizer.addedTokens
-    .filter(({ content, special }) =>
-      special || (content.trim() !== "" && template.ownText.includes(content))
-    )
-    .map(({ content }) => content);
-  const encodeMessages = chatEncoder(control, {
-    rendered: tokenizer.encodeRendered,
-    asText: tokenizer.encodeAsText,
-  });
-  const idsOf = (messages: readonly Message[]) =>
-    encodeMessages(
-      { messages, kwargs: templateKwargs ?? {} },
-      ({ messages, kwargs }) => template.render(messages, { ...tokenizer.namedTokens, ...kwargs }),
-    );
+  const idsOf = conversationEncoder(tokenizer, template, templateKwargs ?? {});
   const conversationOf = (prompt: RowPrompt): readonly Message[] => {
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
     const needsSystem = systemPrompt !== null && messages[0].role !== "system";

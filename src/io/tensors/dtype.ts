@@ -8,10 +8,13 @@ import type { WeightFormat } from "../../ops/weight/weight.ts";
 /** Element types of weights, which this project reads and writes in model files. */
 export type FloatDtype = "F32" | "BF16" | "F16";
 
-/** What may lie beside the weights, as a score model's count or an attention mask; it is not read as weights. */
-export type IntegerDtype = "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
+/** Weights that are converted as they are read (io/model/converted_weights.ts); the last holds scales alone. */
+export type ConvertedDtype = "F64" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0";
 
-export type StoredDtype = FloatDtype | IntegerDtype;
+/** What may lie beside the weights, as a score model's count or an attention mask; it is not read as weights. */
+export type IntegerDtype = "I64" | "U64" | "I32" | "U32" | "I16" | "U16" | "I8" | "U8" | "BOOL";
+
+export type StoredDtype = FloatDtype | ConvertedDtype | IntegerDtype;
 
 /** What a file calls the type of a weight that the GPU holds in a format. */
 export const DTYPE_OF_FORMAT: Readonly<Record<WeightFormat, FloatDtype>> = {
@@ -25,9 +28,16 @@ export const BYTES_PER_ELEMENT: Readonly<Record<StoredDtype, number>> = {
   F32: 4,
   BF16: 2,
   F16: 2,
+  F64: 8,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
   I64: 8,
+  U64: 8,
   I32: 4,
+  U32: 4,
   I16: 2,
+  U16: 2,
   I8: 1,
   U8: 1,
   BOOL: 1,

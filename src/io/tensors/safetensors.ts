@@ -4,6 +4,7 @@
 import { writeFileAtomic, writeFully } from "../files/atomic_files.ts";
 import { BYTES_PER_ELEMENT, type FloatDtype } from "./dtype.ts";
 import { openFileBytes } from "../files/file_bytes.ts";
+import { LFS_PROBE_BYTES, refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { buildHeader, byteLengthOf, headerLengthOf, parseHeader } from "./safetensors_header.ts";
 import { checkedLength, type TensorReader, unknownTensor } from "./tensor_reader.ts";
 
@@ -14,6 +15,7 @@ import { checkedLength, type TensorReader, unknownTensor } from "./tensor_reader
 export async function openSafetensors(path: string): Promise<TensorReader> {
   const file = await openFileBytes(path);
   try {
+    refuseLfsPointer(await file.read(0, Math.min(LFS_PROBE_BYTES, file.size)), path);
     const headerLength = headerLengthOf(await file.read(0, Math.min(8, file.size)), file.size, path);
     const bufferStart = 8 + headerLength;
     const { tensors, metadata } = parseHeader(

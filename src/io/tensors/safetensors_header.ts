@@ -101,6 +101,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function checkMetadata(entry: unknown, path: string): Record<string, string> {
+  if (entry === null) return {}; // as some writers say that there is none
   if (!isRecord(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
     throw formatError(path, `"${METADATA_KEY}" is required to map strings to strings`);
   }
@@ -114,7 +115,10 @@ function isSize(value: unknown): value is number {
 function checkEntry(entry: unknown, what: string, bufferSizeBytes: number, path: string): TensorPlace {
   const { dtype, shape, data_offsets: offsets } = isRecord(entry) ? entry : {};
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES_PER_ELEMENT, dtype)) {
-    throw formatError(path, `${what} has dtype ${shorten(dtype)}, required F32, BF16 or F16; convert it`);
+    throw formatError(
+      path,
+      `${what} has dtype ${shorten(dtype)}, required F64, F32, BF16, F16 or an 8-bit float; convert it`,
+    );
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     throw formatError(path, `${what} has shape ${shorten(shape)}, required a list of whole numbers >= 0`);
@@ -181,7 +185,7 @@ function checkCover(tensors: ReadonlyMap<string, TensorPlace>, bufferSizeBytes: 
 }
 
 /** First key that some object of a valid JSON text holds twice. */
-function duplicateKey(validJson: string): string | undefined {
+export function duplicateKey(validJson: string): string | undefined {
   const keysOfOpenObjects: Set<string>[] = [];
   const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g;
   for (let match = token.exec(validJson); match !== null; match = token.exec(validJson)) {

@@ -15,7 +15,8 @@ export type TemplateVariables = Readonly<Record<string, unknown>>;
 
 export interface ChatTemplate {
   /**
-   * The text of a conversation up to where the assistant's answer begins.
+   * The text of a conversation up to where the assistant's answer begins; with add_generation_prompt false among the
+   * variables, up to the end of its last message.
    * @throws RefusedByTemplate when the template refuses the messages
    * @throws Error when it calls what is not there
    */
@@ -182,9 +183,9 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
       const environment = new Environment();
       const all = {
         ...ours,
+        add_generation_prompt: true,
         ...variables,
         messages: messages.map(withoutNulls),
-        add_generation_prompt: true,
       };
       for (const [name, value] of Object.entries(all)) environment.set(name, value);
       try {

@@ -1,22 +1,30 @@
-// The tokenizer of a model folder: tokenizer.json as it lies there, or made in memory from a tokenizer.model.
+// The files of a tokenizer in a model's folder, read and checked.
 
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../files/errors.ts";
 import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
-import { sentencePieceJson } from "./sentencepiece_json.ts";
-import { parseSentencePieceModel } from "./sentencepiece_model.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
+import { contentOf } from "./named_tokens.ts";
+import { parseSentencePieceModel, type SentencePieceModel } from "./sentencepiece/model.ts";
 
 export interface TokenizerFiles {
-  readonly json: TokenizerJson;
+  /** What says how a text is split: tokenizer.json, or where there is none tokenizer.model. */
+  readonly tokens: { readonly json: TokenizerJson } | { readonly sentencePiece: SentencePieceModel };
   /** tokenizer_config.json, with the tokens that special_tokens_map.json names. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Absolute paths of the tokenizer files, to copy into output folders. */
+  /** Whether there is a tokenizer_config.json. */
+  readonly hasConfig: boolean;
+  /** config.json of the model; {} where there is none. */
+  readonly modelConfig: Readonly<Record<string, unknown>>;
+  /** added_tokens.json: ids by content; {} where there is none. */
+  readonly addedTokens: Readonly<Record<string, unknown>>;
+  /** Absolute paths of the files that go with a model beside its weights and config.json. */
   readonly files: readonly string[];
 }
 
-export const TOKENIZER_FILES = [
+/** Small files of a model that are copied beside every model made of it, those of the tokenizer first. */
+export const CARRIED_FILES = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
@@ -25,6 +33,7 @@ export const TOKENIZER_FILES = [
   "vocab.json",
   "merges.txt",
   ...CHAT_TEMPLATE_FILES,
+  "generation_config.json",
 ];
 
 async function isThere(path: string): Promise<boolean> {
@@ -41,8 +50,8 @@ async function readTokenizerFile(folder: string, name: string): Promise<Uint8Arr
   } catch (cause) {
     const code = systemCode(cause);
     throw new Error(
-      `Cannot load the tokenizer in '${folder}': required tokenizer.json and tokenizer_config.json, or a ` +
-        `SentencePiece tokenizer.model, but ${name} ` +
+      `Cannot load the tokenizer in '${folder}': required tokenizer.json or a SentencePiece tokenizer.model, but ` +
+        `${name} ` +
         `${code === "ENOENT" ? "is missing" : `cannot be read (${code ?? cause})`}; ` +
         "save it with tokenizer.save_pretrained() of transformers",
       { cause },
@@ -75,28 +84,34 @@ async function readOptionalJson(folder: string, name: string): Promise<Record<st
 async function withNamedTokens(folder: string, config: Record<string, unknown>) {
   if (config.added_tokens_decoder !== undefined) return config;
   const map = Object.entries(await readOptionalJson(folder, "special_tokens_map.json"))
-    .map(([key, token]) => {
-      const isToken = typeof token === "object" && token !== null && !Array.isArray(token);
-      return [key, isToken && "content" in token ? token.content : token];
-    });
+    .map(([key, token]) => [key, contentOf(token) ?? token]);
   return { ...config, ...Object.fromEntries(map) };
 }
 
-/** @throws Error when a file, which it names, is missing or broken; it says what to do */
+/**
+ * Where both are there, tokenizer.json is read: it is what transformers reads.
+ * @throws Error when a file, which it names, is missing or broken; it says what to do
+ */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = (name: string) => join(folder, name);
-  const there = await Promise.all(TOKENIZER_FILES.map((name) => isThere(path(name))));
-  const files = TOKENIZER_FILES.filter((_, i) => there[i]).map(path);
-  if (!files.includes(path("tokenizer.json")) && files.includes(path("tokenizer.model"))) {
-    const model = parseSentencePieceModel(
-      await readTokenizerFile(folder, "tokenizer.model"),
-      path("tokenizer.model"),
-    );
-    const config = await withNamedTokens(folder, await readOptionalJson(folder, "tokenizer_config.json"));
-    const addedTokens = await readOptionalJson(folder, "added_tokens.json");
-    return { ...sentencePieceJson(model, { config, addedTokens }, path("tokenizer.model")), files };
-  }
-  const json = parseTokenizerJson(await readJsonObject(folder, "tokenizer.json"), path("tokenizer.json"));
-  const config = await withNamedTokens(folder, await readJsonObject(folder, "tokenizer_config.json"));
-  return { json, config, files };
+  const there = await Promise.all(CARRIED_FILES.map((name) => isThere(path(name))));
+  const names = CARRIED_FILES.filter((_, i) => there[i]);
+  const usesModel = !names.includes("tokenizer.json") && names.includes("tokenizer.model");
+  const tokens = usesModel
+    ? {
+      sentencePiece: parseSentencePieceModel(
+        await readTokenizerFile(folder, "tokenizer.model"),
+        path("tokenizer.model"),
+      ),
+    }
+    : { json: parseTokenizerJson(await readJsonObject(folder, "tokenizer.json"), path("tokenizer.json")) };
+  return {
+    tokens,
+    config: await withNamedTokens(folder, await readOptionalJson(folder, "tokenizer_config.json")),
+    hasConfig: names.includes("tokenizer_config.json"),
+    // Where it is broken, whoever reads the model says so.
+    modelConfig: await readOptionalJson(folder, "config.json").catch(() => ({})),
+    addedTokens: await readOptionalJson(folder, "added_tokens.json"),
+    files: names.map(path),
+  };
 }

@@ -24,6 +24,17 @@ export interface TokenizerJson {
 }
 
 /**
+ * The ids of a Unigram tokenizer.json depend on how its table of replacements is read: tokenizers and sentencepiece
+ * differ in it, and transformers.js, which has neither the table nor byte fallback, from both.
+ */
+function unigramFault(path: string): Error {
+  return new Error(
+    `Cannot load the tokenizer: '${path}' is required to hold a "BPE" model, got "Unigram", whose ids nothing here ` +
+      "gives as tokenizers does; put the SentencePiece tokenizer.model that it was made of into its place",
+  );
+}
+
+/**
  * Checks the parts used here.
  * @throws Error when one is missing or of another kind; it says what is required
  */
@@ -34,6 +45,7 @@ export function parseTokenizerJson(file: Readonly<Record<string, unknown>>, path
       `Cannot load the tokenizer: '${path}' is required to hold ${required}; save it again with transformers`,
     );
   if (typeof model !== "object" || model === null) throw fault(`"model"`);
+  if (model.type === "Unigram") throw unigramFault(path);
   if ((model.type ?? "BPE") !== "BPE") {
     throw fault(`a "BPE" model, as the Llama family has (got ${JSON.stringify(model.type)})`);
   }
@@ -85,15 +97,19 @@ export function withoutControlTokens(json: TokenizerJson, named: readonly string
   const { model, added_tokens } = json;
   const special = added_tokens.filter((token) => token.special).map((token) => token.content);
   const control = new Set([...special, ...named]);
-  const vocab = Object.fromEntries(Object.entries(model.vocab).filter(([token]) => !control.has(token)));
+  const holdsControl = [...control].some((token) => Object.hasOwn(model.vocab, token));
+  const vocab = holdsControl
+    ? Object.fromEntries(Object.entries(model.vocab).filter(([token]) => !control.has(token)))
+    : { ...model.vocab };
   const unknown = model.unk_token ?? undefined;
   const unknownId = unknown === undefined
     ? undefined
     : model.vocab[unknown] ?? added_tokens.find((token) => token.content === unknown)?.id;
   if (unknown !== undefined && unknownId !== undefined) vocab[unknown] = unknownId;
-  const merges = model.merges.filter((merge) =>
+  const kept = model.merges.filter((merge) =>
     !control.has(typeof merge === "string" ? merge.replace(" ", "") : merge.join(""))
   );
+  const merges = kept.length === model.merges.length ? model.merges : kept;
   return {
     ...json,
     model: { ...model, vocab, merges },

@@ -5,14 +5,18 @@
 // or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text, and
 // encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
-import { PreTrainedTokenizer } from "@huggingface/transformers";
-import { resolve } from "node:path";
-import { pieceDecoder } from "./piece_decoder.ts";
+import { join, resolve } from "node:path";
 import { cutToFit } from "../prompts/prompt_cut.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 import { readChatTemplate } from "./chat_template_files.ts";
-import { readTokenizerFiles } from "./files.ts";
-import { type AddedToken, type TokenizerJson, withExactSpaces, withoutControlTokens } from "./json.ts";
+import type { TextCoder } from "./coder.ts";
+import { readTokenizerFiles, type TokenizerFiles } from "./files.ts";
+import type { AddedToken, TokenizerJson } from "./json.ts";
+import { jsonCoder } from "./json_coder.ts";
+import { type NamedTokens, namedTokens } from "./named_tokens.ts";
+import { addedTokensOf } from "./sentencepiece/added_tokens.ts";
+import { ownNames, sentencePieceCoder } from "./sentencepiece/coder.ts";
+import type { SentencePieceModel } from "./sentencepiece/model.ts";
 
 export interface EncodedPrompt {
   readonly ids: number[];
@@ -47,6 +51,8 @@ export interface Tokenizer {
   readonly longestToken: number;
   /** Tokens that are matched before a text is split. */
   readonly addedTokens: readonly AddedToken[];
+  /** Added tokens that the model has no row for, and that are therefore plain text. */
+  readonly leftOut: readonly AddedToken[];
   /** bos_token, eos_token and the like, as templates name them. */
   readonly namedTokens: Readonly<Record<string, string>>;
   /**
@@ -71,18 +77,107 @@ export interface Tokenizer {
 }
 
 /**
- * Loads the tokenizer of a local folder (relative paths count from the working directory): tokenizer.json with
- * tokenizer_config.json, or a SentencePiece tokenizer.model. Never the network.
+ * Loads the tokenizer of a local folder (relative paths count from the working directory): tokenizer.json, or else a
+ * SentencePiece tokenizer.model, with the files beside it. Never the network.
+ * @param modelRows vocab_size of the model; where not given, as config.json in the folder has it, if there is one
  * @throws Error when a file, which it names, is missing or broken; it says what to do
  */
-export async function loadTokenizer(dir: string): Promise<Tokenizer> {
+export async function loadTokenizer(dir: string, modelRows?: number): Promise<Tokenizer> {
   const folder = resolve(dir);
-  const { json, config, files } = await readTokenizerFiles(folder);
+  const files = await readTokenizerFiles(folder);
+  const own = files.modelConfig.vocab_size;
+  const rows = modelRows ?? (typeof own === "number" && own > 0 ? own : Infinity);
+  const { coder, named, leftOut } = openCoder(files, { folder, rows });
+  const word = coder.addedTokens.find(({ single_word }) => single_word);
+  if (word !== undefined) {
+    throw new Error(
+      `Cannot load the tokenizer in '${folder}': its added token ${
+        JSON.stringify(word.content)
+      } counts as a whole ` +
+        'word alone ("single_word": true), which is not followed here; set it to false where it is listed',
+    );
+  }
+  const idOf = new Map([...coder.tokens].map(([id, token]) => [token, id]));
+  const roleId = (key: keyof NamedTokens) => named[key] === undefined ? undefined : idOf.get(named[key]);
+  const eosId = roleId("eos_token");
+  if (eosId === undefined) {
+    throw new Error(
+      `Cannot load the tokenizer in '${folder}': required an "eos_token" in tokenizer_config.json (or ` +
+        "special_tokens_map.json, or an eos_token_id in config.json) that is in the vocabulary, got " +
+        `${
+          JSON.stringify(named.eos_token ?? files.config.eos_token ?? null)
+        }; without it no completion could end`,
+    );
+  }
+  const roles = { eosId, bosId: roleId("bos_token"), padId: roleId("pad_token") ?? eosId };
+  return {
+    ...tokenizerOf(coder),
+    ...roles,
+    namedTokens: named,
+    leftOut,
+    files: files.files,
+    readChatTemplate: () => readChatTemplate(folder, files.config),
+  };
+}
+
+interface OpenCoder {
+  coder: TextCoder;
+  /** Its tokens with a role. */
+  named: NamedTokens;
+  leftOut: AddedToken[];
+}
+
+interface Place {
+  folder: string;
+  /** Rows of the model's embedding. */
+  rows: number;
+}
+
+function openCoder(files: TokenizerFiles, place: Place): OpenCoder {
+  return "json" in files.tokens
+    ? openJson(files.tokens.json, files, place)
+    : openSentencePiece(files.tokens.sentencePiece, files, place);
+}
+
+/** Added tokens with a row in the model, and those without. */
+function splitByRows(
+  tokens: readonly AddedToken[],
+  rows: number,
+): [kept: AddedToken[], leftOut: AddedToken[]] {
+  return [tokens.filter(({ id }) => id < rows), tokens.filter(({ id }) => id >= rows)];
+}
+
+function openSentencePiece(
+  model: SentencePieceModel,
+  files: TokenizerFiles,
+  { folder, rows }: Place,
+): OpenCoder {
+  const named = namedTokens({
+    ...files,
+    tokenOf: (id) => model.pieces[id]?.text,
+    isControl: () => false,
+    defaults: ownNames(model),
+  });
+  const all = addedTokensOf(model, files, named, join(folder, "tokenizer.model"));
+  const [kept, leftOut] = splitByRows(all, rows);
+  return { coder: sentencePieceCoder(model, kept, { config: files.config, named }, folder), named, leftOut };
+}
+
+function openJson(whole: TokenizerJson, files: TokenizerFiles, { folder, rows }: Place): OpenCoder {
+  const [kept, leftOut] = splitByRows(whole.added_tokens, rows);
+  const json = { ...whole, added_tokens: kept };
+  const contents = new Map(kept.map(({ id, content }) => [id, content]));
+  const special = new Set(kept.filter((token) => token.special).map(({ content }) => content));
+  const vocabTokenOf = (id: number) =>
+    Object.entries(json.model.vocab).find(([, other]) => other === id)?.[0];
+  const named = namedTokens({
+    ...files,
+    tokenOf: (id) => contents.get(id) ?? vocabTokenOf(id),
+    isControl: (text) => special.has(text),
+  });
+  const roles = [named.bos_token, named.eos_token, named.pad_token].filter((token) => token !== undefined);
   try {
-    return {
-      ...wrapTokenizer(withExactSpaces(json), config, files),
-      readChatTemplate: () => readChatTemplate(folder, config),
-    };
+    return { coder: jsonCoder(json, { ...files.config, ...named }, roles), named, leftOut };
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`Cannot load the tokenizer in '${folder}': ${problem}; save it again with transformers`, {
@@ -91,110 +186,33 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   }
 }
 
-function wrapTokenizer(
-  json: TokenizerJson,
-  config: Readonly<Record<string, unknown>>,
-  files: readonly string[],
-): Omit<Tokenizer, "readChatTemplate"> {
-  const full = new PreTrainedTokenizer(json, config);
-  const idOf = (key: string) => (full as unknown as Record<string, number | undefined>)[`${key}_token_id`];
-  const eosId = idOf("eos");
-  if (eosId === undefined) {
-    throw new Error(
-      `required an "eos_token" in tokenizer_config.json that is in the vocabulary, got ` +
-        `${JSON.stringify(config.eos_token)}; without it no completion could end`,
-    );
+function tokenizerOf(coder: TextCoder) {
+  const { tokens, addedTokens, frontIds } = coder;
+  const specialIds = new Set(addedTokens.filter(({ special }) => special).map(({ id }) => id));
+  let vocabSize = 0;
+  let longestToken = 1;
+  for (const [id, token] of tokens) {
+    vocabSize = Math.max(vocabSize, id + 1);
+    longestToken = Math.max(longestToken, token.length);
   }
-  const named = [full.bos_token, full.eos_token, full.pad_token].filter((token) => typeof token === "string");
-  const plain = new PreTrainedTokenizer(withoutControlTokens(json, named), config);
-  const encodeWithoutSpecial = (text: string) => plain.encode(text, { add_special_tokens: false });
-  const frontIds = idsInFront(full);
-  const longest = longestToken(json);
-  let bare: PreTrainedTokenizer | undefined;
-  const withoutAdded = () =>
-    bare ??= new PreTrainedTokenizer(
-      withoutControlTokens(json, [...named, ...json.added_tokens.map(({ content }) => content)]),
-      config,
-    );
-  const tokenOf = tokensById(json);
   return {
-    encode: (text) => full.encode(text),
-    encodeWithoutSpecial,
-    encodePrompt: (userText, template, maxPromptLength) =>
-      cutToFit(userText, {
-        template,
-        maxPromptLength,
-        frontIds,
-        encode: encodeWithoutSpecial,
-        longestToken: longest,
-      }),
-    encodeRendered: (text) => full.encode(text, { add_special_tokens: false }),
-    encodeAsText: (text) => withoutAdded().encode(text, { add_special_tokens: false }),
+    encode: coder.encode,
+    encodeRendered: coder.encodeRendered,
+    encodeWithoutSpecial: coder.encodePlain,
+    encodeAsText: coder.encodeAsText,
+    encodePrompt: (userText: string, template: (userText: string) => string, maxPromptLength: number) =>
+      cutToFit(userText, { template, maxPromptLength, frontIds, encode: coder.encodePlain, longestToken }),
+    decode(ids: ArrayLike<number>, { skipSpecialTokens = false } = {}) {
+      const list = Array.from(ids);
+      const wrong = list.find((id) => !Number.isSafeInteger(id) || id < 0);
+      if (wrong !== undefined) {
+        throw new RangeError(`Cannot decode token id ${wrong}: required a whole number >= 0`);
+      }
+      return coder.decode(list.filter((id) => tokens.has(id) && !(skipSpecialTokens && specialIds.has(id))));
+    },
+    vocabSize,
+    longestToken,
     frontIds,
-    longestToken: longest,
-    addedTokens: json.added_tokens,
-    namedTokens: namedTokens(full, config),
-    decode: makeDecode(full, json, tokenOf),
-    bosId: idOf("bos"),
-    eosId,
-    padId: idOf("pad") ?? eosId,
-    vocabSize: [...tokenOf.keys()].reduce((largest, id) => Math.max(largest, id), -1) + 1,
-    files,
+    addedTokens,
   };
-}
-
-function tokensById(json: TokenizerJson): Map<number, string> {
-  const tokens = new Map(Object.entries(json.model.vocab).map(([token, id]) => [id, token]));
-  for (const { id, content } of json.added_tokens) tokens.set(id, content);
-  return tokens;
-}
-
-function makeDecode(
-  full: PreTrainedTokenizer,
-  json: TokenizerJson,
-  tokenOf: ReadonlyMap<number, string>,
-): Tokenizer["decode"] {
-  const special = new Set(json.added_tokens.filter((token) => token.special).map(({ id }) => id));
-  const decodePieces = pieceDecoder(json.decoder);
-  // As transformers, which ignores clean_up_tokenization_spaces for BPE: it would change the text that is scored.
-  const cleaned = { clean_up_tokenization_spaces: false };
-  return (ids, { skipSpecialTokens = false } = {}) => {
-    const list = Array.from(ids);
-    const wrong = list.find((id) => !Number.isSafeInteger(id) || id < 0);
-    if (wrong !== undefined) {
-      throw new RangeError(`Cannot decode token id ${wrong}: required a whole number >= 0`);
-    }
-    const shown = list.filter((id) => tokenOf.has(id) && !(skipSpecialTokens && special.has(id)));
-    if (decodePieces) return decodePieces(shown.map((id) => tokenOf.get(id)!));
-    return shown.length === 0 ? "" : full.decode(shown, cleaned);
-  };
-}
-
-/** Ids the post-processor puts before a text, found by comparing one with and without them. */
-function idsInFront(full: PreTrainedTokenizer): number[] {
-  const bare = full.encode("a", { add_special_tokens: false });
-  const whole = full.encode("a");
-  for (let at = 0; at + bare.length <= whole.length; at++) {
-    if (bare.every((id, i) => whole[at + i] === id)) return whole.slice(0, at);
-  }
-  throw new Error("its post_processor changes the text's own tokens");
-}
-
-const NAMED = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-
-/** The tokens by their role; transformers.js pads with the EOS where nothing else is named, which no template means. */
-function namedTokens(
-  full: PreTrainedTokenizer,
-  config: Readonly<Record<string, unknown>>,
-): Record<string, string> {
-  const token = (name: string) => (full as unknown as Record<string, unknown>)[name];
-  const given = NAMED.filter((name) => name !== "pad_token" || (config.pad_token ?? null) !== null);
-  const entries = given.map((name) => [name, token(name)]);
-  return Object.fromEntries(entries.filter(([, value]) => typeof value === "string"));
-}
-
-/** Characters of the longest vocabulary entry: bounds how much text `n` tokens can stand for. */
-function longestToken(json: TokenizerJson): number {
-  const tokens = [...Object.keys(json.model.vocab), ...json.added_tokens.map((token) => token.content)];
-  return tokens.reduce((longest, token) => Math.max(longest, token.length), 1);
 }

@@ -5,6 +5,7 @@ import { BYTES_PER_ELEMENT } from "../tensors/dtype.ts";
 import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
 import { byteLengthOf } from "../tensors/safetensors_header.ts";
 import { formatError } from "../files/errors.ts";
+import { LFS_PROBE_BYTES, refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { readStateDict, type TorchStorage, type TorchTensor } from "./state_dict.ts";
 import { gatherStrided, isRowMajor, spanOf } from "../tensors/strides.ts";
 import {
@@ -75,6 +76,7 @@ async function readTensor(
 
 async function refuseOtherFormats(file: FileBytes): Promise<void> {
   const start = await file.read(0, Math.min(4, file.size));
+  refuseLfsPointer(await file.read(0, Math.min(LFS_PROBE_BYTES, file.size)), file.path);
   const text = String.fromCharCode(...start);
   if (text === "PK\x03\x04") return;
   if (start[0] === 0x80) {
@@ -84,12 +86,9 @@ async function refuseOtherFormats(file: FileBytes): Promise<void> {
         "convert it to safetensors",
     );
   }
-  const isPointer = text === "vers"; // "version https://git-lfs.github.com/spec/v1"
   throw formatError(
     file.path,
-    isPointer
-      ? "it is a Git LFS pointer instead of the weights; run git lfs pull in its folder"
-      : "required a zip file of torch.save(), it begins otherwise; download or copy it again",
+    "required a zip file of torch.save(), it begins otherwise; download or copy it again",
   );
 }
 

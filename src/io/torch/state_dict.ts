@@ -41,6 +41,7 @@ const REBUILD_TENSOR = "torch._utils _rebuild_tensor_v2";
 const REBUILD_PARAMETER = "torch._utils _rebuild_parameter";
 
 const STORAGES: ReadonlyMap<string, StoredDtype> = new Map([
+  ["torch DoubleStorage", "F64"],
   ["torch FloatStorage", "F32"],
   ["torch HalfStorage", "F16"],
   ["torch BFloat16Storage", "BF16"],

@@ -12,22 +12,11 @@ const HEADS_PER_LANE = 4;
 /** Lanes over the heads of a row, for each two pairs of a head. */
 export const headUnits = (heads: number) => Math.ceil(heads / HEADS_PER_LANE);
 
-/** cos and sin of every position, f32 [P, headDim/2] each. */
+/** cos and sin of every position, f32 [P, R/2] each, of the first R values of a head: all, or those that turn. */
 export interface RopeTable {
   cos: Tensor;
   sin: Tensor;
 }
-
-/** `rope_scaling` of a Hugging Face config.json. */
-export type RopeScaling =
-  | { type: "linear"; factor: number }
-  | {
-    type: "llama3";
-    factor: number;
-    lowFreqFactor: number;
-    highFreqFactor: number;
-    originalMaxPositions: number;
-  };
 
 interface RopeAttrs {
   headDim: number;
@@ -50,6 +39,7 @@ const ropeOp = defineOp<RopeInput, RopeAttrs>({
         count,
         heads: width / headDim,
         quarter: headDim / 4,
+        part: cos.shape[1]! / 2,
         last_position: cos.shape[0] - 1,
         sign: inverse ? -1 : 1,
       },
@@ -67,8 +57,13 @@ function rotate(x: Tensor, positions: Tensor, { cos, sin }: RopeTable, attrs: Ro
   return ropeOp({ x, positions, cos, sin }, attrs)[0];
 }
 
+/** Whether a table is for heads of `headDim`, or for the first part of them. */
+export const fitsHeads = ({ cos: { shape: [, half] } }: RopeTable, headDim: number) =>
+  headDim % 4 === 0 && half! % 2 === 0 && 2 * half! <= headDim;
+
 /**
- * Rotates pairs (c, c + headDim/2) of every head by the angle of the row's position.
+ * Rotates pairs (c, c + headDim/2) of every head by the angle of the row's position. A table [P, R/2] for fewer values
+ * turns the first R of every head, in pairs (c, c + R/2), and leaves the others.
  * A position past the table's end takes its last row.
  * @param x f32 [N, heads*headDim]
  * @param positions i32 [N], each >= 0
@@ -78,68 +73,27 @@ function rotate(x: Tensor, positions: Tensor, { cos, sin }: RopeTable, attrs: Ro
 export function rope(x: Tensor, positions: Tensor, table: RopeTable, options: { headDim: number }): Tensor {
   const { headDim } = options;
   const [rows, width] = x.shape;
-  if (headDim % 4 || width % headDim || table.cos.shape[1] !== headDim / 2 || positions.size !== rows) {
+  if (!fitsHeads(table, headDim) || width % headDim || positions.size !== rows) {
     throw new RangeError(
       `Cannot rotate x [${x.shape}] by positions [${positions.shape}] and a table [${table.cos.shape}]: need headDim ` +
-        `(${headDim}) a multiple of 4, x [N, heads*headDim], positions [N] and a table [P, headDim/2]`,
+        `(${headDim}) a multiple of 4, x [N, heads*headDim], positions [N] and a table [P, headDim/2], or one of ` +
+        "fewer columns, an even number",
     );
   }
   return rotate(x, positions, table, { headDim, inverse: false });
-}
-
-/** Llama 3.1: long waves are stretched by `factor`, short ones kept, those between blended linearly in frequency. */
-function llama3Frequency(frequency: number, scaling: RopeScaling & { type: "llama3" }): number {
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositions } = scaling;
-  const turns = originalMaxPositions * frequency / (2 * Math.PI); // within the context the model was made for
-  if (turns < lowFreqFactor) return frequency / factor;
-  if (turns > highFreqFactor) return frequency;
-  const blend = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
-  return (1 - blend) * frequency / factor + blend * frequency;
-}
-
-/** Angle per position of each of the headDim/2 pairs: theta^(-2c/headDim), then scaled. Radians. */
-export function ropeFrequencies(headDim: number, theta: number, scaling?: RopeScaling): Float64Array {
-  return Float64Array.from({ length: headDim / 2 }, (_, c) => {
-    const frequency = theta ** (-2 * c / headDim);
-    if (!scaling) return frequency;
-    return scaling.type === "linear" ? frequency / scaling.factor : llama3Frequency(frequency, scaling);
-  });
-}
-
-/**
- * cos and sin of position * frequency, computed in f64 and rounded once.
- * @param theta `rope_theta` of config.json (10000 for Llama 2, 500000 for Llama 3)
- * @returns two row-major arrays [maxPositions, headDim/2]
- * @throws RangeError when headDim is not a multiple of 4
- */
-export function ropeTable(maxPositions: number, headDim: number, theta: number, scaling?: RopeScaling) {
-  if (headDim % 4 || headDim <= 0) {
-    throw new RangeError(`Cannot make a rope table for headDim ${headDim}: need a positive multiple of 4`);
-  }
-  const frequencies = ropeFrequencies(headDim, theta, scaling);
-  const half = headDim / 2;
-  const cos = new Float32Array(maxPositions * half);
-  const sin = new Float32Array(maxPositions * half);
-  for (let position = 0; position < maxPositions; position++) {
-    for (let c = 0; c < half; c++) {
-      cos[position * half + c] = Math.cos(position * frequencies[c]);
-      sin[position * half + c] = Math.sin(position * frequencies[c]);
-    }
-  }
-  return { cos, sin, shape: [maxPositions, half] as [number, number] };
 }
 
 /** Twin of rope.wgsl in f64. @param sign 1, or -1 for the gradient. @returns y [N, heads*headDim] */
 export function ropeF64(
   x: ArrayLike<number>,
   positions: ArrayLike<number>,
-  table: { cos: ArrayLike<number>; sin: ArrayLike<number> },
+  table: { cos: ArrayLike<number>; sin: ArrayLike<number>; half?: number },
   headDim: number,
   sign = 1,
 ): Float64Array {
-  const half = headDim / 2;
+  const { half = headDim / 2 } = table;
   const width = x.length / positions.length;
-  const y = new Float64Array(x.length);
+  const y = Float64Array.from(x);
   for (let base = 0; base < x.length; base += headDim) {
     const position = positions[Math.floor(base / width)];
     for (let c = 0; c < half; c++) {

@@ -4,7 +4,7 @@ import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
 import { type BlockTable, checkPool, kvAppendF64, type KvPool } from "./kv_append.ts";
-import { headUnits, ropeF64, type RopeTable } from "./rope.ts";
+import { fitsHeads, headUnits, ropeF64, type RopeTable } from "./rope.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";
 
 const WG = 64;
@@ -38,13 +38,12 @@ export function ropeKv(
   checkPool(pool, kvWidth, blockShift);
   const fits = [k, v].every(({ shape }) => shape[0] === rows && shape[1] === kvWidth) &&
     positions.size === rows &&
-    table.shape[0] === rows && headDim % 4 === 0 && width % headDim === 0 && kvWidth % headDim === 0 &&
-    angles.cos.shape[1] === headDim / 2;
+    table.shape[0] === rows && width % headDim === 0 && kvWidth % headDim === 0 && fitsHeads(angles, headDim);
   if (!fits) {
     throw new RangeError(
       `Cannot rotate and keep q [${q.shape}], k [${k.shape}] and v [${v.shape}] with positions [${positions.shape}], ` +
         `a block table [${table.shape}] and a rope table [${angles.cos.shape}]: need one row of each for every row ` +
-        `of q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2]`,
+        `of q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2] or of fewer columns`,
     );
   }
   const rotated = emptyTensor([rows, width]);
@@ -70,6 +69,7 @@ export function ropeKv(
       heads,
       kv_heads: kvHeads,
       quarter: headDim / 4,
+      part: angles.cos.shape[1]! / 2,
       last_position: angles.cos.shape[0] - 1,
       columns: table.shape[1]!,
       block_shift: blockShift,
@@ -85,7 +85,7 @@ type Values = ArrayLike<number>;
 export function ropeKvF64(
   pools: { k: Values; v: Values },
   fresh: { q: Values; k: Values; v: Values; positions: Values },
-  angles: { cos: Values; sin: Values },
+  angles: { cos: Values; sin: Values; half?: number },
   table: { values: Values; columns: number; blockShift: number },
   headDim: number,
 ) {

@@ -30,14 +30,20 @@ const addOp = defineOp<"a" | "b", AddAttrs>({
   forward: ({ a, b }, { scale }) => runAdd(a, b, scale),
   gradient: (dy, _saved, { scale }) => ({
     a: () => (dy as Tensor).clone(),
-    b: () => scale === 1 ? (dy as Tensor).clone() : scaleOp({ b: dy as Tensor }, { scale })[0],
+    b: () => scale === 1 ? (dy as Tensor).clone() : scaled(dy as Tensor, scale),
   }),
 });
 
 const scaleOp = defineOp<"b", AddAttrs>({
-  name: "GrpoAddGrad",
+  name: "GrpoScale",
   forward: ({ b }, { scale }) => runAdd(null, b, scale),
+  gradient: (dy, _saved, { scale }) => ({ b: () => scaled(dy as Tensor, scale) }),
 });
+
+/** scale x. @param x f32 [N,D] @returns f32 [N,D] */
+export function scaled(x: Tensor, scale: number): Tensor {
+  return scaleOp({ b: x }, { scale })[0];
+}
 
 /** a + scale b of one shape. @param a f32 [N,D] @param b f32 [N,D] @returns f32 [N,D] */
 export function add(a: Tensor, b: Tensor, scale = 1): Tensor {

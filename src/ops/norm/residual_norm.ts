@@ -3,41 +3,44 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { aliasOf } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { addF64 } from "../elementwise/add.ts";
-import { type NormSizes, rmsNormGradF64, runRmsNorm, runRmsNormGrad } from "./rms_norm.ts";
+import {
+  type NormGradAttrs,
+  type NormOptions,
+  type NormSizes,
+  rmsNormGradF64,
+  runRmsNorm,
+  runRmsNormGrad,
+} from "./rms_norm.ts";
 import type { Weight } from "../weight/weight.ts";
 
-interface ResidualNormAttrs {
-  eps: number;
-  weightGrad: Tensor | null;
-}
-
-const residualNormOp = defineOp<"x" | "w", ResidualNormAttrs>({
+const residualNormOp = defineOp<"x" | "w", NormOptions & NormGradAttrs>({
   name: "GrpoResidualNorm",
-  forward: ({ x, w }, { eps }) => [aliasOf(x), ...runRmsNorm(x, w, eps)],
+  forward: ({ x, w }, options) => [aliasOf(x), ...runRmsNorm(x, w, options)],
   saves: { inputs: ["x", "w"], outputs: [false, false, true] },
-  gradient(dys, [x, w, rstd], { weightGrad }) {
+  gradient(dys, [x, w, rstd], attrs) {
     const [dstream, dnormed] = dys as Tensor[];
-    return { x: () => residualNormGradOp({ x, w, rstd, dstream, dnormed }, { weightGrad })[0] };
+    return { x: () => residualNormGradOp({ x, w, rstd, dstream, dnormed }, attrs)[0] };
   },
 });
 
 type GradInput = "x" | "w" | "rstd" | "dstream" | "dnormed";
 
-const residualNormGradOp = defineOp<GradInput, { weightGrad: Tensor | null }>({
+const residualNormGradOp = defineOp<GradInput, NormGradAttrs>({
   name: "GrpoResidualNormGrad",
-  forward: ({ x, w, rstd, dstream, dnormed }, { weightGrad }) =>
-    runRmsNormGrad({ x, w, rstd, dy: dnormed }, weightGrad, dstream),
+  forward: ({ x, w, rstd, dstream, dnormed }, attrs) =>
+    runRmsNormGrad({ x, w, rstd, dy: dnormed }, attrs, dstream),
 });
 
 /**
- * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row: the bits of `rmsNorm`. What is made of the two
- * pulls at x in one pass, where two readers of x would leave their gradients to be added by a stock tfjs op.
+ * x itself, and normed = x / sqrt(mean(x^2) + eps) * w, row by row, with `unitOffset` * (1 + w): the bits of
+ * `rmsNorm`. What is made of the two pulls at x in one pass, where two readers of x would leave their gradients to be
+ * added by a stock tfjs op.
  * @param x f32 [R,D]
  * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
  * @returns x, without a copy, and normed, f32 [R,D] each
  */
-export function residualNorm(x: Tensor, weight: Weight, eps: number): [Tensor, Tensor] {
-  const [stream, normed] = residualNormOp({ x, w: weight.tensor }, { eps, weightGrad: weight.grad });
+export function residualNorm(x: Tensor, weight: Weight, options: NormOptions): [Tensor, Tensor] {
+  const [stream, normed] = residualNormOp({ x, w: weight.tensor }, { ...options, weightGrad: weight.grad });
   return [stream, normed];
 }
 

@@ -7,8 +7,15 @@ import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { Weight } from "../weight/weight.ts";
 
-interface RmsNormAttrs {
+/** How rows are normed. */
+export interface NormOptions {
+  /** Added to the mean square. */
   eps: number;
+  /** Rows are multiplied by 1 + weight, as in Gemma. */
+  unitOffset?: boolean;
+}
+
+interface RmsNormAttrs extends NormOptions {
   weightGrad: Tensor | null;
 }
 
@@ -25,13 +32,19 @@ function rowLaunch(rows: number, width: number) {
 }
 
 /** @returns y [R,D] and rstd [R] */
-export function runRmsNorm(x: TensorInfo, w: TensorInfo, eps: number): [TensorInfo, TensorInfo] {
+export function runRmsNorm(
+  x: TensorInfo,
+  w: TensorInfo,
+  { eps, unitOffset = false }: NormOptions,
+): [TensorInfo, TensorInfo] {
   const [rows, width] = x.shape;
   const y = newTensor([rows, width]);
   const rstd = newTensor([rows]);
+  const { conditions, ...launch } = rowLaunch(rows, width);
   runKernel({
     kernel: "rms_norm",
-    ...rowLaunch(rows, width),
+    conditions: { ...conditions, UNIT_OFFSET: unitOffset },
+    ...launch,
     bindings: { x, w, y, rstd },
     params: { rows, width, eps },
   });
@@ -45,10 +58,13 @@ interface NormInputs<T> {
   dy: T;
 }
 
+/** What a norm's gradient needs beside its inputs. */
+export type NormGradAttrs = Pick<RmsNormAttrs, "unitOffset" | "weightGrad">;
+
 /** dx, or dsum + dx in one pass; adds to `weightGrad` where there is one. @param dsum f32 [R,D] */
 export function runRmsNormGrad(
   { x, w, rstd, dy }: NormInputs<TensorInfo>,
-  weightGrad: Tensor | null,
+  { unitOffset = false, weightGrad }: NormGradAttrs,
   dsum?: TensorInfo,
 ): TensorInfo {
   const [rows, columns] = x.shape;
@@ -56,7 +72,7 @@ export function runRmsNormGrad(
   const { conditions, ...launch } = rowLaunch(rows, columns);
   runKernel({
     kernel: "rms_norm_grad",
-    conditions: { ...conditions, RESIDUAL: dsum !== undefined },
+    conditions: { ...conditions, RESIDUAL: dsum !== undefined, UNIT_OFFSET: unitOffset },
     ...launch,
     bindings: { x, w, rstd, dy, dsum, dx },
     params: { rows, width: columns },
@@ -77,27 +93,27 @@ export function runRmsNormGrad(
 
 const rmsNormOp = defineOp<"x" | "w", RmsNormAttrs>({
   name: "GrpoRmsNorm",
-  forward: ({ x, w }, { eps }) => runRmsNorm(x, w, eps),
+  forward: ({ x, w }, options) => runRmsNorm(x, w, options),
   saves: { inputs: ["x", "w"], outputs: [false, true] },
-  gradient(dys, [x, w, rstd], { weightGrad }) {
+  gradient(dys, [x, w, rstd], attrs) {
     const dy = (dys as Tensor[])[0];
-    return { x: () => rmsNormGradOp({ x, w, rstd, dy }, { weightGrad })[0] };
+    return { x: () => rmsNormGradOp({ x, w, rstd, dy }, attrs)[0] };
   },
 });
 
-const rmsNormGradOp = defineOp<keyof NormInputs<Tensor>, { weightGrad: Tensor | null }>({
+const rmsNormGradOp = defineOp<keyof NormInputs<Tensor>, NormGradAttrs>({
   name: "GrpoRmsNormGrad",
-  forward: (inputs, { weightGrad }) => runRmsNormGrad(inputs, weightGrad),
+  forward: (inputs, attrs) => runRmsNormGrad(inputs, attrs),
 });
 
 /**
- * y = x / sqrt(mean(x^2) + eps) * w, row by row.
+ * y = x / sqrt(mean(x^2) + eps) * w, row by row; with `unitOffset` * (1 + w).
  * @param x f32 [R,D]
  * @param weight f32 [D]; its `grad`, when it has one, is added to in backward
  * @returns f32 [R,D]
  */
-export function rmsNorm(x: Tensor, weight: Weight, eps: number): Tensor {
-  return rmsNormOp({ x, w: weight.tensor }, { eps, weightGrad: weight.grad })[0];
+export function rmsNorm(x: Tensor, weight: Weight, options: NormOptions): Tensor {
+  return rmsNormOp({ x, w: weight.tensor }, { ...options, weightGrad: weight.grad })[0];
 }
 
 /** Sizes of x [rows, width], and what is added to its mean square. */
@@ -105,17 +121,24 @@ export interface NormSizes {
   rows: number;
   width: number;
   eps: number;
+  unitOffset?: boolean;
 }
 
+/** What rows are multiplied by. */
+const factorsOf = (w: ArrayLike<number>, { unitOffset }: NormSizes) =>
+  Float64Array.from(w, (value) => unitOffset ? 1 + value : value);
+
 /** Twin of rms_norm.wgsl in f64. @returns y [R,D] and rstd [R] */
-export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, { rows, width, eps }: NormSizes) {
+export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, sizes: NormSizes) {
+  const { rows, width, eps } = sizes;
+  const factors = factorsOf(w, sizes);
   const y = new Float64Array(rows * width);
   const rstd = new Float64Array(rows);
   for (let r = 0; r < rows; r++) {
     let squares = 0;
     for (let d = 0; d < width; d++) squares += x[r * width + d] ** 2;
     rstd[r] = 1 / Math.sqrt(squares / width + eps);
-    for (let d = 0; d < width; d++) y[r * width + d] = x[r * width + d] * rstd[r] * w[d];
+    for (let d = 0; d < width; d++) y[r * width + d] = x[r * width + d] * rstd[r] * factors[d];
   }
   return { y, rstd };
 }
@@ -128,15 +151,16 @@ export function rmsNormGradF64(
   sizes: NormSizes,
 ) {
   const { rows, width } = sizes;
+  const factors = factorsOf(w, sizes);
   const { rstd } = rmsNormF64(x, w, sizes);
   const dx = new Float64Array(rows * width);
   const dw = new Float64Array(width);
   for (let r = 0; r < rows; r++) {
     let dot = 0;
-    for (let d = 0; d < width; d++) dot += dy[r * width + d] * w[d] * x[r * width + d];
+    for (let d = 0; d < width; d++) dot += dy[r * width + d] * factors[d] * x[r * width + d];
     for (let d = 0; d < width; d++) {
       const i = r * width + d;
-      dx[i] = rstd[r] * (dy[i] * w[d] - x[i] * rstd[r] ** 2 * dot / width);
+      dx[i] = rstd[r] * (dy[i] * factors[d] - x[i] * rstd[r] ** 2 * dot / width);
       dw[d] += dy[i] * x[i] * rstd[r];
     }
   }

@@ -3,6 +3,9 @@ import type { Tensor } from "@tensorflow/tfjs";
 
 export type WeightFormat = "f32" | "bf16" | "f16";
 
+/** Rows of a stored tensor, from the first to before the last: a file may hold several parameters as one. */
+export type RowRange = readonly [from: number, to: number];
+
 /**
  * A parameter on the GPU. `tensor` is f32 of `shape`, or, packed two to a word (the even column in the low half),
  * int32 with half as many columns.

@@ -64,6 +64,11 @@ export interface Completion {
   end: "eos" | "stop" | "length";
 }
 
+/** A completion's tokens without its end token: what its text is made of, also where that token is an ordinary one. */
+export function spokenTokens({ tokens, end }: Completion): readonly number[] {
+  return end === "eos" ? tokens.slice(0, -1) : tokens;
+}
+
 /** What a generation took. */
 interface GenerationUsage extends SessionUsage {
   /** Bytes of the KV cache, which does not shrink while a generation goes on. */

@@ -95,9 +95,9 @@ export function prefillAttend(
 ): Attend {
   const { positions, bounds } = sequences;
   return (l, q, k, v) => {
-    const turned = rotate(trunk, k, positions);
+    const turned = rotate(trunk, l, k, positions);
     kvAppend(cache.pools[l], { k: turned, v, owners, positions }, table);
-    return attention({ q: rotate(trunk, q, positions), k: turned, v, bounds }, trunk.attentionShape);
+    return attention({ q: rotate(trunk, l, q, positions), k: turned, v, bounds }, trunk.layers[l].shape);
   };
 }
 
@@ -114,7 +114,7 @@ export function decodeAttend(
   const { headDim } = trunk.config;
   return (l, q, k, v) => {
     const pool = cache.pools[l];
-    const turned = ropeKv(pool, { q, k, v, positions }, trunk.rope, table, { headDim });
-    return attentionDecode(turned, { ...table, pool, positions }, trunk.attentionShape);
+    const turned = ropeKv(pool, { q, k, v, positions }, trunk.layers[l].rope, table, { headDim });
+    return attentionDecode(turned, { ...table, pool, positions }, trunk.layers[l].shape);
   };
 }

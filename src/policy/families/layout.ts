@@ -3,19 +3,30 @@ import type { Weight } from "../../ops/weight/weight.ts";
 
 /** Optional: what only some families have. */
 export interface LayerWeights {
-  inputNorm: Weight;
-  query: Weight;
-  key: Weight;
-  value: Weight;
+  /** Before attention. */
+  inputNorm?: Weight;
+  query?: Weight;
+  key?: Weight;
+  value?: Weight;
+  /** Query, key and value one below the other, in one matrix instead of three (Phi-3). */
+  queryKeyValue?: Weight;
   output: Weight;
-  postNorm: Weight;
-  gate: Weight;
-  up: Weight;
+  /** Of what attention adds to the residual stream. */
+  outputNorm?: Weight;
+  /** Before the MLP. */
+  mlpNorm?: Weight;
+  gate?: Weight;
+  up?: Weight;
+  /** Gate and up one below the other, in one matrix instead of two (Phi-3). */
+  gateUp?: Weight;
   down: Weight;
+  /** Of what the MLP adds to the residual stream. */
+  downNorm?: Weight;
   queryBias?: Weight;
   keyBias?: Weight;
   valueBias?: Weight;
   outputBias?: Weight;
+  /** Over each head, or over all of them at once: as long as what is normed. */
   queryNorm?: Weight;
   keyNorm?: Weight;
   gateBias?: Weight;
@@ -41,7 +52,7 @@ export interface LayerSizes {
   kvHeads: number;
   headDim: number;
   biases: Biases;
-  /** Queries and keys are RMS-normed head by head before they are rotated (Qwen3). */
+  /** Queries and keys are RMS-normed head by head before they are rotated (Qwen3, Gemma 3). */
   headNorms: boolean;
 }
 
@@ -58,36 +69,81 @@ export interface Layout {
   layerParameters(sizes: LayerSizes): Parameter[];
 }
 
-/** The layout of Llama, which Mistral and Qwen have too, with biases and norms of heads where they have any. */
-export const LLAMA_LAYOUT: Layout = {
-  embedding: "model.embed_tokens.weight",
-  norm: "model.norm.weight",
-  head: "lm_head.weight",
-  scoreHead: { weight: "score_head.weight", bias: "score_head.bias" },
-  layerPrefix: (layer) => `model.layers.${layer}.`,
-  layerParameters(sizes) {
-    const { hiddenSize: D, intermediateSize: F, headDim, biases, headNorms } = sizes;
-    const [Q, K] = [sizes.heads * headDim, sizes.kvHeads * headDim];
-    const all: [...Parameter, present?: boolean][] = [
-      ["inputNorm", "input_layernorm.weight", [D]],
-      ["query", "self_attn.q_proj.weight", [Q, D]],
-      ["key", "self_attn.k_proj.weight", [K, D]],
-      ["value", "self_attn.v_proj.weight", [K, D]],
-      ["output", "self_attn.o_proj.weight", [D, Q]],
-      ["postNorm", "post_attention_layernorm.weight", [D]],
-      ["gate", "mlp.gate_proj.weight", [F, D]],
-      ["up", "mlp.up_proj.weight", [F, D]],
-      ["down", "mlp.down_proj.weight", [D, F]],
-      ["queryBias", "self_attn.q_proj.bias", [Q], biases.qkv],
-      ["keyBias", "self_attn.k_proj.bias", [K], biases.qkv],
-      ["valueBias", "self_attn.v_proj.bias", [K], biases.qkv],
-      ["outputBias", "self_attn.o_proj.bias", [D], biases.output],
-      ["queryNorm", "self_attn.q_norm.weight", [headDim], headNorms],
-      ["keyNorm", "self_attn.k_norm.weight", [headDim], headNorms],
-      ["gateBias", "mlp.gate_proj.bias", [F], biases.mlp],
-      ["upBias", "mlp.up_proj.bias", [F], biases.mlp],
-      ["downBias", "mlp.down_proj.bias", [D], biases.mlp],
-    ];
-    return all.flatMap(([field, name, shape, present = true]) => present ? [[field, name, shape]] : []);
+/** Norms over the hidden size, in the order of a layer. */
+type LayerNorm = "inputNorm" | "outputNorm" | "mlpNorm" | "downNorm";
+
+/** What families' layers differ in. */
+interface LayoutOptions {
+  /** Names of the norms that a layer has. */
+  norms: Partial<Record<LayerNorm, string>>;
+  /** Queries and keys are normed over all heads at once (OLMo 2). */
+  hasWholeNorms?: boolean;
+  /** Query, key and value are one matrix, and so are gate and up (Phi-3). */
+  isFused?: boolean;
+}
+
+function makeLayout({ norms, hasWholeNorms = false, isFused = false }: LayoutOptions): Layout {
+  return {
+    embedding: "model.embed_tokens.weight",
+    norm: "model.norm.weight",
+    head: "lm_head.weight",
+    scoreHead: { weight: "score_head.weight", bias: "score_head.bias" },
+    layerPrefix: (layer) => `model.layers.${layer}.`,
+    layerParameters(sizes) {
+      const { hiddenSize: D, intermediateSize: F, headDim, biases, headNorms } = sizes;
+      const [Q, K] = [sizes.heads * headDim, sizes.kvHeads * headDim];
+      const norm = (field: LayerNorm): [...Parameter, present?: boolean] => {
+        return [field, `${norms[field]}.weight`, [D], norms[field] !== undefined];
+      };
+      const hasNorms = headNorms || hasWholeNorms;
+      const all: [...Parameter, present?: boolean][] = [
+        norm("inputNorm"),
+        ["query", "self_attn.q_proj.weight", [Q, D], !isFused],
+        ["key", "self_attn.k_proj.weight", [K, D], !isFused],
+        ["value", "self_attn.v_proj.weight", [K, D], !isFused],
+        ["queryKeyValue", "self_attn.qkv_proj.weight", [Q + 2 * K, D], isFused],
+        ["output", "self_attn.o_proj.weight", [D, Q]],
+        norm("outputNorm"),
+        norm("mlpNorm"),
+        ["gate", "mlp.gate_proj.weight", [F, D], !isFused],
+        ["up", "mlp.up_proj.weight", [F, D], !isFused],
+        ["gateUp", "mlp.gate_up_proj.weight", [2 * F, D], isFused],
+        ["down", "mlp.down_proj.weight", [D, F]],
+        norm("downNorm"),
+        ["queryBias", "self_attn.q_proj.bias", [Q], biases.qkv],
+        ["keyBias", "self_attn.k_proj.bias", [K], biases.qkv],
+        ["valueBias", "self_attn.v_proj.bias", [K], biases.qkv],
+        ["outputBias", "self_attn.o_proj.bias", [D], biases.output],
+        ["queryNorm", "self_attn.q_norm.weight", [hasWholeNorms ? Q : headDim], hasNorms],
+        ["keyNorm", "self_attn.k_norm.weight", [hasWholeNorms ? K : headDim], hasNorms],
+        ["gateBias", "mlp.gate_proj.bias", [F], biases.mlp],
+        ["upBias", "mlp.up_proj.bias", [F], biases.mlp],
+        ["downBias", "mlp.down_proj.bias", [D], biases.mlp],
+      ];
+      return all.flatMap(([field, name, shape, present = true]) => present ? [[field, name, shape]] : []);
+    },
+  };
+}
+
+const NORMS_BEFORE = { inputNorm: "input_layernorm", mlpNorm: "post_attention_layernorm" };
+
+/** The layout of Llama, which most families have too, with biases and norms of heads where they have any. */
+export const LLAMA_LAYOUT = makeLayout({ norms: NORMS_BEFORE });
+
+export const PHI3_LAYOUT = makeLayout({ norms: NORMS_BEFORE, isFused: true });
+
+/** Norms stand behind attention and MLP alone. */
+export const OLMO2_LAYOUT = makeLayout({
+  norms: { outputNorm: "post_attention_layernorm", downNorm: "post_feedforward_layernorm" },
+  hasWholeNorms: true,
+});
+
+/** Norms stand before and behind attention and MLP. */
+export const GEMMA_LAYOUT = makeLayout({
+  norms: {
+    inputNorm: "input_layernorm",
+    outputNorm: "post_attention_layernorm",
+    mlpNorm: "pre_feedforward_layernorm",
+    downNorm: "post_feedforward_layernorm",
   },
-};
+});

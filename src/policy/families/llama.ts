@@ -1,7 +1,7 @@
 /** Llama 1 to 3, and what says it is one. */
 import type { Family } from "./family.ts";
+import { fullEverywhere } from "./layer_kinds.ts";
 import { LLAMA_LAYOUT } from "./layout.ts";
-import { allPositions } from "./sliding_window.ts";
 
 export const LLAMA: Family = {
   modelType: "llama",
@@ -12,6 +12,6 @@ export const LLAMA: Family = {
     mlp: !!mlp_bias,
   }),
   headNorms: false,
-  fullPositions: allPositions,
+  layerKinds: fullEverywhere,
   layout: LLAMA_LAYOUT,
 };

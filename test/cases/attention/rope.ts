@@ -1,12 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { rope, ropeF64, type RopeScaling, ropeTable } from "../../../src/ops/attention/rope.ts";
+import { rope, ropeF64 } from "../../../src/ops/attention/rope.ts";
+import { type RopeScaling, ropeTable } from "../../../src/ops/attention/rope_table.ts";
 import { type OpCase, randomInts, uniform } from "../case.ts";
 
 interface RopeShape {
   rows: number;
   heads: number;
   headDim: number;
+  /** Values of a head that turn; all unless given. */
+  rotated?: number;
   positions: number;
   scaling?: RopeScaling;
   benchOnly?: boolean;
@@ -37,13 +40,16 @@ function plainRope({ rows, heads, headDim }: RopeShape, tensors: Record<string, 
 }
 
 function ropeCase(shape: RopeShape): OpCase {
-  const { rows, heads, headDim, positions, scaling, benchOnly } = shape;
-  const table = ropeTable(positions, headDim, 10000, scaling);
+  const { rows, heads, headDim, rotated = headDim, positions, scaling, benchOnly } = shape;
+  const table = ropeTable(positions, rotated, 10000, scaling);
+  const half = rotated / 2;
   // The last position there is, and one past it, which takes the last's angles.
   const places = randomInts(2, rows, positions).map((place, n) => [positions - 1, positions + 5][n] ?? place);
   const within = (places: ArrayLike<number>) => Int32Array.from(places, (t) => Math.min(t, positions - 1));
   return {
-    name: `rope ${rows}x${heads}x${headDim}${scaling ? ` ${scaling.type}` : ""}`,
+    name: `rope ${rows}x${heads}x${headDim}${rotated < headDim ? ` of which ${rotated}` : ""}${
+      scaling ? ` ${scaling.type}` : ""
+    }`,
     inputs: {
       x: uniform(1, [rows, heads * headDim], 2),
       positions: { shape: [rows], values: places },
@@ -53,11 +59,11 @@ function ropeCase(shape: RopeShape): OpCase {
     run: ({ tensors }) => [
       rope(tensors.x, tensors.positions, { cos: tensors.cos, sin: tensors.sin }, { headDim }),
     ],
-    twin: ({ x, positions, cos, sin }) => [ropeF64(x, within(positions), { cos, sin }, headDim)],
+    twin: ({ x, positions, cos, sin }) => [ropeF64(x, within(positions), { cos, sin, half }, headDim)],
     gradient: {
       wrt: ["x"],
       twin: ({ positions, cos, sin }, dy) => ({
-        x: ropeF64(dy, within(positions), { cos, sin }, headDim, -1),
+        x: ropeF64(dy, within(positions), { cos, sin, half }, headDim, -1),
       }),
     },
     tolerance: 1e-6,
@@ -75,6 +81,8 @@ export const cases: OpCase[] = [
   ropeCase({ rows: 1, heads: 1, headDim: 4, positions: 3 }),
   ropeCase({ rows: 37, heads: 3, headDim: 12, positions: 50 }),
   ropeCase({ rows: 13, heads: 9, headDim: 8, positions: 20 }),
+  ropeCase({ rows: 13, heads: 5, headDim: 16, rotated: 12, positions: 20 }),
+  ropeCase({ rows: 5, heads: 2, headDim: 20, rotated: 4, positions: 20 }),
   ropeCase({ rows: 9, heads: 2, headDim: 80, positions: 2000, scaling: { type: "linear", factor: 4 } }),
   ropeCase({ rows: 11, heads: 1, headDim: 128, positions: 9000, scaling: LLAMA3 }),
   ropeCase({ rows: 2048, heads: 4, headDim: 16, positions: 64, benchOnly: true }),

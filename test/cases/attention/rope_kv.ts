@@ -1,4 +1,4 @@
-import { ropeTable } from "../../../src/ops/attention/rope.ts";
+import { ropeTable } from "../../../src/ops/attention/rope_table.ts";
 import { ropeKv, ropeKvF64 } from "../../../src/ops/attention/rope_kv.ts";
 import { type OpCase, uniform } from "../case.ts";
 
@@ -7,6 +7,8 @@ interface RopeKvShape {
   heads: number;
   kvHeads: number;
   headDim: number;
+  /** Values of a head that turn; all unless given. */
+  rotated?: number;
   /** Of the new token of each row. */
   positions: number[];
   blockShift: number;
@@ -18,15 +20,18 @@ interface RopeKvShape {
 
 /** Of the rope table: more than any case needs. */
 function ropeKvCase(shape: RopeKvShape): OpCase {
-  const { heads, kvHeads, headDim, positions, blockShift, blocks, table, benchOnly } = shape;
+  const { heads, kvHeads, headDim, rotated = headDim, positions, blockShift, blocks, table, benchOnly } =
+    shape;
   const rows = positions.length;
   const columns = table[0].length;
   const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
   const poolShape = [blocks, 2 ** blockShift, kvWidth];
-  const angles = ropeTable(Math.max(...positions) + 1, headDim, 10000);
+  const angles = ropeTable(Math.max(...positions) + 1, rotated, 10000);
   const angleInput = (values: Float32Array) => ({ shape: angles.shape, values: Float64Array.from(values) });
   return {
-    name: `rope_kv ${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, blocks of ${2 ** blockShift}`,
+    name: `rope_kv ${rows} rows, ${heads}/${kvHeads} heads of ${headDim}${
+      rotated < headDim ? ` of which ${rotated}` : ""
+    }, blocks of ${2 ** blockShift}`,
     inputs: {
       kPool: uniform(1, poolShape),
       vPool: uniform(2, poolShape),
@@ -49,7 +54,8 @@ function ropeKvCase(shape: RopeKvShape): OpCase {
     twin: ({ kPool, vPool, q, k, v, positions, table, cos, sin }) => {
       const blockTable = { values: table, columns, blockShift };
       const pools = { k: kPool, v: vPool };
-      const after = ropeKvF64(pools, { q, k, v, positions }, { cos, sin }, blockTable, headDim);
+      const half = rotated / 2;
+      const after = ropeKvF64(pools, { q, k, v, positions }, { cos, sin, half }, blockTable, headDim);
       return [after.q, after.k, after.v];
     },
     tolerance: 1e-6,
@@ -84,6 +90,7 @@ const MIXED = {
 export const cases: OpCase[] = [
   ropeKvCase({ heads: 1, kvHeads: 1, headDim: 4, positions: [1], blockShift: 1, blocks: 1, table: [[0, 0]] }),
   ropeKvCase({ ...MIXED, heads: 6, kvHeads: 2, headDim: 12 }),
+  ropeKvCase({ ...MIXED, heads: 6, kvHeads: 2, headDim: 16, rotated: 12 }),
   ropeKvCase({ ...decodeStep(37, 31, 4), heads: 9, kvHeads: 5, headDim: 16 }),
   ropeKvCase({ ...decodeStep(17, 31, 4), heads: 4, kvHeads: 2, headDim: 16 }),
   ropeKvCase({ ...decodeStep(64, 31, 4), heads: 4, kvHeads: 4, headDim: 16, benchOnly: true }),

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { add, addF64 } from "../../../src/ops/elementwise/add.ts";
+import { add, addF64, scaled } from "../../../src/ops/elementwise/add.ts";
 import { type OpCase, uniform } from "../case.ts";
 
 function addCase(rows: number, width: number, scale = 1, benchOnly = false): OpCase {
@@ -25,7 +25,24 @@ function addCase(rows: number, width: number, scale = 1, benchOnly = false): OpC
   };
 }
 
+/** The scale alone. */
+function scaledCase(rows: number, width: number, scale: number): OpCase {
+  const times = (values: ArrayLike<number>) =>
+    Float64Array.from(values, (value) => value * Math.fround(scale));
+  return {
+    name: `scaled ${rows}x${width} by ${scale}`,
+    inputs: { x: uniform(1, [rows, width]) },
+    run: ({ tensors }) => [scaled(tensors.x, scale)],
+    twin: ({ x }) => [times(x)],
+    gradient: { wrt: ["x"], twin: (_, dy) => ({ x: times(dy) }) },
+    tolerance: 1.2e-7,
+    toleranceReason: "one f32 product",
+  };
+}
+
 export const cases: OpCase[] = [
+  scaledCase(7, 33, -2 / 3),
+  scaledCase(13, 64, 12),
   addCase(1, 1),
   addCase(5, 13),
   addCase(13, 49),

@@ -16,16 +16,19 @@ function residualNormCase(
   output: (typeof OUTPUTS)[number] = "both",
   benchOnly = false,
   eps = 1e-5,
+  unitOffset = false,
 ): OpCase {
   return {
-    name: `residual_norm ${rows}x${width}, gradient of ${output}${eps === 1e-5 ? "" : `, eps ${eps}`}`,
+    name: `residual_norm ${rows}x${width}, gradient of ${output}${eps === 1e-5 ? "" : `, eps ${eps}`}${
+      unitOffset ? ", 1 + w" : ""
+    }`,
     inputs: { x: normInput(rows, width, eps), w: uniformWeight(3, [width]) },
     run: ({ tensors: { x }, weights }) => {
-      const [stream, normed] = residualNorm(x, weights.w, eps);
+      const [stream, normed] = residualNorm(x, weights.w, { eps, unitOffset });
       return benchOnly ? [stream, normed] : [stream, normed, add(stream, normed, SHARE)];
     },
     twin: ({ x, w }) => {
-      const { y } = rmsNormF64(x, w, { rows, width, eps });
+      const { y } = rmsNormF64(x, w, { rows, width, eps, unitOffset });
       return [x, y, addF64(x, y, SHARE)];
     },
     gradient: {
@@ -38,7 +41,7 @@ function residualNormCase(
           : output === "norm"
           ? [times(0), dy]
           : [dy, times(SHARE)];
-        const { dx, dw } = residualNormGradF64({ x, w, dstream, dnormed }, { rows, width, eps });
+        const { dx, dw } = residualNormGradF64({ x, w, dstream, dnormed }, { rows, width, eps, unitOffset });
         return { x: dx, w: dw };
       },
     },
@@ -65,6 +68,8 @@ export const cases: OpCase[] = [
   residualNormCase(3, 260),
   residualNormCase(7, 33, "both", false, 0.5),
   residualNormCase(9, 60, "both", false, 0.5),
+  residualNormCase(7, 33, "both", false, 1e-5, true),
+  residualNormCase(9, 60, "both", false, 1e-5, true),
   residualNormCase(2048, 96, "norm", true),
   residualNormCase(1024, 2048, "norm", true),
 ];

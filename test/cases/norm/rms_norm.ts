@@ -7,19 +7,26 @@ const EPS = 1e-5;
 interface RmsNormCase {
   /** Beside the x of a case, 1e-5 is below its tolerance, and 0.5 is most of what it is added to. */
   eps?: number;
+  unitOffset?: boolean;
   benchOnly?: boolean;
 }
 
-function rmsNormCase(rows: number, width: number, { eps = EPS, benchOnly }: RmsNormCase = {}): OpCase {
+function rmsNormCase(
+  rows: number,
+  width: number,
+  { eps = EPS, unitOffset, benchOnly }: RmsNormCase = {},
+): OpCase {
   return {
-    name: `rms_norm ${rows}x${width}${eps === EPS ? "" : ` eps ${eps}, the first row 0`}`,
+    name: `rms_norm ${rows}x${width}${eps === EPS ? "" : ` eps ${eps}, the first row 0`}${
+      unitOffset ? " 1 + w" : ""
+    }`,
     inputs: { x: normInput(rows, width, eps), w: uniformWeight(2, [width]) },
-    run: ({ tensors, weights }) => [rmsNorm(tensors.x, weights.w, eps)],
-    twin: ({ x, w }) => [rmsNormF64(x, w, { rows, width, eps }).y],
+    run: ({ tensors, weights }) => [rmsNorm(tensors.x, weights.w, { eps, unitOffset })],
+    twin: ({ x, w }) => [rmsNormF64(x, w, { rows, width, eps, unitOffset }).y],
     gradient: {
       wrt: ["x", "w"],
       twin: ({ x, w }, dy) => {
-        const { dx, dw } = rmsNormGradF64(x, w, dy, { rows, width, eps });
+        const { dx, dw } = rmsNormGradF64(x, w, dy, { rows, width, eps, unitOffset });
         return { x: dx, w: dw };
       },
     },
@@ -55,6 +62,8 @@ export const cases: OpCase[] = [
   rmsNormCase(3, 260),
   rmsNormCase(7, 33, { eps: 0.5 }),
   rmsNormCase(9, 60, { eps: 0.5 }),
+  rmsNormCase(7, 33, { unitOffset: true }),
+  rmsNormCase(9, 60, { unitOffset: true }),
   rmsNormCase(65_539, 3),
   rmsNormCase(2048, 96, { benchOnly: true }),
   rmsNormCase(1024, 2048, { benchOnly: true }),

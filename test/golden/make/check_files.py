@@ -1,7 +1,7 @@
 """Opens what we wrote with the programs it is for, and compares their logits with ours.
 
 A folder with adapter_config.json is opened by peft on its base model and by transformers alone; the weights of its
-merged/ folder, where it has one, must be those that peft's merge_and_unload makes in the base's type. Any other folder
+merged/ folder, where it has one, must be those that peft's merge_and_unload makes in its type. Any other folder
 is opened by transformers, and its pytorch_model.bin by torch.load(weights_only=True), whose tensors must be those of
 model.safetensors bit for bit.
 
@@ -51,9 +51,10 @@ def openings(folder):
 
 
 def merge_error(folder):
-    """Worst relative Frobenius difference of our merged weights from peft's."""
-    theirs = open_peft(folder, "auto").merge_and_unload().state_dict()
-    ours = open_model(folder / "merged", "auto").state_dict()
+    """Worst relative Frobenius difference of our merged weights from peft's, both in the type that ours are for."""
+    dtype = getattr(torch, json.loads((folder / "merged" / "config.json").read_text())["dtype"])
+    theirs = open_peft(folder, dtype).merge_and_unload().state_dict()
+    ours = open_model(folder / "merged", dtype).state_dict()
     assert ours.keys() == theirs.keys() and all(ours[name].dtype == theirs[name].dtype for name in ours)
     worst = 0
     for name in theirs:

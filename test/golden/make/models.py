@@ -88,7 +88,7 @@ FAMILIES = {
 }
 
 
-def random_model(config, seed):
+def random_model(config, seed, norm_centre=1):
     """Random in every parameter, wide enough that logits vary by several units."""
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     generator = torch.Generator().manual_seed(seed)
@@ -96,7 +96,7 @@ def random_model(config, seed):
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if "norm" in name:
-                parameter.copy_(1 + 0.3 * noise)
+                parameter.copy_(norm_centre + 0.3 * noise)
             else:
                 parameter.copy_((0.6 if "embed" in name or "lm_head" in name else 0.3) * noise)
     return model
@@ -149,15 +149,15 @@ def greedy(model, prompts, eos):
 
 def greedy_cases(model, seed):
     """64 tokens for every row; once more with an end token that some rows reach early, some late or never."""
-    for attempt in range(20):
+    for attempt in range(60):
         prompts = random_sequences(GREEDY_PROMPT_LENGTHS, seed + 1000 * attempt)
         free, margin = greedy(model, prompts, None)
-        if margin > SMALLEST_MARGIN:
+        ends = {token: [row.index(token) if token in row else NEW_TOKENS for row in free] for token in range(96)}
+        eos = max(ends, key=lambda token: max(ends[token]) - min(ends[token]) if min(ends[token]) > 1 else 0)
+        ended, _ = greedy(model, prompts, eos)
+        if margin > SMALLEST_MARGIN and len({len(row) for row in ended}) > 1:
             break
     assert margin > SMALLEST_MARGIN and all(len(row) == NEW_TOKENS for row in free)
-    ends = {token: [row.index(token) if token in row else NEW_TOKENS for row in free] for token in range(96)}
-    eos = max(ends, key=lambda token: max(ends[token]) - min(ends[token]) if min(ends[token]) > 1 else 0)
-    ended, _ = greedy(model, prompts, eos)
     assert len({len(row) for row in ended}) > 1
     return dict(prompts=prompts, free=free, smallestMargin=margin, eosId=eos, ended=ended)
 
@@ -173,14 +173,13 @@ def save_model(model, folder, expected):
     save_file(tensors, folder / "expected.safetensors")
 
 
-def make_family(name, index, out):
+def make_family(name, model, seed, out):
     """One family in f32: returns its part of cases.json."""
-    model = random_model(FAMILIES[name](), SEED + 10 * index)
-    prompts = random_sequences(PROMPT_LENGTHS, SEED + 10 * index + 1)
-    completions = random_sequences(COMPLETION_LENGTHS, SEED + 10 * index + 2)
+    prompts = random_sequences(PROMPT_LENGTHS, seed + 1)
+    completions = random_sequences(COMPLETION_LENGTHS, seed + 2)
     logits = batch_logits(model, [p + c for p, c in zip(prompts, completions)])
     logprobs = completion_logprobs(logits, prompts, completions)
-    weights = torch.randn(len(logprobs), generator=torch.Generator().manual_seed(SEED + 10 * index + 3))
+    weights = torch.randn(len(logprobs), generator=torch.Generator().manual_seed(seed + 3))
     (weights * logprobs).sum().backward()
     expected = {
         "logits": torch.cat(logits).detach(),
@@ -194,7 +193,7 @@ def make_family(name, index, out):
             name=name,
             prompts=prompts,
             completions=completions,
-            greedy=greedy_cases(model, SEED + 10 * index + 4),
+            greedy=greedy_cases(model, seed + 4),
         )
 
 
@@ -225,7 +224,10 @@ def main(out: pathlib.Path) -> None:
     transformers.logging.disable_progress_bar()
     shutil.rmtree(out, ignore_errors=True)
     names = list(FAMILIES)
-    cases = [make_family(name, index, out) for index, name in enumerate(names)]
+    cases = []
+    for index, name in enumerate(names):
+        seed = SEED + 10 * index
+        cases.append(make_family(name, random_model(FAMILIES[name](), seed), seed, out))
     bf16 = [make_bf16(cases[names.index(name)], names.index(name), out) for name in BF16_FAMILIES]
     versions = dict(
         torch=torch.__version__, transformers=transformers.__version__, safetensors=safetensors.__version__

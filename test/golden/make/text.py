@@ -2,6 +2,10 @@
 
 Folders, all made here (no third-party text or vocabulary):
   llama2_model   tokenizer.model alone, trained by sentencepiece with the settings of Llama's
+  spaces_model   another whose pieces of spaces all have the score -1e9, as in the files of Llama 2 and Mistral, and
+                 to which pieces of score 0 were added, as vocabularies are extended
+  unigram_model  a tokenizer.model of type UNIGRAM with a table of replacements (a small one in the place of
+                 nmt_nfkc's), remove_extra_whitespaces and user-defined pieces
   llama2_files   another tokenizer.model, with a control piece, a user-defined piece and the files beside it
   llama2_json    what transformers saves of llama2_model
   llama2_legacy  the same with legacy=True
@@ -10,6 +14,10 @@ Folders, all made here (no third-party text or vocabulary):
   bytes_json     byte-level BPE with GPT-2's split, and merges across characters that only one of JavaScript's
                  \\s and transformers' takes for spaces
 models/quickstart/policy of the repository is held to the same strings.
+
+The reference of a tokenizer.model is sentencepiece itself: transformers 5 drops a space in front, and merges runs of
+spaces in another order. Around control tokens it is LlamaTokenizer of transformers 4: with legacy=True a space goes
+before every part of the text, otherwise before its beginning alone.
 
 ids.json: for every string the ids of tokenizer(text); those of the text as plain text, by
 split_special_tokens=True; what the first decode to; and random ids decoded. conversations.json: prompts and
@@ -22,11 +30,15 @@ import io
 import json
 import pathlib
 import random
+import re
 import shutil
+import tempfile
+import types
 
 import sentencepiece
 import tokenizers
 import transformers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 
@@ -90,6 +102,8 @@ HARD_STRINGS = [
     "hasOwnProperty valueOf", "null", "undefined", "NaN", "true", "prototype",
 ]
 
+USER_DEFINED = {"<|user|>", "don't", "e\u0301", "  "}
+
 FRAGMENTS = [
     " ", "  ", "\n", "\t", "a", "the", "hello", "World", "42", "'s", "</s>", "<s>", "<unk>", "<|eot_id|>",
     "\u2581", "\u00e9", "e\u0301", "\U0001f600", "\u65e5", "\u0000", "\ufeff", "\u0085", "\u200d", "!",
@@ -126,26 +140,124 @@ def make_lines(rng: random.Random) -> list[str]:
     return [" ".join(rng.choices(words, k=12)) + "  " + str(rng.randint(0, 9999)) for _ in range(1200)]
 
 
+# The settings in trainer_spec and normalizer_spec of the tokenizer.model of Llama 1 and 2.
+LLAMA_SETTINGS = {
+    "model_type": "bpe",
+    "byte_fallback": True,
+    "split_digits": True,
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": True,
+    "remove_extra_whitespaces": False,
+    "allow_whitespace_only_pieces": True,
+    "character_coverage": 0.99995,
+}
+
+
 def train_sentencepiece(lines: list[str], folder: pathlib.Path, **options) -> None:
-    """With the settings in trainer_spec and normalizer_spec of the tokenizer.model of Llama 1 and 2."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,
-        model_type="bpe",
-        byte_fallback=True,
-        split_digits=True,
-        normalization_rule_name="identity",
-        add_dummy_prefix=True,
-        remove_extra_whitespaces=False,
-        allow_whitespace_only_pieces=True,
-        character_coverage=0.99995,
         num_threads=1,
         minloglevel=2,
-        **options,
+        **{**LLAMA_SETTINGS, **options},
     )
     folder.mkdir(parents=True)
     (folder / "tokenizer.model").write_bytes(model.getvalue())
+
+
+def rewrite_model(folder: pathlib.Path, change) -> None:
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((folder / "tokenizer.model").read_bytes())
+    change(proto)
+    (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
+
+
+def write_spaces_model(lines: list[str], folder: pathlib.Path) -> None:
+    indented = [" " * (i % 23) + line.replace(" ", " " * (1 + i % 5), 3) for i, line in enumerate(lines)]
+    train_sentencepiece(indented, folder, vocab_size=600)
+
+    def change(proto) -> None:
+        for piece in proto.pieces:
+            if piece.type == piece.NORMAL and set(piece.piece) == {"\u2581"}:
+                piece.score = -1e9
+        have = {piece.piece for piece in proto.pieces}
+        for text in ("hello", "\u2581hello", "llo", "\u65e5\u672c", "ab", "bab"):
+            if text not in have:
+                proto.pieces.add(piece=text, score=0)
+
+    rewrite_model(folder, change)
+
+
+REPLACED = {
+    "\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u3000": " ", "\u200b": "", "\ufb01": "fi", "\uff11": "1",
+    "n\u0303": "\u00f1", "o\u0308": "\u00f6", "\u1100\u1161\u11a8": "\uac01", "\u1100": "g", "\u00bd": "1/2",
+    "\u2026": "...", "\U0001d538": "A", "\ufeff": "", "A\u030a": "\u00c5",
+}
+
+
+def write_unigram_model(lines: list[str], folder: pathlib.Path) -> None:
+    points = lambda text: " ".join(f"{ord(character):X}" for character in text)
+    rows = [f"{points(before)}\t{points(after)}\n" for before, after in REPLACED.items()]
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as table:
+        table.write("".join(rows))
+        table.flush()
+        train_sentencepiece(
+            lines,
+            folder,
+            vocab_size=600,
+            model_type="unigram",
+            normalization_rule_tsv=table.name,
+            remove_extra_whitespaces=True,
+            allow_whitespace_only_pieces=False,
+            user_defined_symbols=sorted(USER_DEFINED),
+        )
+
+
+class SentencePieceReference:
+    """Ids by sentencepiece, around the added tokens as LlamaTokenizer of transformers 4 has them."""
+
+    def __init__(self, folder: pathlib.Path, transformed=None, legacy: bool = False) -> None:
+        def processor(prefix: bool):
+            proto = sentencepiece_model_pb2.ModelProto()
+            proto.ParseFromString((folder / "tokenizer.model").read_bytes())
+            proto.normalizer_spec.add_dummy_prefix &= prefix
+            return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+
+        self.model, self.amid = processor(True), processor(False)
+        self.legacy = legacy
+        self.pieces = [self.model.id_to_piece(id) for id in range(self.model.vocab_size())]
+        self.bos_token_id, self.eos_token_id = self.model.bos_id(), self.model.eos_id()
+        self.eos_token = self.pieces[self.eos_token_id]
+        added = {} if transformed is None else transformed.added_tokens_decoder
+        user = {id for id in range(len(self.pieces)) if self.pieces[id] in USER_DEFINED}
+        self.added = {token.content: (id, token.special) for id, token in added.items() if id not in user}
+        for id, piece in enumerate(self.pieces):
+            if self.model.is_control(id) or self.model.is_unknown(id):
+                self.added[piece] = (id, True)
+        self.all_special_tokens = [content for content, (_, special) in self.added.items() if special]
+
+    def __len__(self) -> int:
+        return max(len(self.pieces), 1 + max(id for id, _ in self.added.values()))
+
+    def get_vocab(self) -> dict[str, int]:
+        return {piece: id for id, piece in enumerate(self.pieces)}
+
+    def __call__(self, text: str, split_special_tokens: bool = False, add_special_tokens: bool = True):
+        matched = [token for token, (_, special) in self.added.items() if not (special and split_special_tokens)]
+        pattern = "|".join(re.escape(token) for token in sorted(matched, key=len, reverse=True))
+        parts = [part for part in re.split(f"({pattern})", text) if part] if matched else [text]
+        ids = [self.bos_token_id] if add_special_tokens else []
+        for i, part in enumerate(parts):
+            model = self.model if i == 0 or self.legacy else self.amid
+            ids += [self.added[part][0]] if part in matched else model.encode(part)
+        return types.SimpleNamespace(input_ids=ids)
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        texts = {**dict(enumerate(self.pieces)), **{id: token for token, (id, _) in self.added.items()}}
+        special = {id for id, is_special in self.added.values() if is_special and skip_special_tokens}
+        steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        return decoders.Sequence(steps).decode([texts[id] for id in ids if id not in special])
 
 
 def write_json(path: pathlib.Path, value) -> None:
@@ -283,6 +395,8 @@ def main(out: pathlib.Path) -> None:
     lines = make_lines(rng)
     train_sentencepiece(lines, folder / "llama2_model", vocab_size=800)
     write_llama2_files(lines, folder / "llama2_files")
+    write_spaces_model(lines, folder / "spaces_model")
+    write_unigram_model(lines, folder / "unigram_model")
     write_bytes(lines, folder / "bytes_json")
     # transformers 5 adds no BOS unless told to; LlamaTokenizer's documentation says it does, and 4.x did.
     of_model = {
@@ -294,14 +408,18 @@ def main(out: pathlib.Path) -> None:
     write_prepend(folder / "llama2_json", folder / "llama2_prepend")
     write_llama3(lines, folder / "llama3_json")
     loaded = {
-        "llama2_model": of_model[False],
-        "llama2_files": LlamaTokenizer.from_pretrained(folder / "llama2_files"),
+        "llama2_model": SentencePieceReference(folder / "llama2_model"),
+        "llama2_files": SentencePieceReference(
+            folder / "llama2_files", LlamaTokenizer.from_pretrained(folder / "llama2_files"), legacy=True
+        ),
         "llama2_json": LlamaTokenizer.from_pretrained(folder / "llama2_json"),
         "llama2_legacy": LlamaTokenizer.from_pretrained(folder / "llama2_legacy", legacy=True),
         "llama2_prepend": PreTrainedTokenizerFast.from_pretrained(folder / "llama2_prepend"),
         "llama3_json": PreTrainedTokenizerFast.from_pretrained(folder / "llama3_json"),
         "bytes_json": PreTrainedTokenizerFast.from_pretrained(folder / "bytes_json"),
         "quickstart": PreTrainedTokenizerFast.from_pretrained(QUICKSTART),
+        "spaces_model": SentencePieceReference(folder / "spaces_model"),
+        "unigram_model": SentencePieceReference(folder / "unigram_model"),
     }
     strings = make_strings(rng)
     packages = (transformers, tokenizers, sentencepiece)

@@ -386,10 +386,10 @@ export const faults: readonly Fault[] = [
     tests: ["unit/open_scorer.test.ts"],
   },
   {
-    file: "src/scorer/client.ts",
-    find: "responses: batch.map(({ completion }) => completion)",
-    replace: "responses: answers.slice(0, batch.length).map(({ completion }) => completion)",
-    harm: "later batches score the first batch's completions",
+    file: "src/scorer/apis/beaver.ts",
+    find: "responses: answers.map(({ completion }) => completion)",
+    replace: "responses: answers.map(() => answers[0].completion)",
+    harm: "all completions of a batch are scored as its first",
     tests: ["unit/scorer_client.test.ts"],
   },
   {
@@ -516,8 +516,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/hub/http.ts",
-    find: "if (failures > MAX_RETRIES) {",
-    replace: "if (failures >= MAX_RETRIES) {",
+    find: "if (failures > (access.maxRetries ?? MAX_RETRIES)) {",
+    replace: "if (failures >= (access.maxRetries ?? MAX_RETRIES)) {",
     harm: "a busy hub is given up one try early",
     tests: ["chaos/hub_partials.test.ts"],
   },

@@ -421,8 +421,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/tokenizer/tokenizer.ts",
-    find: "[full.bos_token, full.eos_token, full.pad_token]",
-    replace: "[full.bos_token, full.pad_token]",
+    find: "[named.bos_token, named.eos_token, named.pad_token]",
+    replace: "[named.bos_token, named.pad_token]",
     harm: "a user who writes </s> ends the prompt, where only the config names that token",
     tests: ["unit/tokenizer_control.test.ts"],
   },
@@ -442,9 +442,9 @@ export const faults: readonly Fault[] = [
     tests: ["unit/tokenizer_control.test.ts"],
   },
   {
-    file: "src/io/tokenizer/sentencepiece_json.ts",
-    find: "config.add_bos_token !== false",
-    replace: "config.add_bos_token === true",
+    file: "src/io/tokenizer/sentencepiece/coder.ts",
+    find: "config.add_bos_token === false",
+    replace: "config.add_bos_token !== true",
     harm: "a Llama 2 folder without add_bos_token reads prompts without BOS",
     tests: ["unit/sentencepiece.test.ts", "parity/parity.test.ts#Tokenizer and template"],
   },

@@ -40,6 +40,13 @@ const IGNORED: readonly Fault[] = [
   ignored("seed", "train/rollout.ts", "seed: config.seed", "seed: 42"),
   ignored("seed", "train/generation_batch.ts", "seed: config.seed", "seed: 42"),
   ignored("reward_model", "assembly/scorer.ts", "config.reward_model,", '"models/quickstart/reward",'),
+  ignored("cost_scorer_url", "assembly/scorer.ts", "if (config.cost_scorer_url === null)", "if (true)"),
+  ignored("scorer_api", "assembly/scorer.ts", "api: config.scorer_api,", 'api: "beaver" as const,'),
+  ignored("scorer_input", "assembly/scorer.ts", "input: config.scorer_input,", 'input: "query" as const,'),
+  ignored("scorer_label_key", "assembly/scorer.ts", "config.scorer_label_key ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "config.reward_label ?? undefined", "undefined"),
+  ignored("reward_label", "assembly/scorer.ts", "rewardLabel: config.reward_label,", "rewardLabel: 0,"),
+  ignored("cost_label", "assembly/scorer.ts", "config.cost_label ?? undefined", "undefined"),
   ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length,", "512,"),
   ignored("scorer_timeout", "assembly/scorer.ts", "config.scorer_timeout * 1000", "300_000"),
   ignored(
@@ -51,8 +58,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "{ batchSize: config.scorer_batch_size, step }",
-    "{ batchSize: 32, step }",
+    "{ batchSize: config.scorer_batch_size, step, decode }",
+    "{ batchSize: 32, step, decode }",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
@@ -131,8 +138,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "lora_target_modules",
     "assembly/adapters.ts",
-    "targetModules(config.lora_target_modules)",
-    'targetModules(["q_proj", "v_proj"])',
+    "targets: config.lora_target_modules",
+    'targets: ["q_proj", "v_proj"]',
   ),
   ignored("lora_merge", "assembly/run.ts", "config.lora_merge && result.finished", "false"),
   ignored(

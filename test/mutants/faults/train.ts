@@ -397,8 +397,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
-    find: "{ batchSize: config.scorer_batch_size, step }",
-    replace: "{ batchSize: config.scorer_batch_size_eval, step }",
+    find: "{ batchSize: config.scorer_batch_size, step, decode }",
+    replace: "{ batchSize: config.scorer_batch_size_eval, step, decode }",
     harm: "scorer_batch_size is ignored: the scorer gets requests of evaluation's size",
     tests: ["e2e/config_effects.test.ts#scorer_batch_size=", "gpu/training_run.test.ts"],
     claim: 4,

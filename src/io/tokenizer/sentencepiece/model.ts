@@ -1,13 +1,13 @@
 // Reads a SentencePiece tokenizer.model (protocol buffers; fields as numbered in sentencepiece_model.proto). Pure.
 
 import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { charsmapOf } from "./charsmap.ts";
 
 /** ModelProto.SentencePiece.Type */
 export const PIECE_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** TrainerSpec.ModelType */
 const MODEL_TYPES = ["", "UNIGRAM", "BPE", "WORD", "CHAR"];
-const BPE = MODEL_TYPES.indexOf("BPE");
 
 /** Llama's file is half a megabyte and its longest piece 16 characters; more than this is no tokenizer. */
 const MAX_BYTES = 64 * 2 ** 20;
@@ -15,16 +15,26 @@ const MAX_PIECE_CHARACTERS = 256;
 
 export interface Piece {
   readonly text: string;
-  /** BPE: higher is merged earlier. */
+  /** BPE: higher is merged earlier. Unigram: its log-probability. */
   readonly score: number;
   readonly type: number;
 }
 
-/** A byte-pair model with byte fallback and no normalisation, as the Llama family has; a piece's index is its id. */
+/** What decides how a text is split; a piece's index is its id. */
 export interface SentencePieceModel {
+  readonly algorithm: "BPE" | "UNIGRAM";
   readonly pieces: readonly Piece[];
+  /** Whether characters that are no piece become the pieces of their bytes. */
+  readonly byteFallback: boolean;
+  /** A table of replacements (see charsmap.ts); empty where a text is taken as it is. */
+  readonly charsmap: Uint8Array;
   /** Whether a space is put before the text. */
   readonly addDummyPrefix: boolean;
+  /** Whether spaces at both ends, and all but one of several, are dropped. */
+  readonly removeExtraWhitespaces: boolean;
+  /** Ids of the pieces that begin and end a text; below 0 where there is none. */
+  readonly bosId: number;
+  readonly eosId: number;
 }
 
 /** Every setting that is read, with the default of sentencepiece_model.proto. */
@@ -33,10 +43,12 @@ const DEFAULTS = {
   modelType: 1,
   byteFallback: false,
   whitespaceAsSuffix: false,
-  normalizationBytes: 0,
+  charsmap: new Uint8Array(0) as Uint8Array,
   addDummyPrefix: true,
   removeExtraWhitespaces: true,
   escapeWhitespaces: true,
+  bosId: 1,
+  eosId: 2,
 };
 
 type Settings = typeof DEFAULTS;
@@ -73,36 +85,42 @@ function readPiece(reader: BinaryReader): Piece {
 function readSettings(bytes: Uint8Array): Settings {
   const settings = { ...DEFAULTS, pieces: [] as Piece[] };
   const reader = new BinaryReader(bytes);
+  const missing = new Set(["trainer_spec", "normalizer_spec"]);
+  const part = (name: string, fields: Fields) => () => {
+    missing.delete(name);
+    readPart(reader, fields);
+  };
   readMessage(reader, reader.len, {
     1: () => settings.pieces.push(readPiece(reader)),
-    2: () =>
-      readPart(reader, {
-        3: (field) => settings.modelType = field.int32(),
-        24: (field) => settings.whitespaceAsSuffix = field.bool(),
-        35: (field) => settings.byteFallback = field.bool(),
-      }),
-    3: () =>
-      readPart(reader, {
-        2: (field) => settings.normalizationBytes = field.bytes().length,
-        3: (field) => settings.addDummyPrefix = field.bool(),
-        4: (field) => settings.removeExtraWhitespaces = field.bool(),
-        5: (field) => settings.escapeWhitespaces = field.bool(),
-      }),
+    2: part("trainer_spec", {
+      3: (field) => settings.modelType = field.int32(),
+      24: (field) => settings.whitespaceAsSuffix = field.bool(),
+      35: (field) => settings.byteFallback = field.bool(),
+      41: (field) => settings.bosId = field.int32(),
+      42: (field) => settings.eosId = field.int32(),
+    }),
+    3: part("normalizer_spec", {
+      2: (field) => settings.charsmap = field.bytes(),
+      3: (field) => settings.addDummyPrefix = field.bool(),
+      4: (field) => settings.removeExtraWhitespaces = field.bool(),
+      5: (field) => settings.escapeWhitespaces = field.bool(),
+    }),
   });
+  if (settings.pieces.length > 0 && missing.size > 0) {
+    throw new RangeError(`it has no ${[...missing].join(" and no ")}`);
+  }
+  if (settings.charsmap.length > 0) charsmapOf(settings.charsmap); // says what is wrong with it
   return settings;
 }
 
-/** What keeps the model from being converted exactly; undefined when nothing does. */
-function unsupported(settings: Settings): string | undefined {
-  const { modelType } = settings;
-  if (modelType !== BPE) {
-    return `a BPE model, as the Llama family has; got type ${MODEL_TYPES[modelType] ?? modelType}`;
+/** What keeps the model from being followed exactly; undefined when nothing does. */
+function unsupported({ modelType, escapeWhitespaces, whitespaceAsSuffix }: Settings): string | undefined {
+  const algorithm = MODEL_TYPES[modelType] ?? `${modelType}`;
+  if (algorithm !== "BPE" && algorithm !== "UNIGRAM") {
+    return `a model of type BPE or UNIGRAM; got type ${algorithm}`;
   }
-  if (!settings.byteFallback) return "byte_fallback; without it unknown characters would be lost";
-  if (settings.normalizationBytes > 0) return "the identity normalization; got a table of replacements";
-  if (settings.removeExtraWhitespaces) return "remove_extra_whitespaces false; this model drops spaces";
-  if (!settings.escapeWhitespaces) return "escape_whitespaces, spaces written as U+2581";
-  if (settings.whitespaceAsSuffix) return "spaces in front of words; this model puts them behind";
+  if (!escapeWhitespaces) return "escape_whitespaces, spaces written as U+2581";
+  if (whitespaceAsSuffix) return "spaces in front of words; this model puts them behind";
   return undefined;
 }
 
@@ -111,24 +129,22 @@ export function byteToken(byte: number): string {
 }
 
 /** What is wrong with the vocabulary; undefined when nothing is. */
-function faultyPieces(pieces: readonly Piece[]): string | undefined {
+function faultyPieces({ pieces, byteFallback }: Settings): string | undefined {
   const seen = new Set<string>();
-  let lastScore = Infinity;
-  for (const [id, { text, score, type }] of pieces.entries()) {
+  for (const [id, { text, score }] of pieces.entries()) {
     const characters = Array.from(text).length;
     if (characters === 0 || characters > MAX_PIECE_CHARACTERS) {
       return `pieces of 1 to ${MAX_PIECE_CHARACTERS} characters; piece ${id} has ${characters}`;
     }
     if (seen.has(text)) return `every piece once; ${JSON.stringify(text)} is there twice`;
+    if (!Number.isFinite(score)) return `a number as score of every piece; piece ${id} has score ${score}`;
     seen.add(text);
-    if (type !== PIECE_TYPE.normal || characters === 1) continue;
-    if (!(score <= lastScore)) {
-      return `merges in the order of their ids; piece ${id} has score ${score} after ${lastScore}`;
-    }
-    lastScore = score;
   }
-  const bytes = new Set(pieces.filter(({ type }) => type === PIECE_TYPE.byte).map(({ text }) => text));
-  for (let byte = 0; byte < 256; byte++) {
+  const ofType = (wanted: number) => pieces.filter(({ type }) => type === wanted).map(({ text }) => text);
+  const unknown = ofType(PIECE_TYPE.unknown).length;
+  if (unknown !== 1) return `one piece for unknown characters; it has ${unknown}`;
+  const bytes = new Set(ofType(PIECE_TYPE.byte));
+  for (let byte = 0; byteFallback && byte < 256; byte++) {
     if (!bytes.has(byteToken(byte))) return `a piece for each byte; ${byteToken(byte)} is missing`;
   }
   return undefined;
@@ -136,7 +152,7 @@ function faultyPieces(pieces: readonly Piece[]): string | undefined {
 
 /**
  * @param path named in errors
- * @throws Error when the file is no SentencePiece model, is cut off, or needs what cannot be converted exactly
+ * @throws Error when the file is no SentencePiece model, is cut off, or asks for what is not followed exactly here
  */
 export function parseSentencePieceModel(bytes: Uint8Array, path: string): SentencePieceModel {
   const fail = (problem: string, remedy: string, cause?: unknown) =>
@@ -155,7 +171,8 @@ export function parseSentencePieceModel(bytes: Uint8Array, path: string): Senten
   if (settings.pieces.length === 0) {
     throw fail("is no SentencePiece model: it holds no pieces", "copy the file again");
   }
-  const required = unsupported(settings) ?? faultyPieces(settings.pieces);
+  const required = unsupported(settings) ?? faultyPieces(settings);
   if (required !== undefined) throw fail(`is required to have ${required}`, convert);
-  return { pieces: settings.pieces, addDummyPrefix: settings.addDummyPrefix };
+  const algorithm = MODEL_TYPES[settings.modelType] as SentencePieceModel["algorithm"];
+  return { ...settings, algorithm };
 }

@@ -1,0 +1,163 @@
+/** Faults in what opens a model's folder, and in what writes a merged one. */
+import type { Fault } from "../fault.ts";
+
+const FORMATS = ["unit/weight_formats.test.ts"];
+const FILES = ["unit/model_files.test.ts"];
+const MERGE = ["gpu/merged_model.test.ts"];
+
+export const faults: readonly Fault[] = [
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "if (grid) scaleInPlace(",
+    replace: "if (!grid) scaleInPlace(",
+    harm: "8-bit weights load without their scales, hundreds of times too large",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "[Math.floor((first + i) / columns), (first + i) % columns]",
+    replace: "[Math.floor(i / columns), i % columns]",
+    harm: "8-bit weights larger than a piece have the scales of their first rows from the second piece on",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "Math.ceil(shape[axis] / size) === grid[axis]",
+    replace: "Math.floor(shape[axis] / size) === grid[axis]",
+    harm: "8-bit weights whose last block is cut by the edge are refused",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/converted_weights.ts",
+    find: "if (ACTIVATION_SCALE.test(name)) tensors.delete(name);",
+    replace: "",
+    harm: "8-bit models with scales for activations are refused as other models",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/tensors/small_floats.ts",
+    find: "exponent === 15 && mantissa === 7",
+    replace: "exponent === 15",
+    harm: "8-bit weights from 256 to 448 become NaN",
+    tests: FORMATS,
+  },
+  {
+    file: "src/io/model/tensor_names.ts",
+    find: "isBare && BARE.test(name)",
+    replace: "BARE.test(name) && false",
+    harm: "files of a bare transformer are refused: every tensor is missing",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/tensor_names.ts",
+    find: "if (other !== undefined) {",
+    replace: "if (false) {",
+    harm: "of two models in one file parts of both are loaded as one",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/tensor_names.ts",
+    find: "isPart && OTHER_PARTS.test(name)",
+    replace: "OTHER_PARTS.test(name)",
+    harm: "tensors of a model that config.json does not describe are passed over without a word",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/config_text.ts",
+    find: "({ quantization_config: _config, ...rest }: Json) => rest",
+    replace: "(rest: Json) => rest",
+    harm: "8-bit models are refused, and a run of one would be saved as if it were quantized",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/config_text.ts",
+    find: 'return config.quant_algo === "FP8";',
+    replace: "return true;",
+    harm: "4-bit weights of ModelOpt are read as if they were others",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/model_folder.ts",
+    find: "  accept?.(configText, configPath);\n",
+    replace: "",
+    harm: "a model of an unsupported family is first said to lack files",
+    tests: FILES,
+  },
+  {
+    file: "src/io/model/model_folder.ts",
+    find: "begin: from * rowBytes,",
+    replace: "begin: 0,",
+    harm: "parameters that a file holds as one tensor all get the values of its first rows",
+    tests: ["gpu/weights.test.ts"],
+  },
+  {
+    file: "src/io/model/model_weights.ts",
+    find: "if (duplicate !== undefined) {",
+    replace: "if (false) {",
+    harm: "of a tensor that an index names twice the values are a matter of luck",
+    tests: FILES,
+  },
+  {
+    file: "src/io/files/lfs_pointer.ts",
+    find: "if (!String.fromCharCode",
+    replace: "if (true || !String.fromCharCode",
+    harm: "after a clone without Git LFS the weights are said to be damaged",
+    tests: FILES,
+  },
+  {
+    file: "src/assembly/hub.ts",
+    find: "{ ...settings, ...QUICK }",
+    replace: "settings",
+    harm: "a mistyped folder is reported after half a minute of retries at the hub",
+    tests: ["unit/hub_models.test.ts"],
+  },
+  {
+    file: "src/assembly/models.ts",
+    find: "    await configOf(base.dir);\n",
+    replace: "",
+    harm: "a model of an unsupported family is first said to lack a tokenizer",
+    tests: ["gpu/loaded_policy.test.ts"],
+  },
+  {
+    file: "src/policy/weights.ts",
+    find: "const stored = (name: string) => name === embedding ? head : name;",
+    replace: "const stored = (name: string) => name;",
+    harm: "a tied model whose file holds its head alone does not load",
+    tests: ["gpu/weights.test.ts"],
+  },
+  {
+    file: "src/policy/weights.ts",
+    find: "return UNUSED.some((pattern) => pattern.test(name));",
+    replace: "return UNUSED[0].test(name);",
+    harm: "models with attention masks or a value head in their file are refused",
+    tests: ["gpu/weights.test.ts"],
+  },
+  {
+    file: "src/assembly/merged_model.ts",
+    find: "exact = Float64Array.from(rows, (value, i) => value + delta[i]);",
+    replace: "exact = Float64Array.from(rows);",
+    harm: "the merged model is the base model",
+    tests: MERGE,
+  },
+  {
+    file: "src/assembly/merged_model.ts",
+    find: 'asked === "float32" && !isChanged ? stored : STORED[asked]',
+    replace: 'asked === "float32" ? stored : STORED[asked]',
+    harm: "half of a short run is rounded away where f32 was asked for",
+    tests: MERGE,
+  },
+  {
+    file: "src/assembly/merged_model.ts",
+    find: "Math.sqrt(this.#error / this.#change)",
+    replace: "this.#error / this.#change",
+    harm: "a merge claims to have kept more of the training than it did",
+    tests: MERGE,
+  },
+  {
+    file: "src/assembly/merged_model.ts",
+    find: "alone && tensor.name === head",
+    replace: "false && tensor.name === head",
+    harm: "transformers opens the merged model of such a base with a random embedding",
+    tests: MERGE,
+  },
+];
