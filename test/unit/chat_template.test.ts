@@ -39,6 +39,15 @@ describe("a template", () => {
     );
   });
 
+  it("finds the items that lack a field, and compares as Python does", () => {
+    const x = [{ a: 1 }, { b: 2 }, { a: 2, b: 2 }];
+    const count = (filter: string) =>
+      render(`{{ x | ${filter}('a', 'undefined') | list | length }}`, [], { x });
+    assert.deepEqual([count("selectattr"), count("rejectattr")], ["1", "2"]);
+    const said = "{{ (x == '1')|string }} {{ (x != 1)|string }} {{ (true == 1)|string }}";
+    assert.equal(render(said, [], { x: 1 }).toLowerCase(), "false false true");
+  });
+
   it("is given the conversation without nulls, and is asked to begin the answer", () => {
     const text = "{% if messages[0].name is defined %}named{% endif %}{{ add_generation_prompt }}";
     assert.equal(render(text, [{ ...user("a"), name: null } as Message]).toLowerCase(), "true");

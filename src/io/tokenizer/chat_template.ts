@@ -63,10 +63,23 @@ function becomeCall(node: Node, method: string, args: unknown[]): void {
   Object.assign(node, { type: "CallExpression", callee, args });
 }
 
-/** Turns x.strip(...) and x | trim into calls of our functions, in place. */
+/** A filter that asks of items whether they lack a field; @huggingface/jinja answers no for those that do. */
+function askTheOpposite({ callee, args }: Node): void {
+  const [, test] = args as Node[];
+  if (test?.value !== "undefined") return;
+  const filter = callee as Node;
+  filter.value = filter.value === "selectattr" ? "rejectattr" : "selectattr";
+  test.value = "defined";
+}
+
+/** Turns x.strip(...), x | trim and x == y into calls of our functions, in place. */
 function callOurMethods(program: unknown): void {
   visit(program, (node) => {
     const { type, callee, args, filter, operand } = node;
+    const operator = (node.operator as { value?: unknown } | undefined)?.value;
+    if (type === "BinaryExpression" && (operator === "==" || operator === "!=")) {
+      becomeCall(node, operator, [node.left, node.right]);
+    }
     if (
       type === "CallExpression" && isNode(callee) && callee.type === "MemberExpression" && !callee.computed
     ) {
@@ -77,6 +90,7 @@ function callOurMethods(program: unknown): void {
     } else if (type === "FilterExpression" && isNode(filter)) {
       const call = filter.type === "CallExpression" ? filter : undefined;
       const name = String(((call?.callee ?? filter) as Node).value);
+      if (call && /^(select|reject)attr$/.test(name)) askTheOpposite(call);
       const method = name === "trim" ? "strip" : name;
       const ours = method === "strip" || method === "capitalize" || method === LENGTH;
       if (ours) becomeCall(node, method, [operand, ...(call?.args as unknown[] ?? [])]);
@@ -93,6 +107,13 @@ function lengthOf(value: unknown): number {
   throw new TypeError(`${value === null ? "none" : typeof value} has no length`);
 }
 
+/** Python's ==, by which "1" is not 1; @huggingface/jinja has JavaScript's loose one. */
+function equals(left: unknown, right: unknown): boolean {
+  if (typeof left === "boolean" && typeof right === "number") return Number(left) === right;
+  if (typeof left === "number" && typeof right === "boolean") return left === Number(right);
+  return left === right;
+}
+
 function globals(onDate: () => void): Record<string, unknown> {
   const methods = Object.entries(STRING_METHODS).map(([name, method]) => {
     const call = (text: unknown, ...args: unknown[]) => {
@@ -104,6 +125,8 @@ function globals(onDate: () => void): Record<string, unknown> {
   return {
     ...Object.fromEntries(methods),
     [ownName(LENGTH)]: lengthOf,
+    [ownName("==")]: equals,
+    [ownName("!=")]: (left: unknown, right: unknown) => !equals(left, right),
     true: true,
     True: true,
     false: false,

@@ -131,13 +131,16 @@ MISTRAL = """{%- if messages[0]['role'] == 'system' %}
 {%- else %}
     {%- set loop_messages = messages %}
 {%- endif %}
-{{- bos_token }}
-{%- for message in loop_messages %}
+{%- set asked = loop_messages | selectattr("role", "equalto", "user") | list %}
+{%- for message in loop_messages | rejectattr("role", "equalto", "tool") | selectattr("tool_calls", "undefined") %}
     {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
         {{- raise_exception('After the system message, user and assistant take turns') }}
     {%- endif %}
+{%- endfor %}
+{{- bos_token }}
+{%- for message in loop_messages %}
     {%- if message['role'] == 'user' %}
-        {%- if loop.last and system_message is defined %}
+        {%- if message == asked[-1] and system_message is defined %}
             {{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}
         {%- else %}
             {{- ' [INST] ' + message['content'] + ' [/INST]' }}

@@ -36,6 +36,13 @@ export const faults: readonly Fault[] = [
     TEMPLATE,
   ),
   fault(
+    "io/tokenizer/chat_template.ts",
+    'if (test?.value !== "undefined") return;',
+    "if (test) return;",
+    "Mistral's template takes conversations whose roles do not alternate",
+    TEMPLATE,
+  ),
+  fault(
     "io/tokenizer/chat_template_files.ts",
     "if (jinja !== undefined) return",
     "if (jinja !== undefined && !config.chat_template) return",
