@@ -1,8 +1,8 @@
 /** Who judges a run's completions: score models in this process, a service, functions, or a scorer that is given. */
-import { pathToFileURL } from "node:url";
 import { resolve } from "node:path";
 import { type FunctionName, parseFunctionName } from "../config/function_names.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { importModule } from "../io/files/user_module.ts";
 import { functionScorer, type ScoreFunction } from "../scorer/functions.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 
@@ -44,7 +44,7 @@ async function loadFunction(
   key: string,
 ): Promise<ScoreFunction> {
   const file = resolve(path);
-  const module: Record<string, unknown> = await import(pathToFileURL(file).href).catch((cause: Error) => {
+  const module: Record<string, unknown> = await importModule(file).catch((cause: Error) => {
     throw new Error(
       `Cannot load ${file} of ${key}: need a TypeScript or JavaScript module that runs, got: ${cause.message}`,
       { cause },

@@ -1,0 +1,21 @@
+/** Modules that a user names: JavaScript or TypeScript, in a folder of any kind of package or of none. */
+import { pathToFileURL } from "node:url";
+import { systemCode } from "./errors.ts";
+
+/**
+ * What Node says before it runs anything, of TypeScript that it cannot read by itself: it knows no such files, or took
+ * the file for CommonJS since no package.json beside it says otherwise.
+ */
+const UNREAD = ["ERR_UNKNOWN_FILE_EXTENSION", "ERR_REQUIRE_CYCLE_MODULE", "ERR_REQUIRE_ESM"];
+
+/** The exports of a module. @throws what the module throws, or Error when there is none */
+export async function importModule(path: string): Promise<Record<string, unknown>> {
+  const { href } = pathToFileURL(path);
+  try {
+    return await import(href);
+  } catch (error) {
+    if (!UNREAD.includes(systemCode(error) ?? "")) throw error;
+    const { tsImport } = await import("tsx/esm/api");
+    return await tsImport(href, import.meta.url);
+  }
+}
