@@ -8,7 +8,7 @@ import process from "node:process";
 export const NPM_OPTIONS = {
   train: { config: false, beta: false, seed: false, set: false, dry_run: true },
   eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
-  doctor: { config: false, beta: false, seed: false, set: false, dry_run: true },
+  doctor: { config: false, beta: false, seed: false, set: false, dry_run: true, model: false, gpu: false },
   scorer: {
     reward_model: false,
     cost_model: false,

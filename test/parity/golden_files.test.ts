@@ -34,7 +34,18 @@ test("every file of test/golden is written by one generator, and every generator
 });
 
 /** Of the standard library, as far as the generators use it. */
-const STANDARD = ["dataclasses", "base64", "collections", "inspect", "io", "itertools", "json", "math", "os", "pathlib"]
+const STANDARD = [
+  "dataclasses",
+  "base64",
+  "collections",
+  "inspect",
+  "io",
+  "itertools",
+  "json",
+  "math",
+  "os",
+  "pathlib",
+]
   .concat([
     "datetime",
     "hashlib",

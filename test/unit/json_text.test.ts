@@ -31,7 +31,7 @@ it("a change may drop, add and move values", () => {
 it("config.json beside a run's weights has the numbers of its model: transformers refuses a cap of 30 for 30.0", () =>
   withScratchFolder(async (dir) => {
     const configText = '{"model_type": "gemma2", "final_logit_softcapping": 30.0, "torch_dtype": "bfloat16"}';
-    const loaded = { policy: {}, configText, tokenizer: { files: [] }, base: {} } as unknown as LoadedPolicy;
+    const loaded = { policy: {}, configText, files: [], base: {} } as unknown as LoadedPolicy;
     const [path] = await writeModelConfig(dir, loaded, "float32");
     const written = readFileSync(path, "utf8");
     assert.match(written, /"final_logit_softcapping": 30\.0,/);

@@ -32,4 +32,5 @@ export const cases: OpCase[] = [
   columnsCase(13, [64, 32, 32], 0),
   columnsCase(33, [36, 36], 1),
   columnsCase(2048, [3072, 3072], 0, true),
+  columnsCase(512, [3072, 1024, 1024], 1, true),
 ];
