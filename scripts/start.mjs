@@ -48,6 +48,10 @@ const TASKS = {
 };
 const TASK_NAMES = Object.keys(TASKS).filter((name) => IS_CHECKOUT || !TASKS[name].needsDev);
 const PACKAGE_TEST = join("test", "package", "installed.test.ts");
+/** What a message puts in front of a task's name where it says what to type: src/config/command_line.ts. */
+const CALLS = IS_CHECKOUT
+  ? { node: "npm run", deno: "deno task" }
+  : { node: "npx grpo-webgpu", deno: "deno run -A npm:grpo-webgpu" };
 const ASKS_ONLY = ["--help", "-h", "--dry-run"];
 
 /**
@@ -61,6 +65,7 @@ async function setUp(name, args) {
     const meant = nearest ? `; did you mean "${nearest}"?` : "";
     throw new RangeError(`Unknown task "${name}"; tasks: ${TASK_NAMES.join(", ")}${meant}`);
   }
+  process.env.GRPO_WEBGPU_CALL = "Deno" in globalThis ? CALLS.deno : CALLS.node;
   refuseKeptOptions(ROOT, name, args);
   checkNode();
   const installed = IS_CHECKOUT && await ensurePackages(ROOT, { dev: task.needsDev });

@@ -1,4 +1,7 @@
 /** What a caller of the scorer can catch. Both mean that there are no scores, so no step can be taken. */
+import { commandLine } from "../config/command_line.ts";
+
+const startScorer = () => commandLine(process.env, "scorer");
 
 /** No usable connection, after all retries. Its first line is documented: people and scripts look for it. */
 export class ScorerUnavailableError extends Error {
@@ -11,7 +14,7 @@ export class ScorerUnavailableError extends Error {
       `❌ ERROR: Scorer API at ${url} is not responding\n` +
         `  tried: ${request}, ${attempts} ${attempts === 1 ? "attempt" : "attempts"}; ` +
         `last error: ${cause.message}\n` +
-        `  remedy: try \`curl ${url}${tryAt}\`, start a scorer with \`npm run scorer\`, or correct scorer_url`,
+        `  remedy: try \`curl ${url}${tryAt}\`, start a scorer with \`${startScorer()}\`, or correct scorer_url`,
       { cause },
     );
     this.attempts = attempts;
@@ -21,9 +24,9 @@ export class ScorerUnavailableError extends Error {
 const LOOK_AT_LOG = "look at the scorer's log";
 
 /** Where nothing has yet been heard from that address that a scorer would say. */
-export const SOMETHING_ELSE =
+export const somethingElse = (): string =>
   "something else answers there: set scorer_url and scorer_api to what a scorer is at " +
-  "and speaks (`npm run scorer` starts one)";
+  `and speaks (\`${startScorer()}\` starts one)`;
 
 /** The scorer answered, but not with one finite reward and cost per completion. Asking again cannot help. */
 export class ScorerContractError extends Error {

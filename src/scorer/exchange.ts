@@ -1,6 +1,6 @@
 /** One HTTP exchange with a scorer, and how it went: JSON, a connection fault, or a broken contract. */
 import { Agent } from "undici";
-import { ScorerContractError, SOMETHING_ELSE } from "./errors.ts";
+import { ScorerContractError, somethingElse } from "./errors.ts";
 import { excerpt } from "./messages.ts";
 import { ConnectionFault, parseRetryAfterMs } from "./retry.ts";
 
@@ -42,7 +42,7 @@ export function contractError(
   exchange: Exchange,
   status: number,
   problem: string,
-  remedy = exchange.isFirst && status < 500 ? SOMETHING_ELSE : undefined,
+  remedy = exchange.isFirst && status < 500 ? somethingElse() : undefined,
 ): ScorerContractError {
   return new ScorerContractError(exchange.url, describe(exchange), status, problem, remedy);
 }

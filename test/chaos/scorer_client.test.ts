@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 import { answers } from "../answers.ts";
+import { commandLine } from "../../src/config/command_line.ts";
 import { createScorerClient, type ScorerClientOptions } from "../../src/scorer/client.ts";
 import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 
@@ -118,7 +119,9 @@ describe("a scorer that stays away", () => {
       assert.deepEqual(error.message.split("\n"), [
         `❌ ERROR: Scorer API at ${url} is not responding`,
         "  tried: POST /score_batch, 4 attempts; last error: 503: loading models",
-        `  remedy: try \`curl ${url}/health\`, start a scorer with \`npm run scorer\`, or correct scorer_url`,
+        `  remedy: try \`curl ${url}/health\`, start a scorer with \`${
+          commandLine(process.env, "scorer")
+        }\`, or correct scorer_url`,
       ]);
       return true;
     });

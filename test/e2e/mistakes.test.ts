@@ -206,7 +206,7 @@ function mistakes(other: string): Mistake[] {
       number: 17,
       typed: "a scorer that is not running",
       words: ["train", ...set("scorer_url=http://127.0.0.1:1", out())],
-      says: [/http:\/\/127\.0\.0\.1:1/, /npm run scorer/],
+      says: [/http:\/\/127\.0\.0\.1:1/, /`(npm run|deno task) scorer`/],
     },
     rows("rows.parquet"),
     rows("rows.jsonl.gz"),

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { commandLine } from "../../src/config/command_line.ts";
 import { contentsOf } from "./folder_contents.ts";
 import { inScratchFolder, metricRows, RUN, runProgram, succeed, trainArgs } from "./program.ts";
 
@@ -107,7 +108,10 @@ describe("train", () => {
       const { code, output } = await runProgram([...trainArgs(folder, settings), "--seed", "7"]);
       assert.equal(code, 0, output);
       const folders = [0, 0.05].map((beta) => join(folder, `beta${beta}_seed7_unified`));
-      assert.ok(output.endsWith(`Compare these runs: npm run report -- ${folders.join(" ")}\n`), output);
+      assert.ok(
+        output.endsWith(`Compare these runs: ${commandLine(process.env, "report", ...folders)}\n`),
+        output,
+      );
       const sha256 = (run: string) =>
         createHash("sha256").update(readFileSync(join(run, "model.safetensors"))).digest("hex");
       assert.deepEqual(

@@ -29,6 +29,12 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       assert.equal((await start(["report"], { EXIT: "130" })).code, 130);
     }));
 
+  it("tells the program how it was called, for messages that say what to type", () =>
+    withCheckout(async ({ start }) => {
+      const { stderr } = await start(["report"], { GRPO_WEBGPU_CALL: "of another start" });
+      assert.match(stderr, RUNS_IN_DENO ? /^called as deno task$/m : /^called as npm run$/m);
+    }));
+
   it("of the installed package runs its JavaScript, installs nothing and knows no developers' task", () =>
     withCheckout(async ({ root, start, installerCalls }) => {
       rmSync(join(root, "src"), { recursive: true });
@@ -37,6 +43,8 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       writeFileSync(join(root, "dist/cli/main.js"), PROGRAM);
       const args = ["train", "--dry-run"];
       assert.deepEqual(started(await start(args)), { entry: "main.js", args, backend: "vulkan" });
+      const installed = RUNS_IN_DENO ? "deno run -A npm:grpo-webgpu" : "npx grpo-webgpu";
+      assert.match((await start(args)).stderr, new RegExp(`^called as ${installed}$`, "m"));
       const { code, stderr } = await start(["bench"]);
       assert.deepEqual([code, stderr.trim()], [
         1,

@@ -20,9 +20,10 @@ export const RUNS_IN_DENO = "Deno" in globalThis;
 /** Says how it was started, and exits with EXIT. */
 export const PROGRAM = `import { basename } from "node:path";
 import process from "node:process";
-const { DENO_WEBGPU_BACKEND, EXIT } = process.env;
+const { DENO_WEBGPU_BACKEND, EXIT, GRPO_WEBGPU_CALL } = process.env;
 const [, entry, ...args] = process.argv;
 console.log(JSON.stringify({ entry: basename(entry), args, backend: DENO_WEBGPU_BACKEND }));
+console.error("called as", GRPO_WEBGPU_CALL);
 process.exitCode = Number(EXIT ?? 0);
 `;
 /** The name of a GPU, where ADAPTER names one or a driver was installed. */

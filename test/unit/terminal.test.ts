@@ -5,6 +5,7 @@ import { widthOf } from "../../src/cli/terminal/columns.ts";
 import { progressLine } from "../../src/cli/terminal/progress_line.ts";
 import { openTerminal, type TerminalConfig } from "../../src/cli/terminal/run_terminal.ts";
 import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
+import { commandLine } from "../../src/config/command_line.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
 import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
@@ -289,7 +290,8 @@ it("bannerText() and summaryText() wrap at the terminal's width, but for words t
 });
 
 it("the runs of a sweep are compared by one command", () => {
-  assert.equal(comparisonLine(["out/a", "out/b c"]), "Compare these runs: npm run report -- out/a 'out/b c'");
+  const command = commandLine(process.env, "report", "out/a", "'out/b c'");
+  assert.equal(comparisonLine(["out/a", "out/b c"]), `Compare these runs: ${command}`);
 });
 
 it("formatDuration() counts hours from an hour on", () => {

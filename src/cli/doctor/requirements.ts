@@ -6,6 +6,7 @@ import { lookUpName } from "../../assembly/hub.ts";
 import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts";
 import { endsOf } from "../../assembly/models.ts";
 import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
+import { commandLine } from "../../config/command_line.ts";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, systemCode } from "../../io/files/errors.ts";
 import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
@@ -130,7 +131,8 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
   }
   const functions = await probeFunctions(config);
   if (scorer_url === null) return functions;
-  const remedy = 'start the scorer ("npm run scorer -- --help"), or set scorer_url to where it runs, ' +
+  const help = commandLine(process.env, "scorer", "--help");
+  const remedy = `start the scorer ("${help}"), or set scorer_url to where it runs, ` +
     "or to null to serve it in this process";
   const probe = (key: string, address: string) =>
     tryOut(key, remedy, async () => {

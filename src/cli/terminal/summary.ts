@@ -1,4 +1,5 @@
 /** What a run says of itself after its last step. */
+import { commandLine } from "../../config/command_line.ts";
 import { formatBytes, formatDuration } from "../../config/units.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
 import { escapeControls } from "../../tracking/printable.ts";
@@ -55,7 +56,7 @@ export function summaryText(facts: SummaryFacts, columns?: number): string {
 
 /** How to compare the runs of a sweep. */
 export function comparisonLine(runDirs: readonly string[]): string {
-  return `Compare these runs: npm run report -- ${runDirs.map(shellWord).join(" ")}`;
+  return `Compare these runs: ${commandLine(process.env, "report", ...runDirs.map(shellWord))}`;
 }
 
 function memoryText(peakBytes: number, plannedBytes: number): string {

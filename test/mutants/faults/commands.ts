@@ -11,6 +11,20 @@ const fault = (file: string, find: string, replace: string, harm: string, ...tes
 
 export const faults: readonly Fault[] = [
   fault(
+    "src/config/command_line.ts",
+    'args.length > 0 && call === "npm run"',
+    'args.length > 0 && call === "npx"',
+    "a message tells what to type, and npm keeps its options for itself",
+    "unit/command_line.test.ts",
+  ),
+  fault(
+    "scripts/start.mjs",
+    '"Deno" in globalThis ? CALLS.deno : CALLS.node',
+    "CALLS.deno",
+    "npm's users are told to type deno task",
+    "unit/start.test.ts",
+  ),
+  fault(
     "scripts/start.mjs",
     "  refuseKeptOptions(ROOT, name, args);\n",
     "",

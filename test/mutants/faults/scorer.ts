@@ -291,8 +291,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/exchange.ts",
-    find: "exchange.isFirst && status < 500 ? SOMETHING_ELSE",
-    replace: "!exchange.isFirst && status < 500 ? SOMETHING_ELSE",
+    find: "exchange.isFirst && status < 500 ? somethingElse()",
+    replace: "!exchange.isFirst && status < 500 ? somethingElse()",
     harm: "whoever mistypes the scorer's port is sent to the scorer's log",
     tests: ["unit/scorer_exchange.test.ts#something else"],
   },
