@@ -32,6 +32,8 @@ export interface AssemblyOptions {
   /** Judges in the place of the score models of the settings, or beside the service and functions they name. */
   scorer?: Scorer;
   rows?: GivenRows;
+  /** Aborted: no waiting goes on, and nothing further is loaded. */
+  signal?: AbortSignal;
 }
 
 /** What a run says about itself before its first step. */
@@ -80,21 +82,25 @@ interface Parts {
  * Puts a run together; nothing is written yet. One run at a time has room on the GPU: close it before the next.
  * @throws RangeError when it takes more GPU memory than there is
  * @throws ScorerUnavailableError when no healthy scorer answers
+ * @throws the signal's reason when it is aborted
  * @throws Error when a model, a file of prompts or a setting, which it names, does not fit
  */
 export async function assembleRun(
   wanted: RunConfig,
-  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows }:
+  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows, signal }:
     AssemblyOptions = {},
 ): Promise<AssembledRun> {
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
+  signal?.throwIfAborted();
   const config = await pinModels(wanted, runFolder(wanted), given);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
+  signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: given });
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
+  signal?.throwIfAborted();
   const loaded = await loadPolicy(config.model_name, config.dtype, {
     adapter,
     tokenizer,
@@ -108,6 +114,7 @@ export async function assembleRun(
     trimPool(); // the next run of a sweep plans with what is free
   };
   try {
+    signal?.throwIfAborted();
     const notice = await openTurnNotice(tokenizer, loaded.ends, config);
     if (notice !== null) events.onMessage?.(notice);
     const trained = trainableWeights(policy);
@@ -119,6 +126,7 @@ export async function assembleRun(
       device,
       scorer: given,
       events,
+      signal,
     });
     const facts = {
       device,

@@ -21,6 +21,8 @@ export interface ScorerOptions {
   /** From outside: judges beside the functions and the service that the settings name. Its owner closes it. */
   scorer?: Scorer;
   events?: AssemblyEvents;
+  /** Ends the wait for a service. */
+  signal?: AbortSignal;
 }
 
 type ScorerConfig =
@@ -66,6 +68,7 @@ export async function serveScoreModels(
  * settings, and a scorer that is given; where there are none of these, reward_model and cost_model, served in this
  * process. Several add up.
  * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`
+ * @throws the signal's reason when it is aborted
  * @throws Error when a function cannot be loaded
  */
 export async function openScorer(config: ScorerConfig, options: ScorerOptions): Promise<OpenScorer> {
@@ -82,10 +85,11 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
   config: ScorerConfig,
-  { device, events = {} }: ScorerOptions,
+  { device, events = {}, signal }: ScorerOptions,
 ): Promise<OpenScorer> {
   if (config.scorer_url !== null) {
-    return { scorer: await connectAll(config, config.scorer_url, events), close: () => Promise.resolve() };
+    const scorer = await connectAll(config, config.scorer_url, { events, signal });
+    return { scorer, close: () => Promise.resolve() };
   }
   const models = {
     reward: config.reward_model,
@@ -96,7 +100,7 @@ async function openService(
   };
   const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
   try {
-    const scorer = await connect(service.url, config, {}, events);
+    const scorer = await connect(service.url, config, {}, { events, signal });
     return { scorer: { ...scorer, sharesGpu: true }, close: service.close };
   } catch (error) {
     await service.close();
@@ -104,9 +108,17 @@ async function openService(
   }
 }
 
+/** Who is told meanwhile, and may end it. */
+interface Watch {
+  events: AssemblyEvents;
+  signal?: AbortSignal;
+}
+
 /** The service of the rewards, and of the costs where that is another. */
-async function connectAll(config: ScorerConfig, scorerUrl: string, events: AssemblyEvents): Promise<Scorer> {
+async function connectAll(config: ScorerConfig, scorerUrl: string, watch: Watch): Promise<Scorer> {
+  const { events, signal } = watch;
   const wait = {
+    signal,
     onWait: (path: string) => events.onMessage?.(`Waiting for the scorer's address in ${path} ...`),
   };
   const spoken = {
@@ -117,9 +129,9 @@ async function connectAll(config: ScorerConfig, scorerUrl: string, events: Assem
     labelKey: config.scorer_label_key ?? undefined,
   };
   const rewardUrl = await resolveScorerUrl(scorerUrl, wait);
-  if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, events);
+  if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, watch);
   const costUrl = await resolveScorerUrl(config.cost_scorer_url, wait);
-  const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, events);
+  const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, watch);
   return splitScorer({ rewards: await ofKind(rewardUrl, "rewards"), costs: await ofKind(costUrl, "costs") });
 }
 
@@ -128,7 +140,7 @@ async function connect(
   url: string,
   config: ScorerConfig,
   spoken: Partial<ScorerClientOptions>,
-  events: AssemblyEvents,
+  { events, signal }: Watch,
 ): Promise<Scorer> {
   const scorer = createScorerClient({
     url,
@@ -142,6 +154,6 @@ async function connect(
           `next in ${Math.round(delayMs)} ms`,
       ),
   });
-  await scorer.checkHealth();
+  await scorer.checkHealth({ signal });
   return scorer;
 }

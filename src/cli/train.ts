@@ -5,7 +5,7 @@ import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { parseArguments } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
-import { stopSignal } from "./signals.ts";
+import { EndedBySignal, stopSignal } from "./signals.ts";
 import { standardOutput } from "./terminal/output.ts";
 
 /** `train`: returns the exit code. */
@@ -27,8 +27,12 @@ export async function trainCommand(args: string[]): Promise<number> {
   }
   const output = standardOutput();
   for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
-  const { shouldStop, exitCode } = stopSignal((text) => output.write(text));
-  const { trainRuns } = await import("./train_runs.ts");
-  await trainRuns(runs, { output, shouldStop });
-  return exitCode();
+  const stop = stopSignal((text) => output.write(text));
+  try {
+    const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
+    await trainRuns(runs, { output, stop });
+  } catch (error) {
+    if (!(error instanceof EndedBySignal)) throw error;
+  }
+  return stop.exitCode();
 }

@@ -13,34 +13,43 @@ import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 import { runEvents } from "./terminal/run_events.ts";
 import { comparisonLine, summaryText } from "./terminal/summary.ts";
+import type { StopSignal } from "./signals.ts";
 import { weightsHash } from "./weights_hash.ts";
 
 interface Sweep {
   output: TerminalOutput;
   pinModels: ModelPins;
-  shouldStop(): boolean;
+  stop: StopSignal;
 }
 
-/** Trains one run after the other until `shouldStop`, and says of several how to compare them. */
+/**
+ * Trains one run after the other until a signal comes, and says of several how to compare them.
+ * @throws EndedBySignal when one comes before a run's training has begun
+ */
 export async function trainRuns(
   runs: readonly RunConfig[],
-  { output, shouldStop }: Pick<Sweep, "output" | "shouldStop">,
+  { output, stop }: Pick<Sweep, "output" | "stop">,
 ): Promise<void> {
-  await withoutDriverNoise(openGpu);
+  await stop.untilAsked(() => withoutDriverNoise(openGpu));
   const { onBytes } = assemblyEvents(output);
   const pinModels = modelPins((name) => resolveModel(name, { onBytes }));
   const folders: string[] = [];
   for (const run of runs) {
-    if (shouldStop()) break;
-    folders.push(await trainOne(run, { output, pinModels, shouldStop }));
+    if (stop.shouldStop()) break;
+    folders.push(await trainOne(run, { output, pinModels, stop }));
   }
   if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);
 }
 
 /** @returns the run's folder */
-async function trainOne(wanted: RunConfig, { output, pinModels, shouldStop }: Sweep): Promise<string> {
+async function trainOne(wanted: RunConfig, { output, pinModels, stop }: Sweep): Promise<string> {
   const shown = runEvents(output, wanted);
-  const { config, facts, train, close } = await assembleRun(wanted, { events: shown.assembly, pinModels });
+  const { config, facts, train, close } = await stop.untilAsked((signal) =>
+    assembleRun(wanted, { events: shown.assembly, pinModels, signal })
+  ).catch((error) => {
+    shown.close();
+    throw error;
+  });
   let doneBefore = 0;
   const banner = (firstStep: number, maxSteps: number) => {
     doneBefore = firstStep - 1;
@@ -57,7 +66,7 @@ async function trainOne(wanted: RunConfig, { output, pinModels, shouldStop }: Sw
     }, output.columns);
   };
   try {
-    const trained = await train(shown.training(banner), shouldStop);
+    const trained = await train(shown.training(banner), stop.shouldStop);
     shown.close();
     await reportRun(output, config, facts, { ...trained, steps: trained.progress.step - doneBefore });
   } finally {

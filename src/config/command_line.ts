@@ -1,4 +1,4 @@
-/** How a command of this program is typed where it runs: in a checkout under Node or Deno, or installed as a package. */
+/** How a command of this program is typed where it runs: in a checkout under Node or Deno, or installed. */
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

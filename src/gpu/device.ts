@@ -7,7 +7,6 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
-import { commandLine } from "../config/command_line.ts";
 import { closeAtEnd } from "./at_end.ts";
 import { countBuffers, type GpuMemory } from "./memory.ts";
 
@@ -110,8 +109,8 @@ export async function openAdapter(toggles: readonly string[] = []): Promise<GPUA
   if (adapter) return adapter;
   throw new Error(
     "Cannot open a GPU: WebGPU found no adapter on this machine. Need a Vulkan 1.1+ driver (a GPU's own, or Mesa >= " +
-      '23.2 for software). Install one with "apt-get install mesa-vulkan-drivers", or run ' +
-      `"${commandLine(process.env, "doctor")}" for what is missing`,
+      '23.2 for software). Install one with "apt-get install mesa-vulkan-drivers", or run the command ' +
+      '"doctor", which says what is missing',
   );
 }
 

@@ -43,7 +43,10 @@ export interface TrainOptions extends Judges {
   onEvaluation?(row: MetricRow, completions: JudgedCompletion[]): Reply;
   /** Lines about what is waited for, skipped or kept aside. Nothing is printed otherwise. */
   onMessage?(text: string): void;
-  /** Aborted: the run ends in order after the step in progress, and can be resumed. */
+  /**
+   * Aborted: the run ends in order after the step in progress, and can be resumed. Before training has begun the call
+   * is rejected with the signal's reason, between two files that it loads or while it waits for a scorer.
+   */
   signal?: AbortSignal;
 }
 
@@ -68,6 +71,7 @@ export interface TrainedModel {
  *
  * @throws ConfigError when a setting does not fit; it lists every problem
  * @throws RangeError when model or prompts are missing, or the run takes more GPU memory than there is
+ * @throws the signal's reason when it is aborted before training has begun
  * @throws ScorerUnavailableError when no healthy scorer answers
  * @throws Error when a model, a file or a function, which it names, does not fit or fails
  */
@@ -83,6 +87,7 @@ export async function train(options: TrainOptions): Promise<TrainedModel> {
     events: { onMessage },
     scorer,
     rows,
+    signal,
   });
   try {
     const trained = await run.train({

@@ -55,6 +55,17 @@ test("scorer_timeout is in seconds: a service that stays silent is given up afte
   await within(1e-6, /no answer within 1 ms/);
 });
 
+test("a wait for a scorer's address that is aborted ends with the signal's reason", async () => {
+  const aborted = new AbortController();
+  const why = new Error("the caller is tired");
+  const waits = openScorer({ ...defaultConfig(), scorer_url: "file:no_such_scorer.url" }, {
+    device: "fake",
+    events: { onMessage: () => aborted.abort(why) },
+    signal: aborted.signal,
+  });
+  await assert.rejects(waits, why);
+});
+
 test("a timeout longer than a timer can count does not end at once", async (t) => {
   const { url } = await serveBatches(t);
   const opened = await open(url, { scorer_timeout: 1e9, scorer_max_retries: 0 });

@@ -4,6 +4,21 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/cli/signals.ts",
+    find: "return await Promise.race([work(signal), isAsked]);",
+    replace: "return await work(signal);",
+    harm: "Ctrl-C while a hub does not answer waits until the connection is given up",
+    tests: ["e2e/stopping.test.ts#while a hub"],
+    claim: 3,
+  },
+  {
+    file: "src/assembly/scorer.ts",
+    find: "    signal,\n    onWait",
+    replace: "    onWait",
+    harm: "a call of the library that is aborted waits an hour for the scorer's address",
+    tests: ["unit/open_scorer.test.ts#aborted"],
+  },
+  {
+    file: "src/cli/signals.ts",
     find: "Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]",
     replace: '["SIGINT"] as const',
     harm: "SIGTERM, as a cluster sends it before the time is up, ends the run without saving",
@@ -12,7 +27,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/train.ts",
-    find: "  return exitCode();",
+    find: "  return stop.exitCode();",
     replace: "  return 0;",
     harm: "a run that was stopped exits with 0: a job script takes it for finished",
     tests: ["e2e/resume.test.ts#at SIGINT", "e2e/stopping.test.ts"],
@@ -20,19 +35,12 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/train_runs.ts",
-    find: `    if (shouldStop()) break;
+    find: `    if (stop.shouldStop()) break;
 `,
     replace: "",
     harm: "after Ctrl-C a sweep begins its next run",
-    tests: ["e2e/stopping.test.ts#before the first step"],
+    tests: ["e2e/stopping.test.ts#sweep"],
     claim: 3,
-  },
-  {
-    file: "src/cli/train_runs.ts",
-    find: "if (rows.length === 0 && finished) {",
-    replace: "if (rows.length === 0) {",
-    harm: "a run that was stopped before its first step says that it is complete",
-    tests: ["e2e/stopping.test.ts#before the first step"],
   },
   {
     file: "src/cli/program.ts",
