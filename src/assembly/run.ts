@@ -20,9 +20,17 @@ import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { type LoadedPolicy, loadPolicy } from "./models.ts";
+import { loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
-import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
+import {
+  carriedFiles,
+  copyModelFiles,
+  runFolder,
+  type SavedModel,
+  writeModelConfig,
+  writeRunConfig,
+} from "./run_folder.ts";
+import { savedTemplate } from "./saved_template.ts";
 import { openScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
@@ -73,7 +81,7 @@ export interface AssembledRun {
 interface Parts {
   config: RunConfig;
   facts: RunFacts;
-  loaded: LoadedPolicy;
+  loaded: SavedModel;
   prompts: Pick<RunPrompts, "prompts" | "evalPrompts">;
   scorer: Scorer;
 }
@@ -138,7 +146,8 @@ export async function assembleRun(
       promptFormat,
       worldSize: singleProcess.size,
     };
-    const parts = { config, facts, loaded, prompts, scorer };
+    const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
+    const parts = { config, facts, loaded: saved, prompts, scorer };
     return {
       config,
       facts,
@@ -178,10 +187,11 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     events,
     shouldStop,
   }, config);
-  await copyModelFiles(runDir, loaded.files);
+  const files = carriedFiles(runDir, loaded);
+  await copyModelFiles(runDir, files);
   if (config.lora_merge && result.finished) {
     const dir = join(runDir, "merged");
-    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, loaded.files, config);
+    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, files, config);
     events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();

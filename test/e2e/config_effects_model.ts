@@ -7,6 +7,7 @@ import { tokenCount } from "./config_by_hand.ts";
 import type { Effect } from "./config_effect.ts";
 import {
   evalRowsOf,
+  namesIn,
   promptsAsked,
   rowsOf,
   runFolderOf,
@@ -110,8 +111,17 @@ export const MODEL_EFFECTS: readonly Effect[] = [
   {
     key: "chat_template",
     value: TEMPLATE,
-    seen: "the policy reads what that file's template makes of the text",
-    check: (changed) => assert.equal(promptTokens(changed), tokensWith(changed, "[user]  :")),
+    seen:
+      "the policy reads what that file's template makes of the text; the model is saved with that template",
+    given: { use_peft: true, lora_r: 2, lora_merge: true, save_steps: 1 },
+    check(changed, without) {
+      assert.equal(promptTokens(changed), tokensWith(changed, "[user]  :"));
+      const template = readFileSync(scratch("template.jinja"), "utf8");
+      const places = [".", "checkpoint-1", "checkpoint-2", "merged"];
+      const saved = places.map((place) => join(runFolderOf(changed), place, "chat_template.jinja"));
+      assert.deepEqual(saved.map((path) => readFileSync(path, "utf8")), places.map(() => template));
+      for (const place of places) assert.deepEqual(namesIn(without, place, /^chat_template/), []);
+    },
   },
   {
     key: "system_prompt",

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { it } from "node:test";
-import type { LoadedPolicy } from "../../src/assembly/models.ts";
-import { writeModelConfig } from "../../src/assembly/run_folder.ts";
+
+import { type SavedModel, writeModelConfig } from "../../src/assembly/run_folder.ts";
 import { changedJson } from "../../src/io/files/json_text.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
@@ -31,7 +31,7 @@ it("a change may drop, add and move values", () => {
 it("config.json beside a run's weights has the numbers of its model: transformers refuses a cap of 30 for 30.0", () =>
   withScratchFolder(async (dir) => {
     const configText = '{"model_type": "gemma2", "final_logit_softcapping": 30.0, "torch_dtype": "bfloat16"}';
-    const loaded = { policy: {}, configText, files: [], base: {} } as unknown as LoadedPolicy;
+    const loaded = { policy: {}, configText, files: [], base: {}, template: null } as unknown as SavedModel;
     const [path] = await writeModelConfig(dir, loaded, "float32");
     const written = readFileSync(path, "utf8");
     assert.match(written, /"final_logit_softcapping": 30\.0,/);

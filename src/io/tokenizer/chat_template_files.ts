@@ -8,7 +8,9 @@ import type { ChatTemplateText } from "./chat_template.ts";
 
 /** Files that hold nothing but chat templates. */
 export const CHAT_TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"] as const;
-const [JINJA_FILE, JSON_FILE] = CHAT_TEMPLATE_FILES;
+/** The one that transformers reads first. */
+export const JINJA_FILE = CHAT_TEMPLATE_FILES[0];
+const JSON_FILE = CHAT_TEMPLATE_FILES[1];
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {

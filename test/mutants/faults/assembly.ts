@@ -4,6 +4,27 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/assembly/run.ts",
+    find: "policy.adapters!, files, config)",
+    replace: "policy.adapters!, loaded.files, config)",
+    harm: "a merged model claims the chat template of its base model, and not the one it was trained with",
+    tests: ["e2e/config_effects.test.ts#chat_template="],
+  },
+  {
+    file: "src/assembly/saved_template.ts",
+    find: '["", " "].map(',
+    replace: '[""].map(',
+    harm: "the folder of a model whose tokenizer puts spaces before first words alone refuses every prompt",
+    tests: ["unit/saved_template.test.ts"],
+  },
+  {
+    file: "src/assembly/saved_template.ts",
+    find: "isFixed && own !== null ?",
+    replace: "isFixed && own === null ?",
+    harm: "a model that was trained in Beaver's layout claims the chat template of its base model",
+    tests: ["unit/saved_template.test.ts"],
+  },
+  {
+    file: "src/assembly/run.ts",
     find: "if (config.lora_merge && result.finished) {",
     replace: "if (config.lora_merge) {",
     harm: "a stopped run leaves a merged model that looks finished",
