@@ -5,7 +5,7 @@ import { PLOT_CSS, plotLegend } from "./plot_svg.ts";
 import { escapeHtml } from "./printable.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "./report_plots.ts";
 import type { RunRecords } from "./run_records.ts";
-import type { SampleTable } from "./samples.ts";
+import { type SampleTable, scoreNames } from "./samples.ts";
 import { TREND_STEPS, trendOf } from "./trend.ts";
 
 const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
@@ -80,16 +80,18 @@ function comparisonTable(runs: readonly RunRecords[]): string {
 }
 
 function sampleSection({ split, step, samples }: SampleTable): string {
+  const names = scoreNames(samples);
   const lines = samples.map((sample) => {
     const texts = [sample.prompt, sample.completion].map((part) =>
       `<td class="text">${escapeHtml(part)}</td>`
     );
-    const numbers = [sample.reward, sample.cost, sample.combined].map(numberCell);
+    const parts = names.map((name) => sample.scores?.[name] ?? null);
+    const numbers = [sample.reward, sample.cost, sample.combined, ...parts].map(numberCell);
     const verdict = sample.unsafe ? `<td class="unsafe">unsafe</td>` : `<td class="safe">safe</td>`;
     return `<tr>${texts.join("")}${numbers.join("")}${verdict}</tr>`;
   });
   const title = `${split === "eval" ? "Evaluation" : "Training"} samples, step ${step}`;
-  const scores = ["reward", "cost", "combined"].map(numeric);
+  const scores = ["reward", "cost", "combined", ...names].map(numeric);
   const columns = [text("prompt"), text("completion"), ...scores, text("verdict")];
   return `<section><details open><summary><h2>${title}</h2></summary>${
     table(columns, lines)
@@ -106,8 +108,9 @@ function configTable(config: Record<string, unknown>): string {
   }</details>`;
 }
 
-function numberCell(value: number): string {
-  return `<td class="number">${formatNumber(value)}</td>`;
+/** @param value null where a score does not apply */
+function numberCell(value: number | null): string {
+  return `<td class="number">${value === null ? "" : formatNumber(value)}</td>`;
 }
 
 /** A column's heading, aligned like its cells. */

@@ -65,14 +65,30 @@ export function namedScores(named: NonNullable<Judgements["named"]>, index: numb
   );
 }
 
+/** Names of the parts that any of the samples was scored by, in the order in which they are met. */
+export function scoreNames(samples: readonly Sample[]): string[] {
+  return [...new Set(samples.flatMap(({ scores = {} }) => Object.keys(scores)))];
+}
+
 /** The table for TensorBoard's text panel. */
 export function samplesMarkdown(samples: readonly Sample[]): string {
+  const names = scoreNames(samples);
   const rows = samples.map((sample) => {
-    const numbers = [sample.reward, sample.cost, sample.combined].map((value) => value.toFixed(3));
+    const parts = names.map((name) => sample.scores?.[name] ?? null);
+    const numbers = [sample.reward, sample.cost, sample.combined, ...parts].map((value) =>
+      value?.toFixed(3) ?? ""
+    );
     const cells = [sample.prompt, sample.completion].map(escapeMarkdownCell).concat(numbers);
     return `| ${cells.join(" | ")} | ${sample.unsafe ? "unsafe" : "safe"} |`;
   });
-  return ["| prompt | completion | reward | cost | combined | |", "|---|---|---|---|---|---|", ...rows].join(
-    "\n",
-  );
+  const columns = [
+    "prompt",
+    "completion",
+    "reward",
+    "cost",
+    "combined",
+    ...names.map(escapeMarkdownCell),
+    "",
+  ];
+  return [`| ${columns.join(" | ").trimEnd()} |`, `|${"---|".repeat(columns.length)}`, ...rows].join("\n");
 }

@@ -42,6 +42,22 @@ describe("buildReport() of one run", () => {
       assert.match(html, /<code>beta<\/code>/);
     }));
 
+  it("shows beside each sample what every function said of it, and nothing where one does not apply", () =>
+    withScratchFolder(async (dir) => {
+      await writeRun(dir);
+      const sample = { prompt: "a", completion: "b", reward: 1, cost: 0, combined: 1, unsafe: false };
+      const scores = { "rewards/<b>": 0.25, "costs/none": null };
+      const file = join(dir, "samples", "train_10.jsonl");
+      await writeFile(file, `${JSON.stringify({ ...sample, scores })}\n`);
+      const html = await readFile(await buildReport([dir]), "utf8");
+      const heads = ["combined", "rewards/&lt;b&gt;", "costs/none"];
+      assert.match(
+        html,
+        new RegExp(heads.map((name) => `class="number">${name}</th>`).join('<th scope="col" ')),
+      );
+      assert.match(html, /<td class="number">0\.25<\/td><td class="number"><\/td><td class="safe">/);
+    }));
+
   it("shows what the model wrote as text, and asks the network for nothing", () =>
     withScratchFolder(async (dir) => {
       await writeRun(dir);

@@ -155,6 +155,24 @@ test("samplesMarkdown() is one row per sample, numbers to three places, texts ke
   );
 });
 
+test("samplesMarkdown() has a column for each score that any sample was given, empty where it does not apply", () => {
+  const sample = { prompt: "a", completion: "b", reward: 1, cost: 0, combined: 1, unsafe: false };
+  const [head, line, ...rows] = samplesMarkdown([
+    { ...sample, scores: { "rewards/brief": 0.5, "costs/a|b": null } },
+    { ...sample, scores: { "rewards/late": -2, "costs/a|b": 3 } },
+  ]).split("\n");
+  assert.equal(
+    head,
+    "| prompt | completion | reward | cost | combined | rewards/brief | costs/a\\|b | rewards/late | |",
+  );
+  assert.equal(line.match(/---/g)!.length, 9);
+  assert.deepEqual(rows.map((row) => row.split(" | ").slice(5, 8)), [["0.500", "", ""], [
+    "",
+    "3.000",
+    "-2.000",
+  ]]);
+});
+
 test("histogramBuckets() has 30 buckets of one width; an inner edge belongs to the bucket on its right", () => {
   const buckets = histogramBuckets([0, 1, 60]);
   assert.equal(buckets.length, 30);

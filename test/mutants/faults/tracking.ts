@@ -3,6 +3,13 @@ import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
   {
+    file: "src/tracking/samples.ts",
+    find: "samples.flatMap(({ scores = {} }) => Object.keys(scores))",
+    replace: "Object.keys(samples[0]?.scores ?? {})",
+    harm: "what a function said of later samples alone is not in the tables",
+    tests: ["unit/tracker_events.test.ts#column for each score"],
+  },
+  {
     file: "src/tracking/metrics.ts",
     find: '"lambda/J_C_raw": record.lambda.jcRaw',
     replace: '"lambda/J_C_raw": record.lambda.jc',
