@@ -229,6 +229,16 @@ describe("a run of adapters", () => {
     assertSameRun(stopped, whole);
   });
 
+  it("that is complete and asked for a merged model after all writes it, and samples nothing", async () => {
+    await runOn(argsOf("later_lora", { ...settings, lora_merge: false }));
+    const later = folderOf("later_lora");
+    assert.deepEqual(finalFiles(later), ["adapter_model.safetensors"]);
+    const { output, asked: again } = await runOn(argsOf("later_lora", settings));
+    assert.match(output, /^Merged: .*\nNothing left to do: .* is complete at step 4/m);
+    assert.deepEqual(again, []);
+    assertSameRun(later, whole);
+  });
+
   it("is evaluated from its folder, as adapter and as merged model", async () => {
     for (const model of [whole, join(whole, "merged")]) {
       const evaluation = ["--set", `model_name=${model}`, "--set", "max_completion_length=8"];

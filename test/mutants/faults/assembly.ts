@@ -4,6 +4,13 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/assembly/run.ts",
+    find: "if (config.lora_merge && result.finished) {",
+    replace: "if (config.lora_merge && result.finished && result.rows.length > 0) {",
+    harm: "a complete run that is asked for a merged model says that nothing is left to do, and writes none",
+    tests: ["e2e/resume.test.ts#after all"],
+  },
+  {
+    file: "src/assembly/run.ts",
     find: "policy.adapters!, files, config)",
     replace: "policy.adapters!, loaded.files, config)",
     harm: "a merged model claims the chat template of its base model, and not the one it was trained with",
