@@ -43,7 +43,7 @@ export function refuseKeptOptions(root, task, args) {
   const open = typed.filter((words) => words.endsWith(" VALUE")).length;
   const line = open === 1 && args.length === 1
     ? typed.map((words) => words.replace("VALUE", args[0])).join(" ")
-    : [...typed, ...(open === 0 ? args : [])].join(" ");
+    : [...(open === 0 ? args : []), ...typed].join(" ");
   const names = kept.map(({ name }) => `--${optionName(name)}`).join(", ");
   throw new Error(
     `npm kept ${names} for itself, and ${task} would have run without; put -- before the options:\n\n` +

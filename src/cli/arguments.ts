@@ -1,6 +1,7 @@
 /** Reads a command's options, and says of a wrong one what to type instead. */
 import { homedir } from "node:os";
 import { type Command, CommanderError } from "commander";
+import { commandLine } from "../config/command_line.ts";
 import { expandHome } from "../config/paths.ts";
 import { isConfigKey } from "../config/schema.ts";
 import { nearestName } from "../config/unknown_key.ts";
@@ -35,18 +36,27 @@ export function once(flag: string): (value: string) => string {
 /** A path as typed: `--output=~/eval` reaches us with its "~". */
 export const pathOf = (typed: string): string => expandHome(typed, homedir());
 
+/** Where the options of a command are said. */
+export const listsOptions = (words: string): string =>
+  `"${commandLine(process.env, words, "--help")}" lists the options`;
+
+/** Its words, those of the command that it is a part of first. */
+const nameOf = (command: Command): string =>
+  command.parent ? `${nameOf(command.parent)} ${command.name()}` : command.name();
+
 function explain(error: CommanderError, command: Command, args: readonly string[]): string {
-  const problem = error.message.replace(/^error: /, "").split("\n")[0];
-  const how = `${command.name()} --help lists the options`;
+  const problem = error.message.replace(/^error: /, "").split("\n")[0].replace(/\.$/, "");
+  const typed = nameOf(command);
+  const how = listsOptions(typed);
   if (error.code === "commander.unknownOption") {
-    const [, typed = ""] = /'(-[^']*)'/.exec(error.message) ?? [];
-    return `unknown option ${typed}; ${insteadOf(typed, command, args) ?? how}`;
+    const [, option = ""] = /'(-[^']*)'/.exec(error.message) ?? [];
+    return `unknown option ${option}; ${insteadOf(option, command, args) ?? how}`;
   }
   if (error.code === "commander.excessArguments") {
     const words = command.args.map((word) => `"${word}"`).join(" ");
     const assignment = command.args.find((word) => isConfigKey(word.split("=")[0]) && word.includes("="));
     const instead = assignment ? `use --set ${assignment}` : how;
-    return `unexpected ${words}: ${command.name()} takes options alone; ${instead}`;
+    return `unexpected ${words}: ${typed} takes options alone; ${instead}`;
   }
   return `${problem}; ${how}`;
 }

@@ -71,7 +71,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run.ts",
-    find: "  await copyModelFiles(runDir, loaded.files);\n",
+    find: "  await copyModelFiles(runDir, files);\n",
     replace: "",
     harm: "the final folder does not open as a model: it has no tokenizer",
     tests: ["e2e/train.test.ts#sweep over beta"],

@@ -11,6 +11,20 @@ const fault = (file: string, find: string, replace: string, harm: string, ...tes
 
 export const faults: readonly Fault[] = [
   fault(
+    "src/cli/data.ts",
+    "isDatasetName(given(text)) ? text : pathOf(text)",
+    "given(text)",
+    "data pku --output=~/set makes a folder that is called ~",
+    "unit/data_command.test.ts",
+  ),
+  fault(
+    "src/cli/arguments.ts",
+    "command.parent ? `${nameOf(command.parent)} ${command.name()}` : command.name()",
+    "command.name()",
+    "data pku with a wrong word tells to type the command pku, which there is not",
+    "unit/data_command.test.ts",
+  ),
+  fault(
     "src/config/command_line.ts",
     'args.length > 0 && call === "npm run"',
     'args.length > 0 && call === "npx"',
