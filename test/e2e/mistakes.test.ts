@@ -67,8 +67,18 @@ function writeFiles(): void {
   writeFileSync(scratch("rows.jsonl.gz"), gzipSync(lines));
   writeFileSync(scratch("rows.parquet"), Buffer.from(PARQUET, "base64"));
   writeFileSync(scratch("empty.jsonl"), "");
+  for (const [name, text] of Object.entries(MODULES)) writeFileSync(scratch(name), text);
   writeFileSync(scratch("messages.jsonl"), `{"prompt": [{"role": "user", "content": "why red?"}]}\n`);
 }
+
+/** Modules in a folder outside of any package, which no package.json calls ES modules. */
+const MODULES = {
+  "types.ts": `export const judge = (answers: readonly unknown[]): number[] => answers.map(() => 1);\n`,
+  "late.ts":
+    `const judge = (answers: readonly unknown[]): number[] => answers.map(() => 1);\nexport { judge };\n`,
+  "imports.ts": `import { join } from "node:path";\nimport { judge as other } from "./types.ts";\n` +
+    `export const judge = (a: unknown[]) => other(a).map((n) => n + join("a").length);\n`,
+};
 
 const out = () => `output_dir=${scratch("out")}`;
 
@@ -272,6 +282,13 @@ function mistakes(other: string): Mistake[] {
       says: [new RegExp(`^# results +models/quickstart/${name}/eval$`, "m")],
       code: 0,
     })),
+    ...Object.keys(MODULES).map((name): Mistake => ({
+      number: 30,
+      typed: `reward_functions of TypeScript outside of any package, ${name}`,
+      words: ["train", ...set(`reward_functions=["${scratch(name)}#judge"]`, out()), "--dry-run"],
+      says: [new RegExp(`^# functions +${scratch(name)}#judge$`, "m")],
+      code: 0,
+    })),
   ];
 }
 
@@ -324,8 +341,7 @@ describe("a mistake of the first hour", () => {
     const program = startProgram(words);
     await program.says(/Waiting for the scorer's address in .*later\.url/);
     program.signal("SIGTERM");
-    await program.says(/SIGTERM: finishing this step/);
-    program.signal("SIGTERM"); // ends it at once
+    await program.says(/SIGTERM: ended before the first step/);
     assert.equal((await program.finished).code, 143);
   });
 

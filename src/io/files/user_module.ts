@@ -14,7 +14,8 @@ export async function importModule(path: string): Promise<Record<string, unknown
   try {
     return await import(href);
   } catch (error) {
-    if (!UNREAD.includes(systemCode(error) ?? "")) throw error;
+    // A type is a syntax error to Node, and so is the first one that it meets; of a file that it read none.
+    if (!UNREAD.includes(systemCode(error) ?? "") && !(error instanceof SyntaxError)) throw error;
     const { tsImport } = await import("tsx/esm/api");
     return await tsImport(href, import.meta.url);
   }

@@ -3,6 +3,20 @@ import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
   {
+    file: "src/io/files/user_module.ts",
+    find: " && !(error instanceof SyntaxError)",
+    replace: "",
+    harm: "functions with types, in a file outside of any package, are said to be broken",
+    tests: ["e2e/mistakes.test.ts#30:"],
+  },
+  {
+    file: "src/io/files/user_module.ts",
+    find: '!UNREAD.includes(systemCode(error) ?? "") && ',
+    replace: "",
+    harm: "functions that import others, in a file outside of any package, cannot be loaded",
+    tests: ["e2e/mistakes.test.ts#30:"],
+  },
+  {
     file: "src/io/files/atomic_files.ts",
     find: "    await handle.sync();\n    await handle.close();\n    handle = undefined;",
     replace: "    await handle.close();\n    handle = undefined;",
