@@ -1,5 +1,6 @@
 /** The `train` command: one run per value of beta. */
 import { batchShape } from "../config/batch.ts";
+import { commandLine } from "../config/command_line.ts";
 import { configNotices } from "../config/rules.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
@@ -7,6 +8,9 @@ import { parseArguments } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
 import { standardOutput } from "./terminal/output.ts";
+import { shellWord } from "./terminal/summary.ts";
+
+const isNotDryRun = (word: string) => word !== "--dry-run";
 
 /** `train`: returns the exit code. */
 export async function trainCommand(args: string[]): Promise<number> {
@@ -22,7 +26,14 @@ export async function trainCommand(args: string[]): Promise<number> {
       import("../assembly/run_folder.ts"),
       import("./dry_run.ts"),
     ]);
-    process.stdout.write(await dryRunText(config, ["runs", runs.map(runFolder).join(", ")]));
+    // A plan of a 7B model takes many seconds, and this answers at once.
+    const doctor = commandLine(process.env, "doctor", ...args.filter(isNotDryRun).map(shellWord));
+    process.stdout.write(
+      await dryRunText(config, ["runs", runs.map(runFolder).join(", ")], [
+        "GPU memory",
+        `planned by: ${doctor}`,
+      ]),
+    );
     return 0;
   }
   const output = standardOutput();

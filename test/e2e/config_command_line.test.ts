@@ -145,6 +145,16 @@ describe("settings", () => {
       assert.equal(results, scratch("r"));
     });
 
+    it("tell the command that plans the memory of just this run, with words that a shell would split in quotes", async () => {
+      const plan = planIn(
+        await dryRun({ max_steps: 6, system_prompt: null, output_dir: scratch("two words") }),
+      );
+      const command = plan["GPU memory"];
+      assert.match(command, /^planned by: .*doctor .*--config .*--set max_steps=6 /);
+      assert.match(command, /--set 'output_dir="?[^']*two words"?'/);
+      assert.ok(!command.includes("--dry-run"), command);
+    });
+
     it("say of every path that is not there what is missing, all at once", async () => {
       const { error, output } = await dryRun({
         model_name: scratch("no_model"),

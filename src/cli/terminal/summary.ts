@@ -65,6 +65,7 @@ function memoryText(peakBytes: number, plannedBytes: number): string {
   return `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned (${difference})`;
 }
 
-function shellWord(text: string): string {
+/** A word as a shell takes it. */
+export function shellWord(text: string): string {
   return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -11,6 +11,13 @@ const fault = (file: string, find: string, replace: string, harm: string, ...tes
 
 export const faults: readonly Fault[] = [
   fault(
+    "src/cli/train.ts",
+    "args.filter(isNotDryRun).map(shellWord)",
+    "args.map(shellWord)",
+    "the command that --dry-run names prints the settings once more and plans no memory",
+    "e2e/config_command_line.test.ts#plans the memory",
+  ),
+  fault(
     "src/cli/data.ts",
     "isDatasetName(given(text)) ? text : pathOf(text)",
     "given(text)",
