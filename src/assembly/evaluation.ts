@@ -7,7 +7,7 @@ import { openGpu } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
-import { disposeTrunk } from "../policy/llama.ts";
+import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";

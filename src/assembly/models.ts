@@ -11,7 +11,7 @@ import {
   readConfig,
 } from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { makeTrunk } from "../policy/llama.ts";
+import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";

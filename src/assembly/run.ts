@@ -8,7 +8,7 @@ import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
-import { disposeTrunk } from "../policy/llama.ts";
+import { disposeTrunk } from "../policy/transformer.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
