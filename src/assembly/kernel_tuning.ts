@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
@@ -58,7 +59,7 @@ export async function writeTuning(
     );
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 

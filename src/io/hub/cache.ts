@@ -13,6 +13,7 @@ import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:
 import { dirname, join, relative } from "node:path";
 import { writeFileAtomic } from "../files/atomic_files.ts";
 import { systemCode } from "../files/errors.ts";
+import { isThere } from "../files/presence.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
 import { type HubAccess, type HubSubject, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";
@@ -50,10 +51,6 @@ async function lackingOf(snapshot: string): Promise<string[]> {
   const weights = await weightFiles(names, (index) => readFile(join(snapshot, index), "utf8"));
   const lackingWeights = weights.length === 0 ? ["weights"] : weights.filter((name) => !names.has(name));
   return [...lackingTexts(names), ...lackingWeights];
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(() => true, () => false);
 }
 
 interface InCache {
