@@ -86,6 +86,16 @@ test("no line of the sources is longer than 120 columns", () => {
   assert.deepEqual(long.map(({ place }) => place), []);
 });
 
+/** Below a run's folder, which is there: tracking does not import io. */
+const IN_A_RUN = "src/tracking/";
+
+test("folders are made by makeFolders(): Node's own mkdir never ends below /proc", () => {
+  const makers = filesUnder("src", ".ts").filter((file) =>
+    !file.startsWith(IN_A_RUN) && /mkdir(Sync)?\([^)]*recursive/.test(withoutComments(textOf(file)))
+  );
+  assert.deepEqual(makers, []);
+});
+
 test("names in kernels are snake_case; a T behind one says transposed", () => {
   const named = /\b(?:fn|let|var|override|const|alias)(?:<[\w, ]+>)? +([a-z]\w*)/g;
   const wrong = filesUnder("kernels", ".wgsl").flatMap(lines).flatMap(({ line, place }) =>

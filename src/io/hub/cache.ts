@@ -9,9 +9,9 @@
 // so only its request for the file list would have been of use.
 // Sources: https://huggingface.co/docs/hub/api, https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 
-import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
+import { link, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { writeFileAtomic } from "../files/atomic_files.ts";
+import { makeFolders, writeFileAtomic } from "../files/atomic_files.ts";
 import { systemCode } from "../files/errors.ts";
 import { isThere } from "../files/presence.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
@@ -125,7 +125,7 @@ export async function fetchModel(
 }
 
 export async function writeRef(path: string, commit: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolders(dirname(path));
   await writeFileAtomic(path, commit);
 }
 
@@ -145,8 +145,8 @@ export async function fetchFile(
 ): Promise<void> {
   const blobs = join(dirname(dirname(dir)), "blobs");
   const pointer = join(dir, file.name);
-  await mkdir(blobs, { recursive: true });
-  await mkdir(dirname(pointer), { recursive: true });
+  await makeFolders(blobs);
+  await makeFolders(dirname(pointer));
   const blob = join(blobs, file.hash.hex);
   if (!await isThere(blob)) {
     await downloadBlob(settings, { ...subject, file: file.name }, file, blob, onBytes);
@@ -207,7 +207,7 @@ async function downloadFiles(
 
 /** @throws Error when the disk cannot hold what is missing, before the first byte */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
-  await mkdir(blobs, { recursive: true });
+  await makeFolders(blobs);
   const there = await readdir(blobs);
   let needBytes = 0;
   for (const { sizeBytes, hash } of files) {
