@@ -97,7 +97,7 @@ function mergedConfig(configText: string, asked: MergeDtype): string {
 }
 
 /** What a merge is told about in the folder that it makes. */
-export const MERGE_RECORD = "lora_merge.json";
+const MERGE_RECORD = "lora_merge.json";
 
 /**
  * Writes the whole model, as `peft`'s merge_and_unload makes it, to a folder of its own: beside adapter_config.json

@@ -174,6 +174,25 @@ test("examples import the package as its users do, and nothing of ours beside it
   assert.deepEqual(foreign, []);
 });
 
+test("what a file exports, another file uses", () => {
+  const files = ["src", "bench", "scripts", "examples", "test"].flatMap((folder) =>
+    filesUnder(folder, ".ts")
+  );
+  const users = new Map<string, string[]>();
+  for (const file of files) {
+    for (const word of new Set(withoutComments(textOf(file)).match(/\w+/g))) {
+      users.set(word, [...users.get(word) ?? [], file]);
+    }
+  }
+  const unused = files.filter((file) => !file.endsWith(".test.ts")).flatMap((file) =>
+    [...textOf(file).matchAll(/^export (?:async )?(?:function\*?|const|class) (\w+)/gm)].map(([, name]) =>
+      name
+    )
+      .filter((name) => users.get(name)!.every((user) => user === file)).map((name) => `${file}: ${name}`)
+  );
+  assert.deepEqual(unused, []);
+});
+
 test("a test that is left out on a machine is noted, so that npm test names it", () => {
   const skipping = filesUnder("test", ".test.ts").filter((file) =>
     file !== "test/unit/house.test.ts" && /\bskip: |\.skip\(|\{ skip \}/.test(textOf(file))
