@@ -173,7 +173,8 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
   await copyModelFiles(runDir, loaded.files);
   if (config.lora_merge && result.finished) {
     const dir = join(runDir, "merged");
-    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, loaded.files, config);
+    const parts = { baseDir: loaded.base.dir, adapters: policy.adapters!, tokenizerFiles: loaded.files };
+    const kept = await writeMergedModel(dir, parts, config);
     events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();

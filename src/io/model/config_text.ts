@@ -1,4 +1,4 @@
-// config.json as this program holds the model: the text part alone, its weights not quantised any more.
+// config.json as this program holds the model: the text part alone, its weights not quantized any more.
 
 import { isJsonObject, type JsonObject } from "../files/json_object.ts";
 import { changedJson } from "../files/json_text.ts";
@@ -25,7 +25,7 @@ const OF_THE_WHOLE = [
 const FLOAT8_METHODS = ["fp8", "fbgemm_fp8", "compressed-tensors", "modelopt"];
 
 const ORIGINAL = "take the model that it was quantized from";
-/** How weights come back that were quantised otherwise. */
+/** How weights come back that were quantized otherwise. */
 const REMEDIES: Readonly<Record<string, string>> = {
   bitsandbytes: "load it with transformers, call model.dequantize() and save_pretrained() into a folder",
   mxfp4:
@@ -40,7 +40,7 @@ export interface Quantization {
   remedy: string | null;
 }
 
-/** @param json config.json. @returns null where weights are not quantised */
+/** @param json config.json. @returns null where weights are not quantized */
 export function quantizationOf(json: JsonObject): Quantization | null {
   const config = json.quantization_config;
   if (!isJsonObject(config)) return null;
@@ -71,7 +71,7 @@ function isFloat8(config: JsonObject, method: string): boolean {
 /**
  * Reads what config.json says of the weights' form.
  * @param path named in errors
- * @throws TypeError when they are quantised in a way that is not read; it says how they come back
+ * @throws TypeError when they are quantized in a way that is not read; it says how they come back
  */
 export function describeModel(text: string, path: string): ModelDescription {
   const json = parsed(text);
