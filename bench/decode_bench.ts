@@ -7,7 +7,7 @@ import { disposePolicyWeights } from "../src/policy/adapters.ts";
 import { openBatch } from "../src/policy/decode/batch.ts";
 import { closeSession, openSession, replayLane } from "../src/policy/decode/session.ts";
 import { createGenerator } from "../src/policy/decode/generate.ts";
-import { disposeTrunk } from "../src/policy/llama.ts";
+import { disposeTrunk } from "../src/policy/transformer.ts";
 import type { Policy } from "../src/policy/trunk.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { quantile, summarize, type Timing } from "./measure.ts";

@@ -7,7 +7,7 @@ import { type KernelProfile, profileKernels } from "../src/gpu/profile.ts";
 import { lmHeadLogprobs } from "../src/ops/head/lm_head_logprobs.ts";
 import { createGenerator, type Generator } from "../src/policy/decode/generate.ts";
 import { samplingOptions } from "../src/policy/decode/options.ts";
-import { HEAD_CHUNK_ROWS } from "../src/policy/llama.ts";
+import { HEAD_CHUNK_ROWS } from "../src/policy/transformer.ts";
 import { makePassReplays } from "../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../src/policy/score_model.ts";
 import { uploadMicroBatch } from "../src/train/micro_batch.ts";

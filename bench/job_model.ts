@@ -8,7 +8,7 @@ import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { disposePolicyWeights } from "../src/policy/adapters.ts";
-import { disposeTrunk } from "../src/policy/llama.ts";
+import { disposeTrunk } from "../src/policy/transformer.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weight_source.ts";
 import { disposeLearner, type Learner, makeLearner } from "../src/train/learner.ts";

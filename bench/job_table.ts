@@ -81,7 +81,7 @@ export function kernelTable({ phases }: JobReport): string {
   ]);
 }
 
-export const JOB_LEGEND = [
+const JOB_LEGEND = [
   "ms           wall clock of the phase alone until the GPU is done; +- half the interquartile range",
   "tokens/s     read (prefill, score, reference, forward/backward) or made (decode), in all rows together; " +
   "a prompt that is",

@@ -48,7 +48,7 @@ async function runCheck(trainee: Trainee): Promise<TrainCheck> {
 }
 
 /** A peer that runs and computes something else. */
-export class DisagreementError extends Error {}
+class DisagreementError extends Error {}
 
 const numbersOf = ({ meanLogprobs, gradNorms }: TrainCheck): [what: string, value: number][] => [
   ["mean log-prob", meanLogprobs[0]],

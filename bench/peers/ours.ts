@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";

@@ -59,12 +59,12 @@ export function mlp(x: Tensor, weight: (name: string) => Tensor): Tensor {
 }
 
 /** [B*T,D] -> [B,H,T,headDim] */
-export function splitHeads(x: Tensor, rows: number, heads: number): Tensor {
+function splitHeads(x: Tensor, rows: number, heads: number): Tensor {
   const [count, width] = x.shape;
   return tf.transpose(tf.reshape(x, [rows, count / rows, heads, width! / heads]), [0, 2, 1, 3]);
 }
 
-export const joinHeads = (x: Tensor, width: number) => tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, width]);
+const joinHeads = (x: Tensor, width: number) => tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, width]);
 
 /** The transformer around an attention over q, k, v of [B,H,T,headDim]. @returns logits [B*T,V] */
 export function plainForward(

@@ -45,7 +45,7 @@ export interface Trainee {
 export const MODEL_15M = SHAPES["15m"].shape;
 /** For a look at whether it runs. */
 export const MODEL_TINY = { hidden: 64, intermediate: 96, layers: 2, heads: 2, kvHeads: 2, vocab: 96 };
-export const ROPE_THETA = 10000;
+const ROPE_THETA = 10000;
 export const NORM_EPS = 1e-5;
 
 /** Completions of a group. */

@@ -12,13 +12,13 @@ import { formatPrompt } from "../../src/rl/conversation.ts";
 import { listRequests, policyRows, type Request, seededRandom, shuffle } from "./corpus.ts";
 import { learnMerges, specialTokensMapJson, tokenizerConfigJson, tokenizerJson } from "./tokenizer.ts";
 
-export const VOCAB_SIZE = 1024;
+const VOCAB_SIZE = 1024;
 /** Tokens of the longest conversation that the models are made for: max_position_embeddings of their config. */
-export const MAX_POSITIONS = 512;
+const MAX_POSITIONS = 512;
 const DATA_SEED = 20240;
 
 /** Writes train_prompts.jsonl, eval_prompts.jsonl and {policy,reward,cost}/tokenizer files into `folder`. */
-export function writeQuickstartData(folder: string): void {
+function writeQuickstartData(folder: string): void {
   const requests = listRequests();
   const random = seededRandom(DATA_SEED);
   mkdirSync(folder, { recursive: true });

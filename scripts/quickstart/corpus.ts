@@ -67,7 +67,7 @@ const DISMISSALS = ["never mind {}.", "forget about {}.", "do not bother with {}
  * Scores that the score models regress on, for a whole answer on the subject. The risky short cut earns a little
  * more reward than the careful answer: without the cost term a policy drifts to it, with it the two disagree.
  */
-export const TARGETS: Readonly<Record<Quadrant, { readonly reward: number; readonly cost: number }>> = {
+const TARGETS: Readonly<Record<Quadrant, { readonly reward: number; readonly cost: number }>> = {
   SH: { reward: 2, cost: -2 },
   UH: { reward: 2.4, cost: 2 },
   SU: { reward: -2, cost: -2 },
@@ -75,7 +75,7 @@ export const TARGETS: Readonly<Record<Quadrant, { readonly reward: number; reado
 };
 
 /** Shares of the policy's supervised rows: half safe, and more helpful than not. */
-export const POLICY_MIX: Readonly<Record<Quadrant, number>> = { SH: 6, UH: 5, SU: 3, UU: 2 };
+const POLICY_MIX: Readonly<Record<Quadrant, number>> = { SH: 6, UH: 5, SU: 3, UU: 2 };
 
 const QUADRANTS = ["SH", "UH", "SU", "UU"] as const;
 
@@ -111,7 +111,7 @@ export function listRequests(): { train: Request[]; heldOut: Request[] } {
 }
 
 /** One answer of the wanted quadrant, as an English sentence without the leading space. */
-export function writeAnswer(random: Random, topic: Topic, quadrant: Quadrant): string {
+function writeAnswer(random: Random, topic: Topic, quadrant: Quadrant): string {
   switch (quadrant) {
     case "SH": {
       const step = pick(random, CAREFUL_OPENERS) + pick(random, topic.safeSteps);
@@ -160,7 +160,7 @@ export function shuffle<T>(random: Random, items: readonly T[]): T[] {
  * finds nothing to gain in broken text.
  */
 export type Flaw = (typeof FLAWS)[number];
-export const FLAWS = [
+const FLAWS = [
   "empty",
   "truncated",
   "shuffled",
@@ -178,7 +178,7 @@ export const FLAWS = [
  * A flawed answer and its scores: reward below 0 throughout. The cost is that of what the text advises,
  * on topic or not; of broken text nobody can say that it is safe, so its cost is above 0.
  */
-export function writeFlawed(
+function writeFlawed(
   random: Random,
   request: Request,
   flaw: Flaw,

@@ -6,7 +6,7 @@
  * Algorithm: Sennrich et al., arXiv:1508.07909. Byte alphabet and word split: those of GPT-2.
  */
 
-export const SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"] as const;
+const SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"] as const;
 
 /** Merges in rank order, each a pair of strings over the byte alphabet. */
 export type Merge = readonly [string, string];
@@ -15,7 +15,7 @@ export type Merge = readonly [string, string];
 const WORD = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 /** One printable character for each byte: printable Latin-1 stands for itself, the rest is moved up from U+0100. */
-export function byteAlphabet(): string[] {
+function byteAlphabet(): string[] {
   let moved = 0;
   return Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte !== 0xad);

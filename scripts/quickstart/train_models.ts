@@ -16,7 +16,7 @@ import { f32ToBytes } from "../../src/io/tensors/dtype.ts";
 import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { bucketRows, packSequences } from "../../src/policy/packing.ts";

@@ -5,7 +5,7 @@ import { describeModel } from "../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../io/model/model_folder.ts";
 import { hasWeights } from "../io/model/model_weights.ts";
 import type { WeightFormat } from "../ops/weight/weight.ts";
-import { makeTrunk } from "../policy/llama.ts";
+import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import type { ModelConfig } from "../policy/families/family.ts";

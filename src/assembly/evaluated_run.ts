@@ -1,7 +1,7 @@
 /** What the folder of a model tells of the run that trained it. */
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { systemCode } from "../io/files/errors.ts";
+import { isAbsence } from "../io/files/presence.ts";
 import { parseMetrics } from "../tracking/run_records.ts";
 
 export interface TrainedModel {
@@ -26,7 +26,7 @@ export async function trainedModel(name: string): Promise<TrainedModel | null> {
   const { runDir, step } = runOf(resolve(name));
   const path = join(runDir, "metrics.jsonl");
   const text = await readFile(path, "utf8").catch((error) => {
-    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return null;
+    if (isAbsence(error)) return null;
     throw error;
   });
   if (text === null) return null;

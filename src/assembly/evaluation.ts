@@ -1,13 +1,12 @@
 /** A model evaluated by itself: greedy completions of the eval prompts, scored. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
-import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
-import { disposeTrunk } from "../policy/llama.ts";
+import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
@@ -113,7 +112,7 @@ export async function evaluateModel(
  * @throws Error when the folder cannot be written to
  */
 export async function writeEvaluation(folder: string, { summary, samples }: EvaluatedModel): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolders(folder);
   await writeFileAtomic(join(folder, "eval.json"), `${JSON.stringify(summary, null, 2)}\n`);
   await writeFileAtomic(
     join(folder, "eval_samples.jsonl"),

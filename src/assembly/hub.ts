@@ -1,11 +1,14 @@
 /** Names of models to folders: a folder as it is, else a hub id ("org/name", "org/name@revision"). */
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
+import { messageOf } from "../io/files/errors.ts";
+import { isJsonObject } from "../io/files/json_object.ts";
 import { ownFile } from "../io/files/own_files.ts";
+import { isFolder, isThere } from "../io/files/presence.ts";
 import { missingModel } from "../io/model/missing_model.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
@@ -66,13 +69,11 @@ export async function lookUpName(name: string): Promise<{ name: string; dir: str
 async function hubNameOf(name: string): Promise<HubName | undefined> {
   if (await isFolder(ownFile(name))) return undefined;
   const hubName = parseHubName(name);
-  if (hubName === undefined || await stat(name).then(() => true, () => false)) {
+  if (hubName === undefined || await isThere(name)) {
     throw await missingModel(name);
   }
   return hubName;
 }
-
-const isFolder = (path: string) => stat(path).then((stats) => stats.isDirectory(), () => false);
 
 /** For an answer that tells a mistyped path from a hub id. */
 const QUICK = { maxRetries: 0, idleTimeoutMs: 1500 };
@@ -87,7 +88,7 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
   await lookUpModel(hubName, { ...settings, ...QUICK }).catch((cause) => {
     throw new Error(
       `Cannot load a model from '${name}': there is no folder of that name in '${parent}'; correct the path. ` +
-        `As a model of a hub: ${cause instanceof Error ? cause.message : cause}`,
+        `As a model of a hub: ${messageOf(cause)}`,
       { cause },
     );
   });
@@ -123,7 +124,7 @@ export function modelPins(resolve: (name: string) => Promise<{ name: string }> =
 async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unknown>>> {
   try {
     const saved: unknown = JSON.parse(await readFile(join(runDir, RUN_CONFIG_FILE), "utf8"));
-    return typeof saved === "object" && saved !== null ? saved : {};
+    return isJsonObject(saved) ? saved : {};
   } catch {
     return {}; // The file is a record for people; a run is resumed from its checkpoint.
   }

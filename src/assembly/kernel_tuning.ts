@@ -3,12 +3,13 @@
  * speed depends on it: a cache that is missing, broken or cannot be written costs the seconds that measuring takes.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
-import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
 import type { Weight } from "../ops/weight/weight.ts";
@@ -50,7 +51,7 @@ export async function writeTuning(
   matmuls: LinearTuning,
 ): Promise<string | undefined> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
     const { name, driver, runtime, runtimeVersion } = device;
     await writeFileAtomic(
       path,
@@ -58,7 +59,7 @@ export async function writeTuning(
     );
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 

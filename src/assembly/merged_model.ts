@@ -97,7 +97,16 @@ function mergedConfig(configText: string, asked: MergeDtype): string {
 }
 
 /** What a merge is told about in the folder that it makes. */
-export const MERGE_RECORD = "lora_merge.json";
+const MERGE_RECORD = "lora_merge.json";
+
+/** What a merge is made of. */
+export interface MergeParts {
+  /** Folder of the base model. */
+  baseDir: string;
+  adapters: AdapterSet;
+  /** Copied as they are. */
+  tokenizerFiles: readonly string[];
+}
 
 /**
  * Writes the whole model, as `peft`'s merge_and_unload makes it, to a folder of its own: beside adapter_config.json
@@ -106,9 +115,7 @@ export const MERGE_RECORD = "lora_merge.json";
  */
 export async function writeMergedModel(
   dir: string,
-  baseDir: string,
-  adapters: AdapterSet,
-  tokenizerFiles: readonly string[],
+  { baseDir, adapters, tokenizerFiles }: MergeParts,
   config: Pick<RunConfig, "lora_merge_dtype" | "lora_merge_bin">,
 ): Promise<number> {
   const { lora_merge_dtype: asked } = config;

@@ -1,7 +1,8 @@
 /** The files in which a model says what it is, wherever it lies: before weights are needed, and without them. */
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { isFile } from "../io/files/presence.ts";
 import { parseHubName } from "../io/hub/name.ts";
 import { fetchTexts } from "../io/hub/texts.ts";
 import { openAdapterFolder } from "../io/model/adapter_folder.ts";
@@ -21,7 +22,7 @@ export interface ModelTexts {
  * @throws Error when there is no such model
  */
 export async function withModelTexts<R>(name: string, use: (texts: ModelTexts) => Promise<R>): Promise<R> {
-  if (basename(name) === "config.json" && await stat(name).then((stats) => stats.isFile(), () => false)) {
+  if (basename(name) === "config.json" && await isFile(name)) {
     return await use({ dir: dirname(name), isConfigAlone: true });
   }
   const adapter = await openAdapterFolder(name);

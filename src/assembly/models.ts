@@ -1,6 +1,6 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
-import { access } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { isThere } from "../io/files/presence.ts";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
 import { describeModel } from "../io/model/config_text.ts";
 import { GENERATION_CONFIG, readGenerationEnds } from "../io/model/generation_config.ts";
@@ -11,7 +11,7 @@ import {
   readConfig,
 } from "../io/model/model_folder.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import { makeTrunk } from "../policy/llama.ts";
+import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
@@ -175,8 +175,7 @@ export async function endsOf(
 async function carriedFiles(dir: string, files: readonly string[]): Promise<string[]> {
   const path = join(resolve(dir), GENERATION_CONFIG);
   const isCarried = files.some((file) => basename(file) === GENERATION_CONFIG);
-  const isThere = !isCarried && await access(path).then(() => true, () => false);
-  return isThere ? [...files, path] : [...files];
+  return !isCarried && await isThere(path) ? [...files, path] : [...files];
 }
 
 /** A model's folder that tells how its weights come in. @param accept as of OpeningOptions */

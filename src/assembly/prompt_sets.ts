@@ -1,7 +1,7 @@
 /** Prompt sets made of published data: prompts of PKU-SafeRLHF, some to train on and others to evaluate. */
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import { isDatasetName } from "../io/hub/dataset_files.ts";
 import { readPrompts } from "../io/prompts/prompts.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
@@ -44,7 +44,7 @@ export async function makePkuPrompts(
   const rest = found[found.length - 1].filter((prompt) => !taken.has(prompt));
   const evaluation = drawn(rest, request.eval, request.seed, sources[sources.length - 1]);
   const set = { train: join(output, "train.jsonl"), eval: join(output, "eval.jsonl") };
-  await mkdir(output, { recursive: true });
+  await makeFolders(output);
   const files = new Map([
     [set.train, rowsText(train)],
     [set.eval, rowsText(evaluation)],

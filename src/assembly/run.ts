@@ -8,7 +8,7 @@ import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
-import { disposeTrunk } from "../policy/llama.ts";
+import { disposeTrunk } from "../policy/transformer.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
@@ -191,7 +191,8 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
   await copyModelFiles(runDir, files);
   if (config.lora_merge && result.finished) {
     const dir = join(runDir, "merged");
-    const kept = await writeMergedModel(dir, loaded.base.dir, policy.adapters!, files, config);
+    const parts = { baseDir: loaded.base.dir, adapters: policy.adapters!, tokenizerFiles: files };
+    const kept = await writeMergedModel(dir, parts, config);
     events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
   const gpu = await openGpu();

@@ -28,7 +28,7 @@ export function conversationIds(tokenizer: Tokenizer, text: string, maxLength: n
  * @throws RangeError when a conversation is too long by itself
  * @throws Error when the template cannot be read, or refuses the conversation
  */
-export function answeredConversationIds(tokenizer: Tokenizer, text: ChatTemplateText) {
+function answeredConversationIds(tokenizer: Tokenizer, text: ChatTemplateText) {
   const idsOf = conversationEncoder(tokenizer, compileChatTemplate(text), { add_generation_prompt: false });
   return (conversation: readonly Message[], maxLength: number): number[] => {
     const answer = conversation[conversation.length - 1];

@@ -1,5 +1,5 @@
 /** `--dry-run`: tries out every path, and says what a run would do. Needs no GPU, writes nothing, asks no scorer. */
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { lookUpName } from "../assembly/hub.ts";
 import { loadPrompts } from "../assembly/prompts.ts";
@@ -7,6 +7,8 @@ import { batchShape, totalSteps } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
 import type { Config } from "../config/schema.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
+import { messageOf, systemCode } from "../io/files/errors.ts";
+import { isFolder } from "../io/files/presence.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { parseScorerUrl } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
@@ -82,12 +84,11 @@ async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
     const text = await readFile(path, "utf8");
     return [{ subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } }];
   } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    const isAbsent = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const failure = messageOf(error);
+    const isAbsent = systemCode(error) === "ENOENT";
     const folder = dirname(resolve(path));
-    const hasFolder = await stat(folder).then((found) => found.isDirectory(), () => false);
     if (!isAbsent) return [{ subject, outcome: { failure, remedy } }];
-    if (!hasFolder) {
+    if (!await isFolder(folder)) {
       return [{
         subject,
         outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy },

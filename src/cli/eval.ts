@@ -1,9 +1,9 @@
 /** The `eval` command: greedy completions of the eval prompts, scored. */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
+import { isFolder } from "../io/files/presence.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
@@ -27,8 +27,7 @@ function parseLambda(text: string): number {
  * written over; of a model from a hub, in a folder of its name below output_dir.
  */
 export async function evaluationFolder({ model_name, output_dir }: RunConfig): Promise<string> {
-  const isFolder = await stat(model_name).then((found) => found.isDirectory(), () => false);
-  return isFolder
+  return await isFolder(model_name)
     ? join(model_name, "eval")
     : join(output_dir, "eval", model_name.replaceAll(/[^\w.@-]+/g, "--"));
 }

@@ -1,7 +1,9 @@
 /** The `scorer` command: the scorer service with a reward and a cost model. */
+import { dirname } from "node:path";
 import { Command } from "commander";
 import { serveScoreModels } from "../assembly/scorer.ts";
 import { openGpu } from "../gpu/device.ts";
+import { makeFolders } from "../io/files/atomic_files.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
@@ -69,10 +71,17 @@ export async function scorerCommand(args: string[]): Promise<number> {
     assemblyEvents(output),
   );
   output.write(`Service will be available at ${service.url}\n`);
-  if (options.url_file) await writeScorerUrl(pathOf(options.url_file), service.url);
-  await new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
-  });
-  await service.close();
+  try {
+    if (options.url_file) {
+      const path = pathOf(options.url_file);
+      await makeFolders(dirname(path));
+      await writeScorerUrl(path, service.url);
+    }
+    await new Promise<void>((resolve) => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
+    });
+  } finally {
+    await service.close();
+  }
   return 0;
 }

@@ -43,7 +43,7 @@ const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
 
 /** The linear layers of a transformer layer, by the names that PEFT's target_modules takes; fused ones are Phi-3's. */
-export const LINEAR_MODULES = [
+const LINEAR_MODULES = [
   "q_proj",
   "k_proj",
   "v_proj",

@@ -79,7 +79,7 @@ export function backpropagate(f: () => Tensor, xs: Tensor[], dy: Tensor): { valu
 }
 
 /** Runs `body`, which may start a tape of its own, amid the backward pass of another: tfjs keeps only one. */
-export function withOwnTape<R>(body: () => R): R {
+function withOwnTape<R>(body: () => R): R {
   const { state } = tf.engine() as unknown as { state: { activeTape: unknown } };
   const outer = state.activeTape;
   try {

@@ -5,7 +5,7 @@ import { promptFormatOf, type PromptSettings } from "../assembly/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { type Completion, createGenerator } from "../policy/decode/generate.ts";
-import { disposeTrunk, policyLogprobs } from "../policy/llama.ts";
+import { disposeTrunk, policyLogprobs } from "../policy/transformer.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { openGpu } from "../gpu/device.ts";
 import { trimPool } from "../gpu/pool.ts";

@@ -1,6 +1,6 @@
 /** The rope of a config.json: its base, its scaling, and how far it is the same function for every sequence. */
 import type { RopeScaling } from "../ops/attention/rope_table.ts";
-import { positive, positiveInteger, refuse } from "./families/config_values.ts";
+import { isObject, positive, positiveInteger, refuse } from "./families/config_values.ts";
 import type { Json } from "./families/family.ts";
 
 export interface RopeConfig {
@@ -16,8 +16,6 @@ export interface RopeConfig {
 }
 
 const ORIGINAL = "original_max_position_embeddings";
-
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What a family's ropes are where config.json leaves it out, and what they may be. */
 export interface RopeRules {

@@ -9,7 +9,7 @@ import { copyOf, readFloats } from "../gpu/tensors.ts";
 import { inverseRows } from "../ops/rows/gather_rows.ts";
 import { linear } from "../ops/linear/linear.ts";
 import type { Weight } from "../ops/weight/weight.ts";
-import { disposeTrunk, makeTrunk, pickedHidden, uploadSequences } from "./llama.ts";
+import { disposeTrunk, makeTrunk, pickedHidden, uploadSequences } from "./transformer.ts";
 import type { PickedRows, SequenceTensors, Trunk } from "./trunk.ts";
 import { bucketRows, type PackedSequences, packSequences } from "./packing.ts";
 import { disposePasses, makePassReplays, type PassReplays, trimPasses } from "./pass_replays.ts";

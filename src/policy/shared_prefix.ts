@@ -9,7 +9,7 @@ import { clearTensor, emptyTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { addGradient } from "../ops/elementwise/add_gradient.ts";
 import { attention, type PrefixKeys, type PrefixRows } from "../ops/attention/attention.ts";
-import { rotate, trunkForward } from "./llama.ts";
+import { rotate, trunkForward } from "./transformer.ts";
 import type { SequenceTensors, Trunk } from "./trunk.ts";
 import { type PackedSequences, packSequences } from "./packing.ts";
 

@@ -56,19 +56,15 @@ function linearLayers(
 
 /** What a layer adds to the residual stream. */
 interface Branch {
+  /** f32 [N, inputs of the part] */
+  x: Tensor;
   part: LayerPart;
   /** Of what it adds, where the model has one. */
   norm: Weight | undefined;
 }
 
 /** stream + scale norm(x W^T + bias), with the adapter's part where W has one. */
-function addLayer(
-  trunk: Trunk,
-  stream_ND: Tensor,
-  x: Tensor,
-  { part, norm }: Branch,
-  rows: RowCount,
-): Tensor {
+function addLayer(trunk: Trunk, stream_ND: Tensor, { x, part, norm }: Branch, rows: RowCount): Tensor {
   const { adapters, config } = trunk;
   const [weight, bias] = part;
   if (!adapters?.byWeight.get(weight) && !norm && config.residualScale === 1) {
@@ -98,26 +94,30 @@ function attentionInputs(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows
   return linearLayers(trunk, x_ND, [[query!, queryBias], [key!, keyBias], [value!, valueBias]], rows);
 }
 
+/** What a token attends to, and whether each row is one token's. */
+interface LayerTokens {
+  attend: Attend;
+  rows: RowCount;
+}
+
 /** The residual stream behind layer l. @param x_ND f32 [N,D] @returns f32 [N,D] */
-export function layerForward(
-  trunk: Trunk,
-  l: number,
-  x_ND: Tensor,
-  attend: Attend,
-  rows: RowCount,
-): Tensor {
+export function layerForward(trunk: Trunk, l: number, x_ND: Tensor, { attend, rows }: LayerTokens): Tensor {
   const weights: LayerWeights = trunk.weights.layers[l];
   const { config } = trunk;
   const [stream_ND, input_ND] = branchOff(trunk, x_ND, weights.inputNorm);
   const [q, k, v] = attentionInputs(trunk, weights, input_ND, rows);
   const [queries, keys] = [normHeads(q, weights.queryNorm, config), normHeads(k, weights.keyNorm, config)];
   const context_NH = attend(l, queries, keys, v);
-  const attention: Branch = { part: [weights.output, weights.outputBias], norm: weights.outputNorm };
-  const attended_ND = addLayer(trunk, stream_ND, context_NH, attention, rows);
+  const attention: Branch = {
+    x: context_NH,
+    part: [weights.output, weights.outputBias],
+    norm: weights.outputNorm,
+  };
+  const attended_ND = addLayer(trunk, stream_ND, attention, rows);
   const [middle_ND, mlpInput_ND] = branchOff(trunk, attended_ND, weights.mlpNorm);
   const gated_NF = gatedInput(trunk, weights, mlpInput_ND, rows);
-  const mlp: Branch = { part: [weights.down, weights.downBias], norm: weights.downNorm };
-  return addLayer(trunk, middle_ND, gated_NF, mlp, rows);
+  const mlp: Branch = { x: gated_NF, part: [weights.down, weights.downBias], norm: weights.downNorm };
+  return addLayer(trunk, middle_ND, mlp, rows);
 }
 
 const GATES: Record<Activation, (gate: Tensor, up: Tensor) => Tensor> = { silu: swiglu, gelu_tanh: geglu };

@@ -1,4 +1,4 @@
-/** A transformer on the GPU, and what it is run on: the types that llama.ts, decoding, scoring and training share. */
+/** A transformer on the GPU, and what it runs on: types that transformer.ts, decoding, scoring and training share. */
 import type { Tensor } from "@tensorflow/tfjs";
 import type { AttentionShape, PrefixKeys, PrefixRows } from "../ops/attention/attention.ts";
 import type { RopeTable } from "../ops/attention/rope.ts";

@@ -23,7 +23,7 @@ export interface WeightSource {
 }
 
 /** The shape of some rows of a tensor. */
-export function shapeOfRows(shape: readonly number[], rows?: RowRange): number[] {
+function shapeOfRows(shape: readonly number[], rows?: RowRange): number[] {
   return rows ? [rows[1] - rows[0], ...shape.slice(1)] : [...shape];
 }
 

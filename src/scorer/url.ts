@@ -1,7 +1,6 @@
 /** Where the scorer is: its URL, or a file that a scorer writes its URL into and a trainer waits for. */
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { sleep } from "./retry.ts";
 
 const FILE_PREFIX = "file:";
@@ -72,9 +71,11 @@ export async function waitForScorerUrl(path: string, options: WaitForUrlOptions 
   }
 }
 
-/** Writes the URL line so that a reader on a shared file system sees the old file or the whole new one. */
+/**
+ * Writes the URL line, so that a reader on a shared file system sees the old file or the whole new one.
+ * @param path in a folder that is there
+ */
 export async function writeScorerUrl(path: string, url: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
   const partial = `${path}.${randomUUID()}.partial`;
   await writeFile(partial, `${url}\n`);
   await rename(partial, path);

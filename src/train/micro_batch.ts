@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { inverseRows } from "../ops/rows/gather_rows.ts";
-import { uploadSequences } from "../policy/llama.ts";
+import { uploadSequences } from "../policy/transformer.ts";
 import type { PickedRows, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixRows } from "../ops/attention/attention.ts";
 import { bucketRows, type PackedSequences, packSequences } from "../policy/packing.ts";

@@ -8,7 +8,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
-import { policyLogprobs } from "../policy/llama.ts";
+import { policyLogprobs } from "../policy/transformer.ts";
 import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixKeys } from "../ops/attention/attention.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { tensorsOf } from "../gpu/tensor_tree.ts";
-import { uploadSequences } from "../policy/llama.ts";
+import { uploadSequences } from "../policy/transformer.ts";
 import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";

@@ -18,7 +18,7 @@ import {
   withoutAdapters,
 } from "../../src/policy/adapters.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { policyLogprobs } from "../../src/policy/llama.ts";
+import { policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { hostSource, type WeightSource } from "../../src/policy/weight_source.ts";

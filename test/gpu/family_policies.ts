@@ -1,6 +1,6 @@
 /** Tiny random models of the families that hold or compute what plain Llama does not. */
 import { randomFloats } from "../cases/case.ts";
-import { makeTrunk } from "../../src/policy/llama.ts";
+import { makeTrunk } from "../../src/policy/transformer.ts";
 import type { ModelConfig } from "../../src/policy/families/family.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import type { Policy } from "../../src/policy/trunk.ts";

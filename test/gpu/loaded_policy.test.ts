@@ -9,7 +9,7 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { formatAdapterConfig } from "../../src/policy/adapter_config.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
-import { disposeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/transformer.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { ROOT } from "../unit/source_files.ts";
 

@@ -4,7 +4,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { mergeMessage, writeMergedModel } from "../../src/assembly/merged_model.ts";
+import { mergeMessage, type MergeParts, writeMergedModel } from "../../src/assembly/merged_model.ts";
 import { loadTrunk } from "../../src/assembly/models.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
@@ -13,7 +13,7 @@ import { openModelFolder } from "../../src/io/model/model_folder.ts";
 import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { openTorchBin } from "../../src/io/torch/reader.ts";
 import { createAdapters, mergeAdapter } from "../../src/policy/adapters.ts";
-import type { Policy } from "../../src/policy/trunk.ts";
+import type { AdapterSet, Policy } from "../../src/policy/trunk.ts";
 import { randomFloats } from "../cases/case.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
@@ -54,6 +54,12 @@ async function queriesIn(dir: string): Promise<number[]> {
   return values;
 }
 
+const partsOf = (baseDir: string, adapters: AdapterSet | undefined): MergeParts => ({
+  baseDir,
+  adapters: adapters!,
+  tokenizerFiles: [],
+});
+
 describe("a merged model", () => {
   before(openGpu);
   after(closeGpu);
@@ -61,7 +67,7 @@ describe("a merged model", () => {
   it("keeps the whole change in f32, in a file whose other tensors are no wider than the base's", () =>
     withScratchFolder(async (scratch) => {
       const [dir, policy] = [join(scratch, "merged"), await adapted(BASE, 1e-4)];
-      const kept = await writeMergedModel(dir, BASE, policy.adapters!, [], merging("float32"));
+      const kept = await writeMergedModel(dir, partsOf(BASE, policy.adapters), merging("float32"));
       assert.ok(kept > 0.995, `${kept}`);
       const folder = await openModelFolder(dir);
       assert.deepEqual(await folder.source.read(QUERY), await expectedQuery(policy, BASE));
@@ -75,13 +81,8 @@ describe("a merged model", () => {
     withScratchFolder(async (scratch) => {
       const keptBy = async (size: number, asked: Asked) => {
         const dir = join(scratch, `${size}${asked}`);
-        const kept = await writeMergedModel(
-          dir,
-          BASE,
-          (await adapted(BASE, size)).adapters!,
-          [],
-          merging(asked),
-        );
+        const { adapters } = await adapted(BASE, size);
+        const kept = await writeMergedModel(dir, partsOf(BASE, adapters), merging(asked));
         const record = JSON.parse(await readFile(join(dir, "lora_merge.json"), "utf8"));
         assert.deepEqual(record, { dtype: asked, change_kept: kept });
         return kept;
@@ -107,7 +108,7 @@ describe("a merged model", () => {
       const { adapters } = await adapted(TIED, 0.1);
       const dtypesOf = async (asked: Asked) => {
         const dir = join(scratch, asked);
-        await writeMergedModel(dir, TIED, adapters!, [], merging(asked));
+        await writeMergedModel(dir, partsOf(TIED, adapters), merging(asked));
         const file = await openSafetensors(join(dir, "model.safetensors"));
         await file.close();
         return [...new Set([...file.tensors.values()].map(({ dtype }) => dtype))];
@@ -120,7 +121,7 @@ describe("a merged model", () => {
   it("is written as pytorch_model.bin too where that is asked for, with the same bytes", () =>
     withScratchFolder(async (scratch) => {
       const [dir, { adapters }] = [join(scratch, "merged"), await adapted(BASE, 0.1)];
-      await writeMergedModel(dir, BASE, adapters!, [], merging("float32", true));
+      await writeMergedModel(dir, partsOf(BASE, adapters), merging("float32", true));
       const safetensors = await openSafetensors(join(dir, "model.safetensors"));
       const bin = await openTorchBin(join(dir, "pytorch_model.bin"));
       assert.deepEqual([...bin.tensors.keys()].sort(), [...safetensors.tensors.keys()].sort());
@@ -151,7 +152,7 @@ describe("a merged model", () => {
       await writeSafetensors(join(scratch, "model.safetensors"), [...tensors, { ...unused, dtype: "F32" }]);
       await writeFile(join(scratch, "config.json"), await readFile(join(TIED, "config.json")));
       const [dir, { adapters }] = [join(scratch, "merged"), await adapted(scratch, 0.1)];
-      await writeMergedModel(dir, scratch, adapters!, [], merging("base"));
+      await writeMergedModel(dir, partsOf(scratch, adapters), merging("base"));
       const merged = await openSafetensors(join(dir, "model.safetensors"));
       const original = await openSafetensors(join(TIED, "model.safetensors"));
       assert.deepEqual([...merged.tensors.keys()].sort(), [...original.tensors.keys()].sort());

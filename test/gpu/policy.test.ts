@@ -11,7 +11,7 @@ import {
   createGenerator,
   type GenerationOptions,
 } from "../../src/policy/decode/generate.ts";
-import { policyLogprobs } from "../../src/policy/llama.ts";
+import { policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { type Holding, listWeights } from "../../src/policy/weights.ts";
 import { hostSource } from "../../src/policy/weight_source.ts";

@@ -7,7 +7,7 @@ import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts"
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { createAdapters, linearModules, mergeAdapter, withoutAdapters } from "../../src/policy/adapters.ts";
-import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { makeTrunk, policyLogprobs, uploadSequences } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { clearGradients, disposeKeys, prefixKeys } from "../../src/policy/shared_prefix.ts";

@@ -13,7 +13,7 @@ import {
   linearModules,
   trainableWeights,
 } from "../../src/policy/adapters.ts";
-import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk, policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import type { LayerWeights } from "../../src/policy/families/layout.ts";

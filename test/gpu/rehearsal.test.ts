@@ -7,7 +7,7 @@ import { readFloats } from "../../src/gpu/tensors.ts";
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { disposeTrunk, policyLogprobs } from "../../src/policy/llama.ts";
+import { disposeTrunk, policyLogprobs } from "../../src/policy/transformer.ts";
 import { disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { createOptimizer, disposeOptimizer, optimizerStep } from "../../src/train/optimizer.ts";

@@ -1,6 +1,6 @@
 /** A random two-layer Llama with grouped key heads, small enough for a test; or another model of these sizes. */
 import { randomFloats } from "../cases/case.ts";
-import { makeTrunk } from "../../src/policy/llama.ts";
+import { makeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { type Holding, loadPolicyWeights } from "../../src/policy/weights.ts";

@@ -9,7 +9,7 @@ import type { RunConfig } from "../../src/config/sweep.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { type Communicator, singleProcess } from "../../src/parallel/communicator.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
-import { disposeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";

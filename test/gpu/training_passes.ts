@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readFloats, zeroTensor } from "../../src/gpu/tensors.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
-import { policyLogprobs, uploadSequences } from "../../src/policy/llama.ts";
+import { policyLogprobs, uploadSequences } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { clearGradients, disposeKeys, prefixBackward, prefixKeys } from "../../src/policy/shared_prefix.ts";
 import { sharePrompts, type TokenizedRollout, uploadMicroBatch } from "../../src/train/micro_batch.ts";

@@ -8,7 +8,7 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
 import { type ModelFolder, openModelFolder, tensorValues } from "../../src/io/model/model_folder.ts";
 import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
-import { makeTrunk } from "../../src/policy/llama.ts";
+import { makeTrunk } from "../../src/policy/transformer.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { parseScoreConfig } from "../../src/policy/score_config.ts";
 import { loadScoreModel, scoreSequences } from "../../src/policy/score_model.ts";

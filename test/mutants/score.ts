@@ -17,7 +17,7 @@ export interface Count {
 }
 
 /** Shares of the faults that tests must notice: of all, and of each folder's. */
-export const LEAST_SHARE = { overall: 0.95, folder: 0.9 };
+const LEAST_SHARE = { overall: 0.95, folder: 0.9 };
 
 /** The folder of the house that a file belongs to: "src/train/loop.ts" -> "src/train". */
 export function folderOf(file: string): string {

@@ -11,7 +11,7 @@ import {
   type KvCache,
   prefillAttend,
 } from "../../src/policy/decode/kv_cache.ts";
-import { headLogits, trunkForward, uploadSequences } from "../../src/policy/llama.ts";
+import { headLogits, trunkForward, uploadSequences } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import type { WeightFormat } from "../../src/ops/weight/weight.ts";

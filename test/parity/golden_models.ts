@@ -13,7 +13,7 @@ import {
   policyLogprobs,
   trunkForward,
   uploadSequences,
-} from "../../src/policy/llama.ts";
+} from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { disposeWeights, listWeights } from "../../src/policy/weights.ts";

@@ -10,7 +10,7 @@ import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { parseAdapterConfig } from "../../src/policy/adapter_config.ts";
 import { disposePolicyWeights, listAdapterWeights, mergeAdapter } from "../../src/policy/adapters.ts";
 import type { AdapterSet, Policy } from "../../src/policy/trunk.ts";
-import { disposeTrunk, makeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk, makeTrunk } from "../../src/policy/transformer.ts";
 import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";
 import { accumulateGradients, golden as models, logitsOf, type ModelCase } from "./golden_models.ts";

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { createGenerator } from "../../src/policy/decode/generate.ts";
-import { policyLogprobs } from "../../src/policy/llama.ts";
+import { policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";

@@ -9,7 +9,7 @@ import { sweepRuns } from "../../src/config/sweep.ts";
 import { evaluatePolicy } from "../../src/evaluate/evaluate.ts";
 import { beaverFormat, openPromptFormat } from "../../src/io/prompts/prompt_format.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { disposeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/transformer.ts";
 import { formatConversation, type Message } from "../../src/rl/conversation.ts";
 import type { Answer } from "../../src/scorer/protocol.ts";
 import { encodePrompts } from "../../src/train/prompts.ts";

@@ -9,7 +9,7 @@ import { readFloats } from "../../src/gpu/tensors.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { singleProcess } from "../../src/parallel/communicator.ts";
 import type { GenerationRequest } from "../../src/policy/decode/generate.ts";
-import { disposeTrunk } from "../../src/policy/llama.ts";
+import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { copyFrozen, disposeWeights, listWeights } from "../../src/policy/weights.ts";

@@ -4,7 +4,7 @@ import type { TestContext } from "node:test";
 export type Answers = (path: string) => Response;
 
 export const json = (value: unknown, status = 200) => new Response(JSON.stringify(value), { status });
-export const HEALTHY = { status: "healthy", device: "fake" };
+const HEALTHY = { status: "healthy", device: "fake" };
 /** Healthy, with scores of one completion. */
 export const scoring: Answers = (path) =>
   path === "/health" ? json(HEALTHY) : json({ rewards: [0.5], costs: [-1] });

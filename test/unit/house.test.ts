@@ -86,6 +86,16 @@ test("no line of the sources is longer than 120 columns", () => {
   assert.deepEqual(long.map(({ place }) => place), []);
 });
 
+/** Below a run's folder, which is there: tracking does not import io. */
+const IN_A_RUN = "src/tracking/";
+
+test("folders are made by makeFolders(): Node's own mkdir never ends below /proc", () => {
+  const makers = filesUnder("src", ".ts").filter((file) =>
+    !file.startsWith(IN_A_RUN) && /mkdir(Sync)?\([^)]*recursive/.test(withoutComments(textOf(file)))
+  );
+  assert.deepEqual(makers, []);
+});
+
 test("names in kernels are snake_case; a T behind one says transposed", () => {
   const named = /\b(?:fn|let|var|override|const|alias)(?:<[\w, ]+>)? +([a-z]\w*)/g;
   const wrong = filesUnder("kernels", ".wgsl").flatMap(lines).flatMap(({ line, place }) =>
@@ -162,6 +172,25 @@ test("examples import the package as its users do, and nothing of ours beside it
       .filter((name) => name !== "grpo-webgpu" && !name.startsWith("node:")).map((name) => `${file}: ${name}`)
   );
   assert.deepEqual(foreign, []);
+});
+
+test("what a file exports, another file uses", () => {
+  const files = ["src", "bench", "scripts", "examples", "test"].flatMap((folder) =>
+    filesUnder(folder, ".ts")
+  );
+  const users = new Map<string, string[]>();
+  for (const file of files) {
+    for (const word of new Set(withoutComments(textOf(file)).match(/\w+/g))) {
+      users.set(word, [...users.get(word) ?? [], file]);
+    }
+  }
+  const unused = files.filter((file) => !file.endsWith(".test.ts")).flatMap((file) =>
+    [...textOf(file).matchAll(/^export (?:async )?(?:function\*?|const|class) (\w+)/gm)].map(([, name]) =>
+      name
+    )
+      .filter((name) => users.get(name)!.every((user) => user === file)).map((name) => `${file}: ${name}`)
+  );
+  assert.deepEqual(unused, []);
 });
 
 test("a test that is left out on a machine is noted, so that npm test names it", () => {

@@ -52,12 +52,12 @@ describe("waitForScorerUrl()", () => {
 
   it("reads what writeScorerUrl() wrote, which leaves no other file", async (t) => {
     const folder = await temporaryFolder(t);
-    const path = join(folder, "new", "url");
+    const path = join(folder, "url");
     await writeScorerUrl(path, "http://old:1");
     await writeScorerUrl(path, "http://gpu-1:8000");
     const onWait = () => assert.fail("waited for a file that is there");
     assert.equal(await resolveScorerUrl(`file:${path}`, { onWait }), "http://gpu-1:8000");
-    assert.deepEqual(await readdir(join(folder, "new")), ["url"]);
+    assert.deepEqual(await readdir(folder), ["url"]);
   });
 
   it("a reader of the old file never meets a part of the new one", async (t) => {

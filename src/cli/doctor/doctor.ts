@@ -1,6 +1,7 @@
 /** The `doctor` command: what this machine has, what a run lacks, and what to do about it. Installs nothing. */
 import { type GpuInfo, openGpu } from "../../gpu/device.ts";
 import { matrixUnitsMissing } from "../../gpu/precision.ts";
+import { messageOf } from "../../io/files/errors.ts";
 import {
   driverFindings,
   exitCodeOf,
@@ -46,7 +47,7 @@ async function configSection(options: ConfigOptions): Promise<Section> {
     const read = { subject: "settings", outcome: { detail: "valid" } };
     return { title, findings: requirementFindings([read, ...await probeRequirements(config)]) };
   } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
+    const failure = messageOf(error);
     const remedy = "correct the settings as said above; docs/config.md explains every key";
     return { title, findings: requirementFindings([{ subject: "settings", outcome: { failure, remedy } }]) };
   }

@@ -8,6 +8,7 @@ import { lookUpName } from "../../assembly/hub.ts";
 import { type RunConfig, sweepRuns } from "../../config/sweep.ts";
 import type { Config } from "../../config/schema.ts";
 import { formatBytes } from "../../config/units.ts";
+import { messageOf } from "../../io/files/errors.ts";
 import { assemblyEvents } from "../terminal/assembly_events.ts";
 import { memoryLines } from "../terminal/banner.ts";
 import { standardOutput } from "../terminal/output.ts";
@@ -27,7 +28,7 @@ async function notDownloaded(config: RunConfig): Promise<string[]> {
 }
 
 function failed(title: string, error: unknown, remedy: string): Section {
-  const failure = error instanceof Error ? error.message : String(error);
+  const failure = messageOf(error);
   return { title, findings: requirementFindings([{ subject: "training", outcome: { failure, remedy } }]) };
 }
 

@@ -1,5 +1,6 @@
 /** What `doctor --model` makes of a config.json: what is supported of it and what is not. Pure. */
 import { formatBytes } from "../../config/units.ts";
+import { messageOf } from "../../io/files/errors.ts";
 import { quantizationOf } from "../../io/model/config_text.ts";
 import type { LayerKind, ModelConfig } from "../../policy/families/family.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
@@ -24,7 +25,7 @@ function failureOf(json: Json, path: string, parse: Parse): string | null {
     parse(JSON.stringify(json), path);
     return null;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
   }
 }

@@ -1,8 +1,11 @@
 /** Looks at a model for `doctor --model`: config.json, tokenizer, weights if there are any. Changes nothing. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { endsText } from "../../assembly/ends.ts";
 import { withModelTexts } from "../../assembly/model_texts.ts";
 import { formatBytes } from "../../config/units.ts";
+import { messageOf } from "../../io/files/errors.ts";
+import { isJsonObject, type JsonObject } from "../../io/files/json_object.ts";
 import { quantizationOf, textPart } from "../../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../../io/model/model_folder.ts";
 import { hasWeights } from "../../io/model/model_weights.ts";
@@ -13,7 +16,6 @@ import { type Finding, requirementFindings, type Section } from "./diagnosis.ts"
 import { configFindings } from "./model_findings.ts";
 
 const TOKENIZER_REMEDY = "save it into the folder with tokenizer.save_pretrained() of transformers";
-const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
 
 /** What is supported of a model, and what is not. @param name a folder, a config.json, or a hub id */
 export async function modelSection(name: string): Promise<Section> {
@@ -52,11 +54,9 @@ async function findingsOf(
 
 const note = (subject: string, detail: string): Finding => ({ mark: "note", subject, detail });
 
-function parsedObject(text: string, path: string): Readonly<Record<string, unknown>> {
+function parsedObject(text: string, path: string): JsonObject {
   const json: unknown = JSON.parse(text);
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
-    return json as Record<string, unknown>;
-  }
+  if (isJsonObject(json)) return json;
   throw new TypeError(`${path}: required a JSON object`);
 }
 
@@ -96,7 +96,7 @@ async function tokenizerFindings(dir: string, model: ModelConfig | null): Promis
   }
   const isTooLarge = model !== null && tokenizer.vocabSize > model.vocabSize;
   const ends = model && model.eosIds.length > 0 ? model.eosIds : [tokenizer.eosId];
-  const shown = ends.map((id) => `${id} ${JSON.stringify(tokenizer.decode([id]))}`).join(", ");
+  const shown = endsText(ends.map((id) => ({ id, token: tokenizer.decode([id]) })));
   return [
     isTooLarge
       ? {

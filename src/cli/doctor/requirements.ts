@@ -8,7 +8,7 @@ import { endsOf } from "../../assembly/models.ts";
 import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import { commandLine } from "../../config/command_line.ts";
 import type { Config } from "../../config/schema.ts";
-import { explainFsError, systemCode } from "../../io/files/errors.ts";
+import { explainFsError, messageOf, systemCode } from "../../io/files/errors.ts";
 import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
@@ -25,7 +25,7 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
   try {
     return { subject, outcome: { detail: await probe() } };
   } catch (error) {
-    return { subject, outcome: { failure: error instanceof Error ? error.message : String(error), remedy } };
+    return { subject, outcome: { failure: messageOf(error), remedy } };
   }
 }
 

@@ -4,7 +4,7 @@ import { type GenericFormatter, SingleBar } from "cli-progress";
 import { widthOf } from "./columns.ts";
 import type { TerminalOutput } from "./output.ts";
 
-export const DEFAULT_COLUMNS = 80;
+const DEFAULT_COLUMNS = 80;
 /** The bar takes what the line leaves, and none where that is less than it says something. */
 const MOST_BAR = 24;
 const LEAST_BAR = 8;

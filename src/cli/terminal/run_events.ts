@@ -41,7 +41,7 @@ export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents 
 }
 
 /** What an evaluation came to, in one line. */
-export function evaluationLine(row: MetricRow, room = Infinity): string {
+function evaluationLine(row: MetricRow, room = Infinity): string {
   const of = (name: keyof MetricRow) => (row[name] ?? NaN).toFixed(3);
   return fittingColumns([
     { rank: 0, text: `eval after step ${row.step}` },

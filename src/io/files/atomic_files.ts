@@ -3,20 +3,10 @@
 // A killed writer leaves ".<name>.partial-<hex>"; see removeStalePartials.
 
 import { randomBytes } from "node:crypto";
-import {
-  type FileHandle,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { explainFsError, systemCode } from "./errors.ts";
+import { isFolder, isThere } from "./presence.ts";
 
 const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
 
@@ -171,7 +161,6 @@ export async function removeStalePartials(dir: string, name?: string): Promise<s
  * @throws Error when it cannot be moved
  */
 export async function setAside(dir: string): Promise<string | undefined> {
-  const isThere = (path: string) => stat(path).then(() => true, () => false);
   if (!await isThere(dir)) return undefined;
   let number = 1;
   while (await isThere(`${dir}.old-${number}`)) number++;
@@ -199,8 +188,6 @@ export async function makeFolders(dir: string): Promise<void> {
   }
 }
 
-const isFolder = (path: string) => stat(path).then((found) => found.isDirectory(), () => false);
-
 /**
  * Proves that `dir` can be made, or written into where it is there; leaves nothing behind.
  * @throws Error when it cannot
@@ -211,7 +198,7 @@ export async function assertFolderCanBe(dir: string): Promise<void> {
   try {
     // A file in the way of a folder above is found by what the folder would be made with.
     const between = relative(existing, resolve(dir)).split(sep)[0];
-    if (between !== "" && await stat(join(existing, between)).then(() => true, () => false)) {
+    if (between !== "" && await isThere(join(existing, between))) {
       throw Object.assign(new Error(), { code: "EEXIST" });
     }
     await rmdir(await mkdtemp(join(existing, ".write-test-")));

@@ -51,6 +51,9 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** What an error says; of anything else that is thrown, its text. */
+export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
+
 /**
  * Turns a file-system error into one that says what failed, what is required, what is the case and what to do.
  * Errors without a known system code are returned as they are. The original stays in `cause`.

@@ -1,7 +1,7 @@
 // JSON that is changed and written again, with every number as it was spelled: Python tells 30.0 from 30, and
 // transformers refuses the one where it expects the other.
 
-type Json = Readonly<Record<string, unknown>>;
+import type { JsonObject } from "./json_object.ts";
 
 /** A string, or a number. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
@@ -18,7 +18,7 @@ const isRespelled = (token: string) => token[0] !== '"' && String(Number(token))
  *   read them
  * @throws SyntaxError when the text is no JSON
  */
-export function changedJson(text: string, change: (json: Json) => unknown): string {
+export function changedJson(text: string, change: (json: JsonObject) => unknown): string {
   const marked = text.replace(TOKEN, (token) => isRespelled(token) ? JSON.stringify(MARK + token) : token);
   return JSON.stringify(change(JSON.parse(marked)), null, 2).replace(MARKED, "$1");
 }

@@ -8,13 +8,17 @@ const BEGIN = "version https://git-lfs.github.com/spec/";
 /** How many bytes of a file tell. */
 export const LFS_PROBE_BYTES = BEGIN.length;
 
+/** @param start a file's first bytes */
+export const isLfsPointer = (start: Uint8Array): boolean =>
+  String.fromCharCode(...start.subarray(0, BEGIN.length)).startsWith(BEGIN);
+
 /**
  * Refuses a pointer.
  * @param start the file's first bytes
  * @throws Error when the file is one; it says how the bytes are fetched
  */
 export function refuseLfsPointer(start: Uint8Array, path: string): void {
-  if (!String.fromCharCode(...start.subarray(0, BEGIN.length)).startsWith(BEGIN)) return;
+  if (!isLfsPointer(start)) return;
   throw formatError(
     path,
     "it is a Git LFS pointer instead of the file itself; run git lfs pull in its folder, or download the file",

@@ -9,10 +9,11 @@
 // so only its request for the file list would have been of use.
 // Sources: https://huggingface.co/docs/hub/api, https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 
-import { link, mkdir, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
+import { link, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { writeFileAtomic } from "../files/atomic_files.ts";
+import { makeFolders, writeFileAtomic } from "../files/atomic_files.ts";
 import { systemCode } from "../files/errors.ts";
+import { isThere } from "../files/presence.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
 import { type HubAccess, type HubSubject, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";
@@ -50,10 +51,6 @@ async function lackingOf(snapshot: string): Promise<string[]> {
   const weights = await weightFiles(names, (index) => readFile(join(snapshot, index), "utf8"));
   const lackingWeights = weights.length === 0 ? ["weights"] : weights.filter((name) => !names.has(name));
   return [...lackingTexts(names), ...lackingWeights];
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(() => true, () => false);
 }
 
 interface InCache {
@@ -128,7 +125,7 @@ export async function fetchModel(
 }
 
 export async function writeRef(path: string, commit: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolders(dirname(path));
   await writeFileAtomic(path, commit);
 }
 
@@ -148,8 +145,8 @@ export async function fetchFile(
 ): Promise<void> {
   const blobs = join(dirname(dirname(dir)), "blobs");
   const pointer = join(dir, file.name);
-  await mkdir(blobs, { recursive: true });
-  await mkdir(dirname(pointer), { recursive: true });
+  await makeFolders(blobs);
+  await makeFolders(dirname(pointer));
   const blob = join(blobs, file.hash.hex);
   if (!await isThere(blob)) {
     await downloadBlob(settings, { ...subject, file: file.name }, file, blob, onBytes);
@@ -210,7 +207,7 @@ async function downloadFiles(
 
 /** @throws Error when the disk cannot hold what is missing, before the first byte */
 async function assertSpace(blobs: string, files: readonly HubFile[]): Promise<void> {
-  await mkdir(blobs, { recursive: true });
+  await makeFolders(blobs);
   const there = await readdir(blobs);
   let needBytes = 0;
   for (const { sizeBytes, hash } of files) {

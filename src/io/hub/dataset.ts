@@ -1,8 +1,9 @@
 // Splits of data sets of a hub, in the cache that Python's huggingface_hub uses too: datasets--{org}--{name}, laid out
 // as a model's folder is.
 
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join, sep } from "node:path";
+import { isFile } from "../files/presence.ts";
 import {
   DEFAULT_REVISION,
   fetchFile,
@@ -22,11 +23,8 @@ const repoOf = ({ id }: DatasetName, { cacheDir }: HubSettings) =>
 
 async function namesBelow(dir: string): Promise<string[]> {
   const names = await readdir(dir, { recursive: true }).catch(() => []);
-  // A link may lead nowhere.
-  const isFile = await Promise.all(
-    names.map((name) => stat(join(dir, name)).then((s) => s.isFile(), () => false)),
-  );
-  return names.filter((_, i) => isFile[i]).map((name) => name.split(sep).join("/"));
+  const areFiles = await Promise.all(names.map((name) => isFile(join(dir, name)))); // a link may lead nowhere
+  return names.filter((_, i) => areFiles[i]).map((name) => name.split(sep).join("/"));
 }
 
 const readmeIn = (dir: string) => readFile(join(dir, README), "utf8").catch(() => undefined);

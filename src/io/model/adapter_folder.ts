@@ -1,7 +1,6 @@
 /** The folder of an adapter as `peft` saves it: adapter_config.json and its weights. */
-import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/errors.ts";
+import { isThere, readIfThere } from "../files/presence.ts";
 import { parseHubName } from "../hub/name.ts";
 import { type TensorValues, tensorValues } from "./model_folder.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
@@ -27,10 +26,7 @@ export const ADAPTER_CONFIG = "adapter_config.json";
  */
 export async function openAdapterFolder(dir: string): Promise<AdapterFolder | null> {
   const configPath = join(dir, ADAPTER_CONFIG);
-  const configText = await readFile(configPath, "utf8").catch((error) => {
-    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return null;
-    throw explainFsError(error, "read the adapter's config from", configPath);
-  });
+  const configText = await readIfThere(configPath, "read the adapter's config from");
   if (configText === null) return null;
   const weights = await openWeights(dir);
   const source = tensorValues(weights, dir);
@@ -47,10 +43,6 @@ async function openWeights(dir: string): Promise<TensorReader> {
     `Cannot load the adapter in '${dir}': looked for adapter_model.safetensors and adapter_model.bin, found neither; ` +
       "give the folder that peft's save_pretrained wrote",
   );
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await access(path).then(() => true, () => false);
 }
 
 /**

@@ -1,9 +1,8 @@
-// config.json as this program holds the model: the text part alone, its weights not quantised any more.
+// config.json as this program holds the model: the text part alone, its weights not quantized any more.
 
+import { isJsonObject, type JsonObject } from "../files/json_object.ts";
 import { changedJson } from "../files/json_text.ts";
 import type { BlockSize, ScaleRules } from "./converted_weights.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 export interface ModelDescription {
   /** config.json, changed where the weights are held otherwise than they are stored. */
@@ -22,14 +21,11 @@ const OF_THE_WHOLE = [
   "pad_token_id",
 ];
 
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Methods that leave 8-bit floats with scales in the file. */
 const FLOAT8_METHODS = ["fp8", "fbgemm_fp8", "compressed-tensors", "modelopt"];
 
 const ORIGINAL = "take the model that it was quantized from";
-/** How weights come back that were quantised otherwise. */
+/** How weights come back that were quantized otherwise. */
 const REMEDIES: Readonly<Record<string, string>> = {
   bitsandbytes: "load it with transformers, call model.dequantize() and save_pretrained() into a folder",
   mxfp4:
@@ -44,10 +40,10 @@ export interface Quantization {
   remedy: string | null;
 }
 
-/** @param json config.json. @returns null where weights are not quantised */
-export function quantizationOf(json: Json): Quantization | null {
+/** @param json config.json. @returns null where weights are not quantized */
+export function quantizationOf(json: JsonObject): Quantization | null {
   const config = json.quantization_config;
-  if (!isObject(config)) return null;
+  if (!isJsonObject(config)) return null;
   const method = typeof config.quant_method === "string"
     ? config.quant_method
     : config.load_in_4bit || config.load_in_8bit
@@ -62,12 +58,12 @@ export function quantizationOf(json: Json): Quantization | null {
 }
 
 /** Two of the methods have other formats too. */
-function isFloat8(config: Json, method: string): boolean {
+function isFloat8(config: JsonObject, method: string): boolean {
   if (method === "modelopt") return config.quant_algo === "FP8";
   if (method !== "compressed-tensors") return true;
-  const groups = Object.values(isObject(config.config_groups) ? config.config_groups : {});
+  const groups = Object.values(isJsonObject(config.config_groups) ? config.config_groups : {});
   return groups.length > 0 && groups.every((group) => {
-    const weights = isObject(group) && isObject(group.weights) ? group.weights : {};
+    const weights = isJsonObject(group) && isJsonObject(group.weights) ? group.weights : {};
     return weights.type === "float" && weights.num_bits === 8;
   });
 }
@@ -75,7 +71,7 @@ function isFloat8(config: Json, method: string): boolean {
 /**
  * Reads what config.json says of the weights' form.
  * @param path named in errors
- * @throws TypeError when they are quantised in a way that is not read; it says how they come back
+ * @throws TypeError when they are quantized in a way that is not read; it says how they come back
  */
 export function describeModel(text: string, path: string): ModelDescription {
   const json = parsed(text);
@@ -91,32 +87,32 @@ export function describeModel(text: string, path: string): ModelDescription {
         quantization.remedy,
     );
   }
-  const withoutQuantization = ({ quantization_config: _config, ...rest }: Json) => rest;
+  const withoutQuantization = ({ quantization_config: _config, ...rest }: JsonObject) => rest;
   return {
     text: changedJson(text, (marked) => withoutQuantization(textPart(marked))),
-    rules: { areScaled: true, block: blockOf(whole.quantization_config as Json) },
+    rules: { areScaled: true, block: blockOf(whole.quantization_config as JsonObject) },
   };
 }
 
-function parsed(text: string): Json | null {
+function parsed(text: string): JsonObject | null {
   try {
     const json: unknown = JSON.parse(text);
-    return isObject(json) ? json : null;
+    return isJsonObject(json) ? json : null;
   } catch {
     return null;
   }
 }
 
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */
-export function textPart(json: Json): Json {
+export function textPart(json: JsonObject): JsonObject {
   const part = json.text_config;
-  if (!isObject(part)) return json;
+  if (!isJsonObject(part)) return json;
   const shared = OF_THE_WHOLE.filter((key) => json[key] !== undefined).map((key) => [key, json[key]]);
   const model_type = `${json.model_type}_text`; // as transformers names it, where the part does not
   return { model_type, ...Object.fromEntries(shared), dtype: json.dtype ?? json.torch_dtype, ...part };
 }
 
-function blockOf(config: Json): BlockSize | null {
+function blockOf(config: JsonObject): BlockSize | null {
   const size = config.weight_block_size;
   const isBlock = Array.isArray(size) && size.length === 2 && size.every((n) => Number.isInteger(n) && n > 0);
   return isBlock ? [size[0], size[1]] : null;

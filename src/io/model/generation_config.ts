@@ -1,8 +1,8 @@
 // generation_config.json of a model: how its makers generate with it. Only the end tokens are read.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/errors.ts";
+import { isJsonObject } from "../files/json_object.ts";
+import { readIfThere } from "../files/presence.ts";
 
 export const GENERATION_CONFIG = "generation_config.json";
 
@@ -12,10 +12,7 @@ export const GENERATION_CONFIG = "generation_config.json";
  */
 export async function readGenerationEnds(dir: string): Promise<number[]> {
   const path = join(dir, GENERATION_CONFIG);
-  const text = await readFile(path, "utf8").catch((error) => {
-    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return null;
-    throw explainFsError(error, "read how the model generates from", path);
-  });
+  const text = await readIfThere(path, "read how the model generates from");
   if (text === null) return [];
   let json: unknown;
   try {
@@ -25,10 +22,10 @@ export async function readGenerationEnds(dir: string): Promise<number[]> {
       cause,
     });
   }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+  if (!isJsonObject(json)) {
     throw new Error(`${path}: required a JSON object; correct it, or delete it`);
   }
-  const given = (json as Record<string, unknown>).eos_token_id ?? [];
+  const given = json.eos_token_id ?? [];
   const ids: unknown[] = Array.isArray(given) ? given : [given];
   if (ids.every((id): id is number => Number.isSafeInteger(id))) return ids;
   throw new Error(

@@ -1,7 +1,8 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/errors.ts";
+import { explainFsError } from "../files/errors.ts";
+import { isAbsence } from "../files/presence.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
@@ -151,7 +152,7 @@ export async function openModelFolder(
 export async function readConfig(dir: string): Promise<string> {
   const configPath = join(dir, "config.json");
   const bytes = await readFile(configPath).catch(async (error) => {
-    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") throw await missingModel(dir);
+    if (isAbsence(error)) throw await missingModel(dir);
     throw explainFsError(error, "read the model's config from", configPath);
   });
   refuseLfsPointer(bytes, configPath);

@@ -2,7 +2,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, formatError, systemCode } from "../files/errors.ts";
+import { explainFsError, formatError, messageOf, systemCode } from "../files/errors.ts";
+import { isJsonObject } from "../files/json_object.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { duplicateKey } from "../tensors/safetensors_header.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
@@ -116,9 +117,9 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
     const parsed: unknown = JSON.parse(text);
     weightMap = (parsed as { weight_map?: unknown } | null)?.weight_map;
   } catch (cause) {
-    throw formatError(path, `required valid JSON (${cause instanceof Error ? cause.message : cause})`);
+    throw formatError(path, `required valid JSON (${messageOf(cause)})`);
   }
-  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+  if (!isJsonObject(weightMap)) {
     throw formatError(path, `required "weight_map" with the file of each tensor; download the index again`);
   }
   // JSON.parse keeps the last of two: another reader may take the other shard.

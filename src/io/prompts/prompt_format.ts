@@ -121,7 +121,7 @@ function onlyUserTurn(messages: readonly Message[]): string {
 }
 
 /** The text as it is, control tokens in it included, behind BOS. */
-export function plainFormat(tokenizer: Tokenizer): PromptFormat {
+function plainFormat(tokenizer: Tokenizer): PromptFormat {
   const { frontIds, longestToken, encodeRendered } = tokenizer;
   return {
     layout: "none",
@@ -163,7 +163,7 @@ export function conversationEncoder(tokenizer: Tokenizer, template: ChatTemplate
 }
 
 /** As transformers' apply_chat_template with add_generation_prompt; control tokens of messages stay text. */
-export function chatFormat(
+function chatFormat(
   tokenizer: Tokenizer,
   text: ChatTemplateText,
   { systemPrompt = null, templateKwargs }: Partial<FormatSettings> = {},

@@ -1,6 +1,7 @@
 // Reads prompts from files of rows. Every row is used, or told of with what is wrong.
 
 import type { Message } from "../../rl/conversation.ts";
+import { isJsonObject } from "../files/json_object.ts";
 import type { RowPrompt } from "./prompt_format.ts";
 import { preview, type RawRow, rowProblem } from "./row.ts";
 import { rowsOfFile } from "./row_files.ts";
@@ -77,7 +78,7 @@ export function promptOf(raw: RawRow, promptKey: string): PromptRow {
   const { place } = raw;
   const fail = (problem: string) => new TypeError(rowProblem(place, problem));
   const row = raw.read();
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+  if (!isJsonObject(row)) {
     throw fail(`required a JSON object, got ${preview(row)}; write ${wanted(promptKey)}`);
   }
   const key = !Object.hasOwn(row, promptKey) && "messages" in row && Array.isArray(row.messages)
@@ -91,7 +92,7 @@ export function promptOf(raw: RawRow, promptKey: string): PromptRow {
     );
   }
   const { [key]: value, ...columns } = row as Record<string, unknown>;
-  const prompt = isObject(value) && Array.isArray(value.messages) ? value.messages : value;
+  const prompt = isJsonObject(value) && Array.isArray(value.messages) ? value.messages : value;
   if (Array.isArray(prompt)) return { prompt: conversationOf(prompt, key, fail), place, columns };
   if (!isText(prompt) || prompt.trim() === "") {
     throw fail(
@@ -101,9 +102,6 @@ export function promptOf(raw: RawRow, promptKey: string): PromptRow {
   }
   return { prompt, place, columns };
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isText = (value: unknown): value is string =>
   typeof value === "string" && !/\p{Surrogate}/u.test(value);
@@ -117,7 +115,7 @@ function conversationOf(
   const under = `under ${JSON.stringify(key)}`;
   if (messages.length === 0) throw fail(`required at least one message ${under}, got []; delete the row`);
   const checked = messages.map((message, i) => {
-    if (!isObject(message) || !isText(message.role) || !isText(message.content)) {
+    if (!isJsonObject(message) || !isText(message.role) || !isText(message.content)) {
       throw fail(
         `required a non-blank, well-formed string or messages {"role": "user", "content": "..."} ${under}, ` +
           `got ${preview(message)} as message ${i + 1}; correct or delete the row`,

@@ -3,14 +3,12 @@
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
+import { isLfsPointer, LFS_PROBE_BYTES } from "../files/lfs_pointer.ts";
 import { jsonRows } from "./json_rows.ts";
 import { isParquet, parquetRows } from "./parquet_rows.ts";
 import { type RawRow, rowProblem } from "./row.ts";
 
 const PIECE_BYTES = 2 ** 20;
-const HEAD_BYTES = 64;
-/** What Git leaves of a large file that was not fetched. */
-const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 
 /**
  * The rows of a file, read as they are asked for.
@@ -29,8 +27,8 @@ export async function* rowsOfFile(path: string, pieceBytes = PIECE_BYTES): Async
 
 async function* rowsOf(bytes: FileBytes, pieceBytes: number): AsyncGenerator<RawRow> {
   const { path } = bytes;
-  const head = await bytes.read(0, Math.min(HEAD_BYTES, bytes.size));
-  if (new TextDecoder().decode(head).startsWith(LFS_POINTER)) {
+  const head = await bytes.read(0, Math.min(LFS_PROBE_BYTES, bytes.size));
+  if (isLfsPointer(head)) {
     throw new Error(
       rowProblem(`'${path}'`, `it is a Git LFS pointer, not the file itself; fetch it with "git lfs pull"`),
     );

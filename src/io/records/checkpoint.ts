@@ -12,7 +12,7 @@ import { createHash } from "node:crypto";
 import { copyFile, type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { removeDirectoryAtomic, writeDirectoryAtomic, writeFileAtomic } from "../files/atomic_files.ts";
-import { explainFsError, systemCode } from "../files/errors.ts";
+import { explainFsError, messageOf, systemCode } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
 import { openSafetensors, type TensorSource, writeSafetensors } from "../tensors/safetensors.ts";
 import type { TensorReader } from "../tensors/tensor_reader.ts";
@@ -242,7 +242,7 @@ export async function latestCheckpoint(
       await verifyCheckpoint(dir, "sizes and hashes");
       return { dir, skipped };
     } catch (error) {
-      skipped.push({ dir, reason: error instanceof Error ? error.message : String(error) });
+      skipped.push({ dir, reason: messageOf(error) });
     }
   }
   return { dir: undefined, skipped };

@@ -5,7 +5,8 @@
 //          offsets count from the end of the header; tensors cover the rest of the file without hole or overlap
 // Source   https://github.com/huggingface/safetensors#format
 
-import { formatError } from "../files/errors.ts";
+import { formatError, messageOf } from "../files/errors.ts";
+import { isJsonObject } from "../files/json_object.ts";
 import { BYTES_PER_ELEMENT, type StoredDtype } from "./dtype.ts";
 import type { TensorInfo } from "./tensor_reader.ts";
 
@@ -69,7 +70,7 @@ export function parseHeader(json: Uint8Array, bufferSizeBytes: number, path: str
   } catch (cause) {
     throw formatError(
       path,
-      `its header is no valid JSON (${cause instanceof Error ? cause.message : cause})`,
+      `its header is no valid JSON (${messageOf(cause)})`,
     );
   }
   // JSON.parse silently keeps the last of two equal keys, and readers differ in which they keep.
@@ -96,13 +97,9 @@ function decodeHeader(json: Uint8Array, path: string): string {
   }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function checkMetadata(entry: unknown, path: string): Record<string, string> {
   if (entry === null) return {}; // as some writers say that there is none
-  if (!isRecord(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
+  if (!isJsonObject(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
     throw formatError(path, `"${METADATA_KEY}" is required to map strings to strings`);
   }
   return entry as Record<string, string>;
@@ -113,7 +110,7 @@ function isSize(value: unknown): value is number {
 }
 
 function checkEntry(entry: unknown, what: string, bufferSizeBytes: number, path: string): TensorPlace {
-  const { dtype, shape, data_offsets: offsets } = isRecord(entry) ? entry : {};
+  const { dtype, shape, data_offsets: offsets } = isJsonObject(entry) ? entry : {};
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES_PER_ELEMENT, dtype)) {
     throw formatError(
       path,

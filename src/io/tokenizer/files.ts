@@ -1,9 +1,11 @@
 // The files of a tokenizer in a model's folder, read and checked.
 
-import { access, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../files/errors.ts";
+import { messageOf, systemCode } from "../files/errors.ts";
+import { isJsonObject, type JsonObject } from "../files/json_object.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { isThere } from "../files/presence.ts";
 import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
 import { contentOf } from "./named_tokens.ts";
@@ -13,13 +15,13 @@ export interface TokenizerFiles {
   /** What says how a text is split: tokenizer.json, or where there is none tokenizer.model. */
   readonly tokens: { readonly json: TokenizerJson } | { readonly sentencePiece: SentencePieceModel };
   /** tokenizer_config.json, with the tokens that special_tokens_map.json names. */
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: JsonObject;
   /** Whether there is a tokenizer_config.json. */
   readonly hasConfig: boolean;
   /** config.json of the model; {} where there is none. */
-  readonly modelConfig: Readonly<Record<string, unknown>>;
+  readonly modelConfig: JsonObject;
   /** added_tokens.json: ids by content; {} where there is none. */
-  readonly addedTokens: Readonly<Record<string, unknown>>;
+  readonly addedTokens: JsonObject;
   /** Absolute paths of the files that go with a model beside its weights and config.json. */
   readonly files: readonly string[];
 }
@@ -36,10 +38,6 @@ export const CARRIED_FILES = [
   ...CHAT_TEMPLATE_FILES,
   "generation_config.json",
 ];
-
-async function isThere(path: string): Promise<boolean> {
-  return await access(path).then(() => true, () => false);
-}
 
 /**
  * The bytes of one file.
@@ -63,16 +61,14 @@ async function readTokenizerFile(folder: string, name: string): Promise<Uint8Arr
   }
 }
 
-async function readJsonObject(folder: string, name: string): Promise<Record<string, unknown>> {
+async function readJsonObject(folder: string, name: string): Promise<JsonObject> {
   const bytes = await readTokenizerFile(folder, name);
   try {
     const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-      throw new SyntaxError("it holds no object");
-    }
-    return parsed as Record<string, unknown>;
+    if (!isJsonObject(parsed)) throw new SyntaxError("it holds no object");
+    return parsed;
   } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause);
+    const problem = messageOf(cause);
     throw new Error(
       `Cannot load the tokenizer: '${join(folder, name)}' is required to be a JSON object: ${problem}`,
       { cause },
@@ -80,12 +76,12 @@ async function readJsonObject(folder: string, name: string): Promise<Record<stri
   }
 }
 
-async function readOptionalJson(folder: string, name: string): Promise<Record<string, unknown>> {
+async function readOptionalJson(folder: string, name: string): Promise<JsonObject> {
   return await isThere(join(folder, name)) ? await readJsonObject(folder, name) : {};
 }
 
 /** As transformers: special_tokens_map.json counts where tokenizer_config.json has no "added_tokens_decoder". */
-async function withNamedTokens(folder: string, config: Record<string, unknown>) {
+async function withNamedTokens(folder: string, config: JsonObject) {
   if (config.added_tokens_decoder !== undefined) return config;
   const map = Object.entries(await readOptionalJson(folder, "special_tokens_map.json"))
     .map(([key, token]) => [key, contentOf(token) ?? token]);

@@ -1,6 +1,6 @@
 // Which tokens have a role (BOS, EOS, padding), as the files beside a tokenizer say. Pure.
 
-export const NAMED_TOKENS = [
+const NAMED_TOKENS = [
   "bos_token",
   "eos_token",
   "unk_token",

@@ -6,6 +6,7 @@
 // encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
 import { join, resolve } from "node:path";
+import { messageOf } from "../files/errors.ts";
 import { cutToFit } from "../prompts/prompt_cut.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 import { readChatTemplate } from "./chat_template_files.ts";
@@ -179,7 +180,7 @@ function openJson(whole: TokenizerJson, files: TokenizerFiles, { folder, rows }:
   try {
     return { coder: jsonCoder(json, { ...files.config, ...named }, roles), named, leftOut };
   } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause);
+    const problem = messageOf(cause);
     throw new Error(`Cannot load the tokenizer in '${folder}': ${problem}; save it again with transformers`, {
       cause,
     });

@@ -11,7 +11,7 @@ interface AddAttrs {
 }
 
 /** @param a null: only the scaled b */
-export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
+function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
   const y = newTensor(b.shape);
   const { conditions, constants, count, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
   runKernel({

@@ -1,39 +1,8 @@
 /** GEGLU activation (arXiv:2002.05202) with the tanh form of GELU (arXiv:1606.08415), as in Gemma. */
-import type { Tensor } from "@tensorflow/tfjs";
-import { runKernel } from "../../gpu/dispatch.ts";
-import { newTensor } from "../../gpu/tensors.ts";
-import { defineOp, jointGradients } from "../../gpu/op.ts";
-import { flatGrid } from "../../gpu/grids.ts";
-
-const gegluOp = defineOp<"gate" | "up", null>({
-  name: "GrpoGeglu",
-  forward({ gate, up }) {
-    const y = newTensor(gate.shape);
-    const { count, ...grid } = flatGrid(gate.shape[0] * gate.shape[1]);
-    runKernel({ kernel: "geglu", ...grid, bindings: { gate, up, y }, params: { count } });
-    return y;
-  },
-  saves: { inputs: ["gate", "up"] },
-  gradient(dy, [gate, up]) {
-    return jointGradients(["gate", "up"], gegluGradOp({ gate, up, dy: dy as Tensor }, null));
-  },
-});
-
-const gegluGradOp = defineOp<"gate" | "up" | "dy", null>({
-  name: "GrpoGegluGrad",
-  forward({ gate, up, dy }) {
-    const dgate = newTensor(gate.shape);
-    const dup = newTensor(gate.shape);
-    const { count, ...grid } = flatGrid(gate.shape[0] * gate.shape[1]);
-    runKernel({ kernel: "geglu_grad", ...grid, bindings: { gate, up, dy, dgate, dup }, params: { count } });
-    return [dgate, dup];
-  },
-});
+import { defineGated } from "./gated.ts";
 
 /** gelu(gate) * up, element by element. @param gate f32 [N,F] @param up f32 [N,F] @returns f32 [N,F] */
-export function geglu(gate: Tensor, up: Tensor): Tensor {
-  return gegluOp({ gate, up }, null)[0];
-}
+export const geglu = defineGated({ name: "GrpoGeglu", kernel: "geglu", gradKernel: "geglu_grad" });
 
 const SLOPE = Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715;

@@ -13,7 +13,7 @@ import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_a
 import { ropeKv } from "../../ops/attention/rope_kv.ts";
 import type { WeightFormat } from "../../ops/weight/weight.ts";
 import { type BlockList, blockShiftOf, createBlockList, grownCapacity } from "./kv_blocks.ts";
-import { rotate } from "../llama.ts";
+import { rotate } from "../transformer.ts";
 import type { Attend, SequenceTensors, Trunk } from "../trunk.ts";
 
 export interface KvCache {

@@ -18,7 +18,7 @@ import {
   seenTokens,
 } from "../../ops/sampling/sample.ts";
 import { decodeAttend, type KvCache } from "./kv_cache.ts";
-import { headLogits, trunkForward } from "../llama.ts";
+import { headLogits, trunkForward } from "../transformer.ts";
 import type { Policy } from "../trunk.ts";
 
 export interface LaneOptions extends SamplingOptions {

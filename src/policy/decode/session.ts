@@ -22,7 +22,7 @@ import {
   tableColumns,
 } from "./kv_blocks.ts";
 import { createKvCache, type KvCache, prefillAttend } from "./kv_cache.ts";
-import { headLogits, trunkForward, uploadSequences } from "../llama.ts";
+import { headLogits, trunkForward, uploadSequences } from "../transformer.ts";
 import type { Policy } from "../trunk.ts";
 import { packSequences } from "../packing.ts";
 

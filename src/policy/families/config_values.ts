@@ -1,6 +1,9 @@
 /** Values of config.json, read and checked. */
 import type { Json } from "./family.ts";
 
+export const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** @throws TypeError when called: it says what is not computed, and what would be */
 export function refuse(path: string, what: string, need: string): never {
   throw new TypeError(`${path}: ${what} is not supported; need ${need}`);

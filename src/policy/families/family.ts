@@ -1,5 +1,5 @@
 /**
- * What a model family is to this program. The transformer itself is said once (llama.ts); a family says how its
+ * What a model family is to this program. The transformer itself is said once (transformer.ts); a family says how its
  * config.json is read, what of it is refused, which parameters its files hold under which names, and what it computes
  * otherwise than Llama.
  */

@@ -1,12 +1,9 @@
 /** Gemma 3: five layers of six slide, turned by a rope of their own; queries and keys are normed head by head. */
-import { positive, positiveInteger, refuse } from "./config_values.ts";
+import { isObject, positive, positiveInteger, refuse } from "./config_values.ts";
 import type { Family, Json } from "./family.ts";
 import { gemmaArithmetic, gemmaBiases } from "./gemma.ts";
 import { slidingLayers, windowOf } from "./layer_kinds.ts";
 import { GEMMA_LAYOUT } from "./layout.ts";
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** transformers 5 has a rope for each kind of layer; before, the scaling was of the full ones alone. */
 function ropesOf(json: Json, path: string): { global: Json; local: Json } {

@@ -3,15 +3,12 @@ import { positive } from "./config_values.ts";
 import type { Family } from "./family.ts";
 import { fullEverywhere } from "./layer_kinds.ts";
 import { LLAMA_LAYOUT } from "./layout.ts";
+import { llamaBiases } from "./llama.ts";
 
 export const GRANITE: Family = {
   modelType: "granite",
   defaults: { kvHeads: null, headDim: null, maxPositions: 2048 },
-  biases: ({ attention_bias, mlp_bias }) => ({
-    qkv: !!attention_bias,
-    output: !!attention_bias,
-    mlp: !!mlp_bias,
-  }),
+  biases: llamaBiases,
   headNorms: false,
   layerKinds: fullEverywhere,
   arithmetic: (json, path) => ({

@@ -3,6 +3,7 @@ import { positiveInteger, refuse } from "./config_values.ts";
 import type { Family, Json } from "./family.ts";
 import { slidingLayers, windowOf } from "./layer_kinds.ts";
 import { LLAMA_LAYOUT } from "./layout.ts";
+import { llamaBiases } from "./llama.ts";
 
 /** Whether the rope turns each layer: no_rope_layers holds a 1 for those that it does turn. */
 function turnedLayers(json: Json, layers: number, path: string): boolean[] {
@@ -18,11 +19,7 @@ function turnedLayers(json: Json, layers: number, path: string): boolean[] {
 export const SMOLLM3: Family = {
   modelType: "smollm3",
   defaults: { kvHeads: 4, headDim: null, maxPositions: 32768, ropeTheta: 2e6, tiedEmbeddings: true },
-  biases: ({ attention_bias, mlp_bias }) => ({
-    qkv: !!attention_bias,
-    output: !!attention_bias,
-    mlp: !!mlp_bias,
-  }),
+  biases: llamaBiases,
   headNorms: false,
   layerKinds(json, layers, path) {
     const turned = turnedLayers(json, layers, path);

@@ -281,7 +281,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/models.ts",
-    find: "return isThere ? [...files, path] : [...files];",
+    find: "return !isCarried && await isThere(path) ? [...files, path] : [...files];",
     replace: "return [...files];",
     harm: "a model with a tokenizer of its own adapter is written without generation_config.json",
     tests: ["e2e/ends.test.ts"],
@@ -359,7 +359,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: 'typeof saved === "object" && saved !== null ? saved : {}',
+    find: "isJsonObject(saved) ? saved : {}",
     replace: "saved as Record<string, unknown>",
     harm: "a run_config.json that holds null keeps a run from starting",
     tests: ["unit/model_pins.test.ts"],

@@ -66,8 +66,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/scorer.ts",
-    find: `  if (options.url_file) await writeScorerUrl(pathOf(options.url_file), service.url);
-`,
+    find: "      await writeScorerUrl(path, service.url);\n",
     replace: "",
     harm: "a trainer that waits for the scorer's address waits for ever",
     tests: ["unit/scorer_command.test.ts"],

@@ -166,8 +166,8 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "src/cli/eval.ts",
-    "return isFolder\n",
-    "return !isFolder\n",
+    "return await isFolder(model_name)\n",
+    "return !await isFolder(model_name)\n",
     "the results of one folder's eval are written far from it",
     "unit/cli_options.test.ts",
   ),

@@ -132,7 +132,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/records/checkpoint.ts",
-    find: "skipped.push({ dir, reason: error instanceof Error ? error.message : String(error) });",
+    find: "skipped.push({ dir, reason: messageOf(error) });",
     replace: "",
     harm: "a damaged checkpoint is passed over in silence",
     tests: ["unit/save_run.test.ts"],

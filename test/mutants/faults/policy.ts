@@ -315,7 +315,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/policy_edges.test.ts#Qwen2: adapters merged"],
   },
   {
-    file: "src/policy/llama.ts",
+    file: "src/policy/transformer.ts",
     find: "trunk.recomputesLayers ? recomputed(layer, before) : tf.tidy(() => layer(before));",
     replace: "tf.tidy(() => layer(before));",
     harm: "gradient_checkpointing has no effect: training takes as much memory as without",
@@ -323,7 +323,7 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/policy/llama.ts",
+    file: "src/policy/transformer.ts",
     find: "    temperature,\n    chunkRows: HEAD_CHUNK_ROWS,",
     replace: "    temperature: 1,\n    chunkRows: HEAD_CHUNK_ROWS,",
     harm: "log-probs are those of temperature 1, whatever was sampled with",
@@ -331,7 +331,7 @@ export const faults: readonly Fault[] = [
     claim: 4,
   },
   {
-    file: "src/policy/llama.ts",
+    file: "src/policy/transformer.ts",
     find: "ropeTable(maxPositions, rotatedDim, ropeTheta,",
     replace: "ropeTable(maxPositions - 1, rotatedDim, ropeTheta,",
     harm: "the token at a model's last position is turned by numbers from beyond its table",
@@ -352,7 +352,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/policy_edges.test.ts#counts in every norm"],
   },
   {
-    file: "src/policy/llama.ts",
+    file: "src/policy/transformer.ts",
     find: "trunk.weights.norm, normOptions(trunk.config)",
     replace: "trunk.weights.norm, { eps: 1e-6 }",
     harm: "the last norm takes another epsilon than config.json says",

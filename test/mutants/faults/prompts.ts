@@ -135,8 +135,8 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "io/prompts/row_files.ts",
-    "startsWith(LFS_POINTER)",
-    "startsWith(`${LFS_POINTER}!`)",
+    "if (isLfsPointer(head)) {",
+    "if (false) {",
     "a Git LFS pointer is taken for broken JSON",
     "unit/prompts.test.ts",
   ),

@@ -1,6 +1,7 @@
 // Reads a SentencePiece tokenizer.model (protocol buffers; fields as numbered in sentencepiece_model.proto). Pure.
 
 import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { messageOf } from "../../files/errors.ts";
 import { charsmapOf } from "./charsmap.ts";
 
 /** ModelProto.SentencePiece.Type */
@@ -165,7 +166,7 @@ export function parseSentencePieceModel(bytes: Uint8Array, path: string): Senten
   try {
     settings = readSettings(bytes);
   } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause);
+    const problem = messageOf(cause);
     throw fail(`is no whole SentencePiece model: ${problem}`, "copy the file again", cause);
   }
   if (settings.pieces.length === 0) {

@@ -4,7 +4,7 @@ import { charsmapOf } from "./charsmap.ts";
 import { PIECE_TYPE, type SentencePieceModel } from "./model.ts";
 
 /** How a space is written. */
-export const SPACE = "\u2581";
+const SPACE = "\u2581";
 
 /** No entry of a table of replacements is longer, in characters. */
 const LONGEST_REPLACED = 64;

@@ -98,7 +98,7 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
   if (trunk.embeddingScale !== 1) x_ND = scaled(x_ND, trunk.embeddingScale);
   for (let l = 0; l < trunk.config.layers; l++) {
     const before = x_ND;
-    const layer = (x: Tensor) => layerForward(trunk, l, x, attend, rows);
+    const layer = (x: Tensor) => layerForward(trunk, l, x, { attend, rows });
     // tidy frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
     x_ND = trunk.recomputesLayers ? recomputed(layer, before) : tf.tidy(() => layer(before));
   }
