@@ -23,7 +23,7 @@ import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
 import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
-import { openScorer } from "./scorer.ts";
+import { beginScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
   events?: AssemblyEvents;
@@ -89,6 +89,8 @@ export async function assembleRun(
 ): Promise<AssembledRun> {
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
+  const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
+  const openScorer = await beginScorer(wanted, { device, scorer: given, events });
   const config = await pinModels(wanted, runFolder(wanted), given);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
@@ -114,12 +116,7 @@ export async function assembleRun(
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
     await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
-    const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-    const { scorer, close: closeScorer } = await openScorer(config, {
-      device,
-      scorer: given,
-      events,
-    });
+    const { scorer, close: closeScorer } = await openScorer(config);
     const facts = {
       device,
       runDir: runFolder(config),

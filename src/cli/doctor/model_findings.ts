@@ -1,7 +1,7 @@
 /** What `doctor --model` makes of a config.json: what is supported of it and what is not. Pure. */
 import { formatBytes } from "../../config/units.ts";
 import { quantizationOf } from "../../io/model/config_text.ts";
-import type { LayerKind, ModelConfig } from "../../policy/families/family.ts";
+import type { ModelConfig } from "../../policy/families/family.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
 import { parseScoreConfig } from "../../policy/score_config.ts";
 import { parameterShapes } from "../../policy/weights.ts";
@@ -126,7 +126,7 @@ function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
   return [
     ok("size", `${counted(parameters)} parameters, ${formatBytes(2 * parameters)} in 16 bits${tied}`),
     ok("layers", `${layers} of width ${hiddenSize}, MLP ${intermediateSize}, vocabulary ${vocabSize}`),
-    ok("attention", `${heads} heads of ${headDim}, ${kvHeads} for keys${windowsOf(model.layerKinds)}`),
+    ok("attention", `${heads} heads of ${headDim}, ${kvHeads} for keys and values${windowsOf(model)}`),
     ok("positions", `up to ${model.maxPositions} tokens`),
     ok("rope", ropesOf(model)),
     ok("activation", model.activation),
@@ -134,11 +134,16 @@ function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
   ];
 }
 
-function windowsOf(kinds: readonly LayerKind[]): string {
-  const windows = kinds.flatMap(({ window }) => window === null ? [] : [window]);
-  return windows.length === 0
-    ? ""
-    : `; ${windows.length} of ${kinds.length} layers see ${windows[0]} tokens back`;
+/** Layers that see less than a whole sequence. */
+function windowsOf({ layerKinds, maxPositions }: ModelConfig): string {
+  const windows = layerKinds.flatMap(({ window }) =>
+    window === null || window >= maxPositions ? [] : [window]
+  );
+  if (windows.length === 0) return "";
+  const which = windows.length === layerKinds.length
+    ? "every layer sees"
+    : `${windows.length} of ${layerKinds.length} layers see`;
+  return `; ${which} ${windows[0]} tokens back`;
 }
 
 function scalingOf(scaling: RopeScaling | undefined): string {
@@ -146,13 +151,19 @@ function scalingOf(scaling: RopeScaling | undefined): string {
   return "factor" in scaling ? `${scaling.type}, factor ${scaling.factor}` : scaling.type;
 }
 
-function ropesOf({ ropeTheta, ropeScaling, rotatedDim, headDim, localRope }: ModelConfig): string {
+function ropesOf(
+  { ropeTheta, ropeScaling, rotatedDim, headDim, localRope, layerKinds }: ModelConfig,
+): string {
   const part = rotatedDim === headDim ? "" : `, over ${rotatedDim} of ${headDim}`;
   const local = localRope ? `; sliding layers ${scalingOf(localRope.scaling)}, base ${localRope.theta}` : "";
-  return `${scalingOf(ropeScaling)}, base ${ropeTheta}${part}${local}`;
+  const unturned = layerKinds.filter(({ rope }) => rope === null).length;
+  const without = unturned === 0 ? "" : `; none in ${unturned} of ${layerKinds.length} layers`;
+  return `${scalingOf(ropeScaling)}, base ${ropeTheta}${part}${local}${without}`;
 }
 
 function biasesOf({ biases: { qkv, output, mlp }, headNorms }: ModelConfig): string {
   const places = [...qkv ? ["q, k, v"] : [], ...output ? ["o"] : [], ...mlp ? ["MLP"] : []];
-  return `${places.length > 0 ? `of ${places.join(", ")}` : "none"}${headNorms ? "; norms of heads" : ""}`;
+  return `${places.length > 0 ? `of ${places.join(", ")}` : "none"}${
+    headNorms ? "; q and k are normed" : ""
+  }`;
 }
