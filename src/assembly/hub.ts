@@ -2,7 +2,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Config } from "../config/schema.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { fetchModel, type HubSettings, lookUpModel } from "../io/hub/cache.ts";
 import { type HubName, parseHubName, pinnedCommit } from "../io/hub/name.ts";
@@ -76,11 +75,11 @@ async function hubNameOf(name: string): Promise<HubName | undefined> {
 const isFolder = (path: string) => stat(path).then((stats) => stats.isDirectory(), () => false);
 
 /**
- * Looks whether the models of a run can be there, without a network.
+ * Looks whether models can be there, without a network.
  * @throws Error when one is neither a folder nor a hub id
  */
-export async function assertModelNames(config: RunConfig | Config): Promise<void> {
-  for (const key of modelKeys(config)) await hubNameOf(config[key]);
+export async function assertModelNames(names: readonly string[]): Promise<void> {
+  for (const name of names) await hubNameOf(name);
 }
 
 /** For an answer that tells a mistyped path from a hub id. */
@@ -105,7 +104,7 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
 type ModelKey = "model_name" | "reward_model" | "cost_model";
 
 /** The settings that name the models of a run. */
-function modelKeys(config: JudgesConfig, scorer?: Scorer): ModelKey[] {
+export function modelKeys(config: JudgesConfig, scorer?: Scorer): ModelKey[] {
   return servesScoreModels(config, scorer) ? ["model_name", "reward_model", "cost_model"] : ["model_name"];
 }
 

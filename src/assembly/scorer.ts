@@ -84,7 +84,8 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
  * opened at once, so that a wrong address is said before gigabytes have been read; an address in a file may be written
  * while the policy loads, and score models are loaded behind it.
  * @returns what gives the scorer once the policy is there and the settings name the commits of their models
- * @throws as openScorer
+ * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`, which is no file
+ * @throws Error when a function cannot be loaded
  */
 export async function beginScorer(
   config: ScorerConfig,

@@ -28,8 +28,8 @@ export async function trainCommand(args: string[]): Promise<number> {
   const output = standardOutput();
   for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
   const { shouldStop, exitCode } = stopSignal((text) => output.write(text));
-  const { assertModelNames } = await import("../assembly/hub.ts");
-  await assertModelNames(config);
+  const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
+  await assertModelNames(modelKeys(config).map((key) => config[key]));
   const { trainRuns } = await import("./train_runs.ts");
   await trainRuns(runs, { output, shouldStop });
   return exitCode();

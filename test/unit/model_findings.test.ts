@@ -49,6 +49,17 @@ describe("doctor --model", () => {
     assert.equal(lineOf({ model_type: "qwen3" }, "biases")?.detail, "none; q and k are normed");
   });
 
+  it("says where sequences must be shorter than config.json promises", () => {
+    const longrope = {
+      model_type: "phi3",
+      num_key_value_heads: 4,
+      original_max_position_embeddings: 64,
+      rope_scaling: { type: "longrope", short_factor: Array(8).fill(1), long_factor: Array(8).fill(2) },
+    };
+    assert.match(lineOf(longrope, "positions")!.detail, /^up to 64 tokens, not config\.json's 256: /);
+    assert.equal(lineOf({}, "positions")?.detail, "up to 256 tokens");
+  });
+
   it("names every key that is refused, each with the reader's own words, and fails", () => {
     const wrong = {
       hidden_act: "gelu",

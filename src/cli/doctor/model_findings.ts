@@ -91,7 +91,7 @@ export function configFindings(json: Json, path: string): { findings: Finding[];
   const findings = [
     ok("family", String(json.model_type)),
     ok("kind", kind),
-    ...modelFindings(model, isScoreModel).filter(({ subject }) =>
+    ...modelFindings(model, isScoreModel, rest.max_position_embeddings).filter(({ subject }) =>
       !found.some(({ key }) => KEYS_OF[subject]?.test(key))
     ),
     ...codeNote,
@@ -117,7 +117,7 @@ const counted = (count: number) =>
     ? `${(count / 1e6).toFixed(1)}M`
     : String(count);
 
-function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
+function modelFindings(model: ModelConfig, isScoreModel: boolean, declaredPositions: unknown): Finding[] {
   const { layers, hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize } = model;
   const otherHead = isScoreModel ? model.layout.head : model.layout.scoreHead.weight;
   const parameters = [...parameterShapes(model)].filter(([name]) => name !== otherHead)
@@ -127,11 +127,19 @@ function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
     ok("size", `${counted(parameters)} parameters, ${formatBytes(2 * parameters)} in 16 bits${tied}`),
     ok("layers", `${layers} of width ${hiddenSize}, MLP ${intermediateSize}, vocabulary ${vocabSize}`),
     ok("attention", `${heads} heads of ${headDim}, ${kvHeads} for keys and values${windowsOf(model)}`),
-    ok("positions", `up to ${model.maxPositions} tokens`),
+    ok("positions", positionsOf(model, declaredPositions)),
     ok("rope", ropesOf(model)),
     ok("activation", model.activation),
     ok("biases", biasesOf(model)),
   ];
+}
+
+/** How long a sequence may be. @param declared max_position_embeddings of config.json */
+function positionsOf({ maxPositions }: ModelConfig, declared: unknown): string {
+  const more = typeof declared === "number" && declared > maxPositions
+    ? `, not config.json's ${declared}: for longer ones its rope is another`
+    : "";
+  return `up to ${maxPositions} tokens${more}`;
 }
 
 /** Layers that see less than a whole sequence. */

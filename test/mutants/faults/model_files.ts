@@ -233,6 +233,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/model_findings.ts",
+    find: "declared > maxPositions",
+    replace: "declared < maxPositions",
+    harm: "doctor --model is silent about why a model of 131072 positions is read for 4096",
+    tests: ["unit/model_findings.test.ts"],
+  },
+  {
+    file: "src/cli/doctor/model_findings.ts",
     find: "window === null || window >= maxPositions",
     replace: "window === null",
     harm: "doctor --model says of Phi-4 that its layers see a window, which is longer than any sequence",
