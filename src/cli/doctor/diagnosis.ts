@@ -115,11 +115,12 @@ function kindFinding({ isSoftware }: GpuInfo, drivers: DriverFacts): Finding {
 }
 
 function featureFinding(gpu: GpuInfo, name: string, use: string): Finding {
-  if (gpu.features.includes(name)) return { mark: "ok", subject: name, detail: use };
+  const subject = name.replace("chromium-experimental-", ""); // which would push every line to the right
+  if (gpu.features.includes(name)) return { mark: "ok", subject, detail: use };
   const where = gpu.runtime === "deno"
     ? "not offered by this adapter in Deno; Node may offer it"
     : "not offered by this adapter";
-  return { mark: "note", subject: name, detail: `${where}; optional (${use})` };
+  return { mark: "note", subject, detail: `${where}; optional (${use})` };
 }
 
 function limitFindings({ limits }: GpuInfo): Finding[] {

@@ -17,13 +17,14 @@ import { memorySection, plannedSection } from "./memory_probe.ts";
 import { modelSection } from "./model_probe.ts";
 import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
+import { withoutDriverNoise } from "../terminal/driver_noise.ts";
 import { standardOutput } from "../terminal/output.ts";
 import { probeRequirements } from "./requirements.ts";
 
 /** The opened device's description, or why none opens: a machine without a GPU is a finding here, not a failure. */
 async function probeGpu(): Promise<GpuInfo | Error> {
   try {
-    return (await openGpu()).info;
+    return (await withoutDriverNoise(openGpu)).info;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
