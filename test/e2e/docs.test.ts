@@ -1,7 +1,7 @@
 /** What the pages promise is so: commands are typed as they stand there, answers look as they are shown. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
@@ -44,11 +44,16 @@ function optionsOf(task: string): Set<string> {
 /** What stands in a page for a name of the reader's own. */
 const EXAMPLES: Readonly<Record<string, string>> = {
   FILE: "configs/quickstart.yaml",
+  "run.yaml": "configs/quickstart.yaml",
   NAME: "models/quickstart/policy",
 };
+/** A module of the reader's own, with functions of the names that pages give it. */
+const OWN_MODULE = "rewards.ts";
+const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} = () => [];\n`).join("");
 /** Functions of Python's libraries that pages name. */
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
-const typedOf = ({ words }: Command) => words.map((word) => EXAMPLES[word] ?? word);
+const typedOf = ({ words }: Command) =>
+  words.map((word) => EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`));
 
 /** Models and prompts of the quickstart in the place of those that a reader downloads. */
 const HERE = {
@@ -85,6 +90,7 @@ describe("a command of a page", () => {
     const { evalCommand } = await import("../../src/cli/eval.ts");
     const commands = COMMANDS.filter(({ task }) => task === "train" || task === "eval");
     assert.ok(commands.length >= 6, `${commands.length} commands were found`);
+    writeFileSync(scratch(OWN_MODULE), OWN_FUNCTIONS);
     const models = Object.entries(HERE).flatMap(([key, path]) => ["--set", `${key}=${path}`]);
     for (const command of commands) {
       const args = [...typedOf(command), ...models, "--set", `output_dir=${scratch("out")}`, "--dry-run"];
@@ -144,6 +150,23 @@ describe("a page", () => {
       }).map((link) => `${from.path}: ${link}`)
     );
     assert.deepEqual(broken, []);
+  });
+
+  it("imports from the library what it exports, and gives it settings that there are", () => {
+    const exported = read("src/index.ts");
+    for (
+      const { path, block } of PAGES.flatMap((one) =>
+        blocksOf(one, "ts").map((block) => ({ path: one.path, block }))
+      )
+    ) {
+      const [, imported = ""] = /import \{([^}]*)\} from "grpo-webgpu"/.exec(block) ?? [];
+      const missing = imported.split(",").map((name) => name.trim()).filter((name) =>
+        name !== "" && !new RegExp(`\\b${name}\\b`).test(exported)
+      );
+      const settings = [...block.matchAll(/config: \{([^}]*)\}/g)]
+        .flatMap(([, list]) => [...list.matchAll(/(\w+):/g)].map(([, key]) => key));
+      assert.deepEqual([missing, settings.filter((key) => !isConfigKey(key))], [[], []], path);
+    }
   });
 
   it("names settings that there are, with values that they take", () => {
