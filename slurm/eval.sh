@@ -11,7 +11,7 @@
 #
 # Evaluates a trained policy: greedy completions of the eval prompts, judged by the scorer.
 #
-#   MODEL=outputs/beta0.1_seed42_unified SCORER_URL_FILE=$PWD/outputs/scorer-JOB.url sbatch slurm/eval.sh
+#   MODEL=outputs/grpo_alignment/beta0.1_seed42_unified SCORER_URL_FILE=$PWD/outputs/scorer-JOB.url sbatch slurm/eval.sh
 #
 # Environment   MODEL             folder of the policy (required)
 #               SCORER_URL_FILE   file that slurm/scorer.sh writes its URL into; waited for. Or SCORER_URL

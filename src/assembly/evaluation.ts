@@ -17,7 +17,7 @@ import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { loadPolicy } from "./models.ts";
 import { loadEvalPrompts } from "./prompts.ts";
-import { openScorer } from "./scorer.ts";
+import { beginScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
   onCompleted?(promptsDone: number, prompts: number): void;
@@ -64,6 +64,7 @@ export async function evaluateModel(
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
+  const openScorer = await beginScorer(config, { device: info.name, scorer: givenScorer, events });
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
@@ -75,11 +76,7 @@ export async function evaluateModel(
     const notice = await openTurnNotice(tokenizer, ends, config);
     if (notice !== null) events.onMessage?.(notice);
     const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
-    const { scorer, close } = await openScorer(config, {
-      device: info.name,
-      scorer: givenScorer,
-      events,
-    });
+    const { scorer, close } = await openScorer(config);
     try {
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },

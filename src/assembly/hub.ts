@@ -13,7 +13,7 @@ import { missingModel } from "../io/model/missing_model.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import type { LoadingEvents } from "./events.ts";
-import { servesScoreModels } from "./judges.ts";
+import { type JudgesConfig, servesScoreModels } from "./judges.ts";
 
 export interface ResolvedModel {
   /** A folder as it was given, or "org/name@commit". */
@@ -75,6 +75,14 @@ async function hubNameOf(name: string): Promise<HubName | undefined> {
   return hubName;
 }
 
+/**
+ * Looks whether models can be there, without a network.
+ * @throws Error when one is neither a folder nor a hub id
+ */
+export async function assertModelNames(names: readonly string[]): Promise<void> {
+  for (const name of names) await hubNameOf(name);
+}
+
 /** For an answer that tells a mistyped path from a hub id. */
 const QUICK = { maxRetries: 0, idleTimeoutMs: 1500 };
 
@@ -96,6 +104,11 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
 
 type ModelKey = "model_name" | "reward_model" | "cost_model";
 
+/** The settings that name the models of a run. */
+export function modelKeys(config: JudgesConfig, scorer?: Scorer): ModelKey[] {
+  return servesScoreModels(config, scorer) ? ["model_name", "reward_model", "cost_model"] : ["model_name"];
+}
+
 /** @param scorer from outside: then there are no score models to pin */
 export type ModelPins = (config: RunConfig, runDir: string, scorer?: Scorer) => Promise<RunConfig>;
 
@@ -107,11 +120,8 @@ export function modelPins(resolve: (name: string) => Promise<{ name: string }> =
   const met = new Map<string, string>();
   return async (config, runDir, scorer) => {
     const saved = config.resume ? await savedConfig(runDir) : {};
-    const keys: ModelKey[] = servesScoreModels(config, scorer)
-      ? ["model_name", "reward_model", "cost_model"]
-      : ["model_name"];
     const pinned: Partial<Record<ModelKey, string>> = {};
-    for (const key of keys) {
+    for (const key of modelKeys(config, scorer)) {
       const name = await resumedName(config[key], saved[key]);
       if (!met.has(name)) met.set(name, (await resolve(name)).name);
       pinned[key] = met.get(name)!;

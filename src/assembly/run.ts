@@ -31,7 +31,7 @@ import {
   writeRunConfig,
 } from "./run_folder.ts";
 import { savedTemplate } from "./saved_template.ts";
-import { openScorer } from "./scorer.ts";
+import { beginScorer } from "./scorer.ts";
 
 export interface AssemblyOptions {
   events?: AssemblyEvents;
@@ -101,6 +101,8 @@ export async function assembleRun(
   const { info } = await openGpu();
   setMatmulPrecision(wanted.matmul_precision);
   signal?.throwIfAborted();
+  const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
+  const openScorer = await beginScorer(wanted, { device, scorer: given, events, signal });
   const config = await pinModels(wanted, runFolder(wanted), given);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
@@ -129,13 +131,7 @@ export async function assembleRun(
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
     await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
-    const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-    const { scorer, close: closeScorer } = await openScorer(config, {
-      device,
-      scorer: given,
-      events,
-      signal,
-    });
+    const { scorer, close: closeScorer } = await openScorer(config);
     const facts = {
       device,
       runDir: runFolder(config),

@@ -82,6 +82,24 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
   };
 }
 
+/**
+ * openScorer() in two parts, for a run that has yet to load its policy. A service at an address and functions are
+ * opened at once, so that a wrong address is said before gigabytes have been read; an address in a file may be written
+ * while the policy loads, and score models are loaded behind it.
+ * @returns what gives the scorer once the policy is there and the settings name the commits of their models
+ * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`, which is no file
+ * @throws Error when a function cannot be loaded
+ */
+export async function beginScorer(
+  config: ScorerConfig,
+  options: ScorerOptions,
+): Promise<(pinned: ScorerConfig) => Promise<OpenScorer>> {
+  const isInFile = [config.scorer_url, config.cost_scorer_url].some((url) => url?.startsWith("file:"));
+  if (isInFile || servesScoreModels(config, options.scorer)) return (pinned) => openScorer(pinned, options);
+  const opened = await openScorer(config, options);
+  return () => Promise.resolve(opened);
+}
+
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
   config: ScorerConfig,

@@ -68,8 +68,10 @@ function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
   const [least, most] = lengths.reduce(([a, b], n) => [Math.min(a, n), Math.max(b, n)], [Infinity, 0]);
   const cut = prompts.filter(({ truncated }) => truncated).length;
   const cutText = cut === 0 ? "none" : `${cut} of ${prompts.length}`;
-  return `${least} to ${most} tokens, ${(mean(lengths) ?? 0).toFixed(1)} on average; ` +
-    `${cutText} cut to max_prompt_length ${maxLength}`;
+  const range = least === most
+    ? `${most} tokens each`
+    : `${least} to ${most} tokens, ${(mean(lengths) ?? 0).toFixed(1)} on average`;
+  return `${range}; ${cutText} cut to max_prompt_length ${maxLength}`;
 }
 
 /** A service is not asked, as it may start later; the file with its address may come later, its folder may not. */

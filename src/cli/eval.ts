@@ -56,6 +56,8 @@ export async function evalCommand(args: string[]): Promise<number> {
     process.stdout.write(await dryRunText(config, ["results", folder]));
     return 0;
   }
+  const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
+  await assertModelNames(modelKeys(config).map((key) => config[key]));
   const { evaluate } = await import("./evaluation_run.ts");
   const output = standardOutput();
   const progress = countProgress(output);

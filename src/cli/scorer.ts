@@ -1,13 +1,11 @@
 /** The `scorer` command: the scorer service with a reward and a cost model. */
 import { dirname } from "node:path";
 import { Command } from "commander";
-import { serveScoreModels } from "../assembly/scorer.ts";
-import { openGpu } from "../gpu/device.ts";
+import { assertModelNames } from "../assembly/hub.ts";
 import { makeFolders } from "../io/files/atomic_files.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
-import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import { standardOutput } from "./terminal/output.ts";
 
 interface ScorerOptions {
@@ -60,10 +58,19 @@ export async function scorerCommand(args: string[]): Promise<number> {
   const options = parseArguments(command, args).opts<ScorerOptions>();
   const port = wholeNumber("port", options.port, 0);
   const maxLength = wholeNumber("max_length", options.max_length, 2);
+  const reward = pathOf(options.reward_model);
+  const cost = pathOf(options.cost_model);
+  await assertModelNames([reward, cost]);
+  // What a mistyped option need not wait for is loaded from here on.
+  const [{ openGpu }, { serveScoreModels }, { withoutDriverNoise }] = await Promise.all([
+    import("../gpu/device.ts"),
+    import("../assembly/scorer.ts"),
+    import("./terminal/driver_noise.ts"),
+  ]);
   const { info } = await withoutDriverNoise(openGpu);
   const output = standardOutput();
   output.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
-  const models = { reward: pathOf(options.reward_model), cost: pathOf(options.cost_model), maxLength };
+  const models = { reward, cost, maxLength };
   const labels = { rewardLabel: labelOf(options.reward_label), costLabel: labelOf(options.cost_label) };
   const service = await serveScoreModels(
     { ...models, ...labels },

@@ -39,6 +39,8 @@ export async function trainCommand(args: string[]): Promise<number> {
   const output = standardOutput();
   for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
   const stop = stopSignal((text) => output.write(text));
+  const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
+  await assertModelNames(modelKeys(config).map((key) => config[key]));
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
     await trainRuns(runs, { output, stop });

@@ -115,15 +115,17 @@ describe("settings", () => {
 
     it("are told with the steps, the epochs and how long the prompts are", async () => {
       const plan = planIn(
-        await dryRun({ max_steps: 6, max_prompt_length: 46, eval_jsonl: scratch("eval.jsonl") }),
+        await dryRun({ max_steps: 6, max_prompt_length: 60, eval_jsonl: scratch("eval.jsonl") }),
       );
       assert.equal(plan.steps, "6, of 8 completions = 2 prompts x 4");
       assert.equal(plan.epochs, "2 over 6 prompts");
       assert.match(
         plan["train prompts"],
-        /^\d+ to 46 tokens, \d+\.\d on average; [1-6] of 6 cut to max_prompt_length 46$/,
+        /^\d+ to 60 tokens, \d+\.\d on average; 1 of 6 cut to max_prompt_length 60$/,
       );
-      assert.match(plan["eval prompts"], /^\d+ to 46 tokens/);
+      assert.match(plan["eval prompts"], /^\d+ to \d+ tokens, .*; none cut/);
+      const short = planIn(await dryRun({ max_steps: 6, max_prompt_length: 46 }));
+      assert.equal(short["train prompts"], "46 tokens each; 6 of 6 cut to max_prompt_length 46");
       const long = planIn(await dryRun({ max_steps: 6 }));
       assert.match(long["train prompts"], /; none cut to max_prompt_length 100$/);
       const epochs = planIn(await dryRun({ max_steps: -1, num_train_epochs: 1.5 }));

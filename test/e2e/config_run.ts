@@ -58,6 +58,7 @@ export interface Ran {
 }
 
 const FOLDER = mkdtempSync(join(tmpdir(), "grpo-config-"));
+process.once("exit", () => rmSync(FOLDER, { recursive: true, force: true }));
 
 /** A file or folder that runs read or write. */
 export const scratch = (name: string) => join(FOLDER, name);

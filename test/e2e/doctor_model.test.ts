@@ -32,10 +32,12 @@ describe("doctor", () => {
       assert.match(alone.output, /ok +kind +score model/);
       assert.doesNotMatch(alone.output, /tokenizer|weights/);
       cpSync(join(MODELS, "policy"), join(scratch, "chat"), { recursive: true });
+      writeFileSync(join(scratch, "chat", "generation_config.json"), '{"eos_token_id": [7]}');
       for (const [template, mark] of [["{{ messages }}", "ok"], ["{% if", "missing"]]) {
         writeFileSync(join(scratch, "chat", "chat_template.jinja"), template);
         const chat = await runProgram(["doctor", "--model", join(scratch, "chat")]);
         assert.match(chat.output, new RegExp(`\n  ${mark} +chat template `));
+        assert.match(chat.output, /\n {2}ok +ends +2 "<\/s>", 7 "/, "those of all files, as in training");
       }
       writeFileSync(join(scratch, "config.json"), '{"model_type": "gpt2"}');
       const other = await runProgram(["doctor", "--model", scratch]);

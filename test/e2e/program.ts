@@ -23,6 +23,8 @@ export interface Program {
   signal(name: NodeJS.Signals): void;
   /** Rejects with the output so far where the program did not end in time. */
   finished: Promise<Finished>;
+  /** Standard output and standard error so far. */
+  said(): string;
   /** Resolves once the output holds `pattern`; rejects with the output when the program ends or hangs before. */
   says(pattern: RegExp): Promise<void>;
   /** Waits for what happens while the program runs; rejects with the output when it ends or hangs before. */
@@ -72,7 +74,13 @@ export function startProgram(args: string[]): Program {
     });
     return reaches(event, `it said ${pattern}`);
   };
-  return { signal: (name) => process.kill(child.pid!, name), finished, says, reaches };
+  return {
+    signal: (name) => process.kill(child.pid!, name),
+    finished,
+    said: () => output,
+    says,
+    reaches,
+  };
 }
 
 export function runProgram(args: string[]): Promise<Finished> {

@@ -1,6 +1,6 @@
 /** Runs and evaluations as a program of somebody else's puts them together: no command, no terminal. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it, mock } from "node:test";
 import { evaluateModel, writeEvaluation } from "../../src/assembly/evaluation.ts";
@@ -75,13 +75,27 @@ describe("assembleRun()", () => {
       assertQuietAndFree(left);
     }));
 
-  it("frees the policy where no scorer answers", () =>
+  it("frees the policy where the file of the scorer's address holds none", () =>
     withScratchFolder(async (folder) => {
-      const config = { ...configIn(folder), scorer_url: "http://127.0.0.1:9", scorer_max_retries: 0 };
+      writeFileSync(join(folder, "scorer.url"), "ftp://elsewhere\n");
+      const config = { ...configIn(folder), scorer_url: `file:${join(folder, "scorer.url")}` };
       const left = await leftBy(async () => {
-        await assert.rejects(assembleRun(config), { name: "ScorerUnavailableError" });
+        await assert.rejects(assembleRun(config), /need http:\/\/ or https:\/\/ in front/);
       });
       assertQuietAndFree(left);
+    }));
+
+  it("asks a scorer before it looks for a model, let alone loads one", () =>
+    withScratchFolder(async (folder) => {
+      const config = {
+        ...configIn(folder),
+        model_name: "/no/such/model",
+        scorer_url: "http://127.0.0.1:9",
+        scorer_max_retries: 0,
+      };
+      for (const start of [assembleRun, evaluateModel]) {
+        await assert.rejects(start({ ...config, eval_jsonl: "none" }), { name: "ScorerUnavailableError" });
+      }
     }));
 });
 

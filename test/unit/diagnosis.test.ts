@@ -112,6 +112,17 @@ test("what a run lacks makes the exit code 1, and every missing thing has a line
   );
 });
 
+test("on a terminal of 80 columns every line fits, and what goes on stands under what it goes on", () => {
+  const failure = `need one of ${"llama, mistral, ".repeat(8)}phi3`;
+  const remedy = "choose a model of a supported family, or correct what config.json says of this one";
+  const findings = requirementFindings([{ subject: "model", outcome: { failure, remedy } }]);
+  const text = formatDiagnosis([{ title: "Model", findings }], VERDICT, 80);
+  const lines = text.split("\n");
+  assert.ok(lines.every((line) => line.length <= 80), text);
+  assert.match(text, /^ {18}llama, mistral/m);
+  assert.equal(text.replace(/\s+/g, " "), `Model missing model ${failure} to do: ${remedy} Not ready.`);
+});
+
 test("the verdict is ready where nothing is missing, and controls in a message stay text", () => {
   const findings = machineFindings({
     programVersion: "1.2.3",

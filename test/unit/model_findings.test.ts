@@ -30,11 +30,34 @@ describe("doctor --model", () => {
     assert.equal(lineOf({}, "family")?.detail, "llama");
     // 100 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 128 + 2 * 64) + 64
     assert.match(lineOf({}, "size")!.detail, /^80448 parameters, 157 KiB in 16 bits, head tied/);
-    assert.equal(lineOf({}, "attention")?.detail, "4 heads of 16, 2 for keys");
+    assert.equal(lineOf({}, "attention")?.detail, "4 heads of 16, 2 for keys and values");
     assert.equal(lineOf({}, "rope")?.detail, "plain, base 10000");
     const longrope = { rope_scaling: { type: "linear", factor: 2 }, rope_theta: 500000 };
     assert.equal(lineOf(longrope, "rope")?.detail, "linear, factor 2, base 500000");
     assert.equal(lineOf({ model_type: "qwen2" }, "biases")?.detail, "of q, k, v");
+  });
+
+  it("tells windows and ropes of layers from those of the whole model", () => {
+    const attention = (changes: Record<string, unknown>) =>
+      lineOf({ model_type: "mistral", ...changes }, "attention")!.detail.split("; ")[1];
+    assert.equal(attention({ sliding_window: 64 }), "every layer sees 64 tokens back");
+    assert.equal(attention({ sliding_window: 256 }), undefined, "as far as the longest sequence: no window");
+    const gemma = { model_type: "gemma2", head_dim: 16, sliding_window: 64 };
+    assert.equal(attention(gemma), "1 of 2 layers see 64 tokens back");
+    const smollm = { model_type: "smollm3", no_rope_layers: [1, 0] };
+    assert.equal(lineOf(smollm, "rope")?.detail.split("; ")[1], "none in 1 of 2 layers");
+    assert.equal(lineOf({ model_type: "qwen3" }, "biases")?.detail, "none; q and k are normed");
+  });
+
+  it("says where sequences must be shorter than config.json promises", () => {
+    const longrope = {
+      model_type: "phi3",
+      num_key_value_heads: 4,
+      original_max_position_embeddings: 64,
+      rope_scaling: { type: "longrope", short_factor: Array(8).fill(1), long_factor: Array(8).fill(2) },
+    };
+    assert.match(lineOf(longrope, "positions")!.detail, /^up to 64 tokens, not config\.json's 256: /);
+    assert.equal(lineOf({}, "positions")?.detail, "up to 256 tokens");
   });
 
   it("names every key that is refused, each with the reader's own words, and fails", () => {

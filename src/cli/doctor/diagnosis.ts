@@ -3,6 +3,7 @@ import { basename, dirname } from "node:path";
 import { formatBytes } from "../../config/units.ts";
 import type { GpuInfo } from "../../gpu/device.ts";
 import { escapeControls } from "../../tracking/printable.ts";
+import { wrapText } from "../terminal/columns.ts";
 
 /** ok: there. missing: training cannot start without it. note: worth knowing, nothing to fix or optional. */
 export type Mark = "ok" | "missing" | "note";
@@ -114,11 +115,12 @@ function kindFinding({ isSoftware }: GpuInfo, drivers: DriverFacts): Finding {
 }
 
 function featureFinding(gpu: GpuInfo, name: string, use: string): Finding {
-  if (gpu.features.includes(name)) return { mark: "ok", subject: name, detail: use };
+  const subject = name.replace("chromium-experimental-", ""); // which would push every line to the right
+  if (gpu.features.includes(name)) return { mark: "ok", subject, detail: use };
   const where = gpu.runtime === "deno"
     ? "not offered by this adapter in Deno; Node may offer it"
     : "not offered by this adapter";
-  return { mark: "note", subject: name, detail: `${where}; optional (${use})` };
+  return { mark: "note", subject, detail: `${where}; optional (${use})` };
 }
 
 function limitFindings({ limits }: GpuInfo): Finding[] {
@@ -189,23 +191,31 @@ export function exitCodeOf(sections: readonly Section[]): number {
   return sections.some(({ findings }) => findings.some(({ mark }) => mark === "missing")) ? 1 : 0;
 }
 
-/** Sections with a line for each finding, and one more for each remedy. */
+/**
+ * Sections with a line for each finding, and one more for each remedy.
+ * @param columns of the terminal, whose lines are broken between words; left out, none is
+ */
 export function formatDiagnosis(
   sections: readonly Section[],
   verdict: { ready: string; notReady: string },
+  columns = Infinity,
 ): string {
   const width = Math.max(
     ...sections.flatMap(({ findings }) => findings.map(({ subject }) => subject.length)),
   );
+  const indent = width + 13;
+  const wrapped = (text: string) => wrapText(oneLine(text), columns, indent);
   const lines = sections.flatMap(({ title, findings }) => [
     title,
     ...findings.flatMap(({ mark, subject, detail, remedy }) => {
-      const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${oneLine(detail)}`;
-      return remedy === undefined ? [line] : [line, `${" ".repeat(width + 13)}to do: ${oneLine(remedy)}`];
+      const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${wrapped(detail)}`;
+      return remedy === undefined ? [line] : [line, `${" ".repeat(indent)}${wrapped(`to do: ${remedy}`)}`];
     }),
     "",
   ]);
-  return [...lines, exitCodeOf(sections) === 0 ? verdict.ready : verdict.notReady].join("\n");
+  return [...lines, wrapText(exitCodeOf(sections) === 0 ? verdict.ready : verdict.notReady, columns, 0)].join(
+    "\n",
+  );
 }
 
 function oneLine(text: string): string {

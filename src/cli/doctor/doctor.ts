@@ -18,12 +18,14 @@ import { memorySection, plannedSection } from "./memory_probe.ts";
 import { modelSection } from "./model_probe.ts";
 import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
+import { withoutDriverNoise } from "../terminal/driver_noise.ts";
+import { standardOutput } from "../terminal/output.ts";
 import { probeRequirements } from "./requirements.ts";
 
 /** The opened device's description, or why none opens: a machine without a GPU is a finding here, not a failure. */
 async function probeGpu(): Promise<GpuInfo | Error> {
   try {
-    return (await openGpu()).info;
+    return (await withoutDriverNoise(openGpu)).info;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
@@ -79,7 +81,8 @@ async function elsewhere(options: DoctorOptions): Promise<number> {
 }
 
 function print(sections: readonly Section[], verdict: { ready: string; notReady: string }): void {
-  process.stdout.write(`${formatDiagnosis(sections, verdict)}\n`);
+  const { write, columns } = standardOutput();
+  write(`${formatDiagnosis(sections, verdict, columns)}\n`);
 }
 
 /**

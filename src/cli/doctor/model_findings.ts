@@ -2,7 +2,7 @@
 import { formatBytes } from "../../config/units.ts";
 import { messageOf } from "../../io/files/errors.ts";
 import { quantizationOf } from "../../io/model/config_text.ts";
-import type { LayerKind, ModelConfig } from "../../policy/families/family.ts";
+import type { ModelConfig } from "../../policy/families/family.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
 import { parseScoreConfig } from "../../policy/score_config.ts";
 import { parameterShapes } from "../../policy/weights.ts";
@@ -92,7 +92,7 @@ export function configFindings(json: Json, path: string): { findings: Finding[];
   const findings = [
     ok("family", String(json.model_type)),
     ok("kind", kind),
-    ...modelFindings(model, isScoreModel).filter(({ subject }) =>
+    ...modelFindings(model, isScoreModel, rest.max_position_embeddings).filter(({ subject }) =>
       !found.some(({ key }) => KEYS_OF[subject]?.test(key))
     ),
     ...codeNote,
@@ -118,7 +118,7 @@ const counted = (count: number) =>
     ? `${(count / 1e6).toFixed(1)}M`
     : String(count);
 
-function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
+function modelFindings(model: ModelConfig, isScoreModel: boolean, declaredPositions: unknown): Finding[] {
   const { layers, hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize } = model;
   const otherHead = isScoreModel ? model.layout.head : model.layout.scoreHead.weight;
   const parameters = [...parameterShapes(model)].filter(([name]) => name !== otherHead)
@@ -127,19 +127,32 @@ function modelFindings(model: ModelConfig, isScoreModel: boolean): Finding[] {
   return [
     ok("size", `${counted(parameters)} parameters, ${formatBytes(2 * parameters)} in 16 bits${tied}`),
     ok("layers", `${layers} of width ${hiddenSize}, MLP ${intermediateSize}, vocabulary ${vocabSize}`),
-    ok("attention", `${heads} heads of ${headDim}, ${kvHeads} for keys${windowsOf(model.layerKinds)}`),
-    ok("positions", `up to ${model.maxPositions} tokens`),
+    ok("attention", `${heads} heads of ${headDim}, ${kvHeads} for keys and values${windowsOf(model)}`),
+    ok("positions", positionsOf(model, declaredPositions)),
     ok("rope", ropesOf(model)),
     ok("activation", model.activation),
     ok("biases", biasesOf(model)),
   ];
 }
 
-function windowsOf(kinds: readonly LayerKind[]): string {
-  const windows = kinds.flatMap(({ window }) => window === null ? [] : [window]);
-  return windows.length === 0
-    ? ""
-    : `; ${windows.length} of ${kinds.length} layers see ${windows[0]} tokens back`;
+/** How long a sequence may be. @param declared max_position_embeddings of config.json */
+function positionsOf({ maxPositions }: ModelConfig, declared: unknown): string {
+  const more = typeof declared === "number" && declared > maxPositions
+    ? `, not config.json's ${declared}: for longer ones its rope is another`
+    : "";
+  return `up to ${maxPositions} tokens${more}`;
+}
+
+/** Layers that see less than a whole sequence. */
+function windowsOf({ layerKinds, maxPositions }: ModelConfig): string {
+  const windows = layerKinds.flatMap(({ window }) =>
+    window === null || window >= maxPositions ? [] : [window]
+  );
+  if (windows.length === 0) return "";
+  const which = windows.length === layerKinds.length
+    ? "every layer sees"
+    : `${windows.length} of ${layerKinds.length} layers see`;
+  return `; ${which} ${windows[0]} tokens back`;
 }
 
 function scalingOf(scaling: RopeScaling | undefined): string {
@@ -147,13 +160,19 @@ function scalingOf(scaling: RopeScaling | undefined): string {
   return "factor" in scaling ? `${scaling.type}, factor ${scaling.factor}` : scaling.type;
 }
 
-function ropesOf({ ropeTheta, ropeScaling, rotatedDim, headDim, localRope }: ModelConfig): string {
+function ropesOf(
+  { ropeTheta, ropeScaling, rotatedDim, headDim, localRope, layerKinds }: ModelConfig,
+): string {
   const part = rotatedDim === headDim ? "" : `, over ${rotatedDim} of ${headDim}`;
   const local = localRope ? `; sliding layers ${scalingOf(localRope.scaling)}, base ${localRope.theta}` : "";
-  return `${scalingOf(ropeScaling)}, base ${ropeTheta}${part}${local}`;
+  const unturned = layerKinds.filter(({ rope }) => rope === null).length;
+  const without = unturned === 0 ? "" : `; none in ${unturned} of ${layerKinds.length} layers`;
+  return `${scalingOf(ropeScaling)}, base ${ropeTheta}${part}${local}${without}`;
 }
 
 function biasesOf({ biases: { qkv, output, mlp }, headNorms }: ModelConfig): string {
   const places = [...qkv ? ["q, k, v"] : [], ...output ? ["o"] : [], ...mlp ? ["MLP"] : []];
-  return `${places.length > 0 ? `of ${places.join(", ")}` : "none"}${headNorms ? "; norms of heads" : ""}`;
+  return `${places.length > 0 ? `of ${places.join(", ")}` : "none"}${
+    headNorms ? "; q and k are normed" : ""
+  }`;
 }

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { endsText } from "../../assembly/ends.ts";
+import { endsOf } from "../../assembly/models.ts";
 import { withModelTexts } from "../../assembly/model_texts.ts";
 import { formatBytes } from "../../config/units.ts";
 import { messageOf } from "../../io/files/errors.ts";
@@ -46,7 +47,9 @@ async function findingsOf(
     ...whole === json
       ? []
       : [note("text_config", "the text part alone is used; what sees or hears is left out")],
-    ...isRead ? [note("quantization", `${quantization.method}: read as bf16, saved as what is trained`)] : [],
+    ...isRead && model !== null
+      ? [note("quantization", `${quantization.method}: becomes bf16 as it is read, and is saved as that`)]
+      : [],
   ];
   if (isConfigAlone) return [...findings, ...notes];
   return [...findings, ...notes, ...await tokenizerFindings(dir, model), ...await weightFindings(dir, model)];
@@ -86,6 +89,19 @@ async function templateFinding(tokenizer: Tokenizer): Promise<Finding> {
   }
 }
 
+/** Where the model's completions end, as training would find it. */
+async function endsFinding(dir: string, model: ModelConfig, tokenizer: Tokenizer): Promise<Finding> {
+  const subject = "ends";
+  const left: string[] = [];
+  try {
+    const ends = await endsOf(dir, model, { tokenizer, events: { onMessage: (text) => left.push(text) } });
+    return { mark: "ok", subject, detail: [endsText(ends), ...left].join("; ") };
+  } catch (error) {
+    const outcome = { failure: messageOf(error), remedy: "correct the file, or set eos_token_ids" };
+    return requirementFindings([{ subject, outcome }])[0];
+  }
+}
+
 async function tokenizerFindings(dir: string, model: ModelConfig | null): Promise<Finding[]> {
   let tokenizer: Tokenizer;
   try {
@@ -95,8 +111,6 @@ async function tokenizerFindings(dir: string, model: ModelConfig | null): Promis
     return requirementFindings([{ subject: "tokenizer", outcome }]);
   }
   const isTooLarge = model !== null && tokenizer.vocabSize > model.vocabSize;
-  const ends = model && model.eosIds.length > 0 ? model.eosIds : [tokenizer.eosId];
-  const shown = endsText(ends.map((id) => ({ id, token: tokenizer.decode([id]) })));
   return [
     isTooLarge
       ? {
@@ -110,7 +124,7 @@ async function tokenizerFindings(dir: string, model: ModelConfig | null): Promis
         subject: "tokenizer",
         detail: `${await tokenizerKind(dir)}, ${tokenizer.vocabSize} tokens`,
       },
-    { mark: "ok", subject: "ends", detail: shown },
+    ...model === null ? [] : [await endsFinding(dir, model, tokenizer)],
     await templateFinding(tokenizer),
   ];
 }

@@ -113,7 +113,8 @@ function probePrompts(
     let skipped = 0;
     const onBadRow = skip_bad_rows ? () => void skipped++ : undefined;
     const rows = await readPrompts(await promptFiles(path), { promptKey: prompt_key, maxSamples, onBadRow });
-    return `${path}: ${rows.length} prompts${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
+    const count = rows.length === 1 ? "1 prompt" : `${rows.length} prompts`;
+    return `${path}: ${count}${skipped === 0 ? "" : `, ${skipped} bad rows skipped`}`;
   });
 }
 

@@ -121,7 +121,7 @@ function onlyUserTurn(messages: readonly Message[]): string {
 }
 
 /** The text as it is, control tokens in it included, behind BOS. */
-function plainFormat(tokenizer: Tokenizer): PromptFormat {
+export function plainFormat(tokenizer: Tokenizer): PromptFormat {
   const { frontIds, longestToken, encodeRendered } = tokenizer;
   return {
     layout: "none",

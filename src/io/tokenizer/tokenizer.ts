@@ -13,7 +13,6 @@ import { readChatTemplate } from "./chat_template_files.ts";
 import type { TextCoder } from "./coder.ts";
 import { readTokenizerFiles, type TokenizerFiles } from "./files.ts";
 import type { AddedToken, TokenizerJson } from "./json.ts";
-import { jsonCoder } from "./json_coder.ts";
 import { type NamedTokens, namedTokens } from "./named_tokens.ts";
 import { addedTokensOf } from "./sentencepiece/added_tokens.ts";
 import { ownNames, sentencePieceCoder } from "./sentencepiece/coder.ts";
@@ -88,7 +87,7 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
   const files = await readTokenizerFiles(folder);
   const own = files.modelConfig.vocab_size;
   const rows = modelRows ?? (typeof own === "number" && own > 0 ? own : Infinity);
-  const { coder, named, leftOut } = openCoder(files, { folder, rows });
+  const { coder, named, leftOut } = await openCoder(files, { folder, rows });
   const word = coder.addedTokens.find(({ single_word }) => single_word);
   if (word !== undefined) {
     throw new Error(
@@ -134,7 +133,7 @@ interface Place {
   rows: number;
 }
 
-function openCoder(files: TokenizerFiles, place: Place): OpenCoder {
+function openCoder(files: TokenizerFiles, place: Place): OpenCoder | Promise<OpenCoder> {
   return "json" in files.tokens
     ? openJson(files.tokens.json, files, place)
     : openSentencePiece(files.tokens.sentencePiece, files, place);
@@ -164,7 +163,11 @@ function openSentencePiece(
   return { coder: sentencePieceCoder(model, kept, { config: files.config, named }, folder), named, leftOut };
 }
 
-function openJson(whole: TokenizerJson, files: TokenizerFiles, { folder, rows }: Place): OpenCoder {
+async function openJson(
+  whole: TokenizerJson,
+  files: TokenizerFiles,
+  { folder, rows }: Place,
+): Promise<OpenCoder> {
   const [kept, leftOut] = splitByRows(whole.added_tokens, rows);
   const json = { ...whole, added_tokens: kept };
   const contents = new Map(kept.map(({ id, content }) => [id, content]));
@@ -177,6 +180,8 @@ function openJson(whole: TokenizerJson, files: TokenizerFiles, { folder, rows }:
     isControl: (text) => special.has(text),
   });
   const roles = [named.bos_token, named.eos_token, named.pad_token].filter((token) => token !== undefined);
+  // transformers.js takes half a second to load, which what fails before a tokenizer is read need not wait for.
+  const { jsonCoder } = await import("./json_coder.ts");
   try {
     return { coder: jsonCoder(json, { ...files.config, ...named }, roles), named, leftOut };
   } catch (cause) {

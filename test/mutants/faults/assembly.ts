@@ -184,6 +184,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/assembled_run.test.ts"],
   },
   {
+    file: "src/assembly/scorer.ts",
+    find: "  const opened = await openScorer(config, options);\n  return () => Promise.resolve(opened);",
+    replace: "  return (pinned) => openScorer(pinned, options);",
+    harm: "that no scorer listens is said after a 7B model has been downloaded and loaded",
+    tests: ["gpu/assembled_run.test.ts#asks a scorer before"],
+  },
+  {
     file: "src/assembly/evaluation.ts",
     find: `    disposePolicyWeights(policy);
     disposeTrunk(policy);`,

@@ -303,6 +303,13 @@ export const faults: readonly Fault[] = [
     tests: ["unit/diagnosis.test.ts"],
   },
   {
+    file: "src/cli/doctor/diagnosis.ts",
+    find: "wrapText(oneLine(text), columns, indent)",
+    replace: "oneLine(text)",
+    harm: "on a terminal doctor's messages run over into its table of marks",
+    tests: ["unit/diagnosis.test.ts"],
+  },
+  {
     file: "src/config/units.ts",
     find: "const value = bytes / 1024 ** power;",
     replace: "const value = bytes / 1000 ** power;",

@@ -224,4 +224,25 @@ export const faults: readonly Fault[] = [
     harm: "doctor --model says ok of a chat template that no prompt can be put into",
     tests: ["e2e/doctor_model.test.ts"],
   },
+  {
+    file: "src/cli/doctor/model_probe.ts",
+    find: "const ends = await endsOf(dir, model, {",
+    replace: 'const ends = await endsOf("", model, {',
+    harm: "doctor --model is silent about ends that generation_config.json names, at which training ends",
+    tests: ["e2e/doctor_model.test.ts#a folder, its config.json alone"],
+  },
+  {
+    file: "src/cli/doctor/model_findings.ts",
+    find: "declared > maxPositions",
+    replace: "declared < maxPositions",
+    harm: "doctor --model is silent about why a model of 131072 positions is read for 4096",
+    tests: ["unit/model_findings.test.ts"],
+  },
+  {
+    file: "src/cli/doctor/model_findings.ts",
+    find: "window === null || window >= maxPositions",
+    replace: "window === null",
+    harm: "doctor --model says of Phi-4 that its layers see a window, which is longer than any sequence",
+    tests: ["unit/model_findings.test.ts"],
+  },
 ];
