@@ -194,6 +194,13 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "src/cli/terminal/driver_noise.ts",
+    "  if (!isReopenable()) return null;\n",
+    "",
+    "with > log 2>&1 a script's next line is written over the beginning of the log",
+    "unit/terminal_noise.test.ts",
+  ),
+  fault(
+    "src/cli/terminal/driver_noise.ts",
     "  pointStderrAt(before);\n",
     "",
     "once the GPU is open, no error of a run reaches its log",
