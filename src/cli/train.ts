@@ -4,7 +4,7 @@ import { configNotices } from "../config/rules.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { parseArguments } from "./arguments.ts";
-import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "./options.ts";
 import { stopSignal } from "./signals.ts";
 import { standardOutput } from "./terminal/output.ts";
 
@@ -13,6 +13,7 @@ export async function trainCommand(args: string[]): Promise<number> {
   const command = configCommand("train", "Train a policy with GRPO under a cost constraint.");
   const options = parseArguments(command, args).opts<ConfigOptions>();
   const config = await readConfig(options);
+  const notices = [...configNotices(config), ...defaultsNotices(command, config)];
   batchShape(config);
   const runs = sweepRuns(config);
   await assertFolderCanBe(config.output_dir);
@@ -22,11 +23,15 @@ export async function trainCommand(args: string[]): Promise<number> {
       import("../assembly/run_folder.ts"),
       import("./dry_run.ts"),
     ]);
-    process.stdout.write(await dryRunText(config, ["runs", runs.map(runFolder).join(", ")]));
+    const lines = [
+      ["runs", runs.map(runFolder).join(", ")] as const,
+      ...notices.map((notice) => ["note", notice] as const),
+    ];
+    process.stdout.write(await dryRunText(config, lines, { isTraining: true }));
     return 0;
   }
   const output = standardOutput();
-  for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
+  for (const notice of notices) output.write(`Note: ${notice}\n`);
   const { shouldStop, exitCode } = stopSignal((text) => output.write(text));
   const { trainRuns } = await import("./train_runs.ts");
   await trainRuns(runs, { output, shouldStop });

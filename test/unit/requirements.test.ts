@@ -13,11 +13,14 @@ import { withinAMinute } from "./within_a_minute.ts";
 const QUICKSTART = join(ROOT, "configs/quickstart.yaml");
 
 /** What was found of each subject with these settings over the quickstart's: the detail, or what is missing. */
-async function probe(settings: Record<string, unknown>): Promise<Record<string, string>> {
+async function probe(
+  settings: Record<string, unknown>,
+  options: Parameters<typeof probeRequirements>[1] = {},
+): Promise<Record<string, string>> {
   const text = await readFile(QUICKSTART, "utf8");
   const overrides = Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
   const config = loadConfig({ text, fileName: "quickstart.yaml" }, { overrides });
-  const requirements = await probeRequirements(config);
+  const requirements = await probeRequirements(config, options);
   return Object.fromEntries(requirements.map(({ subject, outcome }) => [
     subject,
     "detail" in outcome ? outcome.detail : `missing: ${outcome.failure} | ${outcome.remedy}`,
@@ -77,7 +80,7 @@ describe("the requirements of a run", () => {
     assert.match(model_name, /^missing: .*a model that writes text is required.*reward_model or cost_model/);
   });
 
-  it("an adapter is a policy where adapters are trained, and is described by its base", () =>
+  it("an adapter is a policy where adapters are trained or none is, and is described by its base", () =>
     withScratchFolder(async (folder) => {
       const base_model_name_or_path = join(ROOT, "models/quickstart/policy");
       const settings = { peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] };
@@ -92,6 +95,7 @@ describe("the requirements of a run", () => {
         /: an adapter on .*policy: \d+ layers of width \d+, \d+ tokens known, completions end at/,
       );
       assert.match((await probe({ model_name: folder })).model_name, /^missing: .*set use_peft/);
+      assert.match((await probe({ model_name: folder }, { isTraining: false })).model_name, /an adapter on/);
     }));
 
   it("functions are loaded in the place of the score models, and one that is not exported is missing", () =>

@@ -34,13 +34,17 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
 /**
  * All that a run with this config needs besides the GPU, each tried out, in the order of a run.
  * @param probeService tries out a scorer that is not in this process; by default asks for its health
+ * @param isTraining whether the policy is trained and not only evaluated, which any adapter can be
  */
 export async function probeRequirements(
   config: Config,
-  probeService: (config: Config) => Promise<Requirement[]> = probeScorer,
+  { probeService = probeScorer, isTraining = true }: {
+    probeService?: (config: Config) => Promise<Requirement[]>;
+    isTraining?: boolean;
+  } = {},
 ): Promise<Requirement[]> {
   const requirements = [
-    await probePolicy(config),
+    await probePolicy(config, config.use_peft || !isTraining),
     await probePrompts("train_jsonl", config.train_jsonl, config),
   ];
   if (config.eval_jsonl !== null) {
@@ -80,7 +84,7 @@ async function describeModel(wanted: string, { parse, describe }: ModelKind, tok
   }
 }
 
-function probePolicy({ model_name, eos_token_ids, use_peft }: Config): Promise<Requirement> {
+function probePolicy({ model_name, eos_token_ids }: Config, takesAdapter: boolean): Promise<Requirement> {
   const kind: ModelKind = {
     parse: parsePolicyConfig,
     async describe({ dir, configText, configPath }, tokenizer) {
@@ -93,7 +97,7 @@ function probePolicy({ model_name, eos_token_ids, use_peft }: Config): Promise<R
     const adapter = await openAdapterFolder(model_name);
     if (!adapter) return await describeModel(model_name, kind);
     try {
-      if (!use_peft) throw adapterNeedsPeft(model_name);
+      if (!takesAdapter) throw adapterNeedsPeft(model_name);
       const base = await describeModel(
         await baseModelOf(adapter),
         kind,

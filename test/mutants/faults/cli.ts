@@ -313,7 +313,7 @@ export const faults: readonly Fault[] = [
   {
     file: "src/cli/doctor/requirements.ts",
     find: "if (!adapter) return await describeModel(model_name, kind);",
-    replace: "if (!adapter || use_peft) return await describeModel(model_name, kind);",
+    replace: "if (!adapter || takesAdapter) return await describeModel(model_name, kind);",
     harm: "--dry-run refuses to go on training an adapter, which a run does",
     tests: ["unit/requirements.test.ts"],
   },
