@@ -15,6 +15,7 @@ import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
+import { givesScores } from "../policy/score_config.ts";
 import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
 import { type EndToken, endTokens } from "./ends.ts";
@@ -61,7 +62,22 @@ export async function withModel<R>(
 /** What config.json says, read before any other file is looked for. @throws TypeError when it is not supported */
 async function configOf(dir: string): Promise<ModelConfig> {
   const path = join(dir, "config.json");
-  return parseModelConfig(describeModel(await readConfig(dir), path).text, path);
+  return parsePolicyConfig(describeModel(await readConfig(dir), path).text, path);
+}
+
+/** What config.json says of a model that writes. @throws TypeError when it is not supported, or gives scores */
+export function parsePolicyConfig(text: string, path: string): ModelConfig {
+  const config = parseModelConfig(text, path);
+  const json = JSON.parse(text) as Record<string, unknown>;
+  if (!givesScores(json)) return config;
+  const { architectures, score_type } = json;
+  throw new TypeError(
+    `${path}: a model that writes text is required, got one that gives scores (architectures ` +
+      `${JSON.stringify(architectures)}, score_type ${
+        JSON.stringify(score_type)
+      }); give it as reward_model or ` +
+      "cost_model, and a causal language model as model_name",
+  );
 }
 
 /** The tokenizer that a policy goes with. */
@@ -80,6 +96,14 @@ function sayLeftOut({ leftOut }: Tokenizer, { onMessage }: LoadingEvents): void 
   const more = leftOut.length > 3 ? ` and ${leftOut.length - 3} more` : "";
   onMessage?.(
     `The model has no row for ${tokens}${more}, which were added to its tokenizer: they are plain text here`,
+  );
+}
+
+/** What is said where a run of whole weights is to begin from the adapter in the folder `name`. */
+export function adapterNeedsPeft(name: string): RangeError {
+  return new RangeError(
+    `Cannot train all weights from '${name}', which is an adapter; set use_peft to train the adapter on, or ` +
+      "model_name to a whole model",
   );
 }
 
@@ -108,10 +132,7 @@ export function loadPolicy(
 ): Promise<LoadedPolicy> {
   const load = async ({ base, adapterFolder, tokenizerDir }: NamedModel) => {
     if (adapterFolder && holding !== "frozen" && !adapter) {
-      throw new RangeError(
-        `Cannot train all weights from '${name}', which is an adapter; set use_peft to train the adapter on, or ` +
-          "model_name to a whole model",
-      );
+      throw adapterNeedsPeft(name);
     }
     const tokenizer = given ?? await tokenizerFor(base.dir, tokenizerDir);
     sayLeftOut(tokenizer, events);

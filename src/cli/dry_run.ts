@@ -20,11 +20,16 @@ type Line = readonly [label: string, text: string];
 
 /**
  * The plan as comments and the settings below them: a file that loads again.
- * @param more lines of the command's own: where the results would go
+ * @param more lines of the command's own: where the results would go, what is worth noticing
+ * @param isTraining whether the policy is trained and not only evaluated
  * @throws Error when something that the run needs is not there; it names all that is missing
  */
-export async function dryRunText(config: Config, ...more: readonly Line[]): Promise<string> {
-  const requirements = await probeRequirements(config, probeScorerFile);
+export async function dryRunText(
+  config: Config,
+  more: readonly Line[],
+  { isTraining }: { isTraining: boolean },
+): Promise<string> {
+  const requirements = await probeRequirements(config, { probeService: probeScorerFile, isTraining });
   const failures = requirements.flatMap(({ subject, outcome }) =>
     "failure" in outcome ? [`${subject}: ${outcome.failure}; ${outcome.remedy}`] : []
   );

@@ -39,6 +39,19 @@ export function configCommand(name: string, description: string): Command {
     .allowExcessArguments(false);
 }
 
+/** Said where another model than the first run's gets that run's settings, because no file of settings was named. */
+export function defaultsNotices(command: Command, config: Config): string[] {
+  const isDefault = command.getOptionValueSource("config") === "default";
+  if (!isDefault || /(^|\/)models\/quickstart\//.test(config.model_name)) return [];
+  const { learning_rate, max_prompt_length, max_completion_length, cost_threshold_d } = config;
+  return [
+    `no --config, so all but the given settings are of ${DEFAULT_CONFIG}, which is made for its tiny model: ` +
+    `learning_rate ${learning_rate}, cost_threshold_d ${cost_threshold_d}, max_prompt_length ${max_prompt_length}, ` +
+    `max_completion_length ${max_completion_length}; for a model of your own begin with ` +
+    "--config configs/grpo_alignment.yaml",
+  ];
+}
+
 /**
  * Reads the YAML file and applies the options.
  * @throws ConfigError when a setting is wrong; it lists every problem, its line and remedy

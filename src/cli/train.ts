@@ -5,7 +5,7 @@ import { configNotices } from "../config/rules.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { parseArguments } from "./arguments.ts";
-import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "./options.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
 import { standardOutput } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
@@ -17,6 +17,7 @@ export async function trainCommand(args: string[]): Promise<number> {
   const command = configCommand("train", "Train a policy with GRPO under a cost constraint.");
   const options = parseArguments(command, args).opts<ConfigOptions>();
   const config = await readConfig(options);
+  const notices = [...configNotices(config), ...defaultsNotices(command, config)];
   batchShape(config);
   const runs = sweepRuns(config);
   await assertFolderCanBe(config.output_dir);
@@ -28,16 +29,16 @@ export async function trainCommand(args: string[]): Promise<number> {
     ]);
     // A plan of a 7B model takes many seconds, and this answers at once.
     const doctor = commandLine(process.env, "doctor", ...args.filter(isNotDryRun).map(shellWord));
-    process.stdout.write(
-      await dryRunText(config, ["runs", runs.map(runFolder).join(", ")], [
-        "GPU memory",
-        `planned by: ${doctor}`,
-      ]),
-    );
+    const lines = [
+      ["runs", runs.map(runFolder).join(", ")] as const,
+      ["GPU memory", `planned by: ${doctor}`] as const,
+      ...notices.map((notice) => ["note", notice] as const),
+    ];
+    process.stdout.write(await dryRunText(config, lines, { isTraining: true }));
     return 0;
   }
   const output = standardOutput();
-  for (const notice of configNotices(config)) output.write(`Note: ${notice}\n`);
+  for (const notice of notices) output.write(`Note: ${notice}\n`);
   const stop = stopSignal((text) => output.write(text));
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
   await assertModelNames(modelKeys(config).map((key) => config[key]));

@@ -177,8 +177,9 @@ export const ConfigSchema = z.strictObject({
   reward_functions: textList([], [
     SCORER,
     "Reward functions of your own (TRL's reward_funcs and reward_weights), as FILE#EXPORT or FILE#EXPORT:WEIGHT of " +
-    "TypeScript or JavaScript files; weight 0 only watches. They judge in the place of the score models, or beside " +
-    "scorer_url where that is set.",
+    "TypeScript or JavaScript files; weight 0 only watches. A function is called with a list of answers " +
+    "{prompt, completion, columns, ...} and gives a number for each. They judge in the place of the score models, " +
+    "or beside scorer_url where that is set.",
   ]),
   cost_functions: textList([], [SCORER, "Cost functions of your own, likewise; without any the cost is 0."]),
   scorer_batch_size: integer(32, { min: 1 }, [

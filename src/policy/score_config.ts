@@ -47,6 +47,15 @@ function padIdOf(json: Record<string, unknown>, path: string): number | null {
   throw new TypeError(`${path}: pad_token_id must be an integer or null, got ${JSON.stringify(id)}`);
 }
 
+/**
+ * Whether a config.json is of a model that gives scores and writes nothing: by its architecture, or by a key that
+ * safe-rlhf's score models have. Their trunk alone would load as a policy where head and embedding are tied.
+ */
+export function givesScores(json: Readonly<Record<string, unknown>>): boolean {
+  const [architecture] = Array.isArray(json.architectures) ? json.architectures : [];
+  return json.score_type !== undefined || /Score|Reward|SequenceClassification/.test(String(architecture));
+}
+
 /** @throws TypeError when it is no score model's, or one of more scores than safe-rlhf's have */
 export function parseScoreConfig(text: string, path: string): ScoreConfig {
   const model = parseModelConfig(text, path);

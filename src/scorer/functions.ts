@@ -22,6 +22,7 @@ export interface ScoreFunctions {
 type Kind = "rewards" | "costs";
 /** As messages call a function of each. */
 const FUNCTION_OF = { rewards: "Reward function", costs: "Cost function" } as const;
+const CALLED_WITH = "it is called with one list of answers {prompt, completion, columns, ...}";
 
 /**
  * A Scorer of functions: a reward is the weighted sum of the reward functions that apply to the answer, a cost that of
@@ -181,7 +182,11 @@ async function callFunction(
     values = await score(answers, options);
   } catch (cause) {
     options.signal?.throwIfAborted();
-    throw new Error(`${who} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    const what = cause instanceof Error ? cause.message : String(cause);
+    // A slip of the function's own shape, as TRL's (prompts, completions) would make, and not a fault of its work.
+    throw new Error(`${who} failed: ${what}${cause instanceof TypeError ? `; ${CALLED_WITH}` : ""}`, {
+      cause,
+    });
   }
   if (!Array.isArray(values) && !ArrayBuffer.isView(values)) {
     throw new TypeError(`${who} gave ${show(values)}; need a list with a number or null for each answer`);
@@ -195,7 +200,10 @@ async function callFunction(
     if (value === null) return NaN;
     if (Number.isFinite(value)) return value;
     throw new TypeError(
-      `${who} gave ${show(value)} for completion ${i}; need a finite number, or null where it does not apply`,
+      `${who} gave ${
+        show(value)
+      } for completion ${i}; need a finite number, or null where it does not apply; ` +
+        CALLED_WITH,
     );
   });
 }

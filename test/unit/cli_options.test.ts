@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import { NPM_OPTIONS } from "../../scripts/npm_options.mjs";
 import { parseArguments } from "../../src/cli/arguments.ts";
 import { evaluationFolder } from "../../src/cli/eval.ts";
-import { configCommand, type ConfigOptions, readConfig } from "../../src/cli/options.ts";
+import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "../../src/cli/options.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
@@ -37,6 +37,18 @@ describe("the settings of a command", () => {
         [9, 4, 5, [0.1, 0.2]],
       );
     }));
+
+  it("are said to be of the first run's tiny model where another gets them without --config", async () => {
+    const noticesOf = async (...args: string[]) => {
+      const command = parseArguments(configCommand("train", ""), args);
+      return defaultsNotices(command, await readConfig(command.opts<ConfigOptions>()));
+    };
+    const own = ["--set", "model_name=/models/own"];
+    const [notice] = await noticesOf(...own);
+    assert.match(notice, /^no --config, .*learning_rate 0\.001, .*--config configs\/grpo_alignment\.yaml$/);
+    assert.deepEqual(await noticesOf(), []);
+    assert.deepEqual(await noticesOf(...own, "--config", "configs/quickstart.yaml"), []);
+  });
 
   it("take the scorer's address, or the file that it will stand in, and nothing else", async () => {
     const urlOf = async (text: string) =>

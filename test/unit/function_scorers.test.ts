@@ -1,7 +1,12 @@
 /** Scorers of one's own functions: sums, names, and what they may not give. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { combineScorers, functionScorer, type FunctionScores } from "../../src/scorer/functions.ts";
+import {
+  combineScorers,
+  functionScorer,
+  type FunctionScores,
+  type ScoreFunction,
+} from "../../src/scorer/functions.ts";
 import { answers } from "../answers.ts";
 
 const asked = answers(["hello", "how?"], ["a", "bb"]);
@@ -96,6 +101,21 @@ describe("a scorer of functions", () => {
       message: 'Cost function "tests" failed: no such column',
       cause,
     });
+  });
+
+  it("says what a function is called with where it was written for another call, as TRL's", async () => {
+    const ofCompletions = (_: unknown, completions?: string[]) => completions!.map((text) => text.length);
+    await assert.rejects(
+      functionScorer({
+        rewards: [{ name: "brief", score: ofCompletions as unknown as ScoreFunction["score"] }],
+      }).score(asked),
+      /Reward function "brief" failed: .*; it is called with one list of answers \{prompt, completion/,
+    );
+    const ofTexts = (texts: readonly unknown[]) => texts.map((text) => -(text as string).length);
+    await assert.rejects(
+      functionScorer({ rewards: [{ name: "brief", score: ofTexts }] }).score(asked),
+      /gave NaN for completion 0; .*; it is called with one list of answers/,
+    );
   });
 
   it("gives a cancelled call's own reason, not a function's", async () => {

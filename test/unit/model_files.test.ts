@@ -167,6 +167,15 @@ describe("what is no model says how it becomes one", () => {
       await rejects(dir, /the folder has no config\.json.*save_pretrained\(\) wrote/);
     }));
 
+  it("a run that has not ended, whose newest checkpoint is named", () =>
+    withScratchFolder(async (dir) => {
+      for (const step of [2, 10, 9]) await mkdir(join(dir, `checkpoint-${step}`));
+      const pointer = /a run that has not ended: give .*checkpoint-10, or let the run end/;
+      await rejects(dir, pointer);
+      await copyFile(join(LLAMA, "config.json"), join(dir, "config.json"));
+      await rejects(dir, pointer);
+    }));
+
   it("a GGUF file, and a folder that holds one", () =>
     withScratchFolder(async (dir) => {
       const path = join(dir, "model-Q4_K_M.gguf");

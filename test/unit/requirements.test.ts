@@ -13,11 +13,14 @@ import { withinAMinute } from "./within_a_minute.ts";
 const QUICKSTART = join(ROOT, "configs/quickstart.yaml");
 
 /** What was found of each subject with these settings over the quickstart's: the detail, or what is missing. */
-async function probe(settings: Record<string, unknown>): Promise<Record<string, string>> {
+async function probe(
+  settings: Record<string, unknown>,
+  options: Parameters<typeof probeRequirements>[1] = {},
+): Promise<Record<string, string>> {
   const text = await readFile(QUICKSTART, "utf8");
   const overrides = Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
   const config = loadConfig({ text, fileName: "quickstart.yaml" }, { overrides });
-  const requirements = await probeRequirements(config);
+  const requirements = await probeRequirements(config, options);
   return Object.fromEntries(requirements.map(({ subject, outcome }) => [
     subject,
     "detail" in outcome ? outcome.detail : `missing: ${outcome.failure} | ${outcome.remedy}`,
@@ -44,13 +47,56 @@ describe("the requirements of a run", () => {
       reward_model: "models/quickstart/cost",
       cost_model: "models/quickstart/reward",
     });
-    assert.match(found.reward_model, /^missing: .*score_type is "cost", need "reward".*swapped/);
-    assert.match(found.cost_model, /^missing: .*score_type is "reward", need "cost".*swapped/);
+    assert.match(found.reward_model, /^missing: .*score_type "cost", need "reward".*swapped/);
+    assert.match(found.cost_model, /^missing: .*score_type "reward", need "cost".*swapped/);
     assert.match(
       (await probe({ cost_model: "none" })).cost_model,
       /^missing: .*none.* \| set cost_model to /,
     );
   });
+
+  it("a classifier's label is found as a run finds it, and a model without a score head is missing", () =>
+    withScratchFolder(async (folder) => {
+      const classifier = join(folder, "classifier");
+      await cp(join(ROOT, "test/golden/sequence_classification/qwen2_three_labels"), classifier, {
+        recursive: true,
+      });
+      await cp(join(ROOT, "models/quickstart/policy/tokenizer.json"), join(classifier, "tokenizer.json"));
+      const found = await probe({ cost_model: classifier, cost_label: "unsafe", reward_model: classifier });
+      assert.match(found.cost_model, /tokens known, a classifier, whose label 2 "unsafe" is the cost$/);
+      assert.match(found.reward_model, /^missing: reward_model=.*reward_label to one of .*2 \("unsafe"\)/);
+      assert.match(
+        (await probe({ cost_model: classifier, cost_label: "unsave" })).cost_model,
+        /^missing: .*unsave.*cost_label/s,
+      );
+      assert.match(
+        (await probe({ reward_model: "models/quickstart/policy" })).reward_model,
+        /^missing: .*a score model is required/,
+      );
+    }));
+
+  it("a model that gives scores is no policy", async () => {
+    const { model_name } = await probe({ model_name: "models/quickstart/reward" });
+    assert.match(model_name, /^missing: .*a model that writes text is required.*reward_model or cost_model/);
+  });
+
+  it("an adapter is a policy where adapters are trained or none is, and is described by its base", () =>
+    withScratchFolder(async (folder) => {
+      const base_model_name_or_path = join(ROOT, "models/quickstart/policy");
+      const settings = { peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] };
+      const text = JSON.stringify({ ...settings, base_model_name_or_path });
+      await writeFile(join(folder, "adapter_config.json"), text);
+      await cp(
+        join(ROOT, "test/golden/lora/llama2_all/adapter_model.safetensors"),
+        join(folder, "adapter_model.safetensors"),
+      );
+      assert.match(
+        (await probe({ model_name: folder, use_peft: true })).model_name,
+        /: an adapter on .*policy: \d+ layers of width \d+, \d+ tokens known, completions end at/,
+      );
+      assert.match((await probe({ model_name: folder })).model_name, /^missing: .*set use_peft/);
+      assert.match((await probe({ model_name: folder }, { isTraining: false })).model_name, /an adapter on/);
+    }));
 
   it("functions are loaded in the place of the score models, and one that is not exported is missing", () =>
     withScratchFolder(async (folder) => {

@@ -27,7 +27,10 @@ describe(
   { skip: leftOut("while a driver opens the GPU", NO_DESCRIPTORS) },
   () => {
     /** Runs `body` in a program of its own, whose stderr is a file that is there. @returns the file's text after it */
-    const stderrAfter = async (body: string, env: Record<string, string> = {}): Promise<string> => {
+    const stderrAfter = async (
+      body: string,
+      { env = {}, command = "exec PROGRAM 2>> LOG" }: { env?: Record<string, string>; command?: string } = {},
+    ): Promise<string> => {
       let text = "";
       await withScratchFolder((folder) => {
         const log = join(folder, "log");
@@ -43,8 +46,9 @@ writeSync(2, "after\\n");
 process.exit();
 `,
         );
-        const command = `exec "${process.execPath}" --import tsx "${program}" 2>> "${log}"`;
-        execFileSync("/bin/sh", ["-c", command], { cwd: ROOT, env: { ...process.env, ...env } });
+        const line = command.replace("PROGRAM", `"${process.execPath}" --import tsx "${program}"`)
+          .replace("LOG", `"${log}"`);
+        execFileSync("/bin/sh", ["-c", line], { cwd: ROOT, env: { ...process.env, ...env } });
         text = readFileSync(log, "utf8");
         return Promise.resolve();
       });
@@ -59,8 +63,16 @@ process.exit();
       );
     });
 
+    it("no line of a log that a script's other commands write to is written over", async () => {
+      const command = "(echo begin; PROGRAM; echo end) > LOG 2>&1";
+      assert.equal(await stderrAfter('writeSync(2, "fault\\n");', { command }), "begin\nfault\nafter\nend\n");
+    });
+
     it("everything is said to whoever asks with GRPO_DEBUG", async () => {
-      assert.match(await stderrAfter("writeSync(2, noise);", { GRPO_DEBUG: "1" }), /artificially reduced/);
+      assert.match(
+        await stderrAfter("writeSync(2, noise);", { env: { GRPO_DEBUG: "1" } }),
+        /artificially reduced/,
+      );
     });
   },
 );

@@ -4,7 +4,7 @@ import { messageOf } from "../../io/files/errors.ts";
 import { quantizationOf } from "../../io/model/config_text.ts";
 import type { ModelConfig } from "../../policy/families/family.ts";
 import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig } from "../../policy/score_config.ts";
+import { givesScores, parseScoreConfig } from "../../policy/score_config.ts";
 import { parameterShapes } from "../../policy/weights.ts";
 import type { RopeScaling } from "../../ops/attention/rope_table.ts";
 import type { Finding } from "./diagnosis.ts";
@@ -65,7 +65,7 @@ const KEYS_OF: Readonly<Record<string, RegExp>> = {
 
 /** What is said of a model's config.json, line by line. @param path named in messages */
 export function configFindings(json: Json, path: string): { findings: Finding[]; model: ModelConfig | null } {
-  const isScoreModel = isScorer(json);
+  const isScoreModel = givesScores(json);
   const { rest, found, failure } = refusals(json, path, isScoreModel ? parseScoreConfig : parseModelConfig);
   const refused = found.map(({ key, message }): Finding => ({
     mark: "missing",
@@ -99,12 +99,6 @@ export function configFindings(json: Json, path: string): { findings: Finding[];
     ...refused,
   ];
   return { findings, model };
-}
-
-/** Whether the model gives scores: by its architecture, or by a key that safe-rlhf's score models have. */
-function isScorer(json: Json): boolean {
-  const [architecture] = Array.isArray(json.architectures) ? json.architectures : [];
-  return json.score_type !== undefined || /Score|Reward|SequenceClassification/.test(String(architecture));
 }
 
 function quantizationRemedy(json: Json): string {

@@ -1,19 +1,22 @@
 /** Tries out, for `doctor`, what training with a config reads, writes and talks to. Changes nothing. */
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { baseModelOf } from "../../assembly/adapters.ts";
 import { endsText } from "../../assembly/ends.ts";
 import { lookUpName } from "../../assembly/hub.ts";
 import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts";
-import { endsOf } from "../../assembly/models.ts";
+import { adapterNeedsPeft, endsOf, parsePolicyConfig } from "../../assembly/models.ts";
 import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
+import { type NamedScoreModel, scoreModelOf } from "../../assembly/score_models.ts";
 import { commandLine } from "../../config/command_line.ts";
 import type { Config } from "../../config/schema.ts";
 import { explainFsError, messageOf, systemCode } from "../../io/files/errors.ts";
+import { openAdapterFolder } from "../../io/model/adapter_folder.ts";
 import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
 import { readPrompts } from "../../io/prompts/prompts.ts";
 import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
-import { parseModelConfig } from "../../policy/model_config.ts";
-import { parseScoreConfig, type ScoreType } from "../../policy/score_config.ts";
+import type { ModelConfig } from "../../policy/families/family.ts";
+import { parseScoreConfig } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { resolveScorerUrl } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
@@ -32,13 +35,17 @@ async function tryOut(subject: string, remedy: string, probe: () => Promise<stri
 /**
  * All that a run with this config needs besides the GPU, each tried out, in the order of a run.
  * @param probeService tries out a scorer that is not in this process; by default asks for its health
+ * @param isTraining whether the policy is trained and not only evaluated, which any adapter can be
  */
 export async function probeRequirements(
   config: Config,
-  probeService: (config: Config) => Promise<Requirement[]> = probeScorer,
+  { probeService = probeScorer, isTraining = true }: {
+    probeService?: (config: Config) => Promise<Requirement[]>;
+    isTraining?: boolean;
+  } = {},
 ): Promise<Requirement[]> {
   const requirements = [
-    await probePolicy(config),
+    await probePolicy(config, config.use_peft || !isTraining),
     await probePrompts("train_jsonl", config.train_jsonl, config),
   ];
   if (config.eval_jsonl !== null) {
@@ -54,51 +61,71 @@ function modelRemedy(key: string): string {
     "of a model is supported";
 }
 
-/** Opens a model's folder and tokenizer; the weights' headers are read, the weights are not. */
-async function describeModel(
-  wanted: string,
-  check: (configText: string, configPath: string) => string,
-  more: (model: ModelFolder, tokenizer: Tokenizer) => Promise<string> = () => Promise.resolve(""),
-): Promise<string> {
+/** How a kind of model is read: its config.json before its weights are looked for, then the whole folder. */
+interface ModelKind {
+  parse: (configText: string, configPath: string) => ModelConfig;
+  describe: (model: ModelFolder, tokenizer: Tokenizer) => string | Promise<string>;
+}
+
+/**
+ * Opens a model's folder and tokenizer; the weights' headers are read, the weights are not.
+ * @param tokenizerDir the tokenizer's, where it is not the model's
+ */
+async function describeModel(wanted: string, { parse, describe }: ModelKind, tokenizerDir?: string) {
   const { name, dir } = await lookUpName(wanted);
   if (dir === undefined) return `${name}: on the hub; the first run downloads it`;
-  const folder = await openModelFolder(dir, { accept: check });
+  const folder = await openModelFolder(dir, { accept: parse });
   try {
-    const shape = check(folder.configText, folder.configPath);
-    const tokenizer = await loadTokenizer(dir);
-    return `${name}: ${shape}, ${tokenizer.vocabSize} tokens known${await more(folder, tokenizer)}`;
+    const { layers, hiddenSize } = parse(folder.configText, folder.configPath);
+    const tokenizer = await loadTokenizer(tokenizerDir ?? dir);
+    const known = `${tokenizer.vocabSize} tokens known, ${await describe(folder, tokenizer)}`;
+    return `${name}: ${layers} layers of width ${hiddenSize}, ${known}`;
   } finally {
     await folder.close();
   }
 }
 
-function probePolicy({ model_name, eos_token_ids }: Config): Promise<Requirement> {
-  const check = (text: string, path: string) => {
-    const { layers, hiddenSize } = parseModelConfig(text, path);
-    return `${layers} layers of width ${hiddenSize}`;
+function probePolicy({ model_name, eos_token_ids }: Config, takesAdapter: boolean): Promise<Requirement> {
+  const kind: ModelKind = {
+    parse: parsePolicyConfig,
+    async describe({ dir, configText, configPath }, tokenizer) {
+      const config = parsePolicyConfig(configText, configPath);
+      const found = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
+      return `completions end at ${endsText(found)}`;
+    },
   };
-  const ends = async ({ dir, configText, configPath }: ModelFolder, tokenizer: Tokenizer) => {
-    const config = parseModelConfig(configText, configPath);
-    const found = await endsOf(dir, config, { tokenizer, eosTokenIds: eos_token_ids });
-    return `, completions end at ${endsText(found)}`;
-  };
-  return tryOut("model_name", modelRemedy("model_name"), () => describeModel(model_name, check, ends));
+  return tryOut("model_name", modelRemedy("model_name"), async () => {
+    const adapter = await openAdapterFolder(model_name);
+    if (!adapter) return await describeModel(model_name, kind);
+    try {
+      if (!takesAdapter) throw adapterNeedsPeft(model_name);
+      const base = await describeModel(
+        await baseModelOf(adapter),
+        kind,
+        adapter.hasTokenizer ? model_name : undefined,
+      );
+      return `${model_name}: an adapter on ${base}`;
+    } finally {
+      await adapter.close();
+    }
+  });
 }
 
-function probeScoreModel(type: ScoreType, name: string): Promise<Requirement> {
-  const key = `${type}_model`;
+/** The head and the label are asked for as a run does, of the weights' headers. */
+function probeScoreModel(wanted: NamedScoreModel): Promise<Requirement> {
+  const key = `${wanted.type}_model`;
   const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
-  return tryOut(key, remedy, () =>
-    describeModel(name, (text, path) => {
-      const { model, type: found } = parseScoreConfig(text, path);
-      if (found !== null && found !== type) {
-        throw new TypeError(
-          `${path}: score_type is "${found}", need "${type}"; are reward_model and cost_model swapped?`,
-        );
-      }
-      const kind = found === null ? "a classifier" : `score_type "${found}"`;
-      return `${model.layers} layers of width ${model.hiddenSize}, ${kind}`;
-    }));
+  const kind: ModelKind = {
+    parse: (text, path) => parseScoreConfig(text, path).model,
+    describe(folder) {
+      const { config, label, isClassifier } = scoreModelOf(folder, wanted);
+      if (!isClassifier) return `score_type "${config.type}"`;
+      return `a classifier, whose label ${label} "${
+        config.labels?.[label] ?? `LABEL_${label}`
+      }" is the ${wanted.type}`;
+    },
+  };
+  return tryOut(key, remedy, () => describeModel(wanted.name, kind));
 }
 
 /** Reads every row, as training would. */
@@ -126,8 +153,8 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
         subject: "scorer_url",
         outcome: { detail: "null: reward_model and cost_model are served in this process" },
       },
-      await probeScoreModel("reward", reward_model),
-      await probeScoreModel("cost", cost_model),
+      await probeScoreModel({ type: "reward", name: reward_model, label: config.reward_label }),
+      await probeScoreModel({ type: "cost", name: cost_model, label: config.cost_label }),
     ];
   }
   const functions = await probeFunctions(config);

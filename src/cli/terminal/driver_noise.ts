@@ -1,5 +1,14 @@
 /** Lines that drivers write to the process's stderr by themselves, about nothing to act on. */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -19,7 +28,8 @@ export function worthReading(text: string): string {
 
 /**
  * Runs `body` while the process's stderr goes to a file, then writes to stderr what of it is no noise. Where stderr
- * cannot be opened again (a socket), or GRPO_DEBUG is set, `body` simply runs.
+ * cannot be opened again (a socket), is a file that others write to from a place of their own, or GRPO_DEBUG is set,
+ * `body` simply runs.
  *
  * For programs that do nothing else meanwhile: for a moment descriptor 2 is free, and another opening could get it.
  */
@@ -32,12 +42,24 @@ export async function withoutDriverNoise<R>(body: () => Promise<R>): Promise<R> 
   }
 }
 
+/**
+ * Whether writing to stderr opened anew is the same as writing to it. Not with `> log 2>&1`: a file that is not
+ * appended to is written where the last of all who share its opening stopped, and what is opened anew shares nothing,
+ * so that the shell's next line, or stdout's, would stand on ours.
+ */
+function isReopenable(): boolean {
+  if (!fstatSync(2).isFile()) return true;
+  const [, flags] = /^flags:\s*([0-7]+)/m.exec(readFileSync("/proc/self/fdinfo/2", "utf8")) ?? [];
+  return flags !== undefined && (parseInt(flags, 8) & constants.O_APPEND) !== 0;
+}
+
 /** Deno's driver writes none of these lines, and its descriptors are not the system's. */
 function isHolding(): boolean {
   return process.platform === "linux" && detectRuntime() === "node" && !process.env.GRPO_DEBUG;
 }
 
 function holdStderr(): { release(): void } | null {
+  if (!isReopenable()) return null;
   const folder = mkdtempSync(join(tmpdir(), "grpo-stderr-"));
   const file = join(folder, "lines");
   try {

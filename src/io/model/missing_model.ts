@@ -1,6 +1,7 @@
 // What stands in a model's place where no model does, and how it becomes one.
 
 import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 
 const CONVERT_GGUF =
   'convert it with transformers: AutoModelForCausalLM.from_pretrained(DIR, gguf_file="NAME.gguf")' +
@@ -26,9 +27,22 @@ const OTHER_FORMATS: readonly (readonly [name: RegExp, format: string, remedy: s
   ],
 ];
 
+/** The newest checkpoint in the folder of a run that has not written its final model; as trainers of Python name it. */
+function newestCheckpoint(names: readonly string[]): string | null {
+  const steps = names.flatMap((name) => {
+    const [, step] = /^checkpoint-(\d+)$/.exec(name) ?? [];
+    return step === undefined ? [] : [Number(step)];
+  });
+  return steps.length === 0 ? null : `checkpoint-${steps.reduce((a, b) => Math.max(a, b))}`;
+}
+
 /** What a folder holds instead of weights that are read, with what to do; else null. */
 export async function otherFormat(dir: string): Promise<string | null> {
   const names = await readdir(dir).catch(() => []);
+  const checkpoint = newestCheckpoint(names);
+  if (checkpoint !== null) {
+    return `it is the folder of a run that has not ended: give ${join(dir, checkpoint)}, or let the run end`;
+  }
   for (const [pattern, format, remedy] of OTHER_FORMATS) {
     const found = names.find((name) => pattern.test(name));
     if (found !== undefined) return `it holds ${format} (${found}): ${remedy}`;

@@ -318,9 +318,24 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "if (found !== null && found !== type) {",
-    replace: "if (found === undefined) {",
-    harm: "doctor says ready though reward_model and cost_model are swapped",
+    find: "const { config, label, isClassifier } = scoreModelOf(folder, wanted);",
+    replace:
+      "const { config, label, isClassifier } = { config: { type: wanted.type, labels: [] as string[] }, label: 0, isClassifier: false };",
+    harm: "doctor says ready though reward_model and cost_model are swapped, or a label's name is misspelled",
+    tests: ["unit/requirements.test.ts"],
+  },
+  {
+    file: "src/cli/doctor/requirements.ts",
+    find: "if (!adapter) return await describeModel(model_name, kind);",
+    replace: "if (!adapter || takesAdapter) return await describeModel(model_name, kind);",
+    harm: "--dry-run refuses to go on training an adapter, which a run does",
+    tests: ["unit/requirements.test.ts"],
+  },
+  {
+    file: "src/assembly/models.ts",
+    find: "if (!givesScores(json)) return config;",
+    replace: "return config;",
+    harm: "a reward model with a tied head is trained as a policy that writes noise",
     tests: ["unit/requirements.test.ts"],
   },
   {
@@ -360,7 +375,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "const tokenizer = await loadTokenizer(dir);",
+    find: "const tokenizer = await loadTokenizer(tokenizerDir ?? dir);",
     replace: 'const tokenizer = { vocabSize: 1, eosId: 2, decode: () => "</s>" } as unknown as Tokenizer;',
     harm: "doctor says ready though a model has no tokenizer",
     tests: ["unit/requirements.test.ts"],
@@ -374,7 +389,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: '      await probeScoreModel("cost", cost_model),\n',
+    find: '      await probeScoreModel({ type: "cost", name: cost_model, label: config.cost_label }),\n',
     replace: "",
     harm: "doctor says ready though the cost model is not there",
     tests: ["unit/requirements.test.ts"],

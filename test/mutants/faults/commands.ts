@@ -179,6 +179,27 @@ export const faults: readonly Fault[] = [
     "e2e/config_command_line.test.ts",
   ),
   fault(
+    "src/cli/options.ts",
+    "if (!isDefault || /",
+    "if (isDefault || /",
+    "nobody learns that a large model is trained at the tiny model's learning rate",
+    "unit/cli_options.test.ts",
+  ),
+  fault(
+    "src/io/model/missing_model.ts",
+    "Math.max(a, b)",
+    "Math.min(a, b)",
+    "who evaluates a run under way is pointed to its first checkpoint",
+    "unit/model_files.test.ts",
+  ),
+  fault(
+    "src/scorer/functions.ts",
+    'cause instanceof TypeError ? `; ${CALLED_WITH}` : ""',
+    '""',
+    "a reward function moved here from TRL fails without a word of what it is called with",
+    "unit/function_scorers.test.ts",
+  ),
+  fault(
     "src/cli/dry_run.ts",
     "prompts.filter(({ truncated }) => truncated)",
     "prompts.filter(() => false)",
@@ -226,6 +247,13 @@ export const faults: readonly Fault[] = [
     "false",
     "the same prompt is printed before every sample of it",
     "unit/terminal.test.ts",
+  ),
+  fault(
+    "src/cli/terminal/driver_noise.ts",
+    "  if (!isReopenable()) return null;\n",
+    "",
+    "with > log 2>&1 a script's next line is written over the beginning of the log",
+    "unit/terminal_noise.test.ts",
   ),
   fault(
     "src/cli/terminal/driver_noise.ts",
