@@ -41,8 +41,8 @@ describe("doctor", () => {
       assert.match(alone.output, /ok +kind +score model/);
       assert.doesNotMatch(alone.output, /tokenizer|weights/);
       const [chat, broken] = await Promise.all(["chat", "broken"].map((name) => doctor(join(scratch, name))));
-      assert.match(chat.output, /\n  ok +chat template /);
-      assert.match(broken.output, /\n  missing +chat template /);
+      assert.match(chat.output, /^ {2}ok +chat template /m);
+      assert.match(broken.output, /^ {2}missing +chat template /m);
       const other = await doctor(join(scratch, "other"));
       assert.equal(other.code, 1, other.output);
       assert.match(other.output, /missing +model +model_type "gpt2"[^]*Not supported: /);
