@@ -1,4 +1,4 @@
-/** `doctor --model` and `doctor --gpu`: of models without weights, and of GPUs that are not here. */
+/** `doctor --model` and `doctor --gpu`: of models without weights, and of GPUs that are not here. Two run at a time. */
 import assert from "node:assert/strict";
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,24 +23,29 @@ const planned = (output: string) => output.match(/planned (\S+ \S+) of/)?.[1];
 describe("doctor", () => {
   it("--model: a folder, its config.json alone, and one that is not supported", () =>
     inScratchFolder(async (scratch) => {
-      const whole = await runProgram(["doctor", "--model", join(MODELS, "policy")]);
+      for (const name of ["chat", "broken", "other"]) mkdirSync(join(scratch, name));
+      for (const [name, template] of [["chat", "{{ messages }}"], ["broken", "{% if"]]) {
+        cpSync(join(MODELS, "policy"), join(scratch, name), { recursive: true });
+        writeFileSync(join(scratch, name, "chat_template.jinja"), template);
+        writeFileSync(join(scratch, name, "generation_config.json"), '{"eos_token_id": [7]}');
+      }
+      writeFileSync(join(scratch, "other", "config.json"), '{"model_type": "gpt2"}');
+      const doctor = (path: string) => runProgram(["doctor", "--model", path]);
+      const [whole, alone] = await Promise.all([
+        doctor(join(MODELS, "policy")),
+        doctor(join(MODELS, "reward", "config.json")),
+      ]);
       assert.equal(whole.code, 0, whole.output);
       assert.match(whole.output, /ok +tokenizer .*1024 tokens/);
       assert.match(whole.output, /ok +weights +21 tensors of F16/);
-      const alone = await runProgram(["doctor", "--model", join(MODELS, "reward", "config.json")]);
       assert.equal(alone.code, 0, alone.output);
       assert.match(alone.output, /ok +kind +score model/);
       assert.doesNotMatch(alone.output, /tokenizer|weights/);
-      cpSync(join(MODELS, "policy"), join(scratch, "chat"), { recursive: true });
-      writeFileSync(join(scratch, "chat", "generation_config.json"), '{"eos_token_id": [7]}');
-      for (const [template, mark] of [["{{ messages }}", "ok"], ["{% if", "missing"]]) {
-        writeFileSync(join(scratch, "chat", "chat_template.jinja"), template);
-        const chat = await runProgram(["doctor", "--model", join(scratch, "chat")]);
-        assert.match(chat.output, new RegExp(`\n  ${mark} +chat template `));
-        assert.match(chat.output, /\n {2}ok +ends +2 "<\/s>", 7 "/, "those of all files, as in training");
-      }
-      writeFileSync(join(scratch, "config.json"), '{"model_type": "gpt2"}');
-      const other = await runProgram(["doctor", "--model", scratch]);
+      const [chat, broken] = await Promise.all(["chat", "broken"].map((name) => doctor(join(scratch, name))));
+      assert.match(chat.output, /^ {2}ok +chat template /m);
+      assert.match(chat.output, /^ {2}ok +ends +2 "<\/s>", 7 "/m, "those of all files, as in training");
+      assert.match(broken.output, /^ {2}missing +chat template /m);
+      const other = await doctor(join(scratch, "other"));
       assert.equal(other.code, 1, other.output);
       assert.match(other.output, /missing +model +model_type "gpt2"[^]*Not supported: /);
     }));
@@ -70,12 +75,14 @@ describe("doctor", () => {
 
   it("--gpu: the plan needs config.json alone, and is that of the same models with weights", () =>
     inScratchFolder(async (scratch) => {
-      const whole = await runProgram(["doctor", "--gpu", "h100"]);
-      assert.equal(whole.code, 0, whole.output);
-      assert.match(whole.output, /planned .* of 79 GiB \(h100, less/);
       const set = configsIn(scratch);
       const prompts = ["--set", "max_prompt_length=64"];
-      const alone = await runProgram(["doctor", "--gpu", "h100", ...set, ...prompts]);
+      const [whole, alone] = await Promise.all([
+        runProgram(["doctor", "--gpu", "h100"]),
+        runProgram(["doctor", "--gpu", "h100", ...set, ...prompts]),
+      ]);
+      assert.equal(whole.code, 0, whole.output);
+      assert.match(whole.output, /planned .* of 79 GiB \(h100, less/);
       assert.equal(alone.code, 0, alone.output);
       assert.match(alone.output, /prompts +not read: all are taken to be of max_prompt_length 64/);
       for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
@@ -86,13 +93,14 @@ describe("doctor", () => {
     }));
 
   it("--gpu: what does not fit says with which settings it would, and exits with 1", async () => {
-    const small = await runProgram(["doctor", "--gpu", "0.07"]);
+    const [small, unknown] = await Promise.all(
+      ["0.07", "h999"].map((gpu) => runProgram(["doctor", "--gpu", gpu])),
+    );
     assert.equal(small.code, 1, small.output);
     assert.match(
       small.output,
       /missing +training +The run needs .*there are 72 MiB \(as given\); it fits with --set/,
     );
-    const unknown = await runProgram(["doctor", "--gpu", "h999"]);
     assert.equal(unknown.code, 1, unknown.output);
     assert.match(unknown.output, /Cannot plan for the GPU "h999"/);
   });

@@ -6,6 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { openTerminal } from "../../src/cli/terminal/run_terminal.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
+import { tinyPolicy, tinySource } from "./tiny_policy.ts";
 import {
   assertSameRun,
   checkpointsIn,
@@ -98,12 +99,27 @@ describe("what is due every so many optimizer steps", () => {
 describe("a run's rows", () => {
   it("count steps, tokens, epochs and the learning rate; an epoch samples for every prompt once", () =>
     withScratchFolder(async (dir) => {
-      const settings = { steps_per_generation: 2, num_iterations: 2, max_steps: 16 };
-      const { asked } = await tinyRun(dir, { settings });
+      const longest = 4;
+      const settings = {
+        steps_per_generation: 2,
+        num_iterations: 2,
+        max_steps: 16,
+        max_completion_length: longest,
+      };
+      const ends = Array.from({ length: 12 }, (_, i) => 5 * i);
+      const makePolicy = () => tinyPolicy("float32", tinySource(), { eos_token_id: ends });
+      const { asked } = await tinyRun(dir, { settings, makePolicy });
+      // Tiny runs write "t12 t3 t60"; the token that ends a completion is no part of its text.
+      const wordCount = (text: string) => text.split(" ").filter((word) => word !== "").length;
+      const lengths = asked.flatMap(({ completions }) => completions.map(wordCount));
+      assert.ok(
+        lengths.includes(longest) && lengths.some((length) => length < longest),
+        "some end by themselves",
+      );
       let tokens = 0;
       const expected = asked.map(({ prompts, completions }, i) => {
         const ofPrompts = prompts.map((user) => PROMPTS.find((prompt) => prompt.user === user)!.ids.length);
-        const ofCompletions = completions.map((text) => text.split(" ").length); // tiny runs write "t12 t3 t60"
+        const ofCompletions = completions.map((text) => Math.min(wordCount(text) + 1, longest));
         tokens += [...ofPrompts, ...ofCompletions].reduce((a, b) => a + b, 0);
         const step = 4 * (i + 1);
         // Linear from 0.01 to 0 over 16 steps; the row has the rate of its last step, after step - 1 others.

@@ -123,9 +123,11 @@ describe("control tokens that a message writes out", () => {
   }
 });
 
-describe("a chat template's prompt", async () => {
-  const tokenizer = await loadTokenizer(golden("qwen25"));
-  const format = await openPromptFormat(tokenizer, NO_SETTINGS);
+const qwen25 = await loadTokenizer(golden("qwen25"));
+const qwen25Format = await openPromptFormat(qwen25, NO_SETTINGS);
+
+describe("a chat template's prompt", () => {
+  const [tokenizer, format] = [qwen25, qwen25Format];
   const textOf = (ids: number[], of: Tokenizer = tokenizer) => of.decode(ids);
 
   it("that is too long loses the end of the last user message, and nothing else", () => {
@@ -209,9 +211,10 @@ describe("a chat template's prompt", async () => {
   });
 });
 
-describe("chat_template", async () => {
-  const quickstart = await loadTokenizer(join(ROOT, "models", "quickstart", "policy"));
-  const chat = await loadTokenizer(golden("chatml"));
+const quickstart = await loadTokenizer(join(ROOT, "models", "quickstart", "policy"));
+const chat = await loadTokenizer(golden("chatml"));
+
+describe("chat_template", () => {
   const open = (tokenizer: Tokenizer, settings: Partial<typeof NO_SETTINGS> | object) =>
     openPromptFormat(tokenizer, { ...NO_SETTINGS, ...settings });
 

@@ -201,6 +201,23 @@ test("a test that is left out on a machine is noted, so that npm test names it",
   assert.deepEqual(skipping.filter((file) => !textOf(file).includes("leftOut(")), []);
 });
 
+/** The suites of a file whose body is async. */
+function asyncSuites(source: string): string[] {
+  const calls = /\b(?:describe|suite)(?:\.\w+)?\(\s*((?:[^()]|\([^()]*\))*?),\s*async\b/g;
+  return [...source.matchAll(calls)].map(([, name]) => name);
+}
+
+test("no suite's body is async: Deno runs none of its tests and says ok", () => {
+  const files = filesUnder("test", ".ts").filter((file) => file !== "test/unit/house.test.ts");
+  assert.deepEqual(files.flatMap((file) => asyncSuites(textOf(file)).map((name) => `${file}: ${name}`)), []);
+  const sample = ['"f()", async () => {', '"a b",\n  async () => {', '"c", { skip }, async function () {'];
+  const other = ['"f()", () => {\n  it("g", async () => {', '"h", { concurrency: true }, () => {'];
+  assert.deepEqual(
+    asyncSuites([...sample, ...other].map((call) => `describe(${call}});\n});`).join("\n")),
+    ['"f()"', '"a b"', '"c", { skip }'],
+  );
+});
+
 /**
  * What a file's `@throws` tags say in another form than "ErrorClass when ...", several classes joined by "or"; or in
  * words, "the ..." or "what ...", where the error is of somebody else's making.

@@ -9,8 +9,9 @@ import { formatPrompt } from "../../src/rl/conversation.ts";
 import { encodePrompts } from "../../src/train/prompts.ts";
 import { ROOT } from "./source_files.ts";
 
-describe("encodePrompts()", async () => {
-  const tokenizer = await loadTokenizer(join(ROOT, "models", "quickstart", "policy"));
+const tokenizer = await loadTokenizer(join(ROOT, "models", "quickstart", "policy"));
+
+describe("encodePrompts()", () => {
   const user = "How do I fry an egg, and how do I keep the kitchen safe meanwhile?";
   const rowsOf = (...prompts: string[]) =>
     prompts.map((prompt, index) => ({ prompt, place: `line ${index + 1}`, columns: {} }));

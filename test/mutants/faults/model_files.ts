@@ -30,7 +30,7 @@ export const faults: readonly Fault[] = [
   {
     file: "src/io/model/converted_weights.ts",
     find: "if (ACTIVATION_SCALE.test(name)) tensors.delete(name);",
-    replace: "",
+    replace: ";",
     harm: "8-bit models with scales for activations are refused as other models",
     tests: FORMATS,
   },
