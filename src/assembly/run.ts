@@ -21,7 +21,7 @@ import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { type LoadedPolicy, loadPolicy } from "./models.ts";
-import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
+import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import { copyModelFiles, runFolder, writeModelConfig, writeRunConfig } from "./run_folder.ts";
 import { openScorer } from "./scorer.ts";
 
@@ -99,6 +99,7 @@ export async function assembleRun(
     adapter,
     tokenizer,
     eosTokenIds,
+    mostPositions: longestSequence(lengths, config),
     events,
   });
   const { policy } = loaded;
