@@ -87,7 +87,8 @@ export async function assembleRun(
   { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows }:
     AssemblyOptions = {},
 ): Promise<AssembledRun> {
-  const { info } = await openGpu();
+  const { info, memory: gpuMemory } = await openGpu();
+  gpuMemory.forgetPeak(); // of another run in this process
   setMatmulPrecision(wanted.matmul_precision);
   const config = await pinModels(wanted, runFolder(wanted), given);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);

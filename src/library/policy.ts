@@ -70,7 +70,7 @@ export interface LoadedModel {
   dispose(): void;
 }
 
-/** Tokens of a sequence that a model is loaded for; a longer one, up to the model's own, has it make room when it comes. */
+/** Tokens of a sequence that a model is loaded for; for a longer one, up to the model's own, it makes room. */
 const FIRST_POSITIONS = 2048;
 
 /**

@@ -140,6 +140,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/memory.ts",
+    find: "void (memory.peakBytes = memory.liveBytes)",
+    replace: "undefined",
+    harm: "the summary of a sweep's second run tells the peak of its first, over the plan",
+    tests: ["unit/gpu_memory.test.ts", "gpu/assembled_run.test.ts"],
+  },
+  {
+    file: "src/gpu/memory.ts",
     find: "if (isAlive) memory.liveBytes -= descriptor.size;",
     replace: "memory.liveBytes -= descriptor.size;",
     harm: "a buffer that is destroyed twice counts as twice its memory given back",
