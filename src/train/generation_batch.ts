@@ -14,7 +14,7 @@ import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
-import { prepareUpdate } from "./prepared_update.ts";
+import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { updatePolicy } from "./update.ts";
@@ -110,7 +110,10 @@ export async function trainOnGenerationBatch(
   const waiting = performance.now();
   const prepare = () => prepareUpdate(deps.learner, rollouts, step, updatesPerGeneration, config);
   const prepared = isElsewhere ? prepare() : null;
-  const scores = await scoring.finish();
+  const scores = await scoring.finish().catch((error) => {
+    if (prepared) disposeUpdate(prepared);
+    throw error;
+  });
   const scoreSeconds = secondsSince(waiting);
 
   // Of all ranks, in the order of the prompts: lambda and advantages then have the bits that one rank would give them.

@@ -89,7 +89,7 @@ export const MODEL_EFFECTS: readonly Effect[] = [
       assertAmong(promptsAsked(changed), PROMPTS);
       assert.match(
         changed.output,
-        /holes\.jsonl: 1 bad row was skipped\. The first: .*line 2: required the key/,
+        /holes\.jsonl': 1 bad row was skipped\. The first: .*line 2: required the key/,
       );
       assert.equal(rowsOf(changed)[1].epoch, 2 * 2 / PROMPTS.length);
     },

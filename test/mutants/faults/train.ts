@@ -405,6 +405,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
+    find: "    if (prepared) disposeUpdate(prepared);\n",
+    replace: "",
+    harm: "each run whose scorer fails leaves an update's tensors on the GPU",
+    tests: ["gpu/training_failure.test.ts"],
+  },
+  {
+    file: "src/train/generation_batch.ts",
     find: "combineScores(rewards, costs, lambda.lambda)",
     replace: "combineScores(rewards, costs, progress.lambda.lambda)",
     harm: "the cost is weighed with the lambda of the step before",
