@@ -33,6 +33,8 @@ export interface ShapeOptions {
   events: LoadingEvents;
   /** Those that config.json implies, where there are no weights. */
   fromConfig?: boolean;
+  /** Tokens of the policy's longest sequence; all that the model has unless given. */
+  mostPositions?: number;
 }
 
 /** A type that config.json names, as matrices are then stored. */
@@ -86,16 +88,23 @@ export async function emptyPolicy(
   source: WeightSource,
   model: ModelConfig,
   config: RunConfig,
+  mostPositions?: number,
 ): Promise<Policy> {
   const settings = adapterSettings(config);
   const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
-  return { ...makeTrunk(model, weights), adapters: await makeAdapters(weights, null, settings, model) };
+  return {
+    ...makeTrunk(model, weights, mostPositions),
+    adapters: await makeAdapters(weights, null, settings, model),
+  };
 }
 
 /** The same, of the model that the run names. */
-export function emptyPolicyOf(config: RunConfig, { events, fromConfig }: ShapeOptions): Promise<Policy> {
+export function emptyPolicyOf(
+  config: RunConfig,
+  { events, fromConfig, mostPositions }: ShapeOptions,
+): Promise<Policy> {
   const load = ({ configText, configPath, source }: ShapesOfModel) =>
-    emptyPolicy(source, parseModelConfig(configText, configPath), config);
+    emptyPolicy(source, parseModelConfig(configText, configPath), config, mostPositions);
   return withModel(config.model_name, ({ base }) => withShapes(base.dir, load, fromConfig), events);
 }
 
@@ -108,8 +117,9 @@ export async function emptyScorer(
     await withShapes(
       (await resolveModel(wanted.name, events)).dir,
       async (folder) => {
-        const { config, label } = scoreModelOf(folder, wanted);
-        const model = await loadScoreModel(folder.source, config, { label });
+        const { config: scoreConfig, label } = scoreModelOf(folder, wanted);
+        const mostPositions = config.scorer_max_length;
+        const model = await loadScoreModel(folder.source, scoreConfig, { label, mostPositions });
         return { ...model, padId: null }; // texts made up here are read whole, whatever their tokens
       },
       fromConfig,

@@ -15,8 +15,8 @@ import { trainedModel } from "./evaluated_run.ts";
 import { openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
-import { loadPolicy } from "./models.ts";
-import { loadEvalPrompts } from "./prompts.ts";
+import { loadPolicy, loadTokenizerOf } from "./models.ts";
+import { lengthsOf, loadEvalPrompts, longestSequence } from "./prompts.ts";
 import { beginScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
@@ -68,14 +68,17 @@ export async function evaluateModel(
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
-  const { policy, tokenizer, ends } = await loadPolicy(modelName, "frozen", {
+  const tokenizer = await loadTokenizerOf(modelName, events);
+  const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
+  const { policy, ends } = await loadPolicy(modelName, "frozen", {
+    tokenizer,
     eosTokenIds: config.eos_token_ids,
+    mostPositions: longestSequence(lengthsOf({ prompts, evalPrompts: null }), config),
     events,
   });
   try {
     const notice = await openTurnNotice(tokenizer, ends, config);
     if (notice !== null) events.onMessage?.(notice);
-    const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
     const { scorer, close } = await openScorer(config);
     try {
       const outcome = await evaluatePolicy(

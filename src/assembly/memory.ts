@@ -14,7 +14,7 @@ import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";
 import { servesScoreModels } from "./judges.ts";
 import type { PlanTarget } from "./named_gpus.ts";
-import type { PromptLengths } from "./prompts.ts";
+import { longestSequence, type PromptLengths } from "./prompts.ts";
 
 /** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
 export interface MemoryBudget {
@@ -99,7 +99,8 @@ export async function planRun(
   const { info } = await (target ? openCountingGpu() : openGpu());
   const options = { events, fromConfig: target !== undefined };
   const modelsOf = (settings: RunConfig): RunModels => ({
-    makePolicy: () => emptyPolicyOf(settings, options),
+    makePolicy: () =>
+      emptyPolicyOf(settings, { ...options, mostPositions: longestSequence(lengths, settings) }),
     makeLearner,
     makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, options) : null,
     ...lengths,

@@ -114,6 +114,8 @@ export interface LoadingOptions {
   tokenizer?: Tokenizer;
   /** eos_token_ids of the settings; null for those of the model's files. */
   eosTokenIds?: readonly number[] | null;
+  /** Tokens of the longest sequence it will be run on; all that the model has unless given. */
+  mostPositions?: number;
   events?: LoadingEvents;
 }
 
@@ -128,7 +130,7 @@ export interface LoadingOptions {
 export function loadPolicy(
   name: string,
   holding: Holding,
-  { adapter = null, tokenizer: given, eosTokenIds = null, events = {} }: LoadingOptions = {},
+  { adapter = null, tokenizer: given, eosTokenIds = null, mostPositions, events = {} }: LoadingOptions = {},
 ): Promise<LoadedPolicy> {
   const load = async ({ base, adapterFolder, tokenizerDir }: NamedModel) => {
     if (adapterFolder && holding !== "frozen" && !adapter) {
@@ -136,7 +138,8 @@ export function loadPolicy(
     }
     const tokenizer = given ?? await tokenizerFor(base.dir, tokenizerDir);
     sayLeftOut(tokenizer, events);
-    const trunk = await loadTrunk(base.dir, adapter ? "frozen" : holding, { tokenizer, eosTokenIds, events });
+    const options = { tokenizer, eosTokenIds, mostPositions, events };
+    const trunk = await loadTrunk(base.dir, adapter ? "frozen" : holding, options);
     const { policy, configText, ends } = trunk;
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
     const files = await carriedFiles(base.dir, tokenizer.files);
@@ -154,10 +157,7 @@ export function loadPolicy(
 export async function loadTrunk(
   dir: string,
   holding: Holding,
-  { tokenizer, eosTokenIds = null, events = {} }: Pick<
-    LoadingOptions,
-    "tokenizer" | "eosTokenIds" | "events"
-  > = {},
+  { tokenizer, eosTokenIds = null, mostPositions, events = {} }: Omit<LoadingOptions, "adapter"> = {},
 ): Promise<{ policy: Policy; configText: string; ends: EndToken[] }> {
   const folder = await openWatchedFolder(dir, events);
   try {
@@ -171,7 +171,8 @@ export async function loadTrunk(
     const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
     const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
-    return { policy: makeTrunk({ ...config, eosIds }, weights), configText: folder.configText, ends };
+    const policy = makeTrunk({ ...config, eosIds }, weights, mostPositions);
+    return { policy, configText: folder.configText, ends };
   } finally {
     await folder.close();
   }
@@ -185,7 +186,9 @@ export async function loadTrunk(
 export async function endsOf(
   dir: string,
   config: Pick<ModelConfig, "eosIds" | "vocabSize">,
-  { tokenizer, eosTokenIds = null, events = {} }: Omit<LoadingOptions, "adapter"> & { tokenizer: Tokenizer },
+  { tokenizer, eosTokenIds = null, events = {} }:
+    & Pick<LoadingOptions, "eosTokenIds" | "events">
+    & { tokenizer: Tokenizer },
 ): Promise<EndToken[]> {
   const named = new Map([["config.json", config.eosIds], [GENERATION_CONFIG, await readGenerationEnds(dir)]]);
   const { vocabSize } = config;

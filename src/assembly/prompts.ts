@@ -147,5 +147,11 @@ export function lengthsOf(
   };
 }
 
+/** Tokens of the longest sequence that a run with these settings can make. */
+export const longestSequence = (
+  { longestPrompt, longestEvalPrompt }: PromptLengths,
+  config: Pick<RunConfig, "max_completion_length">,
+): number => Math.max(longestPrompt, longestEvalPrompt) + config.max_completion_length;
+
 export const promptLengths = async (config: RunConfig, events: LoadingEvents = {}) =>
   lengthsOf(await loadPrompts(config, events));

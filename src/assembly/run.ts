@@ -21,7 +21,7 @@ import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
 import { loadPolicy } from "./models.ts";
-import { type GivenRows, lengthsOf, loadPrompts, type RunPrompts } from "./prompts.ts";
+import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
   copyModelFiles,
@@ -98,7 +98,8 @@ export async function assembleRun(
   { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows, signal }:
     AssemblyOptions = {},
 ): Promise<AssembledRun> {
-  const { info } = await openGpu();
+  const { info, memory: gpuMemory } = await openGpu();
+  gpuMemory.forgetPeak(); // of another run in this process
   setMatmulPrecision(wanted.matmul_precision);
   signal?.throwIfAborted();
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
@@ -115,6 +116,7 @@ export async function assembleRun(
     adapter,
     tokenizer,
     eosTokenIds,
+    mostPositions: longestSequence(lengths, config),
     events,
   });
   const { policy } = loaded;

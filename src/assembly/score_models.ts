@@ -77,13 +77,17 @@ export function scoreModelOf(
   }
 }
 
-async function loadScorer(wanted: NamedScoreModel, events: LoadingEvents): Promise<LoadedScoreModel> {
+async function loadScorer(
+  wanted: NamedScoreModel,
+  mostPositions: number,
+  events: LoadingEvents,
+): Promise<LoadedScoreModel> {
   const { dir } = await resolveModel(wanted.name, events);
   const folder = await openWatchedFolder(dir, events);
   try {
     const { config, label, isClassifier } = scoreModelOf(folder, wanted);
     const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
-    return { model: await loadScoreModel(folder.source, config, { label }), reader };
+    return { model: await loadScoreModel(folder.source, config, { label, mostPositions }), reader };
   } finally {
     await folder.close();
   }
@@ -118,8 +122,12 @@ export async function loadScorers(
   { reward: rewardName, cost: costName, rewardLabel = null, costLabel = null, maxLength }: ScorerModels,
   events: LoadingEvents = {},
 ): Promise<LoadedScorers> {
-  const reward = await loadScorer({ type: "reward", name: rewardName, label: rewardLabel }, events);
-  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, events);
+  const reward = await loadScorer(
+    { type: "reward", name: rewardName, label: rewardLabel },
+    maxLength,
+    events,
+  );
+  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events);
   const scoresOf = (
     { model, reader }: LoadedScoreModel,
     ...[texts, conversations]: Parameters<ScoreTexts>

@@ -8,7 +8,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
 import { closeAtEnd } from "./at_end.ts";
-import { countBuffers, type GpuMemory } from "./memory.ts";
+import { countBuffers, type MemoryCount } from "./memory.ts";
 
 export type Runtime = "node" | "deno";
 
@@ -36,7 +36,7 @@ export interface Gpu {
   device: GPUDevice;
   info: GpuInfo;
   /** Memory of all buffers made on the device, at this moment and at the most. */
-  memory(): Readonly<GpuMemory>;
+  memory: MemoryCount;
 }
 
 interface AdapterDetails extends GPUAdapterInfo {

@@ -7,8 +7,14 @@ export interface GpuMemory {
   peakBytes: number;
 }
 
+export interface MemoryCount {
+  (): Readonly<GpuMemory>;
+  /** From here on the peak is that of what comes, beside what is held now. */
+  forgetPeak(): void;
+}
+
 /** Counts every buffer that `device` makes from now on. @returns the count so far */
-export function countBuffers(device: GPUDevice): () => Readonly<GpuMemory> {
+export function countBuffers(device: GPUDevice): MemoryCount {
   const memory: GpuMemory = { liveBytes: 0, peakBytes: 0 };
   const createBuffer = device.createBuffer.bind(device);
   device.createBuffer = (descriptor) => {
@@ -24,5 +30,7 @@ export function countBuffers(device: GPUDevice): () => Readonly<GpuMemory> {
     memory.peakBytes = Math.max(memory.peakBytes, memory.liveBytes);
     return buffer;
   };
-  return () => ({ ...memory });
+  return Object.assign(() => ({ ...memory }), {
+    forgetPeak: () => void (memory.peakBytes = memory.liveBytes),
+  });
 }

@@ -24,7 +24,10 @@ export interface Replays {
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
   /** Frees the plans used longest ago, until the rest is within the limit. */
   trim(): void;
-  /** Most bytes that plans of other sizes can take beside the one in use, the largest so far staying the largest. */
+  /**
+   * Most bytes that plans of other sizes can take beside the one in use, the largest so far staying the largest: also
+   * where that one is not kept itself, since smaller ones may have been there when it is recorded.
+   */
   limitBytes(): number;
   dispose(): void;
 }
@@ -35,7 +38,8 @@ export interface Replays {
  */
 export function createReplays(keptBytes: number): Replays {
   let largest = 0;
-  const limitBytes = () => largest > keptBytes ? 0 : largest;
+  /** What may stay when another is recorded. */
+  const allowedBytes = () => largest > keptBytes ? 0 : largest;
   /** In the order of their last use. */
   const recorded = new Map<string, Recorded>();
   const sizeBytes = () => [...recorded.values()].reduce((sum, { plan }) => sum + plan.sizeBytes, 0);
@@ -47,7 +51,7 @@ export function createReplays(keptBytes: number): Replays {
   };
   const trim = () => {
     for (const key of recorded.keys()) {
-      if (sizeBytes() <= limitBytes()) return;
+      if (sizeBytes() <= allowedBytes()) return;
       drop(key);
     }
   };
@@ -71,7 +75,7 @@ export function createReplays(keptBytes: number): Replays {
       return found.plan.outputs as ReturnType<typeof build>;
     },
     trim,
-    limitBytes,
+    limitBytes: () => Math.min(largest, keptBytes),
     dispose: () => [...recorded.keys()].forEach(drop),
   };
 }

@@ -1,11 +1,12 @@
 /** A language model to try out: completions and log-probs. */
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
 import { loadPolicy as load } from "../assembly/models.ts";
 import { promptFormatOf, type PromptSettings } from "../assembly/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { type Completion, createGenerator } from "../policy/decode/generate.ts";
-import { disposeTrunk, policyLogprobs } from "../policy/transformer.ts";
+import { coverPositions, disposeTrunk, policyLogprobs } from "../policy/transformer.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { openGpu } from "../gpu/device.ts";
 import { trimPool } from "../gpu/pool.ts";
@@ -58,7 +59,8 @@ export interface LoadedModel {
   /**
    * Log-probs (nats, temperature 1) of a completion's tokens after a prompt.
    * @param completion a text, to which the end token is added, or token ids as they are
-   * @throws RangeError when the prompt cannot be encoded, or the completion is empty
+   * @throws RangeError when the prompt cannot be encoded, the completion is empty, or both are longer than the model's
+   *   positions
    */
   logprobs(
     prompt: GivenPrompt,
@@ -68,13 +70,19 @@ export interface LoadedModel {
   dispose(): void;
 }
 
+/** Tokens of a sequence that a model is loaded for; for a longer one, up to the model's own, it makes room. */
+const FIRST_POSITIONS = 2048;
+
 /**
  * Loads a causal language model, frozen: a folder, a hub id, or an adapter's folder over its base.
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadPolicy(name: string): Promise<LoadedModel> {
   await openGpu();
-  const { policy, tokenizer } = await load(name, "frozen");
+  const { policy, tokenizer } = await load(name, "frozen", { mostPositions: FIRST_POSITIONS });
+  /** Another call may still be reading them. */
+  const outgrown: Tensor[] = [];
+  const cover = (positions: number) => void outgrown.push(...coverPositions(policy, positions));
   const encode = async (prompts: readonly GivenPrompt[], config: PromptSettings): Promise<Prompt[]> => {
     const { rows } = promptsOf(prompts, "prompts", "prompt");
     return encodePrompts(await promptFormatOf(tokenizer, config), rows!, {
@@ -93,6 +101,8 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
       requireAbove("num_generations", groupSize, 1);
       const encoded = await encode(prompts, config);
       const stopStrings = stopStringsOf(config.stop_strings, encoded[0].layout);
+      const longest = encoded.reduce((most, { ids }) => Math.max(most, ids.length), 0);
+      cover(longest + config.max_completion_length);
       const generator = createGenerator(policy, { ...samplingOptions(policy, config), temperature });
       try {
         const made = await generator.generate({
@@ -118,6 +128,9 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
         ? [...tokenizer.encodeWithoutSpecial(completion), tokenizer.eosId]
         : [...completion];
       assertTokens(tokens, policy.config.vocabSize);
+      const read = ids.length + tokens.length - 1; // nothing is predicted from the last
+      assertPositions(read, policy.config.maxPositions);
+      cover(read);
       const logprobs = tf.tidy(() => {
         const { sequences, picked, targets } = uploadMicroBatch([{ prompt: { ids }, tokens }]);
         return policyLogprobs(policy, sequences, { picked, targets, temperature: 1 })[0];
@@ -131,6 +144,7 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
     dispose() {
       disposePolicyWeights(policy);
       disposeTrunk(policy);
+      tf.dispose(outgrown);
       trimPool();
     },
   };
@@ -139,6 +153,13 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
 function requireAbove(name: string, value: number, least: number): void {
   if (Number.isFinite(value) && value >= least) return;
   throw new RangeError(`${name} must be a number >= ${least}, got ${value}`);
+}
+
+function assertPositions(tokens: number, most: number): void {
+  if (tokens <= most) return;
+  throw new RangeError(
+    `Prompt and completion take ${tokens} positions, and the model has ${most}; give shorter ones`,
+  );
 }
 
 function assertTokens(tokens: readonly number[], vocabSize: number): void {

@@ -65,9 +65,16 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
   return { mean, variance };
 }
 
+export interface ScoreModelOptions {
+  holding?: Holding;
+  label?: number;
+  mostPositions?: number;
+}
+
 /**
  * Loads a score model; what its head is, and whether it has a bias, is decided by the file.
  * @param label of a classifier, by its place
+ * @param mostPositions as of makeTrunk
  * @throws TypeError when the weights hold no score head
  * @throws RangeError when it gives no score of that label
  * @throws Error when file and tensors, which it names, do not fit
@@ -75,7 +82,7 @@ async function loadNormalizer(source: WeightSource, config: ScoreConfig): Promis
 export async function loadScoreModel(
   source: WeightSource,
   config: ScoreConfig,
-  { holding = "frozen", label = 0 }: { holding?: Holding; label?: number } = {},
+  { holding = "frozen", label = 0, mostPositions }: ScoreModelOptions = {},
 ): Promise<ScoreModel> {
   const { hiddenSize, layout } = config.model;
   const head = findScoreHead(source, config);
@@ -90,7 +97,11 @@ export async function loadScoreModel(
   }
   // A language model's head may be left from what the score model was made of: no score goes through it.
   assertNoSurplus(source, config.model, [head.weight, head.bias, layout.head, ...NORMALIZER_NAMES]);
-  const trunk = makeTrunk(config.model, await loadTrunk(source, config.model, holding));
+  const trunk = makeTrunk(
+    config.model,
+    await loadTrunk(source, config.model, holding),
+    mostPositions,
+  );
   const hasBias = source.shapeOf(head.bias) !== undefined;
   return {
     trunk,
@@ -177,7 +188,7 @@ function readTokens(tokens: ArrayLike<number>, padId: number | null): ArrayLike<
 
 /**
  * Scores token sequences (a conversation with its EOS) in one batch. A score does not depend on its neighbours.
- * @throws RangeError when a sequence is empty
+ * @throws RangeError when a sequence is empty, or longer than the model was loaded for
  */
 export async function scoreSequences(
   model: ScoreModel,
@@ -188,6 +199,14 @@ export async function scoreSequences(
     throw new RangeError("Cannot score an empty text: need at least one token");
   }
   const read = sequences.map((tokens) => readTokens(tokens, model.padId));
+  const longest = read.reduce((most, { length }) => Math.max(most, length), 0);
+  const { positions } = model.trunk;
+  if (longest > positions) {
+    throw new RangeError(
+      `Cannot score a text of ${longest} tokens: the model was loaded for up to ${positions}; cut the text, or load ` +
+        "the model for longer ones",
+    );
+  }
   const scores = tf.tidy(() => packedScores(model, read));
   trimPasses(model.replays);
   const values = await readFloats(scores);

@@ -38,11 +38,11 @@ import type { TrunkWeights } from "./weights.ts";
 const NO_TURN = { cos: new Float32Array(2).fill(1), sin: new Float32Array(2), shape: [1, 2] };
 
 /** How each layer attends. Layers of one rope share its tensors. */
-function layerAttentions(config: ModelConfig): LayerAttention[] {
-  const { maxPositions, rotatedDim, ropeTheta, ropeScaling, localRope, headDim } = config;
+function layerAttentions(config: ModelConfig, positions: number): LayerAttention[] {
+  const { rotatedDim, ropeTheta, ropeScaling, localRope, headDim } = config;
   const makers = {
-    global: () => ropeTable(maxPositions, rotatedDim, ropeTheta, ropeScaling),
-    local: () => ropeTable(maxPositions, rotatedDim, localRope!.theta, localRope!.scaling),
+    global: () => ropeTable(positions, rotatedDim, ropeTheta, ropeScaling),
+    local: () => ropeTable(positions, rotatedDim, localRope!.theta, localRope!.scaling),
     none: () => NO_TURN,
   };
   const tables = new Map<string, RopeTable>();
@@ -71,20 +71,50 @@ function layerAttentions(config: ModelConfig): LayerAttention[] {
 const rounded = (value: number, format: WeightFormat) =>
   format === "f32" ? Math.fround(value) : unpackWords(packWords([value, 0], format), format)[0];
 
-export function makeTrunk<W extends TrunkWeights>(config: ModelConfig, weights: W): Trunk & { weights: W } {
-  const { embeddingScale, roundsEmbeddingScale } = config;
+/**
+ * A trunk of these weights.
+ * @param mostPositions tokens of the longest sequence, all that the model has unless given: tables of 131072 positions
+ *   would take seconds to make, and hundreds of megabytes. A row of a table depends on its position alone
+ */
+export function makeTrunk<W extends TrunkWeights>(
+  config: ModelConfig,
+  weights: W,
+  mostPositions = config.maxPositions,
+): Trunk & { weights: W } {
+  const { embeddingScale, roundsEmbeddingScale, maxPositions } = config;
+  const positions = Math.min(mostPositions, maxPositions);
   return {
     config,
     weights,
-    layers: layerAttentions(config),
+    layers: layerAttentions(config, positions),
+    positions,
     embeddingScale: roundsEmbeddingScale ? rounded(embeddingScale, weights.embedding.format) : embeddingScale,
     root: uploadTensor(new Float32Array(1), []),
   };
 }
 
-export function disposeTrunk({ layers, root }: Trunk): void {
+function ropeTensors({ layers }: Trunk): Tensor[] {
   const tables = new Set(layers.map(({ rope }) => rope));
-  tf.dispose([root, ...[...tables].flatMap(({ cos, sin }) => [cos, sin])]);
+  return [...tables].flatMap(({ cos, sin }) => [cos, sin]);
+}
+
+/**
+ * Takes longer rope tables, where `positions` are more than the trunk has and not more than the model's.
+ * @returns the tables before, for the caller to free: plans that were recorded over them read them still
+ */
+export function coverPositions(trunk: Trunk, positions: number): Tensor[] {
+  const { config } = trunk;
+  // At least twice as many, so that lengths which rise by and by make few tables.
+  const most = Math.min(Math.max(positions, 2 * trunk.positions), config.maxPositions);
+  if (positions <= trunk.positions || most === trunk.positions) return [];
+  const outgrown = ropeTensors(trunk);
+  trunk.layers = layerAttentions(config, most);
+  trunk.positions = most;
+  return outgrown;
+}
+
+export function disposeTrunk(trunk: Trunk): void {
+  tf.dispose([trunk.root, ...ropeTensors(trunk)]);
 }
 
 /** The heads of x turned by the positions of their tokens. @param x_NH f32 [N, heads*headDim] */

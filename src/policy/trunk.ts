@@ -44,6 +44,8 @@ export interface Trunk {
   adapters?: AdapterSet;
   /** One of each layer. */
   layers: readonly LayerAttention[];
+  /** That the layers' rope tables hold: as many as a sequence may have tokens. */
+  positions: number;
   /** What embeddings are multiplied by. */
   embeddingScale: number;
   /** Root of the tape; see ops/rows/embedding.ts. */

@@ -9,10 +9,14 @@ import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { trimPool } from "../../src/gpu/pool.ts";
+import { emptyTensor } from "../../src/gpu/tensors.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
+
+/** Bytes that something else in this process took before. */
+const LARGER_RUN = 2 ** 26;
 
 /** The embedded models, one step of few and short completions. */
 const configIn = (output_dir: string): RunConfig => ({
@@ -56,6 +60,7 @@ describe("assembleRun()", () => {
   it("trains in a folder of its own, tells whoever listens, says nothing itself and frees what it loaded", () =>
     withScratchFolder(async (folder) => {
       const told: string[] = [];
+      emptyTensor([LARGER_RUN / 4]).dispose();
       const left = await leftBy(async () => {
         const run = await assembleRun(configIn(folder));
         assert.equal(run.facts.runDir, join(folder, "beta0.02_seed42_unified"));
@@ -67,6 +72,7 @@ describe("assembleRun()", () => {
           onMessage: (text) => told.push(text),
         });
         assert.ok(trained.finished);
+        assert.ok(trained.peakBytes < LARGER_RUN, "that of a run before does not count");
         assert.ok(trained.peakBytes > 0 && trained.peakBytes <= 1.1 * run.facts.memory.plan.peakBytes);
         assert.ok(existsSync(join(run.facts.runDir, "model.safetensors")));
         await run.close();

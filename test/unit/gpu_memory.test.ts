@@ -17,3 +17,15 @@ it("countBuffers() keeps the most that there was at a time, and takes each buffe
   make(200);
   assert.deepEqual(memory(), { liveBytes: 220, peakBytes: 220 });
 });
+
+it("countBuffers() counts a new peak from what is held when the one before is forgotten", () => {
+  const device = { createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }) };
+  const memory = countBuffers(device as unknown as GPUDevice);
+  const make = (size: number) => (device as unknown as GPUDevice).createBuffer({ size, usage: 0 });
+  make(30);
+  make(100).destroy();
+  memory.forgetPeak();
+  assert.deepEqual(memory(), { liveBytes: 30, peakBytes: 30 });
+  make(20);
+  assert.deepEqual(memory(), { liveBytes: 50, peakBytes: 50 });
+});

@@ -78,7 +78,7 @@ interface GenerationUsage extends SessionUsage {
 export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each.
-   * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions
+   * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions, or those it was loaded for
    */
   generate(request: GenerationRequest): Promise<Completion[]>;
   /** What the last call took; null before the first. */
@@ -168,6 +168,12 @@ function checkRequest(policy: Policy, options: GenerationOptions, request: Gener
     throw new RangeError(
       `Cannot generate ${options.maxTokens} tokens after a prompt of ${longest}: the model has ` +
         `${policy.config.maxPositions} positions; set smaller max_prompt_length or max_completion_length`,
+    );
+  }
+  if (longest + options.maxTokens > policy.positions) {
+    throw new RangeError(
+      `Cannot generate ${options.maxTokens} tokens after a prompt of ${longest}: the model was loaded for sequences ` +
+        `of ${policy.positions} tokens; load it for longer ones`,
     );
   }
 }

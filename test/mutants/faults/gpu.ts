@@ -140,6 +140,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/memory.ts",
+    find: "void (memory.peakBytes = memory.liveBytes)",
+    replace: "undefined",
+    harm: "the summary of a sweep's second run tells the peak of its first, over the plan",
+    tests: ["unit/gpu_memory.test.ts", "gpu/assembled_run.test.ts"],
+  },
+  {
+    file: "src/gpu/memory.ts",
     find: "if (isAlive) memory.liveBytes -= descriptor.size;",
     replace: "memory.liveBytes -= descriptor.size;",
     harm: "a buffer that is destroyed twice counts as twice its memory given back",
@@ -384,6 +391,14 @@ export const faults: readonly Fault[] = [
     find: "largest > keptBytes ? 0",
     replace: "largest >= keptBytes ? 0",
     harm: "passes that take exactly what may be kept are recorded anew in each step",
+    tests: ["gpu/kept_plans.test.ts"],
+  },
+  {
+    file: "src/gpu/replay.ts",
+    find: "limitBytes: () => Math.min(largest, keptBytes),",
+    replace: "limitBytes: () => largest > keptBytes ? 0 : largest,",
+    harm:
+      "where the largest pass is too large to be kept, the smaller ones that were kept before it are not planned",
     tests: ["gpu/kept_plans.test.ts"],
   },
   {
