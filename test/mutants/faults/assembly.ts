@@ -11,8 +11,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run.ts",
-    find: "policy.adapters!, files, config)",
-    replace: "policy.adapters!, loaded.files, config)",
+    find: "tokenizerFiles: files };",
+    replace: "tokenizerFiles: loaded.files };",
     harm: "a merged model claims the chat template of its base model, and not the one it was trained with",
     tests: ["e2e/config_effects.test.ts#chat_template="],
   },
