@@ -18,14 +18,14 @@ export async function runTests(root, args) {
   const options = args.filter((argument) => !argument.endsWith(".test.ts"));
   const files = named.length > 0 ? named : testFiles(root);
   // Types are checked by the gate, by one compiler for both runtimes.
-  // One file at a time: the tests share one GPU, and a software one takes every core.
+  // Two files at a time: while one loads its modules on one core, the other has a core for the software GPU.
   const runner = RUNS_IN_DENO ? ["test", "-A", "--unstable-webgpu", "--no-check", ...options, ...files] : [
     "--import",
     "tsx",
     "--import",
     join(root, "scripts", "plain_asserts.mjs"),
     "--test",
-    "--test-concurrency=1",
+    "--test-concurrency=2",
     "--test-reporter=spec",
     ...options,
     ...files,

@@ -61,6 +61,7 @@ function writeFiles(): void {
     scratch("adapter/adapter_config.json"),
     JSON.stringify({ ...adapter, base_model_name_or_path: base }),
   );
+  cpSync(base, scratch("another"), { recursive: true });
   const weights = "adapter_model.safetensors";
   cpSync(join(ROOT, "test/golden/lora/llama2_all", weights), scratch(`adapter/${weights}`));
   writeFileSync(scratch("rows.json"), JSON.stringify(rows, null, 2));
@@ -275,11 +276,11 @@ function mistakes(other: string): Mistake[] {
       words: ["train", ...set("model_name=./no", out()), "--dry-run"],
       says: [/^model_name: .*\bno\b/m, /set model_name to a folder/],
     },
-    ...["reward", "cost"].map((name): Mistake => ({
+    ...["models/quickstart/policy", scratch("another")].map((folder): Mistake => ({
       number: 28,
-      typed: `eval of ${name}: results in a folder of its own`,
-      words: ["eval", ...set(`model_name=models/quickstart/${name}`), "--dry-run"],
-      says: [new RegExp(`^# results +models/quickstart/${name}/eval$`, "m")],
+      typed: `eval of ${folder}: results in a folder of its own`,
+      words: ["eval", ...set(`model_name=${folder}`), "--dry-run"],
+      says: [new RegExp(`^# results +${folder}/eval$`, "m")],
       code: 0,
     })),
     ...Object.keys(MODULES).map((name): Mistake => ({

@@ -38,12 +38,12 @@ function withCheckout(body: (checkout: Checkout) => Promise<void>): Promise<void
 }
 
 describe("runTests()", { skip: leftOut("runTests()", NO_SHELL) }, () => {
-  it("takes every test file below test/, one at a time in Node, and no other file", () =>
+  it("takes every test file below test/, two at a time in Node, and no other file", () =>
     withCheckout(async ({ root, calls, asRuntime }) => {
       assert.equal(await asRuntime(() => runTests(root, [])), 0);
       const [call] = calls();
       assert.deepEqual(call.split(" ").filter((word) => word.endsWith(".ts")), TESTS);
-      assert.match(call, "Deno" in globalThis ? /^test -A / : / --test --test-concurrency=1 /);
+      assert.match(call, "Deno" in globalThis ? /^test -A / : / --test --test-concurrency=2 /);
     }));
 
   it("takes the files that are named alone, and hands options on to the runner before them", () =>
