@@ -2,7 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { lookUpName } from "../assembly/hub.ts";
-import { loadPrompts } from "../assembly/prompts.ts";
+import { loadTokenizerOf } from "../assembly/models.ts";
+import { loadEvalPrompts, loadPrompts } from "../assembly/prompts.ts";
 import { batchShape, totalSteps } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
 import type { Config } from "../config/schema.ts";
@@ -37,7 +38,7 @@ export async function dryRunText(
   const [run] = sweepRuns(config);
   const lines = [
     ...requirements.map(({ subject, outcome }): Line => [subject, "detail" in outcome ? outcome.detail : ""]),
-    ...await planLines(run),
+    ...await (isTraining ? trainingLines(run) : evaluationLines(run)),
     ...more,
   ];
   const width = Math.max(...lines.map(([label]) => label.length));
@@ -46,10 +47,25 @@ export async function dryRunText(
   return `# The plan; nothing was run.\n${plan}\n${formatConfig(config)}`;
 }
 
-async function planLines(run: RunConfig): Promise<Line[]> {
-  if ((await lookUpName(run.model_name)).dir === undefined) {
-    return [["steps", `known once ${run.model_name} is downloaded, whose tokenizer measures the prompts`]];
-  }
+/** Why prompts cannot be measured; undefined where they can. */
+async function unmeasured({ model_name }: RunConfig): Promise<string | undefined> {
+  const { dir } = await lookUpName(model_name);
+  return dir === undefined
+    ? `known once ${model_name} is downloaded, whose tokenizer measures the prompts`
+    : undefined;
+}
+
+async function evaluationLines(run: RunConfig): Promise<Line[]> {
+  const reason = await unmeasured(run);
+  if (reason !== undefined) return [["eval prompts", reason]];
+  const tokenizer = await loadTokenizerOf(run.model_name);
+  const prompts = await loadEvalPrompts(run.eval_jsonl!, tokenizer, run);
+  return [["eval prompts", lengthsText(prompts, run.max_prompt_length)]];
+}
+
+async function trainingLines(run: RunConfig): Promise<Line[]> {
+  const reason = await unmeasured(run);
+  if (reason !== undefined) return [["steps", reason]];
   const { prompts, evalPrompts } = await loadPrompts(run);
   const shape = batchShape(run, singleProcess.size);
   const steps = totalSteps(run, prompts.length, shape);

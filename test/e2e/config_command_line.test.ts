@@ -85,7 +85,8 @@ describe("settings", () => {
       const urlFile = scratch("scorer-7.url");
       const args = await argumentsOf(`slurm/${command === "train" ? "run" : "eval"}.sh`, command, urlFile);
       const run = command === "train" ? trainCommand : evalCommand;
-      const ran = await capture(() => run([...args, "--dry-run"]));
+      const words = [...args, "--set", `eval_jsonl=${scratch("eval.jsonl")}`, "--dry-run"];
+      const ran = await capture(() => run(words));
       assert.equal(ran.code, 0, ran.error?.message);
       const { scorer_url, beta, model_name } = settingsIn(ran);
       assert.equal(scorer_url, `file:${urlFile}`);
@@ -145,6 +146,15 @@ describe("settings", () => {
         await dryRun({ eval_jsonl: scratch("eval.jsonl"), output_dir: scratch("r") }, "eval"),
       );
       assert.equal(results, scratch("r"));
+    });
+
+    it("of eval are those that an evaluation reads: it needs no training prompts, and eval prompts it does", async () => {
+      const settings = { train_jsonl: scratch("gone.jsonl"), eval_jsonl: scratch("eval.jsonl") };
+      const plan = planIn(await dryRun(settings, "eval"));
+      assert.match(plan["eval prompts"], /tokens/);
+      assert.deepEqual([plan.train_jsonl, plan.steps], [undefined, undefined]);
+      const none = await dryRun({ eval_jsonl: null }, "eval");
+      assert.match(`${none.error}`, /eval_jsonl: there is nothing to evaluate, it is null; set it to a file/);
     });
 
     it("tell the command that plans the memory of just this run, with words that a shell would split in quotes", async () => {

@@ -105,7 +105,7 @@ test("makeFolders() makes what is missing, of two at once too, and keeps what is
   withScratchFolder(async (dir) => {
     await Promise.all([makeFolders(join(dir, "a", "b", "c")), makeFolders(join(dir, "a", "b", "d"))]);
     await makeFolders(join(dir, "a", "b"));
-    assert.deepEqual(await readdir(join(dir, "a", "b")), ["c", "d"]);
+    assert.deepEqual((await readdir(join(dir, "a", "b"))).sort(), ["c", "d"]);
   }));
 
 test("assertWritableFolder() makes the folder and leaves it empty", () =>

@@ -44,15 +44,19 @@ export async function probeRequirements(
     isTraining?: boolean;
   } = {},
 ): Promise<Requirement[]> {
-  const requirements = [
-    await probePolicy(config, config.use_peft || !isTraining),
-    await probePrompts("train_jsonl", config.train_jsonl, config),
-  ];
+  const requirements = [await probePolicy(config, config.use_peft || !isTraining)];
+  if (isTraining) requirements.push(await probePrompts("train_jsonl", config.train_jsonl, config));
   if (config.eval_jsonl !== null) {
     requirements.push(await probePrompts("eval_jsonl", config.eval_jsonl, config));
+  } else if (!isTraining) {
+    const outcome = {
+      failure: "there is nothing to evaluate, it is null",
+      remedy: "set it to a file of prompts",
+    };
+    requirements.push({ subject: "eval_jsonl", outcome });
   }
   requirements.push(...await (config.scorer_url === null ? probeScorer : probeService)(config));
-  requirements.push(await probeOutput(config.output_dir));
+  if (isTraining) requirements.push(await probeOutput(config.output_dir));
   return requirements;
 }
 

@@ -11,6 +11,13 @@ const fault = (file: string, find: string, replace: string, harm: string, ...tes
 
 export const faults: readonly Fault[] = [
   fault(
+    "src/cli/doctor/requirements.ts",
+    'if (isTraining) requirements.push(await probePrompts("train_jsonl"',
+    'requirements.push(await probePrompts("train_jsonl"',
+    "eval's dry run fails without training prompts, which no evaluation reads",
+    "e2e/config_command_line.test.ts#of eval are those",
+  ),
+  fault(
     "src/cli/train.ts",
     "args.filter(isNotDryRun).map(shellWord)",
     "args.map(shellWord)",
