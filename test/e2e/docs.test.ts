@@ -99,7 +99,7 @@ describe("a command of a page", () => {
       );
       assert.equal(error, null, `${command.page}: ${command.line}`);
       assert.equal(code, 0);
-      assert.match(output, /^# steps +\d+, of /m);
+      assert.match(output, command.task === "train" ? /^# steps +\d+, of /m : /^# eval prompts /m);
     }
   });
 
