@@ -106,6 +106,9 @@ test("makeFolders() makes what is missing, of two at once too, and keeps what is
     await Promise.all([makeFolders(join(dir, "a", "b", "c")), makeFolders(join(dir, "a", "b", "d"))]);
     await makeFolders(join(dir, "a", "b"));
     assert.deepEqual((await readdir(join(dir, "a", "b"))).sort(), ["c", "d"]);
+    await writeFile(join(dir, "file"), "");
+    await assert.rejects(makeFolders(join(dir, "file")), { code: "EEXIST" });
+    await assert.rejects(makeFolders(join(dir, "file", "below", "it")), { code: "ENOTDIR" });
   }));
 
 test("assertWritableFolder() makes the folder and leaves it empty", () =>

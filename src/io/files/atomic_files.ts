@@ -177,14 +177,13 @@ export async function setAside(dir: string): Promise<string | undefined> {
  * @throws the system's error where it cannot be made
  */
 export async function makeFolders(dir: string): Promise<void> {
-  try {
-    await mkdir(dir);
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === "EEXIST" && await isFolder(dir)) return;
-    if (code !== "ENOENT" || dirname(dir) === dir || await isFolder(dirname(dir))) throw error;
-    await makeFolders(dirname(dir));
-    await makeFolders(dir);
+  const folders = [resolve(dir)];
+  for (let above = dirname(folders[0]); !await isThere(above); above = dirname(above)) folders.unshift(above);
+  for (const folder of folders) {
+    await mkdir(folder).catch(async (error) => {
+      if (systemCode(error) === "EEXIST" && await isFolder(folder)) return; // another made it meanwhile
+      throw error;
+    });
   }
 }
 
