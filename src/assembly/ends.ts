@@ -1,12 +1,9 @@
 /** Which tokens end a completion. */
 import type { RunConfig } from "../config/sweep.ts";
 import { type ChatTemplate, compileChatTemplate } from "../io/tokenizer/chat_template.ts";
-import { readTemplateFile } from "../io/tokenizer/chat_template_files.ts";
+import { readNamedTemplate } from "../io/tokenizer/chat_template_files.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { turnEndOf } from "../io/tokenizer/turn_end.ts";
-
-/** What a chat_template that is a file begins with. */
-const FILE = "file:";
 
 /** A token at which completions end. */
 export interface EndToken {
@@ -78,9 +75,7 @@ async function chatTemplateOf(
   { chat_template }: ChatSettings,
 ): Promise<ChatTemplate | null> {
   if (chat_template === "beaver" || chat_template === "none") return null;
-  const text = chat_template?.startsWith(FILE)
-    ? await readTemplateFile(chat_template.slice(FILE.length))
-    : await tokenizer.readChatTemplate();
+  const text = await readNamedTemplate(chat_template) ?? await tokenizer.readChatTemplate();
   return text === null ? null : compileChatTemplate(text);
 }
 

@@ -1,7 +1,6 @@
 /** What the folder of a model tells of the run that trained it. */
-import { readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { isAbsence } from "../io/files/presence.ts";
+import { readIfThere } from "../io/files/presence.ts";
 import { parseMetrics } from "../tracking/run_records.ts";
 
 export interface TrainedModel {
@@ -21,14 +20,12 @@ function runOf(dir: string): { runDir: string; step: number } {
 /**
  * Step and lambda of a run's folder, of a checkpoint in it, or of its merged model; null for any other model.
  * @throws SyntaxError when the run's log is broken
+ * @throws Error when it cannot be read
  */
 export async function trainedModel(name: string): Promise<TrainedModel | null> {
   const { runDir, step } = runOf(resolve(name));
   const path = join(runDir, "metrics.jsonl");
-  const text = await readFile(path, "utf8").catch((error) => {
-    if (isAbsence(error)) return null;
-    throw error;
-  });
+  const text = await readIfThere(path, "read the run's log");
   if (text === null) return null;
   const rows = parseMetrics(text, path).filter((row) =>
     row.step <= step && row["lambda/value"] !== undefined

@@ -1,10 +1,9 @@
 /** The chat template that a run's model is saved with: transformers' apply_chat_template is to make its prompts. */
 import type { RunConfig } from "../config/sweep.ts";
-import { readTemplateFile } from "../io/tokenizer/chat_template_files.ts";
+import { readNamedTemplate } from "../io/tokenizer/chat_template_files.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { formatPrompt, PROMPT_PREFIX, PROMPT_SUFFIX } from "../rl/conversation.ts";
 
-const FILE = "file:";
 const ONE_TURN = "{% if messages | length != 1 or messages[0]['role'] != 'user' %}" +
   "{{ raise_exception('This model was trained on one user message and no other') }}{% endif %}";
 const REFUSAL = "{{ raise_exception('This model was trained without the chat template of its base model') }}";
@@ -67,10 +66,8 @@ export async function savedTemplate(
 ): Promise<string | null> {
   // A template that cannot be read concerns those alone who train with it.
   const own = await tokenizer.readChatTemplate().then((found) => found?.text ?? null, () => "");
-  if (setting?.startsWith(FILE)) {
-    const { text } = await readTemplateFile(setting.slice(FILE.length));
-    return text === own ? null : text;
-  }
+  const named = await readNamedTemplate(setting);
+  if (named) return named.text === own ? null : named.text;
   const isFixed = setting === "beaver" || setting === "none";
   return isFixed && own !== null ? templateOf(LAYOUTS[setting], tokenizer) : null;
 }

@@ -8,7 +8,7 @@ import {
   RefusedByTemplate,
   type TemplateVariables,
 } from "../tokenizer/chat_template.ts";
-import { readTemplateFile } from "../tokenizer/chat_template_files.ts";
+import { readNamedTemplate } from "../tokenizer/chat_template_files.ts";
 import { chatEncoder } from "../tokenizer/marked_chat.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { cutUserText } from "./prompt_cut.ts";
@@ -68,9 +68,8 @@ export async function openPromptFormat(
   const { chatTemplate } = settings;
   if (chatTemplate === "beaver") return fixedFormat(settings, beaverFormat(tokenizer, "Beaver's"));
   if (chatTemplate === "none") return fixedFormat(settings, plainFormat(tokenizer));
-  if (chatTemplate?.startsWith("file:")) {
-    return chatFormat(tokenizer, await readTemplateFile(chatTemplate.slice("file:".length)), settings);
-  }
+  const named = await readNamedTemplate(chatTemplate);
+  if (named) return chatFormat(tokenizer, named, settings);
   const own = await tokenizer.readChatTemplate();
   if (own !== null) return chatFormat(tokenizer, own, settings);
   if (chatTemplate === null) {

@@ -1,9 +1,8 @@
 // Where a tokenizer's chat template lies: chat_template.jinja, else tokenizer_config.json, else chat_template.json,
 // in the order of transformers 5.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError, systemCode } from "../files/errors.ts";
+import { readIfThere } from "../files/presence.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 
 /** Files that hold nothing but chat templates. */
@@ -12,14 +11,7 @@ export const CHAT_TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"]
 export const JINJA_FILE = CHAT_TEMPLATE_FILES[0];
 const JSON_FILE = CHAT_TEMPLATE_FILES[1];
 
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return undefined;
-    throw explainFsError(error, "read the chat template", path);
-  }
-}
+const READ = "read the chat template";
 
 /**
  * The template that a value of "chat_template" stands for: a text, or of several by name the one called "default".
@@ -49,12 +41,12 @@ export async function readChatTemplate(
   folder: string,
   config: Readonly<Record<string, unknown>>,
 ): Promise<ChatTemplateText | null> {
-  const jinja = await readIfThere(join(folder, JINJA_FILE));
-  if (jinja !== undefined) return { text: jinja, source: join(folder, JINJA_FILE) };
+  const jinja = await readIfThere(join(folder, JINJA_FILE), READ);
+  if (jinja !== null) return { text: jinja, source: join(folder, JINJA_FILE) };
   const ofConfig = templateOf(config.chat_template, join(folder, "tokenizer_config.json"));
   if (ofConfig !== null) return ofConfig;
-  const json = await readIfThere(join(folder, JSON_FILE));
-  if (json === undefined) return null;
+  const json = await readIfThere(join(folder, JSON_FILE), READ);
+  if (json === null) return null;
   try {
     return templateOf(JSON.parse(json)?.chat_template, join(folder, JSON_FILE));
   } catch (cause) {
@@ -65,13 +57,18 @@ export async function readChatTemplate(
   }
 }
 
+/** What a chat_template that names a file begins with. */
+const FILE = "file:";
+
 /**
- * A template in a file of its own.
+ * The template of the file that the setting chat_template names, as file:PATH; null where it names none.
  * @throws Error when it cannot be read
  */
-export async function readTemplateFile(path: string): Promise<ChatTemplateText> {
-  const text = await readIfThere(path);
-  if (text !== undefined) return { text, source: `'${path}'` };
+export async function readNamedTemplate(setting: string | null): Promise<ChatTemplateText | null> {
+  if (!setting?.startsWith(FILE)) return null;
+  const path = setting.slice(FILE.length);
+  const text = await readIfThere(path, READ);
+  if (text !== null) return { text, source: `'${path}'` };
   throw new Error(
     `Cannot read the chat template '${path}': there is no such file; correct the path in chat_template (file:PATH)`,
   );

@@ -44,7 +44,7 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "io/tokenizer/chat_template_files.ts",
-    "if (jinja !== undefined) return",
+    "if (jinja !== null) return",
     "if (jinja !== undefined && !config.chat_template) return",
     "another template counts than in transformers where a folder holds two",
     TEMPLATE,
