@@ -49,19 +49,19 @@ function pipelineOf(device: GPUDevice, name: string, constants: KernelConstants)
   return device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main", constants } });
 }
 
+type TimedKernel = Pick<Plan, "replay" | "dispose">;
+
 /** One kernel over two buffers, as a plan, so that timePlan times it like an op. */
 function planOf(
   device: GPUDevice,
   pipeline: GPUComputePipeline,
   buffers: GPUBuffer[],
   workgroups: [number, number, number],
-): Plan {
+): TimedKernel {
   const layout = pipeline.getBindGroupLayout(0);
   const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
   const bindGroup = device.createBindGroup({ layout, entries });
   return {
-    dispatchCount: 1,
-    sizeBytes: buffers.reduce((sum, { size }) => sum + size, 0),
     replay(times = 1, timestampWrites) {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
@@ -76,7 +76,7 @@ function planOf(
 }
 
 /** Seconds of one replay at its fastest, since a ceiling is what the device can do at most; frees the plan. */
-async function secondsOf(plan: Plan): Promise<number> {
+async function secondsOf(plan: TimedKernel): Promise<number> {
   try {
     const work = async (times: number) => (await timePlan(plan, times)).seconds;
     return (await measure(work, MEASURE)).fastestSeconds;

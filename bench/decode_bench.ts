@@ -122,7 +122,7 @@ async function measureReplay(rows: number): Promise<DecodeReport["replay"]> {
     times.push(performance.now() - begin);
   }
   await settle();
-  const dispatches = lane.plan!.dispatchCount;
+  const dispatches = lane.plan!.dispatches.length;
   closeSession(session);
   disposePolicyWeights(policy);
   disposeTrunk(policy);

@@ -79,7 +79,7 @@ async function timeKernels(
       return taken.seconds / copies;
     }, options);
     assertGpuHealthy();
-    return { ...timing, source, dispatches: plan.dispatchCount / copies };
+    return { ...timing, source, dispatches: plan.dispatches.length / copies };
   } finally {
     plan.dispose();
   }

@@ -3,6 +3,9 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 
+/** Within which a signal reaches this process after its program has ended of it. */
+const LATE_SIGNAL_MS = 1000;
+
 /**
  * Runs `command` on this terminal and resolves to its exit code, as a shell counts it: 128 + n after signal n.
  * SIGTERM and SIGHUP are handed on; Ctrl-C reaches the whole foreground group by itself, so here it is only survived.
@@ -28,7 +31,10 @@ export async function runCommand(command, args, options = {}) {
       child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
     });
   } finally {
-    process.off("SIGTERM", handOn).off("SIGHUP", handOn).off("SIGINT", survive);
+    process.off("SIGTERM", handOn).off("SIGHUP", handOn);
+    // Deno hands a signal on from a thread of its own, maybe after the program has ended: without a listener by then, a
+    // Ctrl-C that the program answered would kill the door in place of the program's exit code.
+    setTimeout(() => process.off("SIGINT", survive), LATE_SIGNAL_MS).unref();
   }
 }
 

@@ -40,9 +40,21 @@ export interface Backend {
 
 /** What a profile says of a dispatch. */
 export interface DispatchLabel {
+  /** Its name, and the conditions that hold. */
   kernel: string;
   /** Bytes of its bindings: what it can read and write at the most. */
   boundBytes: number;
+}
+
+/** A kernel's call without its buffers. */
+export interface CallFacts {
+  /** Name of the file below kernels/ without .wgsl. */
+  kernel: string;
+  conditions: Readonly<Record<string, boolean>>;
+  constants: Readonly<Record<string, number>>;
+  params: Readonly<Record<string, number>>;
+  /** Bytes that it binds, by the name of the binding. */
+  bytes: Readonly<Record<string, number>>;
 }
 
 /** One recorded kernel call: all that a replay needs. */
@@ -50,6 +62,8 @@ export interface RecordedDispatch extends DispatchLabel {
   pipeline: GPUComputePipeline;
   bindGroup: GPUBindGroup;
   workgroups: [number, number, number];
+  /** How it was called, for those who reckon what it costs. */
+  call: CallFacts;
 }
 
 export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes

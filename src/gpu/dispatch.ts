@@ -3,7 +3,7 @@
  * kernel's own text declares; what is missing or unknown there is an error at the first call.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
+import { type Backend, type CallFacts, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
 import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
@@ -86,8 +86,16 @@ function storageEntries(backend: Backend, { file, storage }: KernelPipeline, cal
           `${limit}; use a smaller batch, length or chunk`,
       );
     }
-    return { tensor, entry: { binding, resource: { buffer, offset, size } } };
+    return { name, tensor, entry: { binding, resource: { buffer, offset, size } } };
   });
+}
+
+function factsOf(
+  { kernel, conditions = {}, constants = {}, params = {} }: KernelCall,
+  bound: ReturnType<typeof storageEntries>,
+): CallFacts {
+  const bytes = Object.fromEntries(bound.map(({ name, entry }) => [name, entry.resource.size]));
+  return { kernel, conditions, constants, params, bytes };
 }
 
 /** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
@@ -122,7 +130,14 @@ export function runKernel(call: KernelCall): void {
   const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
   const label: DispatchLabel = { kernel: compiled.name, boundBytes };
   if (modes.recording) {
-    modes.recording.dispatches.push({ ...label, pipeline, bindGroup, workgroups: call.workgroups });
+    const { workgroups } = call;
+    modes.recording.dispatches.push({
+      ...label,
+      pipeline,
+      bindGroup,
+      workgroups,
+      call: factsOf(call, bound),
+    });
     return;
   }
   for (const { tensor } of bound) backend.commandQueueOwnedIds.add(tensor.dataId);

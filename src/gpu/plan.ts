@@ -1,12 +1,13 @@
 /** A recorded sequence of kernels over fixed buffers, replayed without building anything again. */
 import * as tf from "@tensorflow/tfjs";
 import { assertGpuHealthy } from "./device.ts";
-import { modes, tfjsBackend } from "./backend.ts";
+import { modes, type RecordedDispatch, tfjsBackend } from "./backend.ts";
 import { flush } from "./queue.ts";
 import { recordKernels } from "./recording.ts";
 
 export interface Plan {
-  readonly dispatchCount: number;
+  /** What a replay runs, in order. */
+  readonly dispatches: readonly RecordedDispatch[];
   /** GPU memory of the plan's own intermediates. */
   readonly sizeBytes: number;
   /** Queues the whole sequence `times` times, in order, after everything queued before. */
@@ -29,7 +30,7 @@ export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs>
   const { dispatches, outputs, invalidateWritten, sizeBytes, dispose } = recordKernels(build);
   return {
     outputs,
-    dispatchCount: dispatches.length,
+    dispatches,
     sizeBytes,
     replay(times = 1, timestampWrites) {
       assertGpuHealthy();
@@ -63,7 +64,7 @@ export function recordPlan<Outputs>(build: () => Outputs): RecordedPlan<Outputs>
 function unrecorded<Outputs>(build: () => Outputs): RecordedPlan<Outputs> {
   return {
     outputs: undefined as Outputs,
-    dispatchCount: 0,
+    dispatches: [],
     sizeBytes: 0,
     replay(times = 1) {
       for (let round = 0; round < times; round++) tf.tidy(() => void build());

@@ -35,7 +35,11 @@ export async function readTimestamps(
   return times;
 }
 
-async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): Promise<number> {
+async function timeByTimestamps(
+  device: GPUDevice,
+  plan: Pick<Plan, "replay">,
+  times: number,
+): Promise<number> {
   const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
   plan.replay(times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
   const [begin, end] = await readTimestamps(device, querySet, 2);
@@ -43,7 +47,7 @@ async function timeByTimestamps(device: GPUDevice, plan: Plan, times: number): P
 }
 
 /** Replays the plan `times` times and returns how long the GPU was busy with it. */
-export async function timePlan(plan: Plan, times: number): Promise<GpuTime> {
+export async function timePlan(plan: Pick<Plan, "replay">, times: number): Promise<GpuTime> {
   const { device } = tfjsBackend();
   if (device.features.has("timestamp-query")) {
     const seconds = await timeByTimestamps(device, plan, times);

@@ -30,11 +30,15 @@ describe("runCommand()", { skip: leftOut("runCommand()", NO_SHELL) }, () => {
     assert.equal(await runCommand("/bin/sh", ["-c", script], options), 0);
   });
 
-  it("leaves no listener for signals behind", async () => {
+  it("survives a Ctrl-C that arrives late, and leaves no listener for signals behind after that", async () => {
     const signals = ["SIGTERM", "SIGHUP", "SIGINT"] as const;
     const counts = () => signals.map((signal) => process.listenerCount(signal));
+    const others = () => process.listenerCount("SIGINT") - 1;
+    await new Promise((resolve) => setTimeout(resolve, 1200)); // the listeners of the tests before
     const before = counts();
     await sh("exit 0");
+    assert.equal(others(), before[2]);
+    await new Promise((resolve) => setTimeout(resolve, 1200));
     assert.deepEqual(counts(), before);
   });
 });
