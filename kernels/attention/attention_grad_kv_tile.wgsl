@@ -31,19 +31,19 @@ import package::lib::softcap::{capped_four, slope_four};
 
 // What the lanes have in common.
 struct Tile {
-  shared: bool,  // rows of the prefix
+  is_prefix: bool,  // rows of the prefix
   first: u32,    // row
   last: u32,
   head: u32,     // of the keys
 }
 
 fn key_vector(tile: Tile, at: u32) -> vec4f {
-  @if(PREFIX) { if (tile.shared) { return prefix_k[at]; } }
+  @if(PREFIX) { if (tile.is_prefix) { return prefix_k[at]; } }
   return k[at];
 }
 
 fn value_vector(tile: Tile, at: u32) -> vec4f {
-  @if(PREFIX) { if (tile.shared) { return prefix_v[at]; } }
+  @if(PREFIX) { if (tile.is_prefix) { return prefix_v[at]; } }
   return v[at];
 }
 
@@ -116,14 +116,14 @@ fn whole_upstreams(tile: Tile, pair: u32, end: u32, lane: u32) -> Whole {
 // The queries that may see a row, from .. to (excluded).
 fn readers_of(tile: Tile, row: u32) -> vec2u {
   if (row > tile.last) { return vec2u(); }
-  @if(PREFIX) { if (tile.shared) { return vec2u(readers[row]); } }
+  @if(PREFIX) { if (tile.is_prefix) { return vec2u(readers[row]); } }
   return vec2u(row, bounds_of(row).y);
 }
 
 // From the first to the last query that may see any row of the tile.
 fn all_readers(tile: Tile) -> vec2u {
   @if(PREFIX) {
-    if (tile.shared) {
+    if (tile.is_prefix) {
       var all = vec2u(0xffffffffu, 0u);
       for (var row = tile.first; row <= tile.last; row++) {
         let own = vec2u(readers[row]);
@@ -138,7 +138,7 @@ fn all_readers(tile: Tile) -> vec2u {
 // The first key, of this kind, that a query sees.
 fn first_key(tile: Tile, query: u32) -> u32 {
   @if(PREFIX) {
-    if (tile.shared) {
+    if (tile.is_prefix) {
       let keys = prefix_keys(query);
       return select(0xffffffffu, keys.x, keys.x < keys.y);
     }
@@ -190,7 +190,7 @@ fn weight_of(dots: mat4x4f, pulls: mat4x4f, stat: vec2f, sees: vec4<bool>) -> We
 @compute @workgroup_size(LANES)
 fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let tile = tile_of(group_number(fold));
-  if (!tile.shared && tile.first >= params.rows) { return; }
+  if (!tile.is_prefix && tile.first >= params.rows) { return; }
   let row = tile.first + 4u * fours_of(lane);
   let rows = vec4u(row) + vec4u(0u, 1u, 2u, 3u);
   let read_a = readers_of(tile, rows.x);
@@ -205,7 +205,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   var key_sums: Sums;
   var value_sums: Sums;
   @if(PREFIX) {
-    if (tile.shared) {
+    if (tile.is_prefix) {
       key_sums = Sums(
         held_keys(tile, lane, 0u), held_keys(tile, lane, 1u), held_keys(tile, lane, 2u),
         held_keys(tile, lane, 3u),
@@ -279,7 +279,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       let key_sum = sum_at(key_sums, r, n);
       let value_sum = sum_at(value_sums, r, n);
       @if(PREFIX) {
-        if (tile.shared) {
+        if (tile.is_prefix) {
           prefix_dk[at[r]] = key_sum;
           prefix_dv[at[r]] = value_sum;
           continue;

@@ -25,18 +25,18 @@ import package::lib::softcap::{capped_four, slope_four};
 
 // A run of keys, own or shared.
 struct Run {
-  shared: bool,
+  is_prefix: bool,
   begin: u32,
   end: u32,
 }
 
 fn key_vector(run: Run, at: u32) -> vec4f {
-  @if(PREFIX) { if (run.shared) { return prefix_k[at]; } }
+  @if(PREFIX) { if (run.is_prefix) { return prefix_k[at]; } }
   return k[at];
 }
 
 fn value_vector(run: Run, at: u32) -> vec4f {
-  @if(PREFIX) { if (run.shared) { return prefix_v[at]; } }
+  @if(PREFIX) { if (run.is_prefix) { return prefix_v[at]; } }
   return v[at];
 }
 
@@ -87,20 +87,20 @@ fn whole_keys(run: Run, j: u32, head: u32, lane: u32) -> Whole {
 // The keys of a run that a row sees, from .. to (excluded).
 fn seen_by(run: Run, row: u32) -> vec2u {
   if (row >= params.rows) { return vec2u(); }
-  @if(PREFIX) { if (run.shared) { return prefix_keys(row); } }
+  @if(PREFIX) { if (run.is_prefix) { return prefix_keys(row); } }
   return own_keys(row);
 }
 
 // All keys of a kind that rows of the tile see.
-fn run_of(shared: bool, first: u32, last: u32) -> Run {
-  var run = Run(shared, 0xffffffffu, 0u);
+fn run_of(is_prefix: bool, first: u32, last: u32) -> Run {
+  var run = Run(is_prefix, 0xffffffffu, 0u);
   var row = first;
   while (row <= last) {
     let seen = seen_by(run, row);
-    if (seen.x < seen.y) { run = Run(shared, min(run.begin, seen.x), max(run.end, seen.y)); }
+    if (seen.x < seen.y) { run = Run(is_prefix, min(run.begin, seen.x), max(run.end, seen.y)); }
     row = bounds_of(row).y;
   }
-  if (!shared) { run.end = last + 1u; }
+  if (!is_prefix) { run.end = last + 1u; }
   return run;
 }
 

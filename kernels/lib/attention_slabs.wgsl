@@ -20,8 +20,8 @@ var<workgroup> slab: array<vec4f, ROOM>;
 var<workgroup> weights: array<vec4f, 512>;  // [others][rows]
 
 // Which rows and others a lane has: t and u.
-fn fours_of(lane: u32) -> u32 { return (lane & 7u) + (lane >> 5u & 1u) * 8u; }
-fn twos_of(lane: u32) -> u32 { return (lane >> 3u & 3u) + (lane >> 6u) * 4u; }
+fn fours_of(lane: u32) -> u32 { return (lane & 7u) + ((lane >> 5u) & 1u) * 8u; }
+fn twos_of(lane: u32) -> u32 { return ((lane >> 3u) & 3u) + (lane >> 6u) * 4u; }
 
 // What a lane stages of a slab: vectors of two rows, and of one of the others.
 struct Held {
@@ -140,7 +140,7 @@ fn add_products(sums: ptr<function, Sums>, lane: u32, first: u32, count: u32) {
     let at = n * VECTORS + begin;
     (*sums).a = added((*sums).a, slab[at], weight);
     if (OWN > 2u || last) { (*sums).b = added((*sums).b, slab[at + 16u], weight); }
-    if (OWN > 3u || OWN == 3u && last) { (*sums).c = added((*sums).c, slab[at + 32u], weight); }
+    if (OWN > 3u || (OWN == 3u && last)) { (*sums).c = added((*sums).c, slab[at + 32u], weight); }
     if (OWN > 3u && last) { (*sums).d = added((*sums).d, slab[at + 48u], weight); }
   }
 }
@@ -152,4 +152,14 @@ fn sum_at(sums: Sums, r: u32, n: u32) -> vec4f {
   let c = select(select(sums.c[0], sums.c[1], r == 1u), select(sums.c[2], sums.c[3], r == 3u), r > 1u);
   let d = select(select(sums.d[0], sums.d[1], r == 1u), select(sums.d[2], sums.d[3], r == 3u), r > 1u);
   return select(select(a, b, n == 1u), select(c, d, n == 3u), n > 1u);
+}
+
+// Each row's sums times its factor.
+fn scaled_sums(sums: Sums, by: vec4f) -> Sums {
+  return Sums(
+    mat4x4f(sums.a[0] * by.x, sums.a[1] * by.y, sums.a[2] * by.z, sums.a[3] * by.w),
+    mat4x4f(sums.b[0] * by.x, sums.b[1] * by.y, sums.b[2] * by.z, sums.b[3] * by.w),
+    mat4x4f(sums.c[0] * by.x, sums.c[1] * by.y, sums.c[2] * by.z, sums.c[3] * by.w),
+    mat4x4f(sums.d[0] * by.x, sums.d[1] * by.y, sums.d[2] * by.z, sums.d[3] * by.w),
+  );
 }

@@ -17,6 +17,11 @@ export function plainKernelsOnly(): boolean {
   return modes.plainKernels || modes.gpuLanes;
 }
 
+/** Whether kernels that keep in workgroup memory what their lanes share suit this device: a GPU. */
+export function suitsTiles(): boolean {
+  return !modes.plainKernels && !isSoftwareDevice() && !hasNarrowSubgroups();
+}
+
 /** A fact about the device, found out once for each: asking WebGPU before every dispatch would take as long as one. */
 export function deviceFact<T>(find: () => T): () => T {
   const known = new WeakMap<GPUDevice, { fact: T }>();
