@@ -272,21 +272,22 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     }
     pair += OTHERS;
   }
-  for (var n = 0u; n < OWN; n++) {
-    let at = vector_at(tile, lane, n);
-    for (var r = 0u; r < 4u; r++) {
-      if (row + r > tile.last || !has_vector(lane, n)) { continue; }
+  let rows_left = min(4u, max(tile.last + 1u, row) - row);
+  for (var r = 0u; r < rows_left; r++) {
+    for (var n = 0u; n < OWN; n++) {
+      if (!has_vector(lane, n)) { continue; }
+      let at = row_base(tile, row + r - tile.first) + twos_of(lane) + 16u * n;
       let key_sum = sum_at(key_sums, r, n);
       let value_sum = sum_at(value_sums, r, n);
       @if(PREFIX) {
         if (tile.is_prefix) {
-          prefix_dk[at[r]] = key_sum;
-          prefix_dv[at[r]] = value_sum;
+          prefix_dk[at] = key_sum;
+          prefix_dv[at] = value_sum;
           continue;
         }
       }
-      dk[at[r]] = key_sum;
-      dv[at[r]] = value_sum;
+      dk[at] = key_sum;
+      dv[at] = value_sum;
     }
   }
 }

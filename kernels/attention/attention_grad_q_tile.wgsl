@@ -124,13 +124,13 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let last = min(first + ROWS, params.rows) - 1u;
 
   let row = first + 4u * fours_of(lane);
-  var lse: vec4f;
-  var delta: vec4f;
-  for (var r = 0u; r < 4u; r++) {
-    let stat = stats[min(row + r, last) * params.heads + head];
-    lse[r] = stat.x;
-    delta[r] = stat.y;
-  }
+  let rows_left = min(4u, max(last + 1u, row) - row);
+  let stat_a = stats[min(row, last) * params.heads + head];
+  let stat_b = stats[min(row + 1u, last) * params.heads + head];
+  let stat_c = stats[min(row + 2u, last) * params.heads + head];
+  let stat_d = stats[min(row + 3u, last) * params.heads + head];
+  let lse = vec4f(stat_a.x, stat_b.x, stat_c.x, stat_d.x);
+  let delta = vec4f(stat_a.y, stat_b.y, stat_c.y, stat_d.y);
   var sums: Sums;
   @if(PREFIX) var kind = 0u;
   @else var kind = 1u;
@@ -176,9 +176,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       }
     }
   }
-  for (var r = 0u; r < 4u; r++) {
+  for (var r = 0u; r < rows_left; r++) {
     for (var n = 0u; n < OWN; n++) {
-      if (row + r <= last && has_vector(lane, n)) {
+      if (has_vector(lane, n)) {
         dq[row_base(row, r, head) + twos_of(lane) + 16u * n] = sum_at(sums, r, n);
       }
     }

@@ -141,6 +141,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let first = (tiles - 1u - index / params.heads) * ROWS;  // those with most keys begin first
   let last = min(first + ROWS, params.rows) - 1u;
   let row = first + 4u * fours_of(lane);
+  let rows_left = min(4u, max(last + 1u, row) - row);
   let rows = vec4u(row) + vec4u(0u, 1u, 2u, 3u);
 
   if (lane < ROWS) { atomicStore(&highest[lane], ordered(LEAST)); }
@@ -162,7 +163,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       if (place % SPLIT == 0u && place > 0u) {
         let ends = (rows >= vec4u(run.rows.x)) & (rows < vec4u(run.rows.y));
         let keep = power_of_four(ended_most - most);
-        for (var r = 0u; r < 4u; r++) {
+        for (var r = 0u; r < rows_left; r++) {
           for (var n = 0u; n < OWN; n++) {
             if (!ends[r] || !has_vector(lane, n)) { continue; }
             let at = row_base(row, r, head) + twos_of(lane) + 16u * n;
@@ -237,8 +238,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   if (twos_of(lane) == 0u) { weights[fours_of(lane)] = all; }
   workgroupBarrier();
   let divisor = weights[fours_of(lane)];
-  for (var r = 0u; r < 4u; r++) {
-    if (row + r > last) { continue; }
+  for (var r = 0u; r < rows_left; r++) {
     if (twos_of(lane) == 0u) { softmax[(row + r) * params.heads + head] = vec2f(most[r], divisor[r]); }
     for (var n = 0u; n < OWN; n++) {
       if (!has_vector(lane, n)) { continue; }

@@ -7,6 +7,7 @@ struct Params {
   kv_heads: u32,
   window: u32,  // tokens that a token sees, itself the last of them
   scale: f32,
+  slab: u32,    // SLAB (lib/attention_slabs.wgsl)
   @if(PREFIX) prefix_rows: u32,
   @if(SOFTCAP) softcap: f32,  // scores s become softcap tanh(s / softcap), before the softmax
 }

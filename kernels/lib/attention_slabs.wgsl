@@ -5,10 +5,13 @@
 //   Rows and others come through workgroup memory in slabs of SLAB vectors, which the lanes load while the slab before
 //   is multiplied; then PART of the others at a time, whole, for the sums.
 //   All that is indexed at run time is workgroup memory: the rest lies in registers
+import package::lib::attention_packed::params;
+
 override VECTORS: u32;  // of four columns, of a head: at most 64
 override SLAB: u32;     // divides VECTORS: 4 .. 8
 override PART: u32;     // divides OTHERS
 override ROOM: u32;     // max((ROWS + OTHERS)*LINE, PART*VECTORS), at most 1024
+override UNROLLED: bool;  // the compiler is to see how many products a slab makes: a GPU's is quick to use it
 override LINE = SLAB | 1u;  // odd: neighbour rows begin in different banks
 override OWN = (VECTORS + 15u) / 16u;  // vectors of sums of a lane, in each of its rows
 
@@ -54,7 +57,8 @@ struct Dots {
 fn add_slab(dots: ptr<function, Dots>, lane: u32) {
   let row = fours_of(lane) * LINE;
   let other = (ROWS + 2u * twos_of(lane)) * LINE;
-  for (var c = 0u; c < SLAB; c++) {
+  let count = select(params.slab, SLAB, UNROLLED);
+  for (var c = 0u; c < count; c++) {
     let one = slab[other + c];
     let two = slab[other + LINE + c];
     let a = slab[row + c];

@@ -33,6 +33,9 @@ export function deviceFact<T>(find: () => T): () => T {
   };
 }
 
+/** Whether loops are to be kept short in the compiled text: a CPU's compiler takes seconds for what it unrolls. */
+export const compilesSlowly = deviceFact(() => isSoftware(tfjsBackend().device.adapterInfo));
+
 /** Whether the device is a CPU that plays a GPU. */
 export function isSoftwareDevice(): boolean {
   return !modes.gpuLanes && isSoftware(tfjsBackend().device.adapterInfo);

@@ -3,7 +3,7 @@
  * kernels, with a prefix in the same launch and a window as a number.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { deviceLimits, suitsTiles } from "../../gpu/device_facts.ts";
+import { compilesSlowly, deviceLimits, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { type AttentionShape, powerScale } from "./attention_shape.ts";
@@ -67,7 +67,7 @@ function runTiles(kernel: string, bindings: Bindings, pass: TilePass, groups: nu
   const { heads, kvHeads, scale, softcap, window = NO_WINDOW } = shape;
   runKernel({
     kernel,
-    constants,
+    constants: { ...constants, UNROLLED: +!compilesSlowly() },
     conditions: { PREFIX: prefixRows !== null, SOFTCAP: softcap !== undefined },
     bindings,
     params: {
@@ -75,6 +75,7 @@ function runTiles(kernel: string, bindings: Bindings, pass: TilePass, groups: nu
       heads,
       kv_heads: kvHeads,
       window: Math.min(window, NO_WINDOW),
+      slab: constants.SLAB,
       scale: kernel === "attention_tile" ? powerScale(shape) : scale,
       ...(prefixRows === null ? {} : { prefix_rows: prefixRows }),
       ...(softcap === undefined ? {} : { softcap }),
