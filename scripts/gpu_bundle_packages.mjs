@@ -53,7 +53,9 @@ for (const name of packages) {
   }
 }
 for (const path of loaded) copy(path);
-for (const name of WHOLE) if (existsSync(join(checkout, "node_modules", name))) copy(join("node_modules", name));
+for (const name of WHOLE) {
+  if (existsSync(join(checkout, "node_modules", name))) copy(join("node_modules", name));
+}
 copy("node_modules/webgpu/package.json");
 copy("node_modules/webgpu/index.js");
 copy("node_modules/webgpu/dist/linux-x64");
