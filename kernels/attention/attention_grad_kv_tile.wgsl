@@ -14,7 +14,8 @@
 import package::lib::attention_packed::{bounds_of, k, own_keys, params, q, sharing, v};
 @if(PREFIX) import package::lib::attention_packed::{prefix_k, prefix_keys, prefix_v};
 import package::lib::attention_slabs::{
-  add_products, add_slab, Dots, fours_of, has_vector, Held, held_a, held_b, held_other, LANES, OTHERS, OWN, PART, put_slab,
+  add_products, add_slab, Dots, fours_of, has_vector, Held, held_row, held_second_row, held_vector, in_head, LANES,
+  OTHERS, OWN, PART, put_slab,
   put_weights, put_whole, ROWS, SLAB, sum_at, Sums, twos_of, VECTORS, Whole, whole_at,
 };
 import package::lib::attention_tile::totals;
@@ -66,24 +67,24 @@ fn slot_of(tile: Tile, pair: u32, end: u32) -> u32 {
 }
 
 fn keys_and_queries(tile: Tile, pair: u32, end: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
-  let other = held_other(lane);
+  let row = held_row(lane);
+  let second = held_second_row(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    key_vector(tile, row_base(tile, a.x) + c + a.y),
-    key_vector(tile, row_base(tile, b.x) + c + b.y),
-    q[slot_of(tile, pair + other.x, end) * VECTORS + c + other.y],
+    key_vector(tile, row_base(tile, row) + from_head),
+    key_vector(tile, row_base(tile, second) + from_head),
+    in_head(q[slot_of(tile, pair + row, end) * VECTORS + from_head], c + held_vector(lane)),
   );
 }
 
 fn values_and_upstreams(tile: Tile, pair: u32, end: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
-  let other = held_other(lane);
+  let row = held_row(lane);
+  let second = held_second_row(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    value_vector(tile, row_base(tile, a.x) + c + a.y),
-    value_vector(tile, row_base(tile, b.x) + c + b.y),
-    d_o[slot_of(tile, pair + other.x, end) * VECTORS + c + other.y],
+    value_vector(tile, row_base(tile, row) + from_head),
+    value_vector(tile, row_base(tile, second) + from_head),
+    in_head(d_o[slot_of(tile, pair + row, end) * VECTORS + from_head], c + held_vector(lane)),
   );
 }
 
@@ -164,9 +165,12 @@ struct Weights {
   ds: vec4f,
 }
 
-fn weight_of(dots: mat4x4f, pulls: mat4x4f, stat: vec2f, sees: vec4<bool>) -> Weights {
-  @if(SOFTCAP) let scores = capped_four(params.scale * totals(dots), params.softcap);
-  @else let scores = params.scale * totals(dots);
+fn scores_of(dots: mat4x4f) -> vec4f {
+  @if(SOFTCAP) return capped_four(params.scale * totals(dots), params.softcap);
+  @else return params.scale * totals(dots);
+}
+
+fn weight_of(scores: vec4f, pulls: mat4x4f, stat: vec2f, sees: vec4<bool>) -> Weights {
   @if(SOFTCAP) let factor = params.scale * slope_four(scores, params.softcap);
   @else let factor = params.scale;
   let rise = scores - stat.x;
@@ -232,6 +236,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       else { held = values_and_upstreams(tile, pair, pairs.y, lane, 0u); }
       add_slab(&dots, lane);
     }
+    let one_scores = scores_of(dots.one);
+    let two_scores = scores_of(dots.two);
     var pulls = Dots();
     for (var c = 0u; c < VECTORS; c += SLAB) {
       workgroupBarrier();
@@ -249,12 +255,12 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       (rows >= vec4u(first_key(tile, min(one_query, last_query))));
     let two_sees = (vec4u(two_query) >= begin) & (vec4u(two_query) < end) &
       (rows >= vec4u(first_key(tile, min(two_query, last_query))));
-    let one = weight_of(dots.one, pulls.one, stats[slot_of(tile, own, pairs.y)], one_sees);
-    let two = weight_of(dots.two, pulls.two, stats[slot_of(tile, own + 1u, pairs.y)], two_sees);
+    let one = weight_of(one_scores, pulls.one, stats[slot_of(tile, own, pairs.y)], one_sees);
+    let two = weight_of(two_scores, pulls.two, stats[slot_of(tile, own + 1u, pairs.y)], two_sees);
     let count = min(OTHERS, pairs.y - pair);
     put_weights(one.p, two.p, lane);
     for (var n = 0u; n < count; n += PART) {
-      workgroupBarrier();
+      if (n > 0u) { workgroupBarrier(); }
       put_whole(whole, lane);
       workgroupBarrier();
       if (n + PART < count) { whole = whole_upstreams(tile, pair + n + PART, pairs.y, lane); }
@@ -264,7 +270,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     put_weights(one.ds, two.ds, lane);
     for (var n = 0u; n < count; n += PART) {
-      workgroupBarrier();
+      if (n > 0u) { workgroupBarrier(); }
       put_whole(whole, lane);
       workgroupBarrier();
       if (n + PART < count) { whole = whole_queries(tile, pair + n + PART, pairs.y, lane); }

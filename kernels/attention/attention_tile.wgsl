@@ -14,7 +14,8 @@
 import package::lib::attention_packed::{bounds_of, k, own_keys, params, q, sharing, v};
 @if(PREFIX) import package::lib::attention_packed::{prefix_k, prefix_keys, prefix_v, ranges};
 import package::lib::attention_slabs::{
-  add_products, add_slab, Dots, fours_of, has_vector, Held, held_a, held_b, held_other, LANES, OTHERS, OWN, PART, put_slab,
+  add_products, add_slab, Dots, fours_of, has_vector, Held, held_row, held_second_row, held_vector, in_head, LANES,
+  OTHERS, OWN, PART, put_slab,
   put_weights, put_whole, ROWS, SLAB, Sums, scaled_sums, sum_at, twos_of, VECTORS, weights, Whole, whole_at,
 };
 import package::lib::attention_tile::totals;
@@ -68,13 +69,13 @@ fn key_base(run: Run, j: u32, head: u32) -> u32 {
 }
 
 fn queries_and_keys(run: Run, first: u32, j: u32, head: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
-  let other = held_other(lane);
+  let row = held_row(lane);
+  let second = held_second_row(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    q[row_base(first, a.x, head) + c + a.y] * params.scale,
-    q[row_base(first, b.x, head) + c + b.y] * params.scale,
-    key_vector(run, key_base(run, j + other.x, head) + c + other.y),
+    q[row_base(first, row, head) + from_head] * params.scale,
+    q[row_base(first, second, head) + from_head] * params.scale,
+    in_head(key_vector(run, key_base(run, j + row, head) + from_head), c + held_vector(lane)),
   );
 }
 
@@ -227,7 +228,11 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         add_products(&sums, lane, n, min(PART, count - n));
       }
       if (twos_of(lane) == 0u) {
-        for (var n = 0u; n < count; n++) { weight += weights[n * 16u + fours_of(lane)]; }
+        let t = fours_of(lane);
+        for (var n = 0u; n < (count + 3u) / 4u; n++) {
+          let block = &weights[n];
+          weight = weight + (*block)[0][t] + (*block)[1][t] + (*block)[2][t] + (*block)[3][t];
+        }
       }
       j = end;
     }
@@ -235,9 +240,9 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let keep = power_of_four(ended_most - most);
   let all = select(fma(ended_weight, keep, weight), weight, ended_most == vec4f(LEAST));
   workgroupBarrier();
-  if (twos_of(lane) == 0u) { weights[fours_of(lane)] = all; }
+  if (twos_of(lane) == 0u) { weights[0][0][fours_of(lane)] = all; }
   workgroupBarrier();
-  let divisor = weights[fours_of(lane)];
+  let divisor = weights[0][0][fours_of(lane)];
   for (var r = 0u; r < rows_left; r++) {
     if (twos_of(lane) == 0u) { softmax[(row + r) * params.heads + head] = vec2f(most[r], divisor[r]); }
     for (var n = 0u; n < OWN; n++) {

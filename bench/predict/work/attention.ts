@@ -112,6 +112,96 @@ function variants(name: string, cost: TileCost, byKeys = false): Record<string, 
   };
 }
 
+/** A tile of lib/attention_slabs.wgsl: rows, others at a time, lanes, and vectors of a slab. */
+const ROWS = 64;
+const OTHERS = 32;
+const TILE_LANES = 256;
+const SLAB = 8;
+/** Subgroups of 32, as NVIDIA's are: their lanes read few different vectors of workgroup memory, a wavefront each. */
+const SUBGROUPS = TILE_LANES / 32;
+/** A load of memory with its index, and a place in workgroup memory written with its own. */
+const LOAD = 5;
+const STORE = 6;
+
+/** What a tile does with 32 others. @param weights instructions for a score to become its weight */
+function tileSteps(
+  { VECTORS, PART }: Readonly<Record<string, number>>,
+  { dots, sums }: TileCost,
+  weights: number,
+  times: number,
+): Step[] {
+  const own = Math.ceil(VECTORS / 16);
+  const slabs = dots * Math.ceil(VECTORS / SLAB);
+  const parts = sums * Math.ceil(OTHERS / PART);
+  const staged = PART * VECTORS / TILE_LANES;
+  return [
+    {
+      // The next slab is on its way while this one is multiplied: 32 products of six loads, at fixed places of a line.
+      times: times * slabs,
+      instructions: 3 * (LOAD + STORE) + SLAB * (32 + 6) + 12,
+      wavefronts: SUBGROUPS * SLAB * 6 + 2 * (ROWS + OTHERS) * SLAB * 16 / 128,
+      barriers: 2,
+      shared: 1,
+    },
+    {
+      // 8 scores of a lane. What is staged whole is on its way meanwhile; the first slab of these others is waited for.
+      times,
+      instructions: 8 * weights + 40,
+      wavefronts: SUBGROUPS * 12,
+      cache: 1,
+      barriers: sums,
+    },
+    {
+      // By fours of others: their weights, then 16 products of each vector's value.
+      times: times * parts,
+      instructions: staged * (LOAD + STORE) + PART / 4 * (4 + own * (4 + 64) + 8 + 4 * own),
+      wavefronts: SUBGROUPS * PART * (1 + VECTORS / 16) + 2 * PART * VECTORS * 16 / 128,
+      barriers: parts / sums > 1 ? 2 : 1,
+      shared: 2,
+    },
+  ];
+}
+
+/** Others that a tile of 64 rows goes through, in turns of 32: of its own sequence, and of a prefix before it. */
+const turnsOf = (...runs: number[]) => runs.reduce((sum, others) => sum + Math.ceil(others / OTHERS), 0);
+
+/** @param weights instructions of a weight @param registers of a lane, at two vectors of sums of each row */
+function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: number): WorkOf {
+  return ({ call, workgroups }, { sequence, prefix, readers }) => {
+    const { params, constants, conditions } = call;
+    const { rows, heads, kv_heads } = params;
+    const { VECTORS } = constants;
+    const groups = gridOf(workgroups);
+    const own = Math.min(sequence, rows);
+    const shared = conditions.PREFIX ? prefix : 0;
+    const sharing = byKeys ? heads / kv_heads : 1;
+    // Rows of a tile see what the tile's last, or by keys its first, does.
+    const ownTiles = Array.from({ length: Math.ceil(own / ROWS) }, (_, n) => Math.min(own, (n + 1) * ROWS));
+    const prefixTiles = byKeys && shared > 0 ? Math.ceil(params.prefix_rows / ROWS) * kv_heads : 0;
+    const ownTurns = ownTiles.map((seen) => turnsOf(seen * sharing, byKeys ? 0 : shared));
+    const ownMean = ownTurns.reduce((sum, turns) => sum + turns, 0) / ownTurns.length;
+    const prefixTurns = prefixTiles > 0 ? turnsOf(own * readers * sharing) : 0;
+    const mean = (ownMean * (groups - prefixTiles) + prefixTurns * prefixTiles) / groups;
+    const pairs = rows * heads * ((own + 1) / 2 + (byKeys && prefixTiles === 0 ? 0 : shared));
+    const turnBytes = 16 * VECTORS * (cost.dots * (ROWS + OTHERS) + cost.sums * OTHERS);
+    return {
+      workgroups: groups,
+      lanes: TILE_LANES,
+      registers: registers + 16 * cost.sums * Math.ceil(VECTORS / 16),
+      workgroupBytes: 16 * (9 * (ROWS + OTHERS) + OTHERS * ROWS / 4 + 64 * constants.BLOCKS),
+      chain: [
+        { times: 1, instructions: 100, memory: 2 },
+        ...tileSteps(constants, cost, weights, mean),
+        { times: 4 * Math.ceil(VECTORS / 16), instructions: 30 * cost.sums, wavefronts: TILE_LANES * 16 / 128 },
+      ],
+      longest: Math.max(...ownTurns, prefixTurns) / mean,
+      memoryBytes: boundBytes(call),
+      cacheBytes: groups * mean * turnBytes,
+      products: pairs * pairFlops(cost, 4 * VECTORS),
+    };
+  };
+}
+
 /** The cache's bytes that no other row of the call reads, and all that its rows read. */
 function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
   const { rows, heads, kv_heads } = call.params;
@@ -206,6 +296,10 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   ...variants("attention", FORWARD),
   ...variants("attention_grad_q", GRAD_Q),
   ...variants("attention_grad_kv", GRAD_KV, true),
+  // The 32 partial sums, what is loaded of a slab, what is staged, whom the rows see, and places.
+  attention_tile: inTiles(FORWARD, false, 26, 96),
+  attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
+  attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
   attention_grad_stats: stats,
   attention_window: windowed,

@@ -12,20 +12,22 @@ import { type AttentionShape, powerScale } from "./attention_shape.ts";
 const ROWS = 64;
 const OTHERS = 32;
 const LANES = 256;
-/** Vectors of four columns: of the weights of a tile, and of OTHERS rows at the most. */
-const WEIGHTS = OTHERS * ROWS / 4;
-const MOST_ROOM = 1024;
-/** Bytes of what else a kernel keeps of each row. */
-const ROW_BYTES = 4;
+const SLAB = 8;
+/** Vectors of a lane's rows lie so many apart. */
+const COLUMNS = 16;
+/** Bytes of workgroup memory beside the others that are staged whole: lines, weights, and a word of each row. */
+const FIXED_BYTES = 16 * ((ROWS + OTHERS) * (SLAB + 1) + OTHERS * ROWS / 4) + 4 * ROWS;
+/** Vectors that the lanes stage of the others at the most, four each. */
+const MOST_STAGED = 4 * LANES;
+/** More would keep a second workgroup from a processor. */
+const MOST_BYTES = 48 * 1024;
 /** Storage buffers of the kernel with most: attention_grad_kv_tile with a prefix. */
 const BUFFERS = 14;
-/** Vectors of a slab, the more the better. */
-const SLABS = [8, 7, 6, 5, 4];
 /** A window that is none: what kernels add to it stays below 2^32. */
 const NO_WINDOW = 2 ** 30;
 
 /** Constants of lib/attention_slabs.wgsl. */
-export type TileConstants = Record<"VECTORS" | "SLAB" | "PART" | "ROOM", number>;
+export type TileConstants = Record<"VECTORS" | "PART" | "BLOCKS", number>;
 
 /** What a device must offer. */
 type TileLimits = Pick<
@@ -33,17 +35,17 @@ type TileLimits = Pick<
   "maxComputeInvocationsPerWorkgroup" | "maxComputeWorkgroupStorageSize" | "maxStorageBuffersPerShaderStage"
 >;
 
-/** Constants for a head's width; undefined where tiles do not fit it or the device. */
+/** Constants for a head's width: as many others at once as there is room for; undefined where there is for none. */
 export function tileConstants(headDim: number, limits: TileLimits): TileConstants | undefined {
+  if (LANES > limits.maxComputeInvocationsPerWorkgroup) return undefined;
+  if (BUFFERS > limits.maxStorageBuffersPerShaderStage) return undefined;
   const VECTORS = headDim / 4;
-  const SLAB = SLABS.find((count) => VECTORS % count === 0);
-  if (SLAB === undefined) return undefined;
-  const PART = OTHERS * VECTORS <= MOST_ROOM ? OTHERS : OTHERS / 2;
-  const ROOM = Math.max((ROWS + OTHERS) * (SLAB | 1), PART * VECTORS);
-  const fits = LANES <= limits.maxComputeInvocationsPerWorkgroup &&
-    16 * (ROOM + WEIGHTS) + ROW_BYTES * ROWS <= limits.maxComputeWorkgroupStorageSize &&
-    BUFFERS <= limits.maxStorageBuffersPerShaderStage;
-  return fits ? { VECTORS, SLAB, PART, ROOM } : undefined;
+  const room = Math.min(MOST_BYTES, limits.maxComputeWorkgroupStorageSize) - FIXED_BYTES;
+  const blocksOf = (part: number) => part / 4 * Math.ceil(VECTORS / COLUMNS);
+  const PART = [32, 16, 8, 4].find((part) =>
+    part * VECTORS <= MOST_STAGED && 16 * 4 * COLUMNS * blocksOf(part) <= room
+  );
+  return PART === undefined ? undefined : { VECTORS, PART, BLOCKS: blocksOf(PART) };
 }
 
 /** Constants of the tiles where they are to run on the open device. */
@@ -75,7 +77,7 @@ function runTiles(kernel: string, bindings: Bindings, pass: TilePass, groups: nu
       heads,
       kv_heads: kvHeads,
       window: Math.min(window, NO_WINDOW),
-      slab: constants.SLAB,
+      slab: SLAB,
       scale: kernel === "attention_tile" ? powerScale(shape) : scale,
       ...(prefixRows === null ? {} : { prefix_rows: prefixRows }),
       ...(softcap === undefined ? {} : { softcap }),
