@@ -81,12 +81,15 @@ describe("attention in tiles", () => {
       maxStorageBuffersPerShaderStage: 16,
     };
     const small = { ...gpu, maxComputeWorkgroupStorageSize: 32768 };
-    assert.deepEqual(tileConstants(128, gpu), { VECTORS: 32, PART: 32, BLOCKS: 16 });
-    assert.deepEqual(tileConstants(128, small), { VECTORS: 32, PART: 16, BLOCKS: 8 });
-    assert.deepEqual(tileConstants(256, small), { VECTORS: 64, PART: 8, BLOCKS: 8 });
-    assert.deepEqual(tileConstants(12, small), { VECTORS: 3, PART: 32, BLOCKS: 8 });
-    assert.equal(tileConstants(128, { ...gpu, maxComputeWorkgroupStorageSize: 16384 }), undefined);
-    assert.equal(tileConstants(128, { ...gpu, maxComputeInvocationsPerWorkgroup: 128 }), undefined);
-    assert.equal(tileConstants(128, { ...gpu, maxStorageBuffersPerShaderStage: 10 }), undefined);
+    const forward = (headDim: number, limits: typeof gpu) => tileConstants("attention_tile", headDim, limits);
+    assert.deepEqual(forward(128, gpu), { VECTORS: 32, ROWS: 64, PART: 32, BLOCKS: 16 });
+    assert.deepEqual(forward(128, small), { VECTORS: 32, ROWS: 64, PART: 16, BLOCKS: 8 });
+    assert.deepEqual(forward(256, small), { VECTORS: 64, ROWS: 64, PART: 8, BLOCKS: 8 });
+    assert.deepEqual(forward(12, small), { VECTORS: 3, ROWS: 64, PART: 32, BLOCKS: 8 });
+    const byKeys = tileConstants("attention_grad_kv_tile", 128, small);
+    assert.deepEqual(byKeys, { VECTORS: 32, ROWS: 32, PART: 16, BLOCKS: 8 });
+    assert.equal(forward(128, { ...gpu, maxComputeWorkgroupStorageSize: 16384 }), undefined);
+    assert.equal(forward(128, { ...gpu, maxComputeInvocationsPerWorkgroup: 128 }), undefined);
+    assert.equal(forward(128, { ...gpu, maxStorageBuffersPerShaderStage: 10 }), undefined);
   });
 });

@@ -112,10 +112,9 @@ function variants(name: string, cost: TileCost, byKeys = false): Record<string, 
   };
 }
 
-/** A tile of lib/attention_slabs.wgsl: rows, others at a time, lanes, and vectors of a slab. */
-const ROWS = 64;
-const OTHERS = 32;
+/** A tile of lib/attention_slabs.wgsl: lanes, rows and others together, vectors of a slab. */
 const TILE_LANES = 256;
+const ROWS_AND_OTHERS = 96;
 const SLAB = 8;
 /** Subgroups of 32, as NVIDIA's are: their lanes read few different vectors of workgroup memory, a wavefront each. */
 const SUBGROUPS = TILE_LANES / 32;
@@ -123,23 +122,26 @@ const SUBGROUPS = TILE_LANES / 32;
 const LOAD = 5;
 const STORE = 6;
 
-/** What a tile does with 32 others. @param weights instructions for a score to become its weight */
+/** Vectors of sums of a lane in each of its four rows: rows that are half as many have lanes for twice the columns. */
+const ownOf = ({ VECTORS, ROWS }: Readonly<Record<string, number>>) => Math.ceil(VECTORS * ROWS / 1024);
+
+/** What a tile does with its others, `times` over. @param weights instructions for a score to become its weight */
 function tileSteps(
-  { VECTORS, PART }: Readonly<Record<string, number>>,
+  constants: Readonly<Record<string, number>>,
   { dots, sums }: TileCost,
   weights: number,
   times: number,
 ): Step[] {
-  const own = Math.ceil(VECTORS / 16);
-  const slabs = dots * Math.ceil(VECTORS / SLAB);
-  const parts = sums * Math.ceil(OTHERS / PART);
+  const { VECTORS, PART, ROWS } = constants;
+  const own = ownOf(constants);
+  const parts = (ROWS_AND_OTHERS - ROWS) / PART;
   const staged = PART * VECTORS / TILE_LANES;
   return [
     {
       // The next slab is on its way while this one is multiplied: 32 products of six loads, at fixed places of a line.
-      times: times * slabs,
+      times: times * dots * Math.ceil(VECTORS / SLAB),
       instructions: 3 * (LOAD + STORE) + SLAB * (32 + 6) + 12,
-      wavefronts: SUBGROUPS * SLAB * 6 + 2 * (ROWS + OTHERS) * SLAB * 16 / 128,
+      wavefronts: SUBGROUPS * SLAB * 6 + 2 * ROWS_AND_OTHERS * SLAB * 16 / 128,
       barriers: 2,
       shared: 1,
     },
@@ -153,46 +155,51 @@ function tileSteps(
     },
     {
       // By fours of others: their weights, then 16 products of each vector's value.
-      times: times * parts,
+      times: times * sums * parts,
       instructions: staged * (LOAD + STORE) + PART / 4 * (4 + own * (4 + 64) + 8 + 4 * own),
-      wavefronts: SUBGROUPS * PART * (1 + VECTORS / 16) + 2 * PART * VECTORS * 16 / 128,
-      barriers: parts / sums > 1 ? 2 : 1,
+      wavefronts: SUBGROUPS * PART * (1 + own) + 2 * PART * VECTORS * 16 / 128,
+      barriers: parts > 1 ? 2 : 1,
       shared: 2,
     },
   ];
 }
 
-/** Others that a tile of 64 rows goes through, in turns of 32: of its own sequence, and of a prefix before it. */
-const turnsOf = (...runs: number[]) => runs.reduce((sum, others) => sum + Math.ceil(others / OTHERS), 0);
-
-/** @param weights instructions of a weight @param registers of a lane, at two vectors of sums of each row */
+/**
+ * @param weights instructions of a weight
+ * @param registers of a lane beside its sums: 32 partial sums, what is loaded of a slab and staged of the next, whom
+ *   the rows see, and places
+ */
 function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: number): WorkOf {
   return ({ call, workgroups }, { sequence, prefix, readers }) => {
     const { params, constants, conditions } = call;
     const { rows, heads, kv_heads } = params;
-    const { VECTORS } = constants;
+    const { VECTORS, ROWS } = constants;
+    const others = ROWS_AND_OTHERS - ROWS;
     const groups = gridOf(workgroups);
     const own = Math.min(sequence, rows);
     const shared = conditions.PREFIX ? prefix : 0;
     const sharing = byKeys ? heads / kv_heads : 1;
-    // Rows of a tile see what the tile's last, or by keys its first, does.
-    const ownTiles = Array.from({ length: Math.ceil(own / ROWS) }, (_, n) => Math.min(own, (n + 1) * ROWS));
-    const prefixTiles = byKeys && shared > 0 ? Math.ceil(params.prefix_rows / ROWS) * kv_heads : 0;
-    const ownTurns = ownTiles.map((seen) => turnsOf(seen * sharing, byKeys ? 0 : shared));
+    const turnsOf = (...runs: number[]) => runs.reduce((sum, run) => sum + Math.ceil(run / others), 0);
+    // A tile goes as far as its last row sees; by keys, as its first row is seen.
+    const ownTurns = Array.from(
+      { length: Math.ceil(own / ROWS) },
+      (_, n) => turnsOf(Math.min(own, (n + 1) * ROWS) * sharing, byKeys ? 0 : shared),
+    );
     const ownMean = ownTurns.reduce((sum, turns) => sum + turns, 0) / ownTurns.length;
+    const prefixTiles = byKeys && shared > 0 ? Math.ceil(params.prefix_rows / ROWS) * kv_heads : 0;
     const prefixTurns = prefixTiles > 0 ? turnsOf(own * readers * sharing) : 0;
     const mean = (ownMean * (groups - prefixTiles) + prefixTurns * prefixTiles) / groups;
-    const pairs = rows * heads * ((own + 1) / 2 + (byKeys && prefixTiles === 0 ? 0 : shared));
-    const turnBytes = 16 * VECTORS * (cost.dots * (ROWS + OTHERS) + cost.sums * OTHERS);
+    const pairs = rows * heads * ((own + 1) / 2 + shared);
+    const turnBytes = 16 * VECTORS * (cost.dots * ROWS_AND_OTHERS + cost.sums * others);
     return {
       workgroups: groups,
       lanes: TILE_LANES,
-      registers: registers + 16 * cost.sums * Math.ceil(VECTORS / 16),
-      workgroupBytes: 16 * (9 * (ROWS + OTHERS) + OTHERS * ROWS / 4 + 64 * constants.BLOCKS),
+      registers: registers + 16 * cost.sums * ownOf(constants),
+      workgroupBytes: 16 * (ROWS_AND_OTHERS * (SLAB + 1) + 512 + 64 * constants.BLOCKS),
       chain: [
         { times: 1, instructions: 100, memory: 2 },
         ...tileSteps(constants, cost, weights, mean),
-        { times: 4 * Math.ceil(VECTORS / 16), instructions: 30 * cost.sums, wavefronts: TILE_LANES * 16 / 128 },
+        { times: 4 * ownOf(constants) * cost.sums, instructions: 30, wavefronts: TILE_LANES * 16 / 128 },
       ],
       longest: Math.max(...ownTurns, prefixTurns) / mean,
       memoryBytes: boundBytes(call),
@@ -296,7 +303,6 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   ...variants("attention", FORWARD),
   ...variants("attention_grad_q", GRAD_Q),
   ...variants("attention_grad_kv", GRAD_KV, true),
-  // The 32 partial sums, what is loaded of a slab, what is staged, whom the rows see, and places.
   attention_tile: inTiles(FORWARD, false, 26, 96),
   attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
   attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),

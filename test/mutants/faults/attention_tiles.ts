@@ -78,7 +78,8 @@ export const faults: readonly Fault[] = [
     file: "kernels/lib/attention_slabs.wgsl",
     find: "(OWN == 2u && last)",
     replace: "OWN == 2u",
-    harm: "on a GPU, lanes beyond an odd width add what lies behind the values: time alone, for nobody stores it",
+    harm:
+      "on a GPU, lanes beyond an odd width add what lies behind the values: time alone, for nobody stores it",
     tests: [TILES],
     equivalent: "what a lane without such a vector sums is never stored",
   },
