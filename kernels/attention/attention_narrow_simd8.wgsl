@@ -24,12 +24,12 @@ struct Adding {
   marked: vec2<bool>,  // they are added to what ended before
   has: vec2<bool>,     // if anything did
   keep: vec2f,         // of that
-  kept: vec2<bool>,    // the result is kept there; else it is left in `sum`
+  kept: vec2<bool>,    // the result is kept there, unless it is the last
 }
 
 fn as_numbers(x: vec2<bool>) -> vec2f { return select(vec2f(), vec2f(1.0), x); }
 
-fn add_ended(sum: ptr<function, Sums>, own: Own, lane: u32, adding: Adding, ends: bool) {
+fn add_ended(sum: ptr<function, Sums>, own: Own, lane: u32, adding: Adding, is_last: bool) {
   let chosen = of_quad(as_numbers(adding.marked));
   let old = of_quad(as_numbers(adding.has));
   let stored = of_quad(as_numbers(adding.kept));
@@ -46,8 +46,10 @@ fn add_ended(sum: ptr<function, Sums>, own: Own, lane: u32, adding: Adding, ends
       for (var n = 0u; n < 4u; n++) {
         if (is_chosen[n] == 1.0) {
           if (is_old[n] == 1.0) { x[n] = fma(ended[at[n]], keep[n], x[n]); }
-          if (is_stored[n] == 1.0) { ended[at[n]] = x[n]; }
-          if (ends) { x[n] = 0.0; }
+          if (!is_last) {
+            if (is_stored[n] == 1.0) { ended[at[n]] = x[n]; }
+            x[n] = 0.0;
+          }
         }
       }
       (*sum)[u] = with_half((*sum)[u], half, x);
@@ -93,17 +95,27 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   );
   let keys = all_keys(items.first / sharing(), items.last / sharing());
   var j = keys.x;
-  while (j < keys.y) {
+  while (true) {
     // The rows that see a key agree on whether it begins a split.
     let split = subgroupMin(min(next.x, next.y));
-    if (j == split) {
-      let marked = next == vec2u(j);
-      let keep = power_of_two(ended_most - most);
-      add_ended(&sum, own, lane, Adding(marked, ended_weights > vec2f(), keep, marked & are_own), true);
-      ended_weights = select(ended_weights, fma(ended_weights, keep, weights), marked);
-      ended_most = select(ended_most, most, marked);
-      weights = select(weights, vec2f(), marked);
-      next = select(next, vec2u(next_split(j, own.end.x), next_split(j, own.end.y)), marked);
+    let is_last = j >= keys.y;
+    if (is_last || j == split) {
+      let has = ended_weights > vec2f();
+      let marked = select(next == vec2u(j), has & vec2<bool>(params.prefix == 0u), is_last);
+      if (subgroupAny(any(marked))) {
+        let keep = power_of_two(ended_most - most);
+        let all_weights = fma(ended_weights, keep, weights);
+        add_ended(&sum, own, lane, Adding(marked, has, keep, marked & are_own), is_last);
+        if (is_last) {
+          weights = select(weights, all_weights, marked);
+        } else {
+          ended_weights = select(ended_weights, all_weights, marked);
+          ended_most = select(ended_most, most, marked);
+          weights = select(weights, vec2f(), marked);
+          next = select(next, vec2u(next_split(j, own.end.x), next_split(j, own.end.y)), marked);
+        }
+      }
+      if (is_last) { break; }
       continue;
     }
     let end = min(split, keys.y);
@@ -144,13 +156,6 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     ended[ended_at.y] = ended_most.y;
     ended[ended_at.x + 1u] = ended_weights.x;
     ended[ended_at.y + 1u] = ended_weights.y;
-  } else {
-    let has = ended_weights > vec2f();
-    if (subgroupAny(any(has))) {
-      let keep = power_of_two(ended_most - most);
-      add_ended(&sum, own, lane, Adding(has, has, keep, vec2<bool>()), false);
-      weights = select(weights, fma(ended_weights, keep, weights), has);
-    }
   }
   softmax[own.slots.x] = vec2f(most.x, weights.x);
   softmax[own.slots.y] = vec2f(most.y, weights.y);

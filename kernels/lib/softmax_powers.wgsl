@@ -52,15 +52,18 @@ fn part_of_two(score: vec2f, whole: vec2f) -> vec2f { return exp2_of_two(fma(sco
 
 fn part_of_four(score: vec4f, whole: vec4f) -> vec4f { return exp2_of_four(fma(score, vec4f(UNIT), -whole)); }
 
-// 2^x for whole x up to 127; 0 where x < -126.
-fn power(x: f32) -> f32 { return bitcast<f32>(i32(clamp(x, -127.0, 127.0) + 127.0) << 23u); }
+// 2^x for whole x up to 127; 0 where x < -126. The number x + 127 + 2^23 ends in the exponent's bits: a conversion to an
+// integer would be guarded by the compiler.
+const EXPONENT = 8388735.0;
+
+fn power(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(max(x, -127.0) + EXPONENT) << 23u); }
 
 fn power_of_two(x: vec2f) -> vec2f {
-  return bitcast<vec2f>(vec2i(clamp(x, vec2f(-127.0), vec2f(127.0)) + 127.0) << vec2u(23u));
+  return bitcast<vec2f>(bitcast<vec2u>(max(x, vec2f(-127.0)) + EXPONENT) << vec2u(23u));
 }
 
 fn power_of_four(x: vec4f) -> vec4f {
-  return bitcast<vec4f>(vec4i(clamp(x, vec4f(-127.0), vec4f(127.0)) + 127.0) << vec4u(23u));
+  return bitcast<vec4f>(bitcast<vec4u>(max(x, vec4f(-127.0)) + EXPONENT) << vec4u(23u));
 }
 
 // Whether M must rise to a tile's largest `whole`, LEAST where no key of it is seen.
