@@ -207,8 +207,13 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         }
       }
       workgroupBarrier();
-      var risen: vec4f;
-      for (var r = 0u; r < 4u; r++) { risen[r] = from_ordered(atomicLoad(&highest[4u * fours_of(lane) + r])); }
+      let four = 4u * fours_of(lane);
+      let risen = vec4f(
+        from_ordered(atomicLoad(&highest[four])),
+        from_ordered(atomicLoad(&highest[four + 1u])),
+        from_ordered(atomicLoad(&highest[four + 2u])),
+        from_ordered(atomicLoad(&highest[four + 3u])),
+      );
       let keep = power_of_four(most - risen);
       if (any(risen > most)) {
         sums = scaled_sums(sums, keep);
