@@ -22,6 +22,8 @@ const CASES: OpCase[] = [
   attentionCase({ ...NARROW, lengths: [65, 3], spare: 2 }),
   attentionCase({ ...NARROW, lengths: [5, 1, 40, 84], spare: 70 }),
   attentionCase({ ...NARROW, lengths: [130], window: 50 }),
+  // Scores that rise by hundreds from tile to tile.
+  attentionCase({ ...NARROW, lengths: [100, 60], scale: 8 }),
   attentionCase({ ...NARROW, lengths: [9, 255, 256, 257], heads: 1 }),
   attentionCase({ ...NARROW, lengths: [600], heads: 1 }),
   attentionCase({ ...NARROW, lengths: [600], heads: 1, window: 300 }),

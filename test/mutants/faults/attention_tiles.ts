@@ -21,8 +21,8 @@ export const faults: readonly Fault[] = [
   {
     file: "kernels/attention/attention_tile.wgsl",
     find: "(rows >= vec4u(run.rows.x)) & (rows < vec4u(run.rows.y))",
-    replace: "rows < vec4u(run.rows.y)",
-    harm: "on a GPU, a sequence's split ends where its neighbour's does",
+    replace: "rows >= vec4u(run.rows.x)",
+    harm: "on a GPU, the split that a completion has open after its prompt ends where its neighbour's does",
     tests: [TILES],
   },
   {
