@@ -3,6 +3,7 @@
  *
  *   seconds = launch + max(memory bytes / copy, cache bytes / cache, waves of workgroups)
  *
+ * What was just written and fits in half of the shared cache costs no memory.
  * A core holds as many workgroups at once as its lanes, registers and workgroup memory allow. A wave of them takes the
  * longest chain of one, its waits included, or what all of them together ask of the core's issue, memory path and
  * matrix units, whichever is longer. Pure.
@@ -92,7 +93,16 @@ function boundAlone(cycles: Cycles): Bound {
 }
 
 export function costOf(work: Work, device: Device): Cost {
-  const { workgroups, longest = 1, memoryBytes, cacheBytes, products = 0, flops = 0 } = work;
+  const {
+    workgroups,
+    longest = 1,
+    memoryBytes: touched,
+    freshBytes = 0,
+    cacheBytes,
+    products = 0,
+    flops = 0,
+  } = work;
+  const memoryBytes = touched - (touched <= device.cacheSize / 2 ? freshBytes : 0);
   const { cores, clockGHz } = device;
   const clock = clockGHz * 1e9;
   const cycles = chainCycles(work, device);

@@ -77,6 +77,11 @@ export interface Work {
   longest?: number;
   /** Of memory, each byte once. */
   memoryBytes: number;
+  /**
+   * Of these, what the kernel before wrote or the next will read: activations. Where a kernel touches no more than half
+   * of the shared cache, it finds them there. None unless given.
+   */
+  freshBytes?: number;
   /** Between shared cache and cores: each load and store of each workgroup that its core's own cache does not hold. */
   cacheBytes: number;
   /** Operations that cannot be spared, of products of matrices: what matrix units could do. */
