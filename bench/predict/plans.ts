@@ -25,7 +25,7 @@ import type { Device } from "./devices.ts";
 import { ALONE, passesSeen, tellPasses, type Tracker, trackPlace } from "./place.ts";
 import { recordCalls, type RecordedCall, type Recording } from "./record.ts";
 
-/** What of the config a prediction chooses; what is left out is as the shape's settings and the program would have it. */
+/** What of the config a prediction chooses; what is left out is as the shape and the program would have it. */
 export interface StepOptions {
   lora?: keyof typeof LORA;
   precision?: RunConfig["matmul_precision"];

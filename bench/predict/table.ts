@@ -174,7 +174,7 @@ export function predictionTable(
     deviceText(device),
     `memory: ${threeDigits(step.peakBytes / 1e9)} GB planned, two score models counted, of ${
       threeDigits(device.memoryBytes / 1e9)
-    }`,
+    }${step.peakBytes > device.memoryBytes ? ": it does not fit, and what follows is as if it did" : ""}`,
     "",
     phaseTable(phases),
     "",

@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { describe, it } from "node:test";
 import { DEVICES, namedDevice } from "../../bench/predict/devices.ts";
 import { costOf, fmaFlops, residentWorkgroups } from "../../bench/predict/model.ts";
+import { measuredPhases } from "../../bench/predict/measured.ts";
 import type { Event } from "../../bench/predict/record.ts";
 import { timeline } from "../../bench/predict/timeline.ts";
 import type { Called, Seen, Work } from "../../bench/predict/work.ts";
@@ -130,6 +131,33 @@ describe("what kernels do", () => {
   it("is refused where a call lacks what its declaration reads", () => {
     const call = { kernel: "add", conditions: {}, constants: { WG: 64 }, params: { count: 64 }, bytes: {} };
     assert.throws(() => workOf({ call, workgroups: [1, 1, 1] }, SEEN), /add.*no number.*"WG":64/s);
+  });
+});
+
+describe("what was measured", () => {
+  const page = [
+    "## Phases of a quickstart step",
+    "",
+    "one training step at shape quickstart",
+    "ceilings: copy 11.6 GB/s",
+    "",
+    "phase               ms   +-  tokens/s",
+    "prefill           6.34  10%     30308",
+    "forward/backward   122   1%     28788",
+    "step               327                  7%",
+    "",
+    "kernel  calls  ms",
+    "",
+  ].join("\n");
+
+  it("is read from the page of measurements, by shape", () => {
+    const found = measuredPhases("quickstart", page)!;
+    assert.deepEqual([...found], [["prefill", 0.00634], ["forward/backward", 0.122], ["step", 0.327]]);
+    assert.equal(measuredPhases("7b", page), null);
+  });
+
+  it("stands on the page as it is, for the quickstart", () => {
+    assert.ok(measuredPhases("quickstart")!.get("decode")! > 0);
   });
 });
 
