@@ -51,8 +51,8 @@ interface Cycles {
 }
 
 function stepCycles(step: Step, subgroups: number, device: Device): Cycles {
-  const { instructions, wavefronts = 0, matrixFlops = 0, memory = 0, cache = 0, shared = 0, barriers = 0 } =
-    step;
+  const { instructions, wavefronts = 0, matrixFlops = 0 } = step;
+  const { memory = 0, cache = 0, ahead = 0, shared = 0, barriers = 0 } = step;
   const { latency, issue } = device;
   const matrixPerCycle = (device.matrixFlops ?? fmaFlops(device)) / device.cores / (device.clockGHz * 1e9);
   const waits = memory * latency.memory + cache * latency.cache + shared * latency.shared +
@@ -60,7 +60,8 @@ function stepCycles(step: Step, subgroups: number, device: Device): Cycles {
   // A subgroup issues one instruction in a cycle at most, and feeds one of a core's matrix units.
   const own = instructions * Math.max(1, subgroups / issue);
   const units = matrixFlops / matrixPerCycle;
-  const alone = Math.max(own, wavefronts) + units * Math.max(1, issue / subgroups) + waits;
+  const busy = Math.max(own, wavefronts) + units * Math.max(1, issue / subgroups);
+  const alone = Math.max(busy, ahead * latency.memory) + waits;
   return { alone, issue: instructions * subgroups / issue, path: wavefronts, matrix: units };
 }
 

@@ -48,6 +48,12 @@ describe("the cost of a dispatch", () => {
     );
   });
 
+  it("is the longer of what a step computes and what it has asked for ahead", () => {
+    const { memory } = H100.latency;
+    near(busyOf({ chain: [{ times: 100, instructions: 50, ahead: 1 }] }), 100 * memory / CLOCK);
+    near(busyOf({ chain: [{ times: 100, instructions: 2 * memory, ahead: 1 }] }), 200 * memory / CLOCK);
+  });
+
   it("hides the waits of workgroups that are on a core together, and shares its issue among them", () => {
     const chain = [{ times: 100, instructions: 500, memory: 1 }];
     const few = busyOf({ workgroups: H100.cores * 4, chain });
