@@ -2,7 +2,7 @@
 import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
-import { samplingOptions } from "../policy/decode/options.ts";
+import { plannedOptions } from "../policy/decode/options.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
@@ -28,7 +28,7 @@ async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promis
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
-  const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
+  const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   let progress = start;
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.

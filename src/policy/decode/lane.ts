@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
+import type { Arena } from "../../gpu/arena.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import { type Plan, recordPlan } from "../../gpu/plan.ts";
 import type { BlockTable } from "../../ops/attention/kv_append.ts";
@@ -53,7 +54,7 @@ export interface DecodeLane {
   readonly width: number;
   readonly decode: DecodeState;
   readonly table: BlockTable;
-  /** null: not recorded yet, or the tensors it was recorded over are gone. */
+  /** null: not recorded yet. */
   plan: Plan | null;
 }
 
@@ -89,8 +90,14 @@ export function disposeLane({ plan, decode, table }: DecodeLane): void {
   tf.dispose([...Object.values(decode), table.table] as Tensor[]);
 }
 
-/** Forward of the last sampled token of every row, then the next one's draw. */
-export function recordLane(policy: Policy, options: LaneOptions, cache: KvCache, lane: DecodeLane): Plan {
+/** Forward of the last sampled token of every row, then the next one's draw. @param arena of all lanes of a session */
+export function recordLane(
+  policy: Policy,
+  options: LaneOptions,
+  cache: KvCache,
+  lane: DecodeLane,
+  arena: Arena,
+): Plan {
   const { decode, table } = lane;
   const attend = decodeAttend(policy, cache, table, decode.nextPosition);
   return recordPlan(() => {
@@ -98,7 +105,7 @@ export function recordLane(policy: Policy, options: LaneOptions, cache: KvCache,
     const hidden_RD = trunkForward(policy, tokens, attend, "few");
     sampleTokens(headLogits(policy, hidden_RD, "few"), decode, options);
     advanceDecode(decode);
-  });
+  }, { arena });
 }
 
 /** DecodeState.rows of a lane's rows. @param logitsRow the row of the logits that row r of the lane samples from */
