@@ -3,6 +3,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { samplingOptions } from "../policy/decode/options.ts";
+import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
@@ -17,6 +18,21 @@ export interface TrainingResult {
   trainingSeconds: number;
 }
 
+/** Says once, where the sampler's bits ought to be the trainer's, that they are not. */
+function samplerWarning({ deps, config }: Run): (row: MetricRow) => void {
+  let isDue = !samplerMayDiffer(config);
+  return ({ step, "sampler/logprob_diff_max": most = 0 }) => {
+    if (!isDue || most === 0) return;
+    isDue = false;
+    deps.events.onMessage(
+      `Warning: at step ${step} sampled log-probs are up to ${
+        most.toPrecision(2)
+      } nats off those of training, ` +
+        "where both should be the same bits; importance_sampling_correction=true corrects for it",
+    );
+  };
+}
+
 /** Whether any rank was asked to end: all of them do, after the same step. */
 async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promise<boolean> {
   const asked = Int32Array.of(shouldStop() ? 1 : 0);
@@ -29,6 +45,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
+  const warnOfSampler = samplerWarning(run);
   let progress = start;
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.
@@ -47,6 +64,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts);
       run.rows.push(row);
+      warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }

@@ -49,6 +49,7 @@ async function trained(holding: Holding, rowsPerPass: number) {
   const rollouts = ROLLOUTS.map((rollout) => ({
     prompt: rollout.prompt,
     tokens: [...rollout.tokens],
+    logprobs: null,
     end: "eos" as const,
   }));
   const stats = [];

@@ -4,7 +4,7 @@
  * every `readbackEvery` of them: then completions that ended give back their blocks, and when about half of the rows
  * are left, these go on in a plan of fewer rows. What a completion holds depends on none of that.
  */
-import { readTensor } from "../../gpu/tensors.ts";
+import { readFloats, readTensor } from "../../gpu/tensors.ts";
 import {
   type BatchRequest,
   compactRows,
@@ -61,11 +61,13 @@ export interface GenerationProgress {
 export interface Completion {
   /** Up to and including the end token or the stop string. */
   tokens: number[];
+  /** Of each token, as decoding computed them, nats; null where they were not to be kept. */
+  logprobs: number[] | null;
   end: "eos" | "stop" | "length";
 }
 
 /** A completion's tokens without its end token: what its text is made of, also where that token is an ordinary one. */
-export function spokenTokens({ tokens, end }: Completion): readonly number[] {
+export function spokenTokens({ tokens, end }: Pick<Completion, "tokens" | "end">): readonly number[] {
   return end === "eos" ? tokens.slice(0, -1) : tokens;
 }
 
@@ -96,31 +98,51 @@ interface Run {
   completions: Completion[];
 }
 
-/** Adds to a row's tokens what was sampled since the last look. @returns the completion, if it ended there */
+/** What was sampled of a row so far; what came before a compaction is not in it. */
+interface SampledRow {
+  tokens: Int32Array;
+  logprobs: Float32Array | null;
+}
+
+/** Adds to a row what was sampled since the last look. @returns the completion, if it ended there */
 function extendRow(
-  { tokens }: DecodeRow,
-  sampled: Int32Array,
+  { tokens, logprobs }: DecodeRow,
+  sampled: SampledRow,
   count: number,
   { options, request }: Run,
 ): Completion | null {
   let end: Completion["end"] = "length";
   while (tokens.length < count && end === "length") {
-    tokens.push(sampled[tokens.length]);
+    if (sampled.logprobs) logprobs.push(sampled.logprobs[tokens.length]);
+    tokens.push(sampled.tokens[tokens.length]);
     if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
   }
+  const completion = (length: number, end: Completion["end"]): Completion => ({
+    tokens: tokens.slice(0, length),
+    logprobs: sampled.logprobs && logprobs.slice(0, length),
+    end,
+  });
   const kept = request.findStop?.(tokens) ?? null;
-  if (kept !== null) return { tokens: tokens.slice(0, kept), end: "stop" };
-  return end === "eos" || count === options.maxTokens ? { tokens, end } : null;
+  if (kept !== null) return completion(kept, "stop");
+  return end === "eos" || count === options.maxTokens ? completion(tokens.length, end) : null;
 }
 
 /** Looks at the tokens sampled so far, `count` of every row that is left, and takes out the rows that ended. */
 async function readBack(run: Run, count: number): Promise<void> {
   const { batch, options, request, completions } = run;
-  const sampled = await readTensor(batch.lane.decode.tokens) as Int32Array;
+  const { decode } = batch.lane;
+  const [sampled, logprobs] = await Promise.all([
+    readTensor(decode.tokens) as Promise<Int32Array>,
+    options.keepsLogprobs ? readFloats(decode.logprobs) : null,
+  ]);
   batch.rows.forEach((row, r) => {
     if (!row) return;
-    const columns = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
-    const completion = extendRow(row, columns, count, run);
+    const columns = [r * options.maxTokens, (r + 1) * options.maxTokens] as const;
+    const ofRow = {
+      tokens: sampled.subarray(...columns),
+      logprobs: logprobs && logprobs.subarray(...columns),
+    };
+    const completion = extendRow(row, ofRow, count, run);
     if (!completion) return;
     completions[row.index] = completion;
     endRow(batch, r);
