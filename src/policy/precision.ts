@@ -72,6 +72,13 @@ export function settledPrecision<C extends PrecisionConfig>(
   };
 }
 
+/** Settings that leave all of it to the device. */
+export const AUTO_PRECISION: PrecisionConfig = {
+  kv_cache_dtype: "auto",
+  matmul_precision: "auto",
+  importance_sampling_correction: "auto",
+};
+
 /** The precisions of settings in words: "matmul_precision float16, kv_cache_dtype float16". */
 export function precisionText({ matmul_precision, kv_cache_dtype }: PrecisionConfig): string {
   return `matmul_precision ${matmul_precision}, kv_cache_dtype ${kv_cache_dtype}`;

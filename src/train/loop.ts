@@ -25,10 +25,8 @@ function samplerWarning({ deps, config }: Run): (row: MetricRow) => void {
     if (!isDue || most === 0) return;
     isDue = false;
     deps.events.onMessage(
-      `Warning: at step ${step} sampled log-probs are up to ${
-        most.toPrecision(2)
-      } nats off those of training, ` +
-        "where both should be the same bits; importance_sampling_correction=true corrects for it",
+      `Warning: at step ${step} the sampler's log-probs are ${most.toExponential(1)} nats off the trainer's, ` +
+        "where both should be the same bits",
     );
   };
 }
