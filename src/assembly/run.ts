@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
@@ -118,6 +119,7 @@ export async function assembleRun(
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer });
+  const compiled = compileKernels(memory.plan.kernels); // while the weights are read
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();
@@ -141,6 +143,7 @@ export async function assembleRun(
     const trained = trainableWeights(policy);
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
+    await compiled;
     await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
     const { scorer, close: closeScorer } = await openScorer(config);
     const facts = {

@@ -7,6 +7,8 @@ export interface TensorRecord {
   shape: number[];
   values: unknown;
   resource: GPUBuffer | null;
+  /** The buffer is not the pool's: tfjs leaves it alone when the tensor is freed. */
+  external?: boolean;
 }
 
 export interface BufferPool {
@@ -57,21 +59,52 @@ export interface CallFacts {
   bytes: Readonly<Record<string, number>>;
 }
 
+/** Memory of a tensor that a recorded plan makes: a buffer's place, which gets a buffer when the plan is bound. */
+export interface PlannedBuffer extends GPUBuffer {
+  /** Of the dispatches that use it. */
+  first: number;
+  last: number;
+  actual: GPUBuffer | null;
+}
+
+/** What a recorded dispatch binds: part of the buffer that a tensor has when the plan is bound. */
+export interface RecordedBinding {
+  binding: number;
+  record: TensorRecord;
+  /** null: the tensor is not the plan's own. */
+  planned: PlannedBuffer | null;
+  offset: number;
+  /** undefined: all of the tensor. */
+  size: number | undefined;
+}
+
 /** One recorded kernel call: all that a replay needs. */
 export interface RecordedDispatch extends DispatchLabel {
-  pipeline: GPUComputePipeline;
-  bindGroup: GPUBindGroup;
+  compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout };
+  bound: RecordedBinding[];
+  uniform: GPUBindGroupEntry | null;
   workgroups: [number, number, number];
   /** How it was called, for those who reckon what it costs. */
   call: CallFacts;
 }
+
+/** A recording on its way. */
+export interface RecordingMode {
+  dispatches: RecordedDispatch[];
+  /** Of the tensors that kernels write. */
+  written: Set<TensorRecord>;
+  /** Of the tensors that are made meanwhile. */
+  made: Map<PlannedBuffer, TensorRecord>;
+}
+
+export const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
 export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 
 /** How kernels and tensors are treated for the moment; each mode's own file sets and clears it. */
 export const modes = {
   /** Kernels are written down, not run (recording.ts). */
-  recording: null as { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null,
+  recording: null as RecordingMode | null,
   /** Every dispatch goes into a timed pass of its own (profile.ts). */
   profiling: null as {
     beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;

@@ -2,7 +2,7 @@
 import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
-import { samplingOptions } from "../policy/decode/options.ts";
+import { plannedOptions } from "../policy/decode/options.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
@@ -25,7 +25,9 @@ function samplerWarning({ deps, config }: Run): (row: MetricRow) => void {
     if (!isDue || most === 0) return;
     isDue = false;
     deps.events.onMessage(
-      `Warning: at step ${step} the sampler's log-probs are ${most.toExponential(1)} nats off the trainer's, ` +
+      `Warning: at step ${step} the sampler's log-probs are ${
+        most.toExponential(1)
+      } nats off the trainer's, ` +
         "where both should be the same bits",
     );
   };
@@ -42,7 +44,7 @@ async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promis
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
-  const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
+  const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const warnOfSampler = samplerWarning(run);
   let progress = start;
   try {

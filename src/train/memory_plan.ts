@@ -1,13 +1,14 @@
 /** The memory plan of a run: its phases, run at their largest shapes on a device that only counts. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { kernelsAsked, type KernelVariant } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { type OtherDevice, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
-import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
+import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
@@ -45,6 +46,8 @@ export interface MemoryPlan {
   /** What each phase takes beside what the ones before it hold. */
   parts: MemoryPart[];
   peakBytes: number;
+  /** What the run's kernels are, as far as the plan met them. */
+  kernels: readonly KernelVariant[];
 }
 
 const gradientBytes = (weights: readonly Weight[]) =>
@@ -104,7 +107,7 @@ export function planMemory(
       "optimizer and reference",
       () => models.makeLearner(policy, config, { rowsPerPass }),
     );
-    const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
+    const options = { ...plannedOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
     const prompts = Array.from(
       { length: promptsPerGeneration },
@@ -148,7 +151,8 @@ export function planMemory(
       (scorer?.passLimitBytes() ?? 0);
     parts.push({ name: "passes of other sizes", bytes: kept });
     const peakBytes = memory().peakBytes + kept;
-    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };
+    const kernels = kernelsAsked();
+    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes, kernels };
   }, other);
 }
 

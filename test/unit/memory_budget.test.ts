@@ -48,7 +48,8 @@ test("the GPU's budget is its free memory less 5 % of all; of several GPUs the l
 });
 
 test("nvidia-smi is asked for free memory and all of it, as bare numbers", { skip }, async () => {
-  const asked = '[ "$*" = "--query-gpu=memory.free,memory.total --format=csv,noheader,nounits" ] && echo 7, 20 || echo "$*"';
+  const asked =
+    '[ "$*" = "--query-gpu=memory.free,memory.total --format=csv,noheader,nounits" ] && echo 7, 20 || echo "$*"';
   assert.equal((await budgetWith(asked))?.bytes, 6 * 2 ** 20);
 });
 

@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
+import type { Arena } from "../../gpu/arena.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import { type Plan, recordPlan } from "../../gpu/plan.ts";
 import type { BlockTable } from "../../ops/attention/kv_append.ts";
@@ -57,7 +58,7 @@ export interface DecodeLane {
   readonly width: number;
   readonly decode: DecodeState;
   readonly table: BlockTable;
-  /** null: not recorded yet, or the tensors it was recorded over are gone. */
+  /** null: not recorded yet. */
   plan: Plan | null;
 }
 
@@ -113,15 +114,21 @@ export function drawTokens(
   advanceDecode(decode, productLogprobs(policy, product_RV, decode.nextToken, options.temperature));
 }
 
-/** Forward of the last sampled token of every row, then the next one's draw. */
-export function recordLane(policy: Policy, options: LaneOptions, cache: KvCache, lane: DecodeLane): Plan {
+/** Forward of the last sampled token of every row, then the next one's draw. @param arena of all lanes of a session */
+export function recordLane(
+  policy: Policy,
+  options: LaneOptions,
+  cache: KvCache,
+  lane: DecodeLane,
+  arena: Arena,
+): Plan {
   const { decode, table } = lane;
   const attend = decodeAttend(policy, cache, table, decode.nextPosition);
   return recordPlan(() => {
     const tokens = { ids: decode.nextToken, positions: decode.nextPosition };
     const hidden_RD = trunkForward(policy, tokens, attend, "few");
     drawTokens(policy, options, headProduct(policy, hidden_RD, "few"), decode);
-  });
+  }, { arena });
 }
 
 /** DecodeState.rows of a lane's rows. @param logitsRow the row of the logits that row r of the lane samples from */

@@ -29,3 +29,8 @@ export function samplingOptions(policy: Policy, config: RunConfig): GenerationOp
     keepsLogprobs: true,
   };
 }
+
+/** As the policy is trained on, where a memory plan has counted the whole cache. */
+export function plannedOptions(policy: Policy, config: RunConfig): GenerationOptions {
+  return { ...samplingOptions(policy, config), reservesCache: true };
+}
