@@ -9,6 +9,7 @@ import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./d
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
+import { samplerWarning } from "./sampler_warning.ts";
 
 export interface TrainingResult {
   progress: Progress;
@@ -16,21 +17,6 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
-}
-
-/** Says once, where the sampler's bits ought to be the trainer's, that they are not. */
-function samplerWarning({ deps, config }: Run): (row: MetricRow) => void {
-  let isDue = !samplerMayDiffer(config);
-  return ({ step, "sampler/logprob_diff_max": most = 0 }) => {
-    if (!isDue || most === 0) return;
-    isDue = false;
-    deps.events.onMessage(
-      `Warning: at step ${step} the sampler's log-probs are ${
-        most.toExponential(1)
-      } nats off the trainer's, ` +
-        "where both should be the same bits",
-    );
-  };
 }
 
 /** Whether any rank was asked to end: all of them do, after the same step. */
@@ -45,7 +31,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
-  const warnOfSampler = samplerWarning(run);
+  const warnOfSampler = samplerWarning(samplerMayDiffer(config), deps.events.onMessage);
   let progress = start;
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.

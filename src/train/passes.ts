@@ -105,20 +105,25 @@ export function backward(
       const { tokens, refLogprobs, oldLogprobs, samplerLogprobs } = own.batch;
       const { advantagesAndWeights, ones } = own.weighting;
       const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
-      let stats: Tensor | null = null;
-      let ofSampler: Tensor | null = null;
+      let kept: Record<"stats" | "ofSampler" | "weights", Tensor> | null = null;
       const forward = () => {
         const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
         const trainer = oldLogprobs ?? logprobs;
         const held = samplerWeights({ trainer, sampler: samplerLogprobs ?? trainer }, tokens.offsets, config);
         const tokenWeights = corrects ? held.weights : null;
         const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, config);
-        stats = tf.keep(made.stats);
-        ofSampler = tf.keep(held.stats);
+        // Backward reads the weights again, of which the tape does not know.
+        kept = {
+          stats: tf.keep(made.stats),
+          ofSampler: tf.keep(held.stats),
+          weights: tf.keep(held.weights),
+        };
         return made.losses;
       };
       const { value } = backpropagate(forward, [policy.root], ones);
-      return { losses: value, stats: stats!, ofSampler: ofSampler! };
+      const { weights, ...logged } = kept!;
+      weights.dispose();
+      return { losses: value, ...logged };
     },
   );
   return [copyOf(losses), tf.reshape(copyOf(stats), [-1]), tf.reshape(copyOf(ofSampler), [-1])];
