@@ -81,7 +81,9 @@ function noteLifetimes(
   });
   for (const [planned, record] of made) {
     if (inputs.includes(record)) [planned.first, planned.last] = [-1, Math.max(planned.last, -1)];
-    else if (record.resource) [planned.first, planned.last] = [Math.min(planned.first, dispatches.length), Infinity];
+    else if (record.resource) {
+      [planned.first, planned.last] = [Math.min(planned.first, dispatches.length), Infinity];
+    }
   }
 }
 
@@ -120,7 +122,8 @@ export function recordKernels<Inputs, Outputs>(
     throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
   };
   const recording: RecordingMode = modes.recording = { dispatches: [], written: new Set(), made: new Map() };
-  const recordsOf = (tensors: readonly Tensor[]) => tensors.map(({ dataId }) => backend.tensorMap.get(dataId));
+  const recordsOf = (tensors: readonly Tensor[]) =>
+    tensors.map(({ dataId }) => backend.tensorMap.get(dataId));
   let inputs: Inputs | undefined;
   try {
     inputs = inputsLike(given);

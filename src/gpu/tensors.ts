@@ -1,7 +1,14 @@
 /** Tensors on the GPU: made, filled, copied and read back, in tfjs's queue order and on tfjs's buffers. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, GUARD_BITS, modes, type PlannedBuffer, STORAGE_USAGE, tfjsBackend } from "./backend.ts";
+import {
+  type Backend,
+  GUARD_BITS,
+  modes,
+  type PlannedBuffer,
+  STORAGE_USAGE,
+  tfjsBackend,
+} from "./backend.ts";
 import { noteBufferMove } from "./arena.ts";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { flush } from "./queue.ts";

@@ -129,9 +129,10 @@ export function planMemory(
       await part("scoring", () => scorer.score(rows, Math.min(length, config.scorer_max_length)));
     }
     await part("training pass", async () => {
-      const rollouts = completions.map(({ tokens }, i) => ({
+      const rollouts = completions.map(({ tokens, logprobs }, i) => ({
         prompt: prompts[Math.floor(i / config.num_generations)],
         tokens,
+        logprobs,
         end: "eos" as const,
       }));
       const rates = Array<number>(updatesPerGeneration).fill(0);

@@ -14,6 +14,8 @@ export interface Rollout {
   prompt: Prompt;
   /** Completion token ids, up to and including the end token or stop string. */
   tokens: number[];
+  /** Of each token, as decoding computed them, nats; null where they were not kept. */
+  logprobs: number[] | null;
   /** What the scorer reads: without end token and stop string. */
   text: string;
   /** How it ended; "length": cut at max_completion_length. */
@@ -72,10 +74,10 @@ export async function sampleRollouts(
   { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
-  const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
-    const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
+  const rolloutOf = (prompt: Prompt, completion: Completion): Rollout => {
+    const whole = tokenizer.decode(spokenTokens(completion), { skipSpecialTokens: true });
     const { text } = trimAtStopString(whole, stopStrings);
-    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
+    return { prompt, ...completion, text, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
   };
   const groups: Rollout[][] = [];
   await generator.generate({

@@ -16,7 +16,7 @@ test("random numbers belong to seed, step and prompt slot; a text is without its
     generate(request) {
       const { prompts, groupSize, seed, step, firstPrompt } = request;
       asked.push({ prompts, groupSize, seed, step, firstPrompt });
-      prompts.forEach((_, p) => request.onGroup?.(p, [{ tokens: [7, 2], end: "eos" }]));
+      prompts.forEach((_, p) => request.onGroup?.(p, [{ tokens: [7, 2], logprobs: [-1, -0.5], end: "eos" }]));
       return Promise.resolve([]);
     },
   } as Pick<Generator, "generate">;
@@ -24,6 +24,7 @@ test("random numbers belong to seed, step and prompt slot; a text is without its
   for (const place of [{ step: 1, firstPrompt: 0 }, { step: 5, firstPrompt: 2 }]) {
     const rollouts = await sampleRollouts(generator, tokenizer, { prompts, config, ...place });
     assert.deepEqual(rollouts.map(({ prompt, text }) => [prompt.user, text]), [["a", "7"], ["b", "7"]]);
+    assert.deepEqual(rollouts.map(({ logprobs }) => logprobs), [[-1, -0.5], [-1, -0.5]]);
   }
   const ids = [[1, 5], [1]];
   assert.deepEqual(asked, [

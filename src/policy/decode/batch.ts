@@ -62,6 +62,7 @@ export function openBatch(session: DecodeSession, request: BatchRequest, burst: 
       generation,
       index: p * groupSize + generation,
       tokens: [],
+      logprobs: [],
       blocks: [],
     }))
   );

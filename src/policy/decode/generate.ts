@@ -71,11 +71,13 @@ export interface GenerationProgress {
 export interface Completion {
   /** Up to and including the end token or the stop string. */
   tokens: number[];
+  /** Of each token, as decoding computed them, nats; null where they were not to be kept. */
+  logprobs: number[] | null;
   end: "eos" | "stop" | "length";
 }
 
 /** A completion's tokens without its end token: what its text is made of, also where that token is an ordinary one. */
-export function spokenTokens({ tokens, end }: Completion): readonly number[] {
+export function spokenTokens({ tokens, end }: Pick<Completion, "tokens" | "end">): readonly number[] {
   return end === "eos" ? tokens.slice(0, -1) : tokens;
 }
 
@@ -106,39 +108,57 @@ interface Run {
   completions: Completion[];
 }
 
-/** Adds to a row's tokens what was sampled since the last look. @returns the completion, if it ended there */
+/** What was sampled of a row so far; what came before a compaction is not in it. */
+interface SampledRow {
+  tokens: Int32Array;
+  logprobs: Float32Array | null;
+}
+
+/** Adds to a row what was sampled since the last look. @returns the completion, if it ended there */
 function extendRow(
-  { tokens }: DecodeRow,
-  sampled: Int32Array,
+  { tokens, logprobs }: DecodeRow,
+  sampled: SampledRow,
   count: number,
   { options, request }: Run,
 ): Completion | null {
   const seen = tokens.length;
   let end: Completion["end"] = "length";
   while (tokens.length < count && end === "length") {
-    tokens.push(sampled[tokens.length]);
+    if (sampled.logprobs) logprobs.push(sampled.logprobs[tokens.length]);
+    tokens.push(sampled.tokens[tokens.length]);
     if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
   }
+  const completion = (length: number, end: Completion["end"]): Completion => ({
+    tokens: tokens.slice(0, length),
+    logprobs: sampled.logprobs && logprobs.slice(0, length),
+    end,
+  });
   const kept = request.findStop?.(tokens, seen) ?? null;
-  if (kept !== null) return { tokens: tokens.slice(0, kept), end: "stop" };
-  return end === "eos" || count === options.maxTokens ? { tokens, end } : null;
+  if (kept !== null) return completion(kept, "stop");
+  return end === "eos" || count === options.maxTokens ? completion(tokens.length, end) : null;
 }
 
-/** Tokens on their way to the host. */
+/** Tokens on their way to the host, and their log-probs where these are kept. */
 interface Look {
   /** Tokens that every row has by then. */
   count: number;
   tokens: PendingRead;
+  logprobs: PendingRead | null;
 }
 
 /** Looks at the tokens sampled so far, and takes out the rows that ended. */
-async function lookAt({ count, tokens }: Look, run: Run): Promise<void> {
+async function lookAt({ count, tokens, logprobs: ofThem }: Look, run: Run): Promise<void> {
   const { batch, options, request, completions } = run;
   const sampled = await tokens.values() as Int32Array;
+  const logprobs = ofThem && await ofThem.values() as Float32Array;
   batch.rows.forEach((row, r) => {
     if (!row) return;
-    const columns = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
-    const completion = extendRow(row, columns, count, run);
+    const columns = [r * options.maxTokens, (r + 1) * options.maxTokens] as const;
+    const ofRow = {
+      tokens: sampled.subarray(...columns),
+      logprobs: logprobs && logprobs.subarray(...columns),
+    };
+    const completion = extendRow(row, ofRow, count, run);
     if (!completion) return;
     completions[row.index] = completion;
     endRow(batch, r);
@@ -169,7 +189,12 @@ async function beginBurst({ batch, options }: Run, count: number): Promise<Look>
     await readyLane(batch.session, batch.lane);
     decodeBurst(batch, count, burst);
   }
-  return { count: count + burst, tokens: beginRead(batch.lane.decode.tokens) };
+  const { tokens, logprobs } = batch.lane.decode;
+  return {
+    count: count + burst,
+    tokens: beginRead(tokens),
+    logprobs: options.keepsLogprobs ? beginRead(logprobs) : null,
+  };
 }
 
 /** Decodes until every row has ended. */
@@ -192,7 +217,7 @@ async function decodeRows(run: Run, began: number): Promise<void> {
     if (compacts) compactRows(batch, look.count);
     looks.push(last = await beginBurst(run, look.count));
   }
-  for (const { tokens } of looks) await tokens.values(); // sampled in vain
+  for (const { tokens, logprobs } of looks) await Promise.all([tokens.values(), logprobs?.values()]); // in vain
 }
 
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {

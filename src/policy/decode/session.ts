@@ -2,12 +2,12 @@
 import * as tf from "@tensorflow/tfjs";
 import { type Arena, createArena } from "../../gpu/arena.ts";
 import { gatherRows, inverseRows } from "../../ops/rows/gather_rows.ts";
-import { advanceDecode, sampleTokens } from "../../ops/sampling/sample.ts";
 import {
   type CachedPrompt,
   type DecodeLane,
   type DecodeRow,
   disposeLane,
+  drawTokens,
   type LaneOptions,
   openLane,
   recordLane,
@@ -23,7 +23,7 @@ import {
   tableColumns,
 } from "./kv_blocks.ts";
 import { createKvCache, type KvCache, prefillAttend } from "./kv_cache.ts";
-import { headLogits, trunkForward, uploadSequences } from "../transformer.ts";
+import { headProduct, trunkForward, uploadSequences } from "../transformer.ts";
 import type { Plan } from "../../gpu/plan.ts";
 import type { Policy } from "../trunk.ts";
 import { packSequences } from "../packing.ts";
@@ -176,7 +176,8 @@ export function prefill(
     const last_PD = gatherRows(hidden_ND, tf.tensor1d(lastRows, "int32"), inverse);
     const logitsRow = (r: number) => prompts.indexOf(rows[r].prompt);
     const promptRows = tf.tensor2d(rowTable(rows, logitsRow), [lane.width, 4], "int32");
-    sampleTokens(headLogits(policy, last_PD, "few"), { ...lane.decode, rows: promptRows }, options);
-    advanceDecode(lane.decode);
+    const rowOf = tf.tensor1d(rows.map((_, r) => logitsRow(r)), "int32");
+    const decode = { ...lane.decode, rows: promptRows };
+    drawTokens(policy, options, headProduct(policy, last_PD, "few"), decode, rowOf);
   });
 }
