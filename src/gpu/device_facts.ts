@@ -17,6 +17,11 @@ export function plainKernelsOnly(): boolean {
   return modes.plainKernels || modes.gpuLanes;
 }
 
+/** Whether kernels that keep in workgroup memory what their lanes share suit this device: a GPU. */
+export function suitsTiles(): boolean {
+  return !modes.plainKernels && !isSoftwareDevice() && !hasNarrowSubgroups();
+}
+
 /** A fact about the device, found out once for each: asking WebGPU before every dispatch would take as long as one. */
 export function deviceFact<T>(find: () => T): () => T {
   const known = new WeakMap<GPUDevice, { fact: T }>();
@@ -27,6 +32,9 @@ export function deviceFact<T>(find: () => T): () => T {
     return found.fact;
   };
 }
+
+/** Whether loops are to be kept short in the compiled text: a CPU's compiler takes seconds for what it unrolls. */
+export const compilesSlowly = deviceFact(() => isSoftware(tfjsBackend().device.adapterInfo));
 
 /** Whether the device is a CPU that plays a GPU. */
 export function isSoftwareDevice(): boolean {
