@@ -5,10 +5,10 @@
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.
  */
-import type { Tensor } from "@tensorflow/tfjs";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
-import { matmulPrecision } from "../../gpu/precision.ts";
+import { type MatmulPrecision, matmulPrecision } from "../../gpu/precision.ts";
 import type { Binding } from "../../gpu/tensors.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
@@ -22,15 +22,27 @@ interface Sizes {
   stride?: number;
 }
 
+/** What an adapter adds: scale (low b^T), r in order, by the kernel that makes the output. */
+export interface LowRank {
+  /** f32 [M, rank] */
+  low: TensorInfo;
+  /** [N, rank] */
+  b: Weight;
+  scale: number;
+}
+
 export interface LinearRun extends Sizes {
   x: Binding;
   weight: Weight;
   bias?: Weight | null;
   /** As y. */
   residual?: Binding | null;
+  lowRank?: LowRank;
   y: Binding;
   /** "many" unless given. */
   rowCount?: RowCount;
+  /** What is set for all unless given. */
+  precision?: MatmulPrecision;
 }
 
 export interface LinearGradXRun extends Sizes {
@@ -60,13 +72,16 @@ export function bindRows({ tensor, shape: [, K], format }: Weight, window: Windo
 /** y or dy from the window's first column on: the stride stays, and the kernels leave the columns after its last. */
 export const bindColumns = (binding: Binding, { first }: Window) => bindFrom(binding, bytesOf("f32", first));
 
-/** y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n], rows m of the windows x, residual and y. */
+/**
+ * y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + scale sum_r low[m,r] b[n,r] + residual[m,n], rows m of the windows x,
+ * residual and y.
+ */
 export function runLinear(run: LinearRun): void {
   for (const window of weightWindows(run.weight)) runLinearWindow(run, window);
 }
 
 function runLinearWindow(run: LinearRun, window: Window): void {
-  const { x, weight, bias, residual, rows, rowCount } = run;
+  const { x, weight, bias, residual, lowRank, rows, rowCount, precision = matmulPrecision() } = run;
   const [outputs, width] = weight.shape;
   const { format } = weight;
   const stride = run.stride ?? outputs;
@@ -75,15 +90,21 @@ function runLinearWindow(run: LinearRun, window: Window): void {
   const addends = {
     bias: bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : undefined,
     residual: residual ? bindColumns(residual, window) : undefined,
+    low: lowRank?.low,
+    lora_b: lowRank && bindRows(lowRank.b, window),
   };
-  const conditions = { BIAS: bias != null, RESIDUAL: residual != null };
-  const biasFormat: KernelConstants = bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {};
+  const conditions = { BIAS: bias != null, RESIDUAL: residual != null, ADAPTER: lowRank != null };
+  const addendConstants: KernelConstants = {
+    ...(bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {}),
+    ...(lowRank ? { B_FORMAT: FORMAT_CODE[lowRank.b.format] } : {}),
+  };
   const size = productSize("output", { M: rows, K: width, N: window.count });
-  const choice = chooseLinear({ ...size, format, rowCount, precision: matmulPrecision() });
+  const choice = chooseLinear({ ...size, format, rowCount, precision });
   const { way, kernel, workgroups } = choice;
-  const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...biasFormat };
+  const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...addendConstants };
   const call = { kernel, conditions, constants, workgroups };
-  const params = { rows, width, columns: window.count, stride };
+  const adapter = lowRank ? { rank: lowRank.b.shape[1], scale: lowRank.scale } : {};
+  const params = { rows, width, columns: window.count, stride, ...adapter };
   if (way === "matrix") {
     runMatrixLinear(call, { x, w, y, ...addends }, { ...params, format });
   } else if (way === "strided") {
@@ -99,6 +120,7 @@ function runLinearWindow(run: LinearRun, window: Window): void {
         b_row: width,
         b_term: 1,
         c_row: stride,
+        ...adapter,
       },
     });
   } else {

@@ -55,6 +55,8 @@ interface MatrixOperands {
   w: Binding;
   bias?: Binding;
   residual?: Binding;
+  low?: TensorInfo;
+  lora_b?: Binding;
   /** f32 [rows, stride], of which `columns` count */
   y: Binding;
 }
