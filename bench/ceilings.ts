@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { foldGrid } from "../src/gpu/grids.ts";
 import type { KernelConstants } from "../src/gpu/kernel.ts";
 import type { Plan } from "../src/gpu/plan.ts";
-import { offersF16Matrices } from "../src/gpu/precision.ts";
+import { f16MatrixUnit } from "../src/gpu/precision.ts";
 import { timePlan } from "../src/gpu/timing.ts";
 import { measure } from "./measure.ts";
 import { threeDigits } from "./table.ts";
@@ -88,7 +88,7 @@ async function secondsOf(plan: TimedKernel): Promise<number> {
 /** Whether kernels/subgroup_matrix.wgsl runs here: f16 in, f32 out, tiles of 16. */
 function hasMatrixTiles({ features, adapterInfo }: GPUDevice): boolean {
   if (!features.has("chromium-experimental-subgroup-matrix") || !features.has("shader-f16")) return false;
-  return offersF16Matrices(adapterInfo);
+  return f16MatrixUnit(adapterInfo) === 16;
 }
 
 async function measureMatrix(device: GPUDevice): Promise<number | null> {

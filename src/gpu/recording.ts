@@ -24,6 +24,22 @@ export interface Recording<Outputs> {
   dispose(): void;
 }
 
+/** How to leave the recording that is under way for a moment, and come back; null outside of one. */
+let pause: (() => () => void) | null = null;
+
+/**
+ * Runs `body` at once, also while a plan is being recorded: what it makes is there before the first replay, belongs to
+ * no plan, and is read by any.
+ */
+export function beforePlan<R>(body: () => R): R {
+  const resume = pause?.();
+  try {
+    return body();
+  } finally {
+    resume?.();
+  }
+}
+
 /**
  * Runs `build` with kernels recorded instead of executed. Buffers made meanwhile come from a private pool, so that
  * nothing else can be given them between replays; inside the recording they are reused freely, because replays keep
@@ -32,16 +48,29 @@ export interface Recording<Outputs> {
 export function recordKernels<Outputs>(build: () => Outputs): Recording<Outputs> {
   if (modes.recording) throw new Error("Cannot record a plan inside another plan");
   const backend = tfjsBackend();
-  flush();
   const shared = backend.bufferManager;
   const PoolClass = shared.constructor as new (device: GPUDevice) => BufferPool;
   const pool = new PoolClass(backend.device);
   const stockPath = backend.recordAndSubmit;
-  backend.bufferManager = pool;
-  backend.recordAndSubmit = () => {
-    throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+  const made = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
+  const leave = () => {
+    flush(); // buffers that were freed meanwhile go back to the pool that they came from
+    modes.recording = null;
+    backend.bufferManager = shared;
+    backend.recordAndSubmit = stockPath;
+    pause = null;
+    return enter;
   };
-  const made = modes.recording = { dispatches: [] as RecordedDispatch[], written: new Set<TensorRecord>() };
+  const enter = () => {
+    flush();
+    modes.recording = made;
+    backend.bufferManager = pool;
+    backend.recordAndSubmit = () => {
+      throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+    };
+    pause = leave;
+  };
+  enter();
   try {
     const outputs = tf.tidy(() => {
       const built = build();
@@ -59,9 +88,7 @@ export function recordKernels<Outputs>(build: () => Outputs): Recording<Outputs>
     pool.dispose();
     throw error;
   } finally {
-    modes.recording = null;
-    backend.bufferManager = shared;
-    backend.recordAndSubmit = stockPath;
+    leave();
   }
 }
 

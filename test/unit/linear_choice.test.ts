@@ -91,6 +91,8 @@ const GPU: LinearFacts = {
   hasSimd8: false,
   hasNarrowSubgroups: false,
   maxSubgroupSize: 32,
+  matrixUnit: 16,
+  workgroupBytes: 49152,
   plainKernelsOnly: false,
   candidates: linearCandidates(DESKTOP, false),
   measured: new Map(),

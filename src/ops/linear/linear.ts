@@ -3,6 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearGradBias, runLinearGradW, runLinearGradX } from "./dispatch.ts";
+import { withHalves } from "./halves.ts";
 import type { Weight } from "../weight/weight.ts";
 import type { LayerSizes, RowCount } from "./choice.ts";
 
@@ -20,12 +21,13 @@ type OutputGrad = `dy${number}`;
 const linearsOp = defineOp<"x", LinearsAttrs>({
   name: "GrpoLinear",
   forward({ x }, { weights, biases, rowCount }) {
-    const rows = x.shape[0];
-    return weights.map((weight, i) => {
-      const y = newTensor([rows, weight.shape[0]]);
-      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount });
-      return y;
-    });
+    const [rows, width] = x.shape;
+    return withHalves({ matrix: { tensor: x }, rows, width }, (halves) =>
+      weights.map((weight, i) => {
+        const y = newTensor([rows, weight.shape[0]]);
+        runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount, halves });
+        return y;
+      }));
   },
   saves: { inputs: ["x"] },
   gradient(dy, [x], attrs) {
@@ -38,15 +40,18 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
   name: "GrpoLinearGrad",
   forward(inputs, { weights, biases }) {
     const x = { tensor: inputs.x };
-    const rows = inputs.x.shape[0];
+    const [rows, width] = inputs.x.shape;
     const dx = newTensor(inputs.x.shape);
-    weights.forEach((weight, i) => {
-      const dy = { tensor: inputs[`dy${i}`] };
-      const bias = biases[i];
-      runLinearGradX({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0 });
-      runLinearGradW({ dy, x, weight, rows });
-      if (bias) runLinearGradBias({ dy, bias, rows });
-    });
+    withHalves({ matrix: x, rows, width }, (xHalves) =>
+      weights.forEach((weight, i) => {
+        const dy = { tensor: inputs[`dy${i}`] };
+        const bias = biases[i];
+        withHalves({ matrix: dy, rows, width: weight.shape[0] }, (halves) => {
+          runLinearGradX({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0, halves });
+          runLinearGradW({ dy, x, weight, rows, dyHalves: halves, xHalves });
+        });
+        if (bias) runLinearGradBias({ dy, bias, rows });
+      }));
     return dx;
   },
 });
