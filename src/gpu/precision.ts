@@ -1,5 +1,6 @@
 /** How exactly linear layers multiply: in f32, or on the matrix units of a GPU (tensor cores) with inputs in f16. */
 import { modes, tfjsBackend } from "./backend.ts";
+import { adapterInfo, hasSubgroups } from "./device_facts.ts";
 
 export type MatmulPrecision = typeof modes.matmulPrecision;
 
@@ -31,7 +32,11 @@ export function offersF16Matrices(
   return [...subgroupMatrixConfigs].some(fits);
 }
 
-const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
+function openDevice(): MatrixFacts {
+  const { features, limits } = tfjsBackend().device;
+  const has = (name: string) => (!/subgroup/.test(name) || hasSubgroups()) && features.has(name);
+  return { features: { has }, limits, adapterInfo: adapterInfo() };
+}
 
 /** Why a device cannot multiply 16x16x16 matrices of f16 into f32, as our kernels do; undefined when it can. */
 export function matrixUnitsMissing(

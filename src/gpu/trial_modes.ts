@@ -1,6 +1,6 @@
 /** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import { GUARD_BITS, modes, type StatedAdapter, tfjsBackend } from "./backend.ts";
 import { runKernel } from "./dispatch.ts";
 import { byteSize, readTensor } from "./tensors.ts";
 import { flatGrid } from "./grids.ts";
@@ -94,9 +94,27 @@ export function withPlainKernels<R>(body: () => R): R {
   return withModes({ plainKernels: true }, body);
 }
 
-/** Runs `body` with the plain kernels, and with as many lanes as on a GPU: constants that a CPU would not be given. */
+/** An NVIDIA card as kernels are chosen by it, without the matrix units that a trial cannot state. */
+const NVIDIA: StatedAdapter = {
+  vendor: "nvidia",
+  architecture: "hopper",
+  device: "stated by a trial",
+  description: "",
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+};
+
+/**
+ * Runs `body` with the kernels, tiles and lanes that an NVIDIA card would be given, but for those that use operations
+ * of its subgroups: the device's own have other lanes.
+ */
 export function withGpuLanes<R>(body: () => R): R {
-  return withModes({ gpuLanes: true }, body);
+  return withModes({ statedAdapter: NVIDIA }, body);
+}
+
+/** From now on kernels are chosen as `withGpuLanes` has them chosen: for a process that runs a whole test file so. */
+export function takeGpuLanes(): void {
+  modes.statedAdapter = NVIDIA;
 }
 
 /** Runs `body` with grids folded over x and y from so many workgroups on. */
