@@ -23,9 +23,10 @@ function withModes<R>(set: Partial<Modes>, body: () => R): R {
   return result instanceof Promise ? result.finally(restore) as R : result;
 }
 
-/** What a new tensor may hold: a NaN is swallowed by max and min, a large number is not. */
-const STALE = [GUARD_BITS, ...new Uint32Array(Float32Array.of(1e30, -1e30).buffer)];
-const staleWords = (count: number) => Uint32Array.from({ length: count }, (_, i) => STALE[i % STALE.length]);
+/** What memory may hold that nobody wrote: a NaN is swallowed by max and min, a large number is not. */
+export const STALE_WORDS = [GUARD_BITS, ...new Uint32Array(Float32Array.of(1e30, -1e30).buffer)];
+const staleWords = (count: number) =>
+  Uint32Array.from({ length: count }, (_, i) => STALE_WORDS[i % STALE_WORDS.length]);
 
 /** Whether a word is one that `withGuardWords` puts into new tensors. */
 export function isStale(value: number): boolean {
@@ -40,6 +41,11 @@ export function isStale(value: number): boolean {
  */
 export function withGuardWords<R>(words: number, body: () => R): R {
   return withModes({ guardWords: words, begin: spoil }, body);
+}
+
+/** From now on every new tensor begins as under `withGuardWords(0)`: for a process that runs a whole test file so. */
+export function beginStale(): void {
+  modes.begin = spoil;
 }
 
 /** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
