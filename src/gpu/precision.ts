@@ -1,6 +1,6 @@
 /** How exactly linear layers multiply: in f32, or on the matrix units of a GPU (tensor cores) with inputs in f16. */
 import { modes, tfjsBackend } from "./backend.ts";
-import { deviceFact } from "./device_facts.ts";
+import { adapterInfo, deviceFact, hasSubgroups } from "./device_facts.ts";
 
 export type MatmulPrecision = typeof modes.matmulPrecision;
 
@@ -43,7 +43,11 @@ export const matrixUnit = deviceFact((): MatrixUnit => f16MatrixUnit(openDevice(
 /** Lanes of a subgroup that our kernels' tiles are made for, at the most. */
 const MOST_LANES = 64;
 
-const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
+function openDevice(): MatrixFacts {
+  const { features, limits } = tfjsBackend().device;
+  const has = (name: string) => (!/subgroup/.test(name) || hasSubgroups()) && features.has(name);
+  return { features: { has }, limits, adapterInfo: adapterInfo() };
+}
 
 /** Why a device cannot multiply matrices of f16 into f32 as our kernels do; undefined when it can. */
 export function matrixUnitsMissing(

@@ -69,7 +69,8 @@ export function createReplays(
       const given = tensorsOf(inputs);
       const key = keyOf(name, given);
       const known = recorded.get(key);
-      const record = () => recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
+      const record = () =>
+        recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
       const plan = known ?? record();
       recorded.delete(key);
       recorded.set(key, plan);

@@ -106,7 +106,10 @@ describe("kept plans", () => {
       const inputs = { wide: filled(1, wide), tall: filled(2, tall) };
       const made = replays.run("both", inputs, (own) => [add(own.wide, own.wide), add(own.tall, own.tall)]);
       const values = await Promise.all(made.map(readFloats));
-      assert.deepEqual(values.map((each) => [each.length, each[0]]), [[wide * COLUMNS, 2], [tall * COLUMNS, 4]]);
+      assert.deepEqual(values.map((each) => [each.length, each[0]]), [[wide * COLUMNS, 2], [
+        tall * COLUMNS,
+        4,
+      ]]);
       tf.dispose(inputs);
       trimPool();
       return gpu.memory().liveBytes;

@@ -120,9 +120,7 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
   const conditions = { ...choice.conditions, ...addendConditions };
   const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...addendConstants };
   const call = { kernel, conditions, constants, workgroups };
-  const adapter: Record<string, number> = lowRank
-    ? { rank: lowRank.b.shape[1], scale: lowRank.scale }
-    : {};
+  const adapter: Record<string, number> = lowRank ? { rank: lowRank.b.shape[1], scale: lowRank.scale } : {};
   const params = { rows, width, columns: window.count, stride, ...adapter };
   if (way === "matrix") {
     const { values: a, shift: a_shift } = halves.get();
