@@ -82,12 +82,16 @@ describe("a step recorded for an H100", () => {
     assert.ok(endingSeconds > 0);
   });
 
+  it("ends with its own last submit, whatever is recorded after it", () => {
+    const { events } = plain.step;
+    const last = events.findLastIndex(({ type }) => type === "dispatch");
+    assert.ok(events.slice(last).filter(({ type }) => type === "submit").length <= 3);
+  });
+
   it("decodes fewer rows in narrower plans where completions end by and by", () => {
-    const widths = new Set(
-      plain.ending.calls.filter(({ dispatch }) => dispatch.call.kernel === "attention_decode")
-        .map(({ dispatch }) => dispatch.call.params.rows),
-    );
-    // Looked at every 8 of 32 tokens, a quarter ends each time.
-    assert.deepEqual([...widths], [rows, rows / 2, rows / 4]);
+    const decoding = plain.ending.calls.filter(({ dispatch }) => dispatch.call.kernel === "attention_decode");
+    const [first, ...narrower] = new Set(decoding.map(({ dispatch }) => dispatch.call.params.rows));
+    assert.equal(first, rows);
+    assert.ok(narrower.length > 0 && narrower.every((width) => width < rows), `${narrower}`);
   });
 });
