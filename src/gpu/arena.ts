@@ -56,7 +56,9 @@ export function createArena(slack = 0): Arena {
     });
     for (const buffer of old) buffer.destroy();
     const { device } = tfjsBackend();
-    buffers = kept.map((buffer, i) => buffer ?? device.createBuffer({ size: sizes[i], usage: STORAGE_USAGE }));
+    buffers = kept.map((buffer, i) =>
+      buffer ?? device.createBuffer({ size: sizes[i], usage: STORAGE_USAGE })
+    );
     moves++;
   };
   const release = () => {

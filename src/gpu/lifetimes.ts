@@ -33,7 +33,8 @@ function placeIn({ spans }: Slot, { first, last }: Lifetime): number | null {
     if (spans[middle].first <= first) low = middle + 1;
     else high = middle;
   }
-  const isFree = (low === 0 || spans[low - 1].last < first) && (low === spans.length || spans[low].first > last);
+  const isFree = (low === 0 || spans[low - 1].last < first) &&
+    (low === spans.length || spans[low].first > last);
   return isFree ? low : null;
 }
 

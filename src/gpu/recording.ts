@@ -81,7 +81,9 @@ function noteLifetimes(
   });
   for (const [planned, record] of made) {
     if (inputs.includes(record)) [planned.first, planned.last] = [-1, Math.max(planned.last, -1)];
-    else if (record.resource) [planned.first, planned.last] = [Math.min(planned.first, dispatches.length), Infinity];
+    else if (record.resource) {
+      [planned.first, planned.last] = [Math.min(planned.first, dispatches.length), Infinity];
+    }
   }
 }
 
@@ -120,7 +122,8 @@ export function recordKernels<Inputs, Outputs>(
     throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
   };
   const recording: RecordingMode = modes.recording = { dispatches: [], written: new Set(), made: new Map() };
-  const recordsOf = (tensors: readonly Tensor[]) => tensors.map(({ dataId }) => backend.tensorMap.get(dataId));
+  const recordsOf = (tensors: readonly Tensor[]) =>
+    tensors.map(({ dataId }) => backend.tensorMap.get(dataId));
   let inputs: Inputs | undefined;
   try {
     inputs = inputsLike(given);
@@ -138,10 +141,7 @@ export function recordKernels<Inputs, Outputs>(
       outputs,
       memory: planMemory(made),
       invalidateWritten: () => written.forEach((record) => record.values = null),
-      dispose() {
-        flush(); // what is queued reads them
-        tf.dispose([...tensorsOf(inputs), ...tensorsOf(outputs)]);
-      },
+      dispose: () => tf.dispose([...tensorsOf(inputs), ...tensorsOf(outputs)]),
     };
   } catch (error) {
     tf.dispose(tensorsOf(inputs));

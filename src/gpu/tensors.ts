@@ -1,7 +1,14 @@
 /** Tensors on the GPU: made, filled, copied and read back, in tfjs's queue order and on tfjs's buffers. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, GUARD_BITS, modes, type PlannedBuffer, STORAGE_USAGE, tfjsBackend } from "./backend.ts";
+import {
+  type Backend,
+  GUARD_BITS,
+  modes,
+  type PlannedBuffer,
+  STORAGE_USAGE,
+  tfjsBackend,
+} from "./backend.ts";
 import { noteBufferMove } from "./arena.ts";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { flush } from "./queue.ts";
@@ -125,7 +132,7 @@ export interface PendingRead {
 
 const READBACK_USAGE = 0x01 | 0x08; // MAP_READ | COPY_DST
 
-/** Begins to read a tensor as it is after what was queued before; what is queued later need not wait for the reading. */
+/** Begins to read a tensor as it is after what was queued before; what is queued later does not wait for that. */
 export function beginRead(tensor: TensorInfo): PendingRead {
   const backend = tfjsBackend();
   const pool = backend.bufferManager;

@@ -43,7 +43,10 @@ describe("a kernel", () => {
     assert.deepEqual(asked.map(({ kernel }) => kernel).sort(), ["add", "swiglu"]);
     assert.deepEqual(await compilations(() => compileKernels(asked)), [0, 2]);
     assert.deepEqual(await compilations(() => compileKernels([...asked, ...asked])), [0, 0]);
-    assert.deepEqual(await compilations(async () => assert.ok((await readFloats(add(swiglu(x, x), x)))[0] > 1)), [0, 0]);
+    assert.deepEqual(
+      await compilations(async () => assert.ok((await readFloats(add(swiglu(x, x), x)))[0] > 1)),
+      [0, 0],
+    );
   });
 
   it("that nobody compiled ahead is compiled when it runs, and once", async () => {

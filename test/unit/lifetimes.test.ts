@@ -2,10 +2,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { type Lifetime, type SharedSlots, shareSlots, shareSlotsApart, sumOf } from "../../src/gpu/lifetimes.ts";
+import {
+  type Lifetime,
+  type SharedSlots,
+  shareSlots,
+  shareSlotsApart,
+  sumOf,
+} from "../../src/gpu/lifetimes.ts";
 
-const lifetime = fc.record({ sizeBytes: fc.integer({ min: 1, max: 9 }), first: fc.nat(40), length: fc.nat(12) })
-  .map(({ sizeBytes, first, length }): Lifetime => ({ sizeBytes, first: first - 1, last: first - 1 + length }));
+const lifetime = fc.record({
+  sizeBytes: fc.integer({ min: 1, max: 9 }),
+  first: fc.nat(40),
+  length: fc.nat(12),
+})
+  .map(({ sizeBytes, first, length }): Lifetime => ({
+    sizeBytes,
+    first: first - 1,
+    last: first - 1 + length,
+  }));
 const lifetimes = fc.array(lifetime, { maxLength: 60 });
 
 /** Dispatches between any two tensors of one slot, at the least. */
@@ -23,7 +37,9 @@ function leastGap(tensors: readonly Lifetime[], { slotOf }: SharedSlots): number
 /** What lives at one time, at the most: no plan takes less. */
 function mostAtOnce(tensors: readonly Lifetime[]): number {
   const at = (time: number) =>
-    sumOf(tensors.filter(({ first, last }) => first <= time && time <= last).map(({ sizeBytes }) => sizeBytes));
+    sumOf(
+      tensors.filter(({ first, last }) => first <= time && time <= last).map(({ sizeBytes }) => sizeBytes),
+    );
   return Math.max(0, ...tensors.map(({ first }) => at(first)));
 }
 
@@ -53,7 +69,11 @@ describe("tensors of a plan", () => {
 
   it("one of which is read after the plan keeps its memory to itself from its first use on", () => {
     const kept = { sizeBytes: 4, first: 2, last: Infinity };
-    const { slotOf } = shareSlots([kept, { sizeBytes: 4, first: 0, last: 1 }, { sizeBytes: 4, first: 3, last: 3 }]);
+    const { slotOf } = shareSlots([kept, { sizeBytes: 4, first: 0, last: 1 }, {
+      sizeBytes: 4,
+      first: 3,
+      last: 3,
+    }]);
     assert.equal(slotOf[0], slotOf[1]);
     assert.notEqual(slotOf[0], slotOf[2]);
   });

@@ -33,7 +33,9 @@ test("random numbers belong to seed, step and prompt slot; a text is without its
 });
 
 /** Tokens are bytes; as SentencePiece's, a text loses a space at its beginning, wherever that is. */
-const bytes = { decode: (ids: readonly number[]) => new TextDecoder().decode(Uint8Array.from(ids)).replace(/^ /, "") };
+const bytes = {
+  decode: (ids: readonly number[]) => new TextDecoder().decode(Uint8Array.from(ids)).replace(/^ /, ""),
+};
 const WORDS = ["USER:", " USER", ":", "é", "漢", " ", "a", "US", "stop", "##"];
 
 test("a stop string ends a completion at the same token however often it was looked for, and wherever looks fall", () => {
@@ -41,7 +43,8 @@ test("a stop string ends a completion at the same token however often it was loo
   const looks = fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 12 });
   fc.assert(fc.property(words, looks, fc.subarray(["USER:", "##", "漢 é", "opUS"]), (words, looks, stops) => {
     const tokens = [...new TextEncoder().encode(words.join(""))];
-    const holds = (count: number) => stops.some((stop) => bytes.decode(tokens.slice(0, count)).includes(stop));
+    const holds = (count: number) =>
+      stops.some((stop) => bytes.decode(tokens.slice(0, count)).includes(stop));
     const first = tokens.findIndex((_, i) => holds(i + 1)) + 1 || null;
     const findStop = findStopIn(bytes, stops);
     let seen = 0;
