@@ -11,8 +11,11 @@ export interface Arena {
   fit(sizes: readonly number[]): void;
   /** The buffer for a plan's slot, once its sizes were fit. */
   buffer(slot: number): GPUBuffer;
-  sizeBytes(): number;
-  /** Most bytes that it takes, as long as no plan is larger than those it has seen. */
+  /** Gives the memory back; the plans stay, and have it again when they are replayed. */
+  release(): void;
+  /** Most bytes that it has taken. */
+  mostBytes(): number;
+  /** Most bytes that it can take, as long as no plan is larger than those it has seen. */
   limitBytes(): number;
   /** A plan goes on in it, or has ended: after the last one the memory is given back. */
   enter(): void;
@@ -41,7 +44,8 @@ function unionOf(a: readonly number[], b: readonly number[]): number[] {
  *   together. Where they do not, the arena is made anew for each, which takes no recording.
  */
 export function createArena(slack = 0): Arena {
-  let [buffers, plans, limit]: [GPUBuffer[], number, number] = [[], 0, 0];
+  let buffers: GPUBuffer[] = [];
+  let [plans, most, limit] = [0, 0, 0];
   const sizesNow = () => buffers.map(({ size }) => size);
   const become = (sizes: readonly number[]) => {
     flush(); // what is queued reads the old ones
@@ -57,6 +61,9 @@ export function createArena(slack = 0): Arena {
     );
     moves++;
   };
+  const release = () => {
+    if (buffers.length > 0) become([]);
+  };
   return {
     fit(sizes) {
       const now = sizesNow();
@@ -64,13 +71,15 @@ export function createArena(slack = 0): Arena {
       if (sizes.every((size, i) => size <= (now[i] ?? 0))) return;
       const union = unionOf(now, sizes);
       become(sumOf(union) <= limit ? union : sizes);
+      most = Math.max(most, sumOf(sizesNow()));
     },
     buffer: (slot) => buffers[slot],
-    sizeBytes: () => sumOf(sizesNow()),
+    release,
+    mostBytes: () => most,
     limitBytes: () => limit,
     enter: () => void plans++,
     leave() {
-      if (--plans === 0) become([]);
+      if (--plans === 0) release();
     },
   };
 }

@@ -52,7 +52,12 @@ export function recordPlan<Outputs, Inputs = null>(
   if (modes.replaysAfresh) return unrecorded(given, build);
   const { dispatches, inputs, outputs, memory, invalidateWritten, dispose } = recordKernels(given, build);
   arena.enter();
-  const calls = dispatches.map((dispatch): BoundCall => ({ dispatch, buffers: [], bindGroup: null }));
+  const calls = dispatches.map((dispatch): BoundCall => ({
+    dispatch,
+    buffers: [],
+    pipeline: null,
+    bindGroup: null,
+  }));
   let [placedAt, boundAt] = [-1, -1];
   const prepare = () => {
     if (placedAt === bufferMoves()) return;
@@ -88,6 +93,7 @@ export function recordPlan<Outputs, Inputs = null>(
 interface BoundCall {
   dispatch: RecordedDispatch;
   buffers: GPUBuffer[];
+  pipeline: GPUComputePipeline | null;
   bindGroup: GPUBindGroup | null;
 }
 
@@ -99,7 +105,7 @@ function bufferNow({ planned, record }: RecordedBinding): GPUBuffer {
 
 /** Binds a call to the buffers that its tensors have now, where these are others than before. */
 function bind(call: BoundCall): void {
-  const { bound, uniform, compiled: { layout } } = call.dispatch;
+  const { bound, uniform, compiled } = call.dispatch;
   const buffers = bound.map(bufferNow);
   if (call.bindGroup && buffers.every((buffer, i) => buffer === call.buffers[i])) return;
   const entries: GPUBindGroupEntry[] = bound.map(({ binding, record, offset, size }, i) => {
@@ -108,7 +114,8 @@ function bind(call: BoundCall): void {
   });
   if (uniform) entries.push(uniform);
   call.buffers = buffers;
-  call.bindGroup = tfjsBackend().device.createBindGroup({ layout, entries });
+  call.pipeline = compiled.pipeline;
+  call.bindGroup = tfjsBackend().device.createBindGroup({ layout: compiled.layout, entries });
 }
 
 /** Dispatches that are handed to the GPU at once: it begins with them while JavaScript encodes the next. */
@@ -128,7 +135,7 @@ function encode(
   let current: GPUComputePipeline | null = null;
   let encoded = 0;
   for (let round = 0; round < times; round++) {
-    for (const { dispatch, bindGroup } of calls) {
+    for (const { dispatch, pipeline, bindGroup } of calls) {
       if (encoded++ === most) {
         pass.end();
         device.queue.submit([encoder.finish()]);
@@ -141,9 +148,9 @@ function encode(
         pass = profiling.beginPass(encoder, dispatch);
         current = null;
       }
-      const { compiled: { pipeline }, workgroups } = dispatch;
-      if (pipeline !== current) pass.setPipeline(current = pipeline);
+      if (pipeline !== current) pass.setPipeline((current = pipeline)!);
       pass.setBindGroup(0, bindGroup);
+      const { workgroups } = dispatch;
       pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     }
   }

@@ -17,7 +17,12 @@ export interface Replays {
    * @returns what `build` made; good until any function is run again: all of them share their memory
    */
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
-  /** Most bytes that plans of other sizes can take beside what is taken now, the largest so far staying the largest. */
+  /** Gives the plans' memory back where it is more than may be kept. */
+  trim(): void;
+  /**
+   * Bytes to plan beside the most that was taken: for plans of other sizes, the largest so far staying the largest, and
+   * for what is kept while other work goes on.
+   */
   limitBytes(): number;
   dispose(): void;
 }
@@ -27,20 +32,32 @@ const KEPT_DISPATCHES = 2 ** 17;
 /** Plans of one model at other sizes have other proportions: some more tokens, some more completions. */
 const SLACK = 1 / 8;
 
-/** @param keptDispatches of plans, beyond which those used longest ago are recorded again when they are wanted */
-export function createReplays(keptDispatches: number = KEPT_DISPATCHES): Replays {
+/** What may be kept of GPU memory while no plan is replayed: more is worth getting anew, and binding plans to. */
+const KEPT_BYTES = 2 ** 26;
+
+interface ReplayLimits {
+  /** Dispatches of plans beyond which those used longest ago are recorded again when they are wanted. */
+  keptDispatches?: number;
+  keptBytes?: number;
+}
+
+export function createReplays(
+  { keptDispatches = KEPT_DISPATCHES, keptBytes = KEPT_BYTES }: ReplayLimits = {},
+): Replays {
   const arena: Arena = createArena(SLACK);
+  const isKept = () => arena.limitBytes() <= keptBytes;
   /** In the order of their last use. */
   const recorded = new Map<string, RecordedPlan<unknown, unknown>>();
   const drop = (key: string) => {
     recorded.get(key)!.dispose();
     recorded.delete(key);
   };
-  const makeRoom = () => {
+  /** Drops plans that were used longest ago, but not the last. */
+  const limitPlans = () => {
     let kept = 0;
     for (const { dispatches } of recorded.values()) kept += dispatches.length;
     for (const [key, { dispatches }] of recorded) {
-      if (kept <= keptDispatches) return;
+      if (kept <= keptDispatches || recorded.size === 1) return;
       kept -= dispatches.length;
       drop(key);
     }
@@ -51,19 +68,22 @@ export function createReplays(keptDispatches: number = KEPT_DISPATCHES): Replays
     run(name, inputs, build) {
       const given = tensorsOf(inputs);
       const key = keyOf(name, given);
-      let plan = recorded.get(key);
-      if (!plan) {
-        makeRoom();
-        plan = recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
-      }
+      const known = recorded.get(key);
+      const record = () =>
+        recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
+      const plan = known ?? record();
       recorded.delete(key);
       recorded.set(key, plan);
+      if (!known) limitPlans();
       plan.prepare();
       tensorsOf(plan.inputs).forEach((own, i) => copyTensor(given[i], own));
       plan.replay();
       return plan.outputs as ReturnType<typeof build>;
     },
-    limitBytes: () => arena.limitBytes() - arena.sizeBytes(),
+    trim() {
+      if (!isKept()) arena.release();
+    },
+    limitBytes: () => isKept() ? arena.limitBytes() : arena.limitBytes() - arena.mostBytes(),
     dispose: () => [...recorded.keys()].forEach(drop),
   };
 }

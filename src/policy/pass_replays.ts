@@ -12,7 +12,12 @@ export function makePassReplays(): PassReplays {
   return { prompts: createReplays(), passes: createReplays(), promptsBackward: createReplays() };
 }
 
-/** Most bytes of passes of other sizes beside those taken now, the largest so far staying the largest. */
+/** Gives back memory over the limits: what comes next may need it. */
+export function trimPasses(replays: PassReplays): void {
+  for (const each of Object.values(replays) as Replays[]) each.trim();
+}
+
+/** Bytes to plan for passes of other sizes, and those that are kept, beside the largest. */
 export function passLimitBytes(replays: PassReplays): number {
   return (Object.values(replays) as Replays[]).reduce((sum, each) => sum + each.limitBytes(), 0);
 }

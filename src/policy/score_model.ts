@@ -12,7 +12,7 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { disposeTrunk, makeTrunk, pickedHidden, uploadSequences } from "./transformer.ts";
 import type { PickedRows, SequenceTensors, Trunk } from "./trunk.ts";
 import { bucketRows, type PackedSequences, packSequences } from "./packing.ts";
-import { disposePasses, makePassReplays, type PassReplays } from "./pass_replays.ts";
+import { disposePasses, makePassReplays, type PassReplays, trimPasses } from "./pass_replays.ts";
 import { CLASSIFIER_HEAD, findScoreHead, type ScoreConfig, type ScoreType } from "./score_config.ts";
 import { cutCommonBeginnings, packRests, prefixKeys, uploadPrefixRows } from "./shared_prefix.ts";
 import {
@@ -208,6 +208,7 @@ export async function scoreSequences(
     );
   }
   const scores = tf.tidy(() => packedScores(model, read));
+  trimPasses(model.replays);
   const values = await readFloats(scores);
   scores.dispose();
   const labels = model.scoreHead.shape[0];

@@ -7,6 +7,7 @@ import { readFloats } from "../gpu/tensors.ts";
 import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
+import { trimPasses } from "../policy/pass_replays.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
 import { backward, backwardPrompts, promptKeys } from "./passes.ts";
@@ -132,6 +133,8 @@ export async function updatePolicy(
     advantagesAndWeights.dispose();
     disposeUpdate(prepared);
   }
+  trimPasses(learner.replays.policy);
+  trimPasses(learner.replays.reference);
   limitPool();
   const updates: UpdateStats[] = [];
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {

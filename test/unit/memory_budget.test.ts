@@ -106,7 +106,7 @@ test("lengthsOf() is the longest of each list; without evaluation there is nothi
 test("memoryLines() says what is planned of what, how the batch is split, and the parts", () => {
   const GIB = 2 ** 30;
   const parts = [{ name: "weights", bytes: GIB }, { name: "generation", bytes: 2 * GIB }];
-  const plan = { rowsPerPass: 2, parts, peakBytes: 3 * GIB };
+  const plan = { rowsPerPass: 2, parts, peakBytes: 3 * GIB, kernels: [] };
   const budget = { bytes: 4 * GIB, source: "nvidia-smi" };
   assert.deepEqual(memoryLines({ plan, budget }, 8), [
     "planned 3 GiB of 4 GiB (nvidia-smi), with 2 of 8 completions trained on at a time",
