@@ -3,7 +3,7 @@ import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { gradStats, runAttention, runAttentionGradKv, runAttentionGradQ } from "./attention_kernels.ts";
-import { type AttentionShape, checkAttentionShape } from "./attention_shape.ts";
+import { type AttentionShape, checkAttentionShape, SPLIT_KEYS } from "./attention_shape.ts";
 import { windowRanges } from "./attention_window.ts";
 
 export type { AttentionShape };
@@ -69,6 +69,12 @@ function seenRanges(bounds: TensorInfo, { prefix, window = Infinity }: Attention
   return { own, before: before ?? undefined, walk: walk ?? undefined, dispose };
 }
 
+/** Room for the sums of splits that ended (lib/attention_splits.wgsl): where no sequence has two, for none. */
+function newEndedSplits(rows: number, prefix: Prefix | null, { heads, headDim }: AttentionShape): TensorInfo {
+  const needed = prefix !== null || rows > SPLIT_KEYS;
+  return newTensor([needed ? rows : 1, heads * (headDim + 4)]);
+}
+
 type ForwardInput = "q" | "k" | "v" | "bounds";
 
 const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
@@ -77,15 +83,13 @@ const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
     const [rows] = q.shape;
     const seen = seenRanges(bounds, { prefix, ...shape });
     const [o, softmax] = [newTensor(q.shape), newTensor([rows, shape.heads, 2])];
+    const ended = newEndedSplits(rows, prefix, shape);
+    const made = { q, o, softmax, ended, sequences: bounds, prefixes: prefix?.ranges ?? bounds };
     if (prefix) {
-      const before = { q, k: prefix.k, v: prefix.v, bounds: seen.before, o, softmax };
-      runAttention(before, { rows, shape, prefix: true });
+      runAttention({ ...made, k: prefix.k, v: prefix.v, bounds: seen.before }, { rows, shape, prefix: true });
     }
-    runAttention({ q, k, v, bounds: seen.own, o, softmax }, {
-      rows,
-      shape,
-      afterPrefix: prefix !== null,
-    });
+    runAttention({ ...made, k, v, bounds: seen.own }, { rows, shape, afterPrefix: prefix !== null });
+    disposeInfo(ended);
     seen.dispose();
     return [o, softmax];
   },
