@@ -105,6 +105,8 @@ export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 export const modes = {
   /** Kernels are written down, not run (recording.ts). */
   recording: null as RecordingMode | null,
+  /** The device only counts (rehearsal.ts). */
+  rehearsing: false,
   /** Every dispatch goes into a timed pass of its own (profile.ts). */
   profiling: null as {
     beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;

@@ -77,6 +77,7 @@ export function recordPlan<Outputs, Inputs = null>(
       assertGpuHealthy();
       flush();
       prepare();
+      if (modes.rehearsing) return;
       if (boundAt !== placedAt) calls.forEach(bind);
       boundAt = placedAt;
       invalidateWritten();

@@ -141,10 +141,7 @@ export function recordKernels<Inputs, Outputs>(
       outputs,
       memory: planMemory(made),
       invalidateWritten: () => written.forEach((record) => record.values = null),
-      dispose() {
-        flush(); // what is queued reads them
-        tf.dispose([...tensorsOf(inputs), ...tensorsOf(outputs)]);
-      },
+      dispose: () => tf.dispose([...tensorsOf(inputs), ...tensorsOf(outputs)]),
     };
   } catch (error) {
     tf.dispose(tensorsOf(inputs));

@@ -19,10 +19,7 @@ export interface Replays {
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
   /** Gives the plans' memory back where it is more than may be kept. */
   trim(): void;
-  /**
-   * Bytes to plan beside the most that was taken: for plans of other sizes, the largest so far staying the largest, and
-   * for what is kept while other work goes on.
-   */
+  /** Bytes to plan beside the most that was taken: for plans of other sizes, the largest so far staying the largest. */
   limitBytes(): number;
   dispose(): void;
 }
@@ -35,7 +32,7 @@ const SLACK = 1 / 8;
 /** What may be kept of GPU memory while no plan is replayed: more is worth getting anew, and binding plans to. */
 const KEPT_BYTES = 2 ** 26;
 
-interface ReplayLimits {
+export interface ReplayLimits {
   /** Dispatches of plans beyond which those used longest ago are recorded again when they are wanted. */
   keptDispatches?: number;
   keptBytes?: number;
@@ -45,7 +42,6 @@ export function createReplays(
   { keptDispatches = KEPT_DISPATCHES, keptBytes = KEPT_BYTES }: ReplayLimits = {},
 ): Replays {
   const arena: Arena = createArena(SLACK);
-  const isKept = () => arena.limitBytes() <= keptBytes;
   /** In the order of their last use. */
   const recorded = new Map<string, RecordedPlan<unknown, unknown>>();
   const drop = (key: string) => {
@@ -81,9 +77,9 @@ export function createReplays(
       return plan.outputs as ReturnType<typeof build>;
     },
     trim() {
-      if (!isKept()) arena.release();
+      if (arena.limitBytes() > keptBytes) arena.release();
     },
-    limitBytes: () => isKept() ? arena.limitBytes() : arena.limitBytes() - arena.mostBytes(),
+    limitBytes: () => arena.limitBytes() - arena.mostBytes(),
     dispose: () => [...recorded.keys()].forEach(drop),
   };
 }

@@ -132,7 +132,7 @@ export interface PendingRead {
 
 const READBACK_USAGE = 0x01 | 0x08; // MAP_READ | COPY_DST
 
-/** Begins to read a tensor as it is after what was queued before; what is queued later need not wait for the reading. */
+/** Begins to read a tensor as it is after what was queued before; what is queued later does not wait for that. */
 export function beginRead(tensor: TensorInfo): PendingRead {
   const backend = tfjsBackend();
   const pool = backend.bufferManager;

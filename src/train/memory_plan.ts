@@ -113,21 +113,20 @@ export function planMemory(
       { length: promptsPerGeneration },
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
     );
-    const completions = await part(
-      "generation",
-      () =>
-        generator.generate({
-          prompts: prompts.map(({ ids }) => ids),
-          groupSize: config.num_generations,
-          seed: 0,
-          step: 0,
-        }),
-    );
-    if (scorer) {
+    const generate = () =>
+      generator.generate({
+        prompts: prompts.map(({ ids }) => ids),
+        groupSize: config.num_generations,
+        seed: 0,
+        step: 0,
+      });
+    const completions = await part("generation", generate);
+    const score = () => {
       const length = models.longestPrompt + config.max_completion_length;
       const rows = Math.min(config.scorer_batch_size, completions.length);
-      await part("scoring", () => scorer.score(rows, Math.min(length, config.scorer_max_length)));
-    }
+      return scorer?.score(rows, Math.min(length, config.scorer_max_length));
+    };
+    await part("scoring", score);
     await part("training pass", async () => {
       const rollouts = completions.map(({ tokens, logprobs }, i) => ({
         prompt: prompts[Math.floor(i / config.num_generations)],
@@ -145,6 +144,10 @@ export function planMemory(
     });
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
+    await part("the next generation batch", async () => { // beside what is kept of the one before
+      await generate();
+      await score();
+    });
     generator.dispose();
     const { replays } = learner;
     const kept = passLimitBytes(replays.policy) + passLimitBytes(replays.reference) +

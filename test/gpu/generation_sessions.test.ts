@@ -106,6 +106,28 @@ describe("a generator", () => {
     generator.dispose();
   });
 
+  it("has one memory for the plans of all widths, as much as the widest needs", async () => {
+    const { memory } = await openGpu();
+    const findStop = (tokens: readonly number[]) => tokens[0] < 50 ? 1 : null;
+    const heldAfter = async (request: { findStop?: typeof findStop }) => {
+      const generator = createGenerator(policy, { ...OPTIONS, keptBytes: 0 });
+      await generator.generate({ prompts: SHORT, groupSize: 12, ...PLACE, ...request });
+      trimPool();
+      const { recordings } = generator.usage!;
+      const bytes = memory().liveBytes;
+      generator.dispose();
+      return { recordings, bytes };
+    };
+    await heldAfter({ findStop }); // uniforms stay
+    const [widest, all] = [await heldAfter({}), await heldAfter({ findStop })];
+    assert.ok(widest.recordings === 1 && all.recordings > 1);
+    // Beside it a narrower lane has its tables and tokens: 15 numbers a token, a few beside.
+    assert.ok(
+      all.bytes - widest.bytes < 12 * 4 * (OPTIONS.maxTokens + 40),
+      `${all.bytes - widest.bytes} bytes more`,
+    );
+  });
+
   it("takes all of its cache at once where that is planned, also where completions end before", async () => {
     const findStop = () => 1;
     for (const [reservesCache, isWhole] of [[true, true], [false, false]]) {
