@@ -3,7 +3,8 @@
 //   for CISPO     -min(ratio, HIGH) A in the first place
 //   TOKEN_WEIGHTS  that times the token's weight, or the mean of the weights where all tokens pull at one ratio
 //   for RATIO_KL  beta ratio (kl + 1 - exp(ref - logp)) in the second; for LEVEL 1 kl is its mean over the completion
-// Shapes    logp, old, ref, token_weights f32 [M]; offsets i32 [B+1]; advantages_weights f32 [2,B]; dlosses f32 [B]; out dlogp f32 [M]
+// Shapes    logp, old, ref, token_weights f32 [M]; offsets i32 [B+1]; advantages_weights f32 [2,B]; dlosses f32 [B];
+//           out dlogp f32 [M]
 // Dispatch  one workgroup per completion and one more, for the spare tokens behind the last: (B+1,1,1), folded
 // Numerics  f32; the means of LEVEL 1 in the order of grpo_loss
 // Twin      src/rl/loss.ts#completionLosses

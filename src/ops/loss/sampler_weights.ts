@@ -1,4 +1,4 @@
-/** How far the sampler lies from the trainer, and the weights that correct for it; the maths is rl/sampler_weights.ts. */
+/** How far the sampler is from the trainer, and the weights that correct for it; the maths is rl/sampler_weights.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";

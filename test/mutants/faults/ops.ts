@@ -525,8 +525,8 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: 'return { tokens: tokens.slice(0, kept), end: "stop" };',
-    replace: 'return { tokens, end: "stop" };',
+    find: 'return completion(kept, "stop");',
+    replace: 'return completion(tokens.length, "stop");',
     harm: "what was sampled after a stop string stays in the completion",
     tests: ["gpu/policy.test.ts#a stop"],
     claim: 2,
@@ -541,9 +541,8 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: 'return end === "eos" || count === options.maxTokens ? { tokens, end } : null;',
-    replace: 'return end === "eos" || count === options.maxTokens\n' +
-      '    ? { tokens, end: tokens.length === options.maxTokens ? "length" : end }\n    : null;',
+    find: "? completion(tokens.length, end) : null;",
+    replace: '? completion(tokens.length, tokens.length === options.maxTokens ? "length" : end) : null;',
     harm: "a completion that ends with its last possible token counts as clipped",
     tests: ["gpu/policy.test.ts#end token"],
   },

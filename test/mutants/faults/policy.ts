@@ -243,7 +243,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/options.ts",
-    find: "    kvCacheDtype: config.kv_cache_dtype,\n",
+    find: "    kvCacheDtype: kvCacheDtypeOf(config),\n",
     replace: "",
     harm: "kv_cache_dtype has no effect: the cache takes twice the memory that was asked for",
     tests: ["unit/generation_options.test.ts"],
