@@ -1,21 +1,22 @@
-// attention_grad_kv_tile: attention_grad_kv in tiles of 64 keys of a head, for GPUs. The same sums, the same bits.
+// attention_grad_kv_tile: attention_grad_kv in tiles of 32 keys of a head, for GPUs. The same sums, the same bits.
 //   dv[j,g] = sum_i sum_h p[i,h] do[i,h],   dk[j,g] = sum_i sum_h ds[i,h] q[i,h]
 //   p[i,h] = exp(scale q[i,h].k[j,g] - lse[i,h]),   ds[i,h] = scale p[i,h] (do[i,h].v[j,g] - delta[i,h])
 //   stats = (lse, delta);   SOFTCAP as in attention_grad_kv.wgsl
 //   h: the H/G query heads of key head g;   i = j .. bounds[j].y - 1, as long as j is among the last `window` keys of i
-//   PREFIX: the same for prefix rows j, added to what prefix_dk and prefix_dv hold: i = readers[j].x .. readers[j].y - 1
+//   PREFIX: also for prefix rows j, added to what prefix_dk and prefix_dv hold: i = readers[j].x .. readers[j].y - 1
 // Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds, ranges i32 [N,2]; readers i32 [P,2]; stats f32 [N,H,2]; out
 //           dk, dv f32 [N,G*D]; prefix_k, prefix_v, in and out prefix_dk, prefix_dv f32 [P,G*D]; D = 4*VECTORS
-// Dispatch  a workgroup of 256 lanes makes 64 rows of a key head, those of the prefix first, which most queries see:
-//           (ceil(P/64) + ceil(N/64))*G workgroups, folded to 2-D
+// Dispatch  a workgroup of 256 lanes makes 32 rows of a key head, those of the prefix first, which most queries see:
+//           (ceil(P/32) + ceil(N/32))*G workgroups, folded to 2-D
 // Numerics  f32, queries and then heads strictly in order; a query that must not see a row has weight 0
-// Cost      lib/attention_slabs.wgsl: 24.6 KB of workgroup memory at the most
+// Cost      lib/attention_slabs.wgsl: 38.4 KB of workgroup memory at the most, 30.2 KB where there are 32
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
 import package::lib::attention_packed::{bounds_of, k, own_keys, params, q, sharing, v};
 @if(PREFIX) import package::lib::attention_packed::{prefix_k, prefix_keys, prefix_v};
 import package::lib::attention_slabs::{
-  add_products, add_slab, Dots, fours_of, has_vector, Held, held_a, held_b, held_other, LANES, OTHERS, OWN, PART, put_slab,
-  put_weights, put_whole, ROWS, SLAB, sum_at, Sums, twos_of, VECTORS, Whole, whole_at,
+  add_products, add_slab, Dots, fours_of, has_vector, Held, held_either, held_other, held_row, held_vector, in_head,
+  LANES, OTHERS, OWN, PART, put_slab, put_weights, put_whole, ROWS, SLAB, sum_at, Sums, twos_of, vector_of, VECTORS,
+  Whole, whole_at,
 };
 import package::lib::attention_tile::totals;
 import package::lib::grid::{Fold, group_number};
@@ -56,7 +57,7 @@ fn row_base(tile: Tile, row: u32) -> u32 {
 fn vector_at(tile: Tile, lane: u32, n: u32) -> vec4u {
   let row = 4u * fours_of(lane);
   let bases = vec4u(row_base(tile, row), row_base(tile, row + 1u), row_base(tile, row + 2u), row_base(tile, row + 3u));
-  return bases + twos_of(lane) + 16u * n;
+  return bases + vector_of(lane, n);
 }
 
 // Of the (query, head) at a place when queries and the heads of a key head are counted through; past the end: the last.
@@ -66,24 +67,26 @@ fn slot_of(tile: Tile, pair: u32, end: u32) -> u32 {
 }
 
 fn keys_and_queries(tile: Tile, pair: u32, end: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
+  let row = held_row(lane);
+  let either = held_either(lane);
   let other = held_other(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    key_vector(tile, row_base(tile, a.x) + c + a.y),
-    key_vector(tile, row_base(tile, b.x) + c + b.y),
-    q[slot_of(tile, pair + other.x, end) * VECTORS + c + other.y],
+    key_vector(tile, row_base(tile, row) + from_head),
+    in_head(q[slot_of(tile, pair + either, end) * VECTORS + from_head], c + held_vector(lane)),
+    in_head(q[slot_of(tile, pair + other, end) * VECTORS + from_head], c + held_vector(lane)),
   );
 }
 
 fn values_and_upstreams(tile: Tile, pair: u32, end: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
+  let row = held_row(lane);
+  let either = held_either(lane);
   let other = held_other(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    value_vector(tile, row_base(tile, a.x) + c + a.y),
-    value_vector(tile, row_base(tile, b.x) + c + b.y),
-    d_o[slot_of(tile, pair + other.x, end) * VECTORS + c + other.y],
+    value_vector(tile, row_base(tile, row) + from_head),
+    in_head(d_o[slot_of(tile, pair + either, end) * VECTORS + from_head], c + held_vector(lane)),
+    in_head(d_o[slot_of(tile, pair + other, end) * VECTORS + from_head], c + held_vector(lane)),
   );
 }
 
@@ -164,9 +167,12 @@ struct Weights {
   ds: vec4f,
 }
 
-fn weight_of(dots: mat4x4f, pulls: mat4x4f, stat: vec2f, sees: vec4<bool>) -> Weights {
-  @if(SOFTCAP) let scores = capped_four(params.scale * totals(dots), params.softcap);
-  @else let scores = params.scale * totals(dots);
+fn scores_of(dots: mat4x4f) -> vec4f {
+  @if(SOFTCAP) return capped_four(params.scale * totals(dots), params.softcap);
+  @else return params.scale * totals(dots);
+}
+
+fn weight_of(scores: vec4f, pulls: mat4x4f, stat: vec2f, sees: vec4<bool>) -> Weights {
   @if(SOFTCAP) let factor = params.scale * slope_four(scores, params.softcap);
   @else let factor = params.scale;
   let rise = scores - stat.x;
@@ -232,6 +238,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       else { held = values_and_upstreams(tile, pair, pairs.y, lane, 0u); }
       add_slab(&dots, lane);
     }
+    let one_scores = scores_of(dots.one);
+    let two_scores = scores_of(dots.two);
     var pulls = Dots();
     for (var c = 0u; c < VECTORS; c += SLAB) {
       workgroupBarrier();
@@ -249,12 +257,12 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       (rows >= vec4u(first_key(tile, min(one_query, last_query))));
     let two_sees = (vec4u(two_query) >= begin) & (vec4u(two_query) < end) &
       (rows >= vec4u(first_key(tile, min(two_query, last_query))));
-    let one = weight_of(dots.one, pulls.one, stats[slot_of(tile, own, pairs.y)], one_sees);
-    let two = weight_of(dots.two, pulls.two, stats[slot_of(tile, own + 1u, pairs.y)], two_sees);
+    let one = weight_of(one_scores, pulls.one, stats[slot_of(tile, own, pairs.y)], one_sees);
+    let two = weight_of(two_scores, pulls.two, stats[slot_of(tile, own + 1u, pairs.y)], two_sees);
     let count = min(OTHERS, pairs.y - pair);
     put_weights(one.p, two.p, lane);
     for (var n = 0u; n < count; n += PART) {
-      workgroupBarrier();
+      if (n > 0u) { workgroupBarrier(); }
       put_whole(whole, lane);
       workgroupBarrier();
       if (n + PART < count) { whole = whole_upstreams(tile, pair + n + PART, pairs.y, lane); }
@@ -264,7 +272,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     put_weights(one.ds, two.ds, lane);
     for (var n = 0u; n < count; n += PART) {
-      workgroupBarrier();
+      if (n > 0u) { workgroupBarrier(); }
       put_whole(whole, lane);
       workgroupBarrier();
       if (n + PART < count) { whole = whole_queries(tile, pair + n + PART, pairs.y, lane); }
@@ -276,7 +284,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   for (var r = 0u; r < rows_left; r++) {
     for (var n = 0u; n < OWN; n++) {
       if (!has_vector(lane, n)) { continue; }
-      let at = row_base(tile, row + r - tile.first) + twos_of(lane) + 16u * n;
+      let at = row_base(tile, row + r - tile.first) + vector_of(lane, n);
       let key_sum = sum_at(key_sums, r, n);
       let value_sum = sum_at(value_sums, r, n);
       @if(PREFIX) {

@@ -1,19 +1,20 @@
 // attention_grad_q_tile: attention_grad_q in tiles of 64 queries of a head, for GPUs. The same sums, the same bits.
 //   dq[i,h] = sum_j ds[j] k[j,g],   ds[j] = scale p[j] (do[i,h].v[j,g] - delta[i,h])
 //   p[j] = exp(scale q[i,h].k[j,g] - lse[i,h]);   stats = (lse, delta);   SOFTCAP as in attention_grad_q.wgsl
-//   g = h / (H/G);   j: under PREFIX the rows of prefix_k and prefix_v in ranges[i], then bounds[i].x .. i; of all these
-//   the last `window`
+//   g = h / (H/G);   j: under PREFIX the rows of prefix_k and prefix_v in ranges[i], then bounds[i].x .. i; of all
+//   these the last `window`
 // Shapes    q, d_o f32 [N,H*D]; k, v f32 [N,G*D]; bounds, ranges i32 [N,2]; prefix_k, prefix_v f32 [P,G*D]; stats f32
 //           [N,H,2]; out dq f32 [N,H*D]; D = 4*VECTORS
 // Dispatch  a workgroup of 256 lanes makes 64 rows of a head: ceil(N/64)*H workgroups, folded to 2-D
 // Numerics  f32, keys strictly in order; a key that a row must not see gets weight 0
-// Cost      lib/attention_slabs.wgsl: 24.6 KB of workgroup memory at the most
+// Cost      lib/attention_slabs.wgsl: 38.4 KB of workgroup memory at the most, 30.2 KB where there are 32
 // Twin      src/ops/attention/attention_f64.ts#attentionGradF64
 import package::lib::attention_packed::{bounds_of, k, own_keys, params, q, sharing, v};
 @if(PREFIX) import package::lib::attention_packed::{prefix_k, prefix_keys, prefix_v};
 import package::lib::attention_slabs::{
-  add_products, add_slab, Dots, fours_of, has_vector, Held, held_a, held_b, held_other, LANES, OTHERS, OWN, PART, put_slab,
-  put_weights, put_whole, ROWS, SLAB, sum_at, Sums, twos_of, VECTORS, Whole, whole_at,
+  add_products, add_slab, Dots, fours_of, has_vector, Held, held_either, held_other, held_row, held_vector, in_head,
+  LANES, OTHERS, OWN, PART, put_slab, put_weights, put_whole, ROWS, SLAB, sum_at, Sums, twos_of, vector_of, VECTORS,
+  Whole, whole_at,
 };
 import package::lib::attention_tile::totals;
 import package::lib::grid::{Fold, group_number};
@@ -50,24 +51,26 @@ fn key_base(run: Run, j: u32, head: u32) -> u32 {
 }
 
 fn queries_and_keys(run: Run, first: u32, j: u32, head: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
+  let row = held_row(lane);
+  let either = held_either(lane);
   let other = held_other(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    q[row_base(first, a.x, head) + c + a.y],
-    q[row_base(first, b.x, head) + c + b.y],
-    key_vector(run, key_base(run, j + other.x, head) + c + other.y),
+    q[row_base(first, row, head) + from_head],
+    q[row_base(first, either, head) + from_head],
+    in_head(key_vector(run, key_base(run, j + other, head) + from_head), c + held_vector(lane)),
   );
 }
 
 fn upstreams_and_values(run: Run, first: u32, j: u32, head: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
+  let row = held_row(lane);
+  let either = held_either(lane);
   let other = held_other(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    d_o[row_base(first, a.x, head) + c + a.y],
-    d_o[row_base(first, b.x, head) + c + b.y],
-    value_vector(run, key_base(run, j + other.x, head) + c + other.y),
+    d_o[row_base(first, row, head) + from_head],
+    d_o[row_base(first, either, head) + from_head],
+    in_head(value_vector(run, key_base(run, j + other, head) + from_head), c + held_vector(lane)),
   );
 }
 
@@ -104,9 +107,12 @@ fn run_of(is_prefix: bool, first: u32, last: u32) -> Run {
   return run;
 }
 
-fn ds_of(dots: mat4x4f, pulls: mat4x4f, lse: vec4f, delta: vec4f, seen: vec4<bool>) -> vec4f {
-  @if(SOFTCAP) let scores = capped_four(params.scale * totals(dots), params.softcap);
-  @else let scores = params.scale * totals(dots);
+fn scores_of(dots: mat4x4f) -> vec4f {
+  @if(SOFTCAP) return capped_four(params.scale * totals(dots), params.softcap);
+  @else return params.scale * totals(dots);
+}
+
+fn ds_of(scores: vec4f, pulls: mat4x4f, lse: vec4f, delta: vec4f, seen: vec4<bool>) -> vec4f {
   @if(SOFTCAP) let factor = params.scale * slope_four(scores, params.softcap);
   @else let factor = params.scale;
   let rise = scores - lse;
@@ -153,6 +159,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         else { held = upstreams_and_values(run, first, j, head, lane, 0u); }
         add_slab(&dots, lane);
       }
+      let one_scores = scores_of(dots.one);
+      let two_scores = scores_of(dots.two);
       var pulls = Dots();
       for (var c = 0u; c < VECTORS; c += SLAB) {
         workgroupBarrier();
@@ -163,12 +171,12 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       }
       var whole = whole_keys(run, j, head, lane);
       let key = j + 2u * twos_of(lane);
-      let one = ds_of(dots.one, pulls.one, lse, delta, (vec4u(key) >= begin) & (vec4u(key) < end));
-      let two = ds_of(dots.two, pulls.two, lse, delta, (vec4u(key + 1u) >= begin) & (vec4u(key + 1u) < end));
+      let one = ds_of(one_scores, pulls.one, lse, delta, (vec4u(key) >= begin) & (vec4u(key) < end));
+      let two = ds_of(two_scores, pulls.two, lse, delta, (vec4u(key + 1u) >= begin) & (vec4u(key + 1u) < end));
       put_weights(one, two, lane);
       let count = min(OTHERS, run.end - j);
       for (var n = 0u; n < count; n += PART) {
-        workgroupBarrier();
+        if (n > 0u) { workgroupBarrier(); }
         put_whole(whole, lane);
         workgroupBarrier();
         if (n + PART < count) { whole = whole_keys(run, j + n + PART, head, lane); }
@@ -179,7 +187,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   for (var r = 0u; r < rows_left; r++) {
     for (var n = 0u; n < OWN; n++) {
       if (has_vector(lane, n)) {
-        dq[row_base(row, r, head) + twos_of(lane) + 16u * n] = sum_at(sums, r, n);
+        dq[row_base(row, r, head) + vector_of(lane, n)] = sum_at(sums, r, n);
       }
     }
   }

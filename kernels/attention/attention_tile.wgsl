@@ -1,21 +1,22 @@
 // attention_tile: attention in tiles of 64 queries of a head, for GPUs. The same sums, the same bits.
 //   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = 2^(s[j] - M),   s[j] = scale q[i,h].k[j,g], in log 2
 //   SOFTCAP: s[j] = softcap tanh(scale q[i,h].k[j,g] / softcap) / log 2;   softmax[i,h] = (M, sum_j p[j])
-//   g = h / (H/G);   j: under PREFIX the rows of prefix_k and prefix_v in ranges[i], then bounds[i].x .. i; of all these
-//   the last `window`
+//   g = h / (H/G);   j: under PREFIX the rows of prefix_k and prefix_v in ranges[i], then bounds[i].x .. i; of all
+//   these the last `window`
 // Shapes    q f32 [N,H*D]; k, v f32 [N,G*D]; bounds, ranges i32 [N,2]; prefix_k, prefix_v f32 [P,G*D]; out o f32
 //           [N,H*D], softmax f32 [N,H,2]; D = 4*VECTORS
 // Dispatch  a workgroup of 256 lanes makes 64 rows of a head: ceil(N/64)*H workgroups, folded to 2-D
 // Numerics  f32, lib/softmax_powers.wgsl: keys in order, in splits of 256 by their place in the sequence. A key that a
 //           row must not see gets weight 0. All inputs must be finite
-// Cost      lib/attention_slabs.wgsl: 24.8 KB of workgroup memory at the most. The sums of splits that ended lie in o,
-//           which is touched every 256 keys. A sequence has the tile to itself while its own keys are visited
+// Cost      lib/attention_slabs.wgsl: 38.7 KB of workgroup memory at most, 30.5 KB where there are 32. The sums of
+//           splits that ended lie in o, touched every 256 keys. While a sequence's own keys are visited the tile is its
 // Twin      src/ops/attention/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 import package::lib::attention_packed::{bounds_of, k, own_keys, params, q, sharing, v};
 @if(PREFIX) import package::lib::attention_packed::{prefix_k, prefix_keys, prefix_v, ranges};
 import package::lib::attention_slabs::{
-  add_products, add_slab, Dots, fours_of, has_vector, Held, held_a, held_b, held_other, LANES, OTHERS, OWN, PART, put_slab,
-  put_weights, put_whole, ROWS, SLAB, Sums, scaled_sums, sum_at, twos_of, VECTORS, weights, Whole, whole_at,
+  add_products, add_slab, Dots, fours_of, has_vector, Held, held_either, held_other, held_row, held_vector, in_head,
+  LANES, OTHERS, OWN, PART, put_slab, put_weights, put_whole, ROWS, scaled_sums, SLAB, sum_at, Sums, twos_of,
+  vector_of, VECTORS, weight_block, weights, weights_of, Whole, whole_at,
 };
 import package::lib::attention_tile::totals;
 import package::lib::grid::{Fold, group_number};
@@ -26,7 +27,7 @@ import package::lib::softmax_powers::{LAZY, LEAST, part_of_four, power_of_four, 
 @group(0) @binding(9) var<storage, read_write> softmax: array<vec2f>;
 
 // M of the rows, as words of the same order.
-var<workgroup> highest: array<atomic<u32>, ROWS>;
+var<workgroup> highest: array<atomic<u32>, 64>;
 
 // f32 as a word: larger is larger.
 fn ordered(x: f32) -> u32 {
@@ -68,13 +69,14 @@ fn key_base(run: Run, j: u32, head: u32) -> u32 {
 }
 
 fn queries_and_keys(run: Run, first: u32, j: u32, head: u32, lane: u32, c: u32) -> Held {
-  let a = held_a(lane);
-  let b = held_b(lane);
+  let row = held_row(lane);
+  let either = held_either(lane);
   let other = held_other(lane);
+  let from_head = min(c + held_vector(lane), VECTORS - 1u);
   return Held(
-    q[row_base(first, a.x, head) + c + a.y] * params.scale,
-    q[row_base(first, b.x, head) + c + b.y] * params.scale,
-    key_vector(run, key_base(run, j + other.x, head) + c + other.y),
+    q[row_base(first, row, head) + from_head] * params.scale,
+    q[row_base(first, either, head) + from_head] * params.scale,
+    in_head(key_vector(run, key_base(run, j + other, head) + from_head), c + held_vector(lane)),
   );
 }
 
@@ -166,7 +168,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         for (var r = 0u; r < rows_left; r++) {
           for (var n = 0u; n < OWN; n++) {
             if (!ends[r] || !has_vector(lane, n)) { continue; }
-            let at = row_base(row, r, head) + twos_of(lane) + 16u * n;
+            let at = row_base(row, r, head) + vector_of(lane, n);
             let sum = sum_at(sums, r, n);
             if (ended_most[r] == LEAST) { o[at] = sum; }
             else { o[at] = fma(o[at], vec4f(keep[r]), sum); }
@@ -205,8 +207,13 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         }
       }
       workgroupBarrier();
-      var risen: vec4f;
-      for (var r = 0u; r < 4u; r++) { risen[r] = from_ordered(atomicLoad(&highest[4u * fours_of(lane) + r])); }
+      let four = 4u * fours_of(lane);
+      let risen = vec4f(
+        from_ordered(atomicLoad(&highest[four])),
+        from_ordered(atomicLoad(&highest[four + 1u])),
+        from_ordered(atomicLoad(&highest[four + 2u])),
+        from_ordered(atomicLoad(&highest[four + 3u])),
+      );
       let keep = power_of_four(most - risen);
       if (any(risen > most)) {
         sums = scaled_sums(sums, keep);
@@ -227,7 +234,11 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
         add_products(&sums, lane, n, min(PART, count - n));
       }
       if (twos_of(lane) == 0u) {
-        for (var n = 0u; n < count; n++) { weight += weights[n * 16u + fours_of(lane)]; }
+        let t = fours_of(lane);
+        for (var n = 0u; n < (count + 3u) / 4u; n++) {
+          let by = weights_of(n, t);
+          weight = weight + by[0] + by[1] + by[2] + by[3];
+        }
       }
       j = end;
     }
@@ -235,14 +246,14 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let keep = power_of_four(ended_most - most);
   let all = select(fma(ended_weight, keep, weight), weight, ended_most == vec4f(LEAST));
   workgroupBarrier();
-  if (twos_of(lane) == 0u) { weights[fours_of(lane)] = all; }
+  if (twos_of(lane) == 0u) { weights[weight_block(0u, fours_of(lane))][0][fours_of(lane) % 8u] = all; }
   workgroupBarrier();
-  let divisor = weights[fours_of(lane)];
+  let divisor = weights_of(0u, fours_of(lane))[0];
   for (var r = 0u; r < rows_left; r++) {
     if (twos_of(lane) == 0u) { softmax[(row + r) * params.heads + head] = vec2f(most[r], divisor[r]); }
     for (var n = 0u; n < OWN; n++) {
       if (!has_vector(lane, n)) { continue; }
-      let at = row_base(row, r, head) + twos_of(lane) + 16u * n;
+      let at = row_base(row, r, head) + vector_of(lane, n);
       let sum = sum_at(sums, r, n);
       if (ended_most[r] == LEAST) { o[at] = sum / divisor[r]; }
       else { o[at] = fma(o[at], vec4f(keep[r]), sum) / divisor[r]; }

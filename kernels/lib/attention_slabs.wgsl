@@ -1,51 +1,65 @@
-// attention_slabs: a workgroup's tile of attention: 64 rows of a head (queries; keys where their gradients are made)
-//   against 32 others at a time (keys; pairs of a query and a head). Lane l makes the dot products of rows 4t .. 4t+3
-//   and others 2u, 2u+1, and then has columns of the same four rows: vectors u, u+16, .. of their sums. t and u of the
-//   lanes of a subgroup of 32: 8 and 4, so that what they read at a time is few and lies in different banks.
-//   Rows and others come through workgroup memory in slabs of SLAB vectors, which the lanes load while the slab before
-//   is multiplied; then PART of the others at a time, whole, for the sums.
-//   All that is indexed at run time is workgroup memory: the rest lies in registers
+// attention_slabs: a workgroup's tile of attention: ROWS rows of a head (queries; keys where their gradients are made)
+//   against OTHERS others at a time (keys; pairs of a query and a head). Lane l makes the dot products of rows
+//   4t .. 4t+3 and others 2u, 2u+1, and then has columns of the same four rows: vectors u, u+COLUMNS, .. of their sums.
+//   t and u of the lanes of a subgroup of 32: 8 and 4, so what they read at a time is few and in different banks.
+//   Rows and others come through workgroup memory in slabs of 8 vectors, which the lanes load while the slab before is
+//   multiplied; then PART of the others at a time, whole, for the sums. 64 rows for one sum of each; 32 for two, so
+//   that a lane has as many sums, and registers for a second workgroup.
+//   All that is indexed at run time is workgroup memory, in arrays of arrays: an index that stays within bounds by
+//   force costs as much as a product, so it is made once for a line, whose parts lie at fixed places. The rest lies in
+//   registers
 import package::lib::attention_packed::params;
 
-override VECTORS: u32;  // of four columns, of a head: at most 64
-override SLAB: u32;     // divides VECTORS: 4 .. 8
-override PART: u32;     // divides OTHERS
-override ROOM: u32;     // max((ROWS + OTHERS)*LINE, PART*VECTORS), at most 1024
+override VECTORS: u32;    // of four columns, of a head: at most 64
+override ROWS: u32;       // 32 or 64
+override OTHERS = 96u - ROWS;
+override COLUMNS = 1024u / ROWS;
+override OWN = (VECTORS + COLUMNS - 1u) / COLUMNS;  // vectors of sums of a lane, in each of its rows
+override PART: u32;       // others: a multiple of 4 that divides OTHERS
+override BLOCKS: u32;     // PART/4 * OWN*COLUMNS/16
 override UNROLLED: bool;  // the compiler is to see how many products a slab makes: a GPU's is quick to use it
-override LINE = SLAB | 1u;  // odd: neighbour rows begin in different banks
-override OWN = (VECTORS + 15u) / 16u;  // vectors of sums of a lane, in each of its rows
 
 const LANES = 256u;
-const ROWS = 64u;
-const OTHERS = 32u;
+const SLAB = 8u;
 
-var<workgroup> slab: array<vec4f, ROOM>;
-var<workgroup> weights: array<vec4f, 512>;  // [others][rows]
+// Rows, then others. The ninth vector is spare: so neighbour lines begin in different banks.
+var<workgroup> lines: array<array<vec4f, 9>, 96>;
+// Of four others each: weights of 8 fours of rows, and 16 vectors.
+var<workgroup> weights: array<array<array<vec4f, 8>, 4>, 16>;
+var<workgroup> values: array<array<array<vec4f, 16>, 4>, BLOCKS>;
 
 // Which rows and others a lane has: t and u.
-fn fours_of(lane: u32) -> u32 { return (lane & 7u) + ((lane >> 5u) & 1u) * 8u; }
-fn twos_of(lane: u32) -> u32 { return ((lane >> 3u) & 3u) + (lane >> 6u) * 4u; }
+fn fours_of(lane: u32) -> u32 { return (lane & 7u) + ((lane >> 5u) & (ROWS / 32u - 1u)) * 8u; }
+fn twos_of(lane: u32) -> u32 { return ((lane >> 3u) & 3u) + lane / ROWS * 4u; }
 
-// What a lane stages of a slab: vectors of two rows, and of one of the others.
+// Where a row's weights lie: rows are in eights of fours.
+fn weight_block(other_four: u32, t: u32) -> u32 { return other_four * (ROWS / 32u) + t / 8u; }
+
+// What a lane stages of a slab: vectors of a row, of another row or an other, and of an other.
 struct Held {
-  a: vec4f,
-  b: vec4f,
+  row: vec4f,
+  either: vec4f,
   other: vec4f,
 }
 
-// Which these are: number in the tile, and vector in the slab.
-fn held_a(lane: u32) -> vec2u { return vec2u(lane / SLAB, lane % SLAB); }
-fn held_b(lane: u32) -> vec2u { return vec2u(min((lane + LANES) / SLAB, ROWS - 1u), (lane + LANES) % SLAB); }
-fn held_other(lane: u32) -> vec2u { return vec2u(min(lane / SLAB, OTHERS - 1u), lane % SLAB); }
+// Which these are: numbers in the tile, and the vector. `either` is a row where there are 64.
+fn held_row(lane: u32) -> u32 { return lane / SLAB; }
+fn held_either(lane: u32) -> u32 { return lane / SLAB + select(0u, 32u, ROWS == 64u); }
+fn held_other(lane: u32) -> u32 { return lane / SLAB + OTHERS - 32u; }
+fn held_vector(lane: u32) -> u32 { return lane % SLAB; }
+
+// A slab's vector as it is multiplied: past the end of the head 0.
+fn in_head(value: vec4f, c: u32) -> vec4f { return select(vec4f(), value, c < VECTORS); }
 
 // Every fourth row lies together: those that neighbour lanes read at a time.
-fn line_of(row: u32) -> u32 { return ((row & 3u) * 16u + (row >> 2u)) * LINE; }
+fn line_of(row: u32) -> u32 { return (row & 3u) * (ROWS / 4u) + (row >> 2u); }
 
 fn put_slab(held: Held, lane: u32) {
-  slab[line_of(lane / SLAB) + lane % SLAB] = held.a;
-  let b = lane + LANES;
-  if (b < ROWS * SLAB) { slab[line_of(b / SLAB) + b % SLAB] = held.b; }
-  if (lane < OTHERS * SLAB) { slab[(ROWS + lane / SLAB) * LINE + lane % SLAB] = held.other; }
+  let c = held_vector(lane);
+  let either = held_either(lane);
+  lines[line_of(held_row(lane))][c] = held.row;
+  lines[select(ROWS + either, line_of(either), ROWS == 64u)][c] = held.either;
+  lines[ROWS + held_other(lane)][c] = held.other;
 }
 
 // Four partial sums of each dot product: by row, with the one and the other of the lane's two.
@@ -55,24 +69,26 @@ struct Dots {
 }
 
 fn add_slab(dots: ptr<function, Dots>, lane: u32) {
-  let row = fours_of(lane) * LINE;
-  let other = (ROWS + 2u * twos_of(lane)) * LINE;
+  let row = fours_of(lane);
+  let a = &lines[row];
+  let b = &lines[row + ROWS / 4u];
+  let c = &lines[row + ROWS / 2u];
+  let d = &lines[row + ROWS / 4u * 3u];
+  let other = ROWS + 2u * twos_of(lane);
+  let e = &lines[other];
+  let f = &lines[other + 1u];
   let count = select(params.slab, SLAB, UNROLLED);
-  for (var c = 0u; c < count; c++) {
-    let one = slab[other + c];
-    let two = slab[other + LINE + c];
-    let a = slab[row + c];
-    let b = slab[row + 16u * LINE + c];
-    let d = slab[row + 32u * LINE + c];
-    let e = slab[row + 48u * LINE + c];
-    (*dots).one[0] = fma(a, one, (*dots).one[0]);
-    (*dots).one[1] = fma(b, one, (*dots).one[1]);
-    (*dots).one[2] = fma(d, one, (*dots).one[2]);
-    (*dots).one[3] = fma(e, one, (*dots).one[3]);
-    (*dots).two[0] = fma(a, two, (*dots).two[0]);
-    (*dots).two[1] = fma(b, two, (*dots).two[1]);
-    (*dots).two[2] = fma(d, two, (*dots).two[2]);
-    (*dots).two[3] = fma(e, two, (*dots).two[3]);
+  for (var n = 0u; n < count; n++) {
+    let one = (*e)[n];
+    let two = (*f)[n];
+    (*dots).one[0] = fma((*a)[n], one, (*dots).one[0]);
+    (*dots).two[0] = fma((*a)[n], two, (*dots).two[0]);
+    (*dots).one[1] = fma((*b)[n], one, (*dots).one[1]);
+    (*dots).two[1] = fma((*b)[n], two, (*dots).two[1]);
+    (*dots).one[2] = fma((*c)[n], one, (*dots).one[2]);
+    (*dots).two[2] = fma((*c)[n], two, (*dots).two[2]);
+    (*dots).one[3] = fma((*d)[n], one, (*dots).one[3]);
+    (*dots).two[3] = fma((*d)[n], two, (*dots).two[3]);
   }
 }
 
@@ -84,28 +100,37 @@ struct Whole {
   d: vec4f,
 }
 
+// Where a vector lies: vectors are in sixteens.
+fn value_block(other_four: u32, c: u32) -> u32 { return other_four * (OWN * (COLUMNS / 16u)) + c / 16u; }
+
 // Which the n-th of these is: number in the part, and vector; past the end: the last.
 fn whole_at(lane: u32, n: u32) -> vec2u {
   let at = min(lane + n * LANES, PART * VECTORS - 1u);
   return vec2u(at / VECTORS, at % VECTORS);
 }
 
+fn put_value(value: vec4f, lane: u32, n: u32) {
+  if (lane + n * LANES >= PART * VECTORS) { return; }
+  let at = whole_at(lane, n);
+  values[value_block(at.x / 4u, at.y)][at.x % 4u][at.y % 16u] = value;
+}
+
 fn put_whole(whole: Whole, lane: u32) {
-  const COUNT = 1024u;
-  let end = min(COUNT, PART * VECTORS);
-  if (lane < end) { slab[lane] = whole.a; }
-  if (lane + LANES < end) { slab[lane + LANES] = whole.b; }
-  if (lane + 2u * LANES < end) { slab[lane + 2u * LANES] = whole.c; }
-  if (lane + 3u * LANES < end) { slab[lane + 3u * LANES] = whole.d; }
+  put_value(whole.a, lane, 0u);
+  put_value(whole.b, lane, 1u);
+  put_value(whole.c, lane, 2u);
+  put_value(whole.d, lane, 3u);
 }
 
 fn put_weights(one: vec4f, two: vec4f, lane: u32) {
-  let at = 2u * twos_of(lane) * 16u + fours_of(lane);
-  weights[at] = one;
-  weights[at + 16u] = two;
+  let u = twos_of(lane);
+  let t = fours_of(lane);
+  let block = &weights[weight_block(u / 2u, t)];
+  (*block)[u % 2u * 2u][t % 8u] = one;
+  (*block)[u % 2u * 2u + 1u][t % 8u] = two;
 }
 
-// Sums over the others, of a lane's four rows: vectors u, u+16, u+32, u+48.
+// Sums over the others, of a lane's four rows: vectors u, u+COLUMNS, u+2 COLUMNS, u+3 COLUMNS.
 struct Sums {
   a: mat4x4f,
   b: mat4x4f,
@@ -122,30 +147,42 @@ fn added(sums: mat4x4f, value: vec4f, weight: vec4f) -> mat4x4f {
   );
 }
 
-// Whether vector n of those of a lane is one.
-fn has_vector(lane: u32, n: u32) -> bool {
-  return n < OWN && twos_of(lane) + 16u * n < VECTORS;
+// Of four others, whose weights are the columns, with vector c of each.
+fn added_four(sums: mat4x4f, other_four: u32, c: u32, by: mat4x4f) -> mat4x4f {
+  let four = &values[value_block(other_four, c)];
+  let u = c % 16u;
+  return added(
+    added(added(added(sums, (*four)[0][u], by[0]), (*four)[1][u], by[1]), (*four)[2][u], by[2]), (*four)[3][u], by[3],
+  );
 }
 
-// Adds the products of the others first .. first + count - 1 with what is staged of them, in order.
+// Vector n of a lane's own, and whether there is one.
+fn vector_of(lane: u32, n: u32) -> u32 { return twos_of(lane) + COLUMNS * n; }
+
+fn has_vector(lane: u32, n: u32) -> bool {
+  return vector_of(lane, n) < VECTORS;
+}
+
+// Of four others, what they weigh in a lane's four rows.
+fn weights_of(other_four: u32, t: u32) -> mat4x4f {
+  let block = &weights[weight_block(other_four, t)];
+  let at = t % 8u;
+  return mat4x4f((*block)[0][at], (*block)[1][at], (*block)[2][at], (*block)[3][at]);
+}
+
+// Adds the products of the others first .. first + count - 1, a multiple of four later than they began, with what is
+// staged of them, in order. Fours are added whole: what is past the count has weight 0.
 fn add_products(sums: ptr<function, Sums>, lane: u32, first: u32, count: u32) {
-  let fours = fours_of(lane);
-  let begin = twos_of(lane);
+  let t = fours_of(lane);
+  let u = twos_of(lane);
   if (!has_vector(lane, 0u)) { return; }
-  if (OWN == 1u) {
-    for (var n = 0u; n < count; n++) {
-      (*sums).a = added((*sums).a, slab[n * VECTORS + begin], weights[(first + n) * 16u + fours]);
-    }
-    return;
-  }
   let last = has_vector(lane, OWN - 1u);
-  for (var n = 0u; n < count; n++) {
-    let weight = weights[(first + n) * 16u + fours];
-    let at = n * VECTORS + begin;
-    (*sums).a = added((*sums).a, slab[at], weight);
-    if (OWN > 2u || last) { (*sums).b = added((*sums).b, slab[at + 16u], weight); }
-    if (OWN > 3u || (OWN == 3u && last)) { (*sums).c = added((*sums).c, slab[at + 32u], weight); }
-    if (OWN > 3u && last) { (*sums).d = added((*sums).d, slab[at + 48u], weight); }
+  for (var n = 0u; n < (count + 3u) / 4u; n++) {
+    let by = weights_of(first / 4u + n, t);
+    (*sums).a = added_four((*sums).a, n, u, by);
+    if (OWN > 2u || (OWN == 2u && last)) { (*sums).b = added_four((*sums).b, n, u + COLUMNS, by); }
+    if (OWN > 3u || (OWN == 3u && last)) { (*sums).c = added_four((*sums).c, n, u + 2u * COLUMNS, by); }
+    if (OWN > 3u && last) { (*sums).d = added_four((*sums).d, n, u + 3u * COLUMNS, by); }
   }
 }
 

@@ -29,11 +29,6 @@ export function plainKernelsOnly(): boolean {
   return modes.plainKernels;
 }
 
-/** Whether kernels that keep in workgroup memory what their lanes share suit this device: a GPU. */
-export function suitsTiles(): boolean {
-  return !modes.plainKernels && !isSoftwareDevice() && !hasNarrowSubgroups();
-}
-
 /**
  * A fact about the device, and what its adapter is taken for, found out once for each: asking WebGPU before every
  * dispatch would take as long as one.
@@ -49,9 +44,6 @@ export function deviceFact<T>(find: () => T): () => T {
     return facts.get(statedAdapter)!;
   };
 }
-
-/** Whether loops are to be kept short in the compiled text: a CPU's compiler takes seconds for what it unrolls. */
-export const compilesSlowly = deviceFact(() => isSoftware(tfjsBackend().device.adapterInfo));
 
 /** Whether the device is a CPU that plays a GPU. */
 export function isSoftwareDevice(): boolean {
@@ -77,3 +69,11 @@ export function maxSubgroupSize(): number {
 export function hasNarrowSubgroups(): boolean {
   return maxSubgroupSize() <= 8;
 }
+
+/** Whether kernels that keep in workgroup memory what their lanes share suit this device: a GPU. */
+export function suitsTiles(): boolean {
+  return !modes.plainKernels && !isSoftwareDevice() && !hasNarrowSubgroups();
+}
+
+/** Whether loops are to be kept short in the compiled text: a CPU's compiler takes seconds for what it unrolls. */
+export const compilesSlowly = deviceFact(() => isSoftware(tfjsBackend().device.adapterInfo));

@@ -4,7 +4,6 @@ import { after, before, describe, it } from "node:test";
 import type { OpCase } from "../cases/case.ts";
 import { attentionCase, sharedCase } from "../cases/attention/attention.ts";
 import { caseOperands, disposeOperands } from "../cases/operands.ts";
-import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { flush } from "../../src/gpu/queue.ts";
 import { type Dispatch, withDispatchLog, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
@@ -75,21 +74,22 @@ describe("attention in tiles", () => {
     assert.deepEqual(kernels, ["attention_tile", "attention_tile", ...gradients]);
   });
 
-  it("leaves to the plain kernels heads that no slab divides, and devices with too little room", () => {
-    const { limits } = tfjsBackend().device;
-    assert.ok(
-      kernelsOf(attentionCase({ heads: 1, kvHeads: 1, headDim: 12, lengths: [3] })).includes("attention"),
-    );
-    assert.equal(tileConstants(68, limits), undefined);
-    const small = {
+  it("stages as much as a device has room for, and leaves small ones to the plain kernels", () => {
+    const gpu = {
       maxComputeInvocationsPerWorkgroup: 256,
-      maxComputeWorkgroupStorageSize: 32768,
+      maxComputeWorkgroupStorageSize: 49152,
       maxStorageBuffersPerShaderStage: 16,
     };
-    assert.deepEqual(tileConstants(128, small), { VECTORS: 32, SLAB: 8, PART: 32, ROOM: 1024 });
-    assert.deepEqual(tileConstants(256, small), { VECTORS: 64, SLAB: 8, PART: 16, ROOM: 1024 });
-    assert.equal(tileConstants(128, { ...small, maxComputeWorkgroupStorageSize: 16384 }), undefined);
-    assert.equal(tileConstants(128, { ...small, maxComputeInvocationsPerWorkgroup: 128 }), undefined);
-    assert.equal(tileConstants(128, { ...small, maxStorageBuffersPerShaderStage: 10 }), undefined);
+    const small = { ...gpu, maxComputeWorkgroupStorageSize: 32768 };
+    const forward = (headDim: number, limits: typeof gpu) => tileConstants("attention_tile", headDim, limits);
+    assert.deepEqual(forward(128, gpu), { VECTORS: 32, ROWS: 64, PART: 32, BLOCKS: 16 });
+    assert.deepEqual(forward(128, small), { VECTORS: 32, ROWS: 64, PART: 16, BLOCKS: 8 });
+    assert.deepEqual(forward(256, small), { VECTORS: 64, ROWS: 64, PART: 8, BLOCKS: 8 });
+    assert.deepEqual(forward(12, small), { VECTORS: 3, ROWS: 64, PART: 32, BLOCKS: 8 });
+    const byKeys = tileConstants("attention_grad_kv_tile", 128, small);
+    assert.deepEqual(byKeys, { VECTORS: 32, ROWS: 32, PART: 16, BLOCKS: 8 });
+    assert.equal(forward(128, { ...gpu, maxComputeWorkgroupStorageSize: 16384 }), undefined);
+    assert.equal(forward(128, { ...gpu, maxComputeInvocationsPerWorkgroup: 128 }), undefined);
+    assert.equal(forward(128, { ...gpu, maxStorageBuffersPerShaderStage: 10 }), undefined);
   });
 });

@@ -5,11 +5,10 @@ import { defineOp } from "../../gpu/op.ts";
 import { gradStats, runAttention, runAttentionGradKv, runAttentionGradQ } from "./attention_kernels.ts";
 import { type AttentionShape, checkAttentionShape, SPLIT_KEYS } from "./attention_shape.ts";
 import {
-  chosenTiles,
   runAttentionGradKvTiles,
   runAttentionGradQTiles,
   runAttentionTiles,
-  type TileConstants,
+  runsInTiles,
 } from "./attention_tiles.ts";
 import { windowRanges } from "./attention_window.ts";
 
@@ -92,11 +91,10 @@ function tiled(
   inputs: Record<ForwardInput, TensorInfo>,
   prefix: Prefix | null,
   shape: AttentionShape,
-  constants: TileConstants,
 ): TensorInfo[] {
   const [rows] = inputs.q.shape;
   const [o, softmax] = [newTensor(inputs.q.shape), newTensor([rows, shape.heads, 2])];
-  const pass = { constants, shape, rows, prefixRows: prefixRowsOf(prefix) };
+  const pass = { shape, rows, prefixRows: prefixRowsOf(prefix) };
   runAttentionTiles({ ...inputs, ...prefixBindings(prefix), o, softmax }, pass);
   return [o, softmax];
 }
@@ -106,11 +104,10 @@ function tiledGradient(
   inputs: Record<ForwardInput | "stats" | "d_o", TensorInfo>,
   prefix: Prefix | null,
   shape: AttentionShape,
-  constants: TileConstants,
 ): TensorInfo[] {
   const { q, k, v } = inputs;
   const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
-  const pass = { constants, shape, rows: q.shape[0] };
+  const pass = { shape, rows: q.shape[0] };
   runAttentionGradQTiles({ ...inputs, ...prefixBindings(prefix), dq }, {
     ...pass,
     prefixRows: prefixRowsOf(prefix),
@@ -133,8 +130,7 @@ const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
   forward({ q, k, v, bounds }, { prefix, ...shape }) {
     const [rows] = q.shape;
-    const constants = chosenTiles(shape);
-    if (constants) return tiled({ q, k, v, bounds }, prefix, shape, constants);
+    if (runsInTiles(shape)) return tiled({ q, k, v, bounds }, prefix, shape);
     const seen = seenRanges(bounds, { prefix, ...shape });
     const [o, softmax] = [newTensor(q.shape), newTensor([rows, shape.heads, 2])];
     const ended = newEndedSplits(rows, prefix, shape);
@@ -159,9 +155,8 @@ const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", Attentio
   forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
     const [rows] = q.shape;
     const stats = gradStats(o, dy, softmax, shape.headDim);
-    const constants = chosenTiles(shape);
-    if (constants) {
-      const made = tiledGradient({ q, k, v, bounds, stats, d_o: dy }, prefix, shape, constants);
+    if (runsInTiles(shape)) {
+      const made = tiledGradient({ q, k, v, bounds, stats, d_o: dy }, prefix, shape);
       disposeInfo(stats);
       return made;
     }
