@@ -78,7 +78,9 @@ function attentionInputs(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows
     const [all] = adaptedLinears(x_ND, adapted(trunk, [[queryKeyValue, undefined]]), { rows });
     return splitColumns(all, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
   }
-  return adaptedLinears(x_ND, adapted(trunk, [[query!, queryBias], [key!, keyBias], [value!, valueBias]]), { rows });
+  return adaptedLinears(x_ND, adapted(trunk, [[query!, queryBias], [key!, keyBias], [value!, valueBias]]), {
+    rows,
+  });
 }
 
 /** What a token attends to, and whether each row is one token's. */

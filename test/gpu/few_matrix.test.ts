@@ -28,7 +28,12 @@ const GROUPS: [name: string, K: number, layers: Layers][] = [
   ["one layer", 64, { widths: [33], ranks: [0], bias: true, residual: true }],
   ["one adapted layer", 516, { widths: [70], ranks: [5], residual: true }],
   ["queries, keys and values", 264, { widths: [64, 20, 17], ranks: [3, 0, 18] }],
-  ["queries, keys and values with biases", 72, { widths: [16, 20, 17], ranks: [0, 0, 0], format: "bf16", bias: true }],
+  ["queries, keys and values with biases", 72, {
+    widths: [16, 20, 17],
+    ranks: [0, 0, 0],
+    format: "bf16",
+    bias: true,
+  }],
   ["two adapted layers", 1000, { widths: [24, 41], ranks: [16, 16], format: "f16" }],
 ];
 /** Each tile of rows full and not; 16 and fewer, 17 to 32 and 33 to 64 on a GPU take tiles of their own. */

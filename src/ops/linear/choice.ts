@@ -10,7 +10,7 @@ import type { Conditions } from "../../gpu/wgsl.ts";
 import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
 import { type LinearFacts, openFacts } from "./facts.ts";
-import { fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
+import { FEW_MATRIX_KERNEL, fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
 import { guessedVariant, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
@@ -52,7 +52,7 @@ const KERNELS = {
   output: {
     strided: "linear_strided",
     matrix: "linear_matrix",
-    few_matrix: "linear_few_matrix",
+    few_matrix: FEW_MATRIX_KERNEL,
     few: "linear_few",
     tile: "linear_tile",
     simd8: "linear_simd8",

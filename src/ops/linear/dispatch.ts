@@ -116,7 +116,7 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
     ...(lowRank ? { B_FORMAT: FORMAT_CODE[lowRank.b.format] } : {}),
   };
   const size = productSize("output", { M: rows, K: width, N: window.count });
-  const isWhole = window.count === stride;  // the kernel for few rows on matrix units takes no part of a layer
+  const isWhole = window.count === stride; // the kernel for few rows on matrix units takes no part of a layer
   const choice = chooseLinear({ ...size, format, rowCount: isWhole ? rowCount : "many", precision });
   const { way, kernel, workgroups } = choice;
   if (way === "few_matrix") {
@@ -128,9 +128,7 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
   const conditions = { ...choice.conditions, ...addendConditions };
   const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...addendConstants };
   const call = { kernel, conditions, constants, workgroups };
-  const adapter: Record<string, number> = lowRank
-    ? { rank: lowRank.b.shape[1], scale: lowRank.scale }
-    : {};
+  const adapter: Record<string, number> = lowRank ? { rank: lowRank.b.shape[1], scale: lowRank.scale } : {};
   const params = { rows, width, columns: window.count, stride, ...adapter };
   if (way === "matrix") {
     const { values: a, shift: a_shift } = halves.get();

@@ -47,7 +47,9 @@ const fewLayersOp = defineOp<"x" | "residual", FewAttrs>({
   name: "GrpoFewLayers",
   forward: ({ x, residual }, attrs) => runFewLayers(x, residual, attrs),
   gradient() {
-    throw new Error("Cannot differentiate the layers of few rows: they keep nothing; use them without a tape");
+    throw new Error(
+      "Cannot differentiate the layers of few rows: they keep nothing; use them without a tape",
+    );
   },
 });
 

@@ -6,7 +6,7 @@ import type { Binding } from "../../gpu/tensors.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { weightShift } from "../weight/weight_shift.ts";
 import { openFacts } from "./facts.ts";
-import { fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
+import { FEW_MATRIX_KERNEL, fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
 import type { Halves } from "./halves.ts";
 
 /** What one layer takes part with. */
@@ -76,7 +76,7 @@ export function runLinearFewMatrix(run: FewMatrixRun): void {
   const [bias] = biasesOf(layers);
   const firstB = adapters.find((adapter) => adapter)?.b;
   runKernel({
-    kernel: "linear_few_matrix",
+    kernel: FEW_MATRIX_KERNEL,
     conditions: {
       UNIT8: unit === 8,
       SECOND: layers.length > 1,

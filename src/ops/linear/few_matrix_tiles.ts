@@ -1,4 +1,4 @@
-/** Tiles of linear_few_matrix.wgsl: narrow ones, so that few rows make work for a whole GPU without splitting the sum. */
+/** Tiles of linear_few_matrix.wgsl: narrow ones, so that few rows are work for a whole GPU with the sum in one chain. */
 import type { MatrixUnit } from "../../gpu/precision.ts";
 
 /** Matrices of a tile: RUN one below the other by each subgroup, and subgroups down and across. */
@@ -7,6 +7,8 @@ export interface FewMatrixTile {
   ROW_PARTS: number;
   COLUMN_PARTS: number;
 }
+
+export const FEW_MATRIX_KERNEL = "linear_few_matrix";
 
 /** Beyond so many tiles of rows the kernel for many is faster: weights are read once for each. */
 const MOST_ROW_TILES = 2;

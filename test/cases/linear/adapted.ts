@@ -83,9 +83,9 @@ export function adaptedCase(M: number, K: number, widths: number[], options: Ada
   if (residual) inputs.residual = uniform(2, [M, widths[0]]);
   const isTrained = ([, { weight }]: [string, { weight?: WeightFormat }]) => !weight || weight === "f32";
   return {
-    name: `adapted ${M}x${K}x(${widths}) ranks ${ranks} ${format}${lowFormat === "f32" ? "" : ` by ${lowFormat}`}${
-      bias ? " bias" : ""
-    }${residual ? " residual" : ""}${rows === "few" ? " few" : ""}`,
+    name: `adapted ${M}x${K}x(${widths}) ranks ${ranks} ${format}${
+      lowFormat === "f32" ? "" : ` by ${lowFormat}`
+    }${bias ? " bias" : ""}${residual ? " residual" : ""}${rows === "few" ? " few" : ""}`,
     inputs,
     run: (operands) => {
       const { x, residual } = operands.tensors;
