@@ -22,7 +22,7 @@ fn with_adapter(made: f32, m: u32, n: u32, rank: u32, scale: f32) -> f32 {
   return fma(scale, sum, made);
 }
 
-// The output of row m and column n, which lies at `at`, of which `sum` is the product; rank and scale are the adapter's.
+// The output of row m and column n, which lies at `at`, of the product `sum`; rank and scale are the adapter's.
 @if(BIAS || RESIDUAL || ADAPTER)
 fn with_addends(sum: f32, m: u32, n: u32, at: u32, rank: u32, scale: f32) -> f32 {
   var value = sum;

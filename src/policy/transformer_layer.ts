@@ -11,9 +11,10 @@ import { add } from "../ops/elementwise/add.ts";
 import { fork } from "../ops/elementwise/fork.ts";
 import { geglu } from "../ops/elementwise/geglu.ts";
 import { swiglu } from "../ops/elementwise/swiglu.ts";
-import { type AdaptedLayer, adaptedLinears } from "../ops/linear/adapted.ts";
+import { adaptedLinears } from "../ops/linear/adapted.ts";
+import type { AdaptedLayer } from "../ops/linear/adapted_layer.ts";
+import { adaptedSwiglu } from "../ops/linear/adapted_swiglu.ts";
 import type { RowCount } from "../ops/linear/choice.ts";
-import { swigluLinear } from "../ops/linear/swiglu_linear.ts";
 import { residualNorm } from "../ops/norm/residual_norm.ts";
 import { type NormOptions, rmsNorm } from "../ops/norm/rms_norm.ts";
 import { splitColumns } from "../ops/rows/columns.ts";
@@ -119,8 +120,8 @@ function gatedInput(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows: Row
     const [gates, ups] = splitColumns(both, [intermediateSize, intermediateSize]);
     return GATES[activation](gates, ups);
   }
-  const isPlain = !gateBias && !upBias && ![gate, up].some((weight) => trunk.adapters?.byWeight.has(weight!));
-  if (isPlain && activation === "silu" && !isTapeOn()) return swigluLinear(x_ND, gate!, up!, { rows });
-  const [gates, ups] = adaptedLinears(x_ND, adapted(trunk, [[gate!, gateBias], [up!, upBias]]), { rows });
+  const [gateLayer, upLayer] = adapted(trunk, [[gate!, gateBias], [up!, upBias]]);
+  if (activation === "silu" && !isTapeOn()) return adaptedSwiglu(x_ND, gateLayer, upLayer, rows);
+  const [gates, ups] = adaptedLinears(x_ND, [gateLayer, upLayer], { rows });
   return GATES[activation](gates, ups);
 }

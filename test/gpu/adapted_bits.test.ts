@@ -11,15 +11,11 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { adaptedLinears } from "../../src/ops/linear/adapted.ts";
-import { withLinearVariant } from "../../src/ops/linear/facts.ts";
 import { linear, linears } from "../../src/ops/linear/linear.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 import { caseBits } from "./case_bits.ts";
 
 const asChosen = <R>(body: () => R): R => body();
-/** As on a GPU, with an adapter's part made where the output is. */
-const inTiles = <R>(body: () => R): R => withGpuLanes(() => withLinearVariant("16x32x32 by 4x4", body));
-
 /** Three layers as one, of which the first and the last have adapters. */
 const SIZES = { M: 37, K: 64, widths: [24, 12, 8], ranks: [4, 0, 7] };
 const small = adaptedCase(SIZES.M, SIZES.K, SIZES.widths, SIZES);
@@ -39,15 +35,15 @@ describe("layers with adapters", () => {
 
   it("give the bits of separate products and sums, forward and backward", async () => {
     const wanted = await caseBits(small, asChosen, separately);
-    for (const mode of [asChosen, withPlainKernels, withGpuLanes, inTiles]) {
+    for (const mode of [asChosen, withPlainKernels, withGpuLanes]) {
       assert.deepEqual(await caseBits(small, mode), wanted);
     }
   });
 
   for (const opCase of [...adaptedCases, ...shrinkCases]) {
-    it(`${opCase.name}: the same bits as on a GPU, plain and in tiles`, async () => {
-      const wanted = await caseBits(opCase, asChosen);
-      for (const mode of [withGpuLanes, inTiles]) assert.deepEqual(await caseBits(opCase, mode), wanted);
+    it(`${opCase.name}: the same bits as on a GPU`, async () => {
+      const forward = { ...opCase, gradient: undefined };
+      assert.deepEqual(await caseBits(forward, withGpuLanes), await caseBits(forward, asChosen));
     });
   }
 
@@ -56,7 +52,7 @@ describe("layers with adapters", () => {
     const operands = caseOperands(adaptedCase(sizes.M, sizes.K, sizes.widths, sizes));
     const layers = layersOf(operands, sizes);
     const { x } = operands.tensors;
-    for (const mode of [asChosen, withGpuLanes, inTiles]) {
+    for (const mode of [asChosen, withGpuLanes]) {
       const [many] = await Promise.all(mode(() => adaptedLinears(x, layers)).map(readFloats));
       for (const [first, count] of [[0, 1], [3, 2], [61, 9]]) {
         const some = tf.slice(x, [first, 0], [count, sizes.K]);

@@ -8,28 +8,13 @@ import { isSoftwareDevice } from "../../gpu/device_facts.ts";
 import { defineOp, isTapeOn } from "../../gpu/op.ts";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { runAdd } from "../elementwise/add.ts";
-import type { Weight } from "../weight/weight.ts";
+import { type AdaptedLayer, adaptersOf, assertAdapterFits, type LinearAdapter } from "./adapted_layer.ts";
 import type { RowCount } from "./choice.ts";
 import { type LowRank, runLinear, runLinearGradBias, runLinearGradW, runLinearGradX } from "./dispatch.ts";
+import { fewLayers } from "./few_layers.ts";
+import { type SharedHalves, withHalves } from "./halves.ts";
 import { assertFits, assertResidualFits, linear, linears } from "./linear.ts";
 import { runLoraLows } from "./lora_shrink.ts";
-
-/** What is added beside a weight [N,K]. */
-export interface LinearAdapter {
-  /** [rank, K] */
-  a: Weight;
-  /** [N, rank] */
-  b: Weight;
-  scale: number;
-}
-
-export interface AdaptedLayer {
-  /** [N,K]; its `grad`, like those of the others, is added to in backward where it has one. */
-  weight: Weight;
-  /** [N] */
-  bias?: Weight;
-  adapter?: LinearAdapter;
-}
 
 export interface AdaptedOptions {
   /** f32 [M,N], added to the output of the only layer; the tape differentiates it too. */
@@ -49,10 +34,10 @@ function runAdaptedLayer(
   x: TensorInfo,
   { weight, bias, adapter }: AdaptedLayer,
   low: TensorInfo | undefined,
-  { rowCount, residual }: { rowCount: RowCount; residual?: TensorInfo },
+  { residual, ...options }: { rowCount: RowCount; halves: SharedHalves; residual?: TensorInfo },
 ): TensorInfo {
   const [rows, shape] = [x.shape[0], [x.shape[0], weight.shape[0]]];
-  const run = { x: { tensor: x }, weight, bias, rows, rowCount };
+  const run = { x: { tensor: x }, weight, bias, rows, ...options };
   const y = newTensor(shape);
   if (!adapter || !isSoftwareDevice()) {
     const lowRank: LowRank | undefined = adapter && { low: low!, b: adapter.b, scale: adapter.scale };
@@ -63,7 +48,7 @@ function runAdaptedLayer(
   const added = newTensor(shape);
   runLinear({ ...run, y: { tensor: y } });
   const expand = { x: { tensor: low! }, weight: adapter.b, y: { tensor: added } };
-  runLinear({ ...expand, rows, rowCount, precision: "float32" });
+  runLinear({ ...expand, rows, rowCount: options.rowCount, precision: "float32" });
   const adapted = runAdd(y, added, adapter.scale);
   [y, added].forEach(disposeInfo);
   if (!residual) return adapted;
@@ -91,20 +76,24 @@ const adaptedGradOp = defineOp<GradInput, AdaptedAttrs>({
   name: "GrpoAdaptedLinearGrad",
   forward(inputs, { layers }) {
     const x = { tensor: inputs.x };
-    const rows = inputs.x.shape[0];
+    const [rows, width] = inputs.x.shape;
     const dx = { tensor: newTensor(inputs.x.shape) };
-    layers.forEach(({ weight, bias }, i) => {
-      const dy = { tensor: inputs[`dy${i}`] };
-      runLinearGradX({ dy, weight, dx, rows, adds: i > 0 });
-      runLinearGradW({ dy, x, weight, rows });
-      if (bias) runLinearGradBias({ dy, bias, rows });
-    });
-    layers.forEach(({ adapter }, i) => {
-      if (!adapter) return;
-      const dlow = runExpandGrad(inputs[`dy${i}`], inputs[`low${i}`], adapter);
-      runLinearGradX({ dy: { tensor: dlow }, weight: adapter.a, dx, rows, adds: true });
-      runLinearGradW({ dy: { tensor: dlow }, x, weight: adapter.a, rows });
-      disposeInfo(dlow);
+    withHalves({ matrix: x, rows, width }, (xHalves) => {
+      layers.forEach(({ weight, bias }, i) => {
+        const dy = { tensor: inputs[`dy${i}`] };
+        withHalves({ matrix: dy, rows, width: weight.shape[0] }, (halves) => {
+          runLinearGradX({ dy, weight, dx, rows, adds: i > 0, halves });
+          runLinearGradW({ dy, x, weight, rows, dyHalves: halves, xHalves });
+        });
+        if (bias) runLinearGradBias({ dy, bias, rows });
+      });
+      layers.forEach(({ adapter }, i) => {
+        if (!adapter) return;
+        const dlow = runExpandGrad(inputs[`dy${i}`], inputs[`low${i}`], adapter);
+        runLinearGradX({ dy: { tensor: dlow }, weight: adapter.a, dx, rows, adds: true });
+        runLinearGradW({ dy: { tensor: dlow }, x, weight: adapter.a, rows, xHalves });
+        disposeInfo(dlow);
+      });
     });
     return dx.tensor;
   },
@@ -115,10 +104,13 @@ function adaptedOpOf(adapters: number) {
   return defineOp<"x" | "residual", AdaptedAttrs>({
     name: `GrpoAdaptedLinear${adapters}`,
     forward({ x, residual }, { layers, rowCount }) {
-      const lows = runLoraLows(x, layers.flatMap(({ adapter }) => adapter ? [adapter.a] : []));
+      const lows = runLoraLows(x, adaptersOf(layers).map(({ a }) => a));
       const lowOf = lowsByLayer(layers, lows);
-      const ys = layers.map((layer, i) => runAdaptedLayer(x, layer, lowOf[i], { rowCount, residual }));
-      return [...lows, ...ys];
+      const [rows, width] = x.shape;
+      return withHalves({ matrix: { tensor: x }, rows, width }, (halves) => [
+        ...lows,
+        ...layers.map((layer, i) => runAdaptedLayer(x, layer, lowOf[i], { rowCount, residual, halves })),
+      ]);
     },
     saves: { inputs: ["x"], outputs: Array(adapters).fill(true) },
     gradient(dys, [x, ...lows], attrs) {
@@ -140,18 +132,6 @@ function lowsByLayer<T>(layers: readonly AdaptedLayer[], lows: readonly T[]): (T
 
 const ops = new Map<number, ReturnType<typeof adaptedOpOf>>();
 
-/** @throws RangeError when the matrices do not fit the weight */
-function assertAdapterFits({ weight, adapter }: AdaptedLayer): void {
-  if (!adapter) return;
-  const { a, b } = adapter;
-  const [N, K] = weight.shape;
-  if (a.shape[1] === K && b.shape[0] === N && a.shape[0] === b.shape[1]) return;
-  throw new RangeError(
-    `Cannot adapt "${weight.name}" [${weight.shape}] with "${a.name}" [${a.shape}] and "${b.name}" [${b.shape}]: ` +
-      `need [rank,${K}] and [${N},rank]`,
-  );
-}
-
 /**
  * Several linear layers of one x, as queries, keys and values are, each with its adapter where it has one:
  * y_i = x W_i^T + bias_i + scale_i (x A_i^T) B_i^T + residual. The adapter's products are f32 in every precision.
@@ -171,12 +151,14 @@ export function adaptedLinears(
   if (residual && layers.length !== 1) {
     throw new RangeError(`Cannot add one residual to ${layers.length} layers: need one layer`);
   }
-  const adapters = layers.filter(({ adapter }) => adapter).length;
+  if (residual) assertResidualFits(x, layers[0].weight, residual);
+  const few = fewLayers(x, layers, { residual, rows });
+  if (few) return few;
+  const adapters = adaptersOf(layers).length;
   if (adapters === 0) {
     if (residual) return [linear(x, layers[0].weight, { bias: layers[0].bias, residual, rows })];
     return linears(x, layers.map(({ weight }) => weight), { biases: layers.map(({ bias }) => bias), rows });
   }
-  if (residual) assertResidualFits(x, layers[0].weight, residual);
   if (!ops.has(adapters)) ops.set(adapters, adaptedOpOf(adapters));
   const inputs = (residual ? { x, residual } : { x }) as Record<"x" | "residual", Tensor>;
   const attrs = { layers, rowCount: rows, hasResidual: residual !== undefined };

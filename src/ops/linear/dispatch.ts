@@ -16,6 +16,7 @@ import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { weightShift } from "../weight/weight_shift.ts";
 import { chooseLinear, productSize, type RowCount } from "./choice.ts";
+import { runLinearFewMatrix } from "./few_matrix.ts";
 import { type SharedHalves, withHalves } from "./halves.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -115,8 +116,15 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
     ...(lowRank ? { B_FORMAT: FORMAT_CODE[lowRank.b.format] } : {}),
   };
   const size = productSize("output", { M: rows, K: width, N: window.count });
-  const choice = chooseLinear({ ...size, format, rowCount, precision });
+  const isWhole = window.count === stride; // the kernel for few rows on matrix units takes no part of a layer
+  const choice = chooseLinear({ ...size, format, rowCount: isWhole ? rowCount : "many", precision });
   const { way, kernel, workgroups } = choice;
+  if (way === "few_matrix") {
+    const low = lowRank && { tensor: lowRank.low, count: 1, ranks: lowRank.b.shape[1] };
+    const layer = { weight, bias, adapter: lowRank };
+    runLinearFewMatrix({ halves: halves.get(), rows, layers: [layer], outputs: [run.y], low, residual });
+    return;
+  }
   const conditions = { ...choice.conditions, ...addendConditions };
   const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...addendConstants };
   const call = { kernel, conditions, constants, workgroups };

@@ -1,6 +1,6 @@
 /**
- * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision. The sum over k is made in parts
- * of 256, whatever the kernel and the rows, and the parts are added in order, so that no bit depends on either.
+ * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision. The sum over k is made in
+ * parts of 256, whatever the kernel and the rows, and the parts are added in order, so that no bit depends on either.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
 import { deviceLimits, isSoftwareDevice } from "../../gpu/device_facts.ts";
@@ -10,6 +10,7 @@ import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { type LayerSizes, valuesPerLoad } from "./choice.ts";
 import { runLinear } from "./dispatch.ts";
+import { type Halves, makeHalves, newHalves } from "./halves.ts";
 
 /** Terms of a part: PART in kernels/lib/lora_shrink.wgsl. */
 const PART = 256;
@@ -43,33 +44,76 @@ function tileOf(rows: number): Tile | undefined {
   return lanes < 256 || DEPTH === undefined ? undefined : { RUN, DEPTH };
 }
 
+function sizesOf(x: TensorInfo, matrices: readonly Weight[]) {
+  const [rows, width] = x.shape;
+  const firsts = matrices.map((_, i) => matrices.slice(0, i).reduce((sum, { shape }) => sum + shape[0], 0));
+  const ranks = firsts.at(-1)! + matrices.at(-1)!.shape[0];
+  const params = { rows, width, ranks, second: firsts[1] ?? ranks, third: firsts[2] ?? ranks };
+  return { firsts, params, count: Math.ceil(width / PART) };
+}
+
+/** What the kernels take of the matrices. */
+const operandsOf = (matrices: readonly Weight[]) => ({
+  conditions: { VEC4: true, SECOND: matrices.length > 1, THIRD: matrices.length > 2 },
+  bindings: { a: matrices[0].tensor, a2: matrices[1]?.tensor, a3: matrices[2]?.tensor },
+});
+
+/** Workgroups of the tiles: of ranks, rows and parts. */
+const tilesOf = ({ RUN }: Tile, { rows, ranks }: { rows: number; ranks: number }, count: number) =>
+  [Math.ceil(ranks / 16), Math.ceil(rows / (16 * RUN)), count] as [number, number, number];
+
 /**
  * Partial sums of x A^T of up to three matrices of one width.
  * @param x f32 [M,K]
  * @param matrices [rank, K] each, of one format
  */
 export function runLoraShrink(x: TensorInfo, matrices: readonly Weight[]): LoraParts {
-  const [rows, width] = x.shape;
   const [{ format }] = matrices;
-  const firsts = matrices.map((_, i) => matrices.slice(0, i).reduce((sum, { shape }) => sum + shape[0], 0));
-  const ranks = firsts.at(-1)! + matrices.at(-1)!.shape[0];
-  const count = Math.ceil(width / PART);
+  const { firsts, params, count } = sizesOf(x, matrices);
+  const { rows, width, ranks } = params;
   const tensor = newTensor([count, rows, ranks]);
   const VEC4 = width % valuesPerLoad(format) === 0;
   const tile = VEC4 ? tileOf(rows) : undefined;
   const WG = isSoftwareDevice() ? LANES.software : LANES.gpu;
   const threads = count * Math.ceil(rows / 4) * Math.ceil(ranks / 4);
+  const { conditions, bindings } = operandsOf(matrices);
   runKernel({
     kernel: tile ? "lora_shrink_tile" : "lora_shrink",
-    conditions: { VEC4, SECOND: matrices.length > 1, THIRD: matrices.length > 2 },
+    conditions: { ...conditions, VEC4 },
     constants: { ...(tile ?? { WG }), FORMAT: FORMAT_CODE[format] },
-    bindings: { x, a: matrices[0].tensor, a2: matrices[1]?.tensor, a3: matrices[2]?.tensor, parts: tensor },
-    params: { rows, width, ranks, second: firsts[1] ?? ranks, third: firsts[2] ?? ranks },
-    workgroups: tile
-      ? [Math.ceil(ranks / 16), Math.ceil(rows / (16 * tile.RUN)), count]
-      : foldGrid(Math.ceil(threads / WG)),
+    bindings: { x, ...bindings, parts: tensor },
+    params,
+    workgroups: tile ? tilesOf(tile, params, count) : foldGrid(Math.ceil(threads / WG)),
   });
   return { tensor, count, ranks, firsts };
+}
+
+/**
+ * `runLoraShrink` and `makeHalves` of one x: in one dispatch on GPUs, where neither waits for the other.
+ * @param matrices of one format, K whole 16 bytes of it
+ */
+export function runHalvesShrink(
+  x: TensorInfo,
+  matrices: readonly Weight[],
+): { halves: Halves; parts: LoraParts } {
+  const { firsts, params, count } = sizesOf(x, matrices);
+  const { rows, width, ranks } = params;
+  const tile = tileOf(rows);
+  if (!tile) {
+    return { halves: makeHalves({ matrix: { tensor: x }, rows, width }), parts: runLoraShrink(x, matrices) };
+  }
+  const halves = newHalves(rows, width);
+  const tensor = newTensor([count, rows, ranks]);
+  const { conditions, bindings } = operandsOf(matrices);
+  runKernel({
+    kernel: "halves_shrink",
+    conditions: { ...conditions, HALVES: true },
+    constants: { ...tile, FORMAT: FORMAT_CODE[matrices[0].format] },
+    bindings: { x, ...bindings, parts: tensor, values: halves.values, shift: halves.shift },
+    params: { ...params, pitch: halves.pitch },
+    workgroups: [rows + tilesOf(tile, params, count).reduce((product, size) => product * size), 1, 1],
+  });
+  return { halves, parts: { tensor, count, ranks, firsts } };
 }
 
 /** The parts of one matrix added. @returns f32 [M, rank] */

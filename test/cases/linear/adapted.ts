@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
-import { type AdaptedLayer, adaptedLinears } from "../../../src/ops/linear/adapted.ts";
+import { adaptedLinears } from "../../../src/ops/linear/adapted.ts";
+import type { AdaptedLayer } from "../../../src/ops/linear/adapted_layer.ts";
 import { linearF64, linearGradF64, type LinearOptions } from "../../../src/ops/linear/linear.ts";
 import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
 import { type Arrays, type OpCase, type Operands, uniform, uniformWeight } from "../case.ts";

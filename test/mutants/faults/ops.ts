@@ -84,6 +84,20 @@ const ACCUMULATION: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#linears"],
   },
   {
+    file: "src/ops/linear/adapted.ts",
+    find: "const scaled = scale === 1 ? dy : runAdd(null, dy, scale);",
+    replace: "const scaled = dy;",
+    harm: "adapters are trained as if lora_alpha were lora_r",
+    tests: ["gpu/ops.test.ts#adapted"],
+  },
+  {
+    file: "src/ops/linear/adapted.ts",
+    find: "weight: adapter.a, dx, rows, adds: true });",
+    replace: "weight: adapter.a, dx, rows });",
+    harm: "below an adapted layer gradients are those of its last adapter alone",
+    tests: ["gpu/ops.test.ts#adapted"],
+  },
+  {
     file: "src/ops/linear/linear.ts",
     find: "if (bias) runLinearGradBias({ dy, bias, rows });",
     replace: "if (bias && i === 0) runLinearGradBias({ dy, bias, rows });",
