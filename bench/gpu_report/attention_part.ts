@@ -12,7 +12,6 @@ import { packSequences } from "../../src/policy/packing.ts";
 import { packRests } from "../../src/policy/shared_prefix.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
 import type { PartContext } from "./part.ts";
-import { predictPlan } from "./predicted.ts";
 import { intTensor, randomTensor, randomWeight, timeCase, type TimedCase } from "./timed_case.ts";
 
 interface Heads {
@@ -69,6 +68,7 @@ function completionCase(sizes: Completions, isBackward: boolean): TimedCase {
       `${heads} heads over ${kvHeads} of ${headDim}`,
     flops: (isBackward ? products + 2 : products) * 2 * seenPairs(sizes) * heads * headDim,
     unit: "fma",
+    seen: { sequence: tokens, prefix: prompt - 1, readers: completions, held: 0, prompt: 0, group: 1 },
     make() {
       const { shape, prefix, bounds, q, k, v, dy } = completionOperands(sizes);
       const forward = (...[q, k, v]: Tensor[]) => attention({ q, k, v, bounds, prefix }, shape);
@@ -93,6 +93,7 @@ function decodeCase({ rows, length, format, ...heads }: DecodeSizes): TimedCase 
     name:
       `decode attention, ${rows} rows of ${length} tokens, ${heads.heads} heads over ${heads.kvHeads}, ${format}`,
     bytes: 2 * rows * length * width * bytesEach,
+    seen: { sequence: 1, prefix: 0, readers: 1, held: length, prompt: 0, group: 1 },
     make() {
       const blocks = Math.ceil(length / 2 ** BLOCK_SHIFT);
       const table = Int32Array.from({ length: rows * (blocks + 1) }, (_, i) => {
@@ -156,5 +157,5 @@ export async function reportAttention({ isSmall, say }: PartContext): Promise<vo
   }
   const [rows, width] = isSmall ? [[3, 40], 64] : [[60, 512], 4096];
   for (const each of rows as number[]) cases.push(adapterCase(each, width as number));
-  for (const each of cases) await timeCase(each, say, predictPlan);
+  for (const each of cases) await timeCase(each, say);
 }

@@ -7,7 +7,6 @@ import { linear } from "../../src/ops/linear/linear.ts";
 import type { RowCount } from "../../src/ops/linear/choice.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
 import type { PartContext } from "./part.ts";
-import { predictPlan } from "./predicted.ts";
 import { randomTensor, randomWeight, timeCase, type TimedCase } from "./timed_case.ts";
 
 interface Product {
@@ -69,8 +68,8 @@ export async function reportProducts({ isSmall, say }: PartContext): Promise<voi
       for (const precision of precisions) {
         setMatmulPrecision(precision);
         const product = { M, N, K, precision, rows: M <= FEW_ROWS ? "few" as const : "many" as const };
-        await timeCase(forwardCase(product), say, predictPlan);
-        if (product.rows === "many" && M <= 2048) await timeCase(gradXCase(product), say, predictPlan);
+        await timeCase(forwardCase(product), say);
+        if (product.rows === "many" && M <= 2048) await timeCase(gradXCase(product), say);
       }
     }
   }
@@ -84,7 +83,7 @@ export async function reportProducts({ isSmall, say }: PartContext): Promise<voi
         const run = timed.make();
         return () => withLinearVariant(variant, run);
       };
-      await timeCase({ ...timed, make }, say, predictPlan);
+      await timeCase({ ...timed, make }, say);
     }
   }
 }

@@ -16,7 +16,6 @@ import {
 } from "../../src/ops/sampling/sample.ts";
 import { uploadTensor } from "../../src/gpu/tensors.ts";
 import type { PartContext } from "./part.ts";
-import { predictPlan } from "./predicted.ts";
 import { intTensor, randomTensor, timeCase, type TimedCase } from "./timed_case.ts";
 
 const EPS = { eps: 1e-5 };
@@ -139,5 +138,5 @@ export async function reportRows({ isSmall, say }: PartContext): Promise<void> {
   for (const topP of [1, 0.9]) {
     cases.push(sampleCase(isSmall ? 3 : 60, vocab, { temperature: 1, topP, topK: 0 }));
   }
-  for (const each of cases) await timeCase(each, say, predictPlan);
+  for (const each of cases) await timeCase(each, say);
 }

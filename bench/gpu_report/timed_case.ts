@@ -11,6 +11,8 @@ import { f32ToBytes } from "../../src/io/tensors/dtype.ts";
 import type { Weight, WeightFormat } from "../../src/ops/weight/weight.ts";
 import { randomFloats } from "../../test/cases/case.ts";
 import { measure } from "../measure.ts";
+import type { Seen } from "../predict/work.ts";
+import { predictPlan } from "./predicted.ts";
 import type { ArithmeticUnit, MeasuredLine, Say } from "./report_line.ts";
 
 /** A second of samples at the most: there are some two hundred cases. */
@@ -54,18 +56,17 @@ export interface TimedCase {
   flops?: number;
   unit?: ArithmeticUnit;
   bytes?: number;
+  /** Whom the tokens see, where it is attention. */
+  seen?: Seen;
   /** Makes the operands, and says what is recorded. All tensors made here are freed after the case. */
   make(): () => unknown;
 }
-
-/** What the cost model says of a plan. */
-export type Predict = (plan: Plan) => number | undefined;
 
 /**
  * Times a case and says it; one that fails is left out, and the rest goes on.
  * @returns its seconds; Infinity where it failed
  */
-export async function timeCase({ make, ...facts }: TimedCase, say: Say, predict: Predict): Promise<number> {
+export async function timeCase({ make, seen, ...facts }: TimedCase, say: Say): Promise<number> {
   let plan: Plan | null = null;
   tf.engine().startScope();
   try {
@@ -75,7 +76,7 @@ export async function timeCase({ make, ...facts }: TimedCase, say: Say, predict:
     made.replay(); // compiles
     const { seconds } = await measure(async (times) => (await timePlan(made, times)).seconds, MEASURE);
     assertGpuHealthy();
-    const predictedSeconds = predict(made);
+    const predictedSeconds = predictPlan(made, seen);
     const line: MeasuredLine = { kind: "measured", seconds, ...facts };
     say(predictedSeconds === undefined ? line : { ...line, predictedSeconds });
     return seconds;
