@@ -1,6 +1,6 @@
 // A newer software Vulkan beside the system's, for tests: Mesa whose lavapipe multiplies matrices, and SPIR-V's tools.
-// Debian's packages of "testing" with all that they need, the C library included, are unpacked into the user's cache and
-// started through their own loader; nothing is installed. The address and the key are those of this machine's sources.
+// Debian's packages of "testing" with all that they need, the C library included, are unpacked into the user's cache
+// and started through their own loader; nothing is installed. Address and key are those of this machine's sources.
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";

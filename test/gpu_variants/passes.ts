@@ -22,6 +22,8 @@ const UNCHECKED = {
     "disable_robustness",
   ].join(","),
 };
+/** Those that show that a pass is what it says. */
+const holds = (name: string) => `test/gpu_variants/${name}.test.ts`;
 const named = (...names: string[]) => names.map((name) => `test/gpu/${name}.test.ts`);
 /** Lanes in a subgroup of software Vulkan: its vector register in bits, 32 of them a lane. */
 const lanes = (count: number) => ({ LP_NATIVE_VECTOR_WIDTH: String(32 * count) });
@@ -42,27 +44,28 @@ const KERNELS = named(
   "packed_nans",
 );
 const MODELS = named("policy", "generation", "sampling_options", "shared_prefix", "final_logits");
+const WIDTHS = [holds("subgroup_lanes"), ...named("ops", "attention_decode")];
 
 export const PASSES: readonly Pass[] = [
   {
     title: "a GPU's kernels, all memory poisoned, no access checked",
-    files: [...KERNELS, ...MODELS],
+    files: [holds("gpu_lanes"), holds("poisoned_memory"), ...KERNELS, ...MODELS],
     preloads: [GPU_LANES, POISON],
     environment: UNCHECKED,
   },
   {
     title: "this device's kernels, all memory poisoned, no access checked",
-    files: named("ops", "attention_decode", "policy"),
+    files: [holds("poisoned_memory"), ...named("ops", "attention_decode", "policy")],
     preloads: [POISON],
     environment: UNCHECKED,
   },
-  { title: "a GPU's kernels", files: all, preloads: [GPU_LANES] },
+  { title: "a GPU's kernels", files: [holds("gpu_lanes"), ...all], preloads: [GPU_LANES] },
   {
     title: "matrix units",
-    files: all.filter((file) => MATRICES.test(textOf(file))),
+    files: [holds("matrix_device"), ...all.filter((file) => MATRICES.test(textOf(file)))],
     needsNewerVulkan: true,
   },
-  { title: "subgroups of 4 lanes", files: named("ops", "attention_decode"), environment: lanes(4) },
-  { title: "subgroups of 16 lanes", files: named("ops", "attention_decode"), environment: lanes(16) },
-  { title: "SPIR-V", files: ["test/gpu_variants/spirv.test.ts"] },
+  { title: "subgroups of 4 lanes", files: WIDTHS, environment: lanes(4) },
+  { title: "subgroups of 16 lanes", files: WIDTHS, environment: lanes(16) },
+  { title: "SPIR-V", files: [holds("spirv")] },
 ];
