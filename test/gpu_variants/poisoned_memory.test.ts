@@ -43,7 +43,12 @@ describe("poisoned memory", () => {
     const entries = [{ binding: 0, resource: { buffer } }];
     const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
     const encoder = device.createCommandEncoder();
-    const pass = modes.profiling!.beginPass(encoder, { kernel: "reader", boundBytes: buffer.size });
+    const pass = modes.profiling!.beginPass(encoder, {
+      kernel: "reader",
+      boundBytes: buffer.size,
+      workgroups: [WORKGROUPS, 1, 1],
+      call: { kernel: "reader", conditions: {}, constants: {}, params: {}, bytes: {} },
+    });
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(WORKGROUPS);
