@@ -72,8 +72,9 @@ describe("attention in tiles", () => {
 
   it("runs on a GPU, a prefix in the same launch, and no kernel for a window", () => {
     const kernels = kernelsOf(sharedCase({ ...USUAL, prompts: [9], completions: [[3, 4]], window: 5 }));
-    const gradients = ["attention_grad_stats", "attention_grad_q_tile", "attention_grad_kv_tile"];
-    assert.deepEqual(kernels, ["attention_tile", "attention_tile", ...gradients]);
+    const forward = kernels.indexOf("attention_grad_stats");
+    assert.deepEqual([...new Set(kernels.slice(0, forward))], ["attention_tile"]);
+    assert.deepEqual(kernels.slice(forward + 1), ["attention_grad_q_tile", "attention_grad_kv_tile"]);
   });
 
   it("stages as much as a device has room for, and leaves small ones to the plain kernels", () => {

@@ -85,8 +85,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention_tiles.ts",
-    find: "(tilesOf(pass.prefixRows ?? 0) + tilesOf(pass.rows)) * pass.shape.kvHeads",
-    replace: "(tilesOf((pass.prefixRows ?? 0) + pass.rows)) * pass.shape.kvHeads",
+    find: "tilesOf(kernel, pass.prefixRows ?? 0) + tilesOf(kernel, pass.rows)",
+    replace: "tilesOf(kernel, (pass.prefixRows ?? 0) + pass.rows)",
     harm: "on a GPU, the last keys of a batch have no gradient behind some prompts",
     tests: [TILES],
   },
