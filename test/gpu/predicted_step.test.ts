@@ -14,7 +14,7 @@ import { matmulPrecision } from "../../src/gpu/precision.ts";
 const H100 = namedDevice("h100");
 const NAMED = namedShape("quickstart");
 const { shape, promptTokens: P, settings: { max_completion_length: C = 0 } } = NAMED;
-const recorded = (options: StepOptions) => recordStep(NAMED, H100, options);
+const recorded = (options: StepOptions) => recordStep(NAMED, H100, { precision: "float32", ...options });
 const kernelsOf = ({ step: { calls } }: RecordedStep) =>
   new Set(calls.map(({ dispatch }) => dispatch.call.kernel));
 
