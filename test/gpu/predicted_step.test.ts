@@ -53,7 +53,6 @@ describe("a step recorded for an H100", () => {
 
   it("has no product where adapters are not asked for, and theirs where they are", async () => {
     const frozen = await recorded({ lora: "qv" });
-    assert.ok(frozen.step.calls.length > plain.step.calls.length);
     assert.ok(productsOf(frozen, "decode") > productsOf(plain, "decode"));
   });
 
