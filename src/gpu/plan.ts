@@ -77,7 +77,7 @@ export function recordPlan<Outputs, Inputs = null>(
       assertGpuHealthy();
       flush();
       prepare();
-      if (modes.rehearsing) return;
+      if (modes.rehearsing && !modes.profiling) return; // who looks on sees what a device would
       if (boundAt !== placedAt) calls.forEach(bind);
       boundAt = placedAt;
       invalidateWritten();
