@@ -7,6 +7,7 @@ import { clearTensor, copyOf, copyTensor, readFloats, uploadTensor } from "../..
 import { closeGpu, type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { recordPlan } from "../../src/gpu/plan.ts";
 import { createReplays, type Replays } from "../../src/gpu/replay.ts";
+import { withGpuLanes } from "../../src/gpu/trial_modes.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 import { disposePasses, makePassReplays, passLimitBytes, trimPasses } from "../../src/policy/pass_replays.ts";
 
@@ -46,6 +47,24 @@ describe("a plan", () => {
     assert.deepEqual({ tensors: tf.memory().numTensors, bytes: gpu.memory().liveBytes }, before);
     assert.equal((await readFloats(add(x, x)))[0], 4);
     assert.equal((await readFloats(tf.add(x, x)))[0], 4);
+  });
+});
+
+describe("a plan's memory", () => {
+  it("is used again at once on a CPU that plays a GPU, and after a rest on a GPU, to the same bits", async () => {
+    const x = uploadTensor(Float32Array.from({ length: 4 * COLUMNS }, (_, i) => Math.sin(i)), [4, COLUMNS]);
+    const record = () =>
+      recordPlan(() => {
+        let y = add(x, x);
+        for (let i = 0; i < 20; i++) y = add(y, x, i);
+        return y;
+      });
+    const plans = [record(), withGpuLanes(record)];
+    for (const plan of plans) plan.replay();
+    assert.deepEqual(plans.map(({ sizeBytes }) => sizeBytes / (4 * COLUMNS * 4)), [2, 6]);
+    const [hurried, rested] = await Promise.all(plans.map(({ outputs }) => readFloats(outputs)));
+    assert.deepEqual(hurried, rested);
+    for (const plan of plans) plan.dispose();
   });
 });
 
