@@ -43,8 +43,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/attention/attention.wgsl",
-    find: "let seen = within(j + n, own.seen);",
-    replace: "let seen = within(j + n, own.seen) & (vec4u(j + n) > own.seen.begin);",
+    find: "p[n] = select(vec4f(), p[n] * power_of_four(whole[n] - most), seen);",
+    replace:
+      "p[n] = select(vec4f(), p[n] * power_of_four(whole[n] - most), seen & (vec4u(j + n) > own.seen.begin));",
     harm: "on GPUs no token attends to the first token of its sequence",
     tests: ["gpu/plain_kernels.test.ts#attention", "gpu/attention_prefix.test.ts"],
   },
@@ -57,31 +58,30 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/attention/attention_decode.wgsl",
-    find: "    workgroupBarrier();\n    for (var j = lane; j < outputs; j += LANES) {\n      var all",
-    replace: "    for (var j = lane; j < outputs; j += LANES) {\n      var all",
-    harm: "on GPUs the slices of a row are added before all of them are written: wrong tokens while sampling",
+    find: "  workgroupBarrier();\n  return most;",
+    replace: "  return most;",
+    harm: "on GPUs values are added before all of their weights are written: wrong tokens while sampling",
+    tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
+  },
+  {
+    file: "kernels/attention/attention_decode_merge.wgsl",
+    find: "most = select(max(most, split_most), split_most, s == 0u);",
+    replace: "most = max(most, split_most);",
+    harm: "on GPUs, rows whose scores are all very negative are attended to with weights of 0: NaN",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
   },
   {
     file: "kernels/attention/attention_decode.wgsl",
-    find: "return bitcast<f32>(select(~word, word & 0x7fffffffu, word >= 0x80000000u));",
-    replace: "return bitcast<f32>(word & 0x7fffffffu);",
-    harm:
-      "on GPUs, rows whose scores are all negative are attended to with a wrong maximum: weights of 0 or NaN",
-    tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
-  },
-  {
-    file: "kernels/attention/attention_decode.wgsl",
-    find: "let kv_head = first_head / (params.heads / params.kv_heads);",
-    replace: "let kv_head = first_head % params.kv_heads;",
+    find: "let kv_head = rest / groups % params.kv_heads;",
+    replace: "let kv_head = rest % params.kv_heads;",
     harm: "where query heads share key heads, sampling attends with another key head than training",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/attention_decode.test.ts"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
-    find: "let seen = TILE == 1u || token + x % TILE * slices < total;",
-    replace: "let seen = true;",
-    harm: "with wide heads the last token of a row is counted several times while sampling",
+    file: "kernels/attention/attention_decode_simd8.wgsl",
+    find: "let is_seen = t + lane < tokens.y;",
+    replace: "let is_seen = true;",
+    harm: "the last token of a row is counted several times while sampling",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
   },
   {
@@ -162,8 +162,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/attention/attention_simd8.wgsl",
-    find: "j + n >= own.x && j + n < own.y",
-    replace: "(j + n >= own.x || n == 3u) && j + n < own.y",
+    find: "p[n] = select(0.0, p[n] * power(whole[n] - most), j + n >= own.x && j + n < seen_end);",
+    replace:
+      "p[n] = select(0.0, p[n] * power(whole[n] - most), (j + n >= own.x || n == 3u) && j + n < seen_end);",
     harm: "one token in eight attends to a token of the sequence packed before its own",
     tests: ["gpu/ops.test.ts#attention", "gpu/attention_decode.test.ts"],
   },

@@ -47,8 +47,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention_decode.ts",
-    find: "turns: VECTORS / PER_KEY / lanes.TURN,",
-    replace: "turns: 2 * Math.floor(VECTORS / PER_KEY / lanes.TURN / 2),",
+    find: "COLUMNS: Math.ceil(VECTORS / 2),",
+    replace: "COLUMNS: Math.floor(VECTORS / 2),",
     harm: "heads of an odd number of vectors lose their last four columns while sampling",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
   },
