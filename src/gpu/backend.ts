@@ -78,14 +78,18 @@ export interface RecordedBinding {
   size: number | undefined;
 }
 
-/** One recorded kernel call: all that a replay needs. */
-export interface RecordedDispatch extends DispatchLabel {
-  compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout };
-  bound: RecordedBinding[];
-  uniform: GPUBindGroupEntry | null;
+/** A kernel's call, recorded or about to run: what profiles and predictions go by. */
+export interface CalledDispatch extends DispatchLabel {
   workgroups: [number, number, number];
   /** How it was called, for those who reckon what it costs. */
   call: CallFacts;
+}
+
+/** One recorded kernel call: all that a replay needs. */
+export interface RecordedDispatch extends CalledDispatch {
+  compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout };
+  bound: RecordedBinding[];
+  uniform: GPUBindGroupEntry | null;
 }
 
 /** A recording on its way. */
@@ -109,7 +113,7 @@ export const modes = {
   rehearsing: false,
   /** Every dispatch goes into a timed pass of its own (profile.ts). */
   profiling: null as {
-    beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;
+    beginPass(encoder: GPUCommandEncoder, dispatch: CalledDispatch): GPUComputePassEncoder;
   } | null,
   /** A backward pass frees what it has used (op.ts). */
   freesGradients: false,

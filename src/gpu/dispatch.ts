@@ -5,7 +5,7 @@
 import type { TensorInfo } from "@tensorflow/tfjs";
 import {
   type Backend,
-  type CallFacts,
+  type CalledDispatch,
   type DispatchLabel,
   modes,
   type PlannedBuffer,
@@ -111,12 +111,12 @@ function boundTensors(backend: Backend, { file, storage }: KernelPipeline, call:
   });
 }
 
-function factsOf(
-  { kernel, conditions = {}, constants = {}, params = {} }: KernelCall,
+function calledAs(
+  { kernel, conditions = {}, constants = {}, params = {}, workgroups }: KernelCall,
   bound: readonly BoundTensor[],
-): CallFacts {
+): Pick<CalledDispatch, "call" | "workgroups"> {
   const bytes = Object.fromEntries(bound.map(({ name, sizeBytes }) => [name, sizeBytes]));
-  return { kernel, conditions, constants, params, bytes };
+  return { call: { kernel, conditions, constants, params, bytes }, workgroups };
 }
 
 function recordedBinding(
@@ -162,11 +162,10 @@ export function runKernel(call: KernelCall): void {
   if (modes.recording) {
     modes.recording.dispatches.push({
       ...label,
+      ...calledAs(call, bound),
       compiled,
       bound: bound.map((each) => recordedBinding(backend, modes.recording!, each)),
       uniform,
-      workgroups: call.workgroups,
-      call: factsOf(call, bound),
     });
     return;
   }
@@ -180,7 +179,8 @@ export function runKernel(call: KernelCall): void {
   backend.ensureCommandEncoderReady();
   if (modes.profiling) {
     backend.endComputePassEncoder();
-    backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, label);
+    const called = { ...label, ...calledAs(call, bound) };
+    backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, called);
   }
   const pass = backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();
   pass.setPipeline(pipeline);

@@ -119,7 +119,12 @@ interface DecodeRun {
   SOFTCAP: boolean;
 }
 
-function runSimd8({ bindings, constants, params, SOFTCAP }: DecodeRun, o: Tensor, rows: number, shape: AttentionShape) {
+function runSimd8(
+  { bindings, constants, params, SOFTCAP }: DecodeRun,
+  o: Tensor,
+  rows: number,
+  shape: AttentionShape,
+) {
   const { VECTORS } = constants;
   const HEADS = headsAtOnce(shape);
   const wide = VECTORS % 2 ? 1 : 2;

@@ -99,7 +99,12 @@ function decodeCase(shape: DecodeShape): OpCase {
     run: ({ tensors: { q, table, positions, ...pools }, weights }) => {
       const { k, v } = format === "f32" ? pools : { k: weights.k.tensor, v: weights.v.tensor };
       return [
-        attentionDecode(q, { pool: { k, v, format }, table, positions, blockShift }, attentionShape, variant()),
+        attentionDecode(
+          q,
+          { pool: { k, v, format }, table, positions, blockShift },
+          attentionShape,
+          variant(),
+        ),
       ];
     },
     twin: ({ q, k, v, table, positions }) => [
