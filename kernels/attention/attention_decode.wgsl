@@ -15,7 +15,7 @@
 // GROUPED   HEADS = 4 query heads of a key head at once, which meet every key and value that is loaded
 // Twin      src/ops/attention/attention_decode.ts#attentionDecodeF64     Gradient: none
 import package::lib::attention_decode::{VECTORS, k_pool, params, positions, q, seen_tokens, splits_of, tokens_of_split};
-import package::lib::attention_decode::v_pool;
+import package::lib::attention_decode::{unknown_zero, v_pool};
 import package::lib::blocks::{slot_at, table};
 import package::lib::grid::{Fold, group_number};
 import package::lib::softcap::{capped, capped_four};
@@ -165,7 +165,7 @@ fn load_bases(share: Share, tokens: vec2u, lane: u32) {
     if (lane < KEYS * 4u) {
       let column = lane % 4u;
       let key = lane / 4u * STRIDE;
-      var part = Heads();
+      var part = Heads(unknown_zero());
       for (var c = 0u; c < VECTORS; c++) {
         part = fma(queries[4u * c + column], Heads(keys[key + c][column]), part);
       }
@@ -185,7 +185,8 @@ fn load_bases(share: Share, tokens: vec2u, lane: u32) {
 @if(WHOLE) fn make_scores(count: u32, lane: u32) -> Heads {
   var most = Heads(LEAST);
   for (var t = lane; t < count; t += LANES) {
-    var dots = array<vec4f, HEADS>();
+    var dots: array<vec4f, HEADS>;
+    for (var h = 0u; h < HEADS; h++) { dots[h] = vec4f(unknown_zero()); }
     for (var c = 0u; c < VECTORS; c++) {
       let key = key_vector(bases[t], c);
       for (var h = 0u; h < HEADS; h++) { dots[h] = fma(queries[h * VECTORS + c], key, dots[h]); }

@@ -9,7 +9,7 @@
 //           wide heads go by TURN vectors at a time, so that it compiles quickly
 // Twin      src/ops/attention/attention_decode.ts#attentionDecodeF64     Gradient: none
 import package::lib::attention_decode::{VECTORS, k_pool, params, positions, q, seen_tokens, splits_of, tokens_of_split};
-import package::lib::attention_decode::v_pool;
+import package::lib::attention_decode::{unknown_zero, v_pool};
 import package::lib::blocks::{slot_at, table};
 import package::lib::broadcast8::of_all_lanes;
 import package::lib::grid::{Fold, group_number};
@@ -94,7 +94,8 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
       let is_seen = t + lane < tokens.y;
       let slot = slot_at(entry, start + min(t + lane, tokens.y - 1u), params.block_shift);
       let base = (slot * params.kv_heads + kv_head) * VECTORS;
-      var dots = array<vec4f, 8>();
+      var dots: array<vec4f, 8>;
+      for (var h = 0u; h < HEADS; h++) { dots[h] = vec4f(unknown_zero()); }
       for (var b = 0u; b < VECTORS; b += TURN) {
         for (var i = 0u; i < TURN; i++) {
           let key = values4(k_pool[quad_of(base + b + i)], base + b + i);

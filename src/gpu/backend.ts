@@ -103,6 +103,17 @@ export interface RecordingMode {
 
 export const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
+/** The facts of an adapter by which kernels are chosen. */
+export interface StatedAdapter {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  /** Deno does not tell these two: undefined counts as wide. */
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
+}
+
 export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 
 /** How kernels and tensors are treated for the moment; each mode's own file sets and clears it. */
@@ -123,8 +134,8 @@ export const modes = {
   begin: null as ((tensor: TensorInfo) => void) | null,
   /** The plain kernels also where the device has better ones (trial_modes.ts). */
   plainKernels: false,
-  /** A CPU that plays a GPU runs kernels with the lanes of one (trial_modes.ts). */
-  gpuLanes: false,
+  /** What the adapter is taken for, whatever it is (trial_modes.ts). */
+  statedAdapter: null as StatedAdapter | null,
   /** Workgroups that a grid takes in one dimension: WebGPU's limit, or less (trial_modes.ts). */
   foldLimit: 65535,
   /** Plans queue their kernels afresh each time (trial_modes.ts). */
@@ -133,6 +144,8 @@ export const modes = {
   bindingLimit: Infinity,
   /** What products of linear layers round their inputs to (precision.ts). */
   matmulPrecision: "float32" as "float32" | "float16",
+  /** Width of the matrices that kernels are made for, where not the device's (trial_modes.ts). */
+  matrixUnit: null as 16 | 8 | null,
 };
 
 export function tfjsBackend(): Backend {

@@ -36,6 +36,22 @@ export interface Recording<Inputs, Outputs> {
   dispose(): void;
 }
 
+/** How to leave the recording that is under way for a moment, and come back; null outside of one. */
+let pause: (() => () => void) | null = null;
+
+/**
+ * Runs `body` at once, also while a plan is being recorded: what it makes is there before the first replay, belongs to
+ * no plan, and is read by any.
+ */
+export function beforePlan<R>(body: () => R): R {
+  const resume = pause?.();
+  try {
+    return body();
+  } finally {
+    resume?.();
+  }
+}
+
 /**
  * Dispatches after its last use until a buffer is written again: Dawn waits for all that was queued where a kernel
  * writes what one before it reads, so that neighbours which could run side by side would run in turn. A software GPU
@@ -114,14 +130,28 @@ export function recordKernels<Inputs, Outputs>(
 ): Recording<Inputs, Outputs> {
   if (modes.recording) throw new Error("Cannot record a plan inside another plan");
   const backend = tfjsBackend();
-  flush();
   const shared = backend.bufferManager;
   const stockPath = backend.recordAndSubmit;
-  backend.bufferManager = planningPool();
-  backend.recordAndSubmit = () => {
-    throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+  const pool = planningPool();
+  const recording: RecordingMode = { dispatches: [], written: new Set(), made: new Map() };
+  const leave = () => {
+    flush(); // buffers that were freed meanwhile go back to the pool that they came from
+    modes.recording = null;
+    backend.bufferManager = shared;
+    backend.recordAndSubmit = stockPath;
+    pause = null;
+    return enter;
   };
-  const recording: RecordingMode = modes.recording = { dispatches: [], written: new Set(), made: new Map() };
+  const enter = () => {
+    flush();
+    modes.recording = recording;
+    backend.bufferManager = pool;
+    backend.recordAndSubmit = () => {
+      throw new Error("Cannot record a stock tfjs op in a plan: use one of our ops");
+    };
+    pause = leave;
+  };
+  enter();
   const recordsOf = (tensors: readonly Tensor[]) =>
     tensors.map(({ dataId }) => backend.tensorMap.get(dataId));
   let inputs: Inputs | undefined;
@@ -147,9 +177,7 @@ export function recordKernels<Inputs, Outputs>(
     tf.dispose(tensorsOf(inputs));
     throw error;
   } finally {
-    modes.recording = null;
-    backend.bufferManager = shared;
-    backend.recordAndSubmit = stockPath;
+    leave();
   }
 }
 

@@ -78,10 +78,24 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/linear.ts",
-    find: "adds: i > 0 });",
-    replace: "adds: false });",
+    find: "adds: i > 0, halves });",
+    replace: "adds: false, halves });",
     harm: "what queries and keys pull at the layer below is lost",
     tests: ["gpu/ops.test.ts#linears"],
+  },
+  {
+    file: "src/ops/linear/adapted.ts",
+    find: "const scaled = scale === 1 ? dy : runAdd(null, dy, scale);",
+    replace: "const scaled = dy;",
+    harm: "adapters are trained as if lora_alpha were lora_r",
+    tests: ["gpu/ops.test.ts#adapted"],
+  },
+  {
+    file: "src/ops/linear/adapted.ts",
+    find: "weight: adapter.a, dx, rows, adds: true });",
+    replace: "weight: adapter.a, dx, rows });",
+    harm: "below an adapted layer gradients are those of its last adapter alone",
+    tests: ["gpu/ops.test.ts#adapted"],
   },
   {
     file: "src/ops/linear/linear.ts",
