@@ -19,7 +19,10 @@ import { measurementsPage } from "./measurements_page.ts";
 import { SECTIONS } from "./measurement_sections.ts";
 import { benchOps } from "./op_bench.ts";
 import { benchTable, withSpeeds } from "./op_table.ts";
+import { DEVICES } from "./predict/devices.ts";
+import { runPrediction } from "./predict/run.ts";
 import { PEER_CHOICES, type PeerChoice, wantsPeer } from "./peers/choice.ts";
+import type { StepOptions } from "./predict/plans.ts";
 import { showProgress } from "./progress.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
 import { benchTraining } from "./train_bench.ts";
@@ -42,6 +45,10 @@ interface BenchOptions {
   explain?: string[];
   format: WeightFormat;
   few?: boolean;
+  /** A device's name. */
+  predict?: string;
+  lora: StepOptions["lora"];
+  precision?: StepOptions["precision"];
 }
 
 /** What a benchmark prints, and what it writes with --json. */
@@ -114,6 +121,10 @@ async function runExplain({ explain = [], format, few }: BenchOptions): Promise<
   return await explainLinear(await openGpu(), sizes, { format, rowCount: few ? "few" : "many" });
 }
 
+function runPredict({ predict = "", shape, lora, precision }: BenchOptions): Promise<Outcome> {
+  return runPrediction({ device: predict, shape, lora, precision });
+}
+
 interface Mode {
   flags: string;
   about: string;
@@ -147,6 +158,14 @@ const MODES: Readonly<Record<string, Mode>> = {
     about: "which kernels a linear layer of so many rows, outputs and inputs takes on this device, and why",
     run: runExplain,
   },
+  predict: {
+    flags: "--predict <device>",
+    about:
+      `nothing: says what a step of --shape would take on another device, and on what it would lose time: ${
+        Object.keys(DEVICES).join(", ")
+      }`,
+    run: runPredict,
+  },
   measurements: {
     flags: "--measurements [file]",
     about: "all sections of docs/measurements.md, which it writes (some 25 minutes on two cores)",
@@ -177,7 +196,26 @@ export function benchOptions(): Command {
     )
     .option("--few", "one token a row, as in decoding, for --explain")
     .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
-    .option("--shape <name>", `the model of --job: ${Object.keys(SHAPES).join(", ")}`, "quickstart")
+    .option(
+      "--shape <name>",
+      `the model of --job and --predict: ${Object.keys(SHAPES).join(", ")}`,
+      "quickstart",
+    )
+    .addOption(
+      new Option("--lora <layers>", "which have adapters, for --predict").choices([
+        "qv",
+        "all-linear",
+        "none",
+      ])
+        .default("qv"),
+    )
+    .addOption(
+      new Option(
+        "--precision <name>",
+        "of products, for --predict; what the program would choose there unless given",
+      )
+        .choices(["float32", "float16"]),
+    )
     .option("--compare [file]", "hold the ops against a baseline: this device's own, or that of a file")
     .option("--save", "make these numbers of the ops this device's baseline, in bench/baselines")
     .option("--json <file>", "write all numbers to this file")

@@ -32,6 +32,8 @@ const TASKS = {
   scorer: { needsGpu: true, needsDev: false },
   // Compares with a library that nothing else needs.
   bench: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
+  // What a card does with the kernels: the benchmarks' code.
+  "gpu-report": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs in Node and in Deno, which is a package of the developers.
   parity: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs tests, and a mutation tester that only developers have.

@@ -57,13 +57,17 @@ export interface CallFacts {
   bytes: Readonly<Record<string, number>>;
 }
 
-/** One recorded kernel call: all that a replay needs. */
-export interface RecordedDispatch extends DispatchLabel {
-  pipeline: GPUComputePipeline;
-  bindGroup: GPUBindGroup;
+/** A kernel's call, recorded or about to run: what profiles and predictions go by. */
+export interface CalledDispatch extends DispatchLabel {
   workgroups: [number, number, number];
   /** How it was called, for those who reckon what it costs. */
   call: CallFacts;
+}
+
+/** One recorded kernel call: all that a replay needs. */
+export interface RecordedDispatch extends CalledDispatch {
+  pipeline: GPUComputePipeline;
+  bindGroup: GPUBindGroup;
 }
 
 export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
@@ -74,7 +78,7 @@ export const modes = {
   recording: null as { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null,
   /** Every dispatch goes into a timed pass of its own (profile.ts). */
   profiling: null as {
-    beginPass(encoder: GPUCommandEncoder, label: DispatchLabel): GPUComputePassEncoder;
+    beginPass(encoder: GPUCommandEncoder, dispatch: CalledDispatch): GPUComputePassEncoder;
   } | null,
   /** A backward pass frees what it has used (op.ts). */
   freesGradients: false,

@@ -3,7 +3,7 @@
  * kernel's own text declares; what is missing or unknown there is an error at the first call.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, type CallFacts, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
+import { type Backend, type CalledDispatch, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
 import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
 import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
@@ -90,12 +90,12 @@ function storageEntries(backend: Backend, { file, storage }: KernelPipeline, cal
   });
 }
 
-function factsOf(
-  { kernel, conditions = {}, constants = {}, params = {} }: KernelCall,
+function calledAs(
+  { kernel, conditions = {}, constants = {}, params = {}, workgroups }: KernelCall,
   bound: ReturnType<typeof storageEntries>,
-): CallFacts {
+): Pick<CalledDispatch, "call" | "workgroups"> {
   const bytes = Object.fromEntries(bound.map(({ name, entry }) => [name, entry.resource.size]));
-  return { kernel, conditions, constants, params, bytes };
+  return { call: { kernel, conditions, constants, params, bytes }, workgroups };
 }
 
 /** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
@@ -130,21 +130,15 @@ export function runKernel(call: KernelCall): void {
   const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
   const label: DispatchLabel = { kernel: compiled.name, boundBytes };
   if (modes.recording) {
-    const { workgroups } = call;
-    modes.recording.dispatches.push({
-      ...label,
-      pipeline,
-      bindGroup,
-      workgroups,
-      call: factsOf(call, bound),
-    });
+    modes.recording.dispatches.push({ ...label, ...calledAs(call, bound), pipeline, bindGroup });
     return;
   }
   for (const { tensor } of bound) backend.commandQueueOwnedIds.add(tensor.dataId);
   backend.ensureCommandEncoderReady();
   if (modes.profiling) {
     backend.endComputePassEncoder();
-    backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, label);
+    const called = { ...label, ...calledAs(call, bound) };
+    backend.computePassEncoder = modes.profiling.beginPass(backend.commandEncoder!, called);
   }
   const pass = backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();
   pass.setPipeline(pipeline);

@@ -40,10 +40,13 @@ function countedBuffer({ size, usage, mappedAtCreation = false }: GPUBufferDescr
 export type OtherLimits = Partial<Record<keyof GPUSupportedLimits, number>>;
 
 /** What is told of another device: limits, and what decides which kernels it runs. */
-export type OtherDevice = OtherLimits & { adapterInfo?: Readonly<Record<string, unknown>> };
+export type OtherDevice = OtherLimits & {
+  adapterInfo?: Readonly<Record<string, unknown>>;
+  features?: readonly string[];
+};
 
-/** A device with the features of `real`, and all else but for what is given. */
-function countingDevice(real: GPUDevice, { adapterInfo, ...other }: OtherDevice): GPUDevice {
+/** A device like `real` but for what is given. */
+function countingDevice(real: GPUDevice, { adapterInfo, features, ...other }: OtherDevice): GPUDevice {
   const limits = new Proxy(real.limits, {
     get: (target, name) =>
       name in other ? other[name as keyof OtherLimits] : Reflect.get(target, name, target),
@@ -56,7 +59,7 @@ function countingDevice(real: GPUDevice, { adapterInfo, ...other }: OtherDevice)
   };
   const own: Record<string | symbol, unknown> = {
     limits,
-    features: real.features,
+    features: features ? new Set(features) : real.features,
     adapterInfo: adapterInfo ?? real.adapterInfo,
     queue: new Proxy(queue, { get: (target, name) => Reflect.get(target, name) ?? nothing }),
     createBuffer: countedBuffer,

@@ -1,6 +1,6 @@
 /** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import { type CalledDispatch, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
 import { runKernel } from "./dispatch.ts";
 import { byteSize, readTensor } from "./tensors.ts";
 import { flatGrid } from "./grids.ts";
@@ -120,6 +120,18 @@ export function withFloat16Matmuls<R>(body: () => R, unit: 16 | 8 | null = null)
 /** Runs `body` with plans that record nothing: a replay queues every kernel as if it were called for the first time. */
 export function withoutReplay<R>(body: () => Promise<R>): Promise<R> {
   return withModes({ replaysAfresh: true }, body);
+}
+
+/**
+ * Tells every kernel that `body` runs, in plans too. For devices that count: another would run each in a pass of its
+ * own.
+ */
+export function withCalls<R>(tell: (dispatch: CalledDispatch) => void, body: () => R): R {
+  const beginPass = (encoder: GPUCommandEncoder, dispatch: CalledDispatch) => {
+    tell(dispatch);
+    return encoder.beginComputePass();
+  };
+  return withModes({ profiling: { beginPass } }, body);
 }
 
 /** A kernel that was run, with its grid. */

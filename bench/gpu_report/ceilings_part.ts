@@ -1,0 +1,17 @@
+/** What the device can do at most: in this process as the program runs, and without robustness in another. */
+import { openGpu } from "../../src/gpu/device.ts";
+import { measureCeilings } from "../ceilings.ts";
+import type { PartContext } from "./part.ts";
+
+/** Says the rates of copies, of f32 multiply-adds and of matrix units. */
+export async function reportCeilings({ say }: PartContext): Promise<void> {
+  const { device } = await openGpu();
+  const { copyGBps, fmaGflops, matrixGflops } = await measureCeilings(device);
+  say({ kind: "ceiling", name: "copy, read and written", unit: "copy", perSecond: copyGBps });
+  say({ kind: "ceiling", name: "f32 multiply-adds", unit: "fma", perSecond: fmaGflops });
+  if (matrixGflops === null) {
+    say({ kind: "left out", name: "matrix units", reason: "the device offers none that fit" });
+  } else {
+    say({ kind: "ceiling", name: "matrix units, f16 into f32", unit: "matrix", perSecond: matrixGflops });
+  }
+}

@@ -1,0 +1,215 @@
+/** Works of attention, of what turns and keeps its inputs, and of their gradients. */
+import {
+  boundBytes,
+  type Called,
+  gridOf,
+  type Seen,
+  spread,
+  type Step,
+  valueBytes,
+  type Work,
+  type WorkOf,
+} from "../work.ts";
+
+/** Pairs of a query head's row and a key that a call goes over; keys of a row, or queries of a key: most and mean. */
+interface Pairs {
+  pairs: number;
+  most: number;
+  mean: number;
+}
+
+/** @param rows of queries; of keys, where a key's queries are gone through */
+function pairsOf({ params }: Called["call"], { sequence, prefix, readers }: Seen, byKeys: boolean): Pairs {
+  const { rows, heads } = params;
+  if (params.prefix === 1) {
+    const each = byKeys ? sequence * readers : prefix;
+    return { pairs: rows * heads * each, most: each, mean: each };
+  }
+  const mean = (Math.min(sequence, rows) + 1) / 2;
+  return { pairs: rows * heads * mean, most: Math.min(sequence, rows), mean };
+}
+
+/** What a kernel of attention does for four queries against four keys, a vector of four columns of each at a time. */
+interface TileCost {
+  /** Products of a query and a key that are summed over the columns: their dots, and in gradients the pulls. */
+  dots: number;
+  /** Sums over keys or queries: o; dq; dk and dv. */
+  sums: number;
+  /** Vec4s of a tile's four rows and four keys that are loaded or stored for a vector of columns. */
+  accesses: number;
+}
+
+const FORWARD: TileCost = { dots: 1, sums: 1, accesses: 8 + 12 };
+const GRAD_Q: TileCost = { dots: 2, sums: 1, accesses: 16 + 12 };
+const GRAD_KV: TileCost = { dots: 2, sums: 2, accesses: 16 + 24 };
+
+/** Operations of a pair of a query and a key, all columns: two for each product and sum. */
+const pairFlops = ({ dots, sums }: TileCost, headDim: number) => 2 * (dots + sums) * headDim;
+
+/**
+ * The plain kernels: a lane has four rows of a head and goes through keys (or queries) by fours; sums lie in memory. A
+ * lane's vectors lie a head apart from its neighbour's, so that each lane's load is a wavefront of its own, and of a
+ * sector of two vectors the second is in the core's own cache.
+ */
+function byLanes(called: Called, seen: Seen, cost: TileCost, byKeys: boolean): Work {
+  const { call, workgroups } = called;
+  const { params, constants: { WG } } = call;
+  const { pairs, most, mean } = pairsOf(call, seen, byKeys);
+  const { vectors } = params;
+  const sharing = byKeys ? params.heads / params.kv_heads : 1;
+  const turns = 1 + 1; // a loop over columns for the dots, another for the sums
+  const arithmetic = 64 * cost.dots + 64 * cost.sums + (cost.sums === 1 && cost.dots === 1 ? 64 : 0);
+  const tile: Step = {
+    times: mean * sharing / 4,
+    instructions: vectors * (arithmetic + 4 * cost.accesses) + 16 * 20,
+    wavefronts: vectors * cost.accesses * WG,
+    cache: vectors * turns / 2,
+    shared: vectors * turns / 2,
+  };
+  const bytes = boundBytes(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    registers: 128,
+    chain: [tile],
+    longest: most / mean,
+    memoryBytes: bytes,
+    cacheBytes: gridOf(workgroups) * tile.times * vectors * cost.accesses * WG * 16,
+    products: pairs * pairFlops(cost, 4 * vectors),
+  };
+}
+
+/** Kernels for 8-wide subgroups: a row of the workgroup's eight a lane, values broadcast. */
+function bySubgroups(called: Called, seen: Seen, cost: TileCost, byKeys: boolean): Work {
+  const { call, workgroups } = called;
+  const { pairs, most, mean } = pairsOf(call, seen, byKeys);
+  const vectors = call.params.vectors;
+  const groups = gridOf(workgroups);
+  const bytes = boundBytes(call);
+  return {
+    workgroups: groups,
+    lanes: 8,
+    registers: 128,
+    chain: [{
+      times: pairs / groups / 8,
+      instructions: vectors * (4 * (cost.dots + cost.sums) + 8) + 24,
+      wavefronts: vectors * cost.accesses / 4,
+      cache: 1,
+    }],
+    longest: most / mean,
+    memoryBytes: bytes,
+    cacheBytes: pairs * vectors * 16 / 4,
+    products: pairs * pairFlops(cost, 4 * vectors),
+  };
+}
+
+/** All variants of a kernel: by lanes, for 8-wide subgroups, and those of narrow heads. */
+function variants(name: string, cost: TileCost, byKeys = false): Record<string, WorkOf> {
+  return {
+    [name]: (called, seen) => byLanes(called, seen, cost, byKeys),
+    [`${name}_simd8`]: (called, seen) => bySubgroups(called, seen, cost, byKeys),
+    [`${name}_narrow_simd8`]: (called, seen) => bySubgroups(called, seen, cost, byKeys),
+  };
+}
+
+/** The cache's bytes that no other row of the call reads, and all that its rows read. */
+function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
+  const { rows, heads, kv_heads } = call.params;
+  const { HEADS, VECTORS, FORMAT } = call.constants;
+  const token = 2 * 4 * VECTORS * kv_heads * valueBytes(FORMAT);
+  const repeats = heads / kv_heads / HEADS; // workgroups that read the same key head
+  return {
+    own: token * (rows * (held - prompt) + Math.ceil(rows / group) * prompt),
+    all: token * rows * held * repeats,
+  };
+}
+
+const decode: WorkOf = (called, seen) => {
+  const { call, workgroups } = called;
+  const { constants, params } = call;
+  const { HEADS, VECTORS, TILE } = constants;
+  const [LANES, PER_KEY] = [constants.LANES ?? 8, constants.PER_KEY ?? 1];
+  const own = VECTORS / PER_KEY;
+  const slices = LANES / PER_KEY;
+  const { own: memoryBytes, all } = cacheReads(called, seen);
+  const vectorBytes = 4 * valueBytes(constants.FORMAT);
+  const meets = PER_KEY > 1;
+  const io = boundBytes(call, ["q", "o"]);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: LANES,
+    registers: 8 * HEADS * own + 48,
+    workgroupBytes: 4 * LANES * HEADS * (2 * TILE + 1) + 16 * LANES * HEADS * own,
+    chain: [
+      { times: 1, instructions: 40 + 8 * HEADS * own, memory: 2 },
+      {
+        times: Math.ceil(seen.held / (slices * TILE)),
+        // The table names a key's block; keys; then values.
+        instructions: TILE * (20 + 2 * own * 5 + HEADS * (own * (4 + 8) + 24 + (meets ? PER_KEY * 5 : 0))),
+        wavefronts: 2 * TILE * own * spread(LANES, vectorBytes),
+        memory: 2,
+        cache: 1,
+        shared: meets ? 2 : 0,
+        barriers: meets ? 1 : 0,
+      },
+      { times: 1, instructions: 40 + slices * 8, shared: slices, barriers: 2 },
+    ],
+    memoryBytes: memoryBytes + io,
+    cacheBytes: all + io,
+    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+  };
+};
+
+/** A lane for each of `count` shares of what is turned or kept. */
+function byShares({ call, workgroups }: Called, heads: number, accesses: number): Work {
+  const { WG } = call.constants;
+  const bytes = boundBytes(call, ["x", "y", "q", "k", "v", "rotated"]);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times: 1, instructions: 60, cache: 2, memory: 0 },
+      { times: heads, instructions: 24, wavefronts: accesses * spread(WG, 8), cache: 1 },
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    flops: bytes,
+  };
+}
+
+const stats: WorkOf = ({ call, workgroups }) => {
+  const { WG } = call.constants;
+  const bytes = boundBytes(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [{ times: call.params.vectors, instructions: 14, wavefronts: 2 * WG, cache: 0.5, shared: 0.5 }],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    flops: call.params.count * call.params.vectors * 8,
+  };
+};
+
+const windowed: WorkOf = ({ call, workgroups }) => {
+  const { WG } = call.constants;
+  const bytes = boundBytes(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [{ times: 1, instructions: 30, wavefronts: 5 * spread(WG, 8), cache: 1 }],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+  };
+};
+
+export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
+  ...variants("attention", FORWARD),
+  ...variants("attention_grad_q", GRAD_Q),
+  ...variants("attention_grad_kv", GRAD_KV, true),
+  attention_decode: decode,
+  attention_grad_stats: stats,
+  attention_window: windowed,
+  rope: (called) => byShares(called, Math.min(4, called.call.params.heads), 4),
+  rope_kv: (called) => byShares(called, Math.min(4, called.call.params.heads), 6),
+  kv_append: (called) => byShares(called, 1, 8),
+};

@@ -1,0 +1,74 @@
+/** Works of kernels that go through flat tensors: element by element, packing, and the optimizer. */
+import { boundBytes, type Called, gridOf, spread, vectorOf, type Work, type WorkOf } from "../work.ts";
+
+/** What a kernel does with one element (VEC4: of the vec4's four). */
+interface Element {
+  /** Instructions of its arithmetic. */
+  arithmetic: number;
+  loads: number;
+  stores: number;
+}
+
+/** A span of SPAN values or vec4s a workgroup, WG at a time (kernels/lib/span.wgsl). */
+function spans({ call, workgroups }: Called, { arithmetic, loads, stores }: Element): Work {
+  const { WG, SPAN } = call.constants;
+  const width = vectorOf(call);
+  const touched = loads + stores;
+  const bytes = boundBytes(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [{
+      times: Math.ceil(SPAN / WG),
+      instructions: width * arithmetic + 3 * touched + 4,
+      wavefronts: touched * spread(WG, 4 * width),
+      memory: 1,
+    }],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    flops: call.params.count * width * arithmetic,
+  };
+}
+
+const elementwise = (element: Element): WorkOf => (called) => spans(called, element);
+
+/** One value for all: nothing but its launch. */
+const single: WorkOf = ({ call, workgroups }) => ({
+  workgroups: gridOf(workgroups),
+  lanes: call.constants.WG ?? 1,
+  chain: [{ times: 1, instructions: 10, cache: 2 }],
+  memoryBytes: 0,
+  cacheBytes: 64,
+});
+
+export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
+  add: (called) => spans(called, { arithmetic: 1, loads: called.call.conditions.ONLY_B ? 1 : 2, stores: 1 }),
+  geglu: elementwise({ arithmetic: 20, loads: 2, stores: 1 }),
+  geglu_grad: elementwise({ arithmetic: 32, loads: 3, stores: 2 }),
+  swiglu: elementwise({ arithmetic: 20, loads: 2, stores: 1 }),
+  swiglu_grad: elementwise({ arithmetic: 26, loads: 3, stores: 2 }),
+  pack: elementwise({ arithmetic: 6, loads: 1, stores: 1 }),
+  unpack: elementwise({ arithmetic: 2, loads: 1, stores: 1 }),
+  // Of each value weight, both moments and the gradient are read and written.
+  adamw: (called) => {
+    const work = spans(called, { arithmetic: 30, loads: 4, stores: 4 });
+    return { ...work, memoryBytes: 2 * work.memoryBytes, cacheBytes: 2 * work.cacheBytes };
+  },
+  square_sums: (called) => {
+    const work = spans(called, { arithmetic: 1, loads: 1, stores: 0 });
+    const read = boundBytes(called.call, ["x"]);
+    const tree = { times: Math.log2(called.call.constants.WG), instructions: 8, shared: 1, barriers: 1 };
+    return { ...work, chain: [...work.chain, tree], memoryBytes: read, cacheBytes: read };
+  },
+  clip_scale: ({ call, workgroups }) => ({
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [
+      { times: Math.ceil(call.params.count / call.constants.WG), instructions: 8, wavefronts: 2, cache: 1 },
+      { times: Math.log2(call.constants.WG), instructions: 8, shared: 1, barriers: 1 },
+    ],
+    memoryBytes: 4 * call.params.count,
+    cacheBytes: 4 * call.params.count,
+  }),
+  decode_advance: single,
+};

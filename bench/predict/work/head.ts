@@ -1,0 +1,134 @@
+/** Works of kernels over logits, of the loss, and of sampling. */
+import {
+  boundBytes,
+  type Called,
+  gridOf,
+  spread,
+  type Step,
+  vectorOf,
+  type Work,
+  type WorkOf,
+} from "../work.ts";
+
+/** A tree over the lanes of a workgroup. */
+const tree = (lanes: number, instructions: number): Step => ({
+  times: Math.log2(lanes),
+  instructions,
+  shared: 1,
+  barriers: 1,
+});
+
+/** A workgroup for each row of logits, which goes through it once. @param each instructions of a value */
+function rowOfLogits(
+  { call }: Called,
+  { rows, each, writes, together }: { rows: number; each: number; writes: boolean; together: number },
+): Work {
+  const { WG } = call.constants;
+  const values = vectorOf(call);
+  const loads = Math.ceil(call.params.columns / values / WG);
+  const bytes = rows * call.params.columns * 4 * (writes ? 2 : 1);
+  return {
+    workgroups: rows,
+    lanes: WG,
+    chain: [
+      { times: 1, instructions: 20, cache: 1 },
+      {
+        times: Math.ceil(loads / together),
+        instructions: together * (values * each + 4),
+        wavefronts: together * (writes ? 2 : 1) * spread(WG, 4 * values),
+        memory: 1,
+      },
+      tree(WG, 40),
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    flops: rows * call.params.columns * each,
+  };
+}
+
+/** A workgroup for each completion, over its tokens. */
+function completions(called: Called, loads: number): Work {
+  const { call, workgroups } = called;
+  const { WG } = call.constants;
+  const bytes = boundBytes(call);
+  const times = Math.ceil(call.bytes.logp / 4 / gridOf(workgroups) / WG);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times, instructions: 60 + 3 * loads, wavefronts: loads * spread(WG, 4), cache: 1 },
+      { ...tree(WG, 12), times: 2 * Math.log2(WG) },
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+  };
+}
+
+/** Passes of a sampling workgroup over its row: every lane its own run of it, or every WG-th value. */
+function sample({ call }: Called): Work {
+  const { rows, vocab } = call.params;
+  const { WG } = call.constants;
+  const times = Math.ceil(vocab / WG);
+  const strided = (instructions: number): Step => ({
+    times,
+    instructions,
+    wavefronts: spread(WG, 4),
+    cache: 1,
+  });
+  // Lanes far apart: a wavefront for each; of a line, the values that follow are in the core's own cache.
+  const run: Step = { times, instructions: 20, wavefronts: WG, shared: 1, cache: 1 / 8 };
+  const isFiltered = call.conditions.FILTER;
+  const bytes = 4 * rows * vocab;
+  // The histogram of a threshold goes over the row, and what its bin holds is listed in another go.
+  const filter = isFiltered
+    ? [strided(40), strided(20), { times: 1, instructions: 2000, shared: 300, barriers: 20 }]
+    : [];
+  const draw = call.params.temperature > 0
+    ? [run, { times: 1, instructions: 600, shared: WG, barriers: 4 }]
+    : [];
+  return {
+    workgroups: rows,
+    lanes: WG,
+    workgroupBytes: isFiltered ? 12_600 : 8_800,
+    chain: [strided(8), tree(WG, 20), ...filter, ...draw],
+    memoryBytes: bytes,
+    cacheBytes: bytes * (isFiltered ? 4 : 2),
+    flops: rows * vocab * 8,
+  };
+}
+
+export const HEAD_WORKS: Readonly<Record<string, WorkOf>> = {
+  final_logits: ({ call, workgroups }) => {
+    const { WG, SPAN } = call.constants;
+    const values = vectorOf(call);
+    const bytes = boundBytes(call);
+    const arithmetic = call.conditions.SOFTCAP ? 20 : 1;
+    return {
+      workgroups: gridOf(workgroups),
+      lanes: WG,
+      chain: [{
+        times: Math.ceil(SPAN / WG),
+        instructions: values * arithmetic + 10,
+        wavefronts: 2 * spread(WG, 4 * values),
+        memory: 1,
+      }],
+      memoryBytes: bytes,
+      cacheBytes: bytes,
+      flops: call.params.count * values * arithmetic,
+    };
+  },
+  token_logprobs: (called) =>
+    rowOfLogits(called, { rows: called.call.params.rows, each: 14, writes: false, together: 4 }),
+  token_logprobs_grad: (called) =>
+    rowOfLogits(called, { rows: called.call.params.rows, each: 12, writes: true, together: 1 }),
+  group_advantages: ({ call, workgroups }) => ({
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [{ times: 3 * call.params.group_size, instructions: 12, cache: 1 }],
+    memoryBytes: 8 * call.params.count,
+    cacheBytes: 8 * call.params.count,
+  }),
+  grpo_loss: (called) => completions(called, 4),
+  grpo_loss_grad: (called) => completions(called, 4),
+  sample,
+};

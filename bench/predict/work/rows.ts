@@ -1,0 +1,110 @@
+/** Works of kernels that copy or norm rows. */
+import {
+  boundBytes,
+  type Called,
+  gridOf,
+  spread,
+  type Step,
+  valueBytes,
+  vectorOf,
+  type Work,
+  type WorkOf,
+} from "../work.ts";
+
+/** Rows of a table that are picked, a workgroup for each `share` of them. @param read bytes of a value of the source */
+function picked({ call, workgroups }: Called, rows: number, read: number): Work {
+  const { width, share } = call.params;
+  const { WG } = call.constants;
+  const values = vectorOf(call);
+  const bytes = rows * width * values * (read + 4);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times: share, instructions: 12, cache: 1 },
+      {
+        times: share * Math.ceil(width / WG),
+        instructions: 10 + values,
+        wavefronts: spread(WG, read * values) + spread(WG, 4 * values),
+        memory: 1,
+      },
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+  };
+}
+
+/** A lane for each value of a row, which goes through all rows. @param loads of a row, @param bytes of all operands */
+function byColumns({ call, workgroups }: Called, rows: number, loads: number, bytes: number): Work {
+  const { WG } = call.constants;
+  const values = vectorOf(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [{
+      times: rows,
+      instructions: 6 + loads * 3 + 2 * values,
+      wavefronts: loads * spread(WG, 4 * values),
+      memory: 1,
+    }],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+  };
+}
+
+/** LANES lanes a row: a pass that sums and a pass that writes. @param loads of a value in the first and the second */
+function normed({ call, workgroups }: Called, loads: [number, number]): Work {
+  const { WG, LANES } = call.constants;
+  const values = vectorOf(call);
+  const times = Math.ceil(call.params.width / values / LANES);
+  const pass = (count: number, stores: number): Step => ({
+    times,
+    instructions: 3 * (count + stores) + 3 * values,
+    wavefronts: (count + stores) * spread(WG, 4 * values),
+    cache: 1,
+  });
+  const bytes = boundBytes(call);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times: 1, instructions: 20, memory: 1 },
+      pass(loads[0], 0),
+      { times: 1, instructions: 40, shared: 10, barriers: 2 },
+      pass(loads[1], 1),
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes + boundBytes(call, ["x", "dy"]),
+    flops: call.params.rows * call.params.width * 6,
+  };
+}
+
+export const ROW_WORKS: Readonly<Record<string, WorkOf>> = {
+  columns: ({ call, workgroups }) => {
+    const values = vectorOf(call);
+    const { WG } = call.constants;
+    const bytes = 8 * call.params.count * values;
+    return {
+      workgroups: gridOf(workgroups),
+      lanes: WG,
+      chain: [{ times: 1, instructions: 60, wavefronts: 2 * spread(WG, 4 * values), memory: 1 }],
+      memoryBytes: bytes,
+      cacheBytes: bytes,
+    };
+  },
+  embedding: (called) => {
+    const { params, constants } = called.call;
+    return picked(called, params.tokens, valueBytes(constants.FORMAT));
+  },
+  gather_rows: (called) => picked(called, called.call.params.picked, 4),
+  embedding_grad: (called) => {
+    const { params: { tokens }, bytes } = called.call;
+    // Rows of the table that tokens have are read and written.
+    return byColumns(called, tokens, 4, 3 * bytes.dy);
+  },
+  rms_norm: (called) => normed(called, [1, 2]),
+  rms_norm_grad: (called) => normed(called, [3, called.call.conditions.RESIDUAL ? 4 : 3]),
+  rms_norm_weight_grad: (called) => {
+    return byColumns(called, called.call.params.rows, 3, boundBytes(called.call, ["x", "dy"]));
+  },
+};
