@@ -172,6 +172,7 @@ function byShares({ call, workgroups }: Called, heads: number, accesses: number)
       { times: heads, instructions: 24, wavefronts: accesses * spread(WG, 8), cache: 1 },
     ],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
     flops: bytes,
   };
