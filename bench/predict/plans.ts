@@ -4,6 +4,7 @@
  */
 import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
+import { settledPrecision } from "../../src/policy/precision.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { matmulPrecision, setMatmulPrecision } from "../../src/gpu/precision.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
@@ -94,6 +95,7 @@ function rolloutsOf(prompts: readonly number[][], config: RunConfig): TrainedRol
       prompt,
       tokens: idsOf(length, 1 + p * group + g),
       end: "length",
+      logprobs: null,
     }))
   );
 }
@@ -173,7 +175,8 @@ export async function recordStep(
   { lora = settings.use_peft ? "qv" : "none", precision }: StepOptions,
 ): Promise<RecordedStep> {
   const base = { ...defaultConfig(), beta: 0.02, eval_jsonl: null, ...settings, ...LORA[lora] };
-  const config: RunConfig = precision ? { ...base, matmul_precision: precision } : base;
+  const asked: RunConfig = precision ? { ...base, matmul_precision: precision } : base;
+  const config = await rehearse(() => Promise.resolve(settledPrecision(asked)), device.seen);
   const batch = batchShape(config);
   const format = config.use_peft ? "bf16" : "f32";
   const models = plannedModels({ shape, format, promptTokens: P, evalPrompts: 0 }, config);

@@ -10,6 +10,7 @@ import type { Conditions } from "../../gpu/wgsl.ts";
 import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
 import { type LinearFacts, openFacts } from "./facts.ts";
+import { FEW_MATRIX_KERNEL, fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
 import { guessedVariant, type LinearVariant, REGISTERS, TILES, WIDE_UNITS } from "./tiles.ts";
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
@@ -51,6 +52,7 @@ const KERNELS = {
   output: {
     strided: "linear_strided",
     matrix: "linear_matrix",
+    few_matrix: FEW_MATRIX_KERNEL,
     few: "linear_few",
     tile: "linear_tile",
     simd8: "linear_simd8",
@@ -183,6 +185,21 @@ function matrixWay({ product, rows, columns }: LinearSize, facts: LinearFacts): 
   };
 }
 
+function fewMatrixWay(size: LinearSize, facts: LinearFacts): Way | undefined {
+  const { matrixUnit: unit, maxSubgroupSize: SUBGROUP } = facts;
+  const constants = fewMatrixTile(size, facts);
+  if (!constants) return undefined;
+  const tile = fewMatrixSize(constants, unit);
+  const why = `few rows on matrix units, ${tile.rows} x ${tile.columns} of them a workgroup`;
+  return {
+    way: "few_matrix",
+    conditions: { UNIT8: unit === 8 },
+    constants: { SUBGROUP, ...constants },
+    tile,
+    why,
+  };
+}
+
 function registersWay(product: LinearProduct, facts: LinearFacts, why: string): Way {
   // One subgroup on a CPU (8 wide), two warps or more on a GPU; 8 x 8 sums a lane, of which swiglu makes pairs.
   const [WG_X, WG_Y] = [8, facts.hasNarrowSubgroups ? 1 : 8];
@@ -230,7 +247,9 @@ function wayOf(request: LinearRequest, facts: LinearFacts): Way {
       why,
     };
   }
-  if (precision === "float16") return matrixWay(request, facts);
+  if (precision === "float16") {
+    return isOutput && rowCount === "few" && fewMatrixWay(request, facts) || matrixWay(request, facts);
+  }
   if (isOutput && rowCount === "few" && rows <= fewRows(facts)) {
     const [WG, ROWS] = [facts.hasNarrowSubgroups ? 8 : 32, rows > 2 ? 4 : rows];
     const why = `up to ${fewRows(facts)} rows, where reading the weight is the cost`;

@@ -10,12 +10,13 @@
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
-import { matmulPrecision } from "../../gpu/precision.ts";
+import { type MatmulPrecision, matmulPrecision } from "../../gpu/precision.ts";
 import type { Binding } from "../../gpu/tensors.ts";
 import { bindFrom, bindWindow, type Window, windowsOf } from "../../gpu/windows.ts";
 import { bytesOf, FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { weightShift } from "../weight/weight_shift.ts";
 import { chooseLinear, productSize, type RowCount } from "./choice.ts";
+import { runLinearFewMatrix } from "./few_matrix.ts";
 import { type SharedHalves, withHalves } from "./halves.ts";
 
 /** Sizes of one product. x is [rows,K], y [rows,stride] of which the first N columns count; w is [N,K]. */
@@ -25,15 +26,27 @@ interface Sizes {
   stride?: number;
 }
 
+/** What an adapter adds: scale (low b^T), r in order, by the kernel that makes the output. */
+export interface LowRank {
+  /** f32 [M, rank] */
+  low: TensorInfo;
+  /** [N, rank] */
+  b: Weight;
+  scale: number;
+}
+
 export interface LinearRun extends Sizes {
   x: Binding;
   weight: Weight;
   bias?: Weight | null;
   /** As y. */
   residual?: Binding | null;
+  lowRank?: LowRank;
   y: Binding;
   /** "many" unless given. */
   rowCount?: RowCount;
+  /** What is set for all unless given. */
+  precision?: MatmulPrecision;
   /** Of x, where several products share them. */
   halves?: SharedHalves;
 }
@@ -73,7 +86,10 @@ export const bindColumns = (binding: Binding, { first }: Window) => bindFrom(bin
 /** Halves from the window's first column on. */
 const bindHalves = (tensor: TensorInfo, { first }: Window) => bindFrom({ tensor }, bytesOf("f16", first));
 
-/** y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + residual[m,n], rows m of the windows x, residual and y. */
+/**
+ * y[m,n] = sum_k x[m,k] w[n,k] + bias[n] + scale sum_r low[m,r] b[n,r] + residual[m,n], rows m of the windows x,
+ * residual and y.
+ */
 export function runLinear(run: LinearRun): void {
   const { x, weight, rows } = run;
   withHalves({ matrix: x, rows, width: weight.shape[1] }, (own) => {
@@ -82,7 +98,7 @@ export function runLinear(run: LinearRun): void {
 }
 
 function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): void {
-  const { x, weight, bias, residual, rows, rowCount } = run;
+  const { x, weight, bias, residual, lowRank, rows, rowCount, precision = matmulPrecision() } = run;
   const [outputs, width] = weight.shape;
   const { format } = weight;
   const stride = run.stride ?? outputs;
@@ -91,15 +107,29 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
   const addends = {
     bias: bias ? bindFrom({ tensor: bias.tensor }, bytesOf(bias.format, window.first)) : undefined,
     residual: residual ? bindColumns(residual, window) : undefined,
+    low: lowRank?.low,
+    lora_b: lowRank && bindRows(lowRank.b, window),
   };
-  const biasFormat: KernelConstants = bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {};
+  const addendConditions = { BIAS: bias != null, RESIDUAL: residual != null, ADAPTER: lowRank != null };
+  const addendConstants: KernelConstants = {
+    ...(bias ? { BIAS_FORMAT: FORMAT_CODE[bias.format] } : {}),
+    ...(lowRank ? { B_FORMAT: FORMAT_CODE[lowRank.b.format] } : {}),
+  };
   const size = productSize("output", { M: rows, K: width, N: window.count });
-  const choice = chooseLinear({ ...size, format, rowCount, precision: matmulPrecision() });
+  const isWhole = window.count === stride; // the kernel for few rows on matrix units takes no part of a layer
+  const choice = chooseLinear({ ...size, format, rowCount: isWhole ? rowCount : "many", precision });
   const { way, kernel, workgroups } = choice;
-  const conditions = { ...choice.conditions, BIAS: bias != null, RESIDUAL: residual != null };
-  const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...biasFormat };
+  if (way === "few_matrix") {
+    const low = lowRank && { tensor: lowRank.low, count: 1, ranks: lowRank.b.shape[1] };
+    const layer = { weight, bias, adapter: lowRank };
+    runLinearFewMatrix({ halves: halves.get(), rows, layers: [layer], outputs: [run.y], low, residual });
+    return;
+  }
+  const conditions = { ...choice.conditions, ...addendConditions };
+  const constants = { ...choice.constants, FORMAT: FORMAT_CODE[format], ...addendConstants };
   const call = { kernel, conditions, constants, workgroups };
-  const params = { rows, width, columns: window.count, stride };
+  const adapter: Record<string, number> = lowRank ? { rank: lowRank.b.shape[1], scale: lowRank.scale } : {};
+  const params = { rows, width, columns: window.count, stride, ...adapter };
   if (way === "matrix") {
     const { values: a, shift: a_shift } = halves.get();
     const bindings = { a, a_shift, w, w_shift: weightShift(weight), y, ...addends };
@@ -117,6 +147,7 @@ function runLinearWindow(run: LinearRun, window: Window, halves: SharedHalves): 
         b_row: width,
         b_term: 1,
         c_row: stride,
+        ...adapter,
       },
     });
   } else {

@@ -32,11 +32,15 @@ export interface HalvesRun {
 
 export const halvesPitch = (width: number): number => Math.ceil(width / HALVES_STEP) * HALVES_STEP;
 
+/** Room for halves, which a kernel must write. The caller disposes them. */
+export function newHalves(rows: number, width: number): Halves {
+  const pitch = halvesPitch(width);
+  return { values: newTensor([rows, pitch / 2], "int32"), shift: newTensor([rows], "int32"), pitch };
+}
+
 /** See kernels/linear/halves.wgsl. The caller disposes them. */
 export function makeHalves({ matrix, rows, width, stride = width }: HalvesRun): Halves {
-  const pitch = halvesPitch(width);
-  const values = newTensor([rows, pitch / 2], "int32");
-  const shift = newTensor([rows], "int32");
+  const { values, shift, pitch } = newHalves(rows, width);
   runKernel({
     kernel: "halves",
     constants: { WG: lanesForRow(width) },

@@ -97,7 +97,8 @@ export interface LinearsOptions {
   rows?: RowCount;
 }
 
-function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
+/** @throws RangeError when x, weight and bias do not fit each other */
+export function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
   const [N, K] = weight.shape;
   if (x.rank !== 2 || x.shape[1] !== K) {
     throw new RangeError(`Cannot apply "${weight.name}" [${weight.shape}] to [${x.shape}]: need [rows,${K}]`);
@@ -105,6 +106,17 @@ function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
   if (bias && bias.shape[0] !== N) {
     throw new RangeError(
       `Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`,
+    );
+  }
+}
+
+/** @throws RangeError when the residual is not of the output's shape */
+export function assertResidualFits(x: Tensor, weight: Weight, residual: Tensor): void {
+  if (residual.rank !== 2 || residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
+    throw new RangeError(
+      `Cannot add a residual [${residual.shape}] to outputs of "${weight.name}": need [${x.shape[0]},${
+        weight.shape[0]
+      }]`,
     );
   }
 }
@@ -120,13 +132,7 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
   const { bias, residual, rows } = options;
   if (!residual) return linears(x, [weight], { biases: [bias], rows })[0];
   assertFits(x, weight, bias);
-  if (residual.rank !== 2 || residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
-    throw new RangeError(
-      `Cannot add a residual [${residual.shape}] to outputs of "${weight.name}": need [${x.shape[0]},${
-        weight.shape[0]
-      }]`,
-    );
-  }
+  assertResidualFits(x, weight, residual);
   return residualOp({ x, residual }, { weight, bias: bias ?? null, rowCount: rows ?? "many" })[0];
 }
 

@@ -4,7 +4,7 @@ import { packWords } from "../../../src/ops/weight/pack.ts";
 import { type OpCase, uniform } from "../case.ts";
 
 /** The halves' words of [M,S], of which K columns count, with zeros behind. */
-function wordsF64(a: ArrayLike<number>, [M, K, S]: number[]) {
+export function halfWordsF64(a: ArrayLike<number>, [M, K, S]: number[]) {
   const counted = Float64Array.from({ length: M * K }, (_, i) => a[Math.floor(i / K) * S + i % K]);
   const { values, shift } = halvesF64(counted, M, K);
   const pitch = halvesPitch(K);
@@ -33,7 +33,7 @@ function halvesCase(M: number, K: number, S = K, benchOnly = false): OpCase {
       const { values, shift } = makeHalves({ matrix: { tensor: tensors.a }, rows: M, width: K, stride: S });
       return [values, shift].map((info) => tf.engine().makeTensorFromTensorInfo(info));
     },
-    twin: ({ a }) => wordsF64(a, [M, K, S]),
+    twin: ({ a }) => halfWordsF64(a, [M, K, S]),
     tolerance: 0,
     toleranceReason: "rounding to f16 is to the nearest, ties to even",
     benchOnly,

@@ -185,8 +185,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/sampling/decode_advance.wgsl",
-    find: "state[0] += 1;",
-    replace: "state[0] = max(state[0] + 1, 1);",
+    find: "state[0] = i32(slot);",
+    replace: "state[0] = max(i32(slot), 1);",
     harm: "the second token of every completion is skipped",
     tests: ["gpu/ops.test.ts#sample", "gpu/generation.test.ts", "gpu/policy.test.ts"],
   },
@@ -352,10 +352,45 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/lib/linear_output.wgsl",
-    find: "y[at] = with_addends(sum, n, at);",
-    replace: "y[at] = with_addends(sum, n, m * params.columns + n);",
+    find: "y[at] = with_addends(sum, m, n, at, 0u, 0.0);",
+    replace: "y[at] = with_addends(sum, m, n, m * params.columns + n, 0u, 0.0);",
     harm: "a layer whose weight goes through in windows adds the residual of other columns",
     tests: ["gpu/binding_windows.test.ts#residual", "gpu/plain_kernels.test.ts#residual"],
+  },
+  {
+    file: "kernels/lib/linear_output.wgsl",
+    find: "return fma(scale, sum, made);",
+    replace: "return made + sum;",
+    harm: "on GPUs lora_alpha is ignored",
+    tests: ["gpu/adapted_bits.test.ts"],
+  },
+  {
+    file: "kernels/lib/lora_shrink.wgsl",
+    find: "const PART = 256u;",
+    replace: "const PART = 128u;",
+    harm: "adapters of wide layers see a part of their input alone",
+    tests: ["gpu/ops.test.ts#lora_shrink"],
+  },
+  {
+    file: "kernels/lib/lora_shrink.wgsl",
+    find: "let i = (r - params.third) * length + q;",
+    replace: "let i = (r - params.second) * length + q;",
+    harm: "values of an adapted layer go through rows of A that are not theirs",
+    tests: ["gpu/ops.test.ts#lora_shrink"],
+  },
+  {
+    file: "kernels/linear/lora_low.wgsl",
+    find: "for (var p = 1u;",
+    replace: "for (var p = 0u;",
+    harm: "the first 256 inputs of an adapter count twice",
+    tests: ["gpu/ops.test.ts#lora_shrink"],
+  },
+  {
+    file: "kernels/linear/halves_shrink.wgsl",
+    find: "if (lane == 0u) { shift[row] = s; }",
+    replace: "if (lane == 0u) { shift[row] = 0; }",
+    harm: "rows of decoding are taken back from f16's range by other powers than they were brought there",
+    tests: ["gpu/ops.test.ts#lora_shrink"],
   },
   {
     file: "kernels/lib/f16_range.wgsl",
@@ -649,9 +684,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs.wgsl",
-    find: "if (v >= params.columns) { return LOWEST; }",
-    replace: "if (v > params.columns) { return LOWEST; }",
-    harm: "a softmax over a vocabulary of odd size counts the next row's first logit",
+    find: "let first = 4u * v;",
+    replace: "let first = v;",
+    harm: "a softmax over a vocabulary of odd size counts some logits four times and others never",
     tests: ["gpu/ops.test.ts#token_logprobs"],
   },
   {
@@ -677,8 +712,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs.wgsl",
-    find: "select(vec4f(LOWEST), z_of_four(logits[base + v]), counts)",
-    replace: "z_of_four(logits[base + v])",
+    find: "select(vec4f(LOWEST), z_of_four(four_at(base, v)), counts)",
+    replace: "z_of_four(four_at(base, v))",
     harm:
       "with a vocabulary that is no multiple of 4 the numbers behind a row's last logit enter its softmax",
     tests: ["gpu/ops.test.ts#lm_head_logprobs"],
