@@ -11,7 +11,14 @@ import {
   productSize,
 } from "../../src/ops/linear/choice.ts";
 import { type LinearFacts } from "../../src/ops/linear/facts.ts";
-import { guessedVariant, linearCandidates, REGISTERS, tileFits, TILES } from "../../src/ops/linear/tiles.ts";
+import {
+  guessedVariant,
+  likelyVariants,
+  linearCandidates,
+  REGISTERS,
+  tileFits,
+  TILES,
+} from "../../src/ops/linear/tiles.ts";
 
 /** What every WebGPU device has, and what a desktop GPU has. */
 const LEAST = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
@@ -60,6 +67,17 @@ test("large products are guessed to run in large tiles, products of few rows in 
   assert.equal(guessedVariant(size(24, 4096), candidates), "32x32x32 by 4x4");
   assert.equal(guessedVariant(size(24, 512), candidates), "16x32x32 by 4x4");
   assert.equal(guessedVariant(size(8, 100_000), candidates), "16x32x32 by 4x4");
+});
+
+test("measured are the guess and its neighbours, or all where there are few", () => {
+  const candidates = linearCandidates(DESKTOP, false);
+  assert.deepEqual(likelyVariants(size(4096, 4096), candidates), [
+    "128x128x16 by 8x8",
+    "128x128x8 by 8x8",
+    "128x64x16 by 8x8",
+  ]);
+  assert.deepEqual(likelyVariants(size(24, 512), candidates), ["32x32x32 by 4x4", "16x32x32 by 4x4"]);
+  assert.deepEqual(likelyVariants(size(24, 512), [REGISTERS]), [REGISTERS]);
 });
 
 test("a guess is a candidate, for every size", () => {

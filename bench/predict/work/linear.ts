@@ -163,68 +163,87 @@ function simd8({ call, workgroups }: Called, size: Product, tile: [number, numbe
   };
 }
 
-const weightBytes = ({ call }: Called) => valueBytes(call.constants.FORMAT);
-
-/** Terms of a slab of linear_matrix, and tokens of a block of dw that are summed at once. */
+/** Terms of a slab on matrix units (kernels/lib/linear_matrix_slabs.wgsl), and of a weight gradient's block. */
 const UNITS_SLAB = 32;
-const TOKENS_AT_ONCE = 512;
-/** A load of a matrix from workgroup memory, its place held within the array. */
+const UNITS_BLOCK = 512;
+/** Instructions of a matrix that is loaded with its checks, and of one product. */
 const MATRIX_LOAD = 16;
+const MATRIX_PRODUCT = 2;
 
-function unitsSize({ call: { params, conditions } }: Called): Product {
-  if (conditions.GRAD_W) return gradWSize(params);
-  return conditions.GRAD_X ? gradXSize(params) : outputSize(params);
-}
-
-/** Four subgroups make a tile of matrices; the next slab is on its way while this one is multiplied. */
-function onUnits(called: Called): Work {
+/** @param format of the columns' operand */
+function onUnits(called: Called, size: Product, format: number): Work {
   const { call, workgroups } = called;
-  const { UNIT8, WIDE, GRAD_W, ADD } = call.conditions;
-  const size = unitsSize(called);
+  const { UNIT8, WIDE, GRAD_X, GRAD_W, ADD } = call.conditions;
+  const { SUBGROUP } = call.constants;
+  const lanes = 4 * SUBGROUP;
   const unit = UNIT8 ? 8 : 16;
-  const wide = WIDE ? 4 : 2; // matrices of a subgroup, each way
-  const tile = 2 * wide * unit;
-  const lanes = 4 * call.constants.SUBGROUP;
-  const adds = Boolean(GRAD_W || ADD);
-  const weights = GRAD_W ? 2 : weightBytes(called);
-  const groups = gridOf(workgroups);
+  const units = WIDE ? 4 : 2; // matrices that a subgroup makes, each way
+  const tile = 2 * units * unit;
+  const adds = ADD || GRAD_W;
+  const blocks = tile * UNITS_SLAB / 8 / lanes;
+  const columnBytes = valueBytes(format);
+  // Of eight values: both loads with their places, rounding (of bf16 and f16 unpacking too), both stores.
+  const rounding = format === 0 ? 12 : 20;
+  const staging = blocks *
+    (2 * LOAD + columnBytes / 2 * LOAD + rounding + 2 * SHARED_ACCESS + (GRAD_W ? 2 * LOAD : 0));
+  const steps = UNITS_SLAB / unit;
+  const slabBytes = UNITS_SLAB * tile * (2 + columnBytes);
+  const staged = UNITS_SLAB * tile * 2 * 2;
+  const loaded = 4 * steps * 2 * units * unit * unit * 2;
+  const byRow = tile * 5 * 16;
+  const byTerm = UNITS_SLAB * (tile / 8 + 1) * 16;
+  const sums = GRAD_W ? Math.ceil(size.summed / UNITS_BLOCK) : 1;
   const slabs = Math.ceil(size.summed / UNITS_SLAB);
-  const blocks = tile * UNITS_SLAB / 8 / lanes; // of eight values that a lane stages of an operand
-  const staging = blocks * (2 * (LOAD + SHARED_ACCESS + 8) + 2 * unpacking(weights === 2 ? 1 : 0) + 12);
-  const values = tile * tile / lanes;
-  const slabBytes = UNITS_SLAB * tile * (2 + weights);
+  const groups = gridOf(workgroups);
   const made = 4 * size.rows * size.columns;
+  const ofLane = (units * unit) ** 2 / SUBGROUP; // sums
   return {
     workgroups: groups,
     lanes,
-    registers: 8 * wide * wide + 8 * blocks + 64,
-    workgroupBytes: 2 * 2 * tile * 40 * 2,
+    registers: ofLane + blocks * 4 * (1 + columnBytes / 2) + 48,
+    workgroupBytes: 2 * ((GRAD_W ? byTerm : byRow) + (GRAD_W || GRAD_X ? byTerm : byRow)),
     chain: [
       { times: 1, instructions: 60, memory: 2, barriers: 1 },
       {
-        times: slabs,
-        instructions: staging + UNITS_SLAB / unit * (2 * wide * MATRIX_LOAD + 2 * wide * wide + 4),
-        matrixFlops: 2 * tile * tile * UNITS_SLAB,
-        wavefronts: slabBytes / 128 + tile + UNITS_SLAB / unit * 8 * wide * unit * unit * 2 / 128,
-        ahead: 1,
-        shared: 2 * UNITS_SLAB / unit,
+        times: sums,
+        instructions: staging,
+        wavefronts: (slabBytes + staged) / 128,
+        memory: 1,
+        shared: 1,
         barriers: 1,
       },
       {
-        times: GRAD_W ? Math.ceil(size.summed / TOKENS_AT_ONCE) : 1,
-        instructions: values * 30,
-        wavefronts: 3 * tile * tile * 4 / 128,
-        shared: 2 * wide,
-        barriers: wide,
-        cache: (1 + +adds) * wide,
+        times: slabs,
+        instructions: staging + steps * (2 * units * MATRIX_LOAD + units * units * MATRIX_PRODUCT),
+        matrixFlops: 2 * tile * tile * UNITS_SLAB,
+        wavefronts: (slabBytes + staged + loaded) / 128,
+        ahead: 1,
+        shared: steps,
+        barriers: 1,
       },
-      ...adapterSteps(called, values, lanes),
+      {
+        times: sums * units / 2,
+        instructions: ofLane / (units / 2) * 14,
+        wavefronts: 3 * 4 * 4 * 2 * unit * units * unit / 128,
+        memory: +adds,
+        shared: 2,
+        barriers: 2,
+      },
+      ...adapterSteps(called, ofLane, lanes),
     ],
     memoryBytes: boundBytes(call) + (adds ? made : 0),
-    cacheBytes: groups * slabs * slabBytes + made * (adds ? 2 : 1) + addendBytes(call),
+    cacheBytes: groups * slabs * slabBytes + sums * made * (adds ? 2 : 1) + addendBytes(call),
     products: flopsOf(size),
   };
 }
+
+function matrix(called: Called): Work {
+  const { conditions: { GRAD_X, GRAD_W }, params, constants } = called.call;
+  const size = GRAD_W ? gradWSize(params) : GRAD_X ? gradXSize(params) : outputSize(params);
+  return onUnits(called, size, constants.FORMAT);
+}
+
+const weightBytes = ({ call }: Called) => valueBytes(call.constants.FORMAT);
 
 /** A thread for each sum, values one by one. */
 const strided: WorkOf = ({ call, workgroups }) => {
@@ -315,7 +334,7 @@ export const LINEAR_WORKS: Readonly<Record<string, WorkOf>> = {
     }),
   linear_simd8: (called) =>
     simd8(called, outputSize(called.call.params), [called.call.constants.TILE_ROWS, 32], weightBytes(called)),
-  linear_matrix: onUnits,
+  linear_matrix: matrix,
   linear_grad_x: (called) =>
     inRegisters(called, gradXSize(called.call.params), [4, weightBytes(called)], called.call.conditions.ADD),
   linear_grad_x_tile: (called) =>

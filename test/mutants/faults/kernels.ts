@@ -338,8 +338,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_grad_x_tile.wgsl",
-    find: "    workgroupBarrier();\n  }\n  for (var i = 0u; i < ROW_QUADS; i++) {",
-    replace: "  }\n  for (var i = 0u; i < ROW_QUADS; i++) {",
+    find: "    workgroupBarrier();\n  }\n  store_tile(",
+    replace: "  }\n  store_tile(",
     harm:
       "on GPUs a slab is overwritten while other lanes still read it: gradients that change from run to run",
     tests: ["gpu/linear_variants.test.ts"],
