@@ -1,4 +1,4 @@
-/** Tiles of linear_few_matrix.wgsl: narrow ones, so that few rows are work for a whole GPU with the sum in one chain. */
+/** Tiles of linear_few_matrix.wgsl: narrow, so that few rows are work for a whole GPU with sums in one chain. */
 import type { MatrixUnit } from "../../gpu/precision.ts";
 
 /** Matrices of a tile: RUN one below the other by each subgroup, and subgroups down and across. */
