@@ -6,49 +6,32 @@
 //           b: halves of x, with r. w [N,K] in FORMAT, w_shift t i32 [1] of weight_shift.wgsl. out y f32 [M,S], dx f32
 //           [M,K], dw f32 [N,K]. K a multiple of 4, of 8 when w is packed. params.stride: of the output S; of the
 //           gradients the values from one row of dy's halves to the next
-// Dispatch  a workgroup of four subgroups makes TILE x TILE of the outcome: (ceil(columns / TILE), ceil(rows / TILE), 1).
-//           TILE is 4 matrices, WIDE 8: 64 or 128, where matrices are 16 wide (UNIT8: 32 or 64)
-// Numerics  Inputs keep 11 significant bits. Products are exact and summed in f32 by the hardware, a matrix of UNIT terms
-//           after the other in ascending order, in one chain from zero: so the bits depend neither on the tile, nor on
-//           neighbours, nor on how many rows there are. A window of w (ADD), and a block of tokens in dw, is a chain of
-//           its own, added in f32. c is the least s[m] + r[m] of a block: a token keeps all of its bits where its
-//           products reach within 2^-29 of the block's largest. How a batch is split into passes shows in dw
-// Why       a is staged as it lies and w once per 128 rows. Slabs lie twice in workgroup memory: the next is on its way
-//           while this one is multiplied, and one barrier a slab is enough. Lines have a vec4u to spare, which spreads
-//           them over the banks. Sums have constant indices, so that no compiler puts them into memory; they go out
-//           through the slabs' memory, where shifts and addends reach them
+// Dispatch  a workgroup of four subgroups makes TILE x TILE of the outcome: (ceil(columns / TILE), ceil(rows / TILE),
+//           1). TILE is 4 matrices, WIDE 8: 64 or 128, where matrices are 16 wide (UNIT8: 32 or 64)
+// Numerics  Inputs keep 11 significant bits. Products are exact and summed in f32 by the hardware, a matrix of UNIT
+//           terms after the other in ascending order, in one chain from zero: so the bits depend neither on the tile,
+//           nor on neighbours, nor on how many rows there are. A window of w (ADD), and a block of tokens in dw, is a
+//           chain of its own, added in f32. c is the least s[m] + r[m] of a block: a token keeps all of its bits where
+//           its products reach within 2^-29 of the block's largest. How a batch is split into passes shows in dw
+// Why       a is staged as it lies, w once per TILE rows. Slabs lie twice in workgroup memory: the next is on its way
+//           while this one is multiplied, and one barrier a slab is enough. Sums have constant indices, so that no
+//           compiler puts them into memory; they go out through the slabs' memory, where shifts and addends reach them
 // Twin      src/ops/linear/matrix_units.ts#linearF16F64
-import package::lib::f16_range::{power, shifted};
-import package::lib::linear_layer::{params, w};
+import package::lib::f16_range::shifted;
+import package::lib::linear_layer::params;
+import package::lib::linear_matrix_slabs::{
+  A_SLAB, a_shift, B_SLAB, b_shift, BY_ROW, BY_TERM, LANES, load, Part, PART, PART_UNITS, SLAB, slabs, stage, Staged,
+  TILE,
+};
 import package::lib::linear_output::store;
-import package::lib::matrix_units::{Left, Raw, Result, Right, scaled_halves, SUBGROUP, UNIT, UNIT_BLOCKS};
-import package::lib::weight::FORMAT;
+import package::lib::matrix_units::{Left, Result, Right, SUBGROUP, UNIT, UNIT_BLOCKS};
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 
-@group(0) @binding(0) var<storage, read> a: array<vec4u>;
-@if(GRAD_W) @group(0) @binding(1) var<storage, read> b: array<vec4u>;
 @if(GRAD_X || GRAD_W) @group(0) @binding(4) var<storage, read_write> grad: array<f32>;
-@group(0) @binding(8) var<storage, read> a_shift: array<i32>;                // s [M]
-@if(GRAD_W) @group(0) @binding(9) var<storage, read> b_shift: array<i32>;  // r [M]
-@else @group(0) @binding(9) var<storage, read> w_shift: array<i32>;        // t [1]
+@if(!GRAD_W) @group(0) @binding(9) var<storage, read> w_shift: array<i32>;  // t [1]
 
-override LANES = 4u * SUBGROUP;
-@if(WIDE) const PART_UNITS = 4u;  // matrices that a subgroup makes, each way
-@else const PART_UNITS = 2u;
-const PART = PART_UNITS * UNIT;
-const TILE = 2u * PART;
-const SLAB = 32u;                 // terms
-const SLAB_BLOCKS = SLAB / 8u;
-const TILE_BLOCKS = TILE / 8u;
-const BY_TERM = TILE_BLOCKS + 1u; // a line holds a term of all rows or columns,
-const BY_ROW = SLAB_BLOCKS + 1u;  // or the terms of one
-@if(GRAD_W) const A_SLAB = SLAB * BY_TERM;
-@else const A_SLAB = TILE * BY_ROW;
-@if(GRAD_X || GRAD_W) const B_SLAB = SLAB * BY_TERM;
-@else const B_SLAB = TILE * BY_ROW;
-override LOADS = TILE * SLAB_BLOCKS / LANES;  // blocks of eight values that a lane stages of an operand: 1, 2, 4 or 8
 const OUT_LINE = PART / 4u + 1u;              // of 2 UNIT rows of sums of a subgroup
 const OUT = 2u * UNIT * OUT_LINE;
 // From a matrix of an operand in a slab to the next.
@@ -58,123 +41,9 @@ const OUT = 2u * UNIT * OUT_LINE;
 @else const B_STEP = UNIT * BY_ROW;
 @if(GRAD_W) const SUMMED_AT_ONCE = 512u;
 
-var<workgroup> slabs: array<vec4u, 2u * (A_SLAB + B_SLAB)>;
 @if(GRAD_W) var<workgroup> least: atomic<i32>;
 
 alias Sums = array<Result, 4u * PART_UNITS>;  // [rows][four columns], of which two count where not WIDE
-
-// Eight values of each operand, and what a lane stages of a slab.
-struct Blocks { a: vec4u, b: Raw }
-struct Staged { s0: Blocks, s1: Blocks, s2: Blocks, s3: Blocks, s4: Blocks, s5: Blocks, s6: Blocks, s7: Blocks }
-
-// What a workgroup makes: rows of a from `row`, columns of b or w from `column`; terms before `last` count.
-struct Part { row: u32, column: u32, last: u32 }
-
-fn blocks_of(values: u32) -> u32 { return (values + 31u) / 32u * 4u; }
-
-// Where block `i` of a slab stands: its row, column or term, and its place in that line.
-fn line_by_row(i: u32) -> u32 { return i / SLAB_BLOCKS; }
-fn place_by_row(i: u32) -> u32 { return i % SLAB_BLOCKS; }
-fn line_by_term(i: u32) -> u32 { return i / TILE_BLOCKS; }
-fn place_by_term(i: u32) -> u32 { return i % TILE_BLOCKS; }
-
-// The terms from `first`. What lies beyond the last row or column repeats it, and is not stored; terms beyond the last
-// are zeros in a.
-@if(GRAD_W)
-fn load_a(part: Part, first: u32, i: u32) -> vec4u {
-  let term = first + line_by_term(i);
-  let block = min(part.row / 8u + place_by_term(i), blocks_of(params.columns) - 1u);
-  return select(vec4u(), a[min(term, part.last - 1u) * (params.stride / 8u) + block], term < part.last);
-}
-@else
-fn load_a(part: Part, first: u32, i: u32) -> vec4u {
-  let row = min(part.row + line_by_row(i), params.rows - 1u);
-  return a[row * a_line() + first / 8u + place_by_row(i)];
-}
-
-@if(GRAD_X) fn a_line() -> u32 { return params.stride / 8u; }
-@if(!GRAD_X && !GRAD_W) fn a_line() -> u32 { return blocks_of(params.width); }
-
-// The values of row n of w from 8 `block` on.
-@if(!GRAD_W)
-fn load_weight(n: u32, block: u32) -> Raw {
-  if (FORMAT == 0u) {
-    let last = params.width / 4u - 1u;
-    let at = n * (params.width / 4u);
-    return Raw(w[at + min(2u * block, last)], w[at + min(2u * block + 1u, last)]);
-  }
-  return Raw(w[n * (params.width / 8u) + min(block, params.width / 8u - 1u)], vec4u());
-}
-
-@if(GRAD_W)
-fn load_b(part: Part, first: u32, i: u32) -> Raw {
-  let term = min(first + line_by_term(i), part.last - 1u);
-  let block = min(part.column / 8u + place_by_term(i), blocks_of(params.width) - 1u);
-  return Raw(b[term * blocks_of(params.width) + block], vec4u());
-}
-@elif(GRAD_X)
-fn load_b(part: Part, first: u32, i: u32) -> Raw {
-  return load_weight(min(first + line_by_term(i), part.last - 1u), part.column / 8u + place_by_term(i));
-}
-@else
-fn load_b(part: Part, first: u32, i: u32) -> Raw {
-  return load_weight(min(part.column + line_by_row(i), params.columns - 1u), first / 8u + place_by_row(i));
-}
-
-// What b is multiplied by: the same for all of w. In dw what a token is taken down by, within f32: f16 spans less.
-@if(GRAD_W)
-fn scale_of(part: Part, first: u32, i: u32, scale: i32) -> f32 {
-  let term = min(first + line_by_term(i), part.last - 1u);
-  return power(max(scale - a_shift[term] - b_shift[term], -126));
-}
-@else
-fn scale_of(part: Part, first: u32, i: u32, scale: i32) -> f32 { return power(scale); }
-
-@if(GRAD_W) fn place_of_a(i: u32) -> u32 { return line_by_term(i) * BY_TERM + place_by_term(i); }
-@else fn place_of_a(i: u32) -> u32 { return line_by_row(i) * BY_ROW + place_by_row(i); }
-@if(GRAD_X || GRAD_W) fn place_of_b(i: u32) -> u32 { return line_by_term(i) * BY_TERM + place_by_term(i); }
-@else fn place_of_b(i: u32) -> u32 { return line_by_row(i) * BY_ROW + place_by_row(i); }
-
-fn load_blocks(part: Part, first: u32, i: u32) -> Blocks {
-  return Blocks(load_a(part, first, i), load_b(part, first, i));
-}
-
-fn stage_blocks(part: Part, first: u32, i: u32, scale: i32, at: u32, blocks: Blocks) {
-  slabs[at + place_of_a(i)] = blocks.a;
-  slabs[at + A_SLAB + place_of_b(i)] = scaled_halves(blocks.b, scale_of(part, first, i, scale));
-}
-
-fn load(part: Part, first: u32, lane: u32) -> Staged {
-  var staged: Staged;
-  staged.s0 = load_blocks(part, first, lane);
-  if (LOADS > 1u) { staged.s1 = load_blocks(part, first, lane + LANES); }
-  if (LOADS > 2u) {
-    staged.s2 = load_blocks(part, first, lane + 2u * LANES);
-    staged.s3 = load_blocks(part, first, lane + 3u * LANES);
-  }
-  if (LOADS > 4u) {
-    staged.s4 = load_blocks(part, first, lane + 4u * LANES);
-    staged.s5 = load_blocks(part, first, lane + 5u * LANES);
-    staged.s6 = load_blocks(part, first, lane + 6u * LANES);
-    staged.s7 = load_blocks(part, first, lane + 7u * LANES);
-  }
-  return staged;
-}
-
-fn stage(part: Part, first: u32, lane: u32, scale: i32, at: u32, staged: Staged) {
-  stage_blocks(part, first, lane, scale, at, staged.s0);
-  if (LOADS > 1u) { stage_blocks(part, first, lane + LANES, scale, at, staged.s1); }
-  if (LOADS > 2u) {
-    stage_blocks(part, first, lane + 2u * LANES, scale, at, staged.s2);
-    stage_blocks(part, first, lane + 3u * LANES, scale, at, staged.s3);
-  }
-  if (LOADS > 4u) {
-    stage_blocks(part, first, lane + 4u * LANES, scale, at, staged.s4);
-    stage_blocks(part, first, lane + 5u * LANES, scale, at, staged.s5);
-    stage_blocks(part, first, lane + 6u * LANES, scale, at, staged.s6);
-    stage_blocks(part, first, lane + 7u * LANES, scale, at, staged.s7);
-  }
-}
 
 @if(GRAD_X || GRAD_W)
 fn add_to_grad(at: u32, value: f32) {
@@ -322,6 +191,6 @@ fn main(
       add_terms(Part(row, column, last), first, least_scale(first, last, lane), lane, subgroup, member);
     }
   }
-  @if(GRAD_X) { add_terms(Part(row, column, params.columns), 0u, w_shift[0], lane, subgroup, member); }
+  @if(GRAD_X && !GRAD_W) { add_terms(Part(row, column, params.columns), 0u, w_shift[0], lane, subgroup, member); }
   @if(!GRAD_X && !GRAD_W) { add_terms(Part(row, column, params.width), 0u, w_shift[0], lane, subgroup, member); }
 }

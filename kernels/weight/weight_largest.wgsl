@@ -1,7 +1,7 @@
 // weight_largest: the largest magnitude of each of many parts of a weight; weight_shift.wgsl takes it from there.
 //   largest[i] = max |w| over the i-th SPAN vec4s of words, as the bits of an f32
-// Shapes    w in FORMAT, `count` vec4s of words, whose `parts` parts are those from `first` on; out largest u32 [parts of
-//           the whole weight]
+// Shapes    w in FORMAT, `count` vec4s of words: the `parts` parts of the weight from `first` on. out largest u32,
+//           for each part of the whole weight
 // Dispatch  `parts` = ceil(count / SPAN) workgroups, folded over x and y
 // Numerics  exact: a maximum has no order
 // Twin      src/ops/weight/weight_shift.ts#shiftF64

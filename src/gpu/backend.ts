@@ -98,6 +98,8 @@ export const modes = {
   bindingLimit: Infinity,
   /** What products of linear layers round their inputs to (precision.ts). */
   matmulPrecision: "float32" as "float32" | "float16",
+  /** Width of the matrices that kernels are made for, where not the device's (trial_modes.ts). */
+  matrixUnit: null as 16 | 8 | null,
 };
 
 export function tfjsBackend(): Backend {

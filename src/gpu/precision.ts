@@ -15,7 +15,7 @@ interface MatrixShape {
 /** The parts of a device that say whether it multiplies matrices of f16. */
 export interface MatrixFacts {
   features: Pick<ReadonlySet<string>, "has">;
-  limits: Pick<GPUSupportedLimits, "maxComputeInvocationsPerWorkgroup">;
+  limits: Pick<GPUSupportedLimits, "maxComputeInvocationsPerWorkgroup" | "maxComputeWorkgroupStorageSize">;
   adapterInfo: {
     readonly subgroupMinSize: number;
     readonly subgroupMaxSize: number;
@@ -37,11 +37,15 @@ export function f16MatrixUnit(
   return UNITS.find((unit) => sums.some(({ M, N, K }) => M === unit && N === unit && K === unit));
 }
 
+const unitOfDevice = deviceFact((): MatrixUnit => f16MatrixUnit(openDevice().adapterInfo) ?? 16);
+
 /** Of the device that is open; 16 where it has none, whose kernels are made and not run. */
-export const matrixUnit = deviceFact((): MatrixUnit => f16MatrixUnit(openDevice().adapterInfo) ?? 16);
+export const matrixUnit = (): MatrixUnit => modes.matrixUnit ?? unitOfDevice();
 
 /** Lanes of a subgroup that our kernels' tiles are made for, at the most. */
 const MOST_LANES = 64;
+/** Of workgroup memory that the smallest tiles take, for each row of a matrix. */
+const LEAST_BYTES = 1280;
 
 const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
 
@@ -53,7 +57,8 @@ export function matrixUnitsMissing(
   const missing = needed.filter((name) => !features.has(name));
   if (missing.length > 0) return `it lacks ${missing.join(", ")}`;
   const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
-  if (!f16MatrixUnit(adapterInfo)) {
+  const unit = f16MatrixUnit(adapterInfo);
+  if (!unit) {
     return "it offers no f16 matrices of 16x16x16 or 8x8x8 that sum in f32";
   }
   // The kernel gives each subgroup its part, so it must know how many there are.
@@ -64,8 +69,12 @@ export function matrixUnitsMissing(
     return `its subgroups have ${subgroupMaxSize} lanes, more than ${MOST_LANES}`;
   }
   const lanes = limits.maxComputeInvocationsPerWorkgroup;
-  return lanes < 4 * subgroupMaxSize
-    ? `its workgroups have ${lanes} lanes, fewer than four subgroups of ${subgroupMaxSize}`
+  if (lanes < 4 * subgroupMaxSize) {
+    return `its workgroups have ${lanes} lanes, fewer than four subgroups of ${subgroupMaxSize}`;
+  }
+  const bytes = limits.maxComputeWorkgroupStorageSize;
+  return bytes < LEAST_BYTES * unit
+    ? `its workgroups have ${bytes} bytes of memory, fewer than ${LEAST_BYTES * unit}`
     : undefined;
 }
 

@@ -20,6 +20,7 @@ import {
 } from "../../src/gpu/wgsl.ts";
 import { withFloat16Matmuls, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { withLinearVariant } from "../../src/ops/linear/facts.ts";
+import { WIDE_UNITS } from "../../src/ops/linear/tiles.ts";
 import { conditionSets, missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
 import { allCases, asTheyAre, isLarge, type Mode, runGradient } from "./case_checks.ts";
@@ -70,7 +71,17 @@ function runCase(opCase: OpCase, mode: Mode): void {
 
 /** As on a GPU that multiplies in workgroup memory. */
 const withTiles: Mode = (body) => withLinearVariant("16x32x32 by 4x4", body);
-const MODES: readonly Mode[] = [asTheyAre, withPlainKernels, withGpuLanes, withTiles, withFloat16Matmuls];
+/** On matrix units of either size, in either tile. */
+const withUnits: Mode = (body) => withFloat16Matmuls(body);
+const withSmallUnits: Mode = (body) => withFloat16Matmuls(() => withLinearVariant(WIDE_UNITS, body), 8);
+const MODES: readonly Mode[] = [
+  asTheyAre,
+  withPlainKernels,
+  withGpuLanes,
+  withTiles,
+  withUnits,
+  withSmallUnits,
+];
 
 /** The specialisations that the cases of all ops ask for, in every way to run them; on a device that only counts. */
 async function askedFor(): Promise<Asked[]> {

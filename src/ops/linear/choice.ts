@@ -11,7 +11,7 @@ import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
 import { type LinearFacts, openFacts } from "./facts.ts";
 import { FEW_MATRIX_KERNEL, fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
-import { guessedVariant, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
+import { guessedVariant, type LinearVariant, REGISTERS, TILES, WIDE_UNITS } from "./tiles.ts";
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
 export type RowCount = "few" | "many";
@@ -168,8 +168,8 @@ type Way = Pick<LinearChoice, "way" | "constants" | "tile" | "why"> & { conditio
 function matrixWay({ product, rows, columns }: LinearSize, facts: LinearFacts): Way {
   const { matrixUnit: unit, workgroupBytes } = facts;
   const wide = MATRIX_TILES.wide * unit;
-  const isWide = wideBytes(unit) <= workgroupBytes &&
-    Math.ceil(rows / wide) * Math.ceil(columns / wide) >= ENOUGH_WIDE;
+  const isWide = facts.forced === WIDE_UNITS || wideBytes(unit) <= workgroupBytes &&
+      Math.ceil(rows / wide) * Math.ceil(columns / wide) >= ENOUGH_WIDE;
   const size = isWide ? wide : MATRIX_TILES.narrow * unit;
   return {
     way: "matrix",

@@ -4,8 +4,8 @@
  *
  * Each output element is one fma chain over the summed index, strictly in order, in every kernel. So the bits of a
  * row depend neither on its neighbours, nor on how many rows a call has, nor on which kernel ran, nor on windows.
- * On matrix units (float16) it is one chain of matrices, with the same promise but for two sums that are taken in parts,
- * added in f32: dx over windows of a weight, and dw over blocks of the tokens of a call.
+ * On matrix units (float16) it is one chain of matrices, with the same promise but for two sums that are taken in
+ * parts, added in f32: dx over windows of a weight, and dw over blocks of the tokens of a call.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";

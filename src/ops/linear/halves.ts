@@ -10,7 +10,7 @@ import { packWords, unpackWords } from "../weight/pack.ts";
 import { shiftF64 } from "../weight/weight_shift.ts";
 
 /** Rows of halves are zeros up to a multiple of it: what kernels on matrix units stage of them at a time. */
-export const HALVES_STEP = 32;
+const HALVES_STEP = 32;
 
 export interface Halves {
   /** f16 [rows, pitch], two to a word: int32 [rows, pitch / 2]. */

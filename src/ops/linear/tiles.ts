@@ -14,6 +14,9 @@ export type LinearVariant = string;
 /** Tiles in registers alone. */
 export const REGISTERS: LinearVariant = "registers";
 
+/** The larger tiles of matrix units, whatever the sizes: to test them. Not measured: sizes decide. */
+export const WIDE_UNITS: LinearVariant = "wide tiles of matrix units";
+
 /** From the one with the fewest loads per product to the one that spreads few rows over the most workgroups. */
 export const TILES: Readonly<Record<LinearVariant, TileConstants>> = {
   "128x128x16 by 8x8": { TILE_M: 128, TILE_N: 128, TILE_K: 16, LANE_M: 8, LANE_N: 8 },
@@ -51,6 +54,17 @@ export function tileFits(
 export function linearCandidates(limits: TileLimits, isSoftware: boolean): LinearVariant[] {
   if (isSoftware) return [REGISTERS];
   return [REGISTERS, ...Object.keys(TILES).filter((name) => tileFits(TILES[name], limits))];
+}
+
+/** Variants that are worth measuring for [rows, columns] sums: the guess, and the next larger and smaller tile. */
+export function likelyVariants(
+  size: { rows: number; columns: number },
+  candidates: readonly LinearVariant[],
+): LinearVariant[] {
+  const tiles = Object.keys(TILES).filter((name) => candidates.includes(name));
+  const at = tiles.indexOf(guessedVariant(size, candidates));
+  if (at < 0 || candidates.length <= 3) return [...candidates];
+  return tiles.slice(Math.max(0, at - 1), at + 2);
 }
 
 /**

@@ -267,8 +267,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/precision.ts",
-    find: "return lanes < 4 * subgroupMaxSize",
-    replace: "return lanes <= 4 * subgroupMaxSize",
+    find: "if (lanes < 4 * subgroupMaxSize) {",
+    replace: "if (lanes <= 4 * subgroupMaxSize) {",
     harm: "a GPU whose workgroups have exactly the lanes that are needed is refused float16",
     tests: ["unit/grids.test.ts#matrixUnitsMissing"],
   },

@@ -78,8 +78,8 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/linear.ts",
-    find: "adds: i > 0 });",
-    replace: "adds: false });",
+    find: "adds: i > 0, halves });",
+    replace: "adds: false, halves });",
     harm: "what queries and keys pull at the layer below is lost",
     tests: ["gpu/ops.test.ts#linears"],
   },

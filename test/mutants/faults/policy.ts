@@ -580,7 +580,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/weights.ts",
-    find: "    grad?.dispose();\n",
+    find: "    weight.grad?.dispose();\n",
     replace: "",
     harm: "a freed model leaves a gradient of its own size on the GPU",
     tests: ["gpu/policy_weights.test.ts"],
