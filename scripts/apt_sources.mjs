@@ -1,4 +1,4 @@
-// Reads apt's source files, to find the backports of a Debian release where the machine gets the release itself.
+// Reads apt's source files, to find another suite of Debian where the machine gets its own release.
 // Pure: text in, text out. Formats: sources.list(5), one-line and deb822.
 
 /**
@@ -6,7 +6,7 @@
  */
 
 /**
- * The source that adds `<codename>-backports`, copied from the source of `<codename>`: same address, same key.
+ * The source that adds `<codename>-backports`, copied from the source of `<codename>`.
  * @param {SourceFile[]} files every source file of the machine
  * @param {string} codename for example "bookworm"
  * @returns {SourceFile | "present" | undefined} "present" when the backports are a source already; undefined when
@@ -14,16 +14,29 @@
  */
 export function backportsSource(files, codename) {
   const suite = `${codename}-backports`;
-  const entries = files.flatMap((file) =>
-    file.extension === "list" ? oneLineEntries(file) : stanzaEntries(file)
+  const isPresent = entriesOf(files).some((entry) =>
+    entry.suites.includes(suite) && entry.components.includes("main")
   );
-  if (entries.some((entry) => entry.suites.includes(suite) && entry.components.includes("main"))) {
-    return "present";
-  }
-  const release = entries.find((entry) =>
+  return isPresent ? "present" : suiteSource(files, codename, suite);
+}
+
+/**
+ * The source of another suite, copied from the source of `codename`: same address, same key.
+ * @param {SourceFile[]} files every source file of the machine
+ * @param {string} codename of the machine's release
+ * @param {string} suite for example "testing"
+ * @returns {SourceFile | undefined} undefined when no file names the release's component main
+ */
+export function suiteSource(files, codename, suite) {
+  const release = entriesOf(files).find((entry) =>
     entry.suites.includes(codename) && entry.components.includes("main")
   );
   return release && { extension: release.extension, text: release.withSuite(suite) };
+}
+
+/** @param {SourceFile[]} files */
+function entriesOf(files) {
+  return files.flatMap((file) => file.extension === "list" ? oneLineEntries(file) : stanzaEntries(file));
 }
 
 /**

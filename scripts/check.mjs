@@ -30,11 +30,22 @@ export async function runTests(root, args) {
     ...options,
     ...files,
   ];
+  return await countingLeftOut((notes) =>
+    runCommand(process.execPath, runner, { cwd: root, env: { ...process.env, ...notes } })
+  );
+}
+
+/**
+ * Runs tests and then prints which of them were left out.
+ * @param {(environment: { GRPO_LEFT_OUT_TESTS: string }) => Promise<number>} run given what the tests' environment
+ *   must have
+ * @returns {Promise<number>} what `run` returns
+ */
+export async function countingLeftOut(run) {
   const notes = mkdtempSync(join(tmpdir(), "grpo-tests-"));
   try {
     const leftOut = join(notes, "left_out");
-    const env = { ...process.env, GRPO_LEFT_OUT_TESTS: leftOut };
-    const code = await runCommand(process.execPath, runner, { cwd: root, env });
+    const code = await run({ GRPO_LEFT_OUT_TESTS: leftOut });
     console.log(leftOutText(existsSync(leftOut) ? readFileSync(leftOut, "utf8") : ""));
     return code;
   } finally {
@@ -75,15 +86,17 @@ export async function runGate(root) {
   return 0;
 }
 
+/** Folders of tests that are tasks of their own. */
+const OTHER_TASKS = ["package", "gpu_variants"];
+
 /**
- * All but those of the installed package, which are a task of their own.
+ * All but those of other tasks.
  * @param {string} root
  */
 function testFiles(root) {
   return readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".test.ts") && !path.startsWith("package")).map((path) =>
-      join("test", path)
-    ).sort();
+    .filter((path) => path.endsWith(".test.ts") && !OTHER_TASKS.includes(path.split(/[\\/]/)[0]))
+    .map((path) => join("test", path)).sort();
 }
 
 /**

@@ -6,4 +6,5 @@ await runProgram({
   "gpu-report": async () => (await import("../bench/gpu_report/command.ts")).gpuReportCommand,
   mutants: async () => (await import("../test/mutants/run.ts")).mutantsCommand,
   parity: async () => (await import("../test/parity/run.ts")).parityCommand,
+  "test:gpu-variants": async () => (await import("../test/gpu_variants/run.ts")).gpuVariantsCommand,
 });

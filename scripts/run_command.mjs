@@ -6,6 +6,18 @@ import process from "node:process";
 /** Within which a signal reaches this process after its program has ended of it. */
 const LATE_SIGNAL_MS = 1000;
 
+/** Programs whose Ctrl-C is survived: one listener for all. */
+let survived = 0;
+const survive = () => {};
+
+function surviveInterrupts() {
+  if (survived++ === 0) process.on("SIGINT", survive);
+}
+
+function endSurviving() {
+  if (--survived === 0) process.off("SIGINT", survive);
+}
+
 /**
  * Runs `command` on this terminal and resolves to its exit code, as a shell counts it: 128 + n after signal n.
  * SIGTERM and SIGHUP are handed on; Ctrl-C reaches the whole foreground group by itself, so here it is only survived.
@@ -20,9 +32,9 @@ export async function runCommand(command, args, options = {}) {
   let child;
   // Not child.kill, after which Deno says that the signal ended the program, however it exited.
   const handOn = (/** @type {NodeJS.Signals} */ signal) => child?.pid && process.kill(child.pid, signal);
-  const survive = () => {};
   // Before the program starts: none may end the door alone.
-  process.on("SIGTERM", handOn).on("SIGHUP", handOn).on("SIGINT", survive);
+  process.on("SIGTERM", handOn).on("SIGHUP", handOn);
+  surviveInterrupts();
   try {
     return await new Promise((resolve, reject) => {
       // npm is a .cmd file on Windows, which only a shell can start.
@@ -34,7 +46,7 @@ export async function runCommand(command, args, options = {}) {
     process.off("SIGTERM", handOn).off("SIGHUP", handOn);
     // Deno hands a signal on from a thread of its own, maybe after the program has ended: without a listener by then, a
     // Ctrl-C that the program answered would kill the door in place of the program's exit code.
-    setTimeout(() => process.off("SIGINT", survive), LATE_SIGNAL_MS).unref();
+    setTimeout(endSurviving, LATE_SIGNAL_MS).unref();
   }
 }
 

@@ -16,6 +16,7 @@ const PROGRAM = fileURLToPath(import.meta.url);
 const PROBE = fileURLToPath(new URL("./adapter_probe.mjs", import.meta.url));
 const APT_OPTIONS = ["-y", "-o", "DPkg::Lock::Timeout=300"];
 const APT_MS = 20 * 60_000;
+const SOURCES = "/etc/apt/sources.list.d";
 /** A sudo that asks a server or a person first would keep its caller waiting. */
 const SUDO_MS = 5000;
 const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
@@ -183,10 +184,26 @@ async function offeredMesa() {
   return Number(stdout.match(/Candidate: (?:\d+:)?(\d+\.\d+)/)?.[1] ?? 0);
 }
 
-function readRelease() {
+/** The machine's system, of /etc/os-release. */
+export function readRelease() {
   const text = readFileSync("/etc/os-release", "utf8");
   const value = (/** @type {string} */ key) => text.match(new RegExp(`^${key}="?([^"\n]*)`, "m"))?.[1] ?? "";
   return { id: value("ID"), codename: value("VERSION_CODENAME"), name: value("PRETTY_NAME") };
+}
+
+/**
+ * Every file in which this machine names its sources of packages.
+ * @returns {import("./apt_sources.mjs").SourceFile[]}
+ */
+export function machineSources() {
+  const names = existsSync(SOURCES) ? readdirSync(SOURCES).map((name) => join(SOURCES, name)) : [];
+  const files = ["/etc/apt/sources.list", ...names].filter((path) => existsSync(path)).flatMap((path) => {
+    const extension = path.split(".").pop();
+    return extension === "list" || extension === "sources"
+      ? [{ extension, text: readFileSync(path, "utf8") }]
+      : [];
+  });
+  return /** @type {import("./apt_sources.mjs").SourceFile[]} */ (files);
 }
 
 /**
@@ -194,20 +211,12 @@ function readRelease() {
  * @throws {Error} when the machine names no source of its release
  */
 async function addBackports(codename) {
-  const folder = "/etc/apt/sources.list.d";
-  const names = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
-  const files = ["/etc/apt/sources.list", ...names].filter((path) => existsSync(path)).flatMap((path) => {
-    const extension = path.split(".").pop();
-    return extension === "list" || extension === "sources"
-      ? [{ extension, text: readFileSync(path, "utf8") }]
-      : [];
-  });
-  const source = backportsSource(/** @type {import("./apt_sources.mjs").SourceFile[]} */ (files), codename);
+  const source = backportsSource(machineSources(), codename);
   if (source === "present") return;
   if (!source) {
     throw new Error(`Cannot find the apt source of "${codename}" in /etc/apt. ${otherSystemHint()}`);
   }
-  const path = join(folder, `grpo-webgpu-backports.${source.extension}`);
+  const path = join(SOURCES, `grpo-webgpu-backports.${source.extension}`);
   writeFileSync(path, source.text);
   console.error(`${codename} itself carries a Mesa that is too old: added ${path}`);
   await apt(["update", "-qq"]);

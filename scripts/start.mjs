@@ -45,6 +45,8 @@ const TASKS = {
   test: { needsGpu: true, needsDev: true },
   // Packs, installs elsewhere and trains there: minutes, and the npm registry.
   "test:package": { needsGpu: true, needsDev: true },
+  // Tests of kernels again, as other GPUs would run them: minutes.
+  "test:gpu-variants": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   ok: { needsGpu: true, needsDev: true },
   build: { needsGpu: false, needsDev: true },
 };

@@ -105,6 +105,7 @@ function sampleCase(rows: number, vocab: number, options: SamplingOptions): Time
         nextPosition: zeros(),
         tokens: intTensor(new Int32Array(rows * 2048), [rows, 2048]),
         seen: intTensor([0], [1]),
+        logprobs: randomTensor([rows, 2048]),
       };
       return () => {
         sampleTokens(logits, decode, options);

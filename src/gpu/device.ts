@@ -51,11 +51,22 @@ const WANTED_FEATURES = [
   "subgroups",
   "chromium-experimental-subgroup-matrix",
 ];
-const NODE_TOGGLES = [
-  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
-  // Times of kernels are of use in nanoseconds, not in the 0.1 ms that a browser owes its visitors.
-  "disable-dawn-features=timestamp_quantization",
-];
+const TOGGLES_ON = ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"];
+// Times of kernels are of use in nanoseconds, not in the 0.1 ms that a browser owes its visitors.
+const TOGGLES_OFF = ["timestamp_quantization"];
+
+/**
+ * Dawn's toggles, as its arguments. Tests add some by GRPO_WEBGPU_DAWN_TOGGLES, in Node only: names with commas
+ * between them, a minus before one that is to be off. Dawn passes over a name that it does not know.
+ */
+function dawnToggles(): string[] {
+  const further = (process.env.GRPO_WEBGPU_DAWN_TOGGLES ?? "").split(",").filter((name) => name !== "");
+  const [off, on] = [true, false].map((isOff) => further.filter((name) => name.startsWith("-") === isOff));
+  return [
+    `enable-dawn-features=${[...TOGGLES_ON, ...on].join(",")}`,
+    `disable-dawn-features=${[...TOGGLES_OFF, ...off.map((name) => name.slice(1))].join(",")}`,
+  ];
+}
 
 let opened: Promise<Gpu> | null = null;
 let failure: Error | null = null;
@@ -75,8 +86,8 @@ export function runtimeVersion(): string {
 /** Dawn's backend that checks calls and computes nothing. */
 const NULL_BACKEND = ["backend=null"];
 
-/** Installs the WebGPU globals of the runtime and returns its entry point. @param toggles of Dawn, further ones */
-async function webgpuEntry(toggles: readonly string[]): Promise<GPU> {
+/** Installs the WebGPU globals of the runtime and returns its entry point. @param flags of Dawn, further ones */
+async function webgpuEntry(flags: readonly string[]): Promise<GPU> {
   if (detectRuntime() === "deno") {
     const entry = globalThis.navigator?.gpu;
     if (!entry) {
@@ -88,7 +99,7 @@ async function webgpuEntry(toggles: readonly string[]): Promise<GPU> {
   }
   const dawn = await import("webgpu");
   Object.assign(globalThis, dawn.globals);
-  const entry = dawn.create([...NODE_TOGGLES, ...toggles]) as unknown as GPU;
+  const entry = dawn.create([...dawnToggles(), ...flags]) as unknown as GPU;
   // tfjs looks for navigator.gpu; Node >= 21 has a read-only navigator, Node 20 has none.
   const navigatorWithGpu = Object.assign(Object.create(globalThis.navigator ?? null), { gpu: entry });
   Object.defineProperty(globalThis, "navigator", {
@@ -103,8 +114,8 @@ async function webgpuEntry(toggles: readonly string[]): Promise<GPU> {
  * Opens the adapter without a device: what `doctor` needs to describe a machine.
  * @throws Error when the machine has no Vulkan/Metal/D3D12 adapter.
  */
-export async function openAdapter(toggles: readonly string[] = []): Promise<GPUAdapter> {
-  const entry = await webgpuEntry(toggles);
+export async function openAdapter(flags: readonly string[] = []): Promise<GPUAdapter> {
+  const entry = await webgpuEntry(flags);
   const adapter = await entry.requestAdapter({ powerPreference: "high-performance" });
   if (adapter) return adapter;
   throw new Error(
@@ -115,7 +126,9 @@ export async function openAdapter(toggles: readonly string[] = []): Promise<GPUA
 }
 
 /** Whether an adapter is a CPU that plays a GPU. */
-export function isSoftware({ description, device, architecture }: GPUAdapterInfo): boolean {
+export function isSoftware(
+  { description, device, architecture }: Pick<GPUAdapterInfo, "description" | "device" | "architecture">,
+): boolean {
   return /llvmpipe|swiftshader|software|lavapipe/i.test(`${description} ${device} ${architecture}`);
 }
 
@@ -168,8 +181,8 @@ async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<
   await tf.setBackend("webgpu");
 }
 
-async function open(toggles: readonly string[] = []): Promise<Gpu> {
-  const adapter = await openAdapter(toggles);
+async function open(flags: readonly string[] = []): Promise<Gpu> {
+  const adapter = await openAdapter(flags);
   const requiredFeatures = WANTED_FEATURES.filter((name) =>
     adapter.features.has(name as GPUFeatureName)
   ) as GPUFeatureName[];

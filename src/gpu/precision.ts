@@ -1,6 +1,6 @@
 /** How exactly linear layers multiply: in f32, or on the matrix units of a GPU (tensor cores) with inputs in f16. */
 import { modes, tfjsBackend } from "./backend.ts";
-import { deviceFact } from "./device_facts.ts";
+import { adapterInfo, deviceFact, hasSubgroups } from "./device_facts.ts";
 
 export type MatmulPrecision = typeof modes.matmulPrecision;
 
@@ -47,7 +47,11 @@ const MOST_LANES = 64;
 /** Of workgroup memory that the smallest tiles take, for each row of a matrix. */
 const LEAST_BYTES = 1280;
 
-const openDevice = () => tfjsBackend().device as unknown as MatrixFacts;
+function openDevice(): MatrixFacts {
+  const { features, limits } = tfjsBackend().device;
+  const has = (name: string) => (!/subgroup/.test(name) || hasSubgroups()) && features.has(name);
+  return { features: { has }, limits, adapterInfo: adapterInfo() };
+}
 
 /** Why a device cannot multiply matrices of f16 into f32 as our kernels do; undefined when it can. */
 export function matrixUnitsMissing(

@@ -1,6 +1,6 @@
 /** Ways to run kernels that only tests and benchmarks need. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type CalledDispatch, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import { type CalledDispatch, GUARD_BITS, modes, type StatedAdapter, tfjsBackend } from "./backend.ts";
 import { runKernel } from "./dispatch.ts";
 import { byteSize, readTensor } from "./tensors.ts";
 import { flatGrid } from "./grids.ts";
@@ -23,9 +23,10 @@ function withModes<R>(set: Partial<Modes>, body: () => R): R {
   return result instanceof Promise ? result.finally(restore) as R : result;
 }
 
-/** What a new tensor may hold: a NaN is swallowed by max and min, a large number is not. */
-const STALE = [GUARD_BITS, ...new Uint32Array(Float32Array.of(1e30, -1e30).buffer)];
-const staleWords = (count: number) => Uint32Array.from({ length: count }, (_, i) => STALE[i % STALE.length]);
+/** What memory may hold that nobody wrote: a NaN is swallowed by max and min, a large number is not. */
+export const STALE_WORDS = [GUARD_BITS, ...new Uint32Array(Float32Array.of(1e30, -1e30).buffer)];
+const staleWords = (count: number) =>
+  Uint32Array.from({ length: count }, (_, i) => STALE_WORDS[i % STALE_WORDS.length]);
 
 /** Whether a word is one that `withGuardWords` puts into new tensors. */
 export function isStale(value: number): boolean {
@@ -40,6 +41,11 @@ export function isStale(value: number): boolean {
  */
 export function withGuardWords<R>(words: number, body: () => R): R {
   return withModes({ guardWords: words, begin: spoil }, body);
+}
+
+/** From now on every new tensor begins as under `withGuardWords(0)`: for a process that runs a whole test file so. */
+export function beginStale(): void {
+  modes.begin = spoil;
 }
 
 /** Reads a tensor made under withGuardWords: its values, and whether the words after them are untouched. */
@@ -94,9 +100,27 @@ export function withPlainKernels<R>(body: () => R): R {
   return withModes({ plainKernels: true }, body);
 }
 
-/** Runs `body` with the plain kernels, and with as many lanes as on a GPU: constants that a CPU would not be given. */
+/** An NVIDIA card as kernels are chosen by it, without the matrix units that a trial cannot state. */
+const NVIDIA: StatedAdapter = {
+  vendor: "nvidia",
+  architecture: "hopper",
+  device: "stated by a trial",
+  description: "",
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+};
+
+/**
+ * Runs `body` with the kernels, tiles and lanes that an NVIDIA card would be given, but for those that use operations
+ * of its subgroups: the device's own have other lanes.
+ */
 export function withGpuLanes<R>(body: () => R): R {
-  return withModes({ gpuLanes: true }, body);
+  return withModes({ statedAdapter: NVIDIA }, body);
+}
+
+/** From now on kernels are chosen as `withGpuLanes` has them chosen: for a process that runs a whole test file so. */
+export function takeGpuLanes(): void {
+  modes.statedAdapter = NVIDIA;
 }
 
 /** Runs `body` with grids folded over x and y from so many workgroups on. */

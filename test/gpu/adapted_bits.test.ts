@@ -13,7 +13,7 @@ import { withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { adaptedLinears } from "../../src/ops/linear/adapted.ts";
 import { linear, linears } from "../../src/ops/linear/linear.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
-import { bitsOf } from "./case_bits.ts";
+import { caseBits } from "./case_bits.ts";
 
 const asChosen = <R>(body: () => R): R => body();
 /** Three layers as one, of which the first and the last have adapters. */
@@ -34,16 +34,16 @@ describe("layers with adapters", () => {
   after(closeGpu);
 
   it("give the bits of separate products and sums, forward and backward", async () => {
-    const wanted = await bitsOf(small, asChosen, separately);
+    const wanted = await caseBits(small, asChosen, separately);
     for (const mode of [asChosen, withPlainKernels, withGpuLanes]) {
-      assert.deepEqual(await bitsOf(small, mode), wanted);
+      assert.deepEqual(await caseBits(small, mode), wanted);
     }
   });
 
   for (const opCase of [...adaptedCases, ...shrinkCases]) {
     it(`${opCase.name}: the same bits as on a GPU`, async () => {
       const forward = { ...opCase, gradient: undefined };
-      assert.deepEqual(await bitsOf(forward, withGpuLanes), await bitsOf(forward, asChosen));
+      assert.deepEqual(await caseBits(forward, withGpuLanes), await caseBits(forward, asChosen));
     });
   }
 

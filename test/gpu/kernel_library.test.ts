@@ -4,26 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import * as tf from "@tensorflow/tfjs";
-import { type OpCase, randomFloats } from "../cases/case.ts";
-import { caseOperands, disposeOperands } from "../cases/operands.ts";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
 import { hasSimd8 } from "../../src/gpu/device_facts.ts";
-import { rehearse } from "../../src/gpu/rehearsal.ts";
-import {
-  type Conditions,
-  explainCompileError,
-  kernelConditions,
-  kernelNames,
-  linkKernel,
-} from "../../src/gpu/wgsl.ts";
-import { withFloat16Matmuls, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
-import { withLinearVariant } from "../../src/ops/linear/facts.ts";
-import { WIDE_UNITS } from "../../src/ops/linear/tiles.ts";
+import { explainCompileError, kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
 import { conditionSets, missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
-import { allCases, asTheyAre, isLarge, type Mode, runGradient } from "./case_checks.ts";
+import { type AskedKernel, askedKernels, MODES } from "./asked_kernels.ts";
 
 /** What a device must have for an extension of WGSL. */
 const FEATURES: Readonly<Record<string, string>> = {
@@ -39,14 +26,10 @@ function missingFeatures(text: string): string[] {
     .filter((feature) => !features.has(feature));
 }
 
-interface Asked {
-  kernel: string;
-  conditions: Conditions;
-  constants: Record<string, number>;
-}
-
 /** Makes a kernel's module, and with constants its pipeline. @returns what the compiler says, of the source file */
-async function complaint({ kernel, conditions, constants }: Omit<Asked, "constants"> & Partial<Asked>) {
+async function complaint(
+  { kernel, conditions, constants }: Omit<AskedKernel, "constants"> & Partial<AskedKernel>,
+) {
   const { device } = tfjsBackend();
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ code: linkKernel(kernel, conditions).text });
@@ -55,58 +38,6 @@ async function complaint({ kernel, conditions, constants }: Omit<Asked, "constan
   }
   const error = await device.popErrorScope();
   return error ? explainCompileError(kernel, conditions, error.message) : undefined;
-}
-
-/** Runs a case and its gradient where it has one. */
-function runCase(opCase: OpCase, mode: Mode): void {
-  const operands = caseOperands(opCase);
-  tf.tidy(() => {
-    const outputs = mode(() => opCase.run(operands));
-    if (!opCase.gradient) return;
-    const { size } = outputs[opCase.gradient.output ?? 0];
-    mode(() => runGradient(opCase, operands, randomFloats(1, size)));
-  });
-  disposeOperands(operands);
-}
-
-/** As on a GPU that multiplies in workgroup memory. */
-const withTiles: Mode = (body) => withLinearVariant("16x32x32 by 4x4", body);
-/** On matrix units of either size, in either tile. */
-const withUnits: Mode = (body) => withFloat16Matmuls(body);
-const withSmallUnits: Mode = (body) => withFloat16Matmuls(() => withLinearVariant(WIDE_UNITS, body), 8);
-const MODES: readonly Mode[] = [
-  asTheyAre,
-  withPlainKernels,
-  withGpuLanes,
-  withTiles,
-  withUnits,
-  withSmallUnits,
-];
-
-/** The specialisations that the cases of all ops ask for, in every way to run them; on a device that only counts. */
-async function askedFor(): Promise<Asked[]> {
-  const asked = new Map<string, Asked>();
-  await rehearse(async () => {
-    const { device } = tfjsBackend();
-    const make = device.createComputePipeline;
-    device.createComputePipeline = (descriptor) => {
-      const { label = "", compute } = descriptor;
-      const [kernel] = label.split(" ");
-      if (kernelNames().includes(kernel)) { // not a stock op's
-        const conditions = Object.fromEntries(
-          kernelConditions(kernel).map((name) => [name, label.includes(`"${name}":true`)]),
-        );
-        asked.set(label, { kernel, conditions, constants: compute.constants as Record<string, number> });
-      }
-      return make(descriptor);
-    };
-    for (const { cases } of await allCases()) {
-      for (const opCase of cases.filter((one) => !isLarge(one))) {
-        for (const mode of MODES) runCase(opCase, mode);
-      }
-    }
-  });
-  return [...asked.values()];
 }
 
 describe("the compiler of this runtime takes", () => {
@@ -131,7 +62,7 @@ describe("the compiler of this runtime takes", () => {
 
   it("every specialisation that the ops' cases ask for, and these are of every kernel and condition", async (t) => {
     if (process.env.OP) return t.skip(leftOut(t.name, "OP leaves out the cases of other ops"));
-    const asked = await askedFor();
+    const asked = await askedKernels(MODES);
     const unasked = kernelNames().flatMap((kernel) => {
       const made = asked.filter((one) => one.kernel === kernel)
         .map(({ conditions }) => ({ holds: (name: string) => conditions[name] ?? false }));

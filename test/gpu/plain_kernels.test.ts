@@ -7,7 +7,8 @@ import { cases as linearCases } from "../cases/linear/linear.ts";
 import { cases as swigluLinearCases } from "../cases/linear/swiglu_linear.ts";
 import { withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { bitsOf } from "./case_bits.ts";
+import { caseBits } from "./case_bits.ts";
+import { asTheyAre } from "./case_checks.ts";
 
 describe("plain and subgroup kernels", () => {
   before(async () => void await openGpu());
@@ -15,7 +16,7 @@ describe("plain and subgroup kernels", () => {
   const all = [...linearCases, ...swigluLinearCases, ...attentionCases, ...decodeCases];
   for (const opCase of all.filter((one) => !one.benchOnly)) {
     it(`${opCase.name}: the same bits`, async () => {
-      assert.deepEqual(await bitsOf(opCase, withPlainKernels), await bitsOf(opCase, (body) => body()));
+      assert.deepEqual(await caseBits(opCase, withPlainKernels), await caseBits(opCase, asTheyAre));
     });
   }
 });

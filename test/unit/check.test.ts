@@ -8,7 +8,14 @@ import { withScratchFolder } from "./scratch_folder.ts";
 import { asRuntime, callsOf, complaintsOf, NO_SHELL, writeStub } from "./stub_program.ts";
 import { leftOut } from "../left_out.ts";
 
-const FILES = ["test/unit/a.test.ts", "test/deep/er/b.test.ts", "test/unit/helper.ts", "src/c.test.ts"];
+const FILES = [
+  "test/unit/a.test.ts",
+  "test/deep/er/b.test.ts",
+  "test/unit/helper.ts",
+  "src/c.test.ts",
+  "test/package/installed.test.ts",
+  "test/gpu_variants/spirv.test.ts",
+];
 const TESTS = ["test/deep/er/b.test.ts", "test/unit/a.test.ts"];
 
 interface Checkout {

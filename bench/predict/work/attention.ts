@@ -112,6 +112,103 @@ function variants(name: string, cost: TileCost, byKeys = false): Record<string, 
   };
 }
 
+/** A tile of lib/attention_slabs.wgsl: lanes, rows and others together, vectors of a slab. */
+const TILE_LANES = 256;
+const ROWS_AND_OTHERS = 96;
+const SLAB = 8;
+/** Subgroups of 32, as NVIDIA's are: their lanes read few different vectors of workgroup memory, a wavefront each. */
+const SUBGROUPS = TILE_LANES / 32;
+/** A load of memory with its index, and a place in workgroup memory written with its own. */
+const LOAD = 5;
+const STORE = 6;
+
+/** Vectors of sums of a lane in each of its four rows: rows that are half as many have lanes for twice the columns. */
+const ownOf = ({ VECTORS, ROWS }: Readonly<Record<string, number>>) => Math.ceil(VECTORS * ROWS / 1024);
+
+/** What a tile does with its others, `times` over. @param weights instructions for a score to become its weight */
+function tileSteps(
+  constants: Readonly<Record<string, number>>,
+  { dots, sums }: TileCost,
+  weights: number,
+  times: number,
+): Step[] {
+  const { VECTORS, PART, ROWS } = constants;
+  const own = ownOf(constants);
+  const parts = (ROWS_AND_OTHERS - ROWS) / PART;
+  const staged = PART * VECTORS / TILE_LANES;
+  return [
+    {
+      // The next slab is on its way while this one is multiplied: 32 products of six loads, at fixed places of a line.
+      times: times * dots * Math.ceil(VECTORS / SLAB),
+      instructions: 3 * (LOAD + STORE) + SLAB * (32 + 6) + 12,
+      wavefronts: SUBGROUPS * SLAB * 6 + 2 * ROWS_AND_OTHERS * SLAB * 16 / 128,
+      barriers: 2,
+      shared: 1,
+    },
+    {
+      // 8 scores of a lane. What is staged whole is on its way meanwhile; the first slab of these others is waited for.
+      times,
+      instructions: 8 * weights + 40,
+      wavefronts: SUBGROUPS * 12,
+      cache: 1,
+      barriers: sums,
+    },
+    {
+      // By fours of others: their weights, then 16 products of each vector's value.
+      times: times * sums * parts,
+      instructions: staged * (LOAD + STORE) + PART / 4 * (4 + own * (4 + 64) + 8 + 4 * own),
+      wavefronts: SUBGROUPS * PART * (1 + own) + 2 * PART * VECTORS * 16 / 128,
+      barriers: parts > 1 ? 2 : 1,
+      shared: 2,
+    },
+  ];
+}
+
+/**
+ * @param weights instructions of a weight
+ * @param registers of a lane beside its sums: 32 partial sums, what is loaded of a slab and staged of the next, whom
+ *   the rows see, and places
+ */
+function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: number): WorkOf {
+  return ({ call, workgroups }, { sequence, prefix, readers }) => {
+    const { params, constants, conditions } = call;
+    const { rows, heads, kv_heads } = params;
+    const { VECTORS, ROWS } = constants;
+    const others = ROWS_AND_OTHERS - ROWS;
+    const groups = gridOf(workgroups);
+    const own = Math.min(sequence, rows);
+    const shared = conditions.PREFIX ? prefix : 0;
+    const sharing = byKeys ? heads / kv_heads : 1;
+    const turnsOf = (...runs: number[]) => runs.reduce((sum, run) => sum + Math.ceil(run / others), 0);
+    // A tile goes as far as its last row sees; by keys, as its first row is seen.
+    const ownTurns = Array.from(
+      { length: Math.ceil(own / ROWS) },
+      (_, n) => turnsOf(Math.min(own, (n + 1) * ROWS) * sharing, byKeys ? 0 : shared),
+    );
+    const ownMean = ownTurns.reduce((sum, turns) => sum + turns, 0) / ownTurns.length;
+    const prefixTiles = byKeys && shared > 0 ? Math.ceil(params.prefix_rows / ROWS) * kv_heads : 0;
+    const prefixTurns = prefixTiles > 0 ? turnsOf(own * readers * sharing) : 0;
+    const mean = (ownMean * (groups - prefixTiles) + prefixTurns * prefixTiles) / groups;
+    const pairs = rows * heads * ((own + 1) / 2 + shared);
+    const turnBytes = 16 * VECTORS * (cost.dots * ROWS_AND_OTHERS + cost.sums * others);
+    return {
+      workgroups: groups,
+      lanes: TILE_LANES,
+      registers: registers + 16 * cost.sums * ownOf(constants),
+      workgroupBytes: 16 * (ROWS_AND_OTHERS * (SLAB + 1) + 512 + 64 * constants.BLOCKS),
+      chain: [
+        { times: 1, instructions: 100, memory: 2 },
+        ...tileSteps(constants, cost, weights, mean),
+        { times: 4 * ownOf(constants) * cost.sums, instructions: 30, wavefronts: TILE_LANES * 16 / 128 },
+      ],
+      longest: Math.max(...ownTurns, prefixTurns) / mean,
+      memoryBytes: boundBytes(call),
+      cacheBytes: groups * mean * turnBytes,
+      products: pairs * pairFlops(cost, 4 * VECTORS),
+    };
+  };
+}
+
 /** The cache's bytes that no other row of the call reads, and all that its rows read. */
 function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
   const { rows, heads, kv_heads } = call.params;
@@ -172,6 +269,7 @@ function byShares({ call, workgroups }: Called, heads: number, accesses: number)
       { times: heads, instructions: 24, wavefronts: accesses * spread(WG, 8), cache: 1 },
     ],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
     flops: bytes,
   };
@@ -206,6 +304,9 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   ...variants("attention", FORWARD),
   ...variants("attention_grad_q", GRAD_Q),
   ...variants("attention_grad_kv", GRAD_KV, true),
+  attention_tile: inTiles(FORWARD, false, 26, 96),
+  attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
+  attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
   attention_grad_stats: stats,
   attention_window: windowed,

@@ -25,12 +25,16 @@ function spans({ call, workgroups }: Called, { arithmetic, loads, stores }: Elem
       memory: 1,
     }],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
     flops: call.params.count * width * arithmetic,
   };
 }
 
 const elementwise = (element: Element): WorkOf => (called) => spans(called, element);
+
+/** Of weights, which nothing has just touched. */
+const stored = (element: Element): WorkOf => (called) => ({ ...spans(called, element), freshBytes: 0 });
 
 /** One value for all: nothing but its launch. */
 const single: WorkOf = ({ call, workgroups }) => ({
@@ -47,18 +51,18 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   geglu_grad: elementwise({ arithmetic: 32, loads: 3, stores: 2 }),
   swiglu: elementwise({ arithmetic: 20, loads: 2, stores: 1 }),
   swiglu_grad: elementwise({ arithmetic: 26, loads: 3, stores: 2 }),
-  pack: elementwise({ arithmetic: 6, loads: 1, stores: 1 }),
-  unpack: elementwise({ arithmetic: 2, loads: 1, stores: 1 }),
+  pack: stored({ arithmetic: 6, loads: 1, stores: 1 }),
+  unpack: stored({ arithmetic: 2, loads: 1, stores: 1 }),
   // Of each value weight, both moments and the gradient are read and written.
   adamw: (called) => {
     const work = spans(called, { arithmetic: 30, loads: 4, stores: 4 });
-    return { ...work, memoryBytes: 2 * work.memoryBytes, cacheBytes: 2 * work.cacheBytes };
+    return { ...work, memoryBytes: 2 * work.memoryBytes, freshBytes: 0, cacheBytes: 2 * work.cacheBytes };
   },
   square_sums: (called) => {
     const work = spans(called, { arithmetic: 1, loads: 1, stores: 0 });
     const read = boundBytes(called.call, ["x"]);
     const tree = { times: Math.log2(called.call.constants.WG), instructions: 8, shared: 1, barriers: 1 };
-    return { ...work, chain: [...work.chain, tree], memoryBytes: read, cacheBytes: read };
+    return { ...work, chain: [...work.chain, tree], memoryBytes: read, freshBytes: 0, cacheBytes: read };
   },
   clip_scale: ({ call, workgroups }) => ({
     workgroups: gridOf(workgroups),

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
-import { defineOp } from "../../gpu/op.ts";
+import { defineOp, isTapeOn } from "../../gpu/op.ts";
 import { matmulPrecision } from "../../gpu/precision.ts";
 import type { Window } from "../../gpu/windows.ts";
 import { swiglu, swigluF64 } from "../elementwise/swiglu.ts";
@@ -43,12 +43,6 @@ const swigluLinearOp = defineOp<"x", SwigluLinearAttrs>({
     for (const window of weightWindows(attrs.gate)) runWindow(x, attrs, y, window);
     return y;
   },
-  gradient() {
-    throw new Error(
-      "Cannot differentiate swigluLinear: it keeps neither product; " +
-        "use swiglu(linear(x, gate), linear(x, up)) under a tape",
-    );
-  },
 });
 
 /**
@@ -60,6 +54,7 @@ const swigluLinearOp = defineOp<"x", SwigluLinearAttrs>({
  * @param up [N,K]
  * @returns f32 [M,N]
  * @throws RangeError when the shapes do not fit
+ * @throws Error when a tape is on, on every device alike
  */
 export function swigluLinear(
   x: Tensor,
@@ -67,6 +62,12 @@ export function swigluLinear(
   up: Weight,
   options: Pick<LinearOptions, "rows"> = {},
 ): Tensor {
+  if (isTapeOn()) {
+    throw new Error(
+      "Cannot differentiate swigluLinear: it keeps neither product; " +
+        "use swiglu(linear(x, gate), linear(x, up)) under a tape",
+    );
+  }
   const [N, K] = gate.shape;
   if (x.rank !== 2 || x.shape[1] !== K || up.shape[0] !== N || up.shape[1] !== K) {
     throw new RangeError(

@@ -185,8 +185,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/sampling/decode_advance.wgsl",
-    find: "state[0] += 1;",
-    replace: "state[0] = max(state[0] + 1, 1);",
+    find: "state[0] = i32(slot);",
+    replace: "state[0] = max(i32(slot), 1);",
     harm: "the second token of every completion is skipped",
     tests: ["gpu/ops.test.ts#sample", "gpu/generation.test.ts", "gpu/policy.test.ts"],
   },
@@ -691,9 +691,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs.wgsl",
-    find: "if (v >= params.columns) { return LOWEST; }",
-    replace: "if (v > params.columns) { return LOWEST; }",
-    harm: "a softmax over a vocabulary of odd size counts the next row's first logit",
+    find: "let first = 4u * v;",
+    replace: "let first = v;",
+    harm: "a softmax over a vocabulary of odd size counts some logits four times and others never",
     tests: ["gpu/ops.test.ts#token_logprobs"],
   },
   {
@@ -719,8 +719,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs.wgsl",
-    find: "select(vec4f(LOWEST), z_of_four(logits[base + v]), counts)",
-    replace: "z_of_four(logits[base + v])",
+    find: "select(vec4f(LOWEST), z_of_four(four_at(base, v)), counts)",
+    replace: "z_of_four(four_at(base, v))",
     harm:
       "with a vocabulary that is no multiple of 4 the numbers behind a row's last logit enter its softmax",
     tests: ["gpu/ops.test.ts#lm_head_logprobs"],

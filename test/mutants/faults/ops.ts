@@ -339,9 +339,10 @@ const UNWRITTEN: readonly Fault[] = [
     claim: 7,
   },
   {
-    file: "src/policy/decode/kv_cache.ts",
-    find: "      copyTensor(old, tensor);\n",
-    replace: "",
+    file: "src/gpu/tensors.ts",
+    find:
+      "    backend.commandEncoder!.copyBufferToBuffer(old, 0, resource!, 0, Math.min(old.size, resource!.size));\n",
+    replace: "    void resource;\n",
     harm: "a cache that grows forgets the keys it had",
     tests: ["gpu/generation.test.ts#same completions in blocks", "gpu/unwritten_words.test.ts#generation"],
   },
@@ -517,16 +518,16 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "src/gpu/dispatch.ts",
-    find: "if (size > limit) {",
-    replace: "if (size >= limit) {",
+    find: "if (sizeBytes > limit) {",
+    replace: "if (sizeBytes >= limit) {",
     harm: "a tensor as large as a binding is refused",
     tests: ["gpu/binding_windows.test.ts#exactly"],
   },
   {
     file: "src/gpu/tensors.ts",
-    find: "  const values = await awaitGpu(tensor.data());\n  assertGpuHealthy();\n",
-    replace: "  const values = await awaitGpu(tensor.data());\n",
-    harm: "what a failed device gives is taken for numbers",
+    find: "      await awaitGpu(mapped);\n      assertGpuHealthy();\n",
+    replace: "      await awaitGpu(mapped);\n",
+    harm: "tokens of a failed device are taken for a completion",
     tests: ["gpu/failures.test.ts"],
   },
   {
@@ -538,15 +539,15 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: 'return { tokens: tokens.slice(0, kept), end: "stop" };',
-    replace: 'return { tokens, end: "stop" };',
+    find: 'return completion(kept, "stop");',
+    replace: 'return completion(tokens.length, "stop");',
     harm: "what was sampled after a stop string stays in the completion",
     tests: ["gpu/policy.test.ts#a stop"],
     claim: 2,
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: "const kept = request.findStop?.(tokens) ?? null;",
+    find: "const kept = request.findStop?.(tokens, seen) ?? null;",
     replace: "const kept = tokens.length < 0 ? 0 : null;",
     harm: "stop strings end nothing",
     tests: ["gpu/policy.test.ts#a stop"],
@@ -554,9 +555,8 @@ const BOUNDS: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: 'return end === "eos" || count === options.maxTokens ? { tokens, end } : null;',
-    replace: 'return end === "eos" || count === options.maxTokens\n' +
-      '    ? { tokens, end: tokens.length === options.maxTokens ? "length" : end }\n    : null;',
+    find: "? completion(tokens.length, end) : null;",
+    replace: '? completion(tokens.length, tokens.length === options.maxTokens ? "length" : end) : null;',
     harm: "a completion that ends with its last possible token counts as clipped",
     tests: ["gpu/policy.test.ts#end token"],
   },

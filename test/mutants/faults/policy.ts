@@ -174,10 +174,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/session.ts",
-    find: "    lane.plan?.dispose();\n",
-    replace: "",
-    harm: "each time a cache grows the plans over the old one stay in memory",
-    tests: ["gpu/generation_sessions.test.ts"],
+    find: "recordLane(session.policy, session.options, session.cache, lane, session.arena)",
+    replace: "recordLane(session.policy, session.options, session.cache, lane, createArena())",
+    harm: "plans of all widths have memory of their own, which no memory plan counts",
+    tests: ["gpu/generation_sessions.test.ts#one memory"],
   },
   {
     file: "src/policy/decode/generate.ts",
@@ -188,10 +188,39 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: "if (usage.cacheBytes > keptBytes) dispose();",
+    find: "if (usage.cacheBytes > keptBytes) session.cache.release();",
     replace: "",
     harm: "a cache of gigabytes stays while the model is trained, which then does not fit",
     tests: ["gpu/generation.test.ts#a large cache"],
+  },
+  {
+    file: "src/policy/decode/generate.ts",
+    find: "if (usage.cacheBytes > keptBytes) session.cache.release();",
+    replace: "if (usage.cacheBytes > keptBytes) dispose();",
+    harm: "every generation with a large cache records its plans again",
+    tests: ["gpu/generation.test.ts#a large cache"],
+  },
+  {
+    file: "src/policy/decode/generate.ts",
+    find: "if (overlaps && last.count < options.maxTokens && !(compacts && canCompact(batch))) {",
+    replace: "if (overlaps && last.count < options.maxTokens) {",
+    harm:
+      "a plan of fewer rows is begun while the one of all rows goes on: what was sampled meanwhile is lost, or none is ever begun",
+    tests: ["gpu/generation.test.ts#do not wait for the look"],
+  },
+  {
+    file: "src/policy/decode/generate.ts",
+    find: "overlaps = !isSoftwareDevice() }",
+    replace: "overlaps = true }",
+    harm: "a CPU that plays a GPU samples a burst in vain at the end of every generation",
+    tests: ["gpu/generation.test.ts#takes fewer row-steps"],
+  },
+  {
+    file: "src/policy/decode/batch.ts",
+    find: "session.options.reservesCache ? most : ",
+    replace: "",
+    harm: "a cache that was planned for grows and copies itself all the same",
+    tests: ["gpu/generation_sessions.test.ts#at once"],
   },
   {
     file: "src/policy/decode/generate.ts",
@@ -214,7 +243,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/options.ts",
-    find: "    kvCacheDtype: config.kv_cache_dtype,\n",
+    find: "    kvCacheDtype: kvCacheDtypeOf(config),\n",
     replace: "",
     harm: "kv_cache_dtype has no effect: the cache takes twice the memory that was asked for",
     tests: ["unit/generation_options.test.ts"],
@@ -267,7 +296,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/kv_cache.ts",
-    find: "      trimPool(); // or the old ones would stay beside the new\n",
+    find: "    trimPool(); // or the old ones would stay beside the new\n",
     replace: "",
     harm: "while a cache grows, all of its old tensors stay beside the new ones",
     tests: ["gpu/memory.test.ts"],
