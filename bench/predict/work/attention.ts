@@ -209,51 +209,153 @@ function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: nu
   };
 }
 
-/** The cache's bytes that no other row of the call reads, and all that its rows read. */
-function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
-  const { rows, heads, kv_heads } = call.params;
-  const { HEADS, VECTORS, FORMAT } = call.constants;
+/** Keys of a split: kernels/lib/softmax_powers.wgsl. */
+const SPLIT = 256;
+/** Query heads that a workgroup takes together where several share a key head (GROUPED). */
+const GROUPED_HEADS = 4;
+
+/** Bytes of keys and values that a decoding call reads: of memory, each once, and all that `repeats` readers read. */
+function cacheReads(
+  { call: { params: { rows, kv_heads }, constants: { VECTORS, FORMAT } } }: Called,
+  { held, prompt, group }: Seen,
+  repeats: number,
+): { own: number; all: number } {
   const token = 2 * 4 * VECTORS * kv_heads * valueBytes(FORMAT);
-  const repeats = heads / kv_heads / HEADS; // workgroups that read the same key head
   return {
     own: token * (rows * (held - prompt) + Math.ceil(rows / group) * prompt),
     all: token * rows * held * repeats,
   };
 }
 
+const decodeProducts = ({ call: { params, constants } }: Called, { held }: Seen) =>
+  4 * params.rows * params.heads * held * 4 * constants.VECTORS;
+
+/** A workgroup for each split of a row's keys: keys staged KEYS at a time, then a column of the sum for each lane. */
 const decode: WorkOf = (called, seen) => {
+  const { call } = called;
+  const { params: { rows, heads, kv_heads, splits }, constants: { VECTORS, FORMAT, LANES }, conditions } =
+    call;
+  const sharing = heads / kv_heads;
+  const together = conditions.GROUPED ? GROUPED_HEADS : 1;
+  const perSplit = rows * kv_heads * Math.ceil(sharing / together);
+  const { own, all } = cacheReads(called, seen, Math.ceil(sharing / together));
+  const io = boundBytes(call, ["q", "o"]);
+  const columns = Math.ceil(4 * VECTORS / LANES);
+  // A value is read by lanes side by side, 8 of a lane under way together.
+  const values = (keys: number): Step => ({
+    times: columns * keys / 8,
+    instructions: 8 * (10 + 3 * together),
+    wavefronts: 8 * spread(LANES, valueBytes(FORMAT)) + 16,
+    memory: 1,
+  });
+  const weights = (keys: number): Step => ({
+    times: 1,
+    instructions: (LANES + keys / LANES * 24) * together * 3,
+    shared: 4,
+    barriers: 2,
+  });
+  if (conditions.WHOLE) {
+    const keys = Math.min(SPLIT, seen.held);
+    return {
+      workgroups: perSplit,
+      lanes: LANES,
+      registers: 96,
+      workgroupBytes: 12_000,
+      chain: [
+        {
+          times: seen.held / LANES,
+          instructions: VECTORS * (8 + 4 * together),
+          wavefronts: VECTORS * LANES,
+          cache: VECTORS / 4,
+        },
+        { ...values(keys), times: columns * seen.held / 8 },
+        weights(keys),
+      ],
+      memoryBytes: own + io,
+      cacheBytes: all + io,
+      products: decodeProducts(called, seen),
+    };
+  }
+  const reached = Math.min(splits, Math.ceil(seen.held / SPLIT));
+  const keys = seen.held / reached; // of a mean split
+  const { KEYS } = call.constants;
+  const made = 4 * rows * heads * reached * (4 * VECTORS + 4);
+  return {
+    workgroups: perSplit * reached,
+    lanes: LANES,
+    registers: 96,
+    workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS + SPLIT + LANES) +
+      KEYS * (16 * (VECTORS | 1) + 16 * together),
+    chain: [
+      // The table names a key's block.
+      { times: 1, instructions: 80 + keys / LANES * 20, memory: 2, cache: 1, barriers: 1 },
+      {
+        times: keys / KEYS,
+        instructions: KEYS * VECTORS / LANES * 14 + VECTORS * (8 + together) + 20 * together,
+        wavefronts: KEYS * VECTORS * 4 * valueBytes(FORMAT) / 128 + KEYS * VECTORS * 16 / 128 +
+          VECTORS * KEYS * 4 / 16,
+        memory: Math.ceil(KEYS * VECTORS / LANES / 8),
+        shared: 2,
+        barriers: 2,
+      },
+      weights(keys),
+      values(keys),
+    ],
+    longest: Math.min(SPLIT, seen.held) / keys,
+    memoryBytes: own + io + made,
+    freshBytes: io + made,
+    cacheBytes: all + io + made,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** A subgroup of 8 lanes for a row and HEADS heads, over all splits. */
+const decodeSimd8: WorkOf = (called, seen) => {
   const { call, workgroups } = called;
-  const { constants, params } = call;
-  const { HEADS, VECTORS, TILE } = constants;
-  const [LANES, PER_KEY] = [constants.LANES ?? 8, constants.PER_KEY ?? 1];
-  const own = VECTORS / PER_KEY;
-  const slices = LANES / PER_KEY;
-  const { own: memoryBytes, all } = cacheReads(called, seen);
-  const vectorBytes = 4 * valueBytes(constants.FORMAT);
-  const meets = PER_KEY > 1;
+  const { params: { heads, kv_heads }, constants: { VECTORS, HEADS, COLUMNS } } = call;
+  const { own, all } = cacheReads(called, seen, heads / kv_heads / HEADS);
   const io = boundBytes(call, ["q", "o"]);
   return {
     workgroups: gridOf(workgroups),
-    lanes: LANES,
-    registers: 8 * HEADS * own + 48,
-    workgroupBytes: 4 * LANES * HEADS * (2 * TILE + 1) + 16 * LANES * HEADS * own,
+    lanes: 8,
+    registers: 128,
     chain: [
-      { times: 1, instructions: 40 + 8 * HEADS * own, memory: 2 },
+      { times: 1, instructions: 40 + 8 * HEADS * VECTORS, memory: 2 },
       {
-        times: Math.ceil(seen.held / (slices * TILE)),
-        // The table names a key's block; keys; then values.
-        instructions: TILE * (20 + 2 * own * 5 + HEADS * (own * (4 + 8) + 24 + (meets ? PER_KEY * 5 : 0))),
-        wavefronts: 2 * TILE * own * spread(LANES, vectorBytes),
-        memory: 2,
-        cache: 1,
-        shared: meets ? 2 : 0,
-        barriers: meets ? 1 : 0,
+        times: seen.held / 8,
+        instructions: VECTORS * (5 + 4 * HEADS) + 40 * HEADS,
+        wavefronts: VECTORS * 8,
+        cache: 2,
       },
-      { times: 1, instructions: 40 + slices * 8, shared: slices, barriers: 2 },
+      { times: seen.held, instructions: COLUMNS / 4 * (8 + 4 * HEADS), wavefronts: COLUMNS / 4, shared: 1 },
     ],
-    memoryBytes: memoryBytes + io,
+    memoryBytes: own + io,
     cacheBytes: all + io,
-    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** A workgroup for each row, which adds what was made of its splits. */
+const decodeMerge: WorkOf = ({ call, workgroups }, { held }) => {
+  const { WG, VECTORS } = call.constants;
+  const { rows, heads, splits } = call.params;
+  const reached = Math.min(splits, Math.ceil(held / SPLIT));
+  const bytes = 4 * rows * heads * (reached * (4 * VECTORS + 4) + 4 * VECTORS);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times: 1, instructions: 20, cache: 2 },
+      {
+        times: Math.ceil(heads * VECTORS / WG) * reached,
+        instructions: 44,
+        wavefronts: 3 * spread(WG, 16),
+        cache: 2,
+      },
+    ],
+    memoryBytes: bytes,
+    freshBytes: bytes,
+    cacheBytes: bytes,
   };
 };
 
@@ -308,6 +410,8 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
   attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
+  attention_decode_merge: decodeMerge,
+  attention_decode_simd8: decodeSimd8,
   attention_grad_stats: stats,
   attention_window: windowed,
   rope: (called) => byShares(called, Math.min(4, called.call.params.heads), 4),
