@@ -202,6 +202,24 @@ test("float16 takes matrix units for every product, in tiles that keep most proc
   assert.equal(choose("output", [8, 64, 64], { ...CPU, matrixUnit: 8 }, { precision }).tile.rows, 32);
 });
 
+test("decoding in float16 takes narrow tiles, of as many rows as there are and as the device has memory for", () => {
+  const few = (rows: number, columns: number, facts: LinearFacts = GPU) =>
+    choose("output", [rows, columns, 4096], facts, { precision: "float16", rowCount: "few" });
+  assert.deepEqual([1, 16, 17, 33, 64, 128].map((rows) => few(rows, 4096).tile.rows), [
+    16,
+    16,
+    32,
+    64,
+    64,
+    64,
+  ]);
+  assert.equal(few(128, 4096).kernel, "linear_few_matrix");
+  assert.equal(few(129, 4096).kernel, "linear_matrix");
+  assert.deepEqual([4096, 8192].map((columns) => few(60, columns).tile.columns), [32, 64]);
+  assert.deepEqual(few(60, 8192, { ...GPU, workgroupBytes: 32000 }).tile, { rows: 32, columns: 32 });
+  assert.equal(few(60, 8192, { ...GPU, workgroupBytes: 16384 }).kernel, "linear_matrix");
+});
+
 test("swiglu is one kernel where its outputs tile in registers and its weights have one format", () => {
   const made = (facts: LinearFacts, options = {}) => choose("swiglu", [8, 64, 64], facts, options).product;
   assert.equal(made(CPU), "swiglu");

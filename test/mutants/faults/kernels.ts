@@ -538,6 +538,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/norm/rms_norm.wgsl",
+    find: "staged[d] = x[row.begin + d];",
+    replace: "staged[d] = x[d];",
+    harm: "on GPUs every row of a wide layer is the first one's",
+    tests: ["gpu/fused_bits.test.ts#wide"],
+  },
+  {
+    file: "kernels/norm/rms_norm.wgsl",
     find: "/ f32(params.width) + params.eps)",
     replace: "/ f32(params.width))",
     harm: "rms_norm_eps is ignored: small activations differ from transformers', a row of zeros becomes NaN",
