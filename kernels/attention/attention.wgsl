@@ -1,5 +1,5 @@
 // attention: causal softmax attention of packed sequences, without an [N,N] matrix.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M about max_j s[j]
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
 //   SOFTCAP: s[j] = softcap tanh(scale q[i,h].k[j,g] / softcap)
 //   softmax[i,h] = (M, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
 //   Shared keys before a sequence's own take two runs, which add as one would. prefix: any rows of k and v,

@@ -6,8 +6,8 @@
 // Shapes    q f32 [R,H*D]; k_pool, v_pool [blocks,B,G*D] in FORMAT; table i32 [R,C]; positions i32 [R]; out partial f32
 //           [R,H,splits,D+4], or WHOLE o f32 [R,H*D]; D = 4*VECTORS <= 256, B = 2^block_shift
 // Dispatch  a workgroup per split, row, key head and HEADS of its query heads: splits*R*G*ceil(H/G/HEADS), folded to
-//           2-D past 65535; WHOLE without the splits. Lengths and blocks are read on the GPU, so that a recorded plan can
-//           replay this while they change: splits that a row has not reached write nothing
+//           2-D past 65535; WHOLE without the splits. Lengths and blocks are read on the GPU, so that a recorded plan
+//           can replay this while they change: splits that a row has not reached write nothing
 // Numerics  f32, in the order of training's attention (lib/softmax_powers.wgsl): the same bits
 // Why       Keys are staged KEYS at a time, rows of odd length against bank conflicts, and four neighbouring lanes make
 //           the four partial sums of a dot product. Values are read by lanes side by side, 8 of a lane in flight. WHOLE

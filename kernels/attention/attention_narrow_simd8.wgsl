@@ -1,5 +1,5 @@
 // attention_narrow_simd8: attention of heads up to 16 wide, for subgroups of 8 lanes. The same sums, the same bits.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M about max_j s[j]
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
 //   softmax[i,h] = (M, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
 // Shapes    as attention.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 pairs (row, query head of a key head), counted row by row:

@@ -1,5 +1,5 @@
 // attention_simd8: attention for subgroups of 8 lanes. The same sums, the same bits.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M about max_j s[j]
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
 //   softmax[i,h] = (M, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
 // Shapes    as attention.wgsl; D <= 128, WIDE 256
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
