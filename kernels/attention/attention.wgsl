@@ -1,13 +1,13 @@
 // attention: causal softmax attention of packed sequences, without an [N,N] matrix.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
 //   SOFTCAP: s[j] = softcap tanh(scale q[i,h].k[j,g] / softcap)
-//   softmax[i,h] = (m, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
+//   softmax[i,h] = (M, sum_j p[j]);   j = bounds[i].x .. i;   g = h / (H/G), the key head of query head h
 //   Shared keys before a sequence's own take two runs, which add as one would. prefix: any rows of k and v,
 //   j = bounds[i].x .. bounds[i].y - 1; o is left undivided. after_prefix: continues from its o and softmax
 // Shapes    q f32 [N,H*D]; k, v f32 [N,G*D]; bounds i32 [N,2]; out o f32 [N,H*D], softmax f32 [N,H,2]; D = 4*vectors
 // Dispatch  a lane takes 4 pairs (row, query head of a key head), counted row by row, and visits 4 keys at a time;
 //           neighbour lanes take the key heads: ceil(ceil(N*(H/G)/4)*G/WG) workgroups, folded to 2-D
-// Numerics  f32, keys strictly in order with a running maximum: a row's bits depend on its own sequence only. A key
+// Numerics  f32, in the order of lib/softmax_powers.wgsl: a row's bits depend on its own sequence only. A key
 //           that a row of the tile must not see gets weight 0 and no say in the maximum. All inputs must be finite
 // Cost      no lane waits for another. A tile of 4 x 4 loads each value for 4 products; nothing is indexed at run time
 //           but buffers (the sums lie in o), so that one pipeline serves every D

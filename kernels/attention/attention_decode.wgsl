@@ -1,13 +1,13 @@
 // attention_decode: attention of one new token per row over its prompt and its own completion so far, by splits.
-//   Of split s of (row r, head h), of tokens t = max(0, positions[r] + 1 - window) .. positions[r] in the blocks of row r:
-//   partial[r,h,s] = (sum_t p[t] v[t], M, sum_t p[t]),   p[t] = exp(scale q[r,h].k[t]) / 2^M,   g = h / (H/G), the key head
+//   partial[r,h,s] = (sum_t p[t] v[t], M, sum_t p[t]),   p[t] = exp(scale q[r,h].k[t]) / 2^M,   over the t of split s
+//   t = max(0, positions[r] + 1 - window) .. positions[r], in the blocks of row r;   g = h / (H/G), the key head
 //   attention_decode_merge.wgsl adds them. WHOLE: a workgroup takes all splits and makes o itself; o[r] = 0 when
 //   table[r,0] is negative.   SOFTCAP: softcap tanh(scale q.k / softcap) for scale q.k
 // Shapes    q f32 [R,H*D]; k_pool, v_pool [blocks,B,G*D] in FORMAT; table i32 [R,C]; positions i32 [R]; out partial f32
 //           [R,H,splits,D+4], or WHOLE o f32 [R,H*D]; D = 4*VECTORS <= 256, B = 2^block_shift
-// Dispatch  a workgroup per split, row, key head and HEADS of its query heads: splits*R*G*ceil(H/G/HEADS), folded to 2-D
-//           past 65535; WHOLE without the splits. Lengths and blocks are read on the GPU, so that a recorded plan can
-//           replay this while they change: splits that a row has not reached write nothing
+// Dispatch  a workgroup per split, row, key head and HEADS of its query heads: splits*R*G*ceil(H/G/HEADS), folded to
+//           2-D past 65535; WHOLE without the splits. Lengths and blocks are read on the GPU, so that a recorded plan
+//           can replay this while they change: splits that a row has not reached write nothing
 // Numerics  f32, in the order of training's attention (lib/softmax_powers.wgsl): the same bits
 // Why       Keys are staged KEYS at a time, rows of odd length against bank conflicts, and four neighbouring lanes make
 //           the four partial sums of a dot product. Values are read by lanes side by side, 8 of a lane in flight. WHOLE
@@ -19,7 +19,8 @@ import package::lib::attention_decode::{unknown_zero, v_pool};
 import package::lib::blocks::{slot_at, table};
 import package::lib::grid::{Fold, group_number};
 import package::lib::softcap::{capped, capped_four};
-import package::lib::softmax_powers::{LEAST, SPLIT, part_of, part_of_four, power, power_of_four, whole_of, whole_of_four};
+import package::lib::softmax_powers::{LEAST, SPLIT, part_of, part_of_four, power, power_of_four, whole_of};
+import package::lib::softmax_powers::whole_of_four;
 import package::lib::weight::{FORMAT, quad_of, value_of, values4};
 
 override LANES: u32;
@@ -84,7 +85,8 @@ fn share_of(index: u32) -> Share {
   let rest = index % all;
   let kv_head = rest / groups % params.kv_heads;
   let first = rest % groups * HEADS;
-  return Share(rest / groups / params.kv_heads, kv_head, kv_head * sharing + first, min(HEADS, sharing - first), index / all);
+  let row = rest / groups / params.kv_heads;
+  return Share(row, kv_head, kv_head * sharing + first, min(HEADS, sharing - first), index / all);
 }
 
 // Where the vectors of a held query begin: past the last head, that again.
@@ -126,7 +128,7 @@ fn load_bases(share: Share, tokens: vec2u, lane: u32) {
   }
 }
 
-// Eight vectors of the tile's keys, `apart` from each other; past the last key, that again.
+// The tile's keys, eight vectors of a lane in flight; past the last key, that again.
 @if(!WHOLE) fn stage(tile: u32, count: u32, lane: u32) {
   for (var x = lane; x < KEYS * VECTORS; x += 8u * LANES) {
     let a = tile_vector(tile, count, x);

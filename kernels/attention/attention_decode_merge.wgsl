@@ -1,8 +1,8 @@
 // attention_decode_merge: adds what attention_decode.wgsl made of a row's splits.
 //   o[r,h] = sum_s 2^(M[s] - M) partial[r,h,s] / sum_s 2^(M[s] - M) w[s],   M = max_s M[s],   s ascending
 //   o[r] = 0 when table[r,0] is negative
-// Shapes    partial f32 [R,H,splits,D+4]: D = 4*VECTORS sums, then (M, w); table i32 [R,C]; positions i32 [R]; out o f32
-//           [R,H*D]
+// Shapes    partial f32 [R,H,splits,D+4]: D = 4*VECTORS sums, then (M, w); table i32 [R,C]; positions i32 [R]; out o
+//           f32 [R,H*D]
 // Dispatch  a workgroup per row: R, folded to 2-D past 65535; splits that the row has not reached are not read
 // Numerics  f32; scaling by a power of two rounds nothing: bits of training's attention (lib/softmax_powers.wgsl)
 // Twin      src/ops/attention/attention_decode.ts#attentionDecodeF64     Gradient: none

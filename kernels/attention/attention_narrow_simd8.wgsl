@@ -1,10 +1,10 @@
 // attention_narrow_simd8: attention of heads up to 16 wide, for subgroups of 8 lanes. The same sums, the same bits.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
-//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
+//   softmax[i,h] = (M, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
 // Shapes    as attention.wgsl; D = 4*VECTORS <= 16
 // Dispatch  a workgroup is one subgroup and takes 16 pairs (row, query head of a key head), counted row by row:
 //           ceil(N*(H/G)/16)*G workgroups, folded to 2-D
-// Numerics  f32, keys strictly in order with a running maximum; a key that a row must not see gets weight 0
+// Numerics  f32, in the order of lib/softmax_powers.wgsl; a key that a row must not see gets weight 0
 // Why       lib/attention_narrow.wgsl
 // Twin      src/ops/attention/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 import package::lib::attention::{all_keys, params, sharing, softmax};

@@ -1,9 +1,9 @@
 // attention_simd8: attention for subgroups of 8 lanes. The same sums, the same bits.
-//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j] - m),   s[j] = scale q[i,h].k[j,g],   m = max_j s[j]
-//   softmax[i,h] = (m, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
+//   o[i,h] = sum_j p[j] v[j,g] / sum_j p[j],   p[j] = exp(s[j]) / 2^M,   s[j] = scale q[i,h].k[j,g],   M any
+//   softmax[i,h] = (M, sum_j p[j]);   j, g, prefix, after_prefix and SOFTCAP as in attention.wgsl
 // Shapes    as attention.wgsl; D <= 128, WIDE 256
 // Dispatch  a workgroup is one subgroup, a lane for each of 8 rows of a head: ceil(N/8)*H workgroups, folded to 2-D
-// Numerics  f32, keys strictly in order with a running maximum; a key that a row must not see gets weight 0
+// Numerics  f32, in the order of lib/softmax_powers.wgsl; a key that a row must not see gets weight 0
 // Why       lib/attention_simd8.wgsl. Chosen where subgroups are 8 wide: software GPUs
 // Twin      src/ops/attention/attention_f64.ts#attentionF64     Gradient: attention_grad_*.wgsl
 import package::lib::attention::{all_keys, k, keys_of, o, params, q, sharing, softmax, v};

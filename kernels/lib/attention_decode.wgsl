@@ -43,6 +43,6 @@ fn splits_of(seen: vec2u) -> u32 {
   return (seen.y - 1u) / SPLIT - seen.x / SPLIT + 1u;
 }
 
-// Where a chain of products begins: 0, which a compiler does not know. It would make a product of fma(a, b, 0.0), and add
-// that to others in an order of its own.
+// Where a chain of products begins: 0, which a compiler does not know. It would make a product of fma(a, b, 0.0), and
+// add that to others in an order of its own.
 fn unknown_zero() -> f32 { return f32(params.rows == 0u); }

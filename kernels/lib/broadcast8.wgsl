@@ -1,5 +1,6 @@
 // broadcast8: what the lanes of a subgroup of 8 have loaded, one value each, for all of them. A kernel that imports it
-//   says `enable subgroups;`, and none of its lanes may have left.
+//   says `enable subgroups;`, and none of its lanes may have left. That a subgroup agrees on the way is ours to know:
+//   the compiler takes what subgroupMin gives for different from lane to lane.
 
 // The value of each lane.
 @diagnostic(off, subgroup_uniformity) fn of_all_lanes(x: vec4f) -> array<vec4f, 8> {

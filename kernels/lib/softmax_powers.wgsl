@@ -52,8 +52,8 @@ fn part_of_two(score: vec2f, whole: vec2f) -> vec2f { return exp2_of_two(fma(sco
 
 fn part_of_four(score: vec4f, whole: vec4f) -> vec4f { return exp2_of_four(fma(score, vec4f(UNIT), -whole)); }
 
-// 2^x for whole x up to 127; 0 where x < -126. The number x + 127 + 2^23 ends in the exponent's bits: a conversion to an
-// integer would be guarded by the compiler.
+// 2^x for whole x up to 127; 0 where x < -126. The number x + 127 + 2^23 ends in the exponent's bits: a conversion to
+// an integer would be guarded by the compiler.
 const EXPONENT = 8388735.0;
 
 fn power(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(max(x, -127.0) + EXPONENT) << 23u); }
