@@ -397,7 +397,7 @@ export const faults: readonly Fault[] = [
     find: "if (--plans === 0) release();",
     replace: "release();",
     harm: "the plans that are left lose their memory with the first that is dropped, in every step",
-    tests: ["gpu/kept_plans.test.ts#share an arena"],
+    tests: ["gpu/kept_plans.test.ts#last of them"],
   },
   {
     file: "src/gpu/lifetimes.ts",
