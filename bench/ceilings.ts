@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { foldGrid } from "../src/gpu/grids.ts";
 import type { KernelConstants } from "../src/gpu/kernel.ts";
 import type { Plan } from "../src/gpu/plan.ts";
-import { offersF16Matrices } from "../src/gpu/precision.ts";
+import { f16MatrixUnit, type MatrixUnit } from "../src/gpu/precision.ts";
 import { timePlan } from "../src/gpu/timing.ts";
+import { packWords } from "../src/ops/weight/pack.ts";
+import { randomFloats } from "../test/cases/case.ts";
 import { measure } from "./measure.ts";
 import { threeDigits } from "./table.ts";
 
@@ -33,7 +35,6 @@ const FMA_LANES = 1 << 17;
 const FLOPS_PER_ROUND = 8 * 4 * 2; // chains * links * (multiply + add), as in kernels/fma.wgsl
 const MATRIX_WORKGROUPS = 1 << 13;
 const MATRIX_ROUNDS = 256;
-const TILE = 16;
 const CHAINS = 4;
 /** How a copy is cut into workgroups: GPUs like many, and a CPU few that are long. The fastest is the ceiling. */
 const COPY_SHAPES = [{ WG: 64, SPAN: 64 }, { WG: 64, SPAN: 256 }, { WG: 8, SPAN: 256 }];
@@ -41,11 +42,15 @@ const COPY_SHAPES = [{ WG: 64, SPAN: 64 }, { WG: 64, SPAN: 256 }, { WG: 8, SPAN:
 const COPY_BYTES = 256 * 2 ** 20;
 const MEASURE = { repeats: 5, sampleSeconds: 0.02, budgetSeconds: 3 };
 
-function pipelineOf(device: GPUDevice, name: string, constants: KernelConstants): GPUComputePipeline {
-  const module = device.createShaderModule({
-    label: name,
-    code: readFileSync(new URL(`${name}.wgsl`, KERNEL_FOLDER), "utf8"),
-  });
+/** @param unit what UNIT stands for in the text */
+function pipelineOf(
+  device: GPUDevice,
+  name: string,
+  constants: KernelConstants,
+  unit?: MatrixUnit,
+): GPUComputePipeline {
+  const text = readFileSync(new URL(`${name}.wgsl`, KERNEL_FOLDER), "utf8");
+  const module = device.createShaderModule({ label: name, code: text.replaceAll("UNIT", String(unit)) });
   return device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main", constants } });
 }
 
@@ -85,21 +90,24 @@ async function secondsOf(plan: TimedKernel): Promise<number> {
   }
 }
 
-/** Whether kernels/subgroup_matrix.wgsl runs here: f16 in, f32 out, tiles of 16. */
-function hasMatrixTiles({ features, adapterInfo }: GPUDevice): boolean {
-  if (!features.has("chromium-experimental-subgroup-matrix") || !features.has("shader-f16")) return false;
-  return offersF16Matrices(adapterInfo);
+/** Matrices that kernels/subgroup_matrix.wgsl multiplies here; undefined where there are none of f16 into f32. */
+function matrixUnitOf({ features, adapterInfo }: GPUDevice): MatrixUnit | undefined {
+  const needed = ["chromium-experimental-subgroup-matrix", "shader-f16"] as GPUFeatureName[];
+  return needed.every((name) => features.has(name)) ? f16MatrixUnit(adapterInfo) : undefined;
 }
 
 async function measureMatrix(device: GPUDevice): Promise<number | null> {
-  if (!hasMatrixTiles(device)) return null;
-  const usage = GPUBufferUsage.STORAGE;
-  const tiles = device.createBuffer({ size: 2 * TILE * TILE * 2, usage }); // zeros
-  const out = device.createBuffer({ size: MATRIX_WORKGROUPS * CHAINS * TILE * TILE * 4, usage });
+  const unit = matrixUnitOf(device);
+  if (unit === undefined) return null;
+  const { STORAGE, COPY_DST } = GPUBufferUsage;
+  const values = new Uint8Array(packWords(randomFloats(11, 2 * unit * unit), "f16").buffer);
+  const tiles = device.createBuffer({ size: values.byteLength, usage: STORAGE | COPY_DST });
+  device.queue.writeBuffer(tiles, 0, values);
+  const out = device.createBuffer({ size: MATRIX_WORKGROUPS * CHAINS * unit * unit * 4, usage: STORAGE });
   const constants = { WG: device.adapterInfo.subgroupMaxSize, ROUNDS: MATRIX_ROUNDS };
-  const pipeline = pipelineOf(device, "subgroup_matrix", constants);
+  const pipeline = pipelineOf(device, "subgroup_matrix", constants, unit);
   const seconds = await secondsOf(planOf(device, pipeline, [tiles, out], [MATRIX_WORKGROUPS, 1, 1]));
-  return MATRIX_WORKGROUPS * MATRIX_ROUNDS * CHAINS * 2 * TILE ** 3 / seconds / 1e9;
+  return MATRIX_WORKGROUPS * MATRIX_ROUNDS * CHAINS * 2 * unit ** 3 / seconds / 1e9;
 }
 
 /** Bytes read plus written a second by the fastest copy, 1e9. */

@@ -97,6 +97,7 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   const rollouts = Array.from({ length: batch.completionsPerGeneration }, (_, i): TrainedRollout => ({
     prompt: { ids: Array.from(prompts[Math.floor(i / config.num_generations)]) },
     tokens: Array.from(randomInts(1000 + i, config.max_completion_length, shape.vocab)),
+    logprobs: null,
     end: "length",
   }));
   const dispose = () => {

@@ -47,7 +47,7 @@ interface BenchOptions {
   few?: boolean;
   /** A device's name. */
   predict?: string;
-  lora: StepOptions["lora"];
+  lora?: StepOptions["lora"];
   precision?: StepOptions["precision"];
 }
 
@@ -202,18 +202,11 @@ export function benchOptions(): Command {
       "quickstart",
     )
     .addOption(
-      new Option("--lora <layers>", "which have adapters, for --predict").choices([
-        "qv",
-        "all-linear",
-        "none",
-      ])
-        .default("qv"),
+      new Option("--lora <layers>", "which have adapters, for --predict; as the shape has it unless given")
+        .choices(["qv", "all-linear", "none"]),
     )
     .addOption(
-      new Option(
-        "--precision <name>",
-        "of products, for --predict; what the program would choose there unless given",
-      )
+      new Option("--precision <name>", "of products, for --predict; as the program would choose unless given")
         .choices(["float32", "float16"]),
     )
     .option("--compare [file]", "hold the ops against a baseline: this device's own, or that of a file")

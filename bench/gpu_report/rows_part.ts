@@ -105,10 +105,12 @@ function sampleCase(rows: number, vocab: number, options: SamplingOptions): Time
         nextPosition: zeros(),
         tokens: intTensor(new Int32Array(rows * 2048), [rows, 2048]),
         seen: intTensor([0], [1]),
+        logprobs: randomTensor([rows, 2048]),
       };
+      const kept = emptyTensor([1]);
       return () => {
         sampleTokens(logits, decode, options);
-        advanceDecode(decode);
+        advanceDecode({ ...decode, logprobs: kept });
       };
     },
   };

@@ -31,6 +31,7 @@ function rolloutsOf({ rows, length, ids, targets }: PeerTask): TrainedRollout[] 
   return Array.from({ length: rows }, (_, b) => ({
     prompt: { ids: [ids[b * length]] },
     tokens: Array.from(targets.subarray(b * length, (b + 1) * length)),
+    logprobs: null,
     end: "length",
   }));
 }

@@ -3,6 +3,7 @@
  *
  *   seconds = launch + max(memory bytes / copy, cache bytes / cache, waves of workgroups)
  *
+ * What was just written and fits in half of the shared cache costs no memory.
  * A core holds as many workgroups at once as its lanes, registers and workgroup memory allow. A wave of them takes the
  * longest chain of one, its waits included, or what all of them together ask of the core's issue, memory path and
  * matrix units, whichever is longer. Pure.
@@ -50,8 +51,8 @@ interface Cycles {
 }
 
 function stepCycles(step: Step, subgroups: number, device: Device): Cycles {
-  const { instructions, wavefronts = 0, matrixFlops = 0, memory = 0, cache = 0, shared = 0, barriers = 0 } =
-    step;
+  const { instructions, wavefronts = 0, matrixFlops = 0 } = step;
+  const { memory = 0, cache = 0, ahead = 0, shared = 0, barriers = 0 } = step;
   const { latency, issue } = device;
   const matrixPerCycle = (device.matrixFlops ?? fmaFlops(device)) / device.cores / (device.clockGHz * 1e9);
   const waits = memory * latency.memory + cache * latency.cache + shared * latency.shared +
@@ -59,7 +60,8 @@ function stepCycles(step: Step, subgroups: number, device: Device): Cycles {
   // A subgroup issues one instruction in a cycle at most, and feeds one of a core's matrix units.
   const own = instructions * Math.max(1, subgroups / issue);
   const units = matrixFlops / matrixPerCycle;
-  const alone = Math.max(own, wavefronts) + units * Math.max(1, issue / subgroups) + waits;
+  const busy = Math.max(own, wavefronts) + units * Math.max(1, issue / subgroups);
+  const alone = Math.max(busy, ahead * latency.memory) + waits;
   return { alone, issue: instructions * subgroups / issue, path: wavefronts, matrix: units };
 }
 
@@ -92,7 +94,16 @@ function boundAlone(cycles: Cycles): Bound {
 }
 
 export function costOf(work: Work, device: Device): Cost {
-  const { workgroups, longest = 1, memoryBytes, cacheBytes, products = 0, flops = 0 } = work;
+  const {
+    workgroups,
+    longest = 1,
+    memoryBytes: touched,
+    freshBytes = 0,
+    cacheBytes,
+    products = 0,
+    flops = 0,
+  } = work;
+  const memoryBytes = touched - (touched <= device.cacheSize / 2 ? freshBytes : 0);
   const { cores, clockGHz } = device;
   const clock = clockGHz * 1e9;
   const cycles = chainCycles(work, device);

@@ -33,8 +33,8 @@ export interface Place {
 /** MAP_READ */
 const READABLE = 1;
 
-/** Tells of every submit and every wait of the counting device that is open. */
-function watchQueue(recording: Recording): void {
+/** Tells of every submit and every wait of the counting device that is open. @returns what ends it */
+function watchQueue(recording: Recording): () => void {
   const { device } = tfjsBackend();
   let submits = 0;
   const submit = device.queue.submit.bind(device.queue);
@@ -59,6 +59,10 @@ function watchQueue(recording: Recording): void {
     };
     return buffer;
   };
+  return () => {
+    device.queue.submit = submit;
+    device.createBuffer = createBuffer;
+  };
 }
 
 /**
@@ -70,7 +74,7 @@ export async function recordCalls(
   body: () => Promise<void>,
 ): Promise<Recording> {
   const recording: Recording = { calls: [], events: [] };
-  watchQueue(recording);
+  const unwatch = watchQueue(recording);
   const known = new Map<CalledDispatch, Map<Seen, number>>();
   await withCalls((dispatch) => {
     const { phase, seen } = placeOf(dispatch);
@@ -84,5 +88,6 @@ export async function recordCalls(
     }
     recording.events.push({ type: "dispatch", call, phase, isNew });
   }, body);
+  unwatch();
   return recording;
 }

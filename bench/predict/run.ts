@@ -1,29 +1,31 @@
 /** `bench --predict`: a step's time on a device that need not be here. */
 import { openGpu } from "../../src/gpu/device.ts";
-import type { RunConfig } from "../../src/config/sweep.ts";
 import { namedShape } from "../shapes.ts";
 import { namedDevice } from "./devices.ts";
+import { measuredPhases } from "./measured.ts";
 import { recordStep, type StepOptions } from "./plans.ts";
-import { predict, type Prediction } from "./predict.ts";
+import { predict } from "./predict.ts";
 import { type PredictedStep, predictionTable } from "./table.ts";
 
-export interface PredictOptions {
+export interface PredictOptions extends StepOptions {
   device: string;
   shape: string;
-  lora: StepOptions["lora"];
-  precision?: RunConfig["matmul_precision"];
 }
+
+/** The device that docs/measurements.md was measured on. */
+const MEASURED_DEVICE = "lavapipe";
 
 /** @throws RangeError when there is no such device or shape */
 export async function runPrediction(
-  { device: name, shape, lora, precision }: PredictOptions,
+  { device: name, shape, ...options }: PredictOptions,
 ): Promise<{ text: string; report: object }> {
   const device = namedDevice(name);
   const named = namedShape(shape);
   await openGpu();
-  const recorded = await recordStep(named, device, { lora, precision });
-  const prediction: Prediction = predict(recorded, device);
-  const { config, tokenSteps, rowsPerPass, peakBytes } = recorded;
+  const recorded = await recordStep(named, device, options);
+  const prediction = predict(recorded, device);
+  const { lora, config, rowsPerPass, peakBytes } = recorded;
+  const tokenSteps = config.max_completion_length - 1;
   const step: PredictedStep = {
     shape,
     lora,
@@ -32,11 +34,9 @@ export async function runPrediction(
     rowsPerPass,
     peakBytes,
   };
-  const measured = name === "lavapipe"
-    ? "measured: npm run bench -- --job times the phases of a step where this program runs"
-    : "not measured: this program has not run on that device";
+  const isMeasured = name === MEASURED_DEVICE && lora === "none";
   return {
-    text: predictionTable(prediction, device, step, measured),
+    text: predictionTable(prediction, device, step, isMeasured ? measuredPhases(shape) : null),
     report: { device: name, ...step, ...prediction },
   };
 }

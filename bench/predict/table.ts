@@ -2,7 +2,7 @@
 import { alignColumns, milliseconds, NONE, percent, threeDigits } from "../table.ts";
 import type { Device } from "./devices.ts";
 import { fmaFlops } from "./model.ts";
-import { type KernelTime, mainBound, type Prediction, worstLosers } from "./predict.ts";
+import { type KernelTime, mainBound, type Prediction, type TokenTime, worstLosers } from "./predict.ts";
 import type { PhaseTime } from "./timeline.ts";
 
 export interface PredictedStep {
@@ -12,6 +12,7 @@ export interface PredictedStep {
   /** Tokens that each completion is sampled for after its first. */
   tokenSteps: number;
   rowsPerPass: number;
+  /** By the memory plan, score models counted. */
   peakBytes: number;
 }
 
@@ -104,39 +105,88 @@ const LEGEND = [
   "bound by        memory, cache (between shared cache and cores), issue of instructions, memory path of a core (loads",
   "                and stores of a subgroup that lie apart, workgroup memory), matrix units, waiting (loads that",
   "                nothing hides, in workgroups that run alone), launch",
-  "A prediction, not a measurement: bench/predict/ says from what.",
+  "ms at 384 (30%) kernels of a token of so many rows that each see 384; in brackets the floor's share",
+  "A prediction, not a measurement: bench/predict/ says from what. Stock ops of tfjs and copies are not counted.",
 ].join("\n");
 
-/** @param measured what is known of the device itself */
+/** A token of all rows: widths down, tokens that a row sees across. */
+function tokenTable(tokens: readonly TokenTime[]): string {
+  const held = [...new Set(tokens.map((token) => token.held))];
+  const rows = [...new Set(tokens.map((token) => token.rows))];
+  const cell = (token: TokenTime) =>
+    `${milliseconds(token.seconds)} (${percent(token.floor / token.seconds)})`;
+  return alignColumns([
+    ["rows of a token", ...held.map((count) => `ms at ${count}`), "dispatches"],
+    ...rows.map((count) => {
+      const own = tokens.filter((token) => token.rows === count);
+      return [String(count), ...own.map(cell), String(own[0].dispatches)];
+    }),
+  ]);
+}
+
+/** Phases of bench --job, and those here that they are made of. */
+const MEASURED_AS: Readonly<Record<string, string[]>> = {
+  prefill: ["prefill"],
+  decode: ["decode"],
+  score: ["score"],
+  reference: ["reference"],
+  optimizer: ["optimizer"],
+  "forward/backward": ["forward", "recompute", "backward"],
+};
+
+/** @param measured seconds of a phase, on this very device; null: not measured there */
+function measuredTable(phases: readonly PhaseTime[], measured: ReadonlyMap<string, number> | null): string {
+  if (!measured) return "measured there: not yet";
+  return alignColumns([
+    ["phase", "measured ms", "predicted ms", "measured / predicted"],
+    ...Object.entries(MEASURED_AS).filter(([name]) => measured.has(name)).map(([name, parts]) => {
+      const own = phases.filter((phase) => parts.includes(phase.name));
+      const predicted = sumOf(own, ({ busy, idle }) => busy + idle);
+      const seconds = measured.get(name)!;
+      return [name, milliseconds(seconds), milliseconds(predicted), threeDigits(seconds / predicted)];
+    }),
+  ]);
+}
+
+function decodeText({ phases, endingSeconds }: Prediction, { tokenSteps }: PredictedStep): string {
+  const decode = phases.find(({ name }) => name === "decode");
+  if (!decode) return "nothing is decoded";
+  const seconds = decode.busy + decode.idle;
+  return [
+    `decode: ${milliseconds(seconds / tokenSteps)} ms and ${
+      threeDigits(decode.dispatches / tokenSteps)
+    } dispatches a token of all rows, JavaScript counted; where completions end evenly from the first`,
+    `token to the last, ${threeDigits(endingSeconds)} s instead of ${threeDigits(seconds)}`,
+  ].join("\n");
+}
+
+/** @param measured as of measuredTable */
 export function predictionTable(
-  { phases, kernels }: Prediction,
+  prediction: Prediction,
   device: Device,
   step: PredictedStep,
-  measured: string,
+  measured: ReadonlyMap<string, number> | null,
 ): string {
-  const decode = phases.find(({ name }) => name === "decode");
-  const perToken = decode
-    ? `a token of all rows: ${milliseconds((decode.busy + decode.idle) / step.tokenSteps)} ms, ${
-      threeDigits(decode.dispatches / step.tokenSteps)
-    } dispatches`
-    : "";
+  const { phases, kernels, tokens } = prediction;
   return [
     `One training step at shape ${step.shape}, adapters ${step.lora}, products in ${step.precision}, ` +
     `${step.rowsPerPass} completions a pass, on`,
     deviceText(device),
-    `memory planned ${threeDigits(step.peakBytes / 1e9)} GB of ${
+    `memory: ${threeDigits(step.peakBytes / 1e9)} GB planned, two score models counted, of ${
       threeDigits(device.memoryBytes / 1e9)
-    }, two score models ` +
-    "counted",
+    }${step.peakBytes > device.memoryBytes ? ": it does not fit, and what follows is as if it did" : ""}`,
     "",
     phaseTable(phases),
-    perToken,
+    "",
+    decodeText(prediction, step),
+    "",
+    tokenTable(tokens),
     "",
     kernelTable(kernels, phases),
     "",
     loserTable(kernels),
     "",
-    measured,
+    measuredTable(phases, measured),
     "",
     LEGEND,
   ].join("\n");

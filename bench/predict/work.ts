@@ -7,7 +7,8 @@
  * to do: steps, each done `times` times, one after the other. In a step every lane issues `instructions` (an fma of a
  * vec4 is four, a load or store of a vec4 one and its index about two, an exp eight) and waits for `memory` or `cache`
  * loads that nothing hides: rounds of loads that depend on each other count each, loads that are under way together
- * count once, and a loop that loads the next slab before it computes the last counts none.
+ * count once. What a step has asked for before it computes, for the step after it (slabs in two buffers), is `ahead`:
+ * then the step takes as long as the longer of the two.
  *
  * For example, of a kernel that copies rows, 64 lanes a workgroup, four vec4s a lane, one after the other:
  *
@@ -58,6 +59,8 @@ export interface Step {
   memory?: number;
   /** Loads that it waits for which a cache holds, of what was just written or is read by all. */
   cache?: number;
+  /** Loads from memory that are under way while it computes; 1 or none. */
+  ahead?: number;
   /** Loads from workgroup memory, or results of long instructions, that it waits for. */
   shared?: number;
   barriers?: number;
@@ -77,6 +80,11 @@ export interface Work {
   longest?: number;
   /** Of memory, each byte once. */
   memoryBytes: number;
+  /**
+   * Of these, what the kernel before wrote or the next will read: activations. Where a kernel touches no more than half
+   * of the shared cache, it finds them there. None unless given.
+   */
+  freshBytes?: number;
   /** Between shared cache and cores: each load and store of each workgroup that its core's own cache does not hold. */
   cacheBytes: number;
   /** Operations that cannot be spared, of products of matrices: what matrix units could do. */

@@ -1,5 +1,6 @@
 /** Every kernel's work. */
 import { ATTENTION_WORKS } from "./work/attention.ts";
+import { FEW_WORKS } from "./work/few.ts";
 import { FLAT_WORKS } from "./work/flat.ts";
 import { HEAD_WORKS } from "./work/head.ts";
 import { LINEAR_WORKS } from "./work/linear.ts";
@@ -9,6 +10,7 @@ import type { Called, Seen, Work, WorkOf } from "./work.ts";
 /** By the kernel's name. */
 export const WORKS: Readonly<Record<string, WorkOf>> = {
   ...ATTENTION_WORKS,
+  ...FEW_WORKS,
   ...FLAT_WORKS,
   ...HEAD_WORKS,
   ...LINEAR_WORKS,

@@ -5,7 +5,8 @@
 // Shapes    logits f32 [R,S], of which columns 0..V count, with VEC4 S a multiple of 4; tokens i32 [R], -1 = padding ->
 //           logprob and entropy 0; out logprobs, entropy (nats), logsum f32 [R]
 // Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
-// Numerics  one pass, running max, f32; WG strided partial sums of values or vec4s, then a tree in fixed order
+// Numerics  one pass, running max, f32; WG strided partial sums of four columns each, then a tree in fixed order: the
+//           bits of a row depend neither on its stride nor on the rows beside it
 // Twin      src/ops/head/token_logprobs.ts#tokenLogprobsF64     Gradient: token_logprobs_grad.wgsl
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::logsumexp::{FAR, LOWEST, Partial, largest, with_four, workgroup_merge};
@@ -33,41 +34,37 @@ fn z_of(x: f32) -> f32 {
   @else return x * params.scale;
 }
 
-@if(VEC4)
 fn z_of_four(x: vec4f) -> vec4f {
   @if(SOFTCAP) return capped_four(x * params.factor, params.softcap) * params.scale;
   @else return x * params.scale;
 }
 
-@if(!VEC4)
-fn z_at(base: u32, v: u32) -> f32 {
-  if (v >= params.columns) { return LOWEST; }
-  return z_of(logits[base + v]);
-}
-
-// What one lane sees: every WG-th column, four at a time so that the sums are rescaled once in four.
-@if(!VEC4)
-fn scan(base: u32, lane: u32) -> Partial {
-  var seen = Partial(LOWEST, 0.0, 0.0);
-  for (var v = lane; v < params.columns; v += 4u * WG) {
-    let z = vec4f(z_at(base, v), z_at(base, v + WG), z_at(base, v + 2u * WG), z_at(base, v + 3u * WG));
-    seen = with_four(seen, z);
+// Columns 4 v to 4 v + 3 of a row; what of them lies beyond it does not count.
+fn four_at(base: u32, v: u32) -> vec4f {
+  @if(VEC4) return logits[base + v];
+  @else {
+    let last = params.columns - 1u;
+    let first = 4u * v;
+    return vec4f(
+      logits[base + min(first, last)],
+      logits[base + min(first + 1u, last)],
+      logits[base + min(first + 2u, last)],
+      logits[base + min(first + 3u, last)],
+    );
   }
-  return seen;
 }
 
-// What one lane sees: every WG-th vec4, four at a time so that the sums are rescaled once in sixteen columns.
-@if(VEC4)
+// What one lane sees: every WG-th four columns, four such at a time so that the sums are rescaled once in sixteen.
 fn scan(base: u32, lane: u32) -> Partial {
   var top = LOWEST;
   var sum = vec4f(0.0);
   var weighted = vec4f(0.0);
   var v = lane;
   for (; 4u * (v + 3u * WG) + 3u < params.columns; v += 4u * WG) {
-    let a = z_of_four(logits[base + v]);
-    let b = z_of_four(logits[base + v + WG]);
-    let c = z_of_four(logits[base + v + 2u * WG]);
-    let d = z_of_four(logits[base + v + 3u * WG]);
+    let a = z_of_four(four_at(base, v));
+    let b = z_of_four(four_at(base, v + WG));
+    let c = z_of_four(four_at(base, v + 2u * WG));
+    let d = z_of_four(four_at(base, v + 3u * WG));
     let high = largest(max(max(a, b), max(c, d)));
     if (high > top) {
       let gap = max(top - high, FAR);
@@ -90,7 +87,7 @@ fn scan(base: u32, lane: u32) -> Partial {
   var seen = Partial(top, (sum.x + sum.y) + (sum.z + sum.w), (weighted.x + weighted.y) + (weighted.z + weighted.w));
   for (; 4u * v < params.columns; v += WG) {
     let counts = vec4u(4u * v) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.columns);
-    seen = with_four(seen, select(vec4f(LOWEST), z_of_four(logits[base + v]), counts));
+    seen = with_four(seen, select(vec4f(LOWEST), z_of_four(four_at(base, v)), counts));
   }
   return seen;
 }

@@ -17,6 +17,9 @@ override VECTORS: u32;  // of four columns, of a head
 @group(0) @binding(10) var<storage, read_write> dk: array<f32>;
 @group(0) @binding(11) var<storage, read_write> dv: array<f32>;
 
+// lib/attention_splits.wgsl, a value at a time.
+@group(0) @binding(9) var<storage, read_write> ended: array<f32>;
+
 // What the lanes have in common. Where `first` is not below `count`, they have nothing to do.
 struct Items {
   kv_head: u32,
@@ -72,11 +75,27 @@ fn sees(own: Own, i: u32) -> vec2<bool> {
   return (vec2u(i) >= own.begin) & (vec2u(i) < own.end);
 }
 
-// Where a lane's first columns are in the eight items of its quad: those of the low or of the high four.
-fn bases_of(slots: vec2u, lane: u32, is_high: bool) -> vec4u {
+// Of the eight items of a quad the low or the high four.
+@diagnostic(off, subgroup_uniformity) fn slots_of_quad(slots: vec2u, is_high: bool) -> vec4u {
   let low = vec4u(quadBroadcast(slots, 0u), quadBroadcast(slots, 2u));
   let high = vec4u(quadBroadcast(slots, 1u), quadBroadcast(slots, 3u));
-  return select(low, high, is_high) * VECTORS * 4u + (lane & 3u);
+  return select(low, high, is_high);
+}
+
+// Where a lane's first columns are in them.
+fn bases_of(slots: vec2u, lane: u32, is_high: bool) -> vec4u {
+  return slots_of_quad(slots, is_high) * VECTORS * 4u + (lane & 3u);
+}
+
+// Where they are in `ended`.
+fn ended_bases_of(slots: vec2u, lane: u32, is_high: bool) -> vec4u {
+  return slots_of_quad(slots, is_high) * (VECTORS + 1u) * 4u + (lane & 3u);
+}
+
+// Which of a lane's two are not repeats of the last.
+fn are_items(items: Items, lane: u32) -> vec2<bool> {
+  let first = items.first + (lane & 6u) + (lane & 1u) * 4u + (lane & 4u);
+  return vec2u(first, first + 1u) <= vec2u(items.last);
 }
 
 // The low and the high four of eight values, one of which comes anew.
@@ -85,7 +104,7 @@ fn with_half(eight: mat2x4f, half: u32, x: vec4f) -> mat2x4f {
 }
 
 // Sums of eight values over the four lanes of a quad, column 0 + 1 and 2 + 3 first: a lane gets those of its two.
-fn sum_over_quad(x: mat2x4f, lane: u32) -> vec2f {
+@diagnostic(off, subgroup_uniformity) fn sum_over_quad(x: mat2x4f, lane: u32) -> vec2f {
   let odd = (lane & 1u) != 0u;
   let upper = (lane & 2u) != 0u;
   let fours = select(x[0], x[1], odd) + subgroupShuffleXor(select(x[1], x[0], odd), 1u);
@@ -93,7 +112,7 @@ fn sum_over_quad(x: mat2x4f, lane: u32) -> vec2f {
 }
 
 // The eight values of a quad, from the lanes that have two each.
-fn of_quad(x: vec2f) -> mat2x4f {
+@diagnostic(off, subgroup_uniformity) fn of_quad(x: vec2f) -> mat2x4f {
   return mat2x4f(
     vec4f(quadBroadcast(x, 0u), quadBroadcast(x, 2u)),
     vec4f(quadBroadcast(x, 1u), quadBroadcast(x, 3u)),

@@ -2,7 +2,7 @@
 //   says `enable subgroups;`, and none of its lanes may have left.
 
 // The value of each lane.
-fn of_all_lanes(x: vec4f) -> array<vec4f, 8> {
+@diagnostic(off, subgroup_uniformity) fn of_all_lanes(x: vec4f) -> array<vec4f, 8> {
   return array<vec4f, 8>(
     subgroupBroadcast(x, 0u),
     subgroupBroadcast(x, 1u),

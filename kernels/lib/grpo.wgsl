@@ -4,6 +4,7 @@
 @group(0) @binding(2) var<storage, read> ref_logp: array<f32>;
 @group(0) @binding(3) var<storage, read> offsets: array<i32>;
 @group(0) @binding(4) var<storage, read> advantages_weights: array<f32>;
+@if(TOKEN_WEIGHTS) @group(0) @binding(9) var<storage, read> token_weights: array<f32>;
 
 struct Params { completions: u32, tokens: u32, beta: f32, low: f32, high: f32, delta: f32 }
 @group(0) @binding(8) var<uniform> params: Params;
@@ -23,6 +24,18 @@ fn policy_gradient(ratio: f32, advantage: f32) -> f32 {
   if (CISPO == 1u) { return -min(ratio, params.high) * advantage; }
   let passes = ratio <= params.delta && ratio * advantage <= clamp(ratio, params.low, params.high) * advantage;
   return select(0.0, -ratio * advantage, passes);
+}
+
+fn weight_of(token: u32) -> f32 {
+  @if(TOKEN_WEIGHTS) return token_weights[token];
+  @else return 1.0;
+}
+
+// A policy term or its gradient times a weight, of which 1 leaves it as it is, also where a compiler would join the
+// product to the sum that comes next.
+fn weighted(term: f32, weight: f32) -> f32 {
+  @if(TOKEN_WEIGHTS) return select(term * weight, term, weight == 1.0);
+  @else return term;
 }
 
 // The k3 estimate exp(d) - d - 1 of the KL divergence, by its series near 0, where that would cancel.

@@ -2,7 +2,14 @@
 // make: four rows of four columns. Every sum is one chain of fma in the order of its terms, in every kernel.
 import package::lib::weight::{quad_of, values4};
 
-struct Params { rows: u32, width: u32, columns: u32, stride: u32 }  // M, K, N, S
+struct Params {
+  rows: u32,     // M
+  width: u32,    // K
+  columns: u32,  // N
+  stride: u32,   // S
+  @if(ADAPTER) rank: u32,
+  @if(ADAPTER) scale: f32,
+}
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;           // [M,K]
 @group(0) @binding(1) var<storage, read> w: array<vec4u>;           // [N,K] in FORMAT
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;          // [M,S], of which columns 0..N count

@@ -1,4 +1,4 @@
-// reduce: sums over a workgroup, in a tree of fixed order. WG is a power of two.
+// reduce: sums and largest values over a workgroup, in a tree of fixed order. WG is a power of two.
 //   All lanes call them, and none again before the last has read its result.
 import package::lib::grid::WG;
 
@@ -24,4 +24,14 @@ fn workgroup_sum4(lane: u32, value: vec4f) -> vec4f {
     workgroupBarrier();
   }
   return partials4[0];
+}
+
+fn workgroup_max(lane: u32, value: f32) -> f32 {
+  partials[lane] = value;
+  workgroupBarrier();
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { partials[lane] = max(partials[lane], partials[lane + half]); }
+    workgroupBarrier();
+  }
+  return partials[0];
 }

@@ -9,7 +9,18 @@ import package::lib::grid::{Place, WG, lane_number};
 import package::lib::linear_output::with_addends;
 import package::lib::weight::{FORMAT, value_of};
 
-struct Params { rows: u32, columns: u32, terms: u32, a_row: u32, a_term: u32, b_row: u32, b_term: u32, c_row: u32 }
+struct Params {
+  rows: u32,
+  columns: u32,
+  terms: u32,
+  a_row: u32,
+  a_term: u32,
+  b_row: u32,
+  b_term: u32,
+  c_row: u32,
+  @if(ADAPTER) rank: u32,
+  @if(ADAPTER) scale: f32,
+}
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
@@ -31,5 +42,6 @@ fn main(place: Place) {
   for (var l = 0u; l < params.terms; l++) {
     sum = fma(a[i * params.a_row + l * params.a_term], b_at(j * params.b_row + l * params.b_term), sum);
   }
-  c[at] = with_addends(sum, j, at);
+  @if(ADAPTER) { c[at] = with_addends(sum, i, j, at, params.rank, params.scale); }
+  @else { c[at] = with_addends(sum, i, j, at, 0u, 0.0); }
 }

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { setMatmulPrecision } from "../gpu/precision.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
+import { matmulPrecisionOf } from "../policy/precision.ts";
 import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -64,6 +66,7 @@ export async function evaluateModel(
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
+  setMatmulPrecision(matmulPrecisionOf(config));
   const openScorer = await beginScorer(config, { device: info.name, scorer: givenScorer, events });
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);

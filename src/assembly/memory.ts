@@ -6,6 +6,7 @@ import { batchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
 import { type GpuInfo, openCountingGpu, openGpu } from "../gpu/device.ts";
+import { settledPrecision } from "../policy/precision.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { makeLearner } from "../train/learner.ts";
@@ -13,7 +14,7 @@ import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../tra
 import { emptyPolicyOf, emptyScorer } from "./empty_models.ts";
 import type { LoadingEvents } from "./events.ts";
 import { servesScoreModels } from "./judges.ts";
-import type { PlanTarget } from "./named_gpus.ts";
+import { DRIVER_SHARE, type PlanTarget } from "./named_gpus.ts";
 import { longestSequence, type PromptLengths } from "./prompts.ts";
 
 /** Bytes of GPU memory that are free, and how that is known; null where it cannot be asked. */
@@ -24,19 +25,23 @@ export interface MemoryBudget {
 
 const GIB = 2 ** 30;
 
-/** Free memory: as configured, of the system for software, else as nvidia-smi says. */
+/** Free memory: as configured, of the system for software, else as nvidia-smi says, less the driver's share. */
 export async function memoryBudget(
   config: Pick<RunConfig, "gpu_memory_gib">,
   info: Pick<GpuInfo, "isSoftware">,
 ): Promise<MemoryBudget | null> {
   if (config.gpu_memory_gib !== null) return { bytes: config.gpu_memory_gib * GIB, source: "gpu_memory_gib" };
   if (info.isSoftware) return { bytes: os.freemem(), source: "free system memory" };
-  const query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
+  const query = ["--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"];
   const answer = await promisify(execFile)("nvidia-smi", query, { timeout: 10_000 }).catch(() => null);
-  const mebibytes = answer?.stdout.trim().split("\n");
+  const lines = answer?.stdout.trim().split("\n").map((line) => /^\s*(\d+)\s*,\s*(\d+)\s*$/.exec(line));
+  if (!lines?.every((line) => line !== null)) return null;
+  const bytes = lines.map(([, free, total]) => (Number(free) - DRIVER_SHARE * Number(total)) * 2 ** 20);
   // Of several GPUs, WebGPU does not say which one is open: the smallest is safe.
-  if (!mebibytes?.every((line) => /^\s*\d+\s*$/.test(line))) return null;
-  return { bytes: Math.min(...mebibytes.map(Number)) * 2 ** 20, source: "nvidia-smi" };
+  return {
+    bytes: Math.max(0, Math.floor(Math.min(...bytes))),
+    source: "nvidia-smi, less 5 % for its driver",
+  };
 }
 
 /** What a run with these settings puts on the GPU. */
@@ -91,12 +96,13 @@ export interface PlannedMemory {
  * @throws RangeError when it takes more than there is; the message names settings that would fit
  */
 export async function planRun(
-  config: RunConfig,
+  given: RunConfig,
   lengths: PromptLengths,
   events: LoadingEvents = {},
   { scorer, target }: { scorer?: Scorer; target?: PlanTarget } = {},
 ): Promise<PlannedMemory> {
   const { info } = await (target ? openCountingGpu() : openGpu());
+  const config = settledPrecision(given, target && (() => target.precision));
   const options = { events, fromConfig: target !== undefined };
   const modelsOf = (settings: RunConfig): RunModels => ({
     makePolicy: () =>

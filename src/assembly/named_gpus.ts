@@ -1,5 +1,6 @@
 /** GPUs by the names that people call them, to plan a run for one that is not here. */
 import type { OtherDevice } from "../gpu/rehearsal.ts";
+import type { PrecisionFacts } from "../policy/precision.ts";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -26,6 +27,9 @@ const NVIDIA_MIB: Readonly<Record<string, number>> = {
 /** Of a GPU without a display: what driver and context take before a program makes its first buffer. */
 const DRIVER_BYTES = 600 * MIB;
 
+/** Of a card's memory, what its driver may take beside our buffers: pipelines, alignment, what is freed late. */
+export const DRIVER_SHARE = 0.05;
+
 /** Apple's GPUs share the machine's memory, of which Metal recommends to use so much. */
 const APPLE_SHARE = 0.75;
 const APPLE = /^m[1-9](?:-?(?:pro|max|ultra))?-(\d+)$/;
@@ -40,6 +44,7 @@ export interface PlanTarget {
   /** Free bytes, and how that is known. */
   budget: { bytes: number; source: string };
   device: OtherDevice;
+  precision: PrecisionFacts;
 }
 
 /**
@@ -52,9 +57,12 @@ export function planTarget(text: string): PlanTarget {
     name,
     budget: { bytes, source },
     device: { ...LIMITS, adapterInfo: { ...HARDWARE, device: name } },
+    // Matrix units take no memory: what the kernels without them take is planned.
+    precision: { isSoftware: false, hasMatrices: false },
   });
   if (Object.hasOwn(NVIDIA_MIB, name)) {
-    return target(NVIDIA_MIB[name] * MIB - DRIVER_BYTES, `${name}, less what its driver takes`);
+    const bytes = Math.floor((1 - DRIVER_SHARE) * NVIDIA_MIB[name] * MIB) - DRIVER_BYTES;
+    return target(bytes, `${name}, less what its driver takes`);
   }
   const [, shared] = APPLE.exec(name) ?? [];
   if (shared !== undefined) return target(Number(shared) * APPLE_SHARE * GIB, `${name}, as Metal recommends`);

@@ -3,11 +3,13 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
 import { singleProcess } from "../parallel/communicator.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
+import { precisionText, settledPrecision } from "../policy/precision.ts";
 import { disposeTrunk } from "../policy/transformer.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -55,6 +57,8 @@ export interface RunFacts {
   /** Tokens at which completions end. */
   ends: readonly EndToken[];
   memory: PlannedMemory;
+  /** How exactly it samples and multiplies, in words. */
+  precision: string;
   /** What stands around the prompts, in words. */
   promptFormat: string;
   /** Ranks that train together. */
@@ -68,7 +72,7 @@ export interface TrainedRun extends TrainingResult {
 
 /** A run that is ready to train. */
 export interface AssembledRun {
-  /** The settings, with the commits of its models. */
+  /** The settings, with the commits of its models, and the precisions of the device in the place of `auto`. */
   config: RunConfig;
   facts: RunFacts;
   /** Trains to the last step, or until `shouldStop`; then writes what makes the folder a model. */
@@ -94,21 +98,28 @@ interface Parts {
  * @throws Error when a model, a file of prompts or a setting, which it names, does not fit
  */
 export async function assembleRun(
-  wanted: RunConfig,
-  { events = {}, pinModels = modelPins((name) => resolveModel(name, events)), scorer: given, rows, signal }:
-    AssemblyOptions = {},
+  given: RunConfig,
+  {
+    events = {},
+    pinModels = modelPins((name) => resolveModel(name, events)),
+    scorer: ownScorer,
+    rows,
+    signal,
+  }: AssemblyOptions = {},
 ): Promise<AssembledRun> {
   const { info, memory: gpuMemory } = await openGpu();
   gpuMemory.forgetPeak(); // of another run in this process
+  const wanted = settledPrecision(given);
   setMatmulPrecision(wanted.matmul_precision);
   signal?.throwIfAborted();
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-  const openScorer = await beginScorer(wanted, { device, scorer: given, events, signal });
-  const config = await pinModels(wanted, runFolder(wanted), given);
+  const openScorer = await beginScorer(wanted, { device, scorer: ownScorer, events, signal });
+  const config = await pinModels(wanted, runFolder(wanted), ownScorer);
   const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
-  const memory = await planRun(config, lengths, events, { scorer: given });
+  const memory = await planRun(config, lengths, events, { scorer: ownScorer });
+  const compiled = compileKernels(memory.plan.kernels); // while the weights are read
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();
@@ -132,6 +143,7 @@ export async function assembleRun(
     const trained = trainableWeights(policy);
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
+    await compiled;
     await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
     const { scorer, close: closeScorer } = await openScorer(config);
     const facts = {
@@ -141,6 +153,7 @@ export async function assembleRun(
       trainedCount: parameterCount(trained),
       ends: loaded.ends,
       memory,
+      precision: precisionText(config),
       promptFormat,
       worldSize: singleProcess.size,
     };

@@ -11,6 +11,7 @@ import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
 import { singleProcess } from "../parallel/communicator.ts";
+import { precisionText } from "../policy/precision.ts";
 import { parseScorerUrl } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
 import type { Prompt } from "../train/prompts.ts";
@@ -76,11 +77,18 @@ async function trainingLines(run: RunConfig): Promise<Line[]> {
   return [
     ["steps", `${steps}, of ${batches}${updates === 1 ? "" : `, trained on in ${updates} steps`}`],
     ["epochs", `${Number(epochs.toFixed(3))} over ${prompts.length} prompts`],
+    ["precision", precisionLine(run)],
     ["train prompts", lengthsText(prompts, run.max_prompt_length)],
     ...(evalPrompts === null
       ? []
       : [["eval prompts", lengthsText(evalPrompts, run.max_prompt_length)] as const]),
   ];
+}
+
+/** The precisions as they are set: what `auto` stands for depends on a GPU, which is not opened here. */
+function precisionLine(run: RunConfig): string {
+  const text = precisionText(run);
+  return /\bauto\b/.test(text) ? `${text}; doctor says what auto is on this GPU` : text;
 }
 
 /** `6 to 24 tokens, 13.1 on average; 3 of 128 cut to max_prompt_length 48`. */

@@ -99,6 +99,12 @@ export function flagOrNull(value: boolean | null, about: About) {
   return z.boolean().nullable().default(value).meta(meta(about, "true, false, or null"));
 }
 
+/** A flag, or the word for what the program finds out. */
+export function flagOrAuto(value: boolean | "auto", about: About) {
+  const schema = z.union([z.boolean(), z.literal("auto")]);
+  return schema.default(value).meta(meta(about, 'true, false, or "auto"'));
+}
+
 export function text(value: string, about: About) {
   return z.string().min(1).default(value).meta(meta(about, "a non-empty string"));
 }

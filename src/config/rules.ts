@@ -1,4 +1,5 @@
 import { LOSS_TYPES } from "../rl/loss_types.ts";
+import { isMasked } from "../rl/sampler_weights.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
 import { functionListProblem } from "./function_names.ts";
@@ -99,6 +100,27 @@ export const RULES: readonly Rule[] = [
         : `epsilon_high must be >= ${epsilonHigh.least} with loss_type "${loss_type}", where it is ` +
           `${epsilonHigh.meaning}, got ${epsilon_high}; set ${epsilonHigh.suggested}`;
     },
+  },
+  {
+    keys: ["importance_sampling_clip_min", "importance_sampling_clip_max"],
+    check: ({ importance_sampling_clip_min: low, importance_sampling_clip_max: high }) =>
+      (low ?? -Infinity) < (high ?? Infinity)
+        ? null
+        : `importance_sampling_clip_min must be below importance_sampling_clip_max = ${high}, got ${low}; lower it`,
+  },
+  {
+    keys: [
+      "importance_sampling_mode",
+      "importance_sampling_clip_min",
+      "importance_sampling_clip_max",
+      "importance_sampling_correction",
+    ],
+    check: (config) =>
+      config.importance_sampling_correction === false || isMasked(config.importance_sampling_mode) ||
+        config.importance_sampling_clip_min !== null || config.importance_sampling_clip_max !== null
+        ? null
+        : `importance_sampling_mode "${config.importance_sampling_mode}" needs a bound to truncate at, got none; ` +
+          "set importance_sampling_clip_max",
   },
   {
     keys: ["lora_dropout"],

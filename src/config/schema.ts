@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
+import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
 import {
   addressOrNull,
@@ -11,6 +12,7 @@ import {
   countOrShare,
   type FieldMeta,
   flag,
+  flagOrAuto,
   flagOrNull,
   integer,
   integerListOrNull,
@@ -115,10 +117,11 @@ export const ConfigSchema = z.strictObject({
     "How trained matrices are held for forward and backward; bfloat16 keeps f32 values beside, for the optimizer. " +
     "Frozen weights stay as they are stored.",
   ]),
-  matmul_precision: oneOf(["float32", "float16"], "float32", [
+  matmul_precision: oneOf(["auto", "float32", "float16"], "auto", [
     MODEL,
     "How linear layers multiply. float16: on a GPU's matrix units (tensor cores), inputs rounded to 11 significant " +
-    "bits, sums in f32; weights' gradients stay f32. Needs such a GPU, and Node.",
+    "bits, sums in f32; weights' gradients stay f32; needs such a GPU, and Node. auto: float16 where it can be, else " +
+    "float32.",
   ]),
   max_prompt_length: integer(512, { min: 1 }, [
     MODEL,
@@ -253,10 +256,11 @@ export const ConfigSchema = z.strictObject({
     "Tokens generated between two looks at which completions have ended.",
     "free",
   ]),
-  kv_cache_dtype: oneOf(["float32", "bfloat16", "float16"], "float32", [
+  kv_cache_dtype: oneOf(["auto", "float32", "bfloat16", "float16"], "auto", [
     SAMPLING,
     "How keys and values of sampled tokens are kept. 16 bits halve that memory and round: tokens are then drawn from " +
-    "log-probs a little off those of training.",
+    "log-probs a little off those of training (importance_sampling_correction). auto: float16, and float32 on a CPU " +
+    "that plays a GPU.",
   ]),
 
   loss_type: oneOf(LOSS_TYPE_NAMES, "grpo", [
@@ -283,6 +287,25 @@ export const ConfigSchema = z.strictObject({
   delta: numberOrNull(null, { above: 0 }, [
     LOSS,
     "Upper bound of ratios that clipping leaves alone (two-sided clipping); null for none.",
+  ]),
+  importance_sampling_correction: flagOrAuto("auto", [
+    LOSS,
+    "Multiply policy terms by the probability of training over that of sampling, bounded (TRL's " +
+    "vllm_importance_sampling_correction). auto: where the two may differ, as with 16 bits in kv_cache_dtype or " +
+    "matmul_precision; in float32 they are the same bits.",
+  ]),
+  importance_sampling_mode: oneOf(IMPORTANCE_SAMPLING_MODES, "sequence_mask", [
+    LOSS,
+    "Whether each token has its own such ratio, or a completion the product of its tokens'; and whether one beyond " +
+    "the bounds becomes the bound (truncate) or 0 (mask).",
+  ]),
+  importance_sampling_clip_min: numberOrNull(null, { min: 0 }, [
+    LOSS,
+    "Lower bound of such a ratio; null for none.",
+  ]),
+  importance_sampling_clip_max: numberOrNull(3, { above: 0 }, [
+    LOSS,
+    "Upper bound of such a ratio; null for none.",
   ]),
   num_iterations: integer(1, { min: 1 }, [
     LOSS,

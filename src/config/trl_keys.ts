@@ -81,11 +81,11 @@ export const TRL_KEYS: Answers = {
       "vllm_max_model_length vllm_tensor_parallel_size",
     NO_VLLM,
   ),
-  ...all(
-    "vllm_importance_sampling_correction vllm_importance_sampling_mode vllm_importance_sampling_clip_max " +
-      "vllm_importance_sampling_clip_min vllm_importance_sampling_cap",
-    "the policy that samples is the one that is trained, so there is nothing to correct",
-  ),
+  vllm_importance_sampling_correction: "set importance_sampling_correction",
+  vllm_importance_sampling_mode: "set importance_sampling_mode",
+  vllm_importance_sampling_clip_max: "set importance_sampling_clip_max",
+  vllm_importance_sampling_clip_min: "set importance_sampling_clip_min",
+  vllm_importance_sampling_cap: "set importance_sampling_clip_max",
 
   // Loss
   ...all("sapo_temperature_neg sapo_temperature_pos", ONE_LOSS_ONLY),
@@ -108,8 +108,8 @@ export const TRL_KEYS: Answers = {
     "optim optim_args optim_target_modules",
     "the optimizer is AdamW; set adam_beta1, adam_beta2, adam_epsilon",
   ),
-  ...all("bf16 bf16_full_eval", "set dtype=bfloat16, and matmul_precision=float16 for a GPU's matrix units"),
-  ...all("fp16 fp16_full_eval tf32", "set matmul_precision=float16 for a GPU's matrix units; sums are f32"),
+  ...all("bf16 bf16_full_eval", "set dtype=bfloat16; matmul_precision takes a GPU's matrix units by itself"),
+  ...all("fp16 fp16_full_eval tf32", "matmul_precision takes a GPU's matrix units by itself; sums are f32"),
   ...all(
     "activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing_kwargs",
     "set gradient_checkpointing",
@@ -181,6 +181,7 @@ export const OTHER_NAMES: Answers = {
     "set per_device_train_batch_size",
   ),
   ...all("max_new_tokens max_tokens max_response_length", "set max_completion_length"),
+  importance_sampling_cap: "set importance_sampling_clip_max",
   ...all("kl_coef kl_coeff kl_beta init_kl_coef kl_penalty", "set beta"),
   ...all("lr actor_learning_rate", "set learning_rate"),
   ...all("epochs num_epochs", "set num_train_epochs"),

@@ -7,6 +7,8 @@ export interface TensorRecord {
   shape: number[];
   values: unknown;
   resource: GPUBuffer | null;
+  /** The buffer is not the pool's: tfjs leaves it alone when the tensor is freed. */
+  external?: boolean;
 }
 
 export interface BufferPool {
@@ -57,6 +59,25 @@ export interface CallFacts {
   bytes: Readonly<Record<string, number>>;
 }
 
+/** Memory of a tensor that a recorded plan makes: a buffer's place, which gets a buffer when the plan is bound. */
+export interface PlannedBuffer extends GPUBuffer {
+  /** Of the dispatches that use it. */
+  first: number;
+  last: number;
+  actual: GPUBuffer | null;
+}
+
+/** What a recorded dispatch binds: part of the buffer that a tensor has when the plan is bound. */
+export interface RecordedBinding {
+  binding: number;
+  record: TensorRecord;
+  /** null: the tensor is not the plan's own. */
+  planned: PlannedBuffer | null;
+  offset: number;
+  /** undefined: all of the tensor. */
+  size: number | undefined;
+}
+
 /** A kernel's call, recorded or about to run: what profiles and predictions go by. */
 export interface CalledDispatch extends DispatchLabel {
   workgroups: [number, number, number];
@@ -66,9 +87,21 @@ export interface CalledDispatch extends DispatchLabel {
 
 /** One recorded kernel call: all that a replay needs. */
 export interface RecordedDispatch extends CalledDispatch {
-  pipeline: GPUComputePipeline;
-  bindGroup: GPUBindGroup;
+  compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout };
+  bound: RecordedBinding[];
+  uniform: GPUBindGroupEntry | null;
 }
+
+/** A recording on its way. */
+export interface RecordingMode {
+  dispatches: RecordedDispatch[];
+  /** Of the tensors that kernels write. */
+  written: Set<TensorRecord>;
+  /** Of the tensors that are made meanwhile. */
+  made: Map<PlannedBuffer, TensorRecord>;
+}
+
+export const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
 /** The facts of an adapter by which kernels are chosen. */
 export interface StatedAdapter {
@@ -86,7 +119,9 @@ export const GUARD_BITS = 0x7fa0beef; // a NaN nobody computes
 /** How kernels and tensors are treated for the moment; each mode's own file sets and clears it. */
 export const modes = {
   /** Kernels are written down, not run (recording.ts). */
-  recording: null as { dispatches: RecordedDispatch[]; written: Set<TensorRecord> } | null,
+  recording: null as RecordingMode | null,
+  /** The device only counts (rehearsal.ts). */
+  rehearsing: false,
   /** Every dispatch goes into a timed pass of its own (profile.ts). */
   profiling: null as {
     beginPass(encoder: GPUCommandEncoder, dispatch: CalledDispatch): GPUComputePassEncoder;
@@ -109,6 +144,8 @@ export const modes = {
   bindingLimit: Infinity,
   /** What products of linear layers round their inputs to (precision.ts). */
   matmulPrecision: "float32" as "float32" | "float16",
+  /** Width of the matrices that kernels are made for, where not the device's (trial_modes.ts). */
+  matrixUnit: null as 16 | 8 | null,
 };
 
 export function tfjsBackend(): Backend {

@@ -193,6 +193,8 @@ async function open(flags: readonly string[] = []): Promise<Gpu> {
     if (typeof limit === "number" && !name.startsWith("maxDynamic")) requiredLimits[name] = limit;
   }
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  // Dawn's Node binding tells of the matrix units in the adapter's info alone.
+  Object.defineProperty(device, "adapterInfo", { value: adapter.info });
   const memory = countBuffers(device);
   watch(device);
   await registerBackend(device, adapter);

@@ -69,3 +69,11 @@ export function maxSubgroupSize(): number {
 export function hasNarrowSubgroups(): boolean {
   return maxSubgroupSize() <= 8;
 }
+
+/** Whether kernels that keep in workgroup memory what their lanes share suit this device: a GPU. */
+export function suitsTiles(): boolean {
+  return !modes.plainKernels && !isSoftwareDevice() && !hasNarrowSubgroups();
+}
+
+/** Whether loops are to be kept short in the compiled text: a CPU's compiler takes seconds for what it unrolls. */
+export const compilesSlowly = deviceFact(() => isSoftware(tfjsBackend().device.adapterInfo));

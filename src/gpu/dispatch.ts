@@ -3,7 +3,16 @@
  * kernel's own text declares; what is missing or unknown there is an error at the first call.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, type CalledDispatch, type DispatchLabel, modes, tfjsBackend } from "./backend.ts";
+import {
+  type Backend,
+  type CalledDispatch,
+  type DispatchLabel,
+  modes,
+  type PlannedBuffer,
+  type RecordedBinding,
+  type RecordingMode,
+  tfjsBackend,
+} from "./backend.ts";
 import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
 import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
@@ -73,29 +82,51 @@ function paramWords({ file, params }: KernelPipeline, values: Readonly<Record<st
 
 const asBinding = (given: TensorInfo | Binding): Binding => "tensor" in given ? given : { tensor: given };
 
-function storageEntries(backend: Backend, { file, storage }: KernelPipeline, call: KernelCall) {
+/** What a call binds to one of the kernel's storage bindings. */
+interface BoundTensor {
+  name: string;
+  binding: number;
+  tensor: TensorInfo;
+  buffer: GPUBuffer;
+  offset: number;
+  /** undefined: all of the tensor. */
+  part: number | undefined;
+  sizeBytes: number;
+}
+
+function boundTensors(backend: Backend, { file, storage }: KernelPipeline, call: KernelCall): BoundTensor[] {
   checkNames("bindings", file, storage, call.bindings);
   return storage.map(({ name, binding, isWritten }) => {
-    const { tensor, offsetBytes: offset = 0, sizeBytes } = asBinding(call.bindings[name]!);
+    const { tensor, offsetBytes: offset = 0, sizeBytes: part } = asBinding(call.bindings[name]!);
     const buffer = gpuBuffer(backend, tensor, isWritten);
-    const size = sizeBytes ?? (modes.guardWords > 0 ? buffer.size : byteSize(tensor)) - offset;
+    const sizeBytes = part ?? (modes.guardWords > 0 ? buffer.size : byteSize(tensor)) - offset;
     const limit = bindingLimit();
-    if (size > limit) {
+    if (sizeBytes > limit) {
       throw new RangeError(
-        `Cannot run ${file}: ${name} of shape [${tensor.shape}] needs ${size} bytes, this GPU binds at most ` +
+        `Cannot run ${file}: ${name} of shape [${tensor.shape}] needs ${sizeBytes} bytes, this GPU binds at most ` +
           `${limit}; use a smaller batch, length or chunk`,
       );
     }
-    return { name, tensor, entry: { binding, resource: { buffer, offset, size } } };
+    return { name, binding, tensor, buffer, offset, part, sizeBytes };
   });
 }
 
 function calledAs(
   { kernel, conditions = {}, constants = {}, params = {}, workgroups }: KernelCall,
-  bound: ReturnType<typeof storageEntries>,
+  bound: readonly BoundTensor[],
 ): Pick<CalledDispatch, "call" | "workgroups"> {
-  const bytes = Object.fromEntries(bound.map(({ name, entry }) => [name, entry.resource.size]));
+  const bytes = Object.fromEntries(bound.map(({ name, sizeBytes }) => [name, sizeBytes]));
   return { call: { kernel, conditions, constants, params, bytes }, workgroups };
+}
+
+function recordedBinding(
+  { tensorMap }: Backend,
+  { made }: RecordingMode,
+  { binding, tensor, buffer, offset, part, sizeBytes }: BoundTensor,
+): RecordedBinding {
+  const record = tensorMap.get(tensor.dataId);
+  const planned = made.has(buffer as PlannedBuffer) ? buffer as PlannedBuffer : null;
+  return { binding, record, planned, offset, size: modes.guardWords > 0 ? sizeBytes : part };
 }
 
 /** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
@@ -121,18 +152,29 @@ export function runKernel(call: KernelCall): void {
   assertGpuHealthy();
   const backend = tfjsBackend();
   const compiled = kernelPipeline(backend.device, call);
-  const { pipeline, layout, params } = compiled;
-  const bound = storageEntries(backend, compiled, call);
+  const { params } = compiled;
+  const bound = boundTensors(backend, compiled, call);
   const words = paramWords(compiled, call.params ?? {});
-  const entries: GPUBindGroupEntry[] = bound.map(({ entry }) => entry);
-  if (params) entries.push({ binding: params.binding, resource: { buffer: uniformBuffer(backend, words) } });
-  const bindGroup = backend.device.createBindGroup({ layout, entries });
-  const boundBytes = bound.reduce((sum, { entry }) => sum + entry.resource.size, 0);
+  const uniform = params &&
+    { binding: params.binding, resource: { buffer: uniformBuffer(backend, words) } };
+  const boundBytes = bound.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const label: DispatchLabel = { kernel: compiled.name, boundBytes };
   if (modes.recording) {
-    modes.recording.dispatches.push({ ...label, ...calledAs(call, bound), pipeline, bindGroup });
+    modes.recording.dispatches.push({
+      ...label,
+      ...calledAs(call, bound),
+      compiled,
+      bound: bound.map((each) => recordedBinding(backend, modes.recording!, each)),
+      uniform,
+    });
     return;
   }
+  const entries: GPUBindGroupEntry[] = bound.map(({ binding, buffer, offset, sizeBytes: size }) => {
+    return { binding, resource: { buffer, offset, size } };
+  });
+  if (uniform) entries.push(uniform);
+  const { pipeline, layout } = compiled;
+  const bindGroup = backend.device.createBindGroup({ layout, entries });
   for (const { tensor } of bound) backend.commandQueueOwnedIds.add(tensor.dataId);
   backend.ensureCommandEncoderReady();
   if (modes.profiling) {

@@ -1,4 +1,5 @@
 /** Compute pipelines of the kernels, compiled once per device, set of conditions and set of constants. */
+import { tfjsBackend } from "./backend.ts";
 import { reportGpuFailure } from "./device.ts";
 import { type Conditions, explainCompileError, type LinkedKernel, linkKernel } from "./wgsl.ts";
 
@@ -21,11 +22,13 @@ function variantName({ kernel, conditions = {} }: KernelVariant): string {
 export interface KernelPipeline extends LinkedKernel {
   /** For profiles and messages: the kernel, and the conditions that hold. */
   name: string;
-  pipeline: GPUComputePipeline;
-  layout: GPUBindGroupLayout;
+  variant: KernelVariant;
+  /** Compiled at the first asking, if not before by compileKernels. */
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
 }
 
-const pipelines = new WeakMap<GPUDevice, Map<string, KernelPipeline>>();
+const pipelines = new WeakMap<GPUDevice, Map<string, LazyPipeline>>();
 
 /** @throws Error when a constant is missing, or none of the kernel's */
 function checkConstants({ file, overrides }: LinkedKernel, constants: KernelConstants): void {
@@ -40,22 +43,64 @@ function checkConstants({ file, overrides }: LinkedKernel, constants: KernelCons
   );
 }
 
-function compile(device: GPUDevice, variant: KernelVariant): KernelPipeline {
-  const { kernel, conditions = {}, constants = {} } = variant;
-  const linked = linkKernel(kernel, conditions);
-  checkConstants(linked, constants);
-  device.pushErrorScope("validation");
-  const module = device.createShaderModule({ label: kernel, code: linked.text });
-  const pipeline = device.createComputePipeline({
+function descriptorOf(
+  device: GPUDevice,
+  { kernel, conditions = {}, constants = {} }: KernelVariant,
+  { text }: LinkedKernel,
+): GPUComputePipelineDescriptor {
+  const module = device.createShaderModule({ label: kernel, code: text });
+  return {
     label: `${kernel} ${JSON.stringify({ ...conditions, ...constants })}`,
     layout: "auto",
     compute: { module, entryPoint: "main", constants },
-  });
-  const layout = pipeline.getBindGroupLayout(0);
-  void device.popErrorScope().then((error) => {
-    if (error) reportGpuFailure(explainCompileError(kernel, conditions, error.message), true);
-  });
-  return { ...linked, name: variantName(variant), pipeline, layout };
+  };
+}
+
+function tellRefusal({ kernel, conditions = {} }: KernelVariant, message: string): void {
+  reportGpuFailure(explainCompileError(kernel, conditions, message), true);
+}
+
+/** A pipeline that is compiled when it is asked for, or ahead of that beside others. */
+interface LazyPipeline extends KernelPipeline {
+  isCompiled(): boolean;
+  compileAhead(): Promise<void>;
+}
+
+function lazyPipeline(device: GPUDevice, variant: KernelVariant): LazyPipeline {
+  const linked = linkKernel(variant.kernel, variant.conditions ?? {});
+  checkConstants(linked, variant.constants ?? {});
+  let compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout } | null = null;
+  const keep = (pipeline: GPUComputePipeline) =>
+    compiled ??= { pipeline, layout: pipeline.getBindGroupLayout(0) };
+  /** What is refused within `body` is told by the next read-back. */
+  const watched = <R>(body: () => R): R => {
+    device.pushErrorScope("validation");
+    const made = body();
+    void device.popErrorScope().then((error) => error && tellRefusal(variant, error.message));
+    return made;
+  };
+  const compile = () =>
+    keep(watched(() => device.createComputePipeline(descriptorOf(device, variant, linked))));
+  return {
+    ...linked,
+    name: variantName(variant),
+    variant,
+    get pipeline() {
+      return (compiled ?? compile()).pipeline;
+    },
+    get layout() {
+      return (compiled ?? compile()).layout;
+    },
+    isCompiled: () => compiled !== null,
+    async compileAhead() {
+      const descriptor = watched(() => descriptorOf(device, variant, linked));
+      try {
+        keep(await device.createComputePipelineAsync(descriptor));
+      } catch (error) {
+        tellRefusal(variant, (error as GPUPipelineError).message);
+      }
+    },
+  };
 }
 
 /**
@@ -64,11 +109,30 @@ function compile(device: GPUDevice, variant: KernelVariant): KernelPipeline {
  * @throws Error when there is no such kernel, condition or constant
  */
 export function kernelPipeline(device: GPUDevice, variant: KernelVariant): KernelPipeline {
+  return pipelineOf(device, variant);
+}
+
+function pipelineOf(device: GPUDevice, variant: KernelVariant): LazyPipeline {
   let byKey = pipelines.get(device);
   if (!byKey) pipelines.set(device, byKey = new Map());
-  const { kernel, conditions, constants } = variant;
+  const { kernel, conditions = {}, constants = {} } = variant;
   const key = JSON.stringify([kernel, conditions, constants]);
   let found = byKey.get(key);
-  if (!found) byKey.set(key, found = compile(device, variant));
+  if (!found) {
+    // Of a call: its buffers are not to be held with it.
+    byKey.set(key, found = lazyPipeline(device, { kernel, conditions, constants }));
+  }
   return found;
+}
+
+/** The kernels that the device, which may be one of a rehearsal, has been asked for, compiled or not. */
+export function kernelsAsked(): KernelVariant[] {
+  return [...pipelines.get(tfjsBackend().device)?.values() ?? []].map(({ variant }) => variant);
+}
+
+/** Compiles those of the kernels that are not yet, side by side: as many at a time as the driver takes. */
+export async function compileKernels(variants: readonly KernelVariant[]): Promise<void> {
+  const { device } = tfjsBackend();
+  const missing = new Set(variants.map((variant) => pipelineOf(device, variant)));
+  await Promise.all([...missing].map((each) => each.isCompiled() ? null : each.compileAhead()));
 }

@@ -4,7 +4,7 @@
  * beside it.
  */
 import * as tf from "@tensorflow/tfjs";
-import { type Backend, type BufferPool, tfjsBackend } from "./backend.ts";
+import { type Backend, type BufferPool, modes, tfjsBackend } from "./backend.ts";
 import { flush } from "./queue.ts";
 import { countBuffers, type GpuMemory } from "./memory.ts";
 
@@ -96,12 +96,14 @@ export async function rehearse<R>(
   backend.queue = counting.queue;
   backend.bufferManager = new PoolClass(counting);
   backend.pipelineCache = {};
+  modes.rehearsing = true;
   tf.engine().startScope();
   try {
     return await body(memory);
   } finally {
     tf.engine().endScope();
     flush();
+    modes.rehearsing = false;
     Object.assign(backend, { device, queue, bufferManager, pipelineCache });
   }
 }

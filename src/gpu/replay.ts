@@ -2,15 +2,11 @@
  * Functions of tensors, recorded once for each shape of what they take and replayed from then on: a replay costs a few
  * microseconds per kernel, where calling the ops (the tape, tfjs's bookkeeping, bind groups) costs a hundred.
  */
-import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
+import { type Arena, createArena } from "./arena.ts";
 import { copyTensor } from "./tensors.ts";
 import { type RecordedPlan, recordPlan } from "./plan.ts";
-import { sameShaped, tensorsOf } from "./tensor_tree.ts";
-
-interface Recorded {
-  inputs: unknown;
-  plan: RecordedPlan<unknown>;
-}
+import { tensorsOf } from "./tensor_tree.ts";
 
 export interface Replays {
   /**
@@ -18,64 +14,72 @@ export interface Replays {
    * @param name of the function, and of all else that `build` reads: it is called only when a plan is recorded
    * @param build uses our ops alone, and may run a tape; it gets tensors in the places of `inputs`, which it may not
    *   keep
-   * @returns what `build` made; good until the function is run again for inputs of the same shapes, or another is
-   *   recorded
+   * @returns what `build` made; good until any function is run again: all of them share their memory
    */
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
-  /** Frees the plans used longest ago, until the rest is within the limit. */
+  /** Gives the plans' memory back where it is more than may be kept. */
   trim(): void;
-  /**
-   * Most bytes that plans of other sizes can take beside the one in use, the largest so far staying the largest: also
-   * where that one is not kept itself, since smaller ones may have been there when it is recorded.
-   */
+  /** Bytes to plan beside the most that was taken: for plans of other sizes, the largest so far staying the largest. */
   limitBytes(): number;
   dispose(): void;
 }
 
-/**
- * @param keptBytes a plan that takes more is not kept when another is recorded: then what JavaScript costs is little
- *   beside what the GPU has to do. Others are, in no more memory than the largest of them takes
- */
-export function createReplays(keptBytes: number): Replays {
-  let largest = 0;
-  /** What may stay when another is recorded. */
-  const allowedBytes = () => largest > keptBytes ? 0 : largest;
+/** What JavaScript keeps of recorded plans: a dispatch is about 1 KB of the host's memory. */
+const KEPT_DISPATCHES = 2 ** 17;
+/** Plans of one model at other sizes have other proportions: some more tokens, some more completions. */
+const SLACK = 1 / 8;
+
+/** What may be kept of GPU memory while no plan is replayed: more is worth getting anew, and binding plans to. */
+const KEPT_BYTES = 2 ** 26;
+
+export interface ReplayLimits {
+  /** Dispatches of plans beyond which those used longest ago are recorded again when they are wanted. */
+  keptDispatches?: number;
+  keptBytes?: number;
+}
+
+export function createReplays(
+  { keptDispatches = KEPT_DISPATCHES, keptBytes = KEPT_BYTES }: ReplayLimits = {},
+): Replays {
+  const arena: Arena = createArena(SLACK);
   /** In the order of their last use. */
-  const recorded = new Map<string, Recorded>();
-  const sizeBytes = () => [...recorded.values()].reduce((sum, { plan }) => sum + plan.sizeBytes, 0);
+  const recorded = new Map<string, RecordedPlan<unknown, unknown>>();
   const drop = (key: string) => {
-    const { inputs, plan } = recorded.get(key)!;
-    tf.dispose(tensorsOf(inputs));
-    plan.dispose();
+    recorded.get(key)!.dispose();
     recorded.delete(key);
   };
-  const trim = () => {
-    for (const key of recorded.keys()) {
-      if (sizeBytes() <= allowedBytes()) return;
+  /** Drops plans that were used longest ago, but not the last. */
+  const limitPlans = () => {
+    let kept = 0;
+    for (const { dispatches } of recorded.values()) kept += dispatches.length;
+    for (const [key, { dispatches }] of recorded) {
+      if (kept <= keptDispatches || recorded.size === 1) return;
+      kept -= dispatches.length;
       drop(key);
     }
   };
-  const record = <Inputs, Outputs>(inputs: Inputs, build: (inputs: Inputs) => Outputs): Recorded => {
-    trim();
-    const own = sameShaped(inputs);
-    tensorsOf(own).forEach(tf.keep);
-    const plan = recordPlan(() => build(own));
-    largest = Math.max(largest, plan.sizeBytes);
-    return { inputs: own, plan };
-  };
+  const keyOf = (name: string, inputs: readonly Tensor[]) =>
+    `${name} ${inputs.map(({ shape }) => `[${shape}]`).join("")}`;
   return {
     run(name, inputs, build) {
       const given = tensorsOf(inputs);
-      const key = `${name} ${given.map(({ shape }) => `[${shape}]`).join("")}`;
-      const found = recorded.get(key) ?? record(inputs, build);
+      const key = keyOf(name, given);
+      const known = recorded.get(key);
+      const record = () =>
+        recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
+      const plan = known ?? record();
       recorded.delete(key);
-      recorded.set(key, found);
-      tensorsOf(found.inputs).forEach((own, i) => copyTensor(given[i], own));
-      found.plan.replay();
-      return found.plan.outputs as ReturnType<typeof build>;
+      recorded.set(key, plan);
+      if (!known) limitPlans();
+      plan.prepare();
+      tensorsOf(plan.inputs).forEach((own, i) => copyTensor(given[i], own));
+      plan.replay();
+      return plan.outputs as ReturnType<typeof build>;
     },
-    trim,
-    limitBytes: () => Math.min(largest, keptBytes),
+    trim() {
+      if (arena.limitBytes() > keptBytes) arena.release();
+    },
+    limitBytes: () => arena.limitBytes() - arena.mostBytes(),
     dispose: () => [...recorded.keys()].forEach(drop),
   };
 }

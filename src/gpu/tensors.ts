@@ -1,7 +1,15 @@
 /** Tensors on the GPU: made, filled, copied and read back, in tfjs's queue order and on tfjs's buffers. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { type Backend, GUARD_BITS, modes, tfjsBackend } from "./backend.ts";
+import {
+  type Backend,
+  GUARD_BITS,
+  modes,
+  type PlannedBuffer,
+  STORAGE_USAGE,
+  tfjsBackend,
+} from "./backend.ts";
+import { noteBufferMove } from "./arena.ts";
 import { assertGpuHealthy, awaitGpu } from "./device.ts";
 import { flush } from "./queue.ts";
 
@@ -11,8 +19,6 @@ export interface Binding {
   offsetBytes?: number;
   sizeBytes?: number;
 }
-
-const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
 export function byteSize(tensor: TensorInfo): number {
   return tensor.shape.reduce((size, n) => size * n, 1) * 4;
@@ -37,7 +43,9 @@ export function newTensor(shape: number[], dtype: "float32" | "int32" = "float32
   if (modes.guardWords > 0) {
     backend.queue.writeBuffer(buffer, sizeBytes, new Uint32Array(modes.guardWords).fill(GUARD_BITS));
   }
-  backend.tensorMap.get(info.dataId).resource = buffer;
+  const record = backend.tensorMap.get(info.dataId);
+  record.resource = buffer;
+  modes.recording?.made.set(buffer as PlannedBuffer, record);
   modes.begin?.(info);
   return info;
 }
@@ -109,9 +117,43 @@ export function gpuBuffer(backend: Backend, { dataId }: TensorInfo, isWritten: b
  * @throws Error when the device has failed since it was opened: the numbers would be zeros.
  */
 export async function readTensor(tensor: Tensor): Promise<Float32Array | Int32Array> {
-  const values = await awaitGpu(tensor.data());
+  const { external } = tfjsBackend().tensorMap.get(tensor.dataId);
+  const values = await awaitGpu(tensor.data()) as Float32Array | Int32Array;
   assertGpuHealthy();
-  return values as Float32Array | Int32Array;
+  // The buffer that a plan's tensor has may be larger than it.
+  return external ? values.subarray(0, tensor.size) : values;
+}
+
+/** Values that are on their way from the GPU. */
+export interface PendingRead {
+  /** @throws Error when the device has failed since it was opened: the numbers would be zeros */
+  values(): Promise<Float32Array | Int32Array>;
+}
+
+const READBACK_USAGE = 0x01 | 0x08; // MAP_READ | COPY_DST
+
+/** Begins to read a tensor as it is after what was queued before; what is queued later does not wait for that. */
+export function beginRead(tensor: TensorInfo): PendingRead {
+  const backend = tfjsBackend();
+  const pool = backend.bufferManager;
+  const sizeBytes = byteSize(tensor);
+  const staging = pool.acquireBuffer(sizeBytes, READBACK_USAGE);
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.commandEncoder!.copyBufferToBuffer(gpuBuffer(backend, tensor, false), 0, staging, 0, sizeBytes);
+  flush();
+  const mapped = staging.mapAsync(GPUMapMode.READ);
+  mapped.catch(() => {}); // told to whoever asks for the values
+  return {
+    async values() {
+      await awaitGpu(mapped);
+      assertGpuHealthy();
+      const bytes = staging.getMappedRange().slice(0);
+      staging.unmap();
+      pool.releaseBuffer(staging);
+      return tensor.dtype === "int32" ? new Int32Array(bytes) : new Float32Array(bytes);
+    },
+  };
 }
 
 export async function readFloats(tensor: Tensor): Promise<Float32Array> {
@@ -133,6 +175,38 @@ export function writeTensor(tensor: TensorInfo, values: ArrayBufferView, offsetB
     values.byteOffset,
     values.byteLength,
   );
+}
+
+/**
+ * The tensor with another number of rows, what it held in front: the same tensor to whoever recorded a plan over it.
+ * @param tensor is given up
+ * @param rows 0: its memory is given back, and what it held is lost
+ */
+export function resizeTensor(tensor: Tensor, rows: number): Tensor {
+  const backend = tfjsBackend();
+  const record = backend.tensorMap.get(tensor.dataId);
+  const shape = [rows, ...tensor.shape.slice(1)];
+  const old = record.resource;
+  const larger = rows > 0 ? newTensor(shape, tensor.dtype as "float32" | "int32") : null;
+  if (old && larger) {
+    backend.ensureCommandEncoderReady();
+    backend.endComputePassEncoder();
+    const { resource } = backend.tensorMap.get(larger.dataId);
+    backend.commandEncoder!.copyBufferToBuffer(old, 0, resource!, 0, Math.min(old.size, resource!.size));
+  }
+  flush();
+  if (larger) {
+    const made = backend.tensorMap.get(larger.dataId);
+    [record.resource, made.resource] = [made.resource, null];
+    disposeInfo(larger);
+  } else record.resource = null;
+  if (old) backend.bufferManager.releaseBuffer(old);
+  record.shape = shape;
+  record.values = null;
+  noteBufferMove();
+  const resized = tf.engine().makeTensorFromTensorInfo(aliasOf({ ...tensor, shape }));
+  tensor.dispose();
+  return resized;
 }
 
 /** Copies a tensor's bytes into another of the same or a larger size, in queue order. */

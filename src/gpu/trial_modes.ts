@@ -133,9 +133,12 @@ export function withBindingLimit<R>(bytes: number, body: () => R): R {
   return withModes({ bindingLimit: bytes }, body);
 }
 
-/** Runs `body` with linear layers on matrix units, also on a device that cannot: its kernels are made and not run. */
-export function withFloat16Matmuls<R>(body: () => R): R {
-  return withModes({ matmulPrecision: "float16" }, body);
+/**
+ * Runs `body` with linear layers on matrix units, also on a device that cannot: its kernels are made and not run.
+ * @param unit width of the matrices; the device's unless given
+ */
+export function withFloat16Matmuls<R>(body: () => R, unit: 16 | 8 | null = null): R {
+  return withModes({ matmulPrecision: "float16", matrixUnit: unit }, body);
 }
 
 /** Runs `body` with plans that record nothing: a replay queues every kernel as if it were called for the first time. */

@@ -41,7 +41,7 @@ export type GenerateOptions =
     num_generations?: number;
   };
 
-export interface GeneratedCompletion extends Completion {
+export interface GeneratedCompletion extends Omit<Completion, "logprobs"> {
   /** The prompt's place in the list. */
   promptIndex: number;
   /** Without end token and stop string. */
@@ -103,7 +103,11 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
       const stopStrings = stopStringsOf(config.stop_strings, encoded[0].layout);
       const longest = encoded.reduce((most, { ids }) => Math.max(most, ids.length), 0);
       cover(longest + config.max_completion_length);
-      const generator = createGenerator(policy, { ...samplingOptions(policy, config), temperature });
+      const generator = createGenerator(policy, {
+        ...samplingOptions(policy, config),
+        temperature,
+        keepsLogprobs: false,
+      });
       try {
         const made = await generator.generate({
           prompts: encoded.map(({ ids }) => ids),
@@ -112,10 +116,10 @@ export async function loadPolicy(name: string): Promise<LoadedModel> {
           step: 0,
           findStop: findStopIn(tokenizer, stopStrings),
         });
-        return made.map((completion, i) => {
-          const whole = tokenizer.decode(completion.tokens, { skipSpecialTokens: true });
+        return made.map(({ tokens, end }, i) => {
+          const whole = tokenizer.decode(tokens, { skipSpecialTokens: true });
           const { text } = trimAtStopString(whole, stopStrings);
-          return { ...completion, promptIndex: Math.floor(i / groupSize), completion: text };
+          return { tokens, end, promptIndex: Math.floor(i / groupSize), completion: text };
         });
       } finally {
         generator.dispose();

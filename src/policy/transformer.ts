@@ -15,6 +15,7 @@ import { gatherRows } from "../ops/rows/gather_rows.ts";
 import { linear, type RowCount } from "../ops/linear/linear.ts";
 import { type FinalLogits, finalLogits } from "../ops/head/final_logits.ts";
 import { lmHeadLogprobs } from "../ops/head/lm_head_logprobs.ts";
+import { tokenLogprobs } from "../ops/head/token_logprobs.ts";
 import { rmsNorm } from "../ops/norm/rms_norm.ts";
 import { rope, type RopeTable } from "../ops/attention/rope.ts";
 import { ropeTable } from "../ops/attention/rope_table.ts";
@@ -146,12 +147,31 @@ const finalOptions = ({ logitsSoftcap, logitsDivisor }: ModelConfig): FinalLogit
   divisor: logitsDivisor,
 });
 
+/** What the head makes of rows, before a softcap and a divisor. @returns f32 [N,V] */
+export function headProduct(policy: Policy, hidden_ND: Tensor, rows: RowCount): Tensor {
+  return linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
+}
+
+/** The logits, as the model means them, that the head's product stands for. */
+export function logitsOf({ config }: Policy, product_NV: Tensor): Tensor {
+  const { logitsSoftcap, logitsDivisor } = config;
+  if (logitsSoftcap === null && logitsDivisor === 1) return product_NV;
+  return finalLogits(product_NV, finalOptions(config));
+}
+
 /** Logits of rows. @returns f32 [N,V] */
 export function headLogits(policy: Policy, hidden_ND: Tensor, rows: RowCount): Tensor {
-  const { logitsSoftcap, logitsDivisor } = policy.config;
-  const product = linear(finalNorm(policy, hidden_ND), policy.weights.head, { rows });
-  if (logitsSoftcap === null && logitsDivisor === 1) return product;
-  return finalLogits(product, finalOptions(policy.config));
+  return logitsOf(policy, headProduct(policy, hidden_ND, rows));
+}
+
+/** Log-probs of one token of each row by the kernel, and so the bits, of `policyLogprobs`. @returns f32 [N], nats */
+export function productLogprobs(
+  { config }: Policy,
+  product_NV: Tensor,
+  tokens: Tensor,
+  temperature: number,
+): Tensor {
+  return tokenLogprobs(product_NV, tokens, { temperature, ...finalOptions(config) })[0];
 }
 
 export function uploadSequences(packed: PackedSequences): SequenceTensors {

@@ -11,8 +11,10 @@ import { add } from "../ops/elementwise/add.ts";
 import { fork } from "../ops/elementwise/fork.ts";
 import { geglu } from "../ops/elementwise/geglu.ts";
 import { swiglu } from "../ops/elementwise/swiglu.ts";
-import { linear, linears, type RowCount } from "../ops/linear/linear.ts";
-import { swigluLinear } from "../ops/linear/swiglu_linear.ts";
+import { adaptedLinears } from "../ops/linear/adapted.ts";
+import type { AdaptedLayer } from "../ops/linear/adapted_layer.ts";
+import { adaptedSwiglu } from "../ops/linear/adapted_swiglu.ts";
+import type { RowCount } from "../ops/linear/choice.ts";
 import { residualNorm } from "../ops/norm/residual_norm.ts";
 import { type NormOptions, rmsNorm } from "../ops/norm/rms_norm.ts";
 import { splitColumns } from "../ops/rows/columns.ts";
@@ -37,22 +39,9 @@ function normHeads(x_NH: Tensor, weight: Weight | undefined, config: ModelConfig
 /** A linear layer's weight and bias. */
 type LayerPart = [weight: Weight, bias: Weight | undefined];
 
-/** y_i = x W_i^T + bias_i, and the adapter's scale (x A_i^T) B_i^T where W_i has one. x is read by one op alone. */
-function linearLayers(
-  { adapters }: Trunk,
-  x: Tensor,
-  layers: readonly LayerPart[],
-  rows: RowCount,
-): Tensor[] {
-  const adapterOf = layers.map(([weight]) => adapters?.byWeight.get(weight));
-  const present = adapterOf.filter((adapter) => adapter !== undefined);
-  const weights = [...layers.map(([weight]) => weight), ...present.map(({ a }) => a)];
-  const made = linears(x, weights, { biases: layers.map(([, bias]) => bias), rows });
-  let low = layers.length;
-  return adapterOf.map((adapter, i) =>
-    adapter ? add(made[i], linear(made[low++], adapter.b, { rows }), adapter.scale) : made[i]
-  );
-}
+/** The linear layers of a part of the model, with their adapters. */
+const adapted = ({ adapters }: Trunk, layers: readonly LayerPart[]): AdaptedLayer[] =>
+  layers.map(([weight, bias]) => ({ weight, bias, adapter: adapters?.byWeight.get(weight) }));
 
 /** What a layer adds to the residual stream. */
 interface Branch {
@@ -65,12 +54,10 @@ interface Branch {
 
 /** stream + scale norm(x W^T + bias), with the adapter's part where W has one. */
 function addLayer(trunk: Trunk, stream_ND: Tensor, { x, part, norm }: Branch, rows: RowCount): Tensor {
-  const { adapters, config } = trunk;
-  const [weight, bias] = part;
-  if (!adapters?.byWeight.get(weight) && !norm && config.residualScale === 1) {
-    return linear(x, weight, { bias, residual: stream_ND, rows });
-  }
-  const [made] = linearLayers(trunk, x, [part], rows);
+  const { config } = trunk;
+  const layers = adapted(trunk, [part]);
+  if (!norm && config.residualScale === 1) return adaptedLinears(x, layers, { residual: stream_ND, rows })[0];
+  const [made] = adaptedLinears(x, layers, { rows });
   return add(stream_ND, norm ? rmsNorm(made, norm, normOptions(config)) : made, config.residualScale);
 }
 
@@ -88,10 +75,12 @@ function attentionInputs(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows
   const { query, key, value, queryKeyValue, queryBias, keyBias, valueBias } = weights;
   if (queryKeyValue) {
     const { heads, kvHeads, headDim } = trunk.config;
-    const [all] = linearLayers(trunk, x_ND, [[queryKeyValue, undefined]], rows);
+    const [all] = adaptedLinears(x_ND, adapted(trunk, [[queryKeyValue, undefined]]), { rows });
     return splitColumns(all, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
   }
-  return linearLayers(trunk, x_ND, [[query!, queryBias], [key!, keyBias], [value!, valueBias]], rows);
+  return adaptedLinears(x_ND, adapted(trunk, [[query!, queryBias], [key!, keyBias], [value!, valueBias]]), {
+    rows,
+  });
 }
 
 /** What a token attends to, and whether each row is one token's. */
@@ -127,12 +116,12 @@ function gatedInput(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows: Row
   const { gate, gateBias, up, upBias, gateUp } = weights;
   const { activation, intermediateSize } = trunk.config;
   if (gateUp) {
-    const [both] = linearLayers(trunk, x_ND, [[gateUp, undefined]], rows);
+    const [both] = adaptedLinears(x_ND, adapted(trunk, [[gateUp, undefined]]), { rows });
     const [gates, ups] = splitColumns(both, [intermediateSize, intermediateSize]);
     return GATES[activation](gates, ups);
   }
-  const isPlain = !gateBias && !upBias && ![gate, up].some((weight) => trunk.adapters?.byWeight.has(weight!));
-  if (isPlain && activation === "silu" && !isTapeOn()) return swigluLinear(x_ND, gate!, up!, { rows });
-  const [gates, ups] = linearLayers(trunk, x_ND, [[gate!, gateBias], [up!, upBias]], rows);
+  const [gateLayer, upLayer] = adapted(trunk, [[gate!, gateBias], [up!, upBias]]);
+  if (activation === "silu" && !isTapeOn()) return adaptedSwiglu(x_ND, gateLayer, upLayer, rows);
+  const [gates, ups] = adaptedLinears(x_ND, [gateLayer, upLayer], { rows });
   return GATES[activation](gates, ups);
 }

@@ -3,6 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { copyTensor, emptyTensor, zeroTensor } from "../gpu/tensors.ts";
 import { packWeight } from "../ops/weight/pack.ts";
 import type { Weight } from "../ops/weight/weight.ts";
+import { disposeWeightShift } from "../ops/weight/weight_shift.ts";
 import type { ModelConfig } from "./families/family.ts";
 import type { LayerWeights } from "./families/layout.ts";
 import type { WeightSource } from "./weight_source.ts";
@@ -251,8 +252,9 @@ export function copyFrozen(weights: PolicyWeights): PolicyWeights {
 }
 
 export function disposeWeights(weights: Weight[]): void {
-  for (const { tensor, grad } of weights) {
-    tensor.dispose();
-    grad?.dispose();
+  for (const weight of weights) {
+    disposeWeightShift(weight);
+    weight.tensor.dispose();
+    weight.grad?.dispose();
   }
 }

@@ -33,6 +33,8 @@ interface CompletionInputs {
   refLogprobs: ArrayLike<number> | null;
   /** Of the completion: all of its tokens have the same. */
   advantage: number;
+  /** [T] of sampler_weights.ts: what each policy term is multiplied by; left out: nothing. */
+  tokenWeights?: ArrayLike<number>;
   /** [T] values of `logprobs` where the formula holds them constant; only given to difference numerically. */
   heldLogprobs?: ArrayLike<number>;
 }
@@ -51,34 +53,40 @@ export interface TokenLoss {
  * Losses of the tokens of one completion:
  *
  *   ratio = exp(logprob - oldLogprob), for level "sequence" exp(mean of the differences)
- *   loss  = policy term (policy_terms.ts has them) + beta * kl
+ *   loss  = token weight * policy term (policy_terms.ts has them) + beta * kl
  *   kl    = exp(ref - logprob) - (ref - logprob) - 1        (k3, http://joschu.net/blog/kl-approx.html)
  *           * ratio with use_bias_correction_kl
  *
  * A sequence's ratio depends on every token with weight 1 / length, and every token's loss on it; so the gradient of
- * the policy term has the form that it has for level "token", and that of the KL term its mean in the token's place.
+ * the policy term has the form that it has for level "token", with the mean of the weights, and that of the KL term its
+ * mean in the token's place.
  *
  * @returns [T]
  * @throws TypeError when beta is not 0 and there are no reference log-probabilities
  */
 export function completionLosses(inputs: CompletionInputs, config: TokenLossConfig): TokenLoss[] {
-  const { logprobs, oldLogprobs, refLogprobs, advantage, heldLogprobs = logprobs } = inputs;
+  const { logprobs, oldLogprobs, refLogprobs, advantage, tokenWeights, heldLogprobs = logprobs } = inputs;
   const { policyTerm } = LOSS_TYPES[config.loss_type];
   const bounds = clipBounds(config);
   const ratios = importanceRatios(logprobs, oldLogprobs, config.importance_sampling_level);
   const heldRatios = importanceRatios(heldLogprobs, oldLogprobs, config.importance_sampling_level);
   const terms = Array.from(logprobs, (logprob, t) => k3(logprob, refLogprobs?.[t] ?? null, config.beta));
   const meanKl = sum(terms.map(({ kl }) => kl)) / Math.max(terms.length, 1);
+  const sharesRatio = config.importance_sampling_level === "sequence" && policyTerm.pullsAt === "ratio";
+  const meanWeight = tokenWeights ? sum(Array.from(tokenWeights)) / Math.max(terms.length, 1) : 1;
   return terms.map(({ kl, klGradient }, t) => {
     const [logprob, ratio, heldRatio] = [logprobs[t]!, ratios[t]!, heldRatios[t]!];
     const policy = policyTerm.twin({ logprob, ratio, heldRatio, advantage }, bounds);
+    const weight = tokenWeights?.[t] ?? 1;
+    const gradientWeight = sharesRatio ? meanWeight : weight;
     const ratioKl = config.importance_sampling_level === "token" ? kl : meanKl;
     const corrected = config.use_bias_correction_kl;
     const klTerm = corrected ? ratio * kl : kl;
     const bounded = Math.min(ratio, bounds.delta);
     return {
-      loss: policy.loss + config.beta * klTerm,
-      gradient: policy.gradient + config.beta * (corrected ? ratio * (klGradient + ratioKl) : klGradient),
+      loss: weight * policy.loss + config.beta * klTerm,
+      gradient: gradientWeight * policy.gradient +
+        config.beta * (corrected ? ratio * (klGradient + ratioKl) : klGradient),
       kl: klTerm,
       clippedLow: bounded < bounds.low && advantage < 0,
       clippedHigh: bounded > bounds.high && advantage > 0,
@@ -114,6 +122,8 @@ export interface LossInputs {
   oldLogprobs: ArrayLike<number>;
   /** null when beta is 0. */
   refLogprobs: ArrayLike<number> | null;
+  /** null: every policy term counts as it is. */
+  tokenWeights?: ArrayLike<number> | null;
   /** [N] */
   advantages: ArrayLike<number>;
   /** 1 up to and including the first EOS, then 0. What lies under a 0 is never read. */
@@ -145,6 +155,7 @@ export function grpoLossF64(batch: LossInputs, config: TokenLossConfig): LossOut
       oldLogprobs: pick(batch.oldLogprobs),
       refLogprobs: batch.refLogprobs && pick(batch.refLogprobs),
       advantage: batch.advantages[b]!,
+      tokenWeights: batch.tokenWeights ? pick(batch.tokenWeights) : undefined,
     }, config);
     const stats: CompletionStats = { tokens: places.length, kl: 0, clippedLow: 0, clippedHigh: 0 };
     tokens.forEach((token, t) => {

@@ -55,6 +55,8 @@ export interface PolicyTerm {
   /** Loss of one token and its derivative: what the kernel computes, in f64. */
   twin(token: TermInputs, bounds: ClipBounds): TermOutputs;
   bounds(config: ClipConfig): ClipBounds;
+  /** Whether its gradient goes through the ratio, which a completion's tokens may share, or through the log-prob. */
+  pullsAt: "ratio" | "logprob";
   /** Chooses the term's branch in the kernel. */
   kernelConstants: { CISPO: 0 | 1 };
   /** What epsilon_high is where it is not the upper clip range: it must then be given, and be `least` or more. */
@@ -77,6 +79,7 @@ export const CLIPPED_RATIO: PolicyTerm = {
     high: 1 + (config.epsilon_high ?? config.epsilon),
     delta: config.delta ?? Infinity,
   }),
+  pullsAt: "ratio",
   kernelConstants: { CISPO: 0 },
   clipMetrics: (means) => ({
     "clip_ratio/low_mean": means.clipRatioLow,
@@ -94,6 +97,7 @@ export const WEIGHTED_LOGPROB: PolicyTerm = {
     return { loss: -weight * logprob, gradient: -weight };
   },
   bounds: (config) => ({ low: -Infinity, high: config.epsilon_high ?? config.epsilon, delta: Infinity }),
+  pullsAt: "logprob",
   kernelConstants: { CISPO: 1 },
   epsilonHigh: { meaning: "the largest ratio itself", least: 1, suggested: 5 },
   clipMetrics: (means) => ({ cispo_clip_ratio: means.clipRatioHigh }),

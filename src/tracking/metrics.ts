@@ -5,6 +5,7 @@
  */
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
+import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -20,6 +21,7 @@ const STEP_METRICS = [
   "kl",
   "entropy",
   ...CLIP_METRICS,
+  ...SAMPLER_METRICS,
   "helpfulness/mean",
   "cost/mean",
   "combined/mean",
@@ -127,6 +129,8 @@ export interface StepRecord extends Judgements {
   entropy?: number;
   /** Shares of tokens that were clipped, as the loss type logs them (rl/policy_terms.ts). */
   clipMetrics?: ClipMetrics;
+  /** The sampler held against the trainer (rl/sampler_weights.ts); left out where it kept no log-probs. */
+  samplerMetrics?: ReturnType<typeof samplerMetrics>;
   /** Wall time of the whole step and of its phases, seconds. */
   stepSeconds: number;
   phaseSeconds: { generate: number; score: number; update: number };
@@ -167,6 +171,7 @@ export function stepRow(record: StepRecord): MetricRow {
     kl: record.kl,
     entropy: record.entropy,
     ...record.clipMetrics,
+    ...record.samplerMetrics,
     ...alignmentMetrics(record),
     "lambda/value": record.lambda.value,
     "lambda/J_C": record.lambda.jc,

@@ -86,6 +86,13 @@ function plotPlans(rows: readonly MetricRow[]): PlotPlan[] {
     { title: "KL to the reference policy, nats per token", metrics: [["kl", "KL", "trend"]] },
     { title: "Entropy of the policy, nats per token", metrics: [["entropy", "entropy", "trend"]] },
     {
+      title: "Sampler against trainer, difference of log-probs, nats",
+      metrics: [
+        ["sampler/logprob_diff_max", "largest", "trend"],
+        ["sampler/logprob_diff_mean", "mean", "trend"],
+      ],
+    },
+    {
       title: "Length of the completions, tokens",
       metrics: [
         ["completions/mean_length", "mean", "trend"],

@@ -13,6 +13,7 @@ import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
 import type { TensorSource } from "../io/tensors/safetensors.ts";
 import type { TensorReader } from "../io/tensors/tensor_reader.ts";
 import type { Weight } from "../ops/weight/weight.ts";
+import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { Optimizer } from "./optimizer.ts";
@@ -125,6 +126,7 @@ export async function restoreRun(
     for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
       if (master !== weight.tensor) await restore(checkpoint.optimizer, `${weight.name}.master`, master);
       await restore(checkpoint.weights, weight.name, weight.tensor);
+      refreshWeightShift(weight);
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg`, firstMoment);
       await restore(checkpoint.optimizer, `${weight.name}.exp_avg_sq`, secondMoment);
     }

@@ -5,9 +5,11 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
+import { correctsSampler } from "../policy/precision.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
+import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { Scorer, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
@@ -157,6 +159,9 @@ export async function trainOnGenerationBatch(
     learningRate: learningRates[learningRates.length - 1],
     kl: config.beta === 0 ? undefined : stats.kl,
     entropy: stats.entropy,
+    samplerMetrics: rollouts.every(({ logprobs }) => logprobs !== null)
+      ? samplerMetrics(stats.sampler, correctsSampler(config))
+      : undefined,
     clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },

@@ -2,12 +2,14 @@
 import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
-import { samplingOptions } from "../policy/decode/options.ts";
+import { plannedOptions } from "../policy/decode/options.ts";
+import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
+import { samplerWarning } from "./sampler_warning.ts";
 
 export interface TrainingResult {
   progress: Progress;
@@ -28,7 +30,9 @@ async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promis
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
-  const generator = createGenerator(learner.policy, samplingOptions(learner.policy, config));
+  const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
+  const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
+  const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
   let progress = start;
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.
@@ -47,6 +51,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts);
       run.rows.push(row);
+      warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }

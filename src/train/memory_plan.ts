@@ -1,13 +1,14 @@
 /** The memory plan of a run: its phases, run at their largest shapes on a device that only counts. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { kernelsAsked, type KernelVariant } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { type OtherDevice, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
-import { greedyOptions, samplingOptions } from "../policy/decode/options.ts";
+import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
@@ -45,6 +46,8 @@ export interface MemoryPlan {
   /** What each phase takes beside what the ones before it hold. */
   parts: MemoryPart[];
   peakBytes: number;
+  /** What the run's kernels are, as far as the plan met them. */
+  kernels: readonly KernelVariant[];
 }
 
 const gradientBytes = (weights: readonly Weight[]) =>
@@ -104,31 +107,31 @@ export function planMemory(
       "optimizer and reference",
       () => models.makeLearner(policy, config, { rowsPerPass }),
     );
-    const options = { ...samplingOptions(learner.policy, config), eosIds: NO_END };
+    const options = { ...plannedOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
     const prompts = Array.from(
       { length: promptsPerGeneration },
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
     );
-    const completions = await part(
-      "generation",
-      () =>
-        generator.generate({
-          prompts: prompts.map(({ ids }) => ids),
-          groupSize: config.num_generations,
-          seed: 0,
-          step: 0,
-        }),
-    );
-    if (scorer) {
+    const generate = () =>
+      generator.generate({
+        prompts: prompts.map(({ ids }) => ids),
+        groupSize: config.num_generations,
+        seed: 0,
+        step: 0,
+      });
+    const completions = await part("generation", generate);
+    const score = () => {
       const length = models.longestPrompt + config.max_completion_length;
       const rows = Math.min(config.scorer_batch_size, completions.length);
-      await part("scoring", () => scorer.score(rows, Math.min(length, config.scorer_max_length)));
-    }
+      return scorer?.score(rows, Math.min(length, config.scorer_max_length));
+    };
+    await part("scoring", score);
     await part("training pass", async () => {
-      const rollouts = completions.map(({ tokens }, i) => ({
+      const rollouts = completions.map(({ tokens, logprobs }, i) => ({
         prompt: prompts[Math.floor(i / config.num_generations)],
         tokens,
+        logprobs,
         end: "eos" as const,
       }));
       const rates = Array<number>(updatesPerGeneration).fill(0);
@@ -141,13 +144,18 @@ export function planMemory(
     });
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
+    await part("the next generation batch", async () => { // beside what is kept of the one before
+      await generate();
+      await score();
+    });
     generator.dispose();
     const { replays } = learner;
     const kept = passLimitBytes(replays.policy) + passLimitBytes(replays.reference) +
       (scorer?.passLimitBytes() ?? 0);
     parts.push({ name: "passes of other sizes", bytes: kept });
     const peakBytes = memory().peakBytes + kept;
-    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes };
+    const kernels = kernelsAsked();
+    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes, kernels };
   }, other);
 }
 

@@ -7,6 +7,7 @@ import { adamw } from "../ops/optimizer/adamw.ts";
 import { clipScale } from "../ops/optimizer/grad_norm.ts";
 import { packWeight, unpackWeight } from "../ops/weight/pack.ts";
 import type { Weight } from "../ops/weight/weight.ts";
+import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 
 export type OptimizerConfig = Pick<
   RunConfig,
@@ -62,7 +63,8 @@ export function optimizerStep(optimizer: Optimizer, learningRate: number, config
       weightDecay: isDecayed(weight.name) ? config.weight_decay : 0,
       step: optimizer.updates,
     });
-    if (weight.format !== "f32") packWeight(master, weight);
+    if (weight.format === "f32") refreshWeightShift(weight);
+    else packWeight(master, weight);
   }
   return clip;
 }

@@ -8,6 +8,8 @@ import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
+import { samplerWeights } from "../ops/loss/sampler_weights.ts";
+import { correctsSampler } from "../policy/precision.ts";
 import { policyLogprobs } from "../policy/transformer.ts";
 import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixKeys } from "../ops/attention/attention.ts";
@@ -29,6 +31,8 @@ export interface PreparedBatch {
   refLogprobs: Tensor | null;
   /** f32 [M]; null where every ratio is 1, the policy being the one that sampled. */
   oldLogprobs: Tensor | null;
+  /** f32 [M], as decoding computed them; null where it kept none, which counts as no difference. */
+  samplerLogprobs: Tensor | null;
 }
 
 function logprobsOf(
@@ -84,7 +88,7 @@ export interface Weighting {
 /**
  * Loss and gradients of one micro-batch; gradients are added into the weights, and into those of the prompts' keys.
  * @param weighting of its completions
- * @returns losses [B], stats [4 B]
+ * @returns losses [B], stats [4 B], those of the sampler [5 B]
  */
 export function backward(
   { policy, replays }: Learner,
@@ -93,25 +97,36 @@ export function backward(
   keys: PrefixKeys[] | null,
   config: RunConfig,
 ): Tensor[] {
-  const { losses, stats } = replays.policy.passes.run(
+  const corrects = correctsSampler(config);
+  const { losses, stats, ofSampler } = replays.policy.passes.run(
     `training ${placeOf(keys)}`,
     { batch, weighting },
     (own) => {
-      const { tokens, refLogprobs, oldLogprobs } = own.batch;
+      const { tokens, refLogprobs, oldLogprobs, samplerLogprobs } = own.batch;
       const { advantagesAndWeights, ones } = own.weighting;
       const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
-      let stats: Tensor | null = null;
+      let kept: Record<"stats" | "ofSampler" | "weights", Tensor> | null = null;
       const forward = () => {
         const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
-        const made = grpoLoss({ ...context, logprobs, entropy }, config);
-        stats = tf.keep(made.stats);
+        const trainer = oldLogprobs ?? logprobs;
+        const held = samplerWeights({ trainer, sampler: samplerLogprobs ?? trainer }, tokens.offsets, config);
+        const tokenWeights = corrects ? held.weights : null;
+        const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, config);
+        // Backward reads the weights again, of which the tape does not know.
+        kept = {
+          stats: tf.keep(made.stats),
+          ofSampler: tf.keep(held.stats),
+          weights: tf.keep(held.weights),
+        };
         return made.losses;
       };
       const { value } = backpropagate(forward, [policy.root], ones);
-      return { losses: value, stats: stats! };
+      const { weights, ...logged } = kept!;
+      weights.dispose();
+      return { losses: value, ...logged };
     },
   );
-  return [copyOf(losses), tf.reshape(copyOf(stats), [-1])];
+  return [copyOf(losses), tf.reshape(copyOf(stats), [-1]), tf.reshape(copyOf(ofSampler), [-1])];
 }
 
 /** Takes the gradients of the prompts' keys into the weights. */

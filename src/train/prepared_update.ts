@@ -1,5 +1,6 @@
 /** What of an optimizer step does not change while it is trained on: tokens, weights, reference and old log-probs. */
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { tensorsOf } from "../gpu/tensor_tree.ts";
 import { uploadSequences } from "../policy/transformer.ts";
@@ -8,12 +9,14 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
 import type { Learner } from "./learner.ts";
-import { type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
+import { type MicroBatch, type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
 import { frozenLogprobs, type PreparedBatch } from "./passes.ts";
 import type { Rollout } from "./rollout.ts";
 
 /** What an update reads of a rollout. */
-export type TrainedRollout = Pick<Rollout, "tokens" | "end"> & { prompt: { ids: readonly number[] } };
+export type TrainedRollout = Pick<Rollout, "tokens" | "logprobs" | "end"> & {
+  prompt: { ids: readonly number[] };
+};
 
 /** The completions of one optimizer step. */
 export interface PreparedStep {
@@ -37,6 +40,18 @@ function promptsToShare(
   return tokens * 4 * 4 * layers * kvHeads * headDim <= SHARED_BYTES ? shared : null;
 }
 
+/** The sampler's log-probs of a micro-batch in the order of its targets; null where a rollout has none. */
+function uploadLogprobs(rollouts: readonly TrainedRollout[], { targets }: MicroBatch): Tensor | null {
+  const values = new Float32Array(targets.size);
+  let m = 0;
+  for (const { logprobs } of rollouts) {
+    if (logprobs === null) return null;
+    values.set(logprobs, m);
+    m += logprobs.length;
+  }
+  return tf.tensor1d(values);
+}
+
 /** Uploads a step's micro-batches; reference and old log-probs are those of the models as they are now. */
 function prepareStep(
   learner: Learner,
@@ -48,7 +63,8 @@ function prepareStep(
   const shared = promptsToShare(rollouts, policy, config);
   const prompts = shared && uploadSequences(shared.packed);
   const starts = Array.from({ length: rollouts.length / size }, (_, i) => i * size);
-  const tokens = starts.map((start) => uploadMicroBatch(rollouts.slice(start, start + size), shared));
+  const parts = starts.map((start) => rollouts.slice(start, start + size));
+  const tokens = parts.map((part) => uploadMicroBatch(part, shared));
   const logprobs = (model: Policy) => frozenLogprobs(learner, model, prompts, tokens, config);
   const refLogprobs = reference && logprobs(reference);
   const oldLogprobs = isOnPolicy ? null : logprobs(policy);
@@ -56,6 +72,7 @@ function prepareStep(
     tokens,
     refLogprobs: refLogprobs && refLogprobs[i],
     oldLogprobs: oldLogprobs && oldLogprobs[i],
+    samplerLogprobs: uploadLogprobs(parts[i], tokens),
   }));
   return { prompts, batches };
 }

@@ -14,6 +14,8 @@ export interface Rollout {
   prompt: Prompt;
   /** Completion token ids, up to and including the end token or stop string. */
   tokens: number[];
+  /** Of each token, as decoding computed them, nats; null where they were not kept. */
+  logprobs: number[] | null;
   /** What the scorer reads: without end token and stop string. */
   text: string;
   /** How it ended; "length": cut at max_completion_length. */
@@ -22,16 +24,31 @@ export interface Rollout {
   hallucinatedTurn: boolean;
 }
 
+/** Tokens by which the looked-at end of a completion is lengthened, until it is long enough. */
+const TAIL_STEP = 16;
+/** Characters at the beginning of such an end that may read otherwise than in the whole: half of one, or a space. */
+const TAIL_MARGIN = 16;
+
 /**
- * Where a completion is to be cut for a stop string: the fewest tokens whose text holds one, or null.
+ * Where a completion is to be cut for a stop string: the fewest tokens whose text holds one, or null. It is a function
+ * of the tokens so far and how many of them it has seen before, which held none: of those it reads the end only.
  * The tokens that write the stop string stay in: they are how the policy ends its turn.
  */
-export function findStopIn(tokenizer: Tokenizer, stopStrings: readonly string[]) {
+export function findStopIn(tokenizer: Pick<Tokenizer, "decode">, stopStrings: readonly string[]) {
+  const longest = Math.max(0, ...stopStrings.map(({ length }) => length));
+  const textOf = (tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true });
   const holdsStop = (tokens: readonly number[]) =>
-    trimAtStopString(tokenizer.decode(tokens, { skipSpecialTokens: true }), stopStrings).stopString !== null;
-  return (tokens: readonly number[]): number | null => {
-    if (stopStrings.length === 0 || !holdsStop(tokens)) return null;
-    let kept = 1;
+    trimAtStopString(textOf(tokens), stopStrings).stopString !== null;
+  /** First token of an end in which a stop string that goes on behind `seen` is whole. */
+  const tailFrom = (tokens: readonly number[], seen: number): number => {
+    for (let from = seen - TAIL_STEP; from > 0; from -= TAIL_STEP) {
+      if (textOf(tokens.slice(from, seen)).length >= longest + TAIL_MARGIN) return from;
+    }
+    return 0;
+  };
+  return (tokens: readonly number[], seen = 0): number | null => {
+    if (longest === 0 || !holdsStop(tokens.slice(tailFrom(tokens, seen))) || !holdsStop(tokens)) return null;
+    let kept = seen + 1;
     while (!holdsStop(tokens.slice(0, kept))) kept++;
     return kept;
   };
@@ -57,10 +74,10 @@ export async function sampleRollouts(
   { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
-  const rolloutOf = (prompt: Prompt, { tokens, end }: Completion): Rollout => {
-    const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
+  const rolloutOf = (prompt: Prompt, completion: Completion): Rollout => {
+    const whole = tokenizer.decode(spokenTokens(completion), { skipSpecialTokens: true });
     const { text } = trimAtStopString(whole, stopStrings);
-    return { prompt, tokens, text, end, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
+    return { prompt, ...completion, text, hallucinatedTurn: hasHallucinatedTurn(whole, prompt.layout) };
   };
   const groups: Rollout[][] = [];
   await generator.generate({

@@ -8,12 +8,17 @@ import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
-import type { ImportanceSamplingLevel } from "../rl/loss_means.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
 import { backward, backwardPrompts, promptKeys } from "./passes.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
-import { logOfCompletions, meanStats, readUpdateStats, type UpdateStats } from "./update_stats.ts";
+import {
+  logOfCompletions,
+  meanStats,
+  readUpdateStats,
+  type StatsConfig,
+  type UpdateStats,
+} from "./update_stats.ts";
 
 /**
  * Adds a step's gradients into the weights: first from all completions, then from the prompts they share.
@@ -46,7 +51,7 @@ async function sumGradients(communicator: Communicator, { slots }: Optimizer): P
 interface StatsShape {
   lengths: readonly number[];
   rowsPerPass: number;
-  level: ImportanceSamplingLevel;
+  config: StatsConfig;
 }
 
 /**
@@ -57,12 +62,12 @@ interface StatsShape {
 async function statsOfRanks(
   communicator: Communicator,
   values: Float32Array,
-  { lengths, rowsPerPass, level }: StatsShape,
+  { lengths, rowsPerPass, config }: StatsShape,
 ): Promise<UpdateStats> {
-  if (communicator.size === 1) return readUpdateStats(values, lengths, rowsPerPass, level);
+  if (communicator.size === 1) return readUpdateStats(values, lengths, rowsPerPass, config);
   // Ranks may differ in how many completions they train on at a time.
   const all = await gatherParts(communicator, logOfCompletions(values, rowsPerPass));
-  return readUpdateStats(Float32Array.of(values[0], values[1], ...all), lengths, 1, level);
+  return readUpdateStats(Float32Array.of(values[0], values[1], ...all), lengths, 1, config);
 }
 
 export interface UpdateRequest {
@@ -138,7 +143,7 @@ export async function updatePolicy(
       await statsOfRanks(communicator, values, {
         lengths: allLengths.filter((_, i) => i % order.length >= first && i % order.length < first + size),
         rowsPerPass: learner.rowsPerPass,
-        level: config.importance_sampling_level,
+        config,
       }),
     );
   }

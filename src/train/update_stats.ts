@@ -1,8 +1,25 @@
 /** What an update says about itself: read back as one list of numbers, told apart here. */
 import { LOSS_STATS } from "../ops/loss/grpo_loss.ts";
 import { type CompletionStats, type ImportanceSamplingLevel, lossMeans } from "../rl/loss_means.ts";
+import {
+  type ImportanceSamplingMode,
+  joinSamplerMeans,
+  SAMPLER_STATS,
+  type SamplerMeans,
+  samplerMeans,
+  type SamplerStats,
+} from "../rl/sampler_weights.ts";
 
-export interface UpdateStats {
+/** Floats that are logged of a completion beside its loss. */
+const COLUMNS = LOSS_STATS.length + SAMPLER_STATS.length;
+
+/** Settings that decide what a mean is taken over. */
+export interface StatsConfig {
+  importance_sampling_level: ImportanceSamplingLevel;
+  importance_sampling_mode: ImportanceSamplingMode;
+}
+
+interface StepMeans {
   loss: number;
   /** Before clipping. */
   gradNorm: number;
@@ -16,28 +33,31 @@ export interface UpdateStats {
   clipRatioHighMax: number;
 }
 
+export interface UpdateStats extends StepMeans {
+  sampler: SamplerMeans;
+}
+
 /**
  * Statistics of one optimizer step.
  * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4], as
- *   ops/loss/grpo_loss.ts has them
+ *   ops/loss/grpo_loss.ts has them, and stats [B,5] of ops/loss/sampler_weights.ts
  * @param lengths tokens of each completion that are in the loss
  */
 export function readUpdateStats(
   values: Float32Array,
   lengths: readonly number[],
   microBatchSize: number,
-  level: ImportanceSamplingLevel,
+  config: StatsConfig,
 ): UpdateStats {
-  const columns = LOSS_STATS.length;
   const completions: CompletionStats[] = [];
+  const ofSampler: SamplerStats[] = [];
   let loss = 0, entropy = 0, tokens = 0;
   lengths.forEach((length, i) => {
     const b = i % microBatchSize;
-    const block = 2 + (i - b) * (1 + columns);
-    const at = block + microBatchSize + b * columns;
+    const { loss: lossAt, stats: at, sampler } = placesOf(2 + (i - b) * (1 + COLUMNS), b, microBatchSize);
     const stat = (name: (typeof LOSS_STATS)[number]) =>
       length === 0 ? 0 : values[at + LOSS_STATS.indexOf(name)];
-    loss += values[block + b];
+    loss += values[lossAt];
     entropy += stat("entropy");
     tokens += length;
     completions.push({
@@ -46,9 +66,26 @@ export function readUpdateStats(
       clippedLow: stat("clippedLow"),
       clippedHigh: stat("clippedHigh"),
     });
+    const named = SAMPLER_STATS.map((name, column) => [name, values[sampler + column]]);
+    ofSampler.push({ tokens: length, ...Object.fromEntries(named) });
   });
-  const means = lossMeans(completions, level);
-  return { loss, gradNorm: values[0], entropy: entropy / Math.max(tokens, 1), ...means };
+  return {
+    loss,
+    gradNorm: values[0],
+    entropy: entropy / Math.max(tokens, 1),
+    ...lossMeans(completions, config.importance_sampling_level),
+    sampler: samplerMeans(ofSampler, config),
+  };
+}
+
+/** Where the numbers of completion b of a micro-batch stand. @param block where those of the micro-batch begin */
+function placesOf(block: number, b: number, microBatchSize: number) {
+  const stats = block + microBatchSize;
+  return {
+    loss: block + b,
+    stats: stats + b * LOSS_STATS.length,
+    sampler: stats + microBatchSize * LOSS_STATS.length + b * SAMPLER_STATS.length,
+  };
 }
 
 /**
@@ -57,13 +94,14 @@ export function readUpdateStats(
  * @param values as of readUpdateStats
  */
 export function logOfCompletions(values: Float32Array, microBatchSize: number): Float32Array {
-  const columns = LOSS_STATS.length;
   const log = new Float32Array(values.length - 2);
-  for (let block = 2; block < values.length; block += microBatchSize * (1 + columns)) {
+  for (let block = 2; block < values.length; block += microBatchSize * (1 + COLUMNS)) {
     for (let b = 0; b < microBatchSize; b++) {
-      const [at, stats] = [block - 2 + b * (1 + columns), block + microBatchSize + b * columns];
-      log[at] = values[block + b];
-      log.set(values.subarray(stats, stats + columns), at + 1);
+      const at = block - 2 + b * (1 + COLUMNS);
+      const { loss, stats, sampler } = placesOf(block, b, microBatchSize);
+      log[at] = values[loss];
+      log.set(values.subarray(stats, stats + LOSS_STATS.length), at + 1);
+      log.set(values.subarray(sampler, sampler + SAMPLER_STATS.length), at + 1 + LOSS_STATS.length);
     }
   }
   return log;
@@ -71,8 +109,10 @@ export function logOfCompletions(values: Float32Array, microBatchSize: number): 
 
 /** Means over the optimizer steps that were made of one generation batch. */
 export function meanStats(updates: readonly UpdateStats[]): UpdateStats {
-  const names = Object.keys(updates[0]) as (keyof UpdateStats)[];
-  const meanOf = (name: keyof UpdateStats) =>
+  const { sampler: _, ...first } = updates[0];
+  const names = Object.keys(first) as (keyof StepMeans)[];
+  const meanOf = (name: keyof StepMeans) =>
     updates.reduce((sum, stats) => sum + stats[name], 0) / updates.length;
-  return Object.fromEntries(names.map((name) => [name, meanOf(name)])) as unknown as UpdateStats;
+  const means = Object.fromEntries(names.map((name) => [name, meanOf(name)])) as unknown as StepMeans;
+  return { ...means, sampler: joinSamplerMeans(updates.map(({ sampler }) => sampler)) };
 }

@@ -34,6 +34,9 @@ const lossRow = (type: FirstLoss["type"], seen: string): Effect => ({
 /** Each batch is trained on twice, the second time with ratios other than 1. */
 const OFF_POLICY: Settings = { num_iterations: 2 };
 
+/** A cache of 8 bits of mantissa: the sampler's log-probs are off, and each token weighed for it. */
+const ROUNDED: Settings = { kv_cache_dtype: "bfloat16", importance_sampling_mode: "token_truncate" };
+
 const clipped = (ran: Ran, side: "low" | "high") => rowsOf(ran)[0][`clip_ratio/${side}_mean`]!;
 
 export const LOSS_EFFECTS: readonly Effect[] = [
@@ -136,6 +139,65 @@ export const LOSS_EFFECTS: readonly Effect[] = [
       assertMore(clipped(without, "high"), 0);
       assert.equal(clipped(changed, "high"), 0);
       assert.equal(clipped(changed, "low"), clipped(without, "low"));
+      assert.notDeepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "importance_sampling_correction",
+    value: false,
+    seen: "a rounded cache is not corrected for: no ratio is logged, and the weights are others",
+    given: ROUNDED,
+    check(changed, without) {
+      assert.equal(rowsOf(changed)[0]["sampler/ratio_max"], undefined);
+      assertMore(rowsOf(without)[0]["sampler/ratio_max"]!, 1);
+      assertMore(rowsOf(changed)[0]["sampler/logprob_diff_max"]!, 0);
+      assert.notDeepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "importance_sampling_correction",
+    value: true,
+    seen: "in float32 every ratio is 1, and the weights are the same",
+    given: { kv_cache_dtype: "float32" },
+    check(changed, without) {
+      const ratios = rowsOf(changed).map((row) => [row["sampler/ratio_min"], row["sampler/ratio_max"]]);
+      assert.deepEqual(ratios, [[1, 1], [1, 1]]);
+      assert.deepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "importance_sampling_mode",
+    value: "sequence_truncate",
+    seen: "ratios are of whole completions, farther from 1 than those of tokens",
+    given: ROUNDED,
+    check(changed, without) {
+      const [ofWhole, ofTokens] = [changed, without].map((ran) => rowsOf(ran)[0]["sampler/ratio_max"]!);
+      assert.notEqual(ofWhole, ofTokens);
+      assert.notDeepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "importance_sampling_clip_min",
+    value: 1,
+    seen: "no ratio is below it",
+    given: ROUNDED,
+    check(changed, without) {
+      assert.equal(rowsOf(changed)[0]["sampler/ratio_min"], 1);
+      assertMore(1, rowsOf(without)[0]["sampler/ratio_min"]!);
+      assert.equal(rowsOf(changed)[0]["sampler/ratio_max"], rowsOf(without)[0]["sampler/ratio_max"]);
+      assert.notDeepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "importance_sampling_clip_max",
+    value: 1,
+    seen:
+      "ratios above it are masked, as those of a completion that training finds likelier than sampling did",
+    given: { ...ROUNDED, importance_sampling_mode: "token_mask" },
+    check(changed, without) {
+      assert.equal(rowsOf(changed)[0]["sampler/ratio_min"], 0);
+      assertMore(1.0000001, rowsOf(changed)[0]["sampler/ratio_max"]!);
+      assertMore(rowsOf(without)[0]["sampler/ratio_min"]!, 0.5);
       assert.notDeepEqual(weightsOf(changed), weightsOf(without));
     },
   },

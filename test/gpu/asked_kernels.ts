@@ -7,6 +7,7 @@ import { rehearse } from "../../src/gpu/rehearsal.ts";
 import { withFloat16Matmuls, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { type Conditions, kernelConditions, kernelNames } from "../../src/gpu/wgsl.ts";
 import { withLinearVariant } from "../../src/ops/linear/facts.ts";
+import { WIDE_UNITS } from "../../src/ops/linear/tiles.ts";
 import { allCases, asTheyAre, isLarge, type Mode, runGradient } from "./case_checks.ts";
 
 export interface AskedKernel {
@@ -29,13 +30,17 @@ function runCase(opCase: OpCase, mode: Mode): void {
 
 /** As on a GPU that multiplies in workgroup memory. */
 const withTiles: Mode = (body) => withLinearVariant("16x32x32 by 4x4", body);
+/** On matrix units of either size, in either tile. */
+const withUnits: Mode = (body) => withFloat16Matmuls(body);
+const withSmallUnits: Mode = (body) => withFloat16Matmuls(() => withLinearVariant(WIDE_UNITS, body), 8);
 /** Every way to run a case. */
 export const MODES: readonly Mode[] = [
   asTheyAre,
   withPlainKernels,
   withGpuLanes,
   withTiles,
-  withFloat16Matmuls,
+  withUnits,
+  withSmallUnits,
 ];
 
 /** The specialisations that the cases of all ops ask for, run in these ways on a device that only counts. */

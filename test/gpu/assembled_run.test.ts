@@ -9,8 +9,11 @@ import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { trimPool } from "../../src/gpu/pool.ts";
+import { matrixUnitsMissing } from "../../src/gpu/precision.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
+import { AUTO_PRECISION, settledPrecision } from "../../src/policy/precision.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
+import { leftOut } from "../left_out.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
@@ -75,6 +78,12 @@ describe("assembleRun()", () => {
         assert.ok(trained.peakBytes < LARGER_RUN, "that of a run before does not count");
         assert.ok(trained.peakBytes > 0 && trained.peakBytes <= 1.1 * run.facts.memory.plan.peakBytes);
         assert.ok(existsSync(join(run.facts.runDir, "model.safetensors")));
+        const saved = JSON.parse(readFileSync(join(run.facts.runDir, "run_config.json"), "utf8"));
+        const settled = settledPrecision(configIn(folder));
+        for (const key of Object.keys(AUTO_PRECISION) as (keyof typeof AUTO_PRECISION)[]) {
+          assert.equal(run.config[key], settled[key]);
+          assert.equal((saved.config ?? saved)[key], settled[key], `${key} in run_config.json`);
+        }
         await run.close();
       });
       assert.deepEqual(told, ["from 1 to 1", "step 1"]);
@@ -106,6 +115,14 @@ describe("assembleRun()", () => {
 });
 
 describe("evaluateModel()", () => {
+  it("multiplies as the run's settings say", async (test) => {
+    if (matrixUnitsMissing() === undefined) {
+      return test.skip(leftOut(test.name, "this device has matrix units"));
+    }
+    const config = { ...configIn("nowhere"), eval_jsonl: "none", matmul_precision: "float16" as const };
+    await assert.rejects(evaluateModel(config), /Cannot multiply matrices in float16 on this device/);
+  });
+
   it("gives the means and every sample, says nothing itself and frees what it loaded", () =>
     withScratchFolder(async (folder) => {
       const config = { ...configIn(folder), eval_jsonl: defaultConfig().eval_jsonl };

@@ -12,7 +12,7 @@ import { attention, type AttentionShape } from "../../src/ops/attention/attentio
 import { attentionDecode } from "../../src/ops/attention/attention_decode.ts";
 import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
 
-const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 16, scale: 0.25 };
+const SHAPE: AttentionShape = { heads: 4, kvHeads: 2, headDim: 8, scale: 0.25 };
 /** Gemma's way of it: windows that begin in the prompt and after it, and bounded scores. */
 const SHAPES: AttentionShape[] = [SHAPE, { ...SHAPE, window: 3, softcap: 2 }, { ...SHAPE, window: 20 }];
 const Q_WIDTH = SHAPE.heads * SHAPE.headDim;
@@ -129,7 +129,7 @@ describe("attention over packed sequences and caches", () => {
       });
     });
 
-    it(`equals the full pass when one recorded plan decodes token by token${how}`, async () => {
+    it(`has the bits of the full pass when one recorded plan decodes token by token${how}`, async () => {
       const [promptLength, tokens] = [35, 6];
       const one = sequence(50, promptLength + tokens);
       const [o] = await attentionOf([one], [promptLength + tokens], 0, shape);
@@ -137,13 +137,7 @@ describe("attention over packed sequences and caches", () => {
       const decoded = await decodeAll(one, { promptLength, tokens, shape, ...layout });
       decoded.forEach((row, t) => {
         const expected = o.slice((promptLength + t) * Q_WIDTH, (promptLength + t + 1) * Q_WIDTH);
-        row.forEach((value, c) => {
-          // Same terms summed in another order: a few f32 roundings of values up to 2.
-          assert.ok(
-            Math.abs(value - expected[c]) <= 5e-6,
-            `token ${t} column ${c}: ${value}, full pass ${expected[c]}`,
-          );
-        });
+        assert.deepEqual(row, expected, `token ${promptLength + t}`);
       });
     });
     it(`gives the same bits wherever the blocks lie and however large they are${how}`, async () => {

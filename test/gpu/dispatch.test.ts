@@ -6,12 +6,14 @@ import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { runKernel } from "../../src/gpu/dispatch.ts";
 import { settle } from "../../src/gpu/queue.ts";
 import {
+  beginRead,
   clearTensor,
   copyOf,
   copyTensor,
   newTensor,
   readFloats,
   readTensor,
+  resizeTensor,
   uploadTensor,
   writeTensor,
 } from "../../src/gpu/tensors.ts";
@@ -89,6 +91,48 @@ describe("kernels and copies", () => {
     const copy = copyOf(plan.outputs);
     plan.dispose();
     assert.deepEqual([...await readFloats(copy)], Array(8).fill(6));
+  });
+
+  it("a reading that was begun gives what was there then, whatever is written before it is asked for", async () => {
+    const x = filled(1);
+    const before = beginRead(x);
+    writeTensor(x, new Float32Array(8).fill(2));
+    const after = beginRead(x);
+    assert.deepEqual([...await after.values()], Array(8).fill(2));
+    assert.deepEqual([...await before.values()], Array(8).fill(1));
+    assert.equal((await readFloats(x))[0], 2);
+  });
+
+  it("a plan goes on over a tensor that was given more rows, or its memory anew, and finds what it held", async () => {
+    let x = uploadTensor(Float32Array.from({ length: 8 }, (_, i) => i), [1, 8]);
+    const plan = recordPlan(() => add(x, x));
+    const doubled = async () => {
+      plan.replay();
+      return [...await readFloats(plan.outputs)];
+    };
+    assert.deepEqual(await doubled(), [0, 2, 4, 6, 8, 10, 12, 14]);
+    x = resizeTensor(x, 3);
+    assert.deepEqual(x.shape, [3, 8]);
+    assert.deepEqual(await doubled(), [0, 2, 4, 6, 8, 10, 12, 14]);
+    x = resizeTensor(x, 0);
+    assert.throws(() => plan.replay(), /recorded over is gone/);
+    x = resizeTensor(x, 2);
+    writeTensor(x, new Float32Array(16).fill(7));
+    assert.deepEqual(await doubled(), Array(8).fill(14));
+    plan.dispose();
+    x.dispose();
+  });
+
+  it("a plan of more dispatches than are submitted at once runs all of them, in order", async () => {
+    const [x, one] = [filled(0), filled(1)];
+    const plan = recordPlan(() => {
+      let sum = add(x, one);
+      for (let i = 1; i < 300; i++) sum = add(sum, one);
+      return add(sum, x, 0.5);
+    });
+    plan.replay(9);
+    assert.deepEqual([...await readFloats(plan.outputs)], Array(8).fill(300));
+    plan.dispose();
   });
 
   it("that write a tensor after it was read back are seen by the next reading", async () => {

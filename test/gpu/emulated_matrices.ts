@@ -1,90 +1,107 @@
-/** The kernels for matrix units, with lanes in their place: what they stage, multiply and store is run. */
-import type { Tensor } from "@tensorflow/tfjs";
+/** The kernel for matrix units, with lanes in their place: what it stages, multiplies and stores is run. */
+import type { TensorInfo } from "@tensorflow/tfjs";
 import { tfjsBackend } from "../../src/gpu/backend.ts";
 import { flush } from "../../src/gpu/queue.ts";
 import { type Conditions, type LinkedKernel, linkKernel } from "../../src/gpu/wgsl.ts";
 
-const LOADS =
-  /subgroupMatrixLoad<subgroup_matrix_(left|right)<f16, 16, 16>, (row|col)_major>\(&(\w+), (.*), (\w+)\);/g;
+/** Lanes of what plays a subgroup. */
+const SUBGROUP = 32;
 
-/** What reads the value in row r and column c of the left or right matrices that a kernel loads. */
-function readerOf(code: string, wanted: "left" | "right"): string {
-  const [, , order, slab, , line] = [...code.matchAll(LOADS)].find(([, side]) => side === wanted)!;
-  const [major, minor] = order === "row" ? ["r", "c"] : ["c", "r"];
-  return `fn ${wanted}Value(offset: u32, r: u32, c: u32) -> f32 {
-  return f32(${slab}[offset + ${major} * ${line} + ${minor} / 4u][${minor} % 4u]);
-}
-`;
-}
-
-/** Matrices of 16x16 in workgroup memory, four sums for each of four subgroups; a loaded matrix is its offset. */
+/** Operands are where they lie, in f16 values; of sums a lane holds every 32nd quad of neighbours. */
 const EMULATION = `
-var<workgroup> emulated: array<f32, 16 * 256>;
-fn emulatedMultiply(left: u32, right: u32, sum: u32, member: u32) {
-  for (var at = member; at < 256u; at += SUBGROUP) {
-    for (var k = 0u; k < 16u; k++) {
-      emulated[sum * 256u + at] += leftValue(left, at / 16u, k) * rightValue(right, k, at % 16u);
+struct Matrix { at: u32, row: u32, column: u32 }
+var<private> member_number: u32;
+fn row_major(at: u32, line: u32) -> Matrix { return Matrix(8u * at, 8u * line, 1u); }
+fn col_major(at: u32, line: u32) -> Matrix { return Matrix(8u * at, 1u, 8u * line); }
+fn value_at(matrix: Matrix, row: u32, column: u32) -> f32 {
+  let i = matrix.at + row * matrix.row + column * matrix.column;
+  return unpack2x16float(slabs[i / 8u][i / 2u % 4u])[i % 2u];
+}
+fn multiply_accumulate(left: Matrix, right: Matrix, sum: Result) -> Result {
+  var made = sum;
+  for (var i = 0u; i < 2u + (params.rows >> 31u); i++) {
+    let quad = member_number + i * ${SUBGROUP}u;
+    if (quad >= UNIT * UNIT / 4u) { break; }
+    let row = quad * 4u / UNIT;
+    let column = quad * 4u % UNIT;
+    for (var k = 0u; k < UNIT + (params.rows >> 31u); k++) {
+      let other = vec4f(value_at(right, k, column), value_at(right, k, column + 1u),
+        value_at(right, k, column + 2u), value_at(right, k, column + 3u));
+      made[i] += value_at(left, row, k) * other;
     }
   }
+  return made;
 }
-fn emulatedStore(offset: u32, sum: u32, member: u32) {
-  for (var at = member; at < 256u; at += SUBGROUP) { made[offset + at] = emulated[sum * 256u + at]; }
+fn store_result(at: u32, sum: Result, line: u32) {
+  var made = sum;
+  for (var i = 0u; i < 2u; i++) {
+    let quad = member_number + i * ${SUBGROUP}u;
+    if (quad >= UNIT * UNIT / 4u) { break; }
+    slabs[at + quad * 4u / UNIT * line + quad % (UNIT / 4u)] = bitcast<vec4u>(made[i]);
+  }
 }
-
-@compute`;
+`;
 
 const REPLACEMENTS: [pattern: RegExp, replacement: string][] = [
-  [/enable subgroups;\nenable chromium_experimental_subgroup_matrix;/, ""],
+  [/enable \w+;\s*/g, ""],
+  [/alias (Left|Right) = subgroup_matrix_\w+<f16, \d+, \d+>;/g, "alias $1 = Matrix;"],
+  [/alias Result = subgroup_matrix_result<f32, \d+, \d+>;/, "alias Result = array<vec4f, 2>;"],
   [/, @builtin\(subgroup_id\) subgroup: u32, @builtin\(subgroup_invocation_id\) member: u32/, ""],
-  [/@compute/, EMULATION],
-  [/(fn main[^{]*\{\n)/, "$1  let subgroup = lane / SUBGROUP;\n  let member = lane % SUBGROUP;\n"],
-  [/ {2}var sums: array<subgroup_matrix_result<f32, 16, 16>, 4>;\n/, ""],
-  [LOADS, "$4;"],
   [
-    /sums\[(.*)\] = subgroupMatrixMultiplyAccumulate\((\w+), (\w+), sums\[\1\]\);/g,
-    "emulatedMultiply($2, $3, subgroup * 4u + $1, member);",
+    /(fn main[^{]*\{\n)/,
+    "$1  let subgroup = lane / SUBGROUP;\n  let member = lane % SUBGROUP;\n  member_number = member;\n",
   ],
-  [
-    /subgroupMatrixStore<row_major>\(&made, (.*), sums\[(.*)\], 16u\);/,
-    "emulatedStore($1, subgroup * 4u + $2, member);",
-  ],
+  [/subgroupMatrixLoad<\w+, (row|col)_major>\(&slabs, /g, "$1_major("],
+  [/subgroupMatrixMultiplyAccumulate/g, "multiply_accumulate"],
+  [/subgroupMatrixStore<row_major>\(&slabs, /g, "store_result("],
   // Bounds that a CPU's compiler does not know, so that it does not take a minute to unroll the loops.
   [/(for \(var \w+ = \w+; \w+ < [^;]+);/g, "$1 + (params.rows >> 31u);"],
 ];
 
 /** A linked text without matrix units. @throws Error when it no longer looks as this file expects */
 function emulatedSource({ file, text: code }: LinkedKernel): string {
-  const readers = readerOf(code, "left") + readerOf(code, "right");
   return REPLACEMENTS.reduce((text, [pattern, replacement]) => {
     const replaced = text.replace(pattern, replacement);
     if (replaced === text) throw new Error(`${file} has nothing like ${pattern}`);
     return replaced;
-  }, code).replace("@compute", `${readers}\n@compute`);
+  }, code) + EMULATION;
 }
 
 interface EmulatedCall {
   kernel: string;
   conditions: Conditions;
+  constants: Readonly<Record<string, number>>;
   /** By the names of the kernel's text. */
-  bindings: Record<string, Tensor>;
+  bindings: Record<string, TensorInfo>;
   /** rows, width, columns, stride */
   params: number[];
   /** columns x rows of tiles */
   workgroups: [number, number];
 }
 
-/** Runs a kernel for matrix units on a device that has f16, with numbers in f32. */
+const pipelines = new Map<string, GPUComputePipeline>();
+
+/** Compiled once: a CPU's compiler takes seconds. */
+function emulatedPipeline(linked: LinkedKernel, constants: EmulatedCall["constants"]): GPUComputePipeline {
+  const key = JSON.stringify([linked.text, constants]);
+  let pipeline = pipelines.get(key);
+  if (!pipeline) {
+    const { device } = tfjsBackend();
+    const module = device.createShaderModule({ code: emulatedSource(linked) });
+    const compute = { module, constants: { SUBGROUP, ...constants } };
+    pipelines.set(key, pipeline = device.createComputePipeline({ layout: "auto", compute }));
+  }
+  return pipeline;
+}
+
+/** Runs a kernel for matrix units on any device, with sums in f32. */
 export function runEmulatedMatrices(
-  { kernel, conditions, bindings, params, workgroups }: EmulatedCall,
+  { kernel, conditions, constants, bindings, params, workgroups }: EmulatedCall,
 ): void {
   flush();
   const { device, queue, tensorMap } = tfjsBackend();
   const linked = linkKernel(kernel, conditions);
-  const module = device.createShaderModule({ code: emulatedSource(linked) });
-  const pipeline = device.createComputePipeline({
-    layout: "auto",
-    compute: { module, constants: { SUBGROUP: 64 } },
-  });
+  const pipeline = emulatedPipeline(linked, constants);
   const uniform = device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
   queue.writeBuffer(uniform, 0, Uint32Array.from(params));
   const entries = linked.storage.map(({ name, binding }) => ({

@@ -39,6 +39,7 @@ async function trained(family: string, keeps: boolean, recomputesLayers = false)
   const rollouts = ROLLOUTS.map(({ prompt, tokens }) => ({
     prompt,
     tokens: [...tokens],
+    logprobs: null,
     end: "eos" as const,
   }));
   const stats = [];

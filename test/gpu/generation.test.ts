@@ -97,6 +97,39 @@ describe("generation in blocks", () => {
     });
   }
 
+  for (const [readbackEvery, options] of [[5, {}], [1, { topP: 0.9 }], [7, { compacts: false }]] as const) {
+    it(`gives the same completions where the next tokens do not wait for the look, ${readbackEvery} at a time`, async () => {
+      const group = { groupSize: 20 };
+      const waiting = await run({ ...options, readbackEvery, overlaps: false }, group);
+      const ahead = await run({ ...options, readbackEvery, overlaps: true }, group);
+      assert.deepEqual(ahead.completions, waiting.completions);
+      assert.ok(ahead.usage.rowSteps >= waiting.usage.rowSteps, "rows that ended go on for a while");
+    });
+  }
+
+  it("samples one burst in vain where all end at a look, and no token beyond the last", async () => {
+    const steps = async (overlaps: boolean, findStop?: () => number) =>
+      (await run({ overlaps }, { findStop })).usage.rowSteps;
+    const rows = 3 * 7;
+    assert.equal(await steps(false, () => 1), 5 * rows);
+    assert.equal(await steps(true, () => 1), 2 * 5 * rows);
+    const none = { eosIds: [] };
+    for (const overlaps of [true, false]) {
+      assert.equal((await run({ ...none, overlaps }, { findStop: undefined })).usage.rowSteps, 39 * rows);
+    }
+  });
+
+  it("a look that fails while the next tokens are on their way leaves a generator that goes on", async () => {
+    const expected = (await run({})).completions;
+    const generator = createGenerator(policy, { ...OPTIONS, overlaps: true });
+    const findStop = () => {
+      throw new Error("no such word");
+    };
+    await assert.rejects(generator.generate({ ...REQUEST, findStop }), /no such word/);
+    assert.deepEqual(await generator.generate(REQUEST), expected);
+    generator.dispose();
+  });
+
   it("gives a prompt the same completions alone and among others", async () => {
     const together = (await run({})).completions;
     const parts: Completion[] = [];
@@ -175,6 +208,8 @@ describe("generation in blocks", () => {
     const kept = memory().liveBytes - before;
     assert.ok(kept < 100_000, `${kept} bytes of ${generator.usage!.cacheBytes} are still allocated`);
     assert.deepEqual(await generator.generate(REQUEST), expected);
+    assert.equal(generator.usage!.recordings, 0, "the plans go on over the new one");
+    generator.dispose();
   });
 
   for (const kvCacheDtype of ["float32", "float16"] as const) {

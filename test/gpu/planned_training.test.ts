@@ -80,7 +80,7 @@ describe("training of a tiny random model", () => {
           const kept = parts.find(({ name }) => name === "passes of other sizes")!.bytes;
           assert.ok(taken <= SLACK * peakBytes, `took ${taken} of ${peakBytes} bytes`);
           assert.ok(
-            taken >= 0.8 * (peakBytes - kept),
+            taken >= 0.75 * (peakBytes - kept), // completions of all lengths, of which some end early
             `took ${taken} of ${peakBytes}, ${kept} for other sizes`,
           );
         }));

@@ -129,7 +129,7 @@ describe("the policy", () => {
     const findStop = (tokens: readonly number[]) => tokens.length >= 3 ? 3 : null;
     const whole = await generate(PROMPTS, 6);
     const expected = whole.map((one) =>
-      one.tokens.length < 3 ? one : { tokens: one.tokens.slice(0, 3), end: "stop" }
+      one.tokens.length < 3 ? one : { tokens: one.tokens.slice(0, 3), logprobs: null, end: "stop" }
     );
     // A look sees 1, 5 or 9 tokens: more than the stop needs, and as many as there can be.
     for (const readbackEvery of [1, 4, 8]) {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { runKernel } from "../../src/gpu/dispatch.ts";
+import { compileKernels } from "../../src/gpu/kernel.ts";
 import { emptyTensor, readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
 
 describe("a kernel that is refused", () => {
@@ -20,5 +21,11 @@ describe("a kernel that is refused", () => {
       workgroups: [1, 1, 1],
     });
     await assert.rejects(readFloats(y), /The GPU rejected work.*kernels\/elementwise\/add\.wgsl: /s);
+  });
+
+  it("fails the next read also where it was compiled ahead", async () => {
+    const x = uploadTensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
+    await compileKernels([{ kernel: "swiglu", constants: { WG: 1 << 20, SPAN: 1 << 20 } }]);
+    await assert.rejects(readFloats(x), /The GPU rejected work.*kernels\/elementwise\/swiglu\.wgsl: /s);
   });
 });

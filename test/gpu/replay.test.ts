@@ -27,7 +27,7 @@ describe("replays", () => {
     }).sum;
 
   it("build a function once for inputs of one shape, and give what it makes of the inputs at hand", async () => {
-    const replays = createReplays(2 ** 20);
+    const replays = createReplays();
     builds = 0;
     for (const [x, y] of [[1, 2], [3, 4], [5, 6]]) {
       const sum = await readFloats(sumOf(replays, filled(x, 3), filled(y, 3)));
@@ -40,7 +40,7 @@ describe("replays", () => {
   });
 
   it("give a value that lasts where it is copied", async () => {
-    const replays = createReplays(2 ** 20);
+    const replays = createReplays();
     const first = copyOf(sumOf(replays, filled(1, 3), filled(1, 3)));
     sumOf(replays, filled(7, 3), filled(7, 3));
     assert.equal((await readFloats(first))[0], 3);
@@ -48,7 +48,7 @@ describe("replays", () => {
   });
 
   it("record a backward pass, tape and all", async () => {
-    const replays = createReplays(2 ** 20);
+    const replays = createReplays();
     const gradients = (gate: Tensor, up: Tensor, dy: Tensor) =>
       tf.engine().gradients(() => swiglu(gate, up), [gate, up], dy, false).grads as Tensor[];
     for (const seed of [0.5, -1.5]) {
@@ -60,21 +60,20 @@ describe("replays", () => {
     replays.dispose();
   });
 
-  it("keep no plan over the limit beside another", () => {
-    const replays = createReplays(2 ** 18); // under the plans' 256 KiB and a row
+  it("record once for each size, in whatever order sizes come, and give of each what it is", async () => {
+    const replays = createReplays();
     builds = 0;
-    for (const rows of [2 ** 13 + 1, 2 ** 13 + 1, 2 ** 13 + 2, 2 ** 13 + 1]) {
-      const [x, y] = [filled(1, rows), filled(1, rows)];
-      sumOf(replays, x, y);
-      tf.dispose([x, y]);
+    for (const rows of [3, 40, 7, 40, 3, 100, 7, 3, 100]) {
+      const sum = await readFloats(sumOf(replays, filled(rows, rows), filled(1, rows)));
+      assert.deepEqual([...sum], Array(8 * rows).fill(rows + 2));
     }
-    assert.equal(builds, 3, "used again while it is the last, else recorded again");
+    assert.equal(builds, 4);
     replays.dispose();
   });
 
-  it("free what was used longest ago once they take more than the limit, and all at the end", () => {
-    const rows = 2 ** 13; // plans of 256 KiB
-    const replays = createReplays(2 ** 19);
+  it("record again what was used longest ago once there is more to keep, and free all at the end", () => {
+    const rows = 2 ** 13;
+    const replays = createReplays({ keptDispatches: 3 });
     builds = 0;
     const before = gpu.memory().liveBytes;
     const run = (extra: number) => {
@@ -85,7 +84,7 @@ describe("replays", () => {
     for (const extra of [0, 1, 2, 3, 3, 2]) run(extra);
     assert.equal(builds, 4);
     run(0);
-    assert.equal(builds, 5, "the first was freed");
+    assert.equal(builds, 5, "the first was dropped");
     replays.dispose();
     trimPool();
     assert.ok(gpu.memory().liveBytes <= before, "nothing stays");

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { trimPool } from "../../src/gpu/pool.ts";
+import { disposePasses, makePassReplays } from "../../src/policy/pass_replays.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import {
   disposeScoreModel,
@@ -66,16 +67,38 @@ describe("a score model", () => {
     );
   });
 
-  it("keeps after a batch no more plans than the largest takes", async () => {
-    const model = await load();
+  it("keeps after a batch no more memory than plans of the largest take", async () => {
     const { memory } = await openGpu();
-    const bytesAfter = async (textLength: number) => {
+    const bytesAfter = async (model: ScoreModel, textLength: number) => {
       await scoreSequences(model, [tokens(textLength, 1), tokens(textLength, 9), tokens(textLength, 17)]);
       trimPool();
       return memory().liveBytes;
     };
-    const afterLarge = await bytesAfter(60);
-    assert.ok(await bytesAfter(6) < afterLarge, "the plan of the large batch made room for the small one's");
+    const other = await load();
+    for (const length of [60, 6]) await bytesAfter(other, length);
+    disposeScoreModel(other); // the uniforms of its kernels stay
+    const model = await load();
+    const afterLarge = await bytesAfter(model, 60);
+    assert.equal(await bytesAfter(model, 6), afterLarge);
+    assert.equal(await bytesAfter(model, 60), afterLarge);
+    disposeScoreModel(model);
+  });
+
+  it("gives its plans' memory back after each batch where that is much, and scores as before", async () => {
+    const { memory } = await openGpu();
+    const model = await load();
+    const texts = [tokens(60, 1), tokens(60, 9)];
+    const expected = await scoreSequences(model, texts);
+    disposePasses(model.replays);
+    trimPool();
+    const { liveBytes } = memory();
+    model.replays = makePassReplays({ keptBytes: 0 });
+    for (let round = 0; round < 2; round++) {
+      assert.deepEqual(await scoreSequences(model, texts), expected);
+      trimPool();
+      assert.equal(memory().liveBytes, liveBytes);
+    }
+    disposeScoreModel(model);
   });
 
   it("keeps nothing of a batch but plans, and leaves nothing when it is freed", async () => {

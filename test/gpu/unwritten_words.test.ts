@@ -33,6 +33,7 @@ const CONFIG: RunConfig = {
   per_device_train_batch_size: 3,
   gradient_accumulation_steps: 2,
   max_completion_length: 8,
+  importance_sampling_correction: true,
 };
 const SCORES = [1, 0.5, -1, 2, 0, 0.25];
 
@@ -49,6 +50,7 @@ async function trained(holding: Holding, rowsPerPass: number) {
   const rollouts = ROLLOUTS.map((rollout) => ({
     prompt: rollout.prompt,
     tokens: [...rollout.tokens],
+    logprobs: rollout.tokens.map((_, t) => -1 - t / 8),
     end: "eos" as const,
   }));
   const stats = [];
@@ -88,6 +90,7 @@ async function generated(options: Partial<GenerationOptions>) {
     eosIds: [2, 11],
     maxTokens: 30,
     readbackEvery: 3,
+    keepsLogprobs: true,
     ...options,
   });
   const request = { prompts: PROMPTS, groupSize: 5, seed: 11, step: 3 };

@@ -7,13 +7,21 @@ import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
 import { grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { type CompletionStats, type LossMeans, lossMeans } from "../../src/rl/loss_means.ts";
 import { LOSS_TYPES } from "../../src/rl/loss_types.ts";
+import {
+  type SamplerMeans,
+  samplerMeans,
+  type SamplerWeightsConfig,
+  samplerWeightsF64,
+} from "../../src/rl/sampler_weights.ts";
+import { samplerWeights } from "../../src/ops/loss/sampler_weights.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 import { readUpdateStats, type UpdateStats } from "../../src/train/update_stats.ts";
 import { type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
 
-type Inputs = "logprobs" | "oldLogprobs" | "refLogprobs" | "entropies" | "advantages";
+type Inputs = "logprobs" | "oldLogprobs" | "refLogprobs" | "samplerLogprobs" | "entropies" | "advantages";
 
-interface GoldenCase extends TokenLossConfig {
+interface GoldenCase extends TokenLossConfig, SamplerWeightsConfig {
+  importance_sampling_correction: boolean;
   mask_truncated_completions: boolean;
   gradient_accumulation_steps: number;
   steps_per_generation: number;
@@ -23,6 +31,8 @@ interface GoldenCase extends TokenLossConfig {
   gradient: number[];
   /** One value for each micro-batch; null: NaN, of no token in the loss. */
   metrics: Record<string, (number | null)[]>;
+  /** Over all completions; null without the correction. */
+  samplerMetrics: Record<string, number> | null;
 }
 
 interface Golden {
@@ -44,6 +54,7 @@ interface Outcome {
   gradient: ArrayLike<number>;
   /** One for each micro-batch. */
   means: (LossMeans & { entropy?: number })[];
+  sampler: SamplerMeans;
 }
 
 function countedLengths({ mask_truncated_completions: leavesOut }: GoldenCase): number[] {
@@ -70,9 +81,17 @@ function* microBatches(golden_case: GoldenCase): Generator<[start: number, end: 
 function twinOutcome(golden_case: GoldenCase): Outcome {
   const { inputs, tokens } = golden;
   const lengths = countedLengths(golden_case);
+  const oldLogprobs = golden_case.on_policy ? inputs.logprobs : inputs.oldLogprobs;
+  const held = golden.lengths.map((length, b) => {
+    const part = (values: number[]) => values.slice(b * tokens, b * tokens + length);
+    return samplerWeightsF64(part(oldLogprobs), part(inputs.samplerLogprobs), golden_case);
+  });
   const { loss, gradient, completions } = grpoLossF64({
     ...inputs,
-    oldLogprobs: golden_case.on_policy ? inputs.logprobs : inputs.oldLogprobs,
+    oldLogprobs,
+    tokenWeights: golden_case.importance_sampling_correction
+      ? held.flatMap(({ weights }) => [...weights, ...Array<number>(tokens - weights.length).fill(NaN)])
+      : null,
     refLogprobs: golden_case.beta === 0 ? null : inputs.refLogprobs,
     completionMask: inputs.logprobs.map((_, i) => i % tokens < lengths[Math.floor(i / tokens)] ? 1 : 0),
     weights: weightsOf(golden_case, lengths),
@@ -82,11 +101,16 @@ function twinOutcome(golden_case: GoldenCase): Outcome {
     loss,
     gradient,
     means: [...microBatches(golden_case)].map(([start, end]) => meansOf(completions.slice(start, end))),
+    sampler: samplerMeans(held.map(({ stats }) => stats), golden_case),
   };
 }
 
 /** One micro-batch on the GPU, its completions end to end and three spare tokens behind them. */
-async function kernelMicroBatch(golden_case: GoldenCase, start: number, end: number, gradient: Float64Array) {
+async function kernelMicroBatch(
+  golden_case: GoldenCase,
+  [start, end]: readonly [number, number],
+  gradient: Float64Array,
+) {
   const { inputs, tokens } = golden;
   const counted = countedLengths(golden_case);
   const lengths = golden.lengths.slice(start, end);
@@ -103,27 +127,42 @@ async function kernelMicroBatch(golden_case: GoldenCase, start: number, end: num
     offsets: tf.tensor1d(offsets, "int32"),
     advantagesAndWeights: scales,
   };
+  const given = pick("logprobs");
+  const policies = { trainer: context.oldLogprobs ?? given, sampler: pick("samplerLogprobs") };
+  const held = samplerWeights(policies, context.offsets, golden_case);
+  const tokenWeights = golden_case.importance_sampling_correction ? held.weights : null;
   let stats: Tensor | null = null;
   const { value, grad } = tf.valueAndGrad((logprobs: Tensor) => {
-    const made = grpoLoss({ ...context, logprobs }, golden_case);
+    const made = grpoLoss({ ...context, logprobs, tokenWeights }, golden_case);
     stats = tf.keep(made.stats);
     return made.losses;
-  })(pick("logprobs"), tf.ones([end - start]));
+  })(given, tf.ones([end - start]));
   const derivatives = await readFloats(grad);
   places.forEach((place, i) => gradient[place] = derivatives[i]);
-  const values = Float32Array.from([0, 0, ...await readFloats(value), ...await readFloats(stats!)]);
-  const level = golden_case.importance_sampling_level;
-  tf.dispose([value, grad, stats!]);
-  return readUpdateStats(values, counted.slice(start, end), end - start, level);
+  const logged = await Promise.all([value, stats!, held.stats].map(readFloats));
+  const values = Float32Array.from([0, 0, ...logged.flatMap((part) => [...part])]);
+  tf.dispose([value, grad, stats!, held.stats, held.weights]);
+  return { values, stats: readUpdateStats(values, counted.slice(start, end), end - start, golden_case) };
+}
+
+/** The statistics of a step of which each micro-batch logged so much. */
+function samplerOf(golden_case: GoldenCase, values: readonly Float32Array[], size: number): SamplerMeans {
+  const all = Float32Array.from([0, 0, ...values.flatMap((part) => [...part.subarray(2)])]);
+  return readUpdateStats(all, countedLengths(golden_case), size, golden_case).sampler;
 }
 
 async function kernelOutcome(golden_case: GoldenCase): Promise<Outcome> {
   const gradient = new Float64Array(golden_case.gradient.length);
   const means: UpdateStats[] = [];
-  for (const [start, end] of microBatches(golden_case)) {
-    means.push(await kernelMicroBatch(golden_case, start, end, gradient));
+  const logged: Float32Array[] = [];
+  const batches = [...microBatches(golden_case)];
+  for (const batch of batches) {
+    const { values, stats } = await kernelMicroBatch(golden_case, batch, gradient);
+    means.push(stats);
+    logged.push(values);
   }
-  return { loss: means.reduce((sum, { loss }) => sum + loss, 0), gradient, means };
+  const sampler = samplerOf(golden_case, logged, golden.lengths.length / batches.length);
+  return { loss: means.reduce((sum, { loss }) => sum + loss, 0), gradient, means, sampler };
 }
 
 /** What a run would log of a micro-batch. */
@@ -146,6 +185,20 @@ function metricsError(golden_case: GoldenCase, { means }: Outcome): number {
   return Math.max(...errors);
 }
 
+/** Worst error of what TRL logs of the sampler. */
+function samplerError({ samplerMetrics: expected }: GoldenCase, { sampler }: Outcome): number {
+  if (expected === null) return 0;
+  const logged = {
+    "sampling/sampling_logp_difference/mean": sampler.differenceMean,
+    "sampling/sampling_logp_difference/max": sampler.differenceMax,
+    "sampling/importance_sampling_ratio/min": sampler.weightMin,
+    "sampling/importance_sampling_ratio/mean": sampler.weightMean,
+    "sampling/importance_sampling_ratio/max": sampler.weightMax,
+  };
+  const names = Object.keys(logged) as (keyof typeof logged)[];
+  return worstRelative(names.map((name) => logged[name]), names.map((name) => expected[name]), 1e-3);
+}
+
 async function worstOver(
   outcomeOf: (golden_case: GoldenCase) => Outcome | Promise<Outcome>,
   errorOf: (golden_case: GoldenCase, outcome: Outcome) => number,
@@ -161,7 +214,8 @@ const lossError = ({ loss }: GoldenCase, outcome: Outcome) => worstRelative([out
 const gradientError = ({ gradient }: GoldenCase, outcome: Outcome) =>
   relativeFrobenius(outcome.gradient, gradient);
 
-const variety = `${golden.cases.length} settings of loss_type, ratio level, clipping, KL, accumulation`;
+const variety =
+  `${golden.cases.length} settings of loss_type, ratio level, clipping, KL, accumulation, correction of the sampler`;
 const reference = "TRL GRPOTrainer._compute_loss, f64";
 
 export const lines: ParityLine[] = [
@@ -199,5 +253,19 @@ export const lines: ParityLine[] = [
     measure: "relative (to at least 0.001)",
     limit: 1e-5,
     worst: () => worstOver(kernelOutcome, metricsError),
+  },
+  {
+    what: "differences from the sampler and the ratios that correct for them, f64 twin",
+    reference: "TRL's logged metrics",
+    measure: "relative (to at least 0.001)",
+    limit: 5e-14,
+    worst: () => worstOver(twinOutcome, samplerError),
+  },
+  {
+    what: "differences from the sampler and the ratios that correct for them, GPU kernel",
+    reference: "TRL's logged metrics",
+    measure: "relative (to at least 0.001)",
+    limit: 1e-5,
+    worst: () => worstOver(kernelOutcome, samplerError),
   },
 ];

@@ -112,6 +112,7 @@ async function train(name: RunName): Promise<Trained> {
         batch = run.rollouts.slice(first, first + shape.promptsPerGeneration).flatMap((r) => r.completions);
         const completions = batch.map(({ ids }) => ({
           tokens: ids,
+          logprobs: null,
           end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
         }));
         for (let p = 0; p * groupSize < completions.length; p++) {

@@ -5,8 +5,13 @@ import { basename } from "node:path";
 import { describe, it } from "node:test";
 import { DEVICES, namedDevice } from "../../bench/predict/devices.ts";
 import { costOf, fmaFlops, residentWorkgroups } from "../../bench/predict/model.ts";
+import { measuredPhases } from "../../bench/predict/measured.ts";
 import type { Event } from "../../bench/predict/record.ts";
 import { timeline } from "../../bench/predict/timeline.ts";
+import { passesSeen, tellPasses, trackPlace } from "../../bench/predict/place.ts";
+import type { CalledDispatch } from "../../src/gpu/backend.ts";
+import type { Replays } from "../../src/gpu/replay.ts";
+import type { PassReplays } from "../../src/policy/pass_replays.ts";
 import type { Called, Seen, Work } from "../../bench/predict/work.ts";
 import { workOf, WORKS } from "../../bench/predict/works.ts";
 import { filesUnder } from "./source_files.ts";
@@ -47,6 +52,12 @@ describe("the cost of a dispatch", () => {
     );
   });
 
+  it("is the longer of what a step computes and what it has asked for ahead", () => {
+    const { memory } = H100.latency;
+    near(busyOf({ chain: [{ times: 100, instructions: 50, ahead: 1 }] }), 100 * memory / CLOCK);
+    near(busyOf({ chain: [{ times: 100, instructions: 2 * memory, ahead: 1 }] }), 200 * memory / CLOCK);
+  });
+
   it("hides the waits of workgroups that are on a core together, and shares its issue among them", () => {
     const chain = [{ times: 100, instructions: 500, memory: 1 }];
     const few = busyOf({ workgroups: H100.cores * 4, chain });
@@ -82,6 +93,58 @@ describe("the cost of a dispatch", () => {
   it("reads no more from the shared cache than all cores, or the few that work, can take", () => {
     near(busyOf({ workgroups: 1e4, cacheBytes: 5.5e9 }), 1e-3);
     near(busyOf({ workgroups: 1, cacheBytes: 64 * CLOCK }), 1);
+  });
+
+  it("finds what was just written in the shared cache, where half of it holds what a kernel touches", () => {
+    const touched = (bytes: number) => busyOf({ memoryBytes: bytes, freshBytes: bytes });
+    near(touched(H100.cacheSize), H100.cacheSize / H100.copyBytes);
+    assert.ok(touched(H100.cacheSize / 2) < 1e-12);
+  });
+});
+
+describe("where a step is", () => {
+  const called = (kernel: string) => ({ call: { kernel, conditions: {} } }) as CalledDispatch;
+
+  it("is told by what a pass is given: completions behind a prompt that they share, or whole texts", () => {
+    const tracker = trackPlace(16, 4);
+    const run: Replays["run"] = (_name, inputs, build) => build(inputs);
+    const replays = { run } as Replays;
+    const passes: PassReplays = { prompts: replays, passes: replays, promptsBackward: replays };
+    tellPasses(passes, "score", passesSeen(15, 64, 4), tracker);
+    const seenBy = (replays: Replays, inputs: object) =>
+      replays.run("pass", inputs, () => tracker.placeOf(called("attention")).seen);
+    const prefix = { ranges: {}, readers: {} };
+    const { sequence, prefix: shared } = seenBy(passes.passes, { batch: { prefixRows: prefix } });
+    assert.deepEqual([sequence, shared], [64, 15]);
+    assert.equal(seenBy(passes.passes, { batch: { prefixRows: null } }).sequence, 79);
+    assert.equal(seenBy(passes.prompts, {}).sequence, 15);
+  });
+
+  it("goes from the prompts to the tokens, one after the other", () => {
+    const tracker = trackPlace(16, 4);
+    tracker.enter("prefill", SEEN);
+    const places = Array.from({ length: 40 }, () => tracker.placeOf(called("decode_advance")));
+    assert.deepEqual(places.slice(0, 2).map(({ phase }) => phase), ["prefill", "decode"]);
+    assert.deepEqual([1, 16, 17, 33].map((at) => places[at].seen.held), [24, 24, 40, 56]);
+  });
+
+  it("tells layers that are run again from those of the first time", () => {
+    const tracker = trackPlace(16, 4);
+    tracker.enter("training", SEEN);
+    const kernels = [
+      "embedding",
+      "rms_norm",
+      "linear_tile",
+      "grpo_loss_grad",
+      "add",
+      "rms_norm",
+      "linear_tile",
+    ];
+    const rest = ["linear_grad_x_tile", "rope", "adamw"];
+    assert.deepEqual([...kernels, ...rest].map((kernel) => tracker.placeOf(called(kernel)).phase), [
+      ...["forward", "forward", "forward", "backward", "backward", "recompute", "recompute"],
+      ...["backward", "backward", "optimizer"],
+    ]);
   });
 });
 
@@ -130,6 +193,33 @@ describe("what kernels do", () => {
   it("is refused where a call lacks what its declaration reads", () => {
     const call = { kernel: "add", conditions: {}, constants: { WG: 64 }, params: { count: 64 }, bytes: {} };
     assert.throws(() => workOf({ call, workgroups: [1, 1, 1] }, SEEN), /add.*no number.*"WG":64/s);
+  });
+});
+
+describe("what was measured", () => {
+  const page = [
+    "## Phases of a quickstart step",
+    "",
+    "one training step at shape quickstart",
+    "ceilings: copy 11.6 GB/s",
+    "",
+    "phase               ms   +-  tokens/s",
+    "prefill           6.34  10%     30308",
+    "forward/backward   122   1%     28788",
+    "step               327                  7%",
+    "",
+    "kernel  calls  ms",
+    "",
+  ].join("\n");
+
+  it("is read from the page of measurements, by shape", () => {
+    const found = measuredPhases("quickstart", page)!;
+    assert.deepEqual([...found], [["prefill", 0.00634], ["forward/backward", 0.122], ["step", 0.327]]);
+    assert.equal(measuredPhases("7b", page), null);
+  });
+
+  it("stands on the page as it is, for the quickstart", () => {
+    assert.ok(measuredPhases("quickstart")!.get("decode")! > 0);
   });
 });
 

@@ -101,7 +101,14 @@ describe("scoreEarly()", () => {
     const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Why?" }];
     const columns = { label: 3 };
     const prompt = { user: "Why?", ids: [1], truncated: false, messages, columns, layout: "chat" as const };
-    scoring.add([{ prompt, text: "So.", tokens: [4, 2], end: "eos", hallucinatedTurn: false }], 0);
+    scoring.add([{
+      prompt,
+      text: "So.",
+      tokens: [4, 2],
+      logprobs: null,
+      end: "eos",
+      hallucinatedTurn: false,
+    }], 0);
     await scoring.finish();
     assert.deepEqual(asked.map((answer) => ({ ...answer })), [
       {
@@ -189,7 +196,7 @@ async function askedMeanwhile(sharesGpu: boolean | undefined): Promise<number> {
     totalSteps: 1,
     generator: {
       async generate({ onGroup }: GenerationRequest): Promise<Completion[]> {
-        onGroup!(0, [{ tokens: [3], end: "eos" }, { tokens: [4], end: "eos" }]);
+        onGroup!(0, [3, 4].map((token) => ({ tokens: [token], logprobs: null, end: "eos" })));
         await new Promise((resolve) => setTimeout(resolve, 1));
         throw new Error("the second group");
       },

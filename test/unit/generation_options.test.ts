@@ -35,6 +35,7 @@ it("what is trained on is sampled with every sampling option of the settings", (
     topK: 40,
     minP: 0.05,
     repetitionPenalty: 1.2,
+    keepsLogprobs: true,
   });
 });
 

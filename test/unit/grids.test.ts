@@ -33,7 +33,7 @@ it("bindFrom() cuts off the front of a window, which begins amid its tensor", ()
 it("matrixUnitsMissing() asks for lanes of four subgroups, not of more", () => {
   const facts = (lanes: number): MatrixFacts => ({
     features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
-    limits: { maxComputeInvocationsPerWorkgroup: lanes },
+    limits: { maxComputeInvocationsPerWorkgroup: lanes, maxComputeWorkgroupStorageSize: 32768 },
     adapterInfo: {
       subgroupMinSize: 64,
       subgroupMaxSize: 64,

@@ -37,7 +37,7 @@ describe("a block list", () => {
       const list = createBlockList();
       const held: number[][] = [];
       for (const { take, give, extend } of steps) {
-        list.extend(list.capacity + extend);
+        list.resize(list.capacity + extend);
         if (take <= list.capacity - list.used) held.push(list.take(take));
         else assert.throws(() => list.take(take), /reserve them before/);
         if (give < held.length) list.free(held.splice(give, 1)[0]);

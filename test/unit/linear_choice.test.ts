@@ -91,6 +91,8 @@ const GPU: LinearFacts = {
   hasSimd8: false,
   hasNarrowSubgroups: false,
   maxSubgroupSize: 32,
+  matrixUnit: 16,
+  workgroupBytes: 49152,
   plainKernelsOnly: false,
   candidates: linearCandidates(DESKTOP, false),
   measured: new Map(),
@@ -164,16 +166,22 @@ test("few rows take linear_few: up to two on a CPU with subgroups, four elsewher
   assert.deepEqual([few(1, CPU), few(1, GPU)].map(({ workgroups }) => workgroups), [[4, 1, 1], [1, 1, 1]]);
 });
 
-test("float16 takes matrix units for the output and the gradient of the input alone", () => {
+test("float16 takes matrix units for every product, in tiles that keep most processors busy", () => {
   const precision = "float16" as const;
-  assert.deepEqual(kernelsOf([512, 256, 128], GPU, { precision }), [
-    "linear_matrix",
-    "linear_grad_x_matrix",
-    "linear_grad_w_tile",
-    "linear_matrix",
-  ]);
+  assert.deepEqual(kernelsOf([512, 256, 128], GPU, { precision }), Array(4).fill("linear_matrix"));
+  const conditions = (product: LinearProduct) =>
+    choose(product, [512, 4096, 4096], GPU, { precision }).conditions;
+  assert.deepEqual(conditions("output"), { UNIT8: false, WIDE: true, GRAD_X: false, GRAD_W: false });
+  assert.deepEqual(conditions("grad_x"), { UNIT8: false, WIDE: true, GRAD_X: true, GRAD_W: false });
+  assert.deepEqual(conditions("grad_w"), { UNIT8: false, WIDE: true, GRAD_X: false, GRAD_W: true });
   const { constants, workgroups } = choose("output", [65, 130, 128], GPU, { precision });
   assert.deepEqual([constants, workgroups], [{ SUBGROUP: 32 }, [3, 2, 1]]);
+  const tileOf = (rows: number, facts: LinearFacts) =>
+    choose("output", [rows, 4096, 4096], facts, { precision }).tile;
+  assert.deepEqual([256, 320, 512].map((rows) => tileOf(rows, GPU).rows), [64, 128, 128]);
+  assert.deepEqual([tileOf(512, { ...GPU, workgroupBytes: 40959 }).rows], [64]);
+  assert.deepEqual([256, 512].map((rows) => tileOf(rows, { ...CPU, matrixUnit: 8 }).rows), [64, 64]);
+  assert.equal(choose("output", [8, 64, 64], { ...CPU, matrixUnit: 8 }, { precision }).tile.rows, 32);
 });
 
 test("swiglu is one kernel where its outputs tile in registers and its weights have one format", () => {

@@ -14,7 +14,7 @@ async function planned(size: number, budgetBytes: number) {
   const plan = await fittingPlan({} as RunModels, config, batchShape(config), budgetBytes, (...asked) => {
     const [, , , rowsPerPass] = asked;
     tried.push(rowsPerPass);
-    return Promise.resolve({ rowsPerPass, parts: [], peakBytes: rowsPerPass });
+    return Promise.resolve({ rowsPerPass, parts: [], peakBytes: rowsPerPass, kernels: [] });
   });
   return { plan, tried };
 }

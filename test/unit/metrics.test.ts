@@ -3,13 +3,16 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
 import { CLIP_METRICS } from "../../src/rl/policy_terms.ts";
+import { SAMPLER_METRICS } from "../../src/rl/sampler_weights.ts";
 import { evalRow, METRIC_NAMES, stepRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 
 describe("stepRow()", () => {
   it("holds exactly the documented names when everything was measured", () => {
     const clipMetrics = Object.fromEntries(CLIP_METRICS.map((name) => [name, 0]));
-    const { step: _, ...metrics } = stepRow(stepRecord({ kl: 0.01, entropy: 2, clipMetrics }));
+    const samplerMetrics = Object.fromEntries(SAMPLER_METRICS.map((name) => [name, 0]));
+    const record = stepRecord({ kl: 0.01, entropy: 2, clipMetrics, samplerMetrics });
+    const { step: _, ...metrics } = stepRow(record);
     const expected = METRIC_NAMES.filter((name) => !name.startsWith("eval/"));
     assert.deepEqual(Object.keys(metrics).sort(), [...expected].sort());
   });

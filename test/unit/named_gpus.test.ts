@@ -13,9 +13,10 @@ test("a GPU has less than what it is sold with, and Apple's what Metal recommend
     ]]
   ) {
     const { bytes, source } = planTarget(String(name)).budget;
-    assert.ok(bytes < Number(sold) * GIB && bytes > 0.9 * Number(sold) * GIB, `${name}: ${bytes}`);
+    assert.ok(bytes < Number(sold) * GIB && bytes > 0.85 * Number(sold) * GIB, `${name}: ${bytes}`);
     assert.match(source, new RegExp(`^${name}, less what its driver takes`));
   }
+  assert.equal(planTarget("h100").budget.bytes, Math.floor(0.95 * 81559 * 2 ** 20) - 600 * 2 ** 20);
   assert.equal(planTarget("m3-64").budget.bytes, 48 * GIB);
   assert.equal(planTarget("M2-Max-96").budget.bytes, 72 * GIB);
 });

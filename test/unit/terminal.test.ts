@@ -229,6 +229,7 @@ it("bannerText() shows how the batch comes about", () => {
       updatesPerGeneration: 1,
     },
     promptFormat: "Beaver's",
+    precision: "matmul_precision float16, kv_cache_dtype float16",
     worldSize: 4,
     numGenerations: 30,
     firstStep: 1,
@@ -240,6 +241,7 @@ it("bannerText() shows how the batch comes about", () => {
     /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
   );
   assert.match(banner, /1\.23M parameters\)/);
+  assert.match(banner, /^precision +matmul_precision float16, kv_cache_dtype float16$/m);
   assert.match(banner, /^ends at +2 "<\/s>", 7 ""$/m);
   assert.match(banner, /^scorer +http:\/\/localhost:8000$/m);
   assert.match(

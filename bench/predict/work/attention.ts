@@ -112,51 +112,250 @@ function variants(name: string, cost: TileCost, byKeys = false): Record<string, 
   };
 }
 
-/** The cache's bytes that no other row of the call reads, and all that its rows read. */
-function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
-  const { rows, heads, kv_heads } = call.params;
-  const { HEADS, VECTORS, FORMAT } = call.constants;
+/** A tile of lib/attention_slabs.wgsl: lanes, rows and others together, vectors of a slab. */
+const TILE_LANES = 256;
+const ROWS_AND_OTHERS = 96;
+const SLAB = 8;
+/** Subgroups of 32, as NVIDIA's are: their lanes read few different vectors of workgroup memory, a wavefront each. */
+const SUBGROUPS = TILE_LANES / 32;
+/** A load of memory with its index, and a place in workgroup memory written with its own. */
+const LOAD = 5;
+const STORE = 6;
+
+/** Vectors of sums of a lane in each of its four rows: rows that are half as many have lanes for twice the columns. */
+const ownOf = ({ VECTORS, ROWS }: Readonly<Record<string, number>>) => Math.ceil(VECTORS * ROWS / 1024);
+
+/** What a tile does with its others, `times` over. @param weights instructions for a score to become its weight */
+function tileSteps(
+  constants: Readonly<Record<string, number>>,
+  { dots, sums }: TileCost,
+  weights: number,
+  times: number,
+): Step[] {
+  const { VECTORS, PART, ROWS } = constants;
+  const own = ownOf(constants);
+  const parts = (ROWS_AND_OTHERS - ROWS) / PART;
+  const staged = PART * VECTORS / TILE_LANES;
+  return [
+    {
+      // The next slab is on its way while this one is multiplied: 32 products of six loads, at fixed places of a line.
+      times: times * dots * Math.ceil(VECTORS / SLAB),
+      instructions: 3 * (LOAD + STORE) + SLAB * (32 + 6) + 12,
+      wavefronts: SUBGROUPS * SLAB * 6 + 2 * ROWS_AND_OTHERS * SLAB * 16 / 128,
+      barriers: 2,
+      shared: 1,
+    },
+    {
+      // 8 scores of a lane. What is staged whole is on its way meanwhile; the first slab of these others is waited for.
+      times,
+      instructions: 8 * weights + 40,
+      wavefronts: SUBGROUPS * 12,
+      cache: 1,
+      barriers: sums,
+    },
+    {
+      // By fours of others: their weights, then 16 products of each vector's value.
+      times: times * sums * parts,
+      instructions: staged * (LOAD + STORE) + PART / 4 * (4 + own * (4 + 64) + 8 + 4 * own),
+      wavefronts: SUBGROUPS * PART * (1 + own) + 2 * PART * VECTORS * 16 / 128,
+      barriers: parts > 1 ? 2 : 1,
+      shared: 2,
+    },
+  ];
+}
+
+/**
+ * @param weights instructions of a weight
+ * @param registers of a lane beside its sums: 32 partial sums, what is loaded of a slab and staged of the next, whom
+ *   the rows see, and places
+ */
+function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: number): WorkOf {
+  return ({ call, workgroups }, { sequence, prefix, readers }) => {
+    const { params, constants, conditions } = call;
+    const { rows, heads, kv_heads } = params;
+    const { VECTORS, ROWS } = constants;
+    const others = ROWS_AND_OTHERS - ROWS;
+    const groups = gridOf(workgroups);
+    const own = Math.min(sequence, rows);
+    const shared = conditions.PREFIX ? prefix : 0;
+    const sharing = byKeys ? heads / kv_heads : 1;
+    const turnsOf = (...runs: number[]) => runs.reduce((sum, run) => sum + Math.ceil(run / others), 0);
+    // A tile goes as far as its last row sees; by keys, as its first row is seen.
+    const ownTurns = Array.from(
+      { length: Math.ceil(own / ROWS) },
+      (_, n) => turnsOf(Math.min(own, (n + 1) * ROWS) * sharing, byKeys ? 0 : shared),
+    );
+    const ownMean = ownTurns.reduce((sum, turns) => sum + turns, 0) / ownTurns.length;
+    const prefixTiles = byKeys && shared > 0 ? Math.ceil(params.prefix_rows / ROWS) * kv_heads : 0;
+    const prefixTurns = prefixTiles > 0 ? turnsOf(own * readers * sharing) : 0;
+    const mean = (ownMean * (groups - prefixTiles) + prefixTurns * prefixTiles) / groups;
+    const pairs = rows * heads * ((own + 1) / 2 + shared);
+    const turnBytes = 16 * VECTORS * (cost.dots * ROWS_AND_OTHERS + cost.sums * others);
+    return {
+      workgroups: groups,
+      lanes: TILE_LANES,
+      registers: registers + 16 * cost.sums * ownOf(constants),
+      workgroupBytes: 16 * (ROWS_AND_OTHERS * (SLAB + 1) + 512 + 64 * constants.BLOCKS),
+      chain: [
+        { times: 1, instructions: 100, memory: 2 },
+        ...tileSteps(constants, cost, weights, mean),
+        { times: 4 * ownOf(constants) * cost.sums, instructions: 30, wavefronts: TILE_LANES * 16 / 128 },
+      ],
+      longest: Math.max(...ownTurns, prefixTurns) / mean,
+      memoryBytes: boundBytes(call),
+      cacheBytes: groups * mean * turnBytes,
+      products: pairs * pairFlops(cost, 4 * VECTORS),
+    };
+  };
+}
+
+/** Keys of a split: kernels/lib/softmax_powers.wgsl. */
+const SPLIT = 256;
+/** Query heads that a workgroup takes together where several share a key head (GROUPED). */
+const GROUPED_HEADS = 4;
+
+/** Bytes of keys and values that a decoding call reads: of memory, each once, and all that `repeats` readers read. */
+function cacheReads(
+  { call: { params: { rows, kv_heads }, constants: { VECTORS, FORMAT } } }: Called,
+  { held, prompt, group }: Seen,
+  repeats: number,
+): { own: number; all: number } {
   const token = 2 * 4 * VECTORS * kv_heads * valueBytes(FORMAT);
-  const repeats = heads / kv_heads / HEADS; // workgroups that read the same key head
   return {
     own: token * (rows * (held - prompt) + Math.ceil(rows / group) * prompt),
     all: token * rows * held * repeats,
   };
 }
 
+const decodeProducts = ({ call: { params, constants } }: Called, { held }: Seen) =>
+  4 * params.rows * params.heads * held * 4 * constants.VECTORS;
+
+/** A workgroup for each split of a row's keys: keys staged KEYS at a time, then a column of the sum for each lane. */
 const decode: WorkOf = (called, seen) => {
+  const { call } = called;
+  const { params: { rows, heads, kv_heads, splits }, constants: { VECTORS, FORMAT, LANES }, conditions } =
+    call;
+  const sharing = heads / kv_heads;
+  const together = conditions.GROUPED ? GROUPED_HEADS : 1;
+  const perSplit = rows * kv_heads * Math.ceil(sharing / together);
+  const { own, all } = cacheReads(called, seen, Math.ceil(sharing / together));
+  const io = boundBytes(call, ["q", "o"]);
+  const columns = Math.ceil(4 * VECTORS / LANES);
+  // A value is read by lanes side by side, 8 of a lane under way together.
+  const values = (keys: number): Step => ({
+    times: columns * keys / 8,
+    instructions: 8 * (10 + 3 * together),
+    wavefronts: 8 * spread(LANES, valueBytes(FORMAT)) + 16,
+    memory: 1,
+  });
+  const weights = (keys: number): Step => ({
+    times: 1,
+    instructions: (LANES + keys / LANES * 24) * together * 3,
+    shared: 4,
+    barriers: 2,
+  });
+  if (conditions.WHOLE) {
+    const keys = Math.min(SPLIT, seen.held);
+    return {
+      workgroups: perSplit,
+      lanes: LANES,
+      registers: 96,
+      workgroupBytes: 12_000,
+      chain: [
+        {
+          times: seen.held / LANES,
+          instructions: VECTORS * (8 + 4 * together),
+          wavefronts: VECTORS * LANES,
+          cache: VECTORS / 4,
+        },
+        { ...values(keys), times: columns * seen.held / 8 },
+        weights(keys),
+      ],
+      memoryBytes: own + io,
+      cacheBytes: all + io,
+      products: decodeProducts(called, seen),
+    };
+  }
+  const reached = Math.min(splits, Math.ceil(seen.held / SPLIT));
+  const keys = seen.held / reached; // of a mean split
+  const { KEYS } = call.constants;
+  const made = 4 * rows * heads * reached * (4 * VECTORS + 4);
+  return {
+    workgroups: perSplit * reached,
+    lanes: LANES,
+    registers: 96,
+    workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS + SPLIT + LANES) +
+      KEYS * (16 * (VECTORS | 1) + 16 * together),
+    chain: [
+      // The table names a key's block.
+      { times: 1, instructions: 80 + keys / LANES * 20, memory: 2, cache: 1, barriers: 1 },
+      {
+        times: keys / KEYS,
+        instructions: KEYS * VECTORS / LANES * 14 + VECTORS * (8 + together) + 20 * together,
+        wavefronts: KEYS * VECTORS * 4 * valueBytes(FORMAT) / 128 + KEYS * VECTORS * 16 / 128 +
+          VECTORS * KEYS * 4 / 16,
+        memory: Math.ceil(KEYS * VECTORS / LANES / 8),
+        shared: 2,
+        barriers: 2,
+      },
+      weights(keys),
+      values(keys),
+    ],
+    longest: Math.min(SPLIT, seen.held) / keys,
+    memoryBytes: own + io + made,
+    freshBytes: io + made,
+    cacheBytes: all + io + made,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** A subgroup of 8 lanes for a row and HEADS heads, over all splits. */
+const decodeSimd8: WorkOf = (called, seen) => {
   const { call, workgroups } = called;
-  const { constants, params } = call;
-  const { HEADS, VECTORS, TILE } = constants;
-  const [LANES, PER_KEY] = [constants.LANES ?? 8, constants.PER_KEY ?? 1];
-  const own = VECTORS / PER_KEY;
-  const slices = LANES / PER_KEY;
-  const { own: memoryBytes, all } = cacheReads(called, seen);
-  const vectorBytes = 4 * valueBytes(constants.FORMAT);
-  const meets = PER_KEY > 1;
+  const { params: { heads, kv_heads }, constants: { VECTORS, HEADS, COLUMNS } } = call;
+  const { own, all } = cacheReads(called, seen, heads / kv_heads / HEADS);
   const io = boundBytes(call, ["q", "o"]);
   return {
     workgroups: gridOf(workgroups),
-    lanes: LANES,
-    registers: 8 * HEADS * own + 48,
-    workgroupBytes: 4 * LANES * HEADS * (2 * TILE + 1) + 16 * LANES * HEADS * own,
+    lanes: 8,
+    registers: 128,
     chain: [
-      { times: 1, instructions: 40 + 8 * HEADS * own, memory: 2 },
+      { times: 1, instructions: 40 + 8 * HEADS * VECTORS, memory: 2 },
       {
-        times: Math.ceil(seen.held / (slices * TILE)),
-        // The table names a key's block; keys; then values.
-        instructions: TILE * (20 + 2 * own * 5 + HEADS * (own * (4 + 8) + 24 + (meets ? PER_KEY * 5 : 0))),
-        wavefronts: 2 * TILE * own * spread(LANES, vectorBytes),
-        memory: 2,
-        cache: 1,
-        shared: meets ? 2 : 0,
-        barriers: meets ? 1 : 0,
+        times: seen.held / 8,
+        instructions: VECTORS * (5 + 4 * HEADS) + 40 * HEADS,
+        wavefronts: VECTORS * 8,
+        cache: 2,
       },
-      { times: 1, instructions: 40 + slices * 8, shared: slices, barriers: 2 },
+      { times: seen.held, instructions: COLUMNS / 4 * (8 + 4 * HEADS), wavefronts: COLUMNS / 4, shared: 1 },
     ],
-    memoryBytes: memoryBytes + io,
+    memoryBytes: own + io,
     cacheBytes: all + io,
-    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** A workgroup for each row, which adds what was made of its splits. */
+const decodeMerge: WorkOf = ({ call, workgroups }, { held }) => {
+  const { WG, VECTORS } = call.constants;
+  const { rows, heads, splits } = call.params;
+  const reached = Math.min(splits, Math.ceil(held / SPLIT));
+  const bytes = 4 * rows * heads * (reached * (4 * VECTORS + 4) + 4 * VECTORS);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    chain: [
+      { times: 1, instructions: 20, cache: 2 },
+      {
+        times: Math.ceil(heads * VECTORS / WG) * reached,
+        instructions: 44,
+        wavefronts: 3 * spread(WG, 16),
+        cache: 2,
+      },
+    ],
+    memoryBytes: bytes,
+    freshBytes: bytes,
+    cacheBytes: bytes,
   };
 };
 
@@ -172,6 +371,7 @@ function byShares({ call, workgroups }: Called, heads: number, accesses: number)
       { times: heads, instructions: 24, wavefronts: accesses * spread(WG, 8), cache: 1 },
     ],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
     flops: bytes,
   };
@@ -206,7 +406,12 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   ...variants("attention", FORWARD),
   ...variants("attention_grad_q", GRAD_Q),
   ...variants("attention_grad_kv", GRAD_KV, true),
+  attention_tile: inTiles(FORWARD, false, 26, 96),
+  attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
+  attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
+  attention_decode_merge: decodeMerge,
+  attention_decode_simd8: decodeSimd8,
   attention_grad_stats: stats,
   attention_window: windowed,
   rope: (called) => byShares(called, Math.min(4, called.call.params.heads), 4),

@@ -25,6 +25,7 @@ function spans({ call, workgroups }: Called, { arithmetic, loads, stores }: Elem
       memory: 1,
     }],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
     flops: call.params.count * width * arithmetic,
   };
@@ -32,14 +33,28 @@ function spans({ call, workgroups }: Called, { arithmetic, loads, stores }: Elem
 
 const elementwise = (element: Element): WorkOf => (called) => spans(called, element);
 
-/** One value for all: nothing but its launch. */
-const single: WorkOf = ({ call, workgroups }) => ({
-  workgroups: gridOf(workgroups),
-  lanes: call.constants.WG ?? 1,
-  chain: [{ times: 1, instructions: 10, cache: 2 }],
-  memoryBytes: 0,
-  cacheBytes: 64,
-});
+/** Of weights, which nothing has just touched. */
+const stored = (element: Element): WorkOf => (called) => ({ ...spans(called, element), freshBytes: 0 });
+
+/** A value of each row, kept in its place (LOGPROBS), and one for all. */
+const advance: WorkOf = ({ call, workgroups }) => {
+  const rows = call.params.rows ?? 0;
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [
+      { times: 1, instructions: 10, cache: 2, barriers: 1 },
+      {
+        times: Math.ceil(rows / call.constants.WG),
+        instructions: 12,
+        wavefronts: call.constants.WG,
+        cache: 1,
+      },
+    ],
+    memoryBytes: 8 * rows,
+    cacheBytes: 64 * rows + 64,
+  };
+};
 
 export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   add: (called) => spans(called, { arithmetic: 1, loads: called.call.conditions.ONLY_B ? 1 : 2, stores: 1 }),
@@ -47,18 +62,18 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   geglu_grad: elementwise({ arithmetic: 32, loads: 3, stores: 2 }),
   swiglu: elementwise({ arithmetic: 20, loads: 2, stores: 1 }),
   swiglu_grad: elementwise({ arithmetic: 26, loads: 3, stores: 2 }),
-  pack: elementwise({ arithmetic: 6, loads: 1, stores: 1 }),
-  unpack: elementwise({ arithmetic: 2, loads: 1, stores: 1 }),
+  pack: stored({ arithmetic: 6, loads: 1, stores: 1 }),
+  unpack: stored({ arithmetic: 2, loads: 1, stores: 1 }),
   // Of each value weight, both moments and the gradient are read and written.
   adamw: (called) => {
     const work = spans(called, { arithmetic: 30, loads: 4, stores: 4 });
-    return { ...work, memoryBytes: 2 * work.memoryBytes, cacheBytes: 2 * work.cacheBytes };
+    return { ...work, memoryBytes: 2 * work.memoryBytes, freshBytes: 0, cacheBytes: 2 * work.cacheBytes };
   },
   square_sums: (called) => {
     const work = spans(called, { arithmetic: 1, loads: 1, stores: 0 });
     const read = boundBytes(called.call, ["x"]);
     const tree = { times: Math.log2(called.call.constants.WG), instructions: 8, shared: 1, barriers: 1 };
-    return { ...work, chain: [...work.chain, tree], memoryBytes: read, cacheBytes: read };
+    return { ...work, chain: [...work.chain, tree], memoryBytes: read, freshBytes: 0, cacheBytes: read };
   },
   clip_scale: ({ call, workgroups }) => ({
     workgroups: gridOf(workgroups),
@@ -70,5 +85,29 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
     memoryBytes: 4 * call.params.count,
     cacheBytes: 4 * call.params.count,
   }),
-  decode_advance: single,
+  decode_advance: advance,
+  weight_largest: (called) => {
+    const { WG, SPAN } = called.call.constants;
+    const read = boundBytes(called.call, ["w"]);
+    return {
+      workgroups: gridOf(called.workgroups),
+      lanes: WG,
+      chain: [
+        { times: Math.ceil(SPAN / WG), instructions: 24, wavefronts: spread(WG, 16), memory: 1 },
+        { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+      ],
+      memoryBytes: read,
+      cacheBytes: read,
+    };
+  },
+  weight_shift: ({ call, workgroups }) => ({
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [
+      { times: Math.ceil(call.params.count / call.constants.WG), instructions: 8, wavefronts: 2, cache: 1 },
+      { times: Math.log2(call.constants.WG), instructions: 8, shared: 1, barriers: 1 },
+    ],
+    memoryBytes: 4 * call.params.count,
+    cacheBytes: 4 * call.params.count,
+  }),
 };

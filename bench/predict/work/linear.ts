@@ -1,5 +1,14 @@
 /** Works of the products of linear layers. */
-import { boundBytes, type Called, gridOf, spread, valueBytes, type Work, type WorkOf } from "../work.ts";
+import {
+  boundBytes,
+  type Called,
+  gridOf,
+  spread,
+  type Step,
+  valueBytes,
+  type Work,
+  type WorkOf,
+} from "../work.ts";
 
 /** A product [rows, columns], each of whose elements is a sum over `summed` terms. */
 interface Product {
@@ -29,6 +38,17 @@ const LOAD = 5;
 /** What sums are begun from or added to. */
 const addendBytes = ({ bytes }: Called["call"]) => (bytes.bias ?? 0) + (bytes.residual ?? 0);
 
+/** Where outputs are written, an adapter's part of each: a chain over the ranks, from the core's own cache. */
+function adapterSteps({ call: { conditions, params } }: Called, values: number, lanes: number): Step[] {
+  if (!conditions.ADAPTER) return [];
+  return [{
+    times: values,
+    instructions: 8 * params.rank,
+    wavefronts: params.rank * spread(lanes, 8),
+    shared: 2,
+  }];
+}
+
 /** Of a workgroup of the tiles of kernels/lib/linear_slabs.wgsl. */
 interface Tiled {
   size: Product;
@@ -40,7 +60,8 @@ interface Tiled {
   adds: boolean;
 }
 
-function tiled({ call, workgroups }: Called, { size, bytes, turning, adds }: Tiled): Work {
+function tiled(called: Called, { size, bytes, turning, adds }: Tiled): Work {
+  const { call, workgroups } = called;
   const { TILE_M, TILE_N, TILE_K, LANE_M, LANE_N } = call.constants;
   const lanes = (TILE_M / LANE_M) * (TILE_N / LANE_N);
   const slabs = Math.ceil(size.summed / TILE_K);
@@ -79,6 +100,7 @@ function tiled({ call, workgroups }: Called, { size, bytes, turning, adds }: Til
         wavefronts: LANE_M * LANE_N / 4 * spread(lanes, 16),
         memory: 1 + +adds,
       },
+      ...adapterSteps(called, LANE_M * LANE_N, lanes),
     ],
     memoryBytes: boundBytes(call) + (adds ? made : 0),
     cacheBytes: groups * slabs * TILE_K * (TILE_M * rowBytes + TILE_N * columnBytes) +
@@ -141,50 +163,68 @@ function simd8({ call, workgroups }: Called, size: Product, tile: [number, numbe
   };
 }
 
-/** Rows and columns of a workgroup on matrix units, and the terms of a slab (kernels/lib/linear_units.wgsl). */
-const UNITS_TILE = 64;
-const UNITS_SLAB = 32;
+const weightBytes = ({ call }: Called) => valueBytes(call.constants.FORMAT);
 
-function onUnits({ call, workgroups }: Called, size: Product, weights: number, adds: boolean): Work {
+/** Terms of a slab of linear_matrix, and tokens of a block of dw that are summed at once. */
+const UNITS_SLAB = 32;
+const TOKENS_AT_ONCE = 512;
+/** A load of a matrix from workgroup memory, its place held within the array. */
+const MATRIX_LOAD = 16;
+
+function unitsSize({ call: { params, conditions } }: Called): Product {
+  if (conditions.GRAD_W) return gradWSize(params);
+  return conditions.GRAD_X ? gradXSize(params) : outputSize(params);
+}
+
+/** Four subgroups make a tile of matrices; the next slab is on its way while this one is multiplied. */
+function onUnits(called: Called): Work {
+  const { call, workgroups } = called;
+  const { UNIT8, WIDE, GRAD_W, ADD } = call.conditions;
+  const size = unitsSize(called);
+  const unit = UNIT8 ? 8 : 16;
+  const wide = WIDE ? 4 : 2; // matrices of a subgroup, each way
+  const tile = 2 * wide * unit;
   const lanes = 4 * call.constants.SUBGROUP;
-  const slabs = Math.ceil(size.summed / UNITS_SLAB);
+  const adds = Boolean(GRAD_W || ADD);
+  const weights = GRAD_W ? 2 : weightBytes(called);
   const groups = gridOf(workgroups);
-  const blocks = 2 * Math.ceil(UNITS_TILE * UNITS_SLAB / 4 / lanes);
-  // A block: load, shift, twice times a power of two, rounding, a store. Then loads of matrices with their checks.
-  const staging = blocks * (LOAD + SHARED_ACCESS + 12 + unpacking(weights === 2 ? 1 : 0) / 2);
-  const slabBytes = UNITS_SLAB * UNITS_TILE * (4 + weights);
+  const slabs = Math.ceil(size.summed / UNITS_SLAB);
+  const blocks = tile * UNITS_SLAB / 8 / lanes; // of eight values that a lane stages of an operand
+  const staging = blocks * (2 * (LOAD + SHARED_ACCESS + 8) + 2 * unpacking(weights === 2 ? 1 : 0) + 12);
+  const values = tile * tile / lanes;
+  const slabBytes = UNITS_SLAB * tile * (2 + weights);
   const made = 4 * size.rows * size.columns;
   return {
     workgroups: groups,
     lanes,
-    registers: 96,
-    workgroupBytes: 14_300,
+    registers: 8 * wide * wide + 8 * blocks + 64,
+    workgroupBytes: 2 * 2 * tile * 40 * 2,
     chain: [
+      { times: 1, instructions: 60, memory: 2, barriers: 1 },
       {
         times: slabs,
-        instructions: staging,
-        wavefronts: slabBytes / 128 + 2 * UNITS_SLAB * UNITS_TILE * 2 / 128,
-        memory: 1,
-        cache: 1, // the row's shift
-        barriers: 2,
-        shared: 1,
+        instructions: staging + UNITS_SLAB / unit * (2 * wide * MATRIX_LOAD + 2 * wide * wide + 4),
+        matrixFlops: 2 * tile * tile * UNITS_SLAB,
+        wavefronts: slabBytes / 128 + tile + UNITS_SLAB / unit * 8 * wide * unit * unit * 2 / 128,
+        ahead: 1,
+        shared: 2 * UNITS_SLAB / unit,
+        barriers: 1,
       },
       {
-        times: slabs * UNITS_SLAB / 16,
-        instructions: 4 * 16 + 4,
-        matrixFlops: 2 * UNITS_TILE * UNITS_TILE * 16,
-        wavefronts: 4 * 4 * 4,
-        shared: 2,
+        times: GRAD_W ? Math.ceil(size.summed / TOKENS_AT_ONCE) : 1,
+        instructions: values * 30,
+        wavefronts: 3 * tile * tile * 4 / 128,
+        shared: 2 * wide,
+        barriers: wide,
+        cache: (1 + +adds) * wide,
       },
-      { times: 4, instructions: 8 * 12, wavefronts: 4 * 16, shared: 2, barriers: 2, cache: 1 + +adds },
+      ...adapterSteps(called, values, lanes),
     ],
     memoryBytes: boundBytes(call) + (adds ? made : 0),
     cacheBytes: groups * slabs * slabBytes + made * (adds ? 2 : 1) + addendBytes(call),
     products: flopsOf(size),
   };
 }
-
-const weightBytes = ({ call }: Called) => valueBytes(call.constants.FORMAT);
 
 /** A thread for each sum, values one by one. */
 const strided: WorkOf = ({ call, workgroups }) => {
@@ -225,24 +265,22 @@ const few: WorkOf = (called) => {
   };
 };
 
-const rowShifts: WorkOf = ({ call, workgroups }) => {
-  const { WG, FORMAT } = call.constants;
-  const { rows, width } = call.params;
-  const bytes = rows * width * valueBytes(FORMAT);
+/** A workgroup a row: its largest, then its values, read again from the cache. */
+const halves: WorkOf = ({ call, workgroups }) => {
+  const { WG } = call.constants;
+  const { rows, width, pitch } = call.params;
+  const turns = Math.ceil(width / 4 / WG);
   return {
     workgroups: gridOf(workgroups),
     lanes: WG,
     chain: [
-      {
-        times: Math.ceil(width / 4 / WG),
-        instructions: 40,
-        wavefronts: spread(WG, 4 * valueBytes(FORMAT)),
-        memory: 1,
-      },
+      { times: turns, instructions: 20, wavefronts: spread(WG, 16), cache: 1 },
       { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+      { times: turns, instructions: 30, wavefronts: spread(WG, 24), cache: 1 },
     ],
-    memoryBytes: bytes,
-    cacheBytes: bytes,
+    memoryBytes: rows * (4 * width + 2 * pitch),
+    freshBytes: rows * (4 * width + 2 * pitch),
+    cacheBytes: rows * (8 * width + 2 * pitch),
   };
 };
 
@@ -277,7 +315,7 @@ export const LINEAR_WORKS: Readonly<Record<string, WorkOf>> = {
     }),
   linear_simd8: (called) =>
     simd8(called, outputSize(called.call.params), [called.call.constants.TILE_ROWS, 32], weightBytes(called)),
-  linear_matrix: (called) => onUnits(called, outputSize(called.call.params), weightBytes(called), false),
+  linear_matrix: onUnits,
   linear_grad_x: (called) =>
     inRegisters(called, gradXSize(called.call.params), [4, weightBytes(called)], called.call.conditions.ADD),
   linear_grad_x_tile: (called) =>
@@ -289,14 +327,12 @@ export const LINEAR_WORKS: Readonly<Record<string, WorkOf>> = {
     }),
   linear_grad_x_simd8: (called) =>
     simd8(called, gradXSize(called.call.params), [16, 32], weightBytes(called)),
-  linear_grad_x_matrix: (called) =>
-    onUnits(called, gradXSize(called.call.params), weightBytes(called), called.call.conditions.ADD),
   linear_grad_w: (called) => inRegisters(called, gradWSize(called.call.params), [4, 4], true),
   linear_grad_w_tile: (called) =>
     tiled(called, { size: gradWSize(called.call.params), bytes: [4, 4], turning: 0, adds: true }),
   linear_grad_w_simd8: (called) => simd8(called, gradWSize(called.call.params), [16, 32], 4),
   linear_grad_bias: gradBias,
-  row_shifts: rowShifts,
+  halves,
   swiglu_linear: (called) =>
     twice(inRegisters(called, outputSize(called.call.params), [4, weightBytes(called)], false)),
   swiglu_linear_simd8: (called) =>

@@ -74,6 +74,7 @@ function normed({ call, workgroups }: Called, loads: [number, number]): Work {
       pass(loads[1], 1),
     ],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes + boundBytes(call, ["x", "dy"]),
     flops: call.params.rows * call.params.width * 6,
   };
@@ -89,6 +90,7 @@ export const ROW_WORKS: Readonly<Record<string, WorkOf>> = {
       lanes: WG,
       chain: [{ times: 1, instructions: 60, wavefronts: 2 * spread(WG, 4 * values), memory: 1 }],
       memoryBytes: bytes,
+      freshBytes: bytes,
       cacheBytes: bytes,
     };
   },

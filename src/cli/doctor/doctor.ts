@@ -1,6 +1,7 @@
 /** The `doctor` command: what this machine has, what a run lacks, and what to do about it. Installs nothing. */
 import { type GpuInfo, openGpu } from "../../gpu/device.ts";
 import { matrixUnitsMissing } from "../../gpu/precision.ts";
+import { AUTO_PRECISION, precisionText, settledPrecision } from "../../policy/precision.ts";
 import { messageOf } from "../../io/files/errors.ts";
 import {
   driverFindings,
@@ -39,6 +40,7 @@ async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
     missing === undefined
       ? { mark: "ok", subject: "float16 matmuls", detail: "on matrix units, where they are asked for" }
       : { mark: "note", subject: "float16 matmuls", detail: `not on this device: ${missing}; optional` },
+    { mark: "ok", subject: "auto precision", detail: precisionText(settledPrecision(AUTO_PRECISION)) },
   ];
 }
 

@@ -38,6 +38,7 @@ export function bannerText(facts: BannerFacts, columns?: number): string {
     : `${facts.maxSteps}`;
   const entries: [label: string, text: string][] = [
     ["device", facts.device],
+    ["precision", facts.precision],
     ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
     ["prompts", facts.promptFormat],
     ["ends at", endsText(facts.ends)],

@@ -3,7 +3,13 @@ import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { gradStats, runAttention, runAttentionGradKv, runAttentionGradQ } from "./attention_kernels.ts";
-import { type AttentionShape, checkAttentionShape } from "./attention_shape.ts";
+import { type AttentionShape, checkAttentionShape, SPLIT_KEYS } from "./attention_shape.ts";
+import {
+  runAttentionGradKvTiles,
+  runAttentionGradQTiles,
+  runAttentionTiles,
+  runsInTiles,
+} from "./attention_tiles.ts";
 import { windowRanges } from "./attention_window.ts";
 
 export type { AttentionShape };
@@ -69,23 +75,71 @@ function seenRanges(bounds: TensorInfo, { prefix, window = Infinity }: Attention
   return { own, before: before ?? undefined, walk: walk ?? undefined, dispose };
 }
 
+/** Room for the sums of splits that ended (lib/attention_splits.wgsl): where no sequence has two, for none. */
+function newEndedSplits(rows: number, prefix: Prefix | null, { heads, headDim }: AttentionShape): TensorInfo {
+  const needed = prefix !== null || rows > SPLIT_KEYS;
+  return newTensor([needed ? rows : 1, heads * (headDim + 4)]);
+}
+
+/** What the tiles read of a prefix. */
+const prefixBindings = (prefix: Prefix | null): Record<string, TensorInfo> =>
+  prefix ? { ranges: prefix.ranges, prefix_k: prefix.k, prefix_v: prefix.v } : {};
+
+const prefixRowsOf = (prefix: Prefix | null) => prefix ? prefix.k.shape[0] : null;
+
+function tiled(
+  inputs: Record<ForwardInput, TensorInfo>,
+  prefix: Prefix | null,
+  shape: AttentionShape,
+): TensorInfo[] {
+  const [rows] = inputs.q.shape;
+  const [o, softmax] = [newTensor(inputs.q.shape), newTensor([rows, shape.heads, 2])];
+  const pass = { shape, rows, prefixRows: prefixRowsOf(prefix) };
+  runAttentionTiles({ ...inputs, ...prefixBindings(prefix), o, softmax }, pass);
+  return [o, softmax];
+}
+
+/** @returns gradients of q, k and v; those of the prefix are added to what it has */
+function tiledGradient(
+  inputs: Record<ForwardInput | "stats" | "d_o", TensorInfo>,
+  prefix: Prefix | null,
+  shape: AttentionShape,
+): TensorInfo[] {
+  const { q, k, v } = inputs;
+  const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
+  const pass = { shape, rows: q.shape[0] };
+  runAttentionGradQTiles({ ...inputs, ...prefixBindings(prefix), dq }, {
+    ...pass,
+    prefixRows: prefixRowsOf(prefix),
+  });
+  if (!prefix?.dk || !prefix.dv) {
+    runAttentionGradKvTiles({ ...inputs, dk, dv }, { ...pass, prefixRows: null });
+    return [dq, dk, dv];
+  }
+  const sums = { readers: prefix.readers, prefix_dk: prefix.dk, prefix_dv: prefix.dv };
+  runAttentionGradKvTiles({ ...inputs, ...prefixBindings(prefix), ...sums, dk, dv }, {
+    ...pass,
+    prefixRows: prefixRowsOf(prefix),
+  });
+  return [dq, dk, dv];
+}
+
 type ForwardInput = "q" | "k" | "v" | "bounds";
 
 const attentionOp = defineOp<ForwardInput, AttentionAttrs>({
   name: "GrpoAttention",
   forward({ q, k, v, bounds }, { prefix, ...shape }) {
     const [rows] = q.shape;
+    if (runsInTiles(shape)) return tiled({ q, k, v, bounds }, prefix, shape);
     const seen = seenRanges(bounds, { prefix, ...shape });
     const [o, softmax] = [newTensor(q.shape), newTensor([rows, shape.heads, 2])];
+    const ended = newEndedSplits(rows, prefix, shape);
+    const made = { q, o, softmax, ended, sequences: bounds, prefixes: prefix?.ranges ?? bounds };
     if (prefix) {
-      const before = { q, k: prefix.k, v: prefix.v, bounds: seen.before, o, softmax };
-      runAttention(before, { rows, shape, prefix: true });
+      runAttention({ ...made, k: prefix.k, v: prefix.v, bounds: seen.before }, { rows, shape, prefix: true });
     }
-    runAttention({ q, k, v, bounds: seen.own, o, softmax }, {
-      rows,
-      shape,
-      afterPrefix: prefix !== null,
-    });
+    runAttention({ ...made, k, v, bounds: seen.own }, { rows, shape, afterPrefix: prefix !== null });
+    disposeInfo(ended);
     seen.dispose();
     return [o, softmax];
   },
@@ -100,8 +154,13 @@ const attentionGradOp = defineOp<ForwardInput | "o" | "softmax" | "dy", Attentio
   name: "GrpoAttentionGrad",
   forward({ q, k, v, bounds, o, softmax, dy }, { prefix, ...shape }) {
     const [rows] = q.shape;
-    const seen = seenRanges(bounds, { prefix, ...shape });
     const stats = gradStats(o, dy, softmax, shape.headDim);
+    if (runsInTiles(shape)) {
+      const made = tiledGradient({ q, k, v, bounds, stats, d_o: dy }, prefix, shape);
+      disposeInfo(stats);
+      return made;
+    }
+    const seen = seenRanges(bounds, { prefix, ...shape });
     const [dq, dk, dv] = [newTensor(q.shape), newTensor(k.shape), newTensor(v.shape)];
     const pulling = { q, stats, d_o: dy };
     if (prefix) {

@@ -1,53 +1,56 @@
 /** Attention of the newest token of each completion, over the blocks of its prompt and of its own tokens. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { hasSimd8, isSoftwareDevice } from "../../gpu/device_facts.ts";
+import { deviceLimits, hasSimd8, isSoftwareDevice } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { emptyTensor } from "../../gpu/tensors.ts";
 import { cappedF64 } from "./attention_f64.ts";
-import { type AttentionShape, checkAttentionShape } from "./attention_shape.ts";
+import { type AttentionShape, checkAttentionShape, powerScale, SPLIT_KEYS } from "./attention_shape.ts";
 import { type BlockTable, checkPool, type KvPool, poolSlot } from "./kv_append.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";
 
-/** Vectors of four columns that a lane holds without a loop, of all its heads: more would take seconds to compile. */
+/** Vectors of four columns that a lane of a CPU holds without a loop, of all its heads: more would compile slowly. */
 const LANE_VECTORS = 8;
-/** Vectors that the lanes of a GPU's workgroup hold together, for the 16 KB of memory that every device has. */
-const WORKGROUP_VECTORS = 256;
 const SIMD8_LANES = 8;
 /** Vectors of all its heads that a lane has room for without asking for more (WIDE). */
 const ROOM = 32;
 /** Tokens that a row sees where no window slides. */
 const ALL_TOKENS = 2 ** 32 - 1;
+/** Query heads of a workgroup that are grouped. */
+const GROUPED_HEADS = 4;
+/** Lanes of a GPU's workgroup; of one for heads up to so many columns. */
+const GPU_LANES = 128;
+const NARROW_GPU_LANES = 64;
+const MERGE_LANES = 256;
 
-/** How a workgroup shares out the keys of a row: constants of the kernel, which says what they mean. */
-export interface DecodeLanes {
-  LANES: number;
-  /** A power of two; neighbouring lanes. */
-  PER_KEY: number;
-  HEADS: number;
-  TILE: number;
-  TURN: number;
-}
-
-/** Query heads of a workgroup: the largest part of those of a key head that a lane can hold. */
-function headsAtOnce({ heads, kvHeads }: AttentionShape, vectorsEach: number): number {
+/** Query heads of a workgroup for 8-wide subgroups: the largest part of those of a key head that a lane can hold. */
+function headsAtOnce({ heads, kvHeads, headDim }: AttentionShape): number {
   const sharing = heads / kvHeads;
-  let count = Math.max(1, Math.min(sharing, Math.floor(LANE_VECTORS / vectorsEach)));
+  let count = Math.max(1, Math.min(sharing, Math.floor(4 * LANE_VECTORS / headDim)));
   while (sharing % count) count--;
   return count;
 }
 
-/** On a CPU a lane for each key. On a GPU neighbours share a key, two vectors each where its width allows. */
-export function decodeLanes(shape: AttentionShape, software: boolean): DecodeLanes {
-  const vectors = shape.headDim / 4;
-  let PER_KEY = 1;
-  while (!software && vectors > 2 * PER_KEY && vectors % (2 * PER_KEY) === 0) PER_KEY *= 2;
-  const own = vectors / PER_KEY;
-  const HEADS = headsAtOnce(shape, own);
-  const fitting = 2 ** Math.floor(Math.log2(WORKGROUP_VECTORS / (HEADS * own)));
-  const LANES = software ? SIMD8_LANES : Math.max(fitting, 2 * PER_KEY);
-  if (own > LANE_VECTORS) return { LANES, PER_KEY, HEADS, TILE: 4, TURN: own % 2 ? 1 : 2 };
-  return { LANES, PER_KEY, HEADS, TILE: software ? 1 : 2, TURN: own };
+/** How the plain kernel shares out a row: GPUs take a workgroup for each split and add those; CPUs take all in one. */
+export interface DecodeVariant {
+  WHOLE: boolean;
+  GROUPED: boolean;
+  LANES: number;
+  /** That are staged at once. */
+  KEYS: number;
+}
+
+export function decodeVariant({ heads, kvHeads, headDim }: AttentionShape, software: boolean): DecodeVariant {
+  const GROUPED = heads / kvHeads > 1;
+  if (software) return { WHOLE: true, GROUPED, LANES: SIMD8_LANES, KEYS: 0 };
+  const LANES = headDim > NARROW_GPU_LANES ? GPU_LANES : NARROW_GPU_LANES;
+  const { maxComputeWorkgroupStorageSize } = deviceLimits();
+  const headBytes = 4 * (GROUPED ? GROUPED_HEADS : 1);
+  const others = 4 * SPLIT_KEYS + headBytes * (headDim + SPLIT_KEYS + LANES);
+  const keyBytes = 16 * (headDim / 4 + 1) + 4 * headBytes;
+  let KEYS = LANES / 4;
+  while (KEYS > 1 && others + KEYS * keyBytes > maxComputeWorkgroupStorageSize) KEYS /= 2;
+  return { WHOLE: false, GROUPED, LANES, KEYS };
 }
 
 /** Keys and values that a new token sees: tokens 0 .. position of its row, the last of them its own. */
@@ -62,7 +65,7 @@ export interface DecodeContext extends BlockTable {
  * for a row that holds nothing. No gradient. Completions of one prompt share its blocks. All lengths are read on the
  * GPU, so a recorded plan can replay it while they change.
  * @param q f32 [R, heads*headDim]
- * @param lanes decodeLanes() of the device where not given
+ * @param variant decodeVariant() of the device where not given
  * @returns f32 [R, heads*headDim]
  * @throws RangeError when the shapes do not fit together
  */
@@ -70,10 +73,10 @@ export function attentionDecode(
   q: Tensor,
   context: DecodeContext,
   shape: AttentionShape,
-  lanes: DecodeLanes = decodeLanes(shape, isSoftwareDevice()),
+  variant: DecodeVariant = decodeVariant(shape, isSoftwareDevice()),
 ): Tensor {
   const { pool, table, positions, blockShift } = context;
-  const { heads, kvHeads, headDim, scale, softcap, window = ALL_TOKENS } = shape;
+  const { heads, kvHeads, headDim, softcap, window = ALL_TOKENS } = shape;
   checkAttentionShape(shape, { q: [q, heads] });
   checkPool(pool, kvHeads * headDim, blockShift);
   const rows = q.shape[0];
@@ -84,30 +87,94 @@ export function attentionDecode(
         "row of the table, with room for a block, and one position for each",
     );
   }
-  const VECTORS = headDim / 4;
-  const { LANES, PER_KEY, ...held } = lanes;
-  const SIMD8 = hasSimd8() && LANES === SIMD8_LANES && PER_KEY === 1;
-  const plain = { LANES, PER_KEY, PARTIALS: LANES * lanes.HEADS * VECTORS / PER_KEY };
-  const o = emptyTensor([rows, heads * headDim]);
-  runKernel({
-    kernel: "attention_decode",
-    conditions: { SIMD8, WIDE: lanes.HEADS * VECTORS / PER_KEY > ROOM, SOFTCAP: softcap !== undefined },
-    constants: { ...held, ...(SIMD8 ? {} : plain), VECTORS, FORMAT: FORMAT_CODE[pool.format] },
-    bindings: { q, k_pool: pool.k, v_pool: pool.v, table, positions, o },
+  const reached = Math.ceil(((columns - 1) << blockShift) / SPLIT_KEYS);
+  const splits = Math.min(reached, Math.ceil(window / SPLIT_KEYS) + 1);
+  const run = {
+    bindings: { q, k_pool: pool.k, v_pool: pool.v, table, positions },
+    constants: { VECTORS: headDim / 4, FORMAT: FORMAT_CODE[pool.format] },
     params: {
       rows,
       heads,
       kv_heads: kvHeads,
       columns,
-      scale,
+      scale: powerScale(shape),
       block_shift: blockShift,
-      turns: VECTORS / PER_KEY / lanes.TURN,
       window: Math.min(window, ALL_TOKENS),
+      splits,
       ...(softcap === undefined ? {} : { softcap }),
     },
-    workgroups: foldGrid(rows * heads / lanes.HEADS),
-  });
+    SOFTCAP: softcap !== undefined,
+  };
+  const o = emptyTensor([rows, heads * headDim]);
+  if (variant.WHOLE && hasSimd8()) runSimd8(run, o, rows, shape);
+  else runPlain(run, o, rows, shape, variant);
   return o;
+}
+
+/** What all kernels of a call are given. */
+interface DecodeRun {
+  bindings: Record<string, Tensor>;
+  constants: { VECTORS: number; FORMAT: number };
+  params: Record<string, number>;
+  SOFTCAP: boolean;
+}
+
+function runSimd8(
+  { bindings, constants, params, SOFTCAP }: DecodeRun,
+  o: Tensor,
+  rows: number,
+  shape: AttentionShape,
+) {
+  const { VECTORS } = constants;
+  const HEADS = headsAtOnce(shape);
+  const wide = VECTORS % 2 ? 1 : 2;
+  runKernel({
+    kernel: "attention_decode_simd8",
+    conditions: { WIDE: HEADS * VECTORS > ROOM, SOFTCAP },
+    constants: {
+      ...constants,
+      HEADS,
+      TURN: VECTORS > LANE_VECTORS ? wide : VECTORS,
+      COLUMNS: Math.ceil(VECTORS / 2),
+    },
+    bindings: { ...bindings, o },
+    params,
+    workgroups: foldGrid(rows * shape.heads / HEADS),
+  });
+}
+
+function runPlain(
+  { bindings, constants, params, SOFTCAP }: DecodeRun,
+  o: Tensor,
+  rows: number,
+  { heads, kvHeads, headDim }: AttentionShape,
+  { WHOLE, GROUPED, LANES, KEYS }: DecodeVariant,
+) {
+  const groups = Math.ceil(heads / kvHeads / (GROUPED ? GROUPED_HEADS : 1));
+  const each = rows * kvHeads * groups;
+  const run = { kernel: "attention_decode", conditions: { WHOLE, GROUPED, SOFTCAP }, params };
+  if (WHOLE) {
+    const own = { bindings: { ...bindings, o }, constants: { ...constants, LANES } };
+    runKernel({ ...run, ...own, workgroups: foldGrid(each) });
+    return;
+  }
+  const partial = emptyTensor([rows, heads, params.splits, headDim + 4]);
+  runKernel({
+    ...run,
+    bindings: { ...bindings, partial },
+    constants: { ...constants, LANES, KEYS },
+    workgroups: foldGrid(each * params.splits),
+  });
+  const { table, positions } = bindings;
+  runKernel({
+    kernel: "attention_decode_merge",
+    conditions: { SOFTCAP },
+    constants: { WG: MERGE_LANES, VECTORS: constants.VECTORS },
+    bindings: { table, positions, partial, o },
+    params,
+    workgroups: foldGrid(rows),
+  });
+  partial.dispose();
 }
 
 type Values = ArrayLike<number>;

@@ -6,7 +6,7 @@ import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelVariant } from "../../gpu/kernel.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import type { Conditions } from "../../gpu/wgsl.ts";
-import type { AttentionShape } from "./attention_shape.ts";
+import { type AttentionShape, powerScale } from "./attention_shape.ts";
 
 /** Lanes of a workgroup, and (row, head) pairs or rows of a lane: the plain kernels. */
 const WG = 32;
@@ -66,8 +66,8 @@ function chooseKernel(kernel: KernelName, { rows, shape: { heads, kvHeads, headD
 type Bindings = Record<string, TensorInfo | undefined>;
 
 function runPass(name: KernelName, bindings: Bindings, pass: Pass): void {
-  const { rows, shape: { heads, kvHeads, headDim, scale, softcap }, prefix = false, afterPrefix = false } =
-    pass;
+  const { rows, shape, prefix = false, afterPrefix = false } = pass;
+  const { heads, kvHeads, headDim, scale, softcap } = shape;
   const { groups, conditions, ...variant } = chooseKernel(name, pass);
   const windowed: Conditions = name === "attention_grad_kv" ? { WINDOW: bindings.walk !== undefined } : {};
   runKernel({
@@ -78,7 +78,7 @@ function runPass(name: KernelName, bindings: Bindings, pass: Pass): void {
       rows,
       heads,
       kv_heads: kvHeads,
-      scale,
+      scale: name === "attention" ? powerScale(shape) : scale,
       vectors: headDim / 4,
       prefix: +prefix,
       after_prefix: +afterPrefix,

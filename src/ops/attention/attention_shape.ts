@@ -15,6 +15,13 @@ export interface AttentionShape {
   window?: number;
 }
 
+/** Keys of a split, as in lib/softmax_powers.wgsl. */
+export const SPLIT_KEYS = 256;
+
+/** Factor of q.k for a softmax by powers of two; a cap stands before that (lib/softmax_powers.wgsl). */
+export const powerScale = ({ scale, softcap }: AttentionShape): number =>
+  softcap === undefined ? scale * Math.LOG2E : scale;
+
 const MAX_HEAD_DIM = 256;
 
 /**

@@ -10,8 +10,8 @@ interface AddAttrs {
   scale: number;
 }
 
-/** @param a null: only the scaled b */
-function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
+/** y = a + scale b. @param a null: only the scaled b */
+export function runAdd(a: TensorInfo | null, b: TensorInfo, scale: number): TensorInfo {
   const y = newTensor(b.shape);
   const { conditions, constants, count, workgroups } = flatGrid(b.shape[0] * b.shape[1]);
   runKernel({

@@ -10,6 +10,7 @@ import { type Binding, byteSize, disposeInfo, newTensor } from "../../gpu/tensor
 import { defineOp } from "../../gpu/op.ts";
 import { linearF64, linearGradF64 } from "../linear/linear.ts";
 import { runLinear, runLinearGradW, runLinearGradX } from "../linear/dispatch.ts";
+import { withHalves } from "../linear/halves.ts";
 import { checkFinalLogits } from "./final_logits.ts";
 import {
   type LogprobOptions,
@@ -108,8 +109,10 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
         stride,
         ...options,
       });
-      runLinearGradX({ dy: logits, weight: head, dx: window(dh), rows, stride });
-      runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride });
+      withHalves({ matrix: logits, rows, width: head.shape[0], stride }, (halves) => {
+        runLinearGradX({ dy: logits, weight: head, dx: window(dh), rows, stride, halves });
+        runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride, dyHalves: halves });
+      });
     });
     return dh;
   },

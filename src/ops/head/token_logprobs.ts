@@ -21,17 +21,19 @@ interface TokenLogprobsSizes extends LogprobOptions {
   stride: number;
 }
 
-/** A workgroup for each row: a software GPU, 8 lanes wide, takes a row of whole vec4s with 8. */
+/**
+ * A workgroup for each row; a software GPU, 8 lanes wide, takes it with 8. How many there are depends on the columns
+ * alone, as do then the bits: the sampler's logits lie in rows of V, the trainer's of V rounded up.
+ */
 function rowLaunch({ rows, columns, stride, temperature, softcap, divisor = 1 }: TokenLogprobsSizes) {
   const VEC4 = stride % 4 === 0;
   const sizes = { rows, columns, stride };
   const params: Record<string, number> = softcap === undefined
     ? { ...sizes, scale: 1 / (temperature * divisor) }
     : { ...sizes, scale: 1 / temperature, factor: 1 / divisor, softcap };
-  const vec4Lanes = () => hasNarrowSubgroups() ? 8 : lanesForRow(columns / 4);
   return {
     conditions: { VEC4, SOFTCAP: softcap !== undefined },
-    constants: { WG: VEC4 ? vec4Lanes() : 32 },
+    constants: { WG: hasNarrowSubgroups() ? 8 : lanesForRow(columns / 4) },
     params,
     workgroups: foldGrid(rows),
   };

@@ -6,10 +6,12 @@
  */
 import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
+import type { Conditions } from "../../gpu/wgsl.ts";
 import type { MatmulPrecision } from "../../gpu/precision.ts";
 import type { WeightFormat } from "../weight/weight.ts";
 import { type LinearFacts, openFacts } from "./facts.ts";
-import { guessedVariant, type LinearVariant, REGISTERS, TILES } from "./tiles.ts";
+import { FEW_MATRIX_KERNEL, fewMatrixSize, fewMatrixTile } from "./few_matrix_tiles.ts";
+import { guessedVariant, type LinearVariant, REGISTERS, TILES, WIDE_UNITS } from "./tiles.ts";
 
 /** "few": decoding, one token a row; picks a kernel that wastes less on a handful of rows. The bits are the same. */
 export type RowCount = "few" | "many";
@@ -50,6 +52,7 @@ const KERNELS = {
   output: {
     strided: "linear_strided",
     matrix: "linear_matrix",
+    few_matrix: FEW_MATRIX_KERNEL,
     few: "linear_few",
     tile: "linear_tile",
     simd8: "linear_simd8",
@@ -57,13 +60,14 @@ const KERNELS = {
   },
   grad_x: {
     strided: "linear_strided",
-    matrix: "linear_grad_x_matrix",
+    matrix: "linear_matrix",
     tile: "linear_grad_x_tile",
     simd8: "linear_grad_x_simd8",
     registers: "linear_grad_x",
   },
   grad_w: {
     strided: "linear_strided",
+    matrix: "linear_matrix",
     tile: "linear_grad_w_tile",
     simd8: "linear_grad_w_simd8",
     registers: "linear_grad_w",
@@ -82,6 +86,8 @@ export interface LinearChoice {
   product: LinearProduct;
   way: LinearWay;
   kernel: string;
+  /** Those that the choice sets. */
+  conditions: Conditions;
   /** Those that the choice sets; formats are the caller's. */
   constants: KernelConstants;
   /** What a workgroup makes. */
@@ -142,8 +148,12 @@ const fewRows = (facts: LinearFacts) => facts.hasSimd8 ? 2 : 4;
 
 /** Lanes of linear_strided, one for each sum. */
 const STRIDED_LANES = 64;
-/** Rows and columns that four subgroups make on matrix units. */
-const MATRIX_TILE = 64;
+/** Matrices, each way, that four subgroups make on matrix units: WIDE tiles, and those for small products. */
+const MATRIX_TILES = { wide: 8, narrow: 4 };
+/** Workgroups of wide tiles from which on they are faster: on a GPU of a hundred or so processors, most have one. */
+const ENOUGH_WIDE = 80;
+/** Two slabs of both operands in turn, 32 terms and 8 to spare of a row or column, each of 2 bytes. */
+const wideBytes = (unit: number) => 2 * 2 * MATRIX_TILES.wide * unit * 40 * 2;
 
 /** Workgroups that make [rows, columns], a tile each. */
 export function tileGrid(
@@ -153,7 +163,42 @@ export function tileGrid(
   return [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), 1];
 }
 
-type Way = Pick<LinearChoice, "way" | "constants" | "tile" | "why">;
+type Way = Pick<LinearChoice, "way" | "constants" | "tile" | "why"> & { conditions?: Conditions };
+
+function matrixWay({ product, rows, columns }: LinearSize, facts: LinearFacts): Way {
+  const { matrixUnit: unit, workgroupBytes } = facts;
+  const wide = MATRIX_TILES.wide * unit;
+  const isWide = facts.forced === WIDE_UNITS || wideBytes(unit) <= workgroupBytes &&
+      Math.ceil(rows / wide) * Math.ceil(columns / wide) >= ENOUGH_WIDE;
+  const size = isWide ? wide : MATRIX_TILES.narrow * unit;
+  return {
+    way: "matrix",
+    conditions: {
+      UNIT8: unit === 8,
+      WIDE: isWide,
+      GRAD_X: product === "grad_x",
+      GRAD_W: product === "grad_w",
+    },
+    constants: { SUBGROUP: facts.maxSubgroupSize },
+    tile: { rows: size, columns: size },
+    why: `float16 products run on matrix units, ${size} x ${size} of them a workgroup`,
+  };
+}
+
+function fewMatrixWay(size: LinearSize, facts: LinearFacts): Way | undefined {
+  const { matrixUnit: unit, maxSubgroupSize: SUBGROUP } = facts;
+  const constants = fewMatrixTile(size, facts);
+  if (!constants) return undefined;
+  const tile = fewMatrixSize(constants, unit);
+  const why = `few rows on matrix units, ${tile.rows} x ${tile.columns} of them a workgroup`;
+  return {
+    way: "few_matrix",
+    conditions: { UNIT8: unit === 8 },
+    constants: { SUBGROUP, ...constants },
+    tile,
+    why,
+  };
+}
 
 function registersWay(product: LinearProduct, facts: LinearFacts, why: string): Way {
   // One subgroup on a CPU (8 wide), two warps or more on a GPU; 8 x 8 sums a lane, of which swiglu makes pairs.
@@ -202,10 +247,8 @@ function wayOf(request: LinearRequest, facts: LinearFacts): Way {
       why,
     };
   }
-  if (precision === "float16" && product !== "grad_w") {
-    const tile = { rows: MATRIX_TILE, columns: MATRIX_TILE };
-    const why = "float16 products run on matrix units";
-    return { way: "matrix", constants: { SUBGROUP: facts.maxSubgroupSize }, tile, why };
+  if (precision === "float16") {
+    return isOutput && rowCount === "few" && fewMatrixWay(request, facts) || matrixWay(request, facts);
   }
   if (isOutput && rowCount === "few" && rows <= fewRows(facts)) {
     const [WG, ROWS] = [facts.hasNarrowSubgroups ? 8 : 32, rows > 2 ? 4 : rows];
@@ -230,7 +273,7 @@ function chooseSwiglu(request: LinearRequest, facts: LinearFacts): LinearChoice 
   }
   const way = part.way === "simd8" ? simd8Way(request, part.why) : registersWay("swiglu", facts, part.why);
   const kernel = KERNELS.swiglu[part.way as "simd8" | "registers"];
-  return { ...way, product: "swiglu", kernel, workgroups: tileGrid(way, request) };
+  return { conditions: {}, ...way, product: "swiglu", kernel, workgroups: tileGrid(way, request) };
 }
 
 /** The kernel that computes a product, its constants and its grid. */
@@ -242,5 +285,5 @@ export function chooseLinear(request: LinearRequest, facts: LinearFacts = openFa
   const workgroups = way.way === "strided"
     ? foldGrid(Math.ceil(rows * columns / STRIDED_LANES))
     : tileGrid(way, request);
-  return { ...way, product, kernel: kernels[way.way]!, workgroups };
+  return { conditions: {}, ...way, product, kernel: kernels[way.way]!, workgroups };
 }

@@ -8,6 +8,7 @@ import {
   maxSubgroupSize,
   plainKernelsOnly,
 } from "../../gpu/device_facts.ts";
+import { type MatrixUnit, matrixUnit } from "../../gpu/precision.ts";
 import { linearCandidates, type LinearVariant } from "./tiles.ts";
 
 /** What the choice depends on beside the request. */
@@ -16,6 +17,10 @@ export interface LinearFacts {
   readonly hasSimd8: boolean;
   readonly hasNarrowSubgroups: boolean;
   readonly maxSubgroupSize: number;
+  /** Width of the matrices that its matrix units multiply. */
+  readonly matrixUnit: MatrixUnit;
+  /** Of memory that a workgroup may have. */
+  readonly workgroupBytes: number;
   /** Whether only plain kernels are to run. */
   readonly plainKernelsOnly: boolean;
   /** What the device runs, registers first. */
@@ -45,6 +50,12 @@ export const openFacts: LinearFacts = {
   },
   get maxSubgroupSize() {
     return maxSubgroupSize();
+  },
+  get matrixUnit() {
+    return matrixUnit();
+  },
+  get workgroupBytes() {
+    return deviceLimits().maxComputeWorkgroupStorageSize;
   },
   get plainKernelsOnly() {
     return plainKernelsOnly();

@@ -3,6 +3,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { runLinear, runLinearGradBias, runLinearGradW, runLinearGradX } from "./dispatch.ts";
+import { withHalves } from "./halves.ts";
 import type { Weight } from "../weight/weight.ts";
 import type { LayerSizes, RowCount } from "./choice.ts";
 
@@ -20,12 +21,13 @@ type OutputGrad = `dy${number}`;
 const linearsOp = defineOp<"x", LinearsAttrs>({
   name: "GrpoLinear",
   forward({ x }, { weights, biases, rowCount }) {
-    const rows = x.shape[0];
-    return weights.map((weight, i) => {
-      const y = newTensor([rows, weight.shape[0]]);
-      runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount });
-      return y;
-    });
+    const [rows, width] = x.shape;
+    return withHalves({ matrix: { tensor: x }, rows, width }, (halves) =>
+      weights.map((weight, i) => {
+        const y = newTensor([rows, weight.shape[0]]);
+        runLinear({ x: { tensor: x }, weight, bias: biases[i], y: { tensor: y }, rows, rowCount, halves });
+        return y;
+      }));
   },
   saves: { inputs: ["x"] },
   gradient(dy, [x], attrs) {
@@ -38,15 +40,18 @@ const linearsGradOp = defineOp<"x" | OutputGrad, LinearsAttrs>({
   name: "GrpoLinearGrad",
   forward(inputs, { weights, biases }) {
     const x = { tensor: inputs.x };
-    const rows = inputs.x.shape[0];
+    const [rows, width] = inputs.x.shape;
     const dx = newTensor(inputs.x.shape);
-    weights.forEach((weight, i) => {
-      const dy = { tensor: inputs[`dy${i}`] };
-      const bias = biases[i];
-      runLinearGradX({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0 });
-      runLinearGradW({ dy, x, weight, rows });
-      if (bias) runLinearGradBias({ dy, bias, rows });
-    });
+    withHalves({ matrix: x, rows, width }, (xHalves) =>
+      weights.forEach((weight, i) => {
+        const dy = { tensor: inputs[`dy${i}`] };
+        const bias = biases[i];
+        withHalves({ matrix: dy, rows, width: weight.shape[0] }, (halves) => {
+          runLinearGradX({ dy, weight, dx: { tensor: dx }, rows, adds: i > 0, halves });
+          runLinearGradW({ dy, x, weight, rows, dyHalves: halves, xHalves });
+        });
+        if (bias) runLinearGradBias({ dy, bias, rows });
+      }));
     return dx;
   },
 });
@@ -92,7 +97,8 @@ export interface LinearsOptions {
   rows?: RowCount;
 }
 
-function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
+/** @throws RangeError when x, weight and bias do not fit each other */
+export function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
   const [N, K] = weight.shape;
   if (x.rank !== 2 || x.shape[1] !== K) {
     throw new RangeError(`Cannot apply "${weight.name}" [${weight.shape}] to [${x.shape}]: need [rows,${K}]`);
@@ -100,6 +106,17 @@ function assertFits(x: Tensor, weight: Weight, bias?: Weight): void {
   if (bias && bias.shape[0] !== N) {
     throw new RangeError(
       `Cannot add bias "${bias.name}" [${bias.shape}] to outputs of "${weight.name}": need [${N}]`,
+    );
+  }
+}
+
+/** @throws RangeError when the residual is not of the output's shape */
+export function assertResidualFits(x: Tensor, weight: Weight, residual: Tensor): void {
+  if (residual.rank !== 2 || residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
+    throw new RangeError(
+      `Cannot add a residual [${residual.shape}] to outputs of "${weight.name}": need [${x.shape[0]},${
+        weight.shape[0]
+      }]`,
     );
   }
 }
@@ -115,13 +132,7 @@ export function linear(x: Tensor, weight: Weight, options: LinearOptions = {}): 
   const { bias, residual, rows } = options;
   if (!residual) return linears(x, [weight], { biases: [bias], rows })[0];
   assertFits(x, weight, bias);
-  if (residual.rank !== 2 || residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
-    throw new RangeError(
-      `Cannot add a residual [${residual.shape}] to outputs of "${weight.name}": need [${x.shape[0]},${
-        weight.shape[0]
-      }]`,
-    );
-  }
+  assertResidualFits(x, weight, residual);
   return residualOp({ x, residual }, { weight, bias: bias ?? null, rowCount: rows ?? "many" })[0];
 }
 

@@ -10,7 +10,7 @@ import { swiglu, swigluF64 } from "../elementwise/swiglu.ts";
 import { FORMAT_CODE, type Weight } from "../weight/weight.ts";
 import { chooseLinear, type LayerSizes, type LinearChoice, productSize, tileGrid } from "./choice.ts";
 import { bindColumns, bindRows, weightWindows } from "./dispatch.ts";
-import { linear, linearF64, type LinearOptions } from "./linear.ts";
+import { linearF64, type LinearOptions, linears } from "./linear.ts";
 
 interface SwigluLinearAttrs {
   gate: Weight;
@@ -83,7 +83,10 @@ export function swigluLinear(
     precision: matmulPrecision(),
   });
   if (choice.product !== "swiglu") {
-    return tf.tidy(() => swiglu(linear(x, gate, options), linear(x, up, options)));
+    return tf.tidy(() => {
+      const [gates, ups] = linears(x, [gate, up], options);
+      return swiglu(gates, ups);
+    });
   }
   return swigluLinearOp({ x }, { gate, up, choice })[0];
 }

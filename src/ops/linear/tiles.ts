@@ -14,6 +14,9 @@ export type LinearVariant = string;
 /** Tiles in registers alone. */
 export const REGISTERS: LinearVariant = "registers";
 
+/** The larger tiles of matrix units, whatever the sizes: to test them. Not measured: sizes decide. */
+export const WIDE_UNITS: LinearVariant = "wide tiles of matrix units";
+
 /** From the one with the fewest loads per product to the one that spreads few rows over the most workgroups. */
 export const TILES: Readonly<Record<LinearVariant, TileConstants>> = {
   "128x128x16 by 8x8": { TILE_M: 128, TILE_N: 128, TILE_K: 16, LANE_M: 8, LANE_N: 8 },

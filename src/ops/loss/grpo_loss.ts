@@ -23,6 +23,8 @@ export interface LossInputs {
   entropy: Tensor;
   /** i32 [B+1]: completion b owns tokens offsets[b] .. offsets[b+1]-1; those behind the last are spare. */
   offsets: Tensor;
+  /** f32 [M]: what each token's policy term is multiplied by (rl/sampler_weights.ts); null: nothing. */
+  tokenWeights: Tensor | null;
   /** f32 [2,B]: advantages, then the weights of rl/loss_weights.ts `sequenceWeights`. */
   advantagesAndWeights: Tensor;
 }
@@ -42,12 +44,13 @@ interface LossAttrs extends Omit<LossInputs, "logprobs"> {
 
 /** Stands for "no bound": WGSL has no infinity. */
 const F32_MAX = 3.4028234663852886e38;
-const finite = (bound: number) => Math.max(Math.min(bound, F32_MAX), -F32_MAX);
+export const finite = (bound: number) => Math.max(Math.min(bound, F32_MAX), -F32_MAX);
 
 /** What the loss and its gradient are both called with: see kernels/lib/grpo.wgsl. */
 function lossCall(logprobs: TensorInfo, attrs: LossAttrs) {
-  const { oldLogprobs, refLogprobs, offsets, advantagesAndWeights, beta, bounds } = attrs;
+  const { oldLogprobs, refLogprobs, tokenWeights, offsets, advantagesAndWeights, beta, bounds } = attrs;
   return {
+    conditions: { TOKEN_WEIGHTS: tokenWeights !== null },
     constants: { WG: 32, ...attrs.constants },
     bindings: {
       logp: logprobs,
@@ -55,6 +58,7 @@ function lossCall(logprobs: TensorInfo, attrs: LossAttrs) {
       ref_logp: refLogprobs ?? logprobs,
       offsets,
       advantages_weights: advantagesAndWeights,
+      token_weights: tokenWeights ?? undefined,
     },
     params: {
       completions: advantagesAndWeights.shape[1]!,
@@ -73,10 +77,10 @@ const grpoLossOp = defineOp<"logprobs", LossAttrs>({
     const completions = attrs.advantagesAndWeights.shape[1]!;
     const losses = newTensor([completions]);
     const stats = newTensor([completions, LOSS_STATS.length]);
-    const { constants, bindings, params } = lossCall(logprobs, attrs);
+    const { bindings, params, ...variant } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss",
-      constants,
+      ...variant,
       bindings: { ...bindings, entropy: attrs.entropy, losses, stats },
       params,
       workgroups: foldGrid(completions),
@@ -93,10 +97,10 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   name: "GrpoLossGrad",
   forward({ logprobs, dlosses }, attrs) {
     const dlogp = newTensor(logprobs.shape);
-    const { constants, bindings, params } = lossCall(logprobs, attrs);
+    const { bindings, params, ...variant } = lossCall(logprobs, attrs);
     runKernel({
       kernel: "grpo_loss_grad",
-      constants,
+      ...variant,
       bindings: { ...bindings, dlosses, dlogp },
       params,
       workgroups: foldGrid(params.completions + 1),

@@ -33,6 +33,8 @@ export interface DecodeState {
   nextPosition: Tensor;
   /** i32 [R,T]: what was sampled; -1 after the end. */
   tokens: Tensor;
+  /** f32 [R,T]: log-probs of what was sampled, nats; [1] where they are not kept. */
+  logprobs: Tensor;
   /** i32 [R,W], W words as seenTokens() writes them for every row; [1] without a repetition penalty. */
   seen: Tensor;
 }
@@ -64,7 +66,11 @@ function minPGap({ temperature, minP = 0 }: SamplingOptions): number {
  * Samples the token of slot state[0] + 1 for every row and updates `decode` in place (not state[0]).
  * @param logits f32 [L,V]; row r reads logits row decode.rows[r][0]
  */
-export function sampleTokens(logits: Tensor, decode: DecodeState, options: SamplingOptions): void {
+export function sampleTokens(
+  logits: Tensor,
+  decode: Omit<DecodeState, "logprobs">,
+  options: SamplingOptions,
+): void {
   const [rows, columns] = decode.tokens.shape as [number, number];
   const { temperature, topP, topK, minP = 0, repetitionPenalty = 1 } = options;
   const hasPenalty = hasRepetitionPenalty(options);
@@ -96,18 +102,34 @@ export function sampleTokens(logits: Tensor, decode: DecodeState, options: Sampl
   });
 }
 
-/** state[0] += 1. */
-export function advanceDecode(decode: DecodeState): void {
+/** Keeps the log-probs of the slot's tokens, where there are any, then state[0] += 1. @param logprobs f32 [R] */
+export function advanceDecode(
+  { state, logprobs: kept }: Pick<DecodeState, "state" | "logprobs">,
+  logprobs?: Tensor,
+): void {
+  const [rows, columns] = kept.shape;
   runKernel({
     kernel: "decode_advance",
-    bindings: { state: decode.state },
+    conditions: { LOGPROBS: logprobs !== undefined },
+    constants: { WG: hasNarrowSubgroups() ? 8 : 64 },
+    bindings: logprobs ? { state, logprobs, kept } : { state },
+    params: logprobs && { rows, columns: columns! },
     workgroups: [1, 1, 1],
   });
 }
 
-/** Twin of decode_advance.wgsl. */
-export function decodeAdvanceI32(state: ArrayLike<number>): number[] {
-  return Array.from(state, (value, i) => i === 0 ? value + 1 : value);
+/** Twin of decode_advance.wgsl: the state and, of R rows of T, the log-probs after it. */
+export function decodeAdvanceF64(
+  state: ArrayLike<number>,
+  kept: ArrayLike<number>,
+  logprobs: ArrayLike<number>,
+): { state: number[]; kept: number[] } {
+  const columns = kept.length / logprobs.length;
+  const slot = state[0] + 1;
+  return {
+    state: Array.from(state, (value, i) => i === 0 ? slot : value),
+    kept: Array.from(kept, (value, i) => i % columns === slot ? logprobs[Math.floor(i / columns)] : value),
+  };
 }
 
 /** What a row may draw: tokens in ascending order, each with its probability up to a common factor. */

@@ -5,6 +5,7 @@ import { emptyTensor } from "../../gpu/tensors.ts";
 import { flatGrid } from "../../gpu/grids.ts";
 import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 import { FORMAT_CODE, type Weight } from "./weight.ts";
+import { refreshWeightShift } from "./weight_shift.ts";
 
 const WORD_BYTES = 4;
 /** Of the two f32 values of a word. */
@@ -37,6 +38,7 @@ function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: 
 export function packWeight(values: Tensor, weight: Weight): void {
   assertPacked(weight);
   convert("pack", weight, values);
+  refreshWeightShift(weight);
 }
 
 /** The values of a packed weight. @returns f32 [weight.shape] */

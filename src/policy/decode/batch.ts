@@ -7,7 +7,7 @@ import {
   prefill,
   prepareSession,
   replayLane,
-  reserveBlocks,
+  widthFor,
 } from "./session.ts";
 import { blocksFor } from "./kv_blocks.ts";
 
@@ -41,7 +41,8 @@ function cachePrompts(session: DecodeSession, request: BatchRequest, burst: numb
   const ofPrompts = needed.reduce((a, b) => a + b, 0);
   const ofRows = (tokens: number) => prompts.length * groupSize * blocksFor(tokens, blockTokens);
   const most = session.options.maxTokens - 1;
-  reserveBlocks(session, ofPrompts + ofRows(Math.min(burst, most)), ofPrompts + ofRows(most));
+  const soon = session.options.reservesCache ? most : Math.min(burst, most);
+  session.cache.reserve(ofPrompts + ofRows(soon), ofPrompts + ofRows(most));
   return prompts.map((ids, p) => ({
     ids,
     slot: firstPrompt + p,
@@ -61,6 +62,7 @@ export function openBatch(session: DecodeSession, request: BatchRequest, burst: 
       generation,
       index: p * groupSize + generation,
       tokens: [],
+      logprobs: [],
       blocks: [],
     }))
   );
@@ -87,6 +89,11 @@ export function endRow({ session, rows }: DecodeBatch, r: number): void {
   blocks.free(row.blocks);
   if (--row.prompt.readers === 0) blocks.free(row.prompt.blocks);
   rows[r] = null;
+}
+
+/** Whether a narrower lane is wide enough for the rows that are left. */
+export function canCompact(batch: DecodeBatch): boolean {
+  return widthFor(batch.session, rowsLeft(batch).length) < batch.lane.width;
 }
 
 /** The rows that are left go on in a narrower lane, when one is wide enough. @param count tokens that each has */

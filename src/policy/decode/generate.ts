@@ -4,9 +4,11 @@
  * every `readbackEvery` of them: then completions that ended give back their blocks, and when about half of the rows
  * are left, these go on in a plan of fewer rows. What a completion holds depends on none of that.
  */
-import { readTensor } from "../../gpu/tensors.ts";
+import { isSoftwareDevice } from "../../gpu/device_facts.ts";
+import { beginRead, type PendingRead } from "../../gpu/tensors.ts";
 import {
   type BatchRequest,
+  canCompact,
   compactRows,
   type DecodeBatch,
   decodeBurst,
@@ -19,6 +21,7 @@ import {
   closeSession,
   type DecodeSession,
   openSession,
+  readyLane,
   type SessionOptions,
   type SessionUsage,
 } from "./session.ts";
@@ -29,6 +32,12 @@ export interface GenerationOptions extends SessionOptions {
   readbackEvery: number;
   /** Whether completions that ended leave the batch; they do unless this is false. Changes no result. */
   compacts?: boolean;
+  /**
+   * Whether the next tokens are begun before those of the last burst are looked at: then the GPU does not wait for the
+   * host, and samples a burst in vain for rows that turn out to have ended. It does on GPUs, unless set; a CPU that
+   * plays a GPU has no time to spare. Changes no result.
+   */
+  overlaps?: boolean;
   /** A cache of more bytes than this is freed after each call, for what comes then; half a gigabyte unless set. */
   keptBytes?: number;
 }
@@ -37,8 +46,9 @@ export interface GenerationRequest extends BatchRequest {
   /**
    * Looks at a completion's tokens so far: how many of them to keep if it ends there (a stop string), else null.
    * Called at read-backs, so it may see more tokens than it keeps.
+   * @param seen how many of them it has looked at before
    */
-  findStop?(tokens: readonly number[]): number | null;
+  findStop?(tokens: readonly number[], seen: number): number | null;
   onProgress?(progress: GenerationProgress): void;
   /** The completions of a prompt, as soon as all of them have ended. */
   onGroup?(prompt: number, completions: Completion[]): void;
@@ -61,11 +71,13 @@ export interface GenerationProgress {
 export interface Completion {
   /** Up to and including the end token or the stop string. */
   tokens: number[];
+  /** Of each token, as decoding computed them, nats; null where they were not to be kept. */
+  logprobs: number[] | null;
   end: "eos" | "stop" | "length";
 }
 
 /** A completion's tokens without its end token: what its text is made of, also where that token is an ordinary one. */
-export function spokenTokens({ tokens, end }: Completion): readonly number[] {
+export function spokenTokens({ tokens, end }: Pick<Completion, "tokens" | "end">): readonly number[] {
   return end === "eos" ? tokens.slice(0, -1) : tokens;
 }
 
@@ -96,31 +108,57 @@ interface Run {
   completions: Completion[];
 }
 
-/** Adds to a row's tokens what was sampled since the last look. @returns the completion, if it ended there */
+/** What was sampled of a row so far; what came before a compaction is not in it. */
+interface SampledRow {
+  tokens: Int32Array;
+  logprobs: Float32Array | null;
+}
+
+/** Adds to a row what was sampled since the last look. @returns the completion, if it ended there */
 function extendRow(
-  { tokens }: DecodeRow,
-  sampled: Int32Array,
+  { tokens, logprobs }: DecodeRow,
+  sampled: SampledRow,
   count: number,
   { options, request }: Run,
 ): Completion | null {
+  const seen = tokens.length;
   let end: Completion["end"] = "length";
   while (tokens.length < count && end === "length") {
-    tokens.push(sampled[tokens.length]);
+    if (sampled.logprobs) logprobs.push(sampled.logprobs[tokens.length]);
+    tokens.push(sampled.tokens[tokens.length]);
     if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
   }
-  const kept = request.findStop?.(tokens) ?? null;
-  if (kept !== null) return { tokens: tokens.slice(0, kept), end: "stop" };
-  return end === "eos" || count === options.maxTokens ? { tokens, end } : null;
+  const completion = (length: number, end: Completion["end"]): Completion => ({
+    tokens: tokens.slice(0, length),
+    logprobs: sampled.logprobs && logprobs.slice(0, length),
+    end,
+  });
+  const kept = request.findStop?.(tokens, seen) ?? null;
+  if (kept !== null) return completion(kept, "stop");
+  return end === "eos" || count === options.maxTokens ? completion(tokens.length, end) : null;
 }
 
-/** Looks at the tokens sampled so far, `count` of every row that is left, and takes out the rows that ended. */
-async function readBack(run: Run, count: number): Promise<void> {
+/** Tokens on their way to the host, and their log-probs where these are kept. */
+interface Look {
+  /** Tokens that every row has by then. */
+  count: number;
+  tokens: PendingRead;
+  logprobs: PendingRead | null;
+}
+
+/** Looks at the tokens sampled so far, and takes out the rows that ended. */
+async function lookAt({ count, tokens, logprobs: ofThem }: Look, run: Run): Promise<void> {
   const { batch, options, request, completions } = run;
-  const sampled = await readTensor(batch.lane.decode.tokens) as Int32Array;
+  const sampled = await tokens.values() as Int32Array;
+  const logprobs = ofThem && await ofThem.values() as Float32Array;
   batch.rows.forEach((row, r) => {
     if (!row) return;
-    const columns = sampled.subarray(r * options.maxTokens, (r + 1) * options.maxTokens);
-    const completion = extendRow(row, columns, count, run);
+    const columns = [r * options.maxTokens, (r + 1) * options.maxTokens] as const;
+    const ofRow = {
+      tokens: sampled.subarray(...columns),
+      logprobs: logprobs && logprobs.subarray(...columns),
+    };
+    const completion = extendRow(row, ofRow, count, run);
     if (!completion) return;
     completions[row.index] = completion;
     endRow(batch, r);
@@ -144,19 +182,42 @@ function progressOf({ batch, options, completions }: Run, count: number, began: 
   };
 }
 
+/** Queues the tokens up to the next look, and the look. @param count tokens that every row has so far */
+async function beginBurst({ batch, options }: Run, count: number): Promise<Look> {
+  const burst = Math.min(options.readbackEvery, options.maxTokens - count);
+  if (burst > 0) {
+    await readyLane(batch.session, batch.lane);
+    decodeBurst(batch, count, burst);
+  }
+  const { tokens, logprobs } = batch.lane.decode;
+  return {
+    count: count + burst,
+    tokens: beginRead(tokens),
+    logprobs: options.keepsLogprobs ? beginRead(logprobs) : null,
+  };
+}
+
 /** Decodes until every row has ended. */
 async function decodeRows(run: Run, began: number): Promise<void> {
   const { batch, options, request } = run;
-  let count = 1; // the prefill sampled the first
+  const { compacts = true, overlaps = !isSoftwareDevice() } = options;
+  let last = await beginBurst(run, 1); // the prefill sampled the first
+  /** What was begun and not yet looked at. */
+  const looks = [last];
   for (;;) {
-    const burst = Math.min(options.readbackEvery, options.maxTokens - count);
-    if (burst > 0) decodeBurst(batch, count, burst);
-    count += burst;
-    await readBack(run, count);
-    request.onProgress?.(progressOf(run, count, began));
-    if (rowsLeft(batch).length === 0) return;
-    if (options.compacts ?? true) compactRows(batch, count);
+    // A lane that is about to be left gets no further burst: the next begins from tokens that the host knows.
+    if (overlaps && last.count < options.maxTokens && !(compacts && canCompact(batch))) {
+      looks.push(last = await beginBurst(run, last.count));
+    }
+    const look = looks.shift()!;
+    await lookAt(look, run);
+    request.onProgress?.(progressOf(run, look.count, began));
+    if (rowsLeft(batch).length === 0) break;
+    if (looks.length > 0) continue;
+    if (compacts) compactRows(batch, look.count);
+    looks.push(last = await beginBurst(run, look.count));
   }
+  for (const { tokens, logprobs } of looks) await Promise.all([tokens.values(), logprobs?.values()]); // in vain
 }
 
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {
@@ -199,7 +260,7 @@ export function createGenerator(policy: Policy, options: GenerationOptions): Gen
         const completions: Completion[] = new Array(batch.rows.length);
         await decodeRows({ batch, options, request, completions }, began);
         usage = { ...session.usage, cacheBytes: session.cache.sizeBytes() };
-        if (usage.cacheBytes > keptBytes) dispose();
+        if (usage.cacheBytes > keptBytes) session.cache.release();
         return completions;
       } catch (error) {
         dispose(); // rows of this call still hold blocks

@@ -32,7 +32,11 @@ export interface BlockList {
   /** @throws RangeError when fewer are free */
   take(count: number): number[];
   free(blocks: readonly number[]): void;
-  extend(capacity: number): void;
+  /**
+   * Further blocks, or none: a list of which blocks are used does not shrink.
+   * @throws RangeError when it would
+   */
+  resize(capacity: number): void;
 }
 
 export function createBlockList(): BlockList {
@@ -54,17 +58,21 @@ export function createBlockList(): BlockList {
       return unused.splice(unused.length - count, count).reverse();
     },
     free: (blocks) => void unused.push(...blocks),
-    extend(larger) {
-      const added = Array.from({ length: larger - capacity }, (_, i) => larger - 1 - i);
+    resize(wanted) {
+      if (wanted < capacity && (wanted > 0 || unused.length < capacity)) {
+        throw new RangeError(
+          `Cannot shrink ${capacity} cache blocks to ${wanted}: only to none, when none of them is used`,
+        );
+      }
+      if (wanted === 0) unused.length = 0;
+      const added = Array.from({ length: wanted - Math.min(capacity, wanted) }, (_, i) => wanted - 1 - i);
       unused.unshift(...added);
-      capacity = larger;
+      capacity = wanted;
     },
   };
 }
 
-/**
- * Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it and records plans again.
- */
+/** Blocks that a cache grows to at least, as a multiple of what it has: each growth copies it. */
 const GROWTH = 1.5;
 
 /**

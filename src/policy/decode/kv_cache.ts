@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { deviceLimits } from "../../gpu/device_facts.ts";
 import { trimPool } from "../../gpu/pool.ts";
-import { byteSize, copyTensor, emptyTensor } from "../../gpu/tensors.ts";
+import { byteSize, emptyTensor, resizeTensor } from "../../gpu/tensors.ts";
 import { attention } from "../../ops/attention/attention.ts";
 import { attentionDecode } from "../../ops/attention/attention_decode.ts";
 import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_append.ts";
@@ -20,14 +20,15 @@ export interface KvCache {
   readonly blocks: BlockList;
   readonly blockTokens: number;
   readonly blockShift: number;
-  /** One per layer; new ones after each growth. */
+  /** One per layer. Plans that are recorded over them stay good as they grow. */
   readonly pools: readonly KvPool[];
   /**
    * Makes sure that `count` more blocks can be taken.
    * @param most blocks that all rows together can ever hold
-   * @returns whether the pools are new ones, so that plans recorded over the old are stale
    */
-  reserve(count: number, most: number): boolean;
+  reserve(count: number, most: number): void;
+  /** Gives back the memory of the pools, of which no block is held. */
+  release(): void;
   /** Bytes that the pools take. */
   sizeBytes(): number;
   dispose(): void;
@@ -42,15 +43,19 @@ export function createKvCache(
   const blocks = createBlockList();
   const words = kvHeads * headDim / (format === "f32" ? 1 : 2);
   const pools: KvPool[] = [];
-  /** `old`, which may be missing, in the front of a tensor of `capacity` blocks. */
-  const enlarged = (old: Tensor | undefined, capacity: number): Tensor => {
-    const tensor = emptyTensor([capacity, blockTokens, words], format === "f32" ? "float32" : "int32");
-    if (old) {
-      copyTensor(old, tensor);
-      old.dispose();
-      trimPool(); // or the old ones would stay beside the new
-    }
+  /** `pool`, which may be missing, with room for `capacity` blocks. */
+  const resized = (pool: Tensor | undefined, capacity: number): Tensor => {
+    if (!pool) return emptyTensor([capacity, blockTokens, words], format === "f32" ? "float32" : "int32");
+    const tensor = resizeTensor(pool, capacity);
+    trimPool(); // or the old ones would stay beside the new
     return tensor;
+  };
+  const resize = (capacity: number) => {
+    for (let l = 0; l < layers; l++) {
+      const old = pools[l] as KvPool | undefined;
+      pools[l] = { k: resized(old?.k, capacity), v: resized(old?.v, capacity), format };
+    }
+    blocks.resize(capacity);
   };
   return {
     blocks,
@@ -59,17 +64,14 @@ export function createKvCache(
     pools,
     reserve(count, most) {
       const needed = blocks.used + count;
-      if (needed <= blocks.capacity) return false;
+      if (needed <= blocks.capacity) return;
       const { maxStorageBufferBindingSize, maxBufferSize } = deviceLimits();
       const bytes = Math.min(maxStorageBufferBindingSize, maxBufferSize);
       const limit = Math.floor(bytes / (4 * blockTokens * words));
-      const capacity = grownCapacity(blocks.capacity, needed, most, limit);
-      for (let l = 0; l < layers; l++) {
-        const old = pools[l] as KvPool | undefined;
-        pools[l] = { k: enlarged(old?.k, capacity), v: enlarged(old?.v, capacity), format };
-      }
-      blocks.extend(capacity);
-      return true;
+      resize(grownCapacity(blocks.capacity, needed, most, limit));
+    },
+    release() {
+      if (blocks.capacity > 0) resize(0);
     },
     sizeBytes: () => pools.reduce((sum, { k, v }) => sum + byteSize(k) + byteSize(v), 0),
     dispose() {

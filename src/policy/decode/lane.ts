@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
+import type { Arena } from "../../gpu/arena.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import { type Plan, recordPlan } from "../../gpu/plan.ts";
 import type { BlockTable } from "../../ops/attention/kv_append.ts";
@@ -18,13 +19,15 @@ import {
   seenTokens,
 } from "../../ops/sampling/sample.ts";
 import { decodeAttend, type KvCache } from "./kv_cache.ts";
-import { headLogits, trunkForward } from "../transformer.ts";
+import { headProduct, logitsOf, productLogprobs, trunkForward } from "../transformer.ts";
 import type { Policy } from "../trunk.ts";
 
 export interface LaneOptions extends SamplingOptions {
   /** Each of these ends a completion. */
   eosIds: readonly number[];
   maxTokens: number;
+  /** Whether the log-probs of the sampled tokens are kept, as training computes them. They are not unless set. */
+  keepsLogprobs?: boolean;
 }
 
 /** A prompt in the cache. Its tokens fill its last block to the end: every completion begins a block of its own. */
@@ -45,6 +48,8 @@ export interface DecodeRow {
   /** Place among all completions of the request. */
   index: number;
   tokens: number[];
+  /** Of its tokens, nats; empty where they are not kept. */
+  logprobs: number[];
   /** Of its own tokens. */
   blocks: number[];
 }
@@ -53,7 +58,7 @@ export interface DecodeLane {
   readonly width: number;
   readonly decode: DecodeState;
   readonly table: BlockTable;
-  /** null: not recorded yet, or the tensors it was recorded over are gone. */
+  /** null: not recorded yet. */
   plan: Plan | null;
 }
 
@@ -79,6 +84,7 @@ export function openLane(
     nextToken: i32([width]),
     nextPosition: i32([width]),
     tokens: i32([width, options.maxTokens]),
+    logprobs: emptyTensor(options.keepsLogprobs ? [width, options.maxTokens] : [1], "float32"),
     seen: i32(hasRepetitionPenalty(options) ? [width, seenWords] : [1]),
   };
   return { width, decode, table: { table: i32([width, columns]), blockShift }, plan: null };
@@ -89,16 +95,40 @@ export function disposeLane({ plan, decode, table }: DecodeLane): void {
   tf.dispose([...Object.values(decode), table.table] as Tensor[]);
 }
 
-/** Forward of the last sampled token of every row, then the next one's draw. */
-export function recordLane(policy: Policy, options: LaneOptions, cache: KvCache, lane: DecodeLane): Plan {
+/**
+ * Draws the next token of every row, and keeps its log-prob where that is asked for: of the temperature alone, as the
+ * loss reads it, whatever else narrowed the draw.
+ * @param product_LV as of `headProduct`
+ * @param rowOf i32 [R]: the row of it that each row of the lane reads; left out where they are the same
+ */
+export function drawTokens(
+  policy: Policy,
+  options: LaneOptions,
+  product_LV: Tensor,
+  decode: DecodeState,
+  rowOf?: Tensor,
+): void {
+  sampleTokens(logitsOf(policy, product_LV), decode, options);
+  if (!options.keepsLogprobs) return advanceDecode(decode);
+  const product_RV = rowOf ? tf.gather(product_LV, rowOf) : product_LV;
+  advanceDecode(decode, productLogprobs(policy, product_RV, decode.nextToken, options.temperature));
+}
+
+/** Forward of the last sampled token of every row, then the next one's draw. @param arena of all lanes of a session */
+export function recordLane(
+  policy: Policy,
+  options: LaneOptions,
+  cache: KvCache,
+  lane: DecodeLane,
+  arena: Arena,
+): Plan {
   const { decode, table } = lane;
   const attend = decodeAttend(policy, cache, table, decode.nextPosition);
   return recordPlan(() => {
     const tokens = { ids: decode.nextToken, positions: decode.nextPosition };
     const hidden_RD = trunkForward(policy, tokens, attend, "few");
-    sampleTokens(headLogits(policy, hidden_RD, "few"), decode, options);
-    advanceDecode(decode);
-  });
+    drawTokens(policy, options, headProduct(policy, hidden_RD, "few"), decode);
+  }, { arena });
 }
 
 /** DecodeState.rows of a lane's rows. @param logitsRow the row of the logits that row r of the lane samples from */

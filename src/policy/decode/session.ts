@@ -1,12 +1,13 @@
 /** What a generator keeps between calls: the KV cache, and a lane with its plan for each width that was needed. */
 import * as tf from "@tensorflow/tfjs";
+import { type Arena, createArena } from "../../gpu/arena.ts";
 import { gatherRows, inverseRows } from "../../ops/rows/gather_rows.ts";
-import { advanceDecode, sampleTokens } from "../../ops/sampling/sample.ts";
 import {
   type CachedPrompt,
   type DecodeLane,
   type DecodeRow,
   disposeLane,
+  drawTokens,
   type LaneOptions,
   openLane,
   recordLane,
@@ -22,7 +23,8 @@ import {
   tableColumns,
 } from "./kv_blocks.ts";
 import { createKvCache, type KvCache, prefillAttend } from "./kv_cache.ts";
-import { headLogits, trunkForward, uploadSequences } from "../transformer.ts";
+import { headProduct, trunkForward, uploadSequences } from "../transformer.ts";
+import type { Plan } from "../../gpu/plan.ts";
 import type { Policy } from "../trunk.ts";
 import { packSequences } from "../packing.ts";
 
@@ -31,12 +33,19 @@ export interface SessionOptions extends LaneOptions {
   kvCacheDtype?: KvCacheDtype;
   /** Tokens of a cache block, a power of two; 16 unless set. Changes no result. */
   blockTokens?: number;
+  /**
+   * The cache takes at once what the batch can need at the most, as a memory plan has counted; else it grows with the
+   * completions, which the plan counts no higher, and copies itself each time.
+   */
+  reservesCache?: boolean;
 }
 
 export interface DecodeSession {
   readonly policy: Policy;
   readonly options: SessionOptions;
   readonly cache: KvCache;
+  /** What the lanes' plans make on their way. */
+  readonly arena: Arena;
   /** Widths of the lanes, falling. */
   widths: number[];
   lanes: Map<number, DecodeLane>;
@@ -51,7 +60,7 @@ export interface SessionUsage {
   rowSteps: number;
   /** Most cache blocks held at once. */
   mostBlocks: number;
-  /** Plans recorded; none for a batch like the one before. */
+  /** Plans recorded: one for each width that was needed, none for a batch like the one before. */
   recordings: number;
 }
 
@@ -60,7 +69,8 @@ const NO_USAGE: SessionUsage = { rowSteps: 0, mostBlocks: 0, recordings: 0 };
 export function openSession(policy: Policy, options: SessionOptions): DecodeSession {
   const { kvCacheDtype = "float32", blockTokens = BLOCK_TOKENS } = options;
   const cache = createKvCache(policy.config, KV_CACHE_FORMAT[kvCacheDtype], blockTokens);
-  return { policy, options, cache, widths: [], lanes: new Map(), promptRoom: 0, usage: NO_USAGE };
+  const arena = createArena();
+  return { policy, options, cache, arena, widths: [], lanes: new Map(), promptRoom: 0, usage: NO_USAGE };
 }
 
 function closeLanes(session: DecodeSession, isStale: (lane: DecodeLane) => boolean): void {
@@ -88,10 +98,15 @@ export function prepareSession(session: DecodeSession, rows: number, longestProm
   closeLanes(session, ({ width }) => !session.widths.includes(width));
 }
 
+/** Rows of the narrowest lane for so many. */
+export function widthFor({ widths }: DecodeSession, rows: number): number {
+  return widths.findLast((width) => width >= rows)!;
+}
+
 /** The narrowest lane for so many rows, opened when it is first needed. */
 export function laneFor(session: DecodeSession, rows: number): DecodeLane {
-  const { policy, options, cache, lanes, widths, promptRoom } = session;
-  const width = widths.findLast((width) => width >= rows)!;
+  const { policy, options, cache, lanes, promptRoom } = session;
+  const width = widthFor(session, rows);
   let lane = lanes.get(width);
   if (!lane) {
     const columns = tableColumns(promptRoom, options.maxTokens, cache.blockTokens);
@@ -114,27 +129,28 @@ export function growRows(
   const missing = (row: DecodeRow, tokens: number) =>
     Math.max(0, blocksFor(tokens, blockTokens) - row.blocks.length);
   const missingOfAll = (tokens: number) => rows.reduce((sum, row) => sum + missing(row, tokens), 0);
-  reserveBlocks(session, missingOfAll(tokens), blocks.used + missingOfAll(most));
+  session.cache.reserve(missingOfAll(tokens), blocks.used + missingOfAll(most));
   for (const row of rows) row.blocks.push(...blocks.take(missing(row, tokens)));
   usage.mostBlocks = Math.max(usage.mostBlocks, blocks.used);
 }
 
-/** Makes sure that blocks can be taken; drops plans over a cache that had to grow. @param most as of KvCache.reserve */
-export function reserveBlocks(session: DecodeSession, count: number, most: number): void {
-  if (!session.cache.reserve(count, most)) return;
-  for (const lane of session.lanes.values()) {
-    lane.plan?.dispose();
-    lane.plan = null;
+/** Records the lane's plan where there is none, and compiles its kernels. */
+export async function readyLane(session: DecodeSession, lane: DecodeLane): Promise<void> {
+  if (lane.plan) return;
+  await planOf(session, lane).compile();
+}
+
+function planOf(session: DecodeSession, lane: DecodeLane): Plan {
+  if (!lane.plan) {
+    lane.plan = recordLane(session.policy, session.options, session.cache, lane, session.arena);
+    session.usage.recordings++;
   }
+  return lane.plan;
 }
 
 /** Replays the lane's plan, recorded first where there is none. */
 export function replayLane(session: DecodeSession, lane: DecodeLane, times: number): void {
-  if (!lane.plan) {
-    lane.plan = recordLane(session.policy, session.options, session.cache, lane);
-    session.usage.recordings++;
-  }
-  lane.plan.replay(times);
+  planOf(session, lane).replay(times);
   session.usage.rowSteps += times * lane.width;
 }
 
@@ -160,7 +176,8 @@ export function prefill(
     const last_PD = gatherRows(hidden_ND, tf.tensor1d(lastRows, "int32"), inverse);
     const logitsRow = (r: number) => prompts.indexOf(rows[r].prompt);
     const promptRows = tf.tensor2d(rowTable(rows, logitsRow), [lane.width, 4], "int32");
-    sampleTokens(headLogits(policy, last_PD, "few"), { ...lane.decode, rows: promptRows }, options);
-    advanceDecode(lane.decode);
+    const rowOf = tf.tensor1d(rows.map((_, r) => logitsRow(r)), "int32");
+    const decode = { ...lane.decode, rows: promptRows };
+    drawTokens(policy, options, headProduct(policy, last_PD, "few"), decode, rowOf);
   });
 }

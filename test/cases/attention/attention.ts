@@ -8,7 +8,7 @@ import {
 } from "../../../src/ops/attention/attention_f64.ts";
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
-interface PackedShape extends CaseHeads {
+export interface PackedShape extends CaseHeads {
   /** Tokens of each sequence. */
   lengths: number[];
   /** Rows at the end that belong to no sequence. */
@@ -64,7 +64,7 @@ function plainAttention(
 const sumOverTokens = (lengths: number[], of: (place: number) => number) =>
   lengths.flatMap((n) => Array.from({ length: n }, (_, t) => of(t))).reduce((a, b) => a + b, 0);
 
-function attentionCase(shape: PackedShape): OpCase {
+export function attentionCase(shape: PackedShape): OpCase {
   const { lengths, spare, benchOnly, ...rest } = shape;
   const { heads, kvHeads, headDim } = shape;
   const attentionShape: AttentionShape = { scale: headDim ** -0.5, ...rest };
@@ -103,7 +103,7 @@ function attentionCase(shape: PackedShape): OpCase {
   };
 }
 
-interface SharedShape extends CaseHeads {
+export interface SharedShape extends CaseHeads {
   /** Tokens of each prompt: the prefix rows, end to end. */
   prompts: number[];
   /** For each prompt in order, the own tokens of each of its completions. */
@@ -128,7 +128,7 @@ export function prefixRanges(prompts: number[], completions: number[][], spare =
   return { ranges: Int32Array.from(ranges), readers: Int32Array.from(readers) };
 }
 
-function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: SharedShape): OpCase {
+export function sharedCase({ prompts, completions, spare, benchOnly, ...heads }: SharedShape): OpCase {
   const shape: AttentionShape = { scale: heads.headDim ** -0.5, ...heads };
   const own = attentionCase({ ...heads, lengths: completions.flat(), spare });
   const { ranges, readers } = prefixRanges(prompts, completions, spare);

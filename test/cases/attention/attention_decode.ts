@@ -3,7 +3,7 @@ import type { AttentionShape } from "../../../src/ops/attention/attention.ts";
 import {
   attentionDecode,
   attentionDecodeF64,
-  decodeLanes,
+  decodeVariant,
 } from "../../../src/ops/attention/attention_decode.ts";
 import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
 import { type CaseInput, type OpCase, randomFloats, uniform, uniformWeight } from "../case.ts";
@@ -73,7 +73,7 @@ function decodeCase(shape: DecodeShape): OpCase {
     benchOnly,
   } = shape;
   const attentionShape: AttentionShape = { heads, kvHeads, headDim, scale, softcap, window };
-  const lanes = gpuLanes ? decodeLanes(attentionShape, false) : undefined;
+  const variant = () => gpuLanes ? decodeVariant(attentionShape, false) : undefined;
   const rows = prompts.length * group;
   const { table, blocks } = blockTable(shape);
   const poolShape = [blocks, 2 ** blockShift, kvHeads * headDim];
@@ -99,7 +99,12 @@ function decodeCase(shape: DecodeShape): OpCase {
     run: ({ tensors: { q, table, positions, ...pools }, weights }) => {
       const { k, v } = format === "f32" ? pools : { k: weights.k.tensor, v: weights.v.tensor };
       return [
-        attentionDecode(q, { pool: { k, v, format }, table, positions, blockShift }, attentionShape, lanes),
+        attentionDecode(
+          q,
+          { pool: { k, v, format }, table, positions, blockShift },
+          attentionShape,
+          variant(),
+        ),
       ];
     },
     twin: ({ q, k, v, table, positions }) => [

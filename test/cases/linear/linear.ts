@@ -121,7 +121,7 @@ export function linearsCase(M: number, K: number, widths: number[], options: Lin
 }
 
 /** Matrices of M rows side by side. */
-function joinColumns(parts: ArrayLike<number>[], widths: number[], M: number): Float64Array {
+export function joinColumns(parts: ArrayLike<number>[], widths: number[], M: number): Float64Array {
   const rows = Array.from(
     { length: M },
     (_, m) => parts.map((part, i) => Array.from({ length: widths[i] }, (_, n) => part[m * widths[i] + n])),
@@ -130,7 +130,7 @@ function joinColumns(parts: ArrayLike<number>[], widths: number[], M: number): F
 }
 
 /** The matrices that joinColumns put side by side. */
-function splitColumns(joined: Float64Array, widths: number[], M: number): Float64Array[] {
+export function splitColumns(joined: Float64Array, widths: number[], M: number): Float64Array[] {
   const all = widths.reduce((sum, width) => sum + width, 0);
   let first = 0;
   return widths.map((width) => {

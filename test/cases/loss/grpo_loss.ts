@@ -10,7 +10,7 @@ function eachToken(
   onPolicy: boolean,
   visit: (i: number, b: number, token: TokenLoss) => void,
 ) {
-  const { logprobs, old, ref, offsets, scales, fixed } = arrays;
+  const { logprobs, old, ref, weights, offsets, scales, fixed } = arrays;
   const completions = offsets.length - 1;
   for (let b = 0; b < completions; b++) {
     const [begin, end] = [offsets[b], offsets[b + 1]];
@@ -23,16 +23,23 @@ function eachToken(
       refLogprobs: part(ref),
       advantage: scales[b],
       heldLogprobs: part(fixed),
+      tokenWeights: part(weights),
     }, config).forEach((token, t) => visit(begin + t, b, token));
   }
+}
+
+interface CaseOptions {
+  onPolicy?: boolean;
+  benchOnly?: boolean;
+  /** Policy terms are multiplied by weights from 0 to 2. */
+  isWeighted?: boolean;
 }
 
 function lossCase(
   lengths: number[],
   spare: number,
   config: TokenLossConfig,
-  onPolicy = false,
-  benchOnly = false,
+  { onPolicy = false, benchOnly = false, isWeighted = false }: CaseOptions = {},
 ): OpCase {
   const offsets = Int32Array.from([0, ...lengths]);
   for (let b = 1; b < offsets.length; b++) offsets[b] += offsets[b - 1];
@@ -50,13 +57,19 @@ function lossCase(
       config.loss_type === "cispo" ? "cispo, " : ""
     }${config.importance_sampling_level} ratios, beta ${config.beta}${config.delta ? ", delta" : ""}${
       config.use_bias_correction_kl ? ", ratio in kl" : ""
-    }${onPolicy ? ", on-policy" : ""}`,
+    }${onPolicy ? ", on-policy" : ""}${isWeighted ? ", weighted" : ""}`,
     inputs: {
       logprobs,
       fixed: { shape: [tokens], values: logprobs.values.slice() },
       old: about(3, 0.3),
       ref: about(4, 0.5),
       entropy: uniform(5, [tokens]),
+      weights: {
+        shape: [tokens],
+        values: isWeighted
+          ? Float64Array.from(randomFloats(7, tokens, 1), (value) => Math.fround(1 + value))
+          : new Float64Array(tokens).fill(1),
+      },
       offsets: { shape: [offsets.length], values: offsets },
       completion: { shape: [tokens], values: completion },
       scales: uniform(6, [2, lengths.length]),
@@ -67,6 +80,7 @@ function lossCase(
         oldLogprobs: onPolicy ? null : tensors.old,
         refLogprobs: tensors.ref,
         entropy: tensors.entropy,
+        tokenWeights: isWeighted ? tensors.weights : null,
         offsets: tensors.offsets,
         advantagesAndWeights: tensors.scales,
       }, config);
@@ -130,12 +144,12 @@ export const cases: OpCase[] = [
   lossCase([33, 65, 2, 40], 20, { ...plain, beta: 0.1, epsilon: 0.1, epsilon_high: 0.28 }),
   lossCase([33, 65, 2, 40], 20, { ...plain, epsilon: 0.1, delta: 1.25 }),
   lossCase([5, 0, 4], 1, { ...plain, beta: 0 }),
-  lossCase([6, 6, 9], 3, plain, true),
+  lossCase([6, 6, 9], 3, plain, { onPolicy: true }),
   lossCase([3, 1, 70, 0, 9], 5, { ...plain, importance_sampling_level: "sequence", epsilon: 0.02 }),
-  lossCase([40, 3], 3, { ...plain, importance_sampling_level: "sequence" }, true),
+  lossCase([40, 3], 3, { ...plain, importance_sampling_level: "sequence" }, { onPolicy: true }),
   lossCase([3, 1, 70], 5, { ...plain, loss_type: "cispo", epsilon_high: 1.1 }),
   lossCase([3, 1, 70], 5, { ...corrected, loss_type: "cispo", epsilon_high: 1.1 }),
-  lossCase([6, 40, 9], 3, corrected, true),
+  lossCase([6, 40, 9], 3, corrected, { onPolicy: true }),
   lossCase([33, 65, 2], 20, { ...corrected, beta: 0.3 }),
   lossCase([33, 65, 2], 20, { ...corrected, beta: 0.3, importance_sampling_level: "sequence" }),
   lossCase([3, 1, 70], 5, {
@@ -144,7 +158,18 @@ export const cases: OpCase[] = [
     importance_sampling_level: "sequence",
     epsilon_high: 1.01,
   }),
+  lossCase([33, 0, 65, 2], 20, { ...corrected, beta: 0.3, epsilon: 0.1 }, { isWeighted: true }),
+  lossCase([33, 65, 2], 20, { ...corrected, importance_sampling_level: "sequence", epsilon: 0.02 }, {
+    isWeighted: true,
+  }),
+  lossCase([3, 1, 70], 5, { ...plain, loss_type: "cispo", epsilon_high: 1.1 }, { isWeighted: true }),
+  lossCase([3, 1, 70], 5, {
+    ...plain,
+    loss_type: "cispo",
+    importance_sampling_level: "sequence",
+    epsilon_high: 1.01,
+  }, { isWeighted: true }),
   lossCase(Array.from({ length: 65_539 }, (_, b) => b % 3), 5, plain),
-  lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, false, true),
-  lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, false, true),
+  lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, { benchOnly: true }),
+  lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, { benchOnly: true }),
 ];

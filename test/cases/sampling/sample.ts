@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import {
   advanceDecode,
-  decodeAdvanceI32,
+  decodeAdvanceF64,
   hasRepetitionPenalty,
   initialState,
   sampleF64,
@@ -74,14 +74,17 @@ function sampleCase(
       nextPosition: { shape: [rows], values: new Int32Array(rows).fill(UNWRITTEN) },
       tokens: { shape: [rows, columns], values: new Int32Array(rows * columns).fill(UNWRITTEN) },
       seen: { shape: [seenValues.length], values: seenValues },
+      logprobs: uniform(3, [rows]),
+      kept: { shape: [rows, columns], values: new Float64Array(rows * columns).fill(UNWRITTEN) },
     },
-    run: ({ tensors: { logits, rows, state, done, nextToken, nextPosition, tokens, seen } }) => {
-      const decode = { rows, state, done, nextToken, nextPosition, tokens, seen };
-      sampleTokens(logits, decode, options);
-      advanceDecode(decode);
-      return [tokens, done, nextToken, nextPosition, state, seen].map((tensor) => tensor.clone());
+    run: ({ tensors: { logits, logprobs, kept, ...decode } }) => {
+      const { rows, state, done, nextToken, nextPosition, tokens, seen } = decode;
+      sampleTokens(logits, { rows, state, done, nextToken, nextPosition, tokens, seen }, options);
+      // Greedy decoding keeps none.
+      advanceDecode({ state, logprobs: kept }, options.temperature === 0 ? undefined : logprobs);
+      return [tokens, done, nextToken, nextPosition, state, seen, kept].map((tensor) => tensor.clone());
     },
-    twin: ({ logits, done, state }) => {
+    twin: ({ logits, done, state, logprobs, kept }) => {
       const penalised = hasRepetitionPenalty(options);
       const tokens = new Int32Array(rows * columns).fill(UNWRITTEN);
       const ended = Int32Array.from(done);
@@ -98,7 +101,9 @@ function sampleCase(
       const seen = penalised
         ? seenRows.flatMap((ids, r) => Array.from(seenTokens([...ids, next[r]], vocab)))
         : seenValues;
-      return [tokens, ended, next, new Int32Array(rows).fill(11 + slot), decodeAdvanceI32(state), seen];
+      const advanced = decodeAdvanceF64(state, kept, logprobs);
+      const keptAfter = options.temperature === 0 ? kept : advanced.kept;
+      return [tokens, ended, next, new Int32Array(rows).fill(11 + slot), advanced.state, seen, keptAfter];
     },
     tolerance: 0,
     toleranceReason: "token ids are exact (the drawn u's are not within f32 rounding of a boundary)",

@@ -2,14 +2,18 @@
 
 GRPOTrainer._compute_loss runs on given log-probs (a leaf tensor in float64 in place of the model's), one call per
 micro-batch of an optimizer step, its losses summed as the Trainer sums them. So loss, gradient with respect to the
-log-probs and logged metrics are TRL's, not a restatement.
+log-probs and logged metrics are TRL's, not a restatement. The ratios that correct for the sampler, and what is logged of
+them, are made by the lines of GRPOTrainer._generate_and_score_completions that make them.
 
     python test/golden/make/trl_loss.py
 """
 import collections
+import inspect
 import itertools
 import json
+import math
 import pathlib
+import textwrap
 import types
 
 import torch
@@ -25,7 +29,9 @@ TRUNCATED = [True, False, False, False, True, False, False, False]
 DEFAULTS = {
     "loss_type": "grpo", "importance_sampling_level": "token", "beta": 0.04, "epsilon": 0.2, "epsilon_high": None,
     "delta": None, "mask_truncated_completions": False, "gradient_accumulation_steps": 1, "steps_per_generation": 1,
-    "use_bias_correction_kl": True, "on_policy": False,
+    "use_bias_correction_kl": True, "on_policy": False, "importance_sampling_correction": False,
+    "importance_sampling_mode": "sequence_mask", "importance_sampling_clip_min": None,
+    "importance_sampling_clip_max": 3.0,
 }
 
 
@@ -59,7 +65,10 @@ def trainer_stub(case, max_completion_length):
     trainer.current_gradient_accumulation_steps = case["gradient_accumulation_steps"]
     trainer.top_entropy_quantile = 1.0
     trainer.off_policy_mask_threshold = None
-    trainer.use_vllm = False
+    trainer.use_vllm = case["importance_sampling_correction"]
+    trainer.vllm_importance_sampling_correction = True
+    for name in ("mode", "clip_min", "clip_max"):
+        setattr(trainer, f"vllm_importance_sampling_{name}", case[f"importance_sampling_{name}"])
     trainer.aux_loss_enabled = False
     trainer._entropy_bonus_enabled = False
     trainer._metrics = {"train": collections.defaultdict(list)}
@@ -80,7 +89,35 @@ def make_tensors():
         "entropies": round32(2 + normal(0.5)),
         "advantages": round32(torch.randn(COMPLETIONS, generator=generator, dtype=torch.float64)),
         "mask": mask,
+        "samplerLogprobs": round32(logps + normal(0.1)),
     }
+
+
+def trl_lines(first, end):
+    """Lines of TRL's method from the one that begins with `first` to the one before that which begins with `end`."""
+    lines = inspect.getsource(GRPOTrainer._generate_and_score_completions).splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.strip().startswith(first))
+    stop = next(i for i in range(begin, len(lines)) if lines[i].strip().startswith(end))
+    return compile(textwrap.dedent("\n".join(lines[begin:stop])), "grpo_trainer", "exec")
+
+
+SAMPLER_RATIO = trl_lines("mask = completion_mask if tool_mask", "# Compute the per-token log probabilities for the ref")
+SAMPLER_METRICS = trl_lines("delta = torch.abs(old_per_token_logps", "output = {")
+
+
+def sampler_ratio(trainer, case, tensors, mask):
+    """TRL's ratios, and what it logs of them, over all completions at once."""
+    place = {
+        "self": trainer, "torch": torch, "math": math, "tool_mask": None, "completion_mask": mask, "mode": "train",
+        "device": "cpu", "nanmin": trl.trainer.utils.nanmin, "nanmax": trl.trainer.utils.nanmax,
+        "old_per_token_logps": tensors["logprobs" if case["on_policy"] else "oldLogprobs"],
+        "sampling_per_token_logps": tensors["samplerLogprobs"],
+    }
+    exec(SAMPLER_RATIO, place)
+    exec(SAMPLER_METRICS, place)
+    logged = {name: values[0] for name, values in trainer._metrics["train"].items()}
+    trainer._metrics["train"].clear()
+    return place["vllm_importance_sampling_ratio"], logged
 
 
 def run_case(case, tensors):
@@ -92,6 +129,8 @@ def run_case(case, tensors):
         mask = mask * (~torch.tensor(TRUNCATED)).unsqueeze(1).int()
     passes = case["gradient_accumulation_steps"]
     size = COMPLETIONS // passes
+    corrects = case["importance_sampling_correction"]
+    ratio, sampler_metrics = sampler_ratio(trainer, case, tensors, mask) if corrects else (None, None)
     windows = case["steps_per_generation"] // passes
     total, losses = 0.0, []
     for start in range(0, COMPLETIONS, size):
@@ -110,6 +149,8 @@ def run_case(case, tensors):
             inputs["ref_per_token_logps"] = tensors["refLogprobs"][rows]
         if not case["on_policy"]:
             inputs["old_per_token_logps"] = tensors["oldLogprobs"][rows]
+        if corrects:
+            inputs["importance_sampling_ratio"] = ratio[rows]
         loss = trainer._compute_loss(None, inputs)
         total = total + loss
         losses.append(loss.item())
@@ -120,6 +161,7 @@ def run_case(case, tensors):
         "gradient": (logps.grad * mask).flatten().tolist(),
         "outsideIsZero": bool(((logps.grad * (1 - mask)) == 0).all()),
         "metrics": {name: list(map(number, values)) for name, values in trainer._metrics["train"].items()},
+        "samplerMetrics": sampler_metrics,
     }
 
 
@@ -139,6 +181,11 @@ def cases():
         # Two of these micro-batches have no token in the loss.
         yield {**base, "gradient_accumulation_steps": 8, "steps_per_generation": 8, "mask_truncated_completions": True}
         yield {**base, "gradient_accumulation_steps": 2, "steps_per_generation": 6, "beta": 0.0}
+        for mode in ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]:
+            corrected = {**base, "importance_sampling_correction": True, "importance_sampling_mode": mode}
+            yield {**corrected, "importance_sampling_clip_min": 0.9, "importance_sampling_clip_max": 1.15}
+            yield {**corrected, "on_policy": True, "importance_sampling_clip_max": 1.1,
+                   "gradient_accumulation_steps": 4, "steps_per_generation": 4}
         if loss_type == "cispo":
             yield {**base, "epsilon_high": 5.0}
         else:

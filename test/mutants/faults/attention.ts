@@ -81,17 +81,17 @@ const WINDOWS: readonly Fault[] = [
     tests: ["gpu/attention_window.test.ts"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
-    find: "let total = min(held, params.window);",
-    replace: "let total = held;",
+    file: "kernels/lib/attention_decode.wgsl",
+    find: "held - min(held, params.window)",
+    replace: "0u",
     harm: "a model that was trained with a window samples without one",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/attention_decode.test.ts"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
-    find: "let offset = start + held - total;",
-    replace: "let offset = start;",
-    harm: "past its window a model samples from the first tokens of the prompt and not from the last it made",
+    file: "kernels/lib/attention_decode.wgsl",
+    find: "let first = (seen.x / SPLIT + split) * SPLIT;",
+    replace: "let first = split * SPLIT;",
+    harm: "a model with a window misses, far from the beginning, the last tokens it made",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/attention_decode.test.ts"],
   },
   {
@@ -133,9 +133,9 @@ const SOFTCAPS: readonly Fault[] = [
     tests: ["gpu/plain_kernels.test.ts#attention"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
-    find: "let score = capped(dot, params.softcap);",
-    replace: "let score = dot;",
+    file: "kernels/attention/attention_decode_simd8.wgsl",
+    find: "let score = capped(total(dots[h]), params.softcap);",
+    replace: "let score = total(dots[h]);",
     harm: "a model that bounds its scores samples as if they were not",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/attention_decode.test.ts"],
   },
@@ -186,11 +186,29 @@ const WIDE_HEADS: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention_decode.ts",
-    find: "VECTORS / PER_KEY > ROOM",
-    replace: "VECTORS / PER_KEY > 2 * ROOM",
+    find: "HEADS * VECTORS > ROOM",
+    replace: "HEADS * VECTORS > 2 * ROOM",
     harm: "on a software GPU, heads wider than 128 are decoded with part of their columns",
     tests: ["gpu/ops.test.ts#attention_decode"],
   },
 ];
 
-export const faults: readonly Fault[] = [...WINDOWS, ...SOFTCAPS, ...WIDE_HEADS];
+/** Splits of keys, in which decoding and training add alike. */
+const SPLITS: readonly Fault[] = [
+  {
+    file: "kernels/lib/attention_splits.wgsl",
+    find: "return first - (shared_range.y - shared_range.x);",
+    replace: "return first;",
+    harm: "after a shared prompt training adds keys in another order than sampling: the ratio is not 1",
+    tests: ["gpu/sampler_equals_trainer.test.ts#plain"],
+  },
+  {
+    file: "kernels/lib/attention_decode.wgsl",
+    find: "return vec2u(max(seen.x, first), min(seen.y, first + SPLIT));",
+    replace: "return vec2u(max(seen.x, first), min(seen.y, first + SPLIT - 1u));",
+    harm: "past 256 tokens sampling does not see one token of each split",
+    tests: ["gpu/sampler_equals_trainer.test.ts"],
+  },
+];
+
+export const faults: readonly Fault[] = [...WINDOWS, ...SOFTCAPS, ...WIDE_HEADS, ...SPLITS];

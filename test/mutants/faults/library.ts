@@ -69,8 +69,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/library/policy.ts",
-    find: "{ ...samplingOptions(policy, config), temperature }",
-    replace: "samplingOptions(policy, config)",
+    find: "        temperature,\n        keepsLogprobs",
+    replace: "        keepsLogprobs",
     harm: "generate() samples at 0.7 where greedy was asked for",
     tests: [LIBRARY],
   },

@@ -183,8 +183,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/named_gpus.ts",
-    find: "NVIDIA_MIB[name] * MIB - DRIVER_BYTES",
-    replace: "NVIDIA_MIB[name] * MIB",
+    find: "NVIDIA_MIB[name] * MIB) - DRIVER_BYTES",
+    replace: "NVIDIA_MIB[name] * MIB)",
     harm: "a run that was planned to the last byte does not fit beside the driver",
     tests: ["unit/named_gpus.test.ts"],
   },

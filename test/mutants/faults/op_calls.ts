@@ -47,8 +47,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention_decode.ts",
-    find: "turns: VECTORS / PER_KEY / lanes.TURN,",
-    replace: "turns: 2 * Math.floor(VECTORS / PER_KEY / lanes.TURN / 2),",
+    find: "COLUMNS: Math.ceil(VECTORS / 2),",
+    replace: "COLUMNS: Math.floor(VECTORS / 2),",
     harm: "heads of an odd number of vectors lose their last four columns while sampling",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
   },
@@ -90,8 +90,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/linear.ts",
-    find: "adds: i > 0 });",
-    replace: "adds: i > 1 });",
+    find: "adds: i > 0, halves });",
+    replace: "adds: i > 1, halves });",
     harm: "what attention's queries pull at a layer's input is overwritten by what its keys do",
     tests: ["gpu/ops.test.ts#linear", "gpu/linear_bits.test.ts"],
   },
@@ -105,8 +105,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/head/lm_head_logprobs.ts",
-    find: "runLinearGradW({ dy: logits, x: window(h), weight: head, rows, stride });",
-    replace: "runLinearGradW({ dy: logits, x: { tensor: h }, weight: head, rows, stride });",
+    find: "x: window(h), weight: head, rows, stride, dyHalves: halves });",
+    replace: "x: { tensor: h }, weight: head, rows, stride, dyHalves: halves });",
     harm: "the head learns all chunks of a batch from the first chunk's hidden states",
     tests: ["gpu/ops.test.ts#lm_head_logprobs", "gpu/linear_bits.test.ts"],
     claim: 5,
@@ -120,8 +120,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/dispatch.ts",
-    find: "const conditions = { ADD: adds || window.first > 0 };",
-    replace: "const conditions = { ADD: adds === true };",
+    find: "ADD: adds || window.first > 0 },",
+    replace: "ADD: adds === true },",
     harm: "a layer larger than a binding passes on the gradient of its last window alone",
     tests: ["gpu/binding_windows.test.ts#linear", "gpu/linear_variants.test.ts#windows"],
   },

@@ -95,7 +95,7 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "kv_cache_dtype",
     "policy/decode/options.ts",
-    "kvCacheDtype: config.kv_cache_dtype",
+    "kvCacheDtype: kvCacheDtypeOf(config)",
     'kvCacheDtype: "float32"',
   ),
   ignored(
@@ -292,14 +292,14 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "policy/decode/generate.ts",
-    'slice(0, kept), end: "stop"',
-    'slice(0, kept), end: "length"',
+    'completion(kept, "stop")',
+    'completion(kept, "length")',
     "completions that a stop string ended count as cut at max_completion_length",
   ),
   stopFault(
     "policy/decode/generate.ts",
-    "tokens: tokens.slice(0, kept)",
-    "tokens: tokens.slice(0)",
+    "tokens: tokens.slice(0, length)",
+    "tokens",
     "tokens behind a stop string, as many as were sampled until the next look, are trained on",
   ),
   stopFault(
