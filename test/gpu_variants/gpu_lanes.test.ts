@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { hasSimd8, hasSubgroups, isSoftwareDevice, maxSubgroupSize } from "../../src/gpu/device_facts.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { flatGrid } from "../../src/gpu/grids.ts";
+import { decodeVariant } from "../../src/ops/attention/attention_decode.ts";
 import { chooseLinear } from "../../src/ops/linear/choice.ts";
 
 describe("a stated adapter", () => {
@@ -21,5 +22,12 @@ describe("a stated adapter", () => {
     const sizes = { rows: 512, columns: 512, summed: 512 };
     assert.equal(chooseLinear({ product: "output", format: "f32", ...sizes }).way, "tile");
     assert.equal(flatGrid(1 << 20).constants.WG, 64);
+    const shape = { heads: 4, kvHeads: 4, headDim: 128, scale: 1 };
+    assert.deepEqual(decodeVariant(shape, isSoftwareDevice()), {
+      WHOLE: false,
+      GROUPED: false,
+      LANES: 128,
+      KEYS: 32,
+    });
   });
 });
