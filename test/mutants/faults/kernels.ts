@@ -380,6 +380,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#lora_shrink"],
   },
   {
+    file: "kernels/lib/lora_shrink.wgsl",
+    find: "let i = k * params.ranks + r;",
+    replace: "let i = r * params.width + k;",
+    harm: "in float16, adapters learn through a B that lies another way",
+    tests: ["gpu/ops.test.ts#lora_shrink"],
+  },
+  {
     file: "kernels/linear/lora_low.wgsl",
     find: "for (var p = 1u;",
     replace: "for (var p = 0u;",

@@ -218,6 +218,20 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_cadence.test.ts#multiple of them"],
   },
   {
+    file: "src/train/frozen_passes.ts",
+    find: "    first += counts[i];\n",
+    replace: "",
+    harm: "completions are held against the reference's log-probs of others",
+    tests: ["gpu/frozen_passes.test.ts"],
+  },
+  {
+    file: "src/train/memory_plan.ts",
+    find: "isOpen ? [false, true] : [null]",
+    replace: "isOpen ? [true] : [null]",
+    harm: "large models run their layers twice though there is memory for what they make",
+    tests: ["unit/memory_plan.test.ts"],
+  },
+  {
     file: "src/train/learner.ts",
     find: 'config.gradient_checkpointing !== "auto"',
     replace: "false",
