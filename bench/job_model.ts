@@ -79,7 +79,10 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   const batch = batchShape(config);
   const budget = await memoryBudget(config, info);
   const models = plannedModels({ shape, format: formatOf(config), promptTokens, evalPrompts: 0 }, config);
-  const plan = await fittingPlan(models, config, batch, budget?.bytes ?? Infinity);
+  const plan = await fittingPlan(models, config, batch, {
+    budgetBytes: budget?.bytes ?? Infinity,
+    isSoftware: info.isSoftware,
+  });
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${
