@@ -221,39 +221,78 @@ function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: num
   };
 }
 
+/** Keys of a split (lib/softmax_powers.wgsl). */
+const SPLIT = 256;
+
+/** A workgroup for each split that rows have reached, or (CPUs) for each row: scores of all keys, then their values. */
 const decode: WorkOf = (called, seen) => {
   const { call, workgroups } = called;
-  const { constants, params } = call;
-  const { HEADS, VECTORS, TILE } = constants;
-  const [LANES, PER_KEY] = [constants.LANES ?? 8, constants.PER_KEY ?? 1];
-  const own = VECTORS / PER_KEY;
-  const slices = LANES / PER_KEY;
+  const { constants: { VECTORS, FORMAT, LANES = 8, KEYS = 0, HEADS = 0 }, params } = call;
+  const heads = HEADS || (params.heads > params.kv_heads ? 4 : 1); // that a workgroup holds
+  const keys = KEYS > 0 ? Math.min(SPLIT, seen.held) : seen.held;
+  const reached = KEYS > 0 ? Math.min(params.splits, Math.ceil(seen.held / SPLIT)) : 1;
   const { own: memoryBytes, all } = cacheReads(called, seen);
-  const vectorBytes = 4 * valueBytes(constants.FORMAT);
-  const meets = PER_KEY > 1;
-  const io = boundBytes(call, ["q", "o"]);
+  const vectorBytes = 4 * valueBytes(FORMAT);
+  const tile = KEYS || LANES; // keys at once
+  const staged = Math.ceil(tile * VECTORS / LANES); // vectors of a lane
+  const columns = Math.ceil(4 * VECTORS / LANES); // of a lane
+  const rowBytes = 4 * params.rows * params.heads * 4 * VECTORS;
+  const partialBytes = KEYS > 0 ? 4 * params.rows * params.heads * reached * (4 * VECTORS + 4) : rowBytes;
+  return {
+    workgroups: gridOf(workgroups) * (KEYS > 0 ? reached / params.splits : 1),
+    lanes: LANES,
+    registers: 48 + 12 * heads,
+    workgroupBytes: KEYS > 0
+      ? 16 * KEYS * (VECTORS + 1) + 4 * heads * (4 * VECTORS + 4 * KEYS + LANES + SPLIT) + 4 * SPLIT
+      : 0,
+    chain: [
+      { times: 1, instructions: 60, memory: 4, barriers: 1 },
+      {
+        times: Math.ceil(keys / tile),
+        instructions: staged * 12 + VECTORS * (3 + 2 * heads) + 24 * heads,
+        wavefronts: staged * spread(LANES, vectorBytes),
+        memory: 1,
+        shared: 2 * VECTORS + 3,
+        barriers: KEYS > 0 ? 2 : 0,
+      },
+      {
+        times: 1,
+        instructions: 40 + 2 * LANES + heads * 30 * Math.ceil(keys / LANES),
+        shared: 2,
+        barriers: 2,
+      },
+      {
+        times: Math.ceil(keys / 8) * columns,
+        instructions: 8 * (5 + 2 * heads),
+        wavefronts: 8 * spread(LANES, valueBytes(FORMAT)),
+        memory: 1,
+        shared: 1,
+      },
+    ],
+    memoryBytes: memoryBytes + rowBytes + partialBytes,
+    cacheBytes: all + rowBytes + partialBytes,
+    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+  };
+};
+
+/** A workgroup for each row reads what its splits left. */
+const decodeMerge: WorkOf = ({ call, workgroups }, seen) => {
+  const { constants: { VECTORS, WG }, params } = call;
+  const reached = Math.min(params.splits, Math.ceil(seen.held / SPLIT));
+  const each = Math.ceil(params.heads * VECTORS / WG);
+  const bytes = 4 * params.rows * params.heads * (reached * (4 * VECTORS + 4) + 4 * VECTORS);
   return {
     workgroups: gridOf(workgroups),
-    lanes: LANES,
-    registers: 8 * HEADS * own + 48,
-    workgroupBytes: 4 * LANES * HEADS * (2 * TILE + 1) + 16 * LANES * HEADS * own,
+    lanes: WG,
+    registers: 32,
+    workgroupBytes: 0,
     chain: [
-      { times: 1, instructions: 40 + 8 * HEADS * own, memory: 2 },
-      {
-        times: Math.ceil(seen.held / (slices * TILE)),
-        // The table names a key's block; keys; then values.
-        instructions: TILE * (20 + 2 * own * 5 + HEADS * (own * (4 + 8) + 24 + (meets ? PER_KEY * 5 : 0))),
-        wavefronts: 2 * TILE * own * spread(LANES, vectorBytes),
-        memory: 2,
-        cache: 1,
-        shared: meets ? 2 : 0,
-        barriers: meets ? 1 : 0,
-      },
-      { times: 1, instructions: 40 + slices * 8, shared: slices, barriers: 2 },
+      { times: 1, instructions: 30, memory: 2 },
+      { times: each * reached, instructions: 40, wavefronts: spread(WG, 16), memory: 1, cache: 1 },
     ],
-    memoryBytes: memoryBytes + io,
-    cacheBytes: all + io,
-    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    products: 2 * params.rows * params.heads * reached * 4 * VECTORS,
   };
 };
 
@@ -308,6 +347,8 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
   attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
+  attention_decode_simd8: decode,
+  attention_decode_merge: decodeMerge,
   attention_grad_stats: stats,
   attention_window: windowed,
   rope: (called) => byShares(called, Math.min(4, called.call.params.heads), 4),
