@@ -107,9 +107,10 @@ function sampleCase(rows: number, vocab: number, options: SamplingOptions): Time
         seen: intTensor([0], [1]),
         logprobs: randomTensor([rows, 2048]),
       };
+      const kept = emptyTensor([1]);
       return () => {
         sampleTokens(logits, decode, options);
-        advanceDecode(decode);
+        advanceDecode({ ...decode, logprobs: kept });
       };
     },
   };

@@ -34,9 +34,9 @@ function decodeSeen(prompt: number, group: number): (token: number) => Seen {
 const OPTIMIZER = ["adamw", "square_sums", "clip_scale"];
 
 /** The part of training that a kernel belongs to, after one of another part: layers may be run twice. */
-function trainingPart(kernel: string, before: string): string {
+function trainingPart({ kernel, conditions }: CalledDispatch["call"], before: string): string {
   if (OPTIMIZER.includes(kernel)) return "optimizer";
-  if (kernel.includes("grad")) return "backward";
+  if (kernel.includes("grad") || conditions.GRAD_X || conditions.GRAD_W) return "backward";
   if (kernel === "group_advantages" || kernel === "embedding") return "forward";
   if (before === "backward" && /^(rms_norm|linear|swiglu_linear)/.test(kernel)) return "recompute";
   return before;
@@ -52,13 +52,13 @@ export function trackPlace(prompt: number, group: number): Tracker {
     enter(next, nextSeen) {
       [phase, part, seen, token] = [next, "forward", nextSeen, 0];
     },
-    placeOf({ call: { kernel } }) {
+    placeOf({ call }) {
       if (phase === "training") {
-        part = trainingPart(kernel, part);
+        part = trainingPart(call, part);
         return { phase: part, seen };
       }
       const place = { phase, seen: phase === "decode" ? seenAt(token) : seen };
-      if (kernel === "decode_advance") {
+      if (call.kernel === "decode_advance") {
         if (phase === "decode") token++;
         phase = "decode";
       }

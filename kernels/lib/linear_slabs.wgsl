@@ -21,7 +21,7 @@ override COLUMN_SLAB = TILE_K * COLUMN_LINE;
 var<workgroup> row_slab: array<vec4f, ROW_SLAB>;        // [TILE_K][rows]
 var<workgroup> column_slab: array<vec4f, COLUMN_SLAB>;  // [TILE_K][columns]
 
-// What a lane makes: [2][2] tiles of 4 x 4.
+// What a lane makes: [2][2] tiles of 4 x 4. Kernels name each by a constant, so that no compiler puts them into memory.
 alias Sums = array<mat4x4f, 4>;
 
 struct Lane {
@@ -51,13 +51,15 @@ fn stage_columns(block: u32, columns: mat4x4f) {
 }
 
 fn add_products(k: u32, lane: Lane, sums: ptr<function, Sums>) {
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    let rows = row_slab[k * ROW_LINE + row_quad(lane, i)];
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      let columns = column_slab[k * COLUMN_LINE + column_quad(lane, j)];
-      (*sums)[i * 2u + j] = add_term((*sums)[i * 2u + j], rows, columns);
-    }
+  let upper = row_slab[k * ROW_LINE + row_quad(lane, 0u)];
+  let left = column_slab[k * COLUMN_LINE + column_quad(lane, 0u)];
+  (*sums)[0] = add_term((*sums)[0], upper, left);
+  if (COLUMN_QUADS > 1u) {
+    let right = column_slab[k * COLUMN_LINE + column_quad(lane, 1u)];
+    (*sums)[1] = add_term((*sums)[1], upper, right);
+    if (ROW_QUADS > 1u) { (*sums)[3] = add_term((*sums)[3], row_slab[k * ROW_LINE + row_quad(lane, 1u)], right); }
   }
+  if (ROW_QUADS > 1u) { (*sums)[2] = add_term((*sums)[2], row_slab[k * ROW_LINE + row_quad(lane, 1u)], left); }
 }
 
 // The terms of the slabs onto the lane's sums: all of them, or the last `left`. A whole slab has a length that the

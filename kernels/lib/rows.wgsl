@@ -7,7 +7,7 @@ import package::lib::grid::{Place, WG, workgroup_number};
 import package::lib::reduce::workgroup_sum;
 import package::lib::values::VALUE_SIZE;
 
-override LANES: u32;  // with VEC4 8 or 32, else WG
+override LANES: u32;  // with VEC4 8, 32 or WG, else WG
 @if(VEC4) const CHAINS = 32u;
 @else override CHAINS: u32 = LANES;
 

@@ -3,7 +3,7 @@
 //   y[m,n] = (sum_k a[m,k] round(w[n,k] 2^t)) 2^-(s[m] + t) + bias[n] + scale sum_r low[m,r] b[n,r] + residual[m,n]
 //   GATED: y = silu(g) u of the two layers g and u
 // Shapes    a, s: halves.wgsl of x [M,K]; w [N,K] in FORMAT, t i32 [1] of weight_shift.wgsl; y f32 [M,N]. low: the sums
-//           of lora_shrink.wgsl's parts; b [N, rank]. K a multiple of 4, of 8 when w is packed. More: lib/few_layers.wgsl
+//           of lora_shrink.wgsl's parts; b [N, rank]. K a multiple of 4, of 8 when w is packed. See lib/few_layers.wgsl
 // Dispatch  a workgroup of ROW_PARTS x COLUMN_PARTS subgroups makes RUN ROW_PARTS matrices of rows x COLUMN_PARTS of
 //           columns of one layer (GATED: half of them each of both): (tiles of all layers' columns, tiles of rows, 1)
 // Numerics  the sum over k is linear_matrix.wgsl's: the same matrices, one after the other, in one chain from zero. The

@@ -32,13 +32,16 @@ fn stage_x(quad: u32, k: u32, m: u32) {
 fn main(lane: Lane) {
   let n = lane.group.y * (TILE_M / 4u);
   let k = lane.group.x * (TILE_N / 4u);
+  let upper = (n + row_quad(lane, 0u)) * 4u;
+  let lower = (n + row_quad(lane, 1u)) * 4u;
+  let left = k + column_quad(lane, 0u);
+  let right = k + column_quad(lane, 1u);
+  let last = params.width / 4u - 1u;
   var sums: Sums;
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      let column = min(k + column_quad(lane, j), params.width / 4u - 1u);
-      sums[i * 2u + j] = grad_tile((n + row_quad(lane, i)) * 4u, params.columns, column);
-    }
-  }
+  sums[0] = grad_tile(upper, params.columns, min(left, last));
+  if (COLUMN_QUADS > 1u) { sums[1] = grad_tile(upper, params.columns, min(right, last)); }
+  if (ROW_QUADS > 1u) { sums[2] = grad_tile(lower, params.columns, min(left, last)); }
+  if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { sums[3] = grad_tile(lower, params.columns, min(right, last)); }
   for (var first = 0u; first < params.rows; first += TILE_K) {
     for (var quad = lane.number; quad < TILE_M * TILE_K / 4u; quad += LANES) { stage_d(quad, n, first); }
     for (var quad = lane.number; quad < TILE_N * TILE_K / 4u; quad += LANES) { stage_x(quad, k, first); }
@@ -46,9 +49,8 @@ fn main(lane: Lane) {
     add_slabs(params.rows - first, lane, &sums);
     workgroupBarrier();
   }
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      store_tile((n + row_quad(lane, i)) * 4u, params.columns, k + column_quad(lane, j), sums[i * 2u + j]);
-    }
-  }
+  store_tile(upper, params.columns, left, sums[0]);
+  if (COLUMN_QUADS > 1u) { store_tile(upper, params.columns, right, sums[1]); }
+  if (ROW_QUADS > 1u) { store_tile(lower, params.columns, left, sums[2]); }
+  if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { store_tile(lower, params.columns, right, sums[3]); }
 }

@@ -30,13 +30,16 @@ fn stage_w(quad: u32, k: u32, n: u32) {
 fn main(lane: Lane) {
   let m = lane.group.y * TILE_M;
   let k = lane.group.x * (TILE_N / 4u);
+  let upper = m + row_quad(lane, 0u) * 4u;
+  let lower = m + row_quad(lane, 1u) * 4u;
+  let left = k + column_quad(lane, 0u);
+  let right = k + column_quad(lane, 1u);
+  let last = params.width / 4u - 1u;
   var sums: Sums;
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      let column = min(k + column_quad(lane, j), params.width / 4u - 1u);
-      sums[i * 2u + j] = start_tile(m + row_quad(lane, i) * 4u, column);
-    }
-  }
+  sums[0] = start_tile(upper, min(left, last));
+  if (COLUMN_QUADS > 1u) { sums[1] = start_tile(upper, min(right, last)); }
+  if (ROW_QUADS > 1u) { sums[2] = start_tile(lower, min(left, last)); }
+  if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { sums[3] = start_tile(lower, min(right, last)); }
   for (var first = 0u; first < params.columns; first += TILE_K) {
     for (var block = lane.number; block < TILE_M * TILE_K / 16u; block += LANES) { stage_d(block, m, first / 4u); }
     for (var quad = lane.number; quad < TILE_N * TILE_K / 4u; quad += LANES) { stage_w(quad, k, first); }
@@ -44,9 +47,8 @@ fn main(lane: Lane) {
     add_slabs(params.columns - first, lane, &sums);
     workgroupBarrier();
   }
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      store_tile(m + row_quad(lane, i) * 4u, params.rows, k + column_quad(lane, j), sums[i * 2u + j]);
-    }
-  }
+  store_tile(upper, params.rows, left, sums[0]);
+  if (COLUMN_QUADS > 1u) { store_tile(upper, params.rows, right, sums[1]); }
+  if (ROW_QUADS > 1u) { store_tile(lower, params.rows, left, sums[2]); }
+  if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { store_tile(lower, params.rows, right, sums[3]); }
 }

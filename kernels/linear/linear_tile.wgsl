@@ -37,9 +37,12 @@ fn main(lane: Lane) {
     add_slabs(params.width - first, lane, &sums);
     workgroupBarrier();
   }
-  for (var i = 0u; i < ROW_QUADS; i++) {
-    for (var j = 0u; j < COLUMN_QUADS; j++) {
-      store_tile(m + row_quad(lane, i) * 4u, n + column_quad(lane, j) * 4u, sums[i * 2u + j]);
-    }
-  }
+  let upper = m + row_quad(lane, 0u) * 4u;
+  let lower = m + row_quad(lane, 1u) * 4u;
+  let left = n + column_quad(lane, 0u) * 4u;
+  let right = n + column_quad(lane, 1u) * 4u;
+  store_tile(upper, left, sums[0]);
+  if (COLUMN_QUADS > 1u) { store_tile(upper, right, sums[1]); }
+  if (ROW_QUADS > 1u) { store_tile(lower, left, sums[2]); }
+  if (ROW_QUADS > 1u && COLUMN_QUADS > 1u) { store_tile(lower, right, sums[3]); }
 }

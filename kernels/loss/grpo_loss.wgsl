@@ -6,7 +6,8 @@
 //   losses[b] = w[b] * sum_t (l + beta kl)
 //   stats[b]  = sums over the completion's tokens of kl, clipped low, clipped high, entropy
 // Shapes    logp, old, ref, entropy, token_weights f32 [M], completions end to end; offsets i32 [B+1]: tokens of
-//           completion b are offsets[b] .. offsets[b+1]-1; advantages_weights f32 [2,B]; out losses f32 [B], stats f32 [B,4]
+//           completion b are offsets[b] .. offsets[b+1]-1; advantages_weights f32 [2,B]; out losses f32 [B], stats
+//           f32 [B,4]
 // Dispatch  one workgroup per completion: (B,1,1), folded to 2-D past 65535
 // Numerics  f32; WG strided partial sums from the completion's first token, then a tree in fixed order
 // Twin      src/rl/loss.ts#completionLosses     Gradient: grpo_loss_grad.wgsl

@@ -64,17 +64,26 @@ export function shareSlots(lifetimes: readonly Lifetime[]): SharedSlots {
   return { slotOf, sizes: slots.map(({ sizeBytes }) => sizeBytes) };
 }
 
-/** What unhurried reuse may cost in memory, as a share. */
-const DELAY_SHARE = 1 / 8;
+/** How unhurried memory is used again. */
+export interface Rest {
+  /** That a slot rests between two tensors. */
+  dispatches: number;
+  /** What that may cost, as a share of all and in bytes: the larger counts. */
+  share: number;
+  bytes: number;
+}
 
 /**
  * As shareSlots, but a slot rests for some dispatches before it is written again: a GPU that goes through its buffers
- * one after the other would wait there for whoever reads the old. Not where that takes an eighth more memory.
- * @param dispatches that a slot rests
+ * one after the other would wait there for whoever reads the old. Not where that takes more memory than it may.
  */
-export function shareSlotsApart(lifetimes: readonly Lifetime[], dispatches: number): SharedSlots {
+export function shareSlotsApart(
+  lifetimes: readonly Lifetime[],
+  { dispatches, share, bytes }: Rest,
+): SharedSlots {
   const close = shareSlots(lifetimes);
   if (dispatches === 0) return close;
   const apart = shareSlots(lifetimes.map((each) => ({ ...each, last: each.last + dispatches })));
-  return sumOf(apart.sizes) <= (1 + DELAY_SHARE) * sumOf(close.sizes) ? apart : close;
+  const most = sumOf(close.sizes) + Math.max(bytes, share * sumOf(close.sizes));
+  return sumOf(apart.sizes) <= most ? apart : close;
 }

@@ -77,7 +77,8 @@ export function recordPlan<Outputs, Inputs = null>(
       assertGpuHealthy();
       flush();
       prepare();
-      if (modes.rehearsing) return;
+      // A plan of a rehearsal has said what it takes; those who ask for its kernels get them each time.
+      if (modes.rehearsing && !modes.profiling) return;
       if (boundAt !== placedAt) calls.forEach(bind);
       boundAt = placedAt;
       invalidateWritten();

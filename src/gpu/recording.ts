@@ -11,7 +11,7 @@ import {
   tfjsBackend,
 } from "./backend.ts";
 import { isSoftwareDevice } from "./device_facts.ts";
-import { shareSlotsApart } from "./lifetimes.ts";
+import { type Rest, shareSlotsApart } from "./lifetimes.ts";
 import { flush } from "./queue.ts";
 import { sameShaped, tensorsOf } from "./tensor_tree.ts";
 
@@ -57,7 +57,8 @@ export function beforePlan<R>(body: () => R): R {
  * writes what one before it reads, so that neighbours which could run side by side would run in turn. A software GPU
  * runs them in turn anyway, and has the buffer in its cache.
  */
-const REST = 4;
+const REST: Rest = { dispatches: 4, share: 1 / 8, bytes: 2 ** 26 };
+const NO_REST: Rest = { ...REST, dispatches: 0 };
 
 /** A buffer that is none yet. tfjs asks whether it is a GPUBuffer; own properties hide those of the prototype. */
 function plannedBuffer(size: number, usage: number): PlannedBuffer {
@@ -106,7 +107,7 @@ function noteLifetimes(
 function planMemory(made: RecordingMode["made"]): PlanMemory {
   const used = [...made].filter(([{ last }]) => last >= -1);
   const lifetimes = used.map(([{ size, first, last }]) => ({ sizeBytes: size, first, last }));
-  const { slotOf, sizes } = shareSlotsApart(lifetimes, isSoftwareDevice() ? 0 : REST);
+  const { slotOf, sizes } = shareSlotsApart(lifetimes, isSoftwareDevice() ? NO_REST : REST);
   return {
     sizes,
     place(bufferOf) {

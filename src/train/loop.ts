@@ -31,7 +31,8 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   const { deps, config, learner, steps, shape } = run;
   if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
-  const warnOfSampler = samplerWarning(samplerMayDiffer(config), deps.events.onMessage);
+  const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
+  const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
   let progress = start;
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.

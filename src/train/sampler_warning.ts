@@ -3,20 +3,19 @@ import type { MetricRow } from "../tracking/metrics.ts";
 
 /**
  * Says once that the sampler's log-probs are not the trainer's.
- * @param mayDiffer whether the settings have sampling round what training does not: then nothing is said
+ * @param isQuiet nothing is said: the settings have sampling round what training does not, or another rank says it
  */
 export function samplerWarning(
-  mayDiffer: boolean,
+  isQuiet: boolean,
   onMessage: (text: string) => void,
 ): (row: MetricRow) => void {
-  let isDue = !mayDiffer;
+  let isDue = !isQuiet;
   return ({ step, "sampler/logprob_diff_max": most = 0 }) => {
     if (!isDue || most === 0) return;
     isDue = false;
+    const off = most.toExponential(1);
     onMessage(
-      `Warning: at step ${step} the sampler's log-probs are ${
-        most.toExponential(1)
-      } nats off the trainer's, ` +
+      `Warning: at step ${step} the sampler's log-probs are ${off} nats off the trainer's, ` +
         "where both should be the same bits",
     );
   };

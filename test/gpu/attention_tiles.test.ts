@@ -22,6 +22,8 @@ const CASES: OpCase[] = [
   attentionCase({ ...NARROW, lengths: [65, 3], spare: 2 }),
   attentionCase({ ...NARROW, lengths: [5, 1, 40, 84], spare: 70 }),
   attentionCase({ ...NARROW, lengths: [130], window: 50 }),
+  // Scores that rise by hundreds from tile to tile.
+  attentionCase({ ...NARROW, lengths: [100, 60], scale: 60 }),
   attentionCase({ ...NARROW, lengths: [9, 255, 256, 257], heads: 1 }),
   attentionCase({ ...NARROW, lengths: [600], heads: 1 }),
   attentionCase({ ...NARROW, lengths: [600], heads: 1, window: 300 }),
@@ -33,8 +35,8 @@ const CASES: OpCase[] = [
     ...USUAL,
     kvHeads: 1,
     heads: 1,
-    prompts: [256, 300, 255],
-    completions: [[2, 257], [5], [3, 1]],
+    prompts: [256, 300, 255, 200],
+    completions: [[2, 257], [5], [3, 1], [60, 40]],
   }),
   sharedCase({ ...USUAL, kvHeads: 1, heads: 1, prompts: [500], completions: [[20, 40], []], window: 265 }),
   attentionCase({ heads: 3, kvHeads: 1, headDim: 80, lengths: [66, 20], softcap: 2, window: 33 }),
@@ -70,8 +72,9 @@ describe("attention in tiles", () => {
 
   it("runs on a GPU, a prefix in the same launch, and no kernel for a window", () => {
     const kernels = kernelsOf(sharedCase({ ...USUAL, prompts: [9], completions: [[3, 4]], window: 5 }));
-    const gradients = ["attention_grad_stats", "attention_grad_q_tile", "attention_grad_kv_tile"];
-    assert.deepEqual(kernels, ["attention_tile", "attention_tile", ...gradients]);
+    const forward = kernels.indexOf("attention_grad_stats");
+    assert.deepEqual([...new Set(kernels.slice(0, forward))], ["attention_tile"]);
+    assert.deepEqual(kernels.slice(forward + 1), ["attention_grad_q_tile", "attention_grad_kv_tile"]);
   });
 
   it("stages as much as a device has room for, and leaves small ones to the plain kernels", () => {

@@ -6,6 +6,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
 import { readFloats, uploadTensor, zeroTensor } from "../../src/gpu/tensors.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { withGpuLanes } from "../../src/gpu/trial_modes.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 import { kvAppend, type KvPool } from "../../src/ops/attention/kv_append.ts";
 import { residualNorm } from "../../src/ops/norm/residual_norm.ts";
@@ -89,4 +90,14 @@ describe("fused ops", () => {
       assert.deepEqual(fused, apart);
     });
   }
+
+  it("a wide row's norm has the same bits from workgroup memory, as on a GPU", async () => {
+    for (const [rows, width] of [[1, 1024], [5, 1500]]) {
+      const [x, tensor] = [floats(1, [rows, width]), floats(3, [width])];
+      const weight: Weight = { name: "w", shape: [width], format: "f32", tensor, grad: null };
+      const norms =
+        () => [rmsNorm(x, weight, { eps: EPS }), rmsNorm(x, weight, { eps: EPS, unitOffset: true })];
+      assert.deepEqual(await bitsOf(withGpuLanes(norms)), await bitsOf(norms()));
+    }
+  });
 });

@@ -104,6 +104,10 @@ describe("generation in blocks", () => {
       const ahead = await run({ ...options, readbackEvery, overlaps: true }, group);
       assert.deepEqual(ahead.completions, waiting.completions);
       assert.ok(ahead.usage.rowSteps >= waiting.usage.rowSteps, "rows that ended go on for a while");
+      assert.ok(
+        "compacts" in options || ahead.usage.recordings > 1,
+        "the rest goes on in plans of fewer rows",
+      );
     });
   }
 

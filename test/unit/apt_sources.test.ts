@@ -1,7 +1,7 @@
-/** scripts/apt_sources.mjs: the backports of a release, found where the machine gets the release itself. */
+/** scripts/apt_sources.mjs: another suite than the machine's release, found where it gets the release itself. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backportsSource } from "../../scripts/apt_sources.mjs";
+import { backportsSource, suiteSource } from "../../scripts/apt_sources.mjs";
 
 const STANZAS = `# The mirror of this machine
 Types: deb deb-src
@@ -60,4 +60,15 @@ test("a disabled stanza, another release and no file at all give no source", () 
   assert.equal(backportsSource([{ extension: "sources", text: disabled }], "bookworm"), undefined);
   assert.equal(backportsSource([{ extension: "sources", text: STANZAS }], "trixie"), undefined);
   assert.equal(backportsSource([], "bookworm"), undefined);
+});
+
+test("another suite is copied from the release's source, whether the release has backports or none", () => {
+  const text = "deb [signed-by=/k.gpg] http://mirror.example/debian bookworm main\n" +
+    "deb http://mirror.example/debian bookworm-backports main\n";
+  const file = { extension: "list" as const, text };
+  assert.deepEqual(suiteSource([file], "bookworm", "testing"), {
+    extension: "list",
+    text: "deb [signed-by=/k.gpg] http://mirror.example/debian testing main\n",
+  });
+  assert.equal(suiteSource([file], "trixie", "testing"), undefined);
 });

@@ -103,7 +103,7 @@ describe("the cost of a dispatch", () => {
 });
 
 describe("where a step is", () => {
-  const called = (kernel: string) => ({ call: { kernel } }) as CalledDispatch;
+  const called = (kernel: string) => ({ call: { kernel, conditions: {} } }) as CalledDispatch;
 
   it("is told by what a pass is given: completions behind a prompt that they share, or whole texts", () => {
     const tracker = trackPlace(16, 4);

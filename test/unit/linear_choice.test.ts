@@ -11,7 +11,14 @@ import {
   productSize,
 } from "../../src/ops/linear/choice.ts";
 import { type LinearFacts } from "../../src/ops/linear/facts.ts";
-import { guessedVariant, linearCandidates, REGISTERS, tileFits, TILES } from "../../src/ops/linear/tiles.ts";
+import {
+  guessedVariant,
+  likelyVariants,
+  linearCandidates,
+  REGISTERS,
+  tileFits,
+  TILES,
+} from "../../src/ops/linear/tiles.ts";
 
 /** What every WebGPU device has, and what a desktop GPU has. */
 const LEAST = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
@@ -60,6 +67,17 @@ test("large products are guessed to run in large tiles, products of few rows in 
   assert.equal(guessedVariant(size(24, 4096), candidates), "32x32x32 by 4x4");
   assert.equal(guessedVariant(size(24, 512), candidates), "16x32x32 by 4x4");
   assert.equal(guessedVariant(size(8, 100_000), candidates), "16x32x32 by 4x4");
+});
+
+test("measured are the guess and its neighbours, or all where there are few", () => {
+  const candidates = linearCandidates(DESKTOP, false);
+  assert.deepEqual(likelyVariants(size(4096, 4096), candidates), [
+    "128x128x16 by 8x8",
+    "128x128x8 by 8x8",
+    "128x64x16 by 8x8",
+  ]);
+  assert.deepEqual(likelyVariants(size(24, 512), candidates), ["32x32x32 by 4x4", "16x32x32 by 4x4"]);
+  assert.deepEqual(likelyVariants(size(24, 512), [REGISTERS]), [REGISTERS]);
 });
 
 test("a guess is a candidate, for every size", () => {
@@ -182,6 +200,24 @@ test("float16 takes matrix units for every product, in tiles that keep most proc
   assert.deepEqual([tileOf(512, { ...GPU, workgroupBytes: 40959 }).rows], [64]);
   assert.deepEqual([256, 512].map((rows) => tileOf(rows, { ...CPU, matrixUnit: 8 }).rows), [64, 64]);
   assert.equal(choose("output", [8, 64, 64], { ...CPU, matrixUnit: 8 }, { precision }).tile.rows, 32);
+});
+
+test("decoding in float16 takes narrow tiles, of as many rows as there are and as the device has memory for", () => {
+  const few = (rows: number, columns: number, facts: LinearFacts = GPU) =>
+    choose("output", [rows, columns, 4096], facts, { precision: "float16", rowCount: "few" });
+  assert.deepEqual([1, 16, 17, 33, 64, 128].map((rows) => few(rows, 4096).tile.rows), [
+    16,
+    16,
+    32,
+    64,
+    64,
+    64,
+  ]);
+  assert.equal(few(128, 4096).kernel, "linear_few_matrix");
+  assert.equal(few(129, 4096).kernel, "linear_matrix");
+  assert.deepEqual([4096, 8192].map((columns) => few(60, columns).tile.columns), [32, 64]);
+  assert.deepEqual(few(60, 8192, { ...GPU, workgroupBytes: 32000 }).tile, { rows: 32, columns: 32 });
+  assert.equal(few(60, 8192, { ...GPU, workgroupBytes: 16384 }).kernel, "linear_matrix");
 });
 
 test("swiglu is one kernel where its outputs tile in registers and its weights have one format", () => {

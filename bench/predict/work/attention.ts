@@ -209,90 +209,153 @@ function inTiles(cost: TileCost, byKeys: boolean, weights: number, registers: nu
   };
 }
 
-/** The cache's bytes that no other row of the call reads, and all that its rows read. */
-function cacheReads({ call }: Called, { held, prompt, group }: Seen): { own: number; all: number } {
-  const { rows, heads, kv_heads } = call.params;
-  const { HEADS, VECTORS, FORMAT } = call.constants;
+/** Keys of a split: kernels/lib/softmax_powers.wgsl. */
+const SPLIT = 256;
+/** Query heads that a workgroup takes together where several share a key head (GROUPED). */
+const GROUPED_HEADS = 4;
+
+/** Bytes of keys and values that a decoding call reads: of memory, each once, and all that `repeats` readers read. */
+function cacheReads(
+  { call: { params: { rows, kv_heads }, constants: { VECTORS, FORMAT } } }: Called,
+  { held, prompt, group }: Seen,
+  repeats: number,
+): { own: number; all: number } {
   const token = 2 * 4 * VECTORS * kv_heads * valueBytes(FORMAT);
-  const repeats = heads / kv_heads / HEADS; // workgroups that read the same key head
   return {
     own: token * (rows * (held - prompt) + Math.ceil(rows / group) * prompt),
     all: token * rows * held * repeats,
   };
 }
 
-/** Keys of a split (lib/softmax_powers.wgsl). */
-const SPLIT = 256;
+const decodeProducts = ({ call: { params, constants } }: Called, { held }: Seen) =>
+  4 * params.rows * params.heads * held * 4 * constants.VECTORS;
 
-/** A workgroup for each split that rows have reached, or (CPUs) for each row: scores of all keys, then their values. */
+/** A workgroup for each split of a row's keys: keys staged KEYS at a time, then a column of the sum for each lane. */
 const decode: WorkOf = (called, seen) => {
-  const { call, workgroups } = called;
-  const { constants: { VECTORS, FORMAT, LANES = 8, KEYS = 0, HEADS = 0 }, params } = call;
-  const heads = HEADS || (params.heads > params.kv_heads ? 4 : 1); // that a workgroup holds
-  const keys = KEYS > 0 ? Math.min(SPLIT, seen.held) : seen.held;
-  const reached = KEYS > 0 ? Math.min(params.splits, Math.ceil(seen.held / SPLIT)) : 1;
-  const { own: memoryBytes, all } = cacheReads(called, seen);
-  const vectorBytes = 4 * valueBytes(FORMAT);
-  const tile = KEYS || LANES; // keys at once
-  const staged = Math.ceil(tile * VECTORS / LANES); // vectors of a lane
-  const columns = Math.ceil(4 * VECTORS / LANES); // of a lane
-  const rowBytes = 4 * params.rows * params.heads * 4 * VECTORS;
-  const partialBytes = KEYS > 0 ? 4 * params.rows * params.heads * reached * (4 * VECTORS + 4) : rowBytes;
+  const { call } = called;
+  const { params: { rows, heads, kv_heads, splits }, constants: { VECTORS, FORMAT, LANES }, conditions } =
+    call;
+  const sharing = heads / kv_heads;
+  const together = conditions.GROUPED ? GROUPED_HEADS : 1;
+  const perSplit = rows * kv_heads * Math.ceil(sharing / together);
+  const { own, all } = cacheReads(called, seen, Math.ceil(sharing / together));
+  const io = boundBytes(call, ["q", "o"]);
+  const columns = Math.ceil(4 * VECTORS / LANES);
+  // A value is read by lanes side by side, 8 of a lane under way together.
+  const values = (keys: number): Step => ({
+    times: columns * keys / 8,
+    instructions: 8 * (10 + 3 * together),
+    wavefronts: 8 * spread(LANES, valueBytes(FORMAT)) + 16,
+    memory: 1,
+  });
+  const weights = (keys: number): Step => ({
+    times: 1,
+    instructions: (LANES + keys / LANES * 24) * together * 3,
+    shared: 4,
+    barriers: 2,
+  });
+  if (conditions.WHOLE) {
+    const keys = Math.min(SPLIT, seen.held);
+    return {
+      workgroups: perSplit,
+      lanes: LANES,
+      registers: 96,
+      workgroupBytes: 12_000,
+      chain: [
+        {
+          times: seen.held / LANES,
+          instructions: VECTORS * (8 + 4 * together),
+          wavefronts: VECTORS * LANES,
+          cache: VECTORS / 4,
+        },
+        { ...values(keys), times: columns * seen.held / 8 },
+        weights(keys),
+      ],
+      memoryBytes: own + io,
+      cacheBytes: all + io,
+      products: decodeProducts(called, seen),
+    };
+  }
+  const reached = Math.min(splits, Math.ceil(seen.held / SPLIT));
+  const keys = seen.held / reached; // of a mean split
+  const { KEYS } = call.constants;
+  const made = 4 * rows * heads * reached * (4 * VECTORS + 4);
   return {
-    workgroups: gridOf(workgroups) * (KEYS > 0 ? reached / params.splits : 1),
+    workgroups: perSplit * reached,
     lanes: LANES,
-    registers: 48 + 12 * heads,
-    workgroupBytes: KEYS > 0
-      ? 16 * KEYS * (VECTORS + 1) + 4 * heads * (4 * VECTORS + 4 * KEYS + LANES + SPLIT) + 4 * SPLIT
-      : 0,
+    registers: 96,
+    workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS + SPLIT + LANES) +
+      KEYS * (16 * (VECTORS | 1) + 16 * together),
     chain: [
-      { times: 1, instructions: 60, memory: 4, barriers: 1 },
+      // The table names a key's block.
+      { times: 1, instructions: 80 + keys / LANES * 20, memory: 2, cache: 1, barriers: 1 },
       {
-        times: Math.ceil(keys / tile),
-        instructions: staged * 12 + VECTORS * (3 + 2 * heads) + 24 * heads,
-        wavefronts: staged * spread(LANES, vectorBytes),
-        memory: 1,
-        shared: 2 * VECTORS + 3,
-        barriers: KEYS > 0 ? 2 : 0,
-      },
-      {
-        times: 1,
-        instructions: 40 + 2 * LANES + heads * 30 * Math.ceil(keys / LANES),
+        times: keys / KEYS,
+        instructions: KEYS * VECTORS / LANES * 14 + VECTORS * (8 + together) + 20 * together,
+        wavefronts: KEYS * VECTORS * 4 * valueBytes(FORMAT) / 128 + KEYS * VECTORS * 16 / 128 +
+          VECTORS * KEYS * 4 / 16,
+        memory: Math.ceil(KEYS * VECTORS / LANES / 8),
         shared: 2,
         barriers: 2,
       },
-      {
-        times: Math.ceil(keys / 8) * columns,
-        instructions: 8 * (5 + 2 * heads),
-        wavefronts: 8 * spread(LANES, valueBytes(FORMAT)),
-        memory: 1,
-        shared: 1,
-      },
+      weights(keys),
+      values(keys),
     ],
-    memoryBytes: memoryBytes + rowBytes + partialBytes,
-    cacheBytes: all + rowBytes + partialBytes,
-    products: 4 * params.rows * params.heads * seen.held * 4 * VECTORS,
+    longest: Math.min(SPLIT, seen.held) / keys,
+    memoryBytes: own + io + made,
+    freshBytes: io + made,
+    cacheBytes: all + io + made,
+    products: decodeProducts(called, seen),
   };
 };
 
-/** A workgroup for each row reads what its splits left. */
-const decodeMerge: WorkOf = ({ call, workgroups }, seen) => {
-  const { constants: { VECTORS, WG }, params } = call;
-  const reached = Math.min(params.splits, Math.ceil(seen.held / SPLIT));
-  const each = Math.ceil(params.heads * VECTORS / WG);
-  const bytes = 4 * params.rows * params.heads * (reached * (4 * VECTORS + 4) + 4 * VECTORS);
+/** A subgroup of 8 lanes for a row and HEADS heads, over all splits. */
+const decodeSimd8: WorkOf = (called, seen) => {
+  const { call, workgroups } = called;
+  const { params: { heads, kv_heads }, constants: { VECTORS, HEADS, COLUMNS } } = call;
+  const { own, all } = cacheReads(called, seen, heads / kv_heads / HEADS);
+  const io = boundBytes(call, ["q", "o"]);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: 8,
+    registers: 128,
+    chain: [
+      { times: 1, instructions: 40 + 8 * HEADS * VECTORS, memory: 2 },
+      {
+        times: seen.held / 8,
+        instructions: VECTORS * (5 + 4 * HEADS) + 40 * HEADS,
+        wavefronts: VECTORS * 8,
+        cache: 2,
+      },
+      { times: seen.held, instructions: COLUMNS / 4 * (8 + 4 * HEADS), wavefronts: COLUMNS / 4, shared: 1 },
+    ],
+    memoryBytes: own + io,
+    cacheBytes: all + io,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** A workgroup for each row, which adds what was made of its splits. */
+const decodeMerge: WorkOf = ({ call, workgroups }, { held }) => {
+  const { WG, VECTORS } = call.constants;
+  const { rows, heads, splits } = call.params;
+  const reached = Math.min(splits, Math.ceil(held / SPLIT));
+  const bytes = 4 * rows * heads * (reached * (4 * VECTORS + 4) + 4 * VECTORS);
   return {
     workgroups: gridOf(workgroups),
     lanes: WG,
-    registers: 32,
-    workgroupBytes: 0,
     chain: [
-      { times: 1, instructions: 30, memory: 2 },
-      { times: each * reached, instructions: 40, wavefronts: spread(WG, 16), memory: 1, cache: 1 },
+      { times: 1, instructions: 20, cache: 2 },
+      {
+        times: Math.ceil(heads * VECTORS / WG) * reached,
+        instructions: 44,
+        wavefronts: 3 * spread(WG, 16),
+        cache: 2,
+      },
     ],
     memoryBytes: bytes,
+    freshBytes: bytes,
     cacheBytes: bytes,
-    products: 2 * params.rows * params.heads * reached * 4 * VECTORS,
   };
 };
 
@@ -347,8 +410,8 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
   attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
-  attention_decode_simd8: decode,
   attention_decode_merge: decodeMerge,
+  attention_decode_simd8: decodeSimd8,
   attention_grad_stats: stats,
   attention_window: windowed,
   rope: (called) => byShares(called, Math.min(4, called.call.params.heads), 4),

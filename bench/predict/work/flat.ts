@@ -36,14 +36,25 @@ const elementwise = (element: Element): WorkOf => (called) => spans(called, elem
 /** Of weights, which nothing has just touched. */
 const stored = (element: Element): WorkOf => (called) => ({ ...spans(called, element), freshBytes: 0 });
 
-/** One value for all: nothing but its launch. */
-const single: WorkOf = ({ call, workgroups }) => ({
-  workgroups: gridOf(workgroups),
-  lanes: call.constants.WG ?? 1,
-  chain: [{ times: 1, instructions: 10, cache: 2 }],
-  memoryBytes: 0,
-  cacheBytes: 64,
-});
+/** A value of each row, kept in its place (LOGPROBS), and one for all. */
+const advance: WorkOf = ({ call, workgroups }) => {
+  const rows = call.params.rows ?? 0;
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [
+      { times: 1, instructions: 10, cache: 2, barriers: 1 },
+      {
+        times: Math.ceil(rows / call.constants.WG),
+        instructions: 12,
+        wavefronts: call.constants.WG,
+        cache: 1,
+      },
+    ],
+    memoryBytes: 8 * rows,
+    cacheBytes: 64 * rows + 64,
+  };
+};
 
 export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   add: (called) => spans(called, { arithmetic: 1, loads: called.call.conditions.ONLY_B ? 1 : 2, stores: 1 }),
@@ -74,5 +85,29 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
     memoryBytes: 4 * call.params.count,
     cacheBytes: 4 * call.params.count,
   }),
-  decode_advance: single,
+  decode_advance: advance,
+  weight_largest: (called) => {
+    const { WG, SPAN } = called.call.constants;
+    const read = boundBytes(called.call, ["w"]);
+    return {
+      workgroups: gridOf(called.workgroups),
+      lanes: WG,
+      chain: [
+        { times: Math.ceil(SPAN / WG), instructions: 24, wavefronts: spread(WG, 16), memory: 1 },
+        { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+      ],
+      memoryBytes: read,
+      cacheBytes: read,
+    };
+  },
+  weight_shift: ({ call, workgroups }) => ({
+    workgroups: gridOf(workgroups),
+    lanes: call.constants.WG,
+    chain: [
+      { times: Math.ceil(call.params.count / call.constants.WG), instructions: 8, wavefronts: 2, cache: 1 },
+      { times: Math.log2(call.constants.WG), instructions: 8, shared: 1, barriers: 1 },
+    ],
+    memoryBytes: 4 * call.params.count,
+    cacheBytes: 4 * call.params.count,
+  }),
 };

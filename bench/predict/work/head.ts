@@ -46,12 +46,12 @@ function rowOfLogits(
   };
 }
 
-/** A workgroup for each completion, over its tokens. */
-function completions(called: Called, loads: number): Work {
+/** A workgroup for each completion, over its tokens. @param tokens binding that has a value for each */
+function completions(called: Called, loads: number, tokens: string): Work {
   const { call, workgroups } = called;
   const { WG } = call.constants;
   const bytes = boundBytes(call);
-  const times = Math.ceil(call.bytes.logp / 4 / gridOf(workgroups) / WG);
+  const times = Math.ceil(call.bytes[tokens] / 4 / gridOf(workgroups) / WG);
   return {
     workgroups: gridOf(workgroups),
     lanes: WG,
@@ -128,7 +128,8 @@ export const HEAD_WORKS: Readonly<Record<string, WorkOf>> = {
     memoryBytes: 8 * call.params.count,
     cacheBytes: 8 * call.params.count,
   }),
-  grpo_loss: (called) => completions(called, 4),
-  grpo_loss_grad: (called) => completions(called, 4),
+  grpo_loss: (called) => completions(called, 4, "logp"),
+  grpo_loss_grad: (called) => completions(called, 4, "logp"),
+  sampler_weights: (called) => completions(called, 3, "trainer"),
   sample,
 };

@@ -1,5 +1,14 @@
 /** Works of the products of linear layers. */
-import { boundBytes, type Called, gridOf, spread, valueBytes, type Work, type WorkOf } from "../work.ts";
+import {
+  boundBytes,
+  type Called,
+  gridOf,
+  spread,
+  type Step,
+  valueBytes,
+  type Work,
+  type WorkOf,
+} from "../work.ts";
 
 /** A product [rows, columns], each of whose elements is a sum over `summed` terms. */
 interface Product {
@@ -29,6 +38,17 @@ const LOAD = 5;
 /** What sums are begun from or added to. */
 const addendBytes = ({ bytes }: Called["call"]) => (bytes.bias ?? 0) + (bytes.residual ?? 0);
 
+/** Where outputs are written, an adapter's part of each: a chain over the ranks, from the core's own cache. */
+function adapterSteps({ call: { conditions, params } }: Called, values: number, lanes: number): Step[] {
+  if (!conditions.ADAPTER) return [];
+  return [{
+    times: values,
+    instructions: 8 * params.rank,
+    wavefronts: params.rank * spread(lanes, 8),
+    shared: 2,
+  }];
+}
+
 /** Of a workgroup of the tiles of kernels/lib/linear_slabs.wgsl. */
 interface Tiled {
   size: Product;
@@ -40,7 +60,8 @@ interface Tiled {
   adds: boolean;
 }
 
-function tiled({ call, workgroups }: Called, { size, bytes, turning, adds }: Tiled): Work {
+function tiled(called: Called, { size, bytes, turning, adds }: Tiled): Work {
+  const { call, workgroups } = called;
   const { TILE_M, TILE_N, TILE_K, LANE_M, LANE_N } = call.constants;
   const lanes = (TILE_M / LANE_M) * (TILE_N / LANE_N);
   const slabs = Math.ceil(size.summed / TILE_K);
@@ -79,6 +100,7 @@ function tiled({ call, workgroups }: Called, { size, bytes, turning, adds }: Til
         wavefronts: LANE_M * LANE_N / 4 * spread(lanes, 16),
         memory: 1 + +adds,
       },
+      ...adapterSteps(called, LANE_M * LANE_N, lanes),
     ],
     memoryBytes: boundBytes(call) + (adds ? made : 0),
     cacheBytes: groups * slabs * TILE_K * (TILE_M * rowBytes + TILE_N * columnBytes) +
@@ -141,47 +163,84 @@ function simd8({ call, workgroups }: Called, size: Product, tile: [number, numbe
   };
 }
 
-/** Rows and columns of a workgroup on matrix units, and the terms of a slab (kernels/lib/linear_units.wgsl). */
-const UNITS_TILE = 64;
+/** Terms of a slab on matrix units (kernels/lib/linear_matrix_slabs.wgsl), and of a weight gradient's block. */
 const UNITS_SLAB = 32;
+const UNITS_BLOCK = 512;
+/** Instructions of a matrix that is loaded with its checks, and of one product. */
+const MATRIX_LOAD = 16;
+const MATRIX_PRODUCT = 2;
 
-function onUnits({ call, workgroups }: Called, size: Product, weights: number, adds: boolean): Work {
-  const lanes = 4 * call.constants.SUBGROUP;
+/** @param format of the columns' operand */
+function onUnits(called: Called, size: Product, format: number): Work {
+  const { call, workgroups } = called;
+  const { UNIT8, WIDE, GRAD_X, GRAD_W, ADD } = call.conditions;
+  const { SUBGROUP } = call.constants;
+  const lanes = 4 * SUBGROUP;
+  const unit = UNIT8 ? 8 : 16;
+  const units = WIDE ? 4 : 2; // matrices that a subgroup makes, each way
+  const tile = 2 * units * unit;
+  const adds = ADD || GRAD_W;
+  const blocks = tile * UNITS_SLAB / 8 / lanes;
+  const columnBytes = valueBytes(format);
+  // Of eight values: both loads with their places, rounding (of bf16 and f16 unpacking too), both stores.
+  const rounding = format === 0 ? 12 : 20;
+  const staging = blocks *
+    (2 * LOAD + columnBytes / 2 * LOAD + rounding + 2 * SHARED_ACCESS + (GRAD_W ? 2 * LOAD : 0));
+  const steps = UNITS_SLAB / unit;
+  const slabBytes = UNITS_SLAB * tile * (2 + columnBytes);
+  const staged = UNITS_SLAB * tile * 2 * 2;
+  const loaded = 4 * steps * 2 * units * unit * unit * 2;
+  const byRow = tile * 5 * 16;
+  const byTerm = UNITS_SLAB * (tile / 8 + 1) * 16;
+  const sums = GRAD_W ? Math.ceil(size.summed / UNITS_BLOCK) : 1;
   const slabs = Math.ceil(size.summed / UNITS_SLAB);
   const groups = gridOf(workgroups);
-  const blocks = 2 * Math.ceil(UNITS_TILE * UNITS_SLAB / 4 / lanes);
-  // A block: load, shift, twice times a power of two, rounding, a store. Then loads of matrices with their checks.
-  const staging = blocks * (LOAD + SHARED_ACCESS + 12 + unpacking(weights === 2 ? 1 : 0) / 2);
-  const slabBytes = UNITS_SLAB * UNITS_TILE * (4 + weights);
   const made = 4 * size.rows * size.columns;
+  const ofLane = (units * unit) ** 2 / SUBGROUP; // sums
   return {
     workgroups: groups,
     lanes,
-    registers: 96,
-    workgroupBytes: 14_300,
+    registers: ofLane + blocks * 4 * (1 + columnBytes / 2) + 48,
+    workgroupBytes: 2 * ((GRAD_W ? byTerm : byRow) + (GRAD_W || GRAD_X ? byTerm : byRow)),
     chain: [
+      { times: 1, instructions: 60, memory: 2, barriers: 1 },
+      {
+        times: sums,
+        instructions: staging,
+        wavefronts: (slabBytes + staged) / 128,
+        memory: 1,
+        shared: 1,
+        barriers: 1,
+      },
       {
         times: slabs,
-        instructions: staging,
-        wavefronts: slabBytes / 128 + 2 * UNITS_SLAB * UNITS_TILE * 2 / 128,
-        memory: 1,
-        cache: 1, // the row's shift
-        barriers: 2,
-        shared: 1,
+        instructions: staging + steps * (2 * units * MATRIX_LOAD + units * units * MATRIX_PRODUCT),
+        matrixFlops: 2 * tile * tile * UNITS_SLAB,
+        wavefronts: (slabBytes + staged + loaded) / 128,
+        ahead: 1,
+        shared: steps,
+        barriers: 1,
       },
       {
-        times: slabs * UNITS_SLAB / 16,
-        instructions: 4 * 16 + 4,
-        matrixFlops: 2 * UNITS_TILE * UNITS_TILE * 16,
-        wavefronts: 4 * 4 * 4,
+        times: sums * units / 2,
+        instructions: ofLane / (units / 2) * 14,
+        wavefronts: 3 * 4 * 4 * 2 * unit * units * unit / 128,
+        memory: +adds,
         shared: 2,
+        barriers: 2,
       },
-      { times: 4, instructions: 8 * 12, wavefronts: 4 * 16, shared: 2, barriers: 2, cache: 1 + +adds },
+      ...adapterSteps(called, ofLane, lanes),
     ],
     memoryBytes: boundBytes(call) + (adds ? made : 0),
-    cacheBytes: groups * slabs * slabBytes + made * (adds ? 2 : 1) + addendBytes(call),
+    cacheBytes: groups * slabs * slabBytes + sums * made * (adds ? 2 : 1) + addendBytes(call),
     products: flopsOf(size),
   };
+}
+
+function matrix(called: Called): Work {
+  const { conditions: { GRAD_X, GRAD_W }, params, constants } = called.call;
+  const size = GRAD_W ? gradWSize(params) : GRAD_X ? gradXSize(params) : outputSize(params);
+  return onUnits(called, size, constants.FORMAT);
 }
 
 const weightBytes = ({ call }: Called) => valueBytes(call.constants.FORMAT);
@@ -225,24 +284,22 @@ const few: WorkOf = (called) => {
   };
 };
 
-const rowShifts: WorkOf = ({ call, workgroups }) => {
-  const { WG, FORMAT } = call.constants;
-  const { rows, width } = call.params;
-  const bytes = rows * width * valueBytes(FORMAT);
+/** A workgroup a row: its largest, then its values, read again from the cache. */
+const halves: WorkOf = ({ call, workgroups }) => {
+  const { WG } = call.constants;
+  const { rows, width, pitch } = call.params;
+  const turns = Math.ceil(width / 4 / WG);
   return {
     workgroups: gridOf(workgroups),
     lanes: WG,
     chain: [
-      {
-        times: Math.ceil(width / 4 / WG),
-        instructions: 40,
-        wavefronts: spread(WG, 4 * valueBytes(FORMAT)),
-        memory: 1,
-      },
+      { times: turns, instructions: 20, wavefronts: spread(WG, 16), cache: 1 },
       { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+      { times: turns, instructions: 30, wavefronts: spread(WG, 24), cache: 1 },
     ],
-    memoryBytes: bytes,
-    cacheBytes: bytes,
+    memoryBytes: rows * (4 * width + 2 * pitch),
+    freshBytes: rows * (4 * width + 2 * pitch),
+    cacheBytes: rows * (8 * width + 2 * pitch),
   };
 };
 
@@ -277,7 +334,7 @@ export const LINEAR_WORKS: Readonly<Record<string, WorkOf>> = {
     }),
   linear_simd8: (called) =>
     simd8(called, outputSize(called.call.params), [called.call.constants.TILE_ROWS, 32], weightBytes(called)),
-  linear_matrix: (called) => onUnits(called, outputSize(called.call.params), weightBytes(called), false),
+  linear_matrix: matrix,
   linear_grad_x: (called) =>
     inRegisters(called, gradXSize(called.call.params), [4, weightBytes(called)], called.call.conditions.ADD),
   linear_grad_x_tile: (called) =>
@@ -289,14 +346,12 @@ export const LINEAR_WORKS: Readonly<Record<string, WorkOf>> = {
     }),
   linear_grad_x_simd8: (called) =>
     simd8(called, gradXSize(called.call.params), [16, 32], weightBytes(called)),
-  linear_grad_x_matrix: (called) =>
-    onUnits(called, gradXSize(called.call.params), weightBytes(called), called.call.conditions.ADD),
   linear_grad_w: (called) => inRegisters(called, gradWSize(called.call.params), [4, 4], true),
   linear_grad_w_tile: (called) =>
     tiled(called, { size: gradWSize(called.call.params), bytes: [4, 4], turning: 0, adds: true }),
   linear_grad_w_simd8: (called) => simd8(called, gradWSize(called.call.params), [16, 32], 4),
   linear_grad_bias: gradBias,
-  row_shifts: rowShifts,
+  halves,
   swiglu_linear: (called) =>
     twice(inRegisters(called, outputSize(called.call.params), [4, weightBytes(called)], false)),
   swiglu_linear_simd8: (called) =>

@@ -80,6 +80,30 @@ function normed({ call, workgroups }: Called, loads: [number, number]): Work {
   };
 }
 
+/** A row a workgroup: staged by all lanes, summed by 32 of them, written by all. */
+function normedStaged({ call, workgroups }: Called): Work {
+  const { WG } = call.constants;
+  const bytes = boundBytes(call);
+  const quads = call.params.width / 4;
+  const turns = Math.ceil(quads / WG);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    workgroupBytes: 4 * call.params.width + 160,
+    chain: [
+      { times: 1, instructions: 20, memory: 1, barriers: 1 },
+      { times: turns, instructions: 9, wavefronts: 2 * spread(WG, 16) },
+      { times: Math.ceil(quads / 32), instructions: 8, wavefronts: 4, shared: 1 },
+      { times: 1, instructions: 40, shared: 10, barriers: 2 },
+      { times: turns, instructions: 24, wavefronts: 3 * spread(WG, 16), shared: 1 },
+      { times: 1, instructions: 4, cache: 1 },
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes,
+    flops: call.params.rows * call.params.width * 6,
+  };
+}
+
 export const ROW_WORKS: Readonly<Record<string, WorkOf>> = {
   columns: ({ call, workgroups }) => {
     const values = vectorOf(call);
@@ -104,7 +128,7 @@ export const ROW_WORKS: Readonly<Record<string, WorkOf>> = {
     // Rows of the table that tokens have are read and written.
     return byColumns(called, tokens, 4, 3 * bytes.dy);
   },
-  rms_norm: (called) => normed(called, [1, 2]),
+  rms_norm: (called) => called.call.conditions.STAGED ? normedStaged(called) : normed(called, [1, 2]),
   rms_norm_grad: (called) => normed(called, [3, called.call.conditions.RESIDUAL ? 4 : 3]),
   rms_norm_weight_grad: (called) => {
     return byColumns(called, called.call.params.rows, 3, boundBytes(called.call, ["x", "dy"]));

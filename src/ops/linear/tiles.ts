@@ -56,6 +56,17 @@ export function linearCandidates(limits: TileLimits, isSoftware: boolean): Linea
   return [REGISTERS, ...Object.keys(TILES).filter((name) => tileFits(TILES[name], limits))];
 }
 
+/** Variants that are worth measuring for [rows, columns] sums: the guess, and the next larger and smaller tile. */
+export function likelyVariants(
+  size: { rows: number; columns: number },
+  candidates: readonly LinearVariant[],
+): LinearVariant[] {
+  const tiles = Object.keys(TILES).filter((name) => candidates.includes(name));
+  const at = tiles.indexOf(guessedVariant(size, candidates));
+  if (at < 0 || candidates.length <= 3) return [...candidates];
+  return tiles.slice(Math.max(0, at - 1), at + 2);
+}
+
 /**
  * For [rows, columns] sums, the largest guessed candidate that is half full and makes enough workgroups, or else the
  * smallest.

@@ -18,7 +18,7 @@ import {
 } from "./choice.ts";
 import { deviceCandidates, type LinearTuning, withLinearVariant } from "./facts.ts";
 import { runLinear, runLinearGradW, runLinearGradX } from "./dispatch.ts";
-import type { LinearVariant } from "./tiles.ts";
+import { likelyVariants, type LinearVariant } from "./tiles.ts";
 
 /** Below so many rows other kernels are faster (linear_few.wgsl). */
 const LEAST_ROWS = 8;
@@ -144,12 +144,12 @@ export async function tuneLinear(
 ): Promise<LinearTuning> {
   const tuning: LinearTuning = {};
   if (candidates.length < 2) return tuning;
-  const isKnown = (size: LinearSize) => candidates.includes(known[linearClass(size)]);
+  const isKnown = (size: LinearSize) => likelyVariants(size, candidates).includes(known[linearClass(size)]);
   for (const size of sizes.filter(isKnown)) tuning[linearClass(size)] = known[linearClass(size)];
   const missing = sizes.filter((size) => !isKnown(size));
   for (const [done, size] of missing.entries()) {
     onProgress?.(done, missing.length);
-    tuning[linearClass(size)] = await fastestVariant(size, candidates);
+    tuning[linearClass(size)] = await fastestVariant(size, likelyVariants(size, candidates));
   }
   if (missing.length > 0) onProgress?.(missing.length, missing.length);
   return tuning;

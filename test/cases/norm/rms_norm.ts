@@ -58,6 +58,7 @@ export const cases: OpCase[] = [
   rmsNormCase(65, 64),
   rmsNormCase(3, 257),
   rmsNormCase(1, 4),
+  rmsNormCase(3, 1028),
   rmsNormCase(9, 60),
   rmsNormCase(3, 260),
   rmsNormCase(7, 33, { eps: 0.5 }),

@@ -21,8 +21,8 @@ export const faults: readonly Fault[] = [
   {
     file: "kernels/attention/attention_tile.wgsl",
     find: "(rows >= vec4u(run.rows.x)) & (rows < vec4u(run.rows.y))",
-    replace: "rows < vec4u(run.rows.y)",
-    harm: "on a GPU, a sequence's split ends where its neighbour's does",
+    replace: "rows >= vec4u(run.rows.x)",
+    harm: "on a GPU, the split that a completion has open after its prompt ends where its neighbour's does",
     tests: [TILES],
   },
   {
@@ -85,8 +85,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/attention/attention_tiles.ts",
-    find: "(tilesOf(pass.prefixRows ?? 0) + tilesOf(pass.rows)) * pass.shape.kvHeads",
-    replace: "(tilesOf((pass.prefixRows ?? 0) + pass.rows)) * pass.shape.kvHeads",
+    find: "tilesOf(kernel, pass.prefixRows ?? 0) + tilesOf(kernel, pass.rows)",
+    replace: "tilesOf(kernel, (pass.prefixRows ?? 0) + pass.rows)",
     harm: "on a GPU, the last keys of a batch have no gradient behind some prompts",
     tests: [TILES],
   },

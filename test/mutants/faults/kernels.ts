@@ -338,8 +338,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_grad_x_tile.wgsl",
-    find: "    workgroupBarrier();\n  }\n  for (var i = 0u; i < ROW_QUADS; i++) {",
-    replace: "  }\n  for (var i = 0u; i < ROW_QUADS; i++) {",
+    find: "    workgroupBarrier();\n  }\n  store_tile(",
+    replace: "  }\n  store_tile(",
     harm:
       "on GPUs a slab is overwritten while other lanes still read it: gradients that change from run to run",
     tests: ["gpu/linear_variants.test.ts"],
@@ -535,6 +535,13 @@ export const faults: readonly Fault[] = [
     harm: "gradients of norms are stale past half a million rows (heads are rows where they are normed)",
     tests: ["gpu/folded_grids.test.ts#rms_norm"],
     claim: 6,
+  },
+  {
+    file: "kernels/norm/rms_norm.wgsl",
+    find: "staged[d] = x[row.begin + d];",
+    replace: "staged[d] = x[d];",
+    harm: "on GPUs every row of a wide layer is the first one's",
+    tests: ["gpu/fused_bits.test.ts#wide"],
   },
   {
     file: "kernels/norm/rms_norm.wgsl",

@@ -28,8 +28,8 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_grad_w_tile.wgsl",
-    find: "sums[i * 2u + j] = grad_tile((n + row_quad(lane, i)) * 4u, params.columns, column);",
-    replace: "sums[i * 2u + j] = mat4x4f();",
+    find: "sums[0] = grad_tile(upper, params.columns, min(left, last));",
+    replace: "sums[0] = mat4x4f();",
     harm: "on a GPU, matrices learn from the last micro-batch alone",
     tests: ["gpu/linear_variants.test.ts#linear 17x64x128"],
     claim: 5,
@@ -315,9 +315,8 @@ const UNWRITTEN: readonly Fault[] = [
   },
   {
     file: "kernels/linear/linear_tile.wgsl",
-    find: "store_tile(m + row_quad(lane, i) * 4u, n + column_quad(lane, j) * 4u, sums[i * 2u + j]);",
-    replace:
-      "if (n + column_quad(lane, j) * 4u + 1u < params.columns) {\n        store_tile(m + row_quad(lane, i) * 4u, n + column_quad(lane, j) * 4u, sums[i * 2u + j]);\n      }",
+    find: "store_tile(upper, left, sums[0]);",
+    replace: "if (left + 1u < params.columns) { store_tile(upper, left, sums[0]); }",
     harm: "on a GPU the last output of every layer is stale",
     tests: ["gpu/linear_variants.test.ts#linear 1x4x1"],
     claim: 7,

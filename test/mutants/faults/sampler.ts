@@ -121,8 +121,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/sampler_warning.ts",
-    find: "let isDue = !mayDiffer;",
-    replace: "let isDue = mayDiffer;",
+    find: "let isDue = !isQuiet;",
+    replace: "let isDue = isQuiet;",
     harm: "a sampler that is off is passed over in silence, and one that rounds is complained of",
     tests: [WEIGHTS],
   },
