@@ -26,7 +26,7 @@ function gpuReportOptions(): Command {
     .allowExcessArguments(false);
 }
 
-/** `gpu-report`: prints one table, writes all lines as they come; returns the exit code, 1 where nothing was found out. */
+/** `gpu-report`: prints one table, writes all lines as they come; returns 1 where nothing was found out, else 0. */
 export async function gpuReportCommand(args: string[]): Promise<number> {
   const options = gpuReportOptions().parse(args, { from: "user" }).opts<GpuReportOptions>();
   const parts = options.part ? options.part.map(partNamed) : PARTS;
