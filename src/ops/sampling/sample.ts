@@ -2,6 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { hasNarrowSubgroups, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
+import type { KernelConstants } from "../../gpu/kernel.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 
