@@ -4,7 +4,6 @@ import { hasNarrowSubgroups, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import type { KernelConstants } from "../../gpu/kernel.ts";
 import { foldGrid } from "../../gpu/grids.ts";
-import type { KernelConstants } from "../../gpu/kernel.ts";
 
 export interface SamplingOptions {
   /** 0 = greedy. */
