@@ -240,8 +240,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/learner.ts",
-    find: 'config.gradient_checkpointing !== "auto"',
-    replace: "false",
+    find: 'const recomputesLayers = config.gradient_checkpointing !== "auto"',
+    replace: "const recomputesLayers = false",
     harm: "gradient_checkpointing is ignored: large batches do not fit",
     tests: [
       "e2e/config_effects.test.ts#gradient_checkpointing=",
