@@ -7,8 +7,8 @@ import package::lib::values::Value;
 
 const PART = 256u;  // terms of a part; the last may be shorter
 
-// M, K, all ranks R, and where those of the second and third matrix begin; HALVES: f16 values of a row, as halves.wgsl
-struct Params { rows: u32, width: u32, ranks: u32, second: u32, third: u32, @if(HALVES) pitch: u32 }
+// M, K, all ranks R, and where those of the second and third matrix begin.
+struct Params { rows: u32, width: u32, ranks: u32, second: u32, third: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;                // f32 [M,K]
 @if(VEC4 && !TRANSPOSED) @group(0) @binding(1) var<storage, read> a: array<vec4u>;  // [second, K] in FORMAT
 @else @group(0) @binding(1) var<storage, read> a: array<u32>;

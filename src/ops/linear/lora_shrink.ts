@@ -153,10 +153,10 @@ export function runHalvesShrink(
   const { conditions, bindings } = operandsOf(matrices);
   runKernel({
     kernel: "halves_shrink",
-    conditions: { ...conditions, HALVES: true },
+    conditions,
     constants: { ...tile, FORMAT: FORMAT_CODE[matrices[0].format] },
     bindings: { x, ...bindings, parts: tensor, values: halves.values, shift: halves.shift },
-    params: { ...params, pitch: halves.pitch },
+    params,
     workgroups: [rows + tilesOf(tile, params, count).reduce((product, size) => product * size), 1, 1],
   });
   return { halves, parts: { tensor, count, ranks, firsts } };
