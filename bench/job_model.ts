@@ -89,7 +89,7 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
     );
   }
   const policy = await emptyPolicy(randomSource(shape, formatOf(config)), modelConfig(shape), config);
-  const learner = makeLearner(policy, config, { rowsPerPass: plan.rowsPerPass });
+  const learner = makeLearner(policy, config, plan);
   const prompts = Array.from(
     { length: batch.promptsPerGeneration },
     (_, p) => randomInts(100 + p, promptTokens, shape.vocab),

@@ -1,4 +1,4 @@
-/** Attention at the sizes of a 7B model: a completion that goes on from its prompt, and the newest tokens of many rows. */
+/** Attention at the sizes of a 7B model: completions that go on from their prompt, and the newest tokens of many. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { openGpu } from "../../src/gpu/device.ts";
@@ -11,7 +11,7 @@ import { KV_CACHE_FORMAT } from "../../src/policy/decode/kv_blocks.ts";
 import { packSequences } from "../../src/policy/packing.ts";
 import { packRests } from "../../src/policy/shared_prefix.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 import { intTensor, randomTensor, randomWeight, timeCase, type TimedCase } from "./timed_case.ts";
 
 interface Heads {

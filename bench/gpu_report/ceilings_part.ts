@@ -1,7 +1,7 @@
-/** What the device can do at most: in this process as the program runs, and without robustness in another. */
+/** What the device can do at most, with every access held within its array, as the program runs. */
 import { openGpu } from "../../src/gpu/device.ts";
 import { measureCeilings } from "../ceilings.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 
 /** Says the rates of copies, of f32 multiply-adds and of matrix units. */
 export async function reportCeilings({ say }: PartContext): Promise<void> {

@@ -32,7 +32,10 @@ function commandOf({ name, limitSeconds }: Part, { isSmall, python }: ConductOpt
   return [process.execPath, [...runtime, own("part.ts"), name, ...small]];
 }
 
-/** Runs one part, for no longer than it may. */
+/**
+ * Runs one part, for no longer than it may.
+ * @returns why it ended early; null where it did not
+ */
 async function runPart(
   part: Part,
   allowedSeconds: number,
@@ -52,17 +55,23 @@ async function runPart(
     const line = read(text);
     if (line) onLine(line);
   });
-  const state = { outOfTime: false };
-  const timer = setTimeout(() => {
-    state.outOfTime = true;
-    child.kill("SIGKILL");
-  }, allowedSeconds * 1000);
-  const code = await new Promise<number | string>((resolve) => {
-    child.on("error", (error) => resolve(error.message));
-    child.on("close", (code, signal) => resolve(code ?? signal ?? 1));
+  const code = await new Promise<number | string | null>((resolve) => {
+    const timer = setTimeout(() => {
+      // Nobody waits for its end: a process that hangs in a driver cannot be killed, nor can what it started itself.
+      child.kill("SIGKILL");
+      child.unref();
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve(null);
+    }, allowedSeconds * 1000);
+    const end = (code: number | string) => {
+      clearTimeout(timer);
+      resolve(code);
+    };
+    child.on("error", (error) => end(error.message));
+    child.on("close", (code, signal) => end(code ?? signal ?? 1));
   });
-  clearTimeout(timer);
-  if (state.outOfTime) return `stopped after its ${allowedSeconds.toFixed(0)} s`;
+  if (code === null) return `stopped after its ${allowedSeconds.toFixed(0)} s`;
   if (code === 0) return null;
   return `ended with ${code}${said.length > 0 ? `: ${said.join(" | ").slice(0, 300)}` : ""}`;
 }

@@ -1,10 +1,10 @@
-/** Whether the kernels that this device runs are right here: every op against its f64 twin, at all sizes of the tests. */
+/** Whether the kernels that run on this device are right: every op against its f64 twin, at all sizes of the tests. */
 import { openGpu } from "../../src/gpu/device.ts";
 import { messageOf } from "../../src/io/files/errors.ts";
 import { caseArrays } from "../../test/cases/operands.ts";
 import { caseSuites } from "../../test/cases/suites.ts";
 import { holdAgainst } from "../correctness.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 
 /** Says of every op how many of its cases are right, and what is wrong with the others. */
 export async function reportCorrectness({ isSmall, say }: PartContext): Promise<void> {

@@ -1,7 +1,7 @@
 /** What the device is and offers: adapter, features, limits, matrix units. */
 import { openGpu } from "../../src/gpu/device.ts";
 import { matrixUnitsMissing } from "../../src/gpu/precision.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 
 /** Says every fact that decides which kernels run. */
 export async function reportDevice({ say }: PartContext): Promise<void> {

@@ -6,8 +6,7 @@ import { settle } from "../../src/gpu/queue.ts";
 import { timePlan } from "../../src/gpu/timing.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 import { quantile } from "../measure.ts";
-import type { PartContext } from "./part.ts";
-import type { Say } from "./report_line.ts";
+import type { PartContext, Say } from "./report_line.ts";
 import { randomTensor } from "./timed_case.ts";
 
 /** Of one token of a 7B model: without adapters, and what one took with adapters on all its layers at first. */

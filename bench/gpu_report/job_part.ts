@@ -7,7 +7,7 @@ import { formatBytes } from "../../src/config/units.ts";
 import { runJob } from "../job.ts";
 import { openJob } from "../job_model.ts";
 import { type NamedShape, SHAPES } from "../shapes.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 
 /** As many layers of the model as fit the minutes; a step's phases grow with them, but for the head. */
 const LAYERS = 4;

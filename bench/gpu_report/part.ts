@@ -5,12 +5,7 @@
  */
 import { closeGpu } from "../../src/gpu/device.ts";
 import { messageOf } from "../../src/io/files/errors.ts";
-import type { ReportLine, Say } from "./report_line.ts";
-
-export interface PartContext {
-  isSmall: boolean;
-  say: Say;
-}
+import type { PartContext, ReportLine } from "./report_line.ts";
 
 type RunPart = (context: PartContext) => Promise<void>;
 

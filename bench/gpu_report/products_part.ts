@@ -6,7 +6,7 @@ import { deviceCandidates, withLinearVariant } from "../../src/ops/linear/facts.
 import { linear } from "../../src/ops/linear/linear.ts";
 import type { RowCount } from "../../src/ops/linear/choice.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 import { randomTensor, randomWeight, timeCase, type TimedCase } from "./timed_case.ts";
 
 interface Product {

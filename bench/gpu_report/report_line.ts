@@ -1,4 +1,4 @@
-/** What a part of a GPU report says as it goes: one line of JSON each, so that a part that is stopped keeps its lines. */
+/** What a part of a GPU report says as it goes: a line of JSON each, so that a part that is stopped keeps its lines. */
 
 /** The unit that bounds a case from below. */
 export type ArithmeticUnit = "fma" | "matrix";
@@ -45,23 +45,35 @@ export type ReportLine = MeasuredLine | CeilingLine | FactLine | LeftOutLine;
 /** Tells a line to whoever conducts the report. */
 export type Say = (line: ReportLine) => void;
 
+/** What each part is given. */
+export interface PartContext {
+  /** Tiny shapes, to see on any device whether all of it runs. */
+  isSmall: boolean;
+  say: Say;
+}
+
 const KINDS = ["measured", "ceiling", "fact", "left out"];
 
-/** The line that a program printed; null for what is none, such as a driver's own words. */
-export function readLine(text: string): ReportLine | null {
+/** The fields of a line of JSON; null for other text, such as a driver's own words or half a line. */
+function fieldsOf(text: string): Record<string, unknown> | null {
   if (!text.startsWith("{")) return null;
   try {
-    const line = JSON.parse(text) as ReportLine;
-    return KINDS.includes(line.kind) && typeof line.name === "string" ? line : null;
+    return JSON.parse(text);
   } catch {
     return null;
   }
 }
 
-/** A line of the PyTorch program, which knows nothing of kinds. */
+/** The line that a part printed; null for what is none. */
+export function readLine(text: string): ReportLine | null {
+  const fields = fieldsOf(text);
+  const isLine = fields && KINDS.includes(fields.kind as string) && typeof fields.name === "string";
+  return isLine ? fields as unknown as ReportLine : null;
+}
+
+/** The line that the PyTorch program printed, which knows nothing of kinds; null for what is none. */
 export function readTorchLine(text: string): ReportLine | null {
-  if (!text.startsWith("{")) return null;
-  const { name, seconds, flops, bytes, reason, ...facts } = JSON.parse(text) as Record<string, unknown>;
+  const { name, seconds, flops, bytes, reason, ...facts } = fieldsOf(text) ?? {};
   if (typeof name !== "string") return null;
   if (typeof reason === "string") return { kind: "left out", name, reason };
   if (typeof seconds !== "number") return { kind: "fact", name, value: Object.values(facts).join(", ") };

@@ -15,7 +15,7 @@ import {
   type SamplingOptions,
 } from "../../src/ops/sampling/sample.ts";
 import { uploadTensor } from "../../src/gpu/tensors.ts";
-import type { PartContext } from "./part.ts";
+import type { PartContext } from "./report_line.ts";
 import { intTensor, randomTensor, timeCase, type TimedCase } from "./timed_case.ts";
 
 const EPS = { eps: 1e-5 };

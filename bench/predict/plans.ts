@@ -16,6 +16,7 @@ import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../../src/policy/score_model.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { Learner } from "../../src/train/learner.ts";
+import { passesAtOnce } from "../../src/train/frozen_passes.ts";
 import { fittingPlan, planMemory } from "../../src/train/memory_plan.ts";
 import { prepareUpdate, type TrainedRollout } from "../../src/train/prepared_update.ts";
 import { updatePolicy } from "../../src/train/update.ts";
@@ -44,6 +45,7 @@ export interface RecordedStep {
   /** Tokens of a prompt. */
   prompt: number;
   rowsPerPass: number;
+  recomputesLayers: boolean;
   /** By the memory plan, score models counted. */
   peakBytes: number;
   step: Recording;
@@ -184,20 +186,22 @@ export async function recordStep(
   const budget = PLANNED_SHARE * device.memoryBytes - scored;
   const planned: typeof planMemory = (...given) =>
     planMemory(given[0], given[1], given[2], given[3], device.seen);
-  const { rowsPerPass, peakBytes } = await fittingPlan(models, config, batch, budget, planned);
+  const { rowsPerPass, recomputesLayers, peakBytes } = await fittingPlan(models, config, batch, budget, planned);
   const { num_generations: group, max_completion_length: C } = config;
   const tracker = trackPlace(P, group);
   // Nothing is predicted from a completion's last token, so it is not trained on; it is scored.
   const training = passesSeen(P - 1, C, Math.min(rowsPerPass, group));
+  const frozenRows = rowsPerPass * passesAtOnce(rowsPerPass, group > 1, config);
+  const frozen = passesSeen(P - 1, C, Math.min(frozenRows, group));
   const before = matmulPrecision();
   const recorded = await rehearse(async () => {
     setMatmulPrecision(config.matmul_precision);
     try {
       const policy = await models.makePolicy();
-      const learner = models.makeLearner(policy, config, { rowsPerPass });
+      const learner = models.makeLearner(policy, config, { rowsPerPass, recomputesLayers });
       const score = scoreModelOf(learner.policy);
       tellPasses(learner.replays.policy, "training", training, tracker);
-      tellPasses(learner.replays.reference, "reference", training, tracker);
+      tellPasses(learner.replays.reference, "reference", frozen, tracker);
       tellPasses(score.replays, "score", passesSeen(P, C, group), tracker);
       const prompts = Array.from({ length: batch.promptsPerGeneration }, (_, p) => idsOf(P, 100 * (p + 1)));
       const rollouts = rolloutsOf(prompts, config);
@@ -222,5 +226,6 @@ export async function recordStep(
       setMatmulPrecision(before);
     }
   }, device.seen);
-  return { lora, config, prompt: P, rowsPerPass, peakBytes: peakBytes + scored, ...recorded };
+  const plan = { rowsPerPass, recomputesLayers, peakBytes: peakBytes + scored };
+  return { lora, config, prompt: P, ...plan, ...recorded };
 }

@@ -24,7 +24,7 @@ export async function runPrediction(
   await openGpu();
   const recorded = await recordStep(named, device, options);
   const prediction = predict(recorded, device);
-  const { lora, config, rowsPerPass, peakBytes } = recorded;
+  const { lora, config, rowsPerPass, recomputesLayers, peakBytes } = recorded;
   const tokenSteps = config.max_completion_length - 1;
   const step: PredictedStep = {
     shape,
@@ -32,6 +32,7 @@ export async function runPrediction(
     precision: config.matmul_precision,
     tokenSteps,
     rowsPerPass,
+    recomputesLayers,
     peakBytes,
   };
   const isMeasured = name === MEASURED_DEVICE && lora === "none";

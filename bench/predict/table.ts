@@ -12,6 +12,7 @@ export interface PredictedStep {
   /** Tokens that each completion is sampled for after its first. */
   tokenSteps: number;
   rowsPerPass: number;
+  recomputesLayers: boolean;
   /** By the memory plan, score models counted. */
   peakBytes: number;
 }
@@ -170,7 +171,9 @@ export function predictionTable(
   const { phases, kernels, tokens } = prediction;
   return [
     `One training step at shape ${step.shape}, adapters ${step.lora}, products in ${step.precision}, ` +
-    `${step.rowsPerPass} completions a pass, on`,
+    `${step.rowsPerPass} completions a pass,${
+      step.recomputesLayers ? " layers run again," : ""
+    } on`,
     deviceText(device),
     `memory: ${threeDigits(step.peakBytes / 1e9)} GB planned, two score models counted, of ${
       threeDigits(device.memoryBytes / 1e9)

@@ -12,12 +12,13 @@
 //           done); in and out with PENALTY seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a token that the
 //           row holds.  FILTER: top_k, top_p or min_p is on; PENALTY: repetition_penalty is
 // Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
-// Numerics  f32; every sum in an order of its own row
+// Numerics  f32; every sum in an order of its own row and of the device's lanes
+// Why       VEC4, for GPUs: lanes read quads side by side, four under way together; block sums are of neighbours
 // Twin      src/ops/sampling/sample.ts#sampleF64
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::random::philox_uniform;
 import package::lib::sampling::logits::{
-  Row, logit_at, order_key, params, partial, partial_index, scratch, seen, weight_of,
+  Row, logit_at, logits_at, order_key, params, partial, partial_index, quads_at, scratch, seen, weight_of,
 };
 import package::lib::sampling::threshold::kept_from;
 
@@ -29,15 +30,46 @@ import package::lib::sampling::threshold::kept_from;
 @group(0) @binding(6) var<storage, read_write> tokens: array<i32>;
 
 const LOWEST = -3.4028234e38;  // of a lane without tokens
-const BLOCKS = 32u;  // that a lane's run of tokens is summed in
+override BLOCKS: u32;  // that a lane's run of tokens is summed in: SCRATCH / WG at the most, with VEC4 so many
+
+// With VEC4 a block is whole quads.
+fn block_size() -> u32 {
+  @if(VEC4) return (params.vocab + 4u * WG * BLOCKS - 1u) / (4u * WG * BLOCKS) * 4u;
+  @else return (params.vocab + WG * BLOCKS - 1u) / (WG * BLOCKS);
+}
+
+@if(VEC4) struct Best { x: f32, v: u32 }
+
+// The better of what a lane has and a later quad.
+@if(VEC4)
+fn better(best: Best, x: vec4f, quad: u32) -> Best {
+  let most = max(max(x.x, x.y), max(x.z, x.w));
+  if (most <= best.x) { return best; }
+  return Best(most, 4u * quad + select(select(select(3u, 2u, x.z == most), 1u, x.y == most), 0u, x.x == most));
+}
 
 // Largest logit of the row and the first place where it stands.
 fn best_token(lane: u32, row: Row) -> u32 {
   var best = lane;
   var most = LOWEST;
-  for (var v = lane; v < params.vocab; v += WG) {
-    let x = logit_at(row, v);
-    if (x > most) { most = x; best = v; }
+  @if(VEC4) {
+    var found = Best(most, best);
+    let quads = params.vocab / 4u;
+    for (var quad = lane; quad < quads; quad += 4u * WG) {
+      let x = quads_at(row, quad);
+      found = better(found, x.a, quad);
+      if (quad + WG < quads) { found = better(found, x.b, quad + WG); }
+      if (quad + 2u * WG < quads) { found = better(found, x.c, quad + 2u * WG); }
+      if (quad + 3u * WG < quads) { found = better(found, x.d, quad + 3u * WG); }
+    }
+    most = found.x;
+    best = found.v;
+  }
+  @else {
+    for (var v = lane; v < params.vocab; v += WG) {
+      let x = logit_at(row, v);
+      if (x > most) { most = x; best = v; }
+    }
   }
   partial[lane] = most;
   partial_index[lane] = best;
@@ -62,21 +94,50 @@ fn is_kept(x: f32, floor_key: u32) -> bool {
   @else return true;
 }
 
+// The weights of a block, quad by quad. Lanes take blocks side by side: of a line of memory, all that it holds.
+@if(VEC4)
+fn block_sum(row: Row, number: u32, peak: f32, floor_key: u32) -> f32 {
+  let size = block_size() / 4u;
+  let begin = number * size;
+  var sum = 0.0;
+  for (var quad = begin; quad < min(begin + size, params.vocab / 4u); quad++) {
+    let x = logits_at(row, quad);
+    var weight = exp((x - peak) / params.temperature);
+    @if(FILTER) {
+      weight.x = select(0.0, weight.x, is_kept(x.x, floor_key));
+      weight.y = select(0.0, weight.y, is_kept(x.y, floor_key));
+      weight.z = select(0.0, weight.z, is_kept(x.z, floor_key));
+      weight.w = select(0.0, weight.w, is_kept(x.w, floor_key));
+    }
+    sum = (((sum + weight.x) + weight.y) + weight.z) + weight.w;
+  }
+  return sum;
+}
+
 // Each lane sums a run of tokens, in blocks; the lane whose run holds the wanted finds the block and in that the token.
 fn draw(lane: u32, row: Row, peak: f32, floor_key: u32, u: f32, fallback: u32) -> u32 {
-  let block = (params.vocab + WG * BLOCKS - 1u) / (WG * BLOCKS);
-  let begin = min(lane * BLOCKS * block, params.vocab);
-  let end = min(begin + BLOCKS * block, params.vocab);
   var mass = 0.0;
-  var v = begin;
-  for (var b = 0u; b < BLOCKS; b++) {
-    var sum = 0.0;
-    for (let stop = min(v + block, end); v < stop; v++) {
-      let x = logit_at(row, v);
-      if (is_kept(x, floor_key)) { sum += weight_of(x, peak); }
+  @if(VEC4) {
+    for (var number = lane; number < WG * BLOCKS; number += WG) {
+      scratch[number] = block_sum(row, number, peak, floor_key);
     }
-    scratch[lane * BLOCKS + b] = sum;
-    mass += sum;
+    workgroupBarrier();
+    for (var b = 0u; b < BLOCKS; b++) { mass += scratch[lane * BLOCKS + b]; }
+  }
+  @else {
+    let block = block_size();
+    let begin = min(lane * BLOCKS * block, params.vocab);
+    let end = min(begin + BLOCKS * block, params.vocab);
+    var v = begin;
+    for (var b = 0u; b < BLOCKS; b++) {
+      var sum = 0.0;
+      for (let stop = min(v + block, end); v < stop; v++) {
+        let x = logit_at(row, v);
+        if (is_kept(x, floor_key)) { sum += weight_of(x, peak); }
+      }
+      scratch[lane * BLOCKS + b] = sum;
+      mass += sum;
+    }
   }
   partial[lane] = mass;
   if (lane == 0u) { partial_index[0] = fallback; }
@@ -98,7 +159,7 @@ fn draw(lane: u32, row: Row, peak: f32, floor_key: u32, u: f32, fallback: u32) -
 
 // The first token of the lane's run at which the sum, `before` ahead of it, exceeds what is wanted.
 fn token_in_run(lane: u32, row: Row, peak: f32, floor_key: u32, wanted: f32, before: f32, fallback: u32) -> u32 {
-  let block = (params.vocab + WG * BLOCKS - 1u) / (WG * BLOCKS);
+  let block = block_size();
   var running = before;
   var chosen_block = 0u;
   var next = before;

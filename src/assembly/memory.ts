@@ -58,7 +58,8 @@ const REMEDIES: readonly Partial<RunConfig>[] = [
 
 /** Bytes that the run would take with other settings; infinite for what cannot even be planned. */
 function bytesWith(config: RunConfig, modelsOf: ModelsOf, planWith: typeof planMemory): Promise<number> {
-  return planWith(modelsOf(config), config, batchShape(config), 1)
+  const smallest = { rowsPerPass: 1, recomputesLayers: true };
+  return planWith(modelsOf(config), config, batchShape(config), smallest)
     .then(({ peakBytes }) => peakBytes, () => Infinity);
 }
 
@@ -111,18 +112,19 @@ export async function planRun(
     makeScorer: servesScoreModels(settings, scorer) ? () => emptyScorer(settings, options) : null,
     ...lengths,
   });
-  const planWith: typeof planMemory = (models, settings, shape, rows) =>
-    planMemory(models, settings, shape, rows, target?.device);
+  const planWith: typeof planMemory = (models, settings, shape, passes) =>
+    planMemory(models, settings, shape, passes, target?.device);
   const budget = target?.budget ?? await memoryBudget(config, info);
   const shape = batchShape(config, singleProcess.size);
   const limit = budget?.bytes ?? Infinity;
   const plan = await fittingPlan(modelsOf(config), config, shape, limit, planWith);
   if (plan.peakBytes <= limit) return { plan, budget };
   const remedies = await findRemedies(config, modelsOf, limit, planWith);
+  const atATime = `one completion at a time${plan.recomputesLayers ? " and layers run again in backward" : ""}`;
   const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
     .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   throw new RangeError(
-    `The run needs ${formatBytes(plan.peakBytes)} of GPU memory even with one completion at a time ` +
+    `The run needs ${formatBytes(plan.peakBytes)} of GPU memory even with ${atATime} ` +
       `(${largest}), and there are ${formatBytes(limit)} (${budget!.source}); ` +
       (remedies.length > 0
         ? `it fits with ${remedies.join(", or ")}`

@@ -191,7 +191,7 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     prompts,
     scorer,
     communicator: singleProcess,
-    rowsPerPass: memory.plan.rowsPerPass,
+    passes: memory.plan,
     evaluate: evalPrompts &&
       ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
     describeRun,

@@ -95,10 +95,6 @@ export function flag(value: boolean, about: About) {
   return z.boolean().default(value).meta(meta(about, "true or false"));
 }
 
-export function flagOrNull(value: boolean | null, about: About) {
-  return z.boolean().nullable().default(value).meta(meta(about, "true, false, or null"));
-}
-
 /** A flag, or the word for what the program finds out. */
 export function flagOrAuto(value: boolean | "auto", about: About) {
   const schema = z.union([z.boolean(), z.literal("auto")]);

@@ -13,7 +13,6 @@ import {
   type FieldMeta,
   flag,
   flagOrAuto,
-  flagOrNull,
   integer,
   integerListOrNull,
   integerOrNull,
@@ -391,10 +390,10 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "Passes per generation batch, a multiple of gradient_accumulation_steps; null for one optimizer step.",
   ]),
-  gradient_checkpointing: flagOrNull(null, [
+  gradient_checkpointing: flagOrAuto("auto", [
     OPTIMIZER,
     "Keep of each layer its input alone and run it again in backward: less memory, a third more work, the same bits; " +
-    "null for models above 1B parameters.",
+    "auto where the run's memory asks for it, or, where that cannot be told, for models above 1B parameters.",
     "free",
   ]),
   gpu_memory_gib: numberOrNull(null, { above: 0 }, [

@@ -18,22 +18,25 @@ export interface Learner {
   replays: { policy: PassReplays; reference: PassReplays };
 }
 
-/** Models above this recompute their layers in backward unless told not to. */
+/** Models above this recompute their layers in backward where neither settings nor a memory plan say otherwise. */
 const LARGE_MODEL = 1e9;
 
 export interface LearnerOptions {
   /** Completions of a micro-batch that are trained on at a time, by the memory plan; null, the default, for all. */
   rowsPerPass?: number | null;
+  /** Whether layers run again in backward, by the memory plan; null, the default, where it does not know. */
+  recomputesLayers?: boolean | null;
 }
 
 /** What is trained, and what it is held against. The policy must be as it was loaded. */
 export function makeLearner(
   policy: Policy,
   config: RunConfig,
-  { rowsPerPass = null }: LearnerOptions = {},
+  { rowsPerPass = null, recomputesLayers: planned = null }: LearnerOptions = {},
 ): Learner {
-  const recomputesLayers = config.gradient_checkpointing ??
-    parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
+  const recomputesLayers = config.gradient_checkpointing !== "auto"
+    ? config.gradient_checkpointing
+    : planned ?? parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
   const reference = config.beta === 0 ? null : freezeReference(policy);
   const optimizer = createOptimizer(trainableWeights(policy));
   return {

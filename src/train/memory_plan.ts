@@ -43,6 +43,8 @@ export interface MemoryPart {
 export interface MemoryPlan {
   /** Rows of a forward and backward pass. */
   rowsPerPass: number;
+  /** Whether backward runs the layers again. */
+  recomputesLayers: boolean;
   /** What each phase takes beside what the ones before it hold. */
   parts: MemoryPart[];
   peakBytes: number;
@@ -84,7 +86,7 @@ export function planMemory(
   models: RunModels,
   config: RunConfig,
   { promptsPerGeneration, updatesPerGeneration }: BatchShape,
-  rowsPerPass: number,
+  passes: LearnerOptions,
   other?: OtherDevice,
 ): Promise<MemoryPlan> {
   return rehearse(async (memory) => {
@@ -105,7 +107,7 @@ export function planMemory(
     const scorer = models.makeScorer && await part("score models", models.makeScorer);
     const learner = await part(
       "optimizer and reference",
-      () => models.makeLearner(policy, config, { rowsPerPass }),
+      () => models.makeLearner(policy, config, passes),
     );
     const options = { ...plannedOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
@@ -155,13 +157,24 @@ export function planMemory(
     parts.push({ name: "passes of other sizes", bytes: kept });
     const peakBytes = memory().peakBytes + kept;
     const kernels = kernelsAsked();
-    return { rowsPerPass, parts: parts.filter(({ bytes }) => bytes > 0), peakBytes, kernels };
+    return {
+      rowsPerPass: learner.rowsPerPass,
+      recomputesLayers: learner.policy.recomputesLayers === true,
+      parts: parts.filter(({ bytes }) => bytes > 0),
+      peakBytes,
+      kernels,
+    };
   }, other);
 }
 
+/** Tokens of a pass below which fewer rows cost more than the third that running the layers again adds. */
+const FULL_PASS = 512;
+
 /**
  * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the batch, and
- * each try takes at most half of those before: a plan costs seconds.
+ * each try takes at most half of those before: a plan costs seconds. Where it is left to the plan, layers run again in
+ * backward only if what they make does not fit, with as few rows as fill the GPU.
+ * @param budgetBytes infinite where it is not known, which tells nothing of what fits
  * @param planWith counts a plan's memory
  */
 export async function fittingPlan(
@@ -172,11 +185,16 @@ export async function fittingPlan(
   planWith: typeof planMemory = planMemory,
 ): Promise<MemoryPlan> {
   const all = config.per_device_train_batch_size;
+  const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(budgetBytes);
   let plan: MemoryPlan | null = null;
-  for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
-    while (all % rows !== 0) rows--;
-    plan = await planWith(models, config, shape, rows);
-    if (plan.peakBytes <= budgetBytes) return plan;
+  for (const recomputesLayers of isOpen ? [false, true] : [null]) {
+    const leastTokens = recomputesLayers === false ? FULL_PASS : 0;
+    for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
+      while (all % rows !== 0) rows--;
+      if (rows < all && rows * config.max_completion_length < leastTokens) break;
+      plan = await planWith(models, config, shape, { rowsPerPass: rows, recomputesLayers });
+      if (plan.peakBytes <= budgetBytes) return plan;
+    }
   }
   return plan!;
 }

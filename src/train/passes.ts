@@ -63,7 +63,7 @@ export function promptKeys(
   return keys;
 }
 
-/** Log-probs of all micro-batches of a step, nothing being trained. @returns f32 [M] each */
+/** Log-probs of batches of a step, nothing being trained. @returns f32 [M] each */
 export function frozenLogprobs(
   learner: Learner,
   model: Policy,

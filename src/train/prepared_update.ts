@@ -8,6 +8,7 @@ import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { sequenceWeights } from "../rl/loss_weights.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
+import { frozenPasses, passesAtOnce } from "./frozen_passes.ts";
 import type { Learner } from "./learner.ts";
 import { type MicroBatch, type SharedPrompts, sharePrompts, uploadMicroBatch } from "./micro_batch.ts";
 import { frozenLogprobs, type PreparedBatch } from "./passes.ts";
@@ -65,7 +66,10 @@ function prepareStep(
   const starts = Array.from({ length: rollouts.length / size }, (_, i) => i * size);
   const parts = starts.map((start) => rollouts.slice(start, start + size));
   const tokens = parts.map((part) => uploadMicroBatch(part, shared));
-  const logprobs = (model: Policy) => frozenLogprobs(learner, model, prompts, tokens, config);
+  const atOnce = reference || !isOnPolicy ? passesAtOnce(size, shared !== null, config) : 1;
+  const inPasses = frozenPasses(parts, tokens, shared, atOnce);
+  const logprobs = (model: Policy) =>
+    inPasses((batches) => frozenLogprobs(learner, model, prompts, batches, config));
   const refLogprobs = reference && logprobs(reference);
   const oldLogprobs = isOnPolicy ? null : logprobs(policy);
   const batches = tokens.map((tokens, i) => ({

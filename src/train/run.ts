@@ -18,7 +18,7 @@ import { sinksOf } from "../tracking/sinks.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { type RestoredRun, restoreRun } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
-import type { Learner } from "./learner.ts";
+import type { Learner, LearnerOptions } from "./learner.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface EvaluationOutcome extends Judgements {
@@ -46,8 +46,8 @@ export interface TrainingDeps {
   prompts: readonly Prompt[];
   scorer: Scorer;
   communicator: Communicator;
-  /** Completions of a micro-batch that are trained on at a time, by the memory plan; null for all. */
-  rowsPerPass: number | null;
+  /** How micro-batches are trained on, by the memory plan. */
+  passes: LearnerOptions;
   /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Rank 0 is asked. */
   evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
   /**

@@ -64,7 +64,7 @@ describe("training of a tiny random model", () => {
             },
             config,
             batchShape(config),
-            config.per_device_train_batch_size,
+            { rowsPerPass: config.per_device_train_batch_size },
           );
           trimPool();
           const memory = countBuffers(tfjsBackend().device);

@@ -131,7 +131,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       prompts: PROMPTS,
       scorer,
       communicator: options.communicator ?? singleProcess,
-      rowsPerPass: null,
+      passes: {},
       evaluate: options.evaluate ?? null,
       async describeRun() {
         run.events.push("describe");

@@ -62,7 +62,8 @@ test("without any tile the guess is the registers", () => {
 
 test("large products are guessed to run in large tiles, products of few rows in small ones", () => {
   const candidates = linearCandidates(DESKTOP, false);
-  assert.equal(guessedVariant(size(4096, 4096), candidates), "128x128x8 by 8x8");
+  assert.equal(guessedVariant(size(4096, 4096), candidates), "128x64x16 by 8x8");
+  assert.equal(guessedVariant(size(512, 4096), candidates), "128x64x16 by 8x8");
   assert.equal(guessedVariant(size(256, 2048), candidates), "64x64x16 by 8x4");
   assert.equal(guessedVariant(size(24, 4096), candidates), "32x32x32 by 4x4");
   assert.equal(guessedVariant(size(24, 512), candidates), "16x32x32 by 4x4");
@@ -72,9 +73,9 @@ test("large products are guessed to run in large tiles, products of few rows in 
 test("measured are the guess and its neighbours, or all where there are few", () => {
   const candidates = linearCandidates(DESKTOP, false);
   assert.deepEqual(likelyVariants(size(4096, 4096), candidates), [
-    "128x128x16 by 8x8",
     "128x128x8 by 8x8",
     "128x64x16 by 8x8",
+    "64x64x16 by 8x4",
   ]);
   assert.deepEqual(likelyVariants(size(24, 512), candidates), ["32x32x32 by 4x4", "16x32x32 by 4x4"]);
   assert.deepEqual(likelyVariants(size(24, 512), [REGISTERS]), [REGISTERS]);
@@ -173,15 +174,17 @@ test("rows that do not begin on 16 bytes are computed one by one", () => {
   assert.match(why, /rows of 3 f32 values do not begin on 16 bytes/);
 });
 
-test("few rows take linear_few: up to two on a CPU with subgroups, four elsewhere", () => {
+test("few rows take linear_few: up to two on a CPU with subgroups, four without tiles, on a GPU the smallest tile", () => {
   const few = (rows: number, facts: LinearFacts) =>
     choose("output", [rows, 100, 64], facts, { rowCount: "few" });
-  for (const [facts, most] of [[CPU, 2], [DENO, 4], [GPU, 4]] as const) {
+  const plain = { ...GPU, plainKernelsOnly: true };
+  for (const [facts, most] of [[CPU, 2], [DENO, 4], [plain, 4]] as const) {
     assert.deepEqual([most, most + 1].map((rows) => few(rows, facts).way === "few"), [true, false]);
     assert.notEqual(choose("output", [1, 100, 64], facts).way, "few");
   }
-  assert.deepEqual([1, 2, 3, 4].map((rows) => few(rows, GPU).constants.ROWS), [1, 2, 4, 4]);
-  assert.deepEqual([few(1, CPU), few(1, GPU)].map(({ workgroups }) => workgroups), [[4, 1, 1], [1, 1, 1]]);
+  assert.deepEqual([1, 4].map((rows) => few(rows, GPU).tile), Array(2).fill({ rows: 16, columns: 32 }));
+  assert.deepEqual([1, 2, 3, 4].map((rows) => few(rows, plain).constants.ROWS), [1, 2, 4, 4]);
+  assert.deepEqual([few(1, CPU), few(1, plain)].map(({ workgroups }) => workgroups), [[4, 1, 1], [1, 1, 1]]);
 });
 
 test("float16 takes matrix units for every product, in tiles that keep most processors busy", () => {

@@ -106,11 +106,13 @@ test("lengthsOf() is the longest of each list; without evaluation there is nothi
 test("memoryLines() says what is planned of what, how the batch is split, and the parts", () => {
   const GIB = 2 ** 30;
   const parts = [{ name: "weights", bytes: GIB }, { name: "generation", bytes: 2 * GIB }];
-  const plan = { rowsPerPass: 2, parts, peakBytes: 3 * GIB, kernels: [] };
+  const plan = { rowsPerPass: 2, recomputesLayers: false, parts, peakBytes: 3 * GIB, kernels: [] };
   const budget = { bytes: 4 * GIB, source: "nvidia-smi" };
   assert.deepEqual(memoryLines({ plan, budget }, 8), [
     "planned 3 GiB of 4 GiB (nvidia-smi), with 2 of 8 completions trained on at a time",
     "weights 1 GiB, generation 2 GiB",
   ]);
   assert.equal(memoryLines({ plan, budget: null }, 2)[0], "planned 3 GiB");
+  const again = memoryLines({ plan: { ...plan, recomputesLayers: true }, budget: null }, 2)[0];
+  assert.equal(again, "planned 3 GiB, layers run again in backward");
 });

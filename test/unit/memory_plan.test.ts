@@ -2,21 +2,35 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
-import { sweepRuns } from "../../src/config/sweep.ts";
-import { fittingPlan, type RunModels } from "../../src/train/memory_plan.ts";
+import { type RunConfig, sweepRuns } from "../../src/config/sweep.ts";
+import { fittingPlan, type planMemory, type RunModels } from "../../src/train/memory_plan.ts";
 
 const DEFAULTS = sweepRuns(defaultConfig())[0]!;
 
-/** Plans a batch of `size` where a pass of n rows takes n bytes, and says which passes were tried. */
-async function planned(size: number, budgetBytes: number) {
-  const config = { ...DEFAULTS, per_device_train_batch_size: size, num_generations: 2 };
-  const tried: number[] = [];
+type Passes = Parameters<typeof planMemory>[3];
+
+/** Plans a batch by what its passes take, and says which were tried. */
+async function planned(
+  size: number,
+  budgetBytes: number,
+  bytesOf: (passes: Passes) => number = ({ rowsPerPass }) => rowsPerPass!,
+  settings: Partial<RunConfig> = { gradient_checkpointing: false },
+) {
+  const config = { ...DEFAULTS, per_device_train_batch_size: size, num_generations: 2, ...settings };
+  const tried: Passes[] = [];
   const plan = await fittingPlan({} as RunModels, config, batchShape(config), budgetBytes, (...asked) => {
-    const [, , , rowsPerPass] = asked;
-    tried.push(rowsPerPass);
-    return Promise.resolve({ rowsPerPass, parts: [], peakBytes: rowsPerPass, kernels: [] });
+    const [, , , passes] = asked;
+    tried.push(passes);
+    const { rowsPerPass, recomputesLayers } = passes;
+    return Promise.resolve({
+      rowsPerPass: rowsPerPass!,
+      recomputesLayers: recomputesLayers === true,
+      parts: [],
+      peakBytes: bytesOf(passes),
+      kernels: [],
+    });
   });
-  return { plan, tried };
+  return { plan, passes: tried, tried: tried.map(({ rowsPerPass }) => rowsPerPass!) };
 }
 
 test("rows per pass divide every batch size from 1 to 64, fit the memory, and begin with the whole batch", async () => {
@@ -36,15 +50,39 @@ test("rows per pass divide every batch size from 1 to 64, fit the memory, and be
 });
 
 test("each try is the largest divisor of the batch in at most half of the rows before", async () => {
-  const triesOf = async (size: number) => (await planned(size, 0)).tried;
-  assert.deepEqual(await triesOf(14), [14, 7, 2, 1]);
-  assert.deepEqual(await triesOf(60), [60, 30, 15, 6, 3, 1]);
-  assert.deepEqual(await triesOf(64), [64, 32, 16, 8, 4, 2, 1]);
-  assert.deepEqual(await triesOf(13), [13, 1]);
-  assert.deepEqual(await triesOf(1), [1]);
+  const rowsTried = async (size: number) => (await planned(size, 0)).tried;
+  assert.deepEqual(await rowsTried(14), [14, 7, 2, 1]);
+  assert.deepEqual(await rowsTried(60), [60, 30, 15, 6, 3, 1]);
+  assert.deepEqual(await rowsTried(64), [64, 32, 16, 8, 4, 2, 1]);
+  assert.deepEqual(await rowsTried(13), [13, 1]);
+  assert.deepEqual(await rowsTried(1), [1]);
 });
 
 test("memory that is just enough is enough", async () => {
   assert.deepEqual((await planned(14, 14)).tried, [14]);
   assert.deepEqual((await planned(14, 13)).plan.rowsPerPass, 7);
+});
+
+const keptTakesTen = ({ rowsPerPass, recomputesLayers }: Passes) => rowsPerPass! * (recomputesLayers ? 1 : 10);
+const triesOf = ({ passes }: { passes: Passes[] }) =>
+  passes.map(({ rowsPerPass, recomputesLayers }) => `${recomputesLayers ? "again" : "kept"} ${rowsPerPass}`);
+
+test("layers run again in backward only where what they make does not fit, in passes that fill the GPU", async () => {
+  const settings = { gradient_checkpointing: "auto", max_completion_length: 256 } as const;
+  const plan = (budget: number, more: Partial<RunConfig> = {}) =>
+    planned(8, budget, keptTakesTen, { ...settings, ...more });
+  assert.deepEqual(triesOf(await plan(80)), ["kept 8"]);
+  assert.deepEqual(triesOf(await plan(20)), ["kept 8", "kept 4", "kept 2"]);
+  assert.deepEqual(triesOf(await plan(19)), ["kept 8", "kept 4", "kept 2", "again 8"]);
+  assert.deepEqual(triesOf(await plan(4)), ["kept 8", "kept 4", "kept 2", "again 8", "again 4"]);
+  assert.deepEqual(triesOf(await plan(19, { max_completion_length: 32 })), ["kept 8", "again 8"]);
+});
+
+test("what is said of layers is kept to, and where memory is not known the plan leaves it to the model", async () => {
+  for (const gradient_checkpointing of [true, false]) {
+    const { passes } = await planned(8, 4, keptTakesTen, { gradient_checkpointing });
+    assert.ok(passes.every(({ recomputesLayers }) => recomputesLayers === null));
+  }
+  const { passes } = await planned(8, Infinity, keptTakesTen, { gradient_checkpointing: "auto" });
+  assert.deepEqual(passes, [{ rowsPerPass: 8, recomputesLayers: null }]);
 });

@@ -64,8 +64,53 @@ function completions(called: Called, loads: number, tokens: string): Work {
   };
 }
 
+/** As `sample`, by quads: four of a lane under way together, and blocks of neighbouring ones. */
+function sampleQuads({ call }: Called): Work {
+  const { rows, vocab, temperature } = call.params;
+  const { WG, SCRATCH, BLOCKS } = call.constants;
+  const isFiltered = call.conditions.FILTER;
+  const pass = (ofQuad: number): Step => ({
+    times: Math.ceil(vocab / 16 / WG),
+    instructions: 4 * (5 + ofQuad),
+    wavefronts: 4 * spread(WG, 16),
+    cache: 1,
+  });
+  const ofBlock = Math.ceil(vocab / 4 / WG / BLOCKS);
+  // Quads of a block share lines, of which the core's own cache holds all but the first.
+  const blocks: Step = {
+    times: BLOCKS,
+    instructions: 8 + ofBlock * (5 + 4 * (isFiltered ? 22 : 16)),
+    wavefronts: ofBlock * spread(WG, Math.min(128, 16 * ofBlock)),
+    cache: 1,
+    shared: ofBlock - 1,
+  };
+  const draw = temperature > 0
+    ? [blocks, { times: 1, instructions: 8 * BLOCKS + 6 * WG, shared: WG, barriers: 4 }]
+    : [];
+  // Each lane counts in a histogram of its own, and the lanes' are added up; a bin's tokens are listed and searched.
+  const filter = isFiltered
+    ? [
+      { ...pass(4 * 36), shared: 4 },
+      pass(4 * 16),
+      { times: 1, instructions: 32 * WG, shared: 5 * WG, barriers: 20 },
+    ]
+    : [];
+  const bytes = 4 * rows * vocab;
+  return {
+    workgroups: rows,
+    lanes: WG,
+    workgroupBytes: 4 * (SCRATCH + 2 * WG + (isFiltered ? call.constants.LISTED : 0)),
+    chain: [pass(14), tree(WG, 20), ...filter, ...draw],
+    memoryBytes: bytes,
+    cacheBytes: bytes * (isFiltered ? 4 : 2),
+    flops: rows * vocab * 8,
+  };
+}
+
 /** Passes of a sampling workgroup over its row: every lane its own run of it, or every WG-th value. */
-function sample({ call }: Called): Work {
+function sample(called: Called): Work {
+  const { call } = called;
+  if (call.conditions.VEC4) return sampleQuads(called);
   const { rows, vocab } = call.params;
   const { WG } = call.constants;
   const times = Math.ceil(vocab / WG);

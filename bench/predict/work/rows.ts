@@ -52,6 +52,68 @@ function byColumns({ call, workgroups }: Called, rows: number, loads: number, by
   };
 }
 
+/** Columns of all rows: slabs of them come to workgroup memory, the next while a lane of each column adds this one. */
+function bySlabs({ call, workgroups }: Called): Work {
+  const { WG, COLUMNS } = call.constants;
+  const slabRows = 8 * WG / COLUMNS;
+  const slabs = Math.ceil(call.params.rows / slabRows);
+  const bytes = boundBytes(call, ["x", "dy"]);
+  const subgroups = WG / 32;
+  const wavefronts = 16 * spread(WG, 4);
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    registers: 64,
+    workgroupBytes: 64 * WG,
+    chain: [
+      { times: 1, instructions: 100, memory: 2 },
+      {
+        times: slabs,
+        // Each lane's loads and stores; the chain is one subgroup's of the workgroup, four rows at a time.
+        instructions: 24 * 5 + 16 * 4 + slabRows * 10 / subgroups,
+        wavefronts: 2 * wavefronts + slabRows * 2,
+        ahead: 1,
+        shared: slabRows / 4,
+        barriers: 2,
+      },
+    ],
+    memoryBytes: bytes,
+    freshBytes: bytes,
+    cacheBytes: bytes,
+  };
+}
+
+/** A token's slice of the table a workgroup: who else is of its kind, and what these pull, one after the other. */
+function byTableRows({ call, workgroups }: Called): Work {
+  const { tokens, slices } = call.params;
+  const { WG } = call.constants;
+  const bytes = 3 * call.bytes.dy;
+  return {
+    workgroups: gridOf(workgroups),
+    lanes: WG,
+    workgroupBytes: 1056,
+    chain: [
+      { times: 1, instructions: 60, cache: 1, barriers: 3 },
+      {
+        times: Math.ceil(tokens / 4 / WG),
+        instructions: 4 * 10,
+        wavefronts: 4 * spread(WG, 4),
+        cache: 1,
+      },
+      // Eight words that are mostly empty, and a token of its own kind.
+      {
+        times: 1,
+        instructions: 8 * 6 + 50,
+        wavefronts: 3 * spread(WG, 4 * vectorOf(call)),
+        memory: 2,
+        shared: 8,
+      },
+    ],
+    memoryBytes: bytes,
+    cacheBytes: bytes + 4 * tokens * tokens * slices,
+  };
+}
+
 /** LANES lanes a row: a pass that sums and a pass that writes. @param loads of a value in the first and the second */
 function normed({ call, workgroups }: Called, loads: [number, number]): Work {
   const { WG, LANES } = call.constants;
@@ -128,8 +190,10 @@ export const ROW_WORKS: Readonly<Record<string, WorkOf>> = {
     // Rows of the table that tokens have are read and written.
     return byColumns(called, tokens, 4, 3 * bytes.dy);
   },
+  embedding_grad_rows: byTableRows,
   rms_norm: (called) => called.call.conditions.STAGED ? normedStaged(called) : normed(called, [1, 2]),
   rms_norm_grad: (called) => normed(called, [3, called.call.conditions.RESIDUAL ? 4 : 3]),
+  rms_norm_weight_grad_slabs: bySlabs,
   rms_norm_weight_grad: (called) => {
     return byColumns(called, called.call.params.rows, 3, boundBytes(called.call, ["x", "dy"]));
   },

@@ -1,9 +1,11 @@
 // threshold: the least logit that top_k, top_p and min_p keep. A histogram over equal ranges of the logit names the one
 //   that holds the last token kept; its tokens are few and are searched digit by digit, on integer keys of their order.
 import package::lib::grid::WG;
-import package::lib::sampling::logits::{Row, SCRATCH, logit_at, order_key, params, partial_index, scratch, weight_of};
+import package::lib::sampling::logits::{
+  Row, SCRATCH, logit_at, order_key, params, partial_index, quads_at, scratch, weight_of,
+};
 
-const LISTED = 1024u;  // tokens of one bin that are searched apart
+override LISTED: u32;  // tokens of one bin that are searched apart: whoever dispatches says
 const ZOOMS = 3u;  // bins of bins, before the whole row is searched digit by digit
 const REACH = 16.0;  // temperatures below the largest logit that the first bins span; the last takes all below
 
@@ -32,18 +34,38 @@ fn place_of(x: f32, peak: f32, bins: Bins) -> f32 {
   return select(place, min(place, f32(SCRATCH / WG) - 1.0), bins.is_first);
 }
 
+fn count_token(lane: u32, x: f32, search: Search, bins: Bins) {
+  let size = SCRATCH / WG;
+  let place = place_of(x, search.peak, bins);
+  if (place >= 0.0 && place < f32(size) && order_key(x) >= search.floor_key) {
+    scratch[lane * size + u32(place)] += held_by(x, search);
+  }
+}
+
+@if(VEC4)
+fn count_quad(lane: u32, x: vec4f, search: Search, bins: Bins) {
+  count_token(lane, x.x, search, bins);
+  count_token(lane, x.y, search, bins);
+  count_token(lane, x.z, search, bins);
+  count_token(lane, x.w, search, bins);
+}
+
 // Histogram of the tokens whose place is on it, every lane in bins of its own, and the bin at which they hold what is
 // wanted.
 fn cut_holding(lane: u32, search: Search, bins: Bins, above: f32, wanted: f32) {
   let size = SCRATCH / WG;
   for (var at = lane * size; at < (lane + 1u) * size; at++) { scratch[at] = 0.0; }
-  for (var v = lane; v < params.vocab; v += WG) {
-    let x = logit_at(search.row, v);
-    let place = place_of(x, search.peak, bins);
-    if (place >= 0.0 && place < f32(size) && order_key(x) >= search.floor_key) {
-      scratch[lane * size + u32(place)] += held_by(x, search);
+  @if(VEC4) {
+    let quads = params.vocab / 4u;
+    for (var quad = lane; quad < quads; quad += 4u * WG) {
+      let x = quads_at(search.row, quad);
+      count_quad(lane, x.a, search, bins);
+      if (quad + WG < quads) { count_quad(lane, x.b, search, bins); }
+      if (quad + 2u * WG < quads) { count_quad(lane, x.c, search, bins); }
+      if (quad + 3u * WG < quads) { count_quad(lane, x.d, search, bins); }
     }
   }
+  @else { for (var v = lane; v < params.vocab; v += WG) { count_token(lane, logit_at(search.row, v), search, bins); } }
   workgroupBarrier();
   for (var bin = lane; bin < size; bin += WG) {
     var sum = 0.0;
@@ -66,16 +88,40 @@ fn cut_holding(lane: u32, search: Search, bins: Bins, above: f32, wanted: f32) {
   }
 }
 
+// @returns how many are listed, or would be if there were room, this one counted
+fn list_token(lane: u32, x: f32, count: u32, search: Search, bins: Bins, bin: u32) -> u32 {
+  let is_in = params.vocab <= LISTED || floor(place_of(x, search.peak, bins)) == f32(bin);
+  if (!is_in || order_key(x) < search.floor_key) { return count; }
+  let room = LISTED / WG;
+  if (count < room) { listed[lane * room + count] = x; }
+  return count + 1u;
+}
+
+@if(VEC4)
+fn list_quad(lane: u32, x: vec4f, count: u32, search: Search, bins: Bins, bin: u32) -> u32 {
+  let a = list_token(lane, x.x, count, search, bins, bin);
+  let b = list_token(lane, x.y, a, search, bins, bin);
+  let c = list_token(lane, x.z, b, search, bins, bin);
+  return list_token(lane, x.w, c, search, bins, bin);
+}
+
 // Puts the tokens of a bin (of the whole row where it is short) into `listed`. @returns how many are this lane's
 fn list_bin(lane: u32, search: Search, bins: Bins, bin: u32) -> u32 {
   let room = LISTED / WG;
   var count = 0u;
-  for (var v = lane; v < params.vocab; v += WG) {
-    let x = logit_at(search.row, v);
-    let is_in = params.vocab <= LISTED || floor(place_of(x, search.peak, bins)) == f32(bin);
-    if (is_in && order_key(x) >= search.floor_key) {
-      if (count < room) { listed[lane * room + count] = x; }
-      count++;
+  @if(VEC4) {
+    let quads = params.vocab / 4u;
+    for (var quad = lane; quad < quads; quad += 4u * WG) {
+      let x = quads_at(search.row, quad);
+      count = list_quad(lane, x.a, count, search, bins, bin);
+      if (quad + WG < quads) { count = list_quad(lane, x.b, count, search, bins, bin); }
+      if (quad + 2u * WG < quads) { count = list_quad(lane, x.c, count, search, bins, bin); }
+      if (quad + 3u * WG < quads) { count = list_quad(lane, x.d, count, search, bins, bin); }
+    }
+  }
+  @else {
+    for (var v = lane; v < params.vocab; v += WG) {
+      count = list_token(lane, logit_at(search.row, v), count, search, bins, bin);
     }
   }
   partial_index[lane] = count;

@@ -65,8 +65,9 @@ export function memoryLines({ plan, budget }: PlannedMemory, perDeviceBatchSize:
   const split = plan.rowsPerPass === perDeviceBatchSize
     ? ""
     : `, with ${plan.rowsPerPass} of ${perDeviceBatchSize} completions trained on at a time`;
+  const again = plan.recomputesLayers ? ", layers run again in backward" : "";
   const parts = plan.parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
-  return [`planned ${formatBytes(plan.peakBytes)}${of}${split}`, parts];
+  return [`planned ${formatBytes(plan.peakBytes)}${of}${split}${again}`, parts];
 }
 
 function formatCount(count: number): string {

@@ -143,8 +143,13 @@ function variantOf(size: LinearSize, facts: LinearFacts): { variant: LinearVaria
   };
 }
 
-/** How many rows linear_few takes faster than a kernel that tiles, which computes rows past the last as well. */
-const fewRows = (facts: LinearFacts) => facts.hasSimd8 ? 2 : 4;
+/**
+ * How many rows linear_few takes faster than a kernel that tiles, which computes rows past the last as well. None where
+ * there is workgroup memory for tiles: its lanes wait for each load of their own rows of the weight, and a GPU has the
+ * time for idle rows (by the cost model, 127 us against 488 for 4 x 4096 x 4096 on an H100).
+ */
+const fewRows = ({ candidates, plainKernelsOnly, hasSimd8 }: LinearFacts) =>
+  candidates.length > 1 && !plainKernelsOnly ? 0 : hasSimd8 ? 2 : 4;
 
 /** Lanes of linear_strided, one for each sum. */
 const STRIDED_LANES = 64;

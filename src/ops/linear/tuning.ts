@@ -20,7 +20,7 @@ import { deviceCandidates, type LinearTuning, withLinearVariant } from "./facts.
 import { runLinear, runLinearGradW, runLinearGradX } from "./dispatch.ts";
 import { likelyVariants, type LinearVariant } from "./tiles.ts";
 
-/** Below so many rows other kernels are faster (linear_few.wgsl). */
+/** Products of fewer rows are decoding's, all of which take the smallest tile. */
 const LEAST_ROWS = 8;
 /** Those that every weight makes, and then that of a trained one. */
 const TUNED = ["output", "grad_x", "grad_w"] as const;

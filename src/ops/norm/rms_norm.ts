@@ -1,6 +1,6 @@
 /** Root-mean-square norm over the last dimension (arXiv:1910.07467), as in Llama. */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
-import { deviceLimits, hasNarrowSubgroups, isSoftwareDevice } from "../../gpu/device_facts.ts";
+import { deviceLimits, hasNarrowSubgroups, isSoftwareDevice, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid, inVec4s, lanesForRow } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
@@ -96,18 +96,41 @@ export function runRmsNormGrad(
     bindings: { x, w, rstd, dy, dsum, dx },
     params: { rows, width: columns },
   });
-  if (weightGrad) {
-    const { conditions, count: width } = inVec4s(columns);
-    runKernel({
-      kernel: "rms_norm_weight_grad",
-      conditions,
-      constants: { WG: 8 },
-      bindings: { x, rstd, dy, dw: weightGrad },
-      params: { rows, width },
-      workgroups: foldGrid(Math.ceil(width / 8)),
-    });
-  }
+  if (weightGrad) addWeightGrad({ x, rstd, dy }, weightGrad);
   return dx;
+}
+
+/** Lanes of a workgroup that goes through all rows of a GPU's, and so many columns of it at the least and most. */
+const SLAB_LANES = 256;
+const [LEAST_COLUMNS, MOST_COLUMNS] = [8, 32];
+/** Workgroups that keep a GPU of a hundred or so processors busy. */
+const ENOUGH_WORKGROUPS = 128;
+
+/** weightGrad += sum of dy x rstd over the rows, in order: all kernels give the same bits. */
+function addWeightGrad(inputs: Omit<NormInputs<TensorInfo>, "w">, weightGrad: Tensor): void {
+  const [rows, columns] = inputs.x.shape;
+  const bindings = { ...inputs, dw: weightGrad };
+  if (suitsTiles()) {
+    let COLUMNS = MOST_COLUMNS;
+    while (COLUMNS > LEAST_COLUMNS && columns / COLUMNS < ENOUGH_WORKGROUPS) COLUMNS /= 2;
+    runKernel({
+      kernel: "rms_norm_weight_grad_slabs",
+      constants: { WG: SLAB_LANES, COLUMNS },
+      bindings,
+      params: { rows, width: columns },
+      workgroups: foldGrid(Math.ceil(columns / COLUMNS)),
+    });
+    return;
+  }
+  const { conditions, count: width } = inVec4s(columns);
+  runKernel({
+    kernel: "rms_norm_weight_grad",
+    conditions,
+    constants: { WG: 8 },
+    bindings,
+    params: { rows, width },
+    workgroups: foldGrid(Math.ceil(width / 8)),
+  });
 }
 
 const rmsNormOp = defineOp<"x" | "w", RmsNormAttrs>({
@@ -162,7 +185,7 @@ export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, sizes: No
   return { y, rstd };
 }
 
-/** Twin of rms_norm_grad.wgsl and rms_norm_weight_grad.wgsl in f64. @returns dx [R,D] and dw [D] */
+/** Twin of rms_norm_grad.wgsl, rms_norm_weight_grad.wgsl and rms_norm_weight_grad_slabs.wgsl in f64. @returns dx [R,D] and dw [D] */
 export function rmsNormGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,

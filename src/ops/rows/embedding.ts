@@ -2,6 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
+import { suitsTiles } from "../../gpu/device_facts.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import { foldGrid, inVec4s, rowShares } from "../../gpu/grids.ts";
@@ -39,18 +40,25 @@ const embeddingOp = defineOp<"root" | "table" | "ids", { weight: Weight }>({
   },
 });
 
+/** Lanes of a workgroup that adds to a row of a GPU's, each a value or vec4. */
+const rowLanes = (width: number) => Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(width))));
+
+/** All kernels give the same bits. */
 function addEmbeddingGrad(ids: Tensor, dy: Tensor, grad: Tensor): void {
   const [tokens, columns] = dy.shape as [number, number];
   const rowBytes = bytesOf("f32", columns);
   const { conditions, count: width } = inVec4s(columns);
+  const byRows = suitsTiles();
+  const WG = byRows ? rowLanes(width) : 8;
+  const slices = Math.ceil(width / WG);
   for (const window of windowsOf(grad.shape[0], rowBytes)) {
     runKernel({
-      kernel: "embedding_grad",
+      kernel: byRows ? "embedding_grad_rows" : "embedding_grad",
       conditions,
-      constants: { WG: 8 },
+      constants: { WG },
       bindings: { ids, dy, dtable: bindWindow(grad, rowBytes, window) },
-      params: { tokens, width, first: window.first, rows: window.count },
-      workgroups: foldGrid(Math.ceil(width / 8)),
+      params: { tokens, width, first: window.first, rows: window.count, ...(byRows ? { slices } : {}) },
+      workgroups: foldGrid(byRows ? tokens * slices : slices),
     });
   }
 }
@@ -76,7 +84,7 @@ export function embeddingF64(table: ArrayLike<number>, ids: ArrayLike<number>, w
   );
 }
 
-/** Twin of embedding_grad.wgsl, from zero. @returns [V,D] */
+/** Twin of embedding_grad.wgsl and embedding_grad_rows.wgsl, from zero. @returns [V,D] */
 export function embeddingGradF64(
   ids: ArrayLike<number>,
   dy: ArrayLike<number>,

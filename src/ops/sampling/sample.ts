@@ -1,7 +1,8 @@
 /** Token sampling on the GPU, inside the decode plan. Random numbers follow rl/rng.ts. */
 import type { Tensor } from "@tensorflow/tfjs";
-import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";
+import { hasNarrowSubgroups, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
+import type { KernelConstants } from "../../gpu/kernel.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 
 export interface SamplingOptions {
@@ -63,6 +64,23 @@ function minPGap({ temperature, minP = 0 }: SamplingOptions): number {
 }
 
 /**
+ * Lanes of a row and what they work with (kernels/lib/sampling/). GPUs have many and take whole vec4s; with a filter
+ * half as many, since each has a histogram of its own, which is to be of 32 bins.
+ */
+function sampleLaunch(vocab: number, isFiltered: boolean) {
+  const VEC4 = suitsTiles() && vocab % 4 === 0;
+  const listed = (LISTED: number): KernelConstants => isFiltered ? { LISTED } : {};
+  if (VEC4) {
+    const [WG, SCRATCH] = isFiltered ? [128, 4096] : [256, 2048];
+    return { VEC4, constants: { WG, SCRATCH, BLOCKS: SCRATCH / WG, ...listed(2048) } };
+  }
+  return {
+    VEC4,
+    constants: { WG: hasNarrowSubgroups() ? 8 : 64, SCRATCH: 2048, BLOCKS: 32, ...listed(1024) },
+  };
+}
+
+/**
  * Samples the token of slot state[0] + 1 for every row and updates `decode` in place (not state[0]).
  * @param logits f32 [L,V]; row r reads logits row decode.rows[r][0]
  */
@@ -74,10 +92,13 @@ export function sampleTokens(
   const [rows, columns] = decode.tokens.shape as [number, number];
   const { temperature, topP, topK, minP = 0, repetitionPenalty = 1 } = options;
   const hasPenalty = hasRepetitionPenalty(options);
+  const vocab = logits.shape[1]!;
+  const filter = { FILTER: topK > 0 || topP < 1 || minP > 0, PENALTY: hasPenalty };
+  const { VEC4, constants } = sampleLaunch(vocab, filter.FILTER);
   runKernel({
     kernel: "sample",
-    conditions: { FILTER: topK > 0 || topP < 1 || minP > 0, PENALTY: hasPenalty },
-    constants: { WG: hasNarrowSubgroups() ? 8 : 64 },
+    conditions: { ...filter, VEC4 },
+    constants,
     bindings: {
       logits,
       rows: decode.rows,
@@ -90,7 +111,7 @@ export function sampleTokens(
     },
     params: {
       rows,
-      vocab: logits.shape[1]!,
+      vocab,
       columns,
       top_k: topK,
       temperature,

@@ -65,6 +65,7 @@ export const cases: OpCase[] = [
   rmsNormCase(9, 60, { eps: 0.5 }),
   rmsNormCase(7, 33, { unitOffset: true }),
   rmsNormCase(9, 60, { unitOffset: true }),
+  rmsNormCase(131, 70),
   rmsNormCase(65_539, 3),
   rmsNormCase(2048, 96, { benchOnly: true }),
   rmsNormCase(1024, 2048, { benchOnly: true }),

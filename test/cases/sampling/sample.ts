@@ -147,6 +147,10 @@ export const cases: OpCase[] = [
   sampleCase(9, 5003, 0, { ...plain, topK: 3000, topP: 0.9, repetitionPenalty: 1.2 }),
   sampleCase(9, 5003, 0, { ...plain, topK: 700, topP: 0.5 }, false, 0.02),
   sampleCase(9, 5003, 0, { ...plain, topP: 0.5 }, false, 0.0005),
+  sampleCase(9, 5004, 0, plain),
+  sampleCase(9, 5004, 0, { ...plain, topP: 0.7, repetitionPenalty: 1.2 }),
+  sampleCase(9, 5004, 0, { ...plain, topK: 700, topP: 0.5 }, false, 0.02),
+  sampleCase(5, 5004, 0, { ...plain, temperature: 0, repetitionPenalty: 1.3, isTied: true }),
   sampleCase(5, 1025, 0, { ...plain, topK: 7, topP: 0.5 }, false, 0),
   sampleCase(5, 1030, 0, { ...plain, temperature: 0.5, topK: 200, topP: 0.99 }, false, 40),
   // The first of equals, in one lane and in several; what equals the last that is kept is kept too.

@@ -39,4 +39,5 @@ export const cases: OpCase[] = [
   shiftCase(9, 8, "bf16", -Infinity),
   shiftCase(512, 520, "bf16", 17),
   shiftCase(4096, 4096, "bf16", 0, true),
+  shiftCase(4096, 4096, "f32", 0, true),
 ];

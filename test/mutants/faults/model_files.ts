@@ -197,8 +197,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/memory.ts",
-    find: "planMemory(models, settings, shape, rows, target?.device)",
-    replace: "planMemory(models, settings, shape, rows)",
+    find: "planMemory(models, settings, shape, passes, target?.device)",
+    replace: "planMemory(models, settings, shape, passes)",
     harm: "doctor --gpu refuses tensors that this machine's GPU cannot bind and the other can",
     tests: ["gpu/planned_gpu.test.ts"],
   },

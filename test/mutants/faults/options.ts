@@ -155,7 +155,7 @@ const IGNORED: readonly Fault[] = [
     "{ ...config, warmup_steps: 0, total_steps",
   ),
   ignored("num_train_epochs", "config/batch.ts", "config.num_train_epochs * promptCount", "promptCount"),
-  ignored("gradient_checkpointing", "train/learner.ts", "config.gradient_checkpointing ??", "null ??"),
+  ignored("gradient_checkpointing", "train/learner.ts", 'config.gradient_checkpointing !== "auto"', "false"),
   ignored(
     "gpu_memory_gib",
     "assembly/memory.ts",

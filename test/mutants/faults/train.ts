@@ -204,7 +204,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "makeLearner(deps.policy, config, { rowsPerPass: deps.rowsPerPass })",
+    find: "makeLearner(deps.policy, config, deps.passes)",
     replace: "makeLearner(deps.policy, config)",
     harm: "the memory plan is announced and not followed: the run is out of memory in its first step",
     tests: ["e2e/train.test.ts#memory is short"],
@@ -219,8 +219,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/learner.ts",
-    find: "const recomputesLayers = config.gradient_checkpointing ??",
-    replace: "const recomputesLayers = null ??",
+    find: 'config.gradient_checkpointing !== "auto"',
+    replace: "false",
     harm: "gradient_checkpointing is ignored: large batches do not fit",
     tests: [
       "e2e/config_effects.test.ts#gradient_checkpointing=",
