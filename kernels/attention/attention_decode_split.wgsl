@@ -9,11 +9,11 @@
 //           2-D past 65535. Lengths and blocks are read on the GPU, so that a recorded plan can replay this while they
 //           change: splits that a row has not reached write nothing
 // Numerics  f32, in the order of training's attention (lib/softmax_powers.wgsl): the same bits
-// Why       A workgroup is a subgroup or two, so that many are at work on a core and their loads hide each other's
-//           waits; 16 loads of a lane are in flight. Keys are staged as they lie, KEYS at a time, in lines of odd length
-//           against bank conflicts, and a lane makes all scores of a key. A lane adds a vector of values' columns.
-//           NEWEST: the row's last split keeps its newest token; no other workgroup reads it, but those of further
-//           query heads of its key head, which keep the same bits there
+// Why       A workgroup is a subgroup or two, so that many are at work on a core and hide each other's waits. Keys are
+//           staged as they lie, KEYS at a time, in lines of odd length against bank conflicts, and a lane makes all
+//           scores of a key. A lane adds a vector of values' columns; 16 values of it are in flight, GROUPED 8, which
+//           meet four times the products. NEWEST: the row's last split keeps its newest token; no other workgroup reads
+//           it, but those of further query heads of its key head, which keep the same bits there
 // Twin      src/ops/attention/attention_decode.ts#attentionDecodeF64     Gradient: none
 import package::lib::attention_decode::{VECTORS, params, positions, seen_tokens, splits_of, tokens_of_split};
 import package::lib::attention_decode::unknown_zero;
@@ -122,7 +122,7 @@ fn unpacked(raw: vec4u) -> vec4f {
 
 // The tile's keys; past the last key, that again.
 fn stage(tile: u32, count: u32, lane: u32) {
-  for (var x = lane; x < KEYS * WIDTH; x += 16u * LANES) {
+  for (var x = lane; x < KEYS * WIDTH; x += 8u * LANES) {
     let w0 = staged_word(tile, count, x);
     let w1 = staged_word(tile, count, x + 1u * LANES);
     let w2 = staged_word(tile, count, x + 2u * LANES);
@@ -131,14 +131,6 @@ fn stage(tile: u32, count: u32, lane: u32) {
     let w5 = staged_word(tile, count, x + 5u * LANES);
     let w6 = staged_word(tile, count, x + 6u * LANES);
     let w7 = staged_word(tile, count, x + 7u * LANES);
-    let w8 = staged_word(tile, count, x + 8u * LANES);
-    let w9 = staged_word(tile, count, x + 9u * LANES);
-    let w10 = staged_word(tile, count, x + 10u * LANES);
-    let w11 = staged_word(tile, count, x + 11u * LANES);
-    let w12 = staged_word(tile, count, x + 12u * LANES);
-    let w13 = staged_word(tile, count, x + 13u * LANES);
-    let w14 = staged_word(tile, count, x + 14u * LANES);
-    let w15 = staged_word(tile, count, x + 15u * LANES);
     put(x, w0);
     put(x + 1u * LANES, w1);
     put(x + 2u * LANES, w2);
@@ -147,14 +139,6 @@ fn stage(tile: u32, count: u32, lane: u32) {
     put(x + 5u * LANES, w5);
     put(x + 6u * LANES, w6);
     put(x + 7u * LANES, w7);
-    put(x + 8u * LANES, w8);
-    put(x + 9u * LANES, w9);
-    put(x + 10u * LANES, w10);
-    put(x + 11u * LANES, w11);
-    put(x + 12u * LANES, w12);
-    put(x + 13u * LANES, w13);
-    put(x + 14u * LANES, w14);
-    put(x + 15u * LANES, w15);
   }
 }
 
@@ -209,6 +193,10 @@ fn make_scores(count: u32, lane: u32) -> Heads {
   return most;
 }
 
+// Values of a lane that are loaded before they are added.
+@if(GROUPED) const IN_FLIGHT = 8u;
+@else const IN_FLIGHT = 16u;
+
 // A vector of columns of the sums of values, and the sums of weights.
 struct Sums {
   values: Fours,
@@ -237,7 +225,7 @@ fn add_value(sums: ptr<function, Sums>, t: u32, raw: vec4u) {
 fn add_values(count: u32, c: u32) -> Sums {
   var sums = Sums();
   var t = 0u;
-  for (; t + 16u <= count; t += 16u) {
+  for (; t + IN_FLIGHT <= count; t += IN_FLIGHT) {
     let v0 = raw_value(t, c);
     let v1 = raw_value(t + 1u, c);
     let v2 = raw_value(t + 2u, c);
@@ -246,14 +234,14 @@ fn add_values(count: u32, c: u32) -> Sums {
     let v5 = raw_value(t + 5u, c);
     let v6 = raw_value(t + 6u, c);
     let v7 = raw_value(t + 7u, c);
-    let v8 = raw_value(t + 8u, c);
-    let v9 = raw_value(t + 9u, c);
-    let v10 = raw_value(t + 10u, c);
-    let v11 = raw_value(t + 11u, c);
-    let v12 = raw_value(t + 12u, c);
-    let v13 = raw_value(t + 13u, c);
-    let v14 = raw_value(t + 14u, c);
-    let v15 = raw_value(t + 15u, c);
+    @if(!GROUPED) let v8 = raw_value(t + 8u, c);
+    @if(!GROUPED) let v9 = raw_value(t + 9u, c);
+    @if(!GROUPED) let v10 = raw_value(t + 10u, c);
+    @if(!GROUPED) let v11 = raw_value(t + 11u, c);
+    @if(!GROUPED) let v12 = raw_value(t + 12u, c);
+    @if(!GROUPED) let v13 = raw_value(t + 13u, c);
+    @if(!GROUPED) let v14 = raw_value(t + 14u, c);
+    @if(!GROUPED) let v15 = raw_value(t + 15u, c);
     add_value(&sums, t, v0);
     add_value(&sums, t + 1u, v1);
     add_value(&sums, t + 2u, v2);
@@ -262,14 +250,16 @@ fn add_values(count: u32, c: u32) -> Sums {
     add_value(&sums, t + 5u, v5);
     add_value(&sums, t + 6u, v6);
     add_value(&sums, t + 7u, v7);
-    add_value(&sums, t + 8u, v8);
-    add_value(&sums, t + 9u, v9);
-    add_value(&sums, t + 10u, v10);
-    add_value(&sums, t + 11u, v11);
-    add_value(&sums, t + 12u, v12);
-    add_value(&sums, t + 13u, v13);
-    add_value(&sums, t + 14u, v14);
-    add_value(&sums, t + 15u, v15);
+    @if(!GROUPED) {
+      add_value(&sums, t + 8u, v8);
+      add_value(&sums, t + 9u, v9);
+      add_value(&sums, t + 10u, v10);
+      add_value(&sums, t + 11u, v11);
+      add_value(&sums, t + 12u, v12);
+      add_value(&sums, t + 13u, v13);
+      add_value(&sums, t + 14u, v14);
+      add_value(&sums, t + 15u, v15);
+    }
   }
   for (; t < count; t++) { add_value(&sums, t, raw_value(t, c)); }
   return sums;

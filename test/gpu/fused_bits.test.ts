@@ -136,7 +136,7 @@ describe("fused ops", () => {
   }
 
   for (const format of ["f32", "bf16"] as const) {
-    it(`the newest token's attention in ${format} pools, as on a GPU: the bits of rope_kv, then attention`, async () => {
+    it(`attention to the newest key in ${format}, as on a GPU: the bits of rope_kv, then attention`, async () => {
       const fused = await newestBits(format, attentionDecodeNewest);
       const apart = await newestBits(format, ({ q, k, v, positions }, angles, { pool, ...table }, shape) => {
         const turned = ropeKv(pool, { q, k, v, positions }, angles, table, { headDim: HEAD_DIM });

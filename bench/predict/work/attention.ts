@@ -279,14 +279,15 @@ const decode: WorkOf = (called, seen) => {
   };
 };
 
-/** Loads of a lane that attention_decode_split.wgsl has under way together. */
-const IN_FLIGHT = 16;
+/** Loads of a lane that attention_decode_split.wgsl has under way together: of keys, and of values. */
+const STAGED_AT_ONCE = 8;
+const VALUES_AT_ONCE = { alone: 16, grouped: 8 };
 /** A read of workgroup memory with its index, held within the array. */
 const SHARED_READ = 4;
 
 /**
  * A workgroup for each split of a row's keys: keys staged KEYS at a time and a lane for each, then a vector of columns
- * of the sum for each lane, IN_FLIGHT values of it under way and those beyond whole such turns one by one.
+ * of the sum for each lane, some values of it under way and those beyond whole such turns one by one.
  */
 const decodeSplit: WorkOf = (called, seen) => {
   const { call } = called;
@@ -303,15 +304,16 @@ const decodeSplit: WorkOf = (called, seen) => {
   const staged = KEYS * width / LANES; // of a lane
   const unpack = words === 1 ? 4 : 0;
   const newest = call.conditions.NEWEST ? 1 : 0;
+  const inFlight = call.conditions.GROUPED ? VALUES_AT_ONCE.grouped : VALUES_AT_ONCE.alone;
   // Of a value: where it lies, itself, its weight, and the sums.
   const value = SHARED_READ + 5 * words + unpack + SHARED_READ + 5 * together;
   const valueWavefronts = spread(LANES, 8 * words) + 2;
   // The last split of a row is not whole turns; of others the first may be.
-  const tail = (IN_FLIGHT - 1) / 2 / reached;
+  const tail = (inFlight - 1) / 2 / reached;
   return {
     workgroups: perSplit * reached,
     lanes: LANES,
-    registers: 40 + 2 * words * IN_FLIGHT + 4 * together + together,
+    registers: 40 + 2 * words * inFlight + 4 * together + together,
     workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS * (1 + newest) + SPLIT + LANES) +
       KEYS * 8 * (width | 1),
     chain: [
@@ -330,15 +332,15 @@ const decodeSplit: WorkOf = (called, seen) => {
         instructions: staged * (SHARED_READ + 5 + 6 + 4) +
           VECTORS * (SHARED_READ * words + unpack + together * (SHARED_READ + 4)) + 20 * together,
         wavefronts: KEYS * width * 8 / 128 * 2 + KEYS * width * 8 / 128 + VECTORS * together,
-        memory: Math.ceil(staged / IN_FLIGHT),
+        memory: Math.ceil(staged / STAGED_AT_ONCE),
         shared: 2,
         barriers: 2,
       },
       decodeWeights(keys, LANES, together),
       {
-        times: turns * Math.max(0, keys - tail) / IN_FLIGHT,
-        instructions: IN_FLIGHT * value,
-        wavefronts: IN_FLIGHT * valueWavefronts,
+        times: turns * Math.max(0, keys - tail) / inFlight,
+        instructions: inFlight * value,
+        wavefronts: inFlight * valueWavefronts,
         memory: 1,
         shared: 2,
       },

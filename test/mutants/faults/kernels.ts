@@ -68,7 +68,7 @@ export const faults: readonly Fault[] = [
     find: "if (share.split + 1u == splits) { keep_newest(share, lane); }",
     replace: "if (share.split == 0u) { keep_newest(share, lane); }",
     harm: "on GPUs a token past the first 256 attends to itself before its key is there",
-    tests: ["gpu/fused_bits.test.ts#newest"],
+    tests: ["gpu/fused_bits.test.ts#newest key"],
   },
   {
     file: "kernels/attention/attention_decode_merge.wgsl",
