@@ -1,12 +1,38 @@
 /** The texts that a kernel's conditions choose from. */
 import { type Conditions, kernelConditions, linkKernel } from "../src/gpu/wgsl.ts";
 
-/** Every subset of a kernel's conditions. */
+type Rule = (conditions: Conditions) => boolean;
+
+const hasQuads: Rule = ({ VEC4 }) => VEC4;
+/** Gradients have adapters in products of their own, and so has what only a CPU runs. */
+const hasNoAdapter: Rule = ({ ADAPTER }) => !ADAPTER;
+
+/** Which conditions a kernel is asked for together, where not all are. */
+const RULES: Readonly<Record<string, Rule>> = {
+  halves_shrink: hasQuads,
+  lora_shrink_tile: hasQuads,
+  linear_simd8: hasNoAdapter,
+  swiglu_linear: hasNoAdapter,
+  swiglu_linear_simd8: hasNoAdapter,
+  linear_grad_w: hasNoAdapter,
+  linear_grad_w_simd8: hasNoAdapter,
+  linear_grad_w_tile: hasNoAdapter,
+  linear_grad_x: hasNoAdapter,
+  linear_grad_x_simd8: hasNoAdapter,
+  linear_grad_x_tile: hasNoAdapter,
+  linear_matrix: ({ GRAD_X, GRAD_W, ADD, BIAS, RESIDUAL, ADAPTER }) =>
+    !(GRAD_X && GRAD_W) && (GRAD_X || !ADD) && (!GRAD_X && !GRAD_W || !BIAS && !RESIDUAL && !ADAPTER),
+  linear_few_matrix: ({ SECOND, THIRD, GATED, BIAS2, BIAS3, RESIDUAL }) =>
+    (SECOND || !THIRD && !GATED && !BIAS2) && (THIRD || !BIAS3) && !(THIRD && GATED) && !(SECOND && RESIDUAL),
+};
+
+/** Every set of its conditions that a kernel may be asked for. */
 export function conditionSets(kernel: string): Conditions[] {
+  const rule = RULES[kernel] ?? (() => true);
   return kernelConditions(kernel).reduce<Conditions[]>(
     (sets, name) => sets.flatMap((set) => [{ ...set, [name]: false }, { ...set, [name]: true }]),
     [{}],
-  );
+  ).filter(rule);
 }
 
 /** A kernel, or a condition of one, for subgroups of exactly 8 lanes. */
@@ -14,16 +40,19 @@ const isForSimd8 = (name: string) => /(^|_)simd8$/i.test(name);
 
 /** Those that change a kernel's text: an import may ask for others, in functions that the kernel does not call. */
 function choices(kernel: string): string[] {
+  const rule = RULES[kernel] ?? (() => true);
+  const textOf = (conditions: Conditions) => linkKernel(kernel, conditions).text;
   return kernelConditions(kernel).filter((name) =>
-    conditionSets(kernel).some((set) =>
-      linkKernel(kernel, { ...set, [name]: true }).text !== linkKernel(kernel, { ...set, [name]: false }).text
-    )
+    conditionSets(kernel).filter((set) => set[name]).some((set) => {
+      const other = { ...set, [name]: false };
+      return rule(other) && textOf(set) !== textOf(other);
+    })
   );
 }
 
 /**
- * What of a kernel is not among `variants`: any of it, one with each condition that changes its text, one without.
- * What is for subgroups of 8 lanes is not missed on a device without them.
+ * What of a kernel is not among `variants`: any of it, one with each condition that changes its text, one without; and
+ * whether any breaks its rule. What is for subgroups of 8 lanes is not missed on a device without them.
  */
 export function missingVariants(
   kernel: string,
@@ -32,8 +61,13 @@ export function missingVariants(
 ): string[] {
   if (isForSimd8(kernel) && !hasSimd8) return [];
   if (variants.length === 0) return [kernel];
-  return choices(kernel).filter((name) => hasSimd8 || !isForSimd8(name)).flatMap((name) => [
-    ...variants.some((one) => one.holds(name)) ? [] : [`${kernel} with ${name}`],
-    ...variants.some((one) => !one.holds(name)) ? [] : [`${kernel} without ${name}`],
+  const names = kernelConditions(kernel);
+  const held = variants.map(({ holds }) => Object.fromEntries(names.map((name) => [name, holds(name)])));
+  const broken = held.filter((set) => RULES[kernel]?.(set) === false)
+    .map((set) => `${kernel} only without ${names.filter((name) => set[name])} together`);
+  const missing = choices(kernel).filter((name) => hasSimd8 || !isForSimd8(name)).flatMap((name) => [
+    ...held.some((set) => set[name]) ? [] : [`${kernel} with ${name}`],
+    ...held.some((set) => !set[name]) ? [] : [`${kernel} without ${name}`],
   ]);
+  return [...broken, ...missing];
 }

@@ -12,6 +12,8 @@ import package::lib::lora_shrink_tile::{LANES, RUN, shrink_tile, TILE};
 @group(0) @binding(6) var<storage, read_write> values: array<vec2u>;
 @group(0) @binding(7) var<storage, read_write> shift: array<i32>;
 
+const HALVES_STEP = 32u;  // a row of halves is a multiple of it long, as halves.wgsl has it
+
 var<workgroup> largest: array<u32, LANES>;
 
 // Values 4q .. 4q+3 of a row, zeros from K on.
@@ -33,9 +35,10 @@ fn halve_row(row: u32, lane: u32) {
   workgroupBarrier();
   let s = shift_of(largest[0]);
   if (lane == 0u) { shift[row] = s; }
-  for (var q = lane; q < params.pitch / 4u; q += LANES) {
+  let pitch = (params.width + HALVES_STEP - 1u) / HALVES_STEP * (HALVES_STEP / 4u);  // in quads
+  for (var q = lane; q < pitch; q += LANES) {
     let shifted = quad(row, q) * power(s);
-    values[row * (params.pitch / 4u) + q] = vec2u(pack2x16float(shifted.xy), pack2x16float(shifted.zw));
+    values[row * pitch + q] = vec2u(pack2x16float(shifted.xy), pack2x16float(shifted.zw));
   }
 }
 

@@ -117,10 +117,13 @@ export async function planRun(
   const budget = target?.budget ?? await memoryBudget(config, info);
   const shape = batchShape(config, singleProcess.size);
   const limit = budget?.bytes ?? Infinity;
-  const plan = await fittingPlan(modelsOf(config), config, shape, limit, planWith);
+  const room = { budgetBytes: limit, isSoftware: target === undefined && info.isSoftware };
+  const plan = await fittingPlan(modelsOf(config), config, shape, room, planWith);
   if (plan.peakBytes <= limit) return { plan, budget };
   const remedies = await findRemedies(config, modelsOf, limit, planWith);
-  const atATime = `one completion at a time${plan.recomputesLayers ? " and layers run again in backward" : ""}`;
+  const atATime = `one completion at a time${
+    plan.recomputesLayers ? " and layers run again in backward" : ""
+  }`;
   const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
     .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   throw new RangeError(

@@ -30,15 +30,19 @@ function runCase(opCase: OpCase, mode: Mode): void {
 
 /** As on a GPU that multiplies in workgroup memory. */
 const withTiles: Mode = (body) => withLinearVariant("16x32x32 by 4x4", body);
-/** On matrix units of either size, in either tile. */
-const withUnits: Mode = (body) => withFloat16Matmuls(body);
-const withSmallUnits: Mode = (body) => withFloat16Matmuls(() => withLinearVariant(WIDE_UNITS, body), 8);
+/** As on a GPU that has too little memory for a workgroup's tiles. */
+const withPlainGpu: Mode = (body) => withGpuLanes(() => withPlainKernels(body));
+/** On a GPU's matrix units of either size, in either tile. */
+const withUnits: Mode = (body) => withGpuLanes(() => withFloat16Matmuls(body));
+const withSmallUnits: Mode = (body) =>
+  withGpuLanes(() => withFloat16Matmuls(() => withLinearVariant(WIDE_UNITS, body), 8));
 /** Every way to run a case. */
 export const MODES: readonly Mode[] = [
   asTheyAre,
   withPlainKernels,
   withGpuLanes,
   withTiles,
+  withPlainGpu,
   withUnits,
   withSmallUnits,
 ];

@@ -109,7 +109,10 @@ function shrinkTile({ call }: Called, groups: number): Work {
   const { RUN, DEPTH, FORMAT } = call.constants;
   const { rows, width, ranks } = call.params;
   const slabs = PART / 4 / DEPTH;
-  const loads = 16 * (RUN + 1) * DEPTH / 256;
+  const [rowLoads, rankLoads] = [16 * RUN * DEPTH / 256, 16 * DEPTH / 256];
+  // TRANSPOSED: four values of a rank lie apart, each rank beside the next.
+  const apart = call.conditions.TRANSPOSED ? 4 : 1;
+  const loads = rowLoads + rankLoads;
   return {
     workgroups: groups,
     lanes: 256,
@@ -118,8 +121,8 @@ function shrinkTile({ call }: Called, groups: number): Work {
     chain: [
       {
         times: slabs,
-        instructions: loads * (LOAD + SHARED_ACCESS + 8),
-        wavefronts: 2 * loads * spread(256, 16),
+        instructions: loads * (SHARED_ACCESS + 8) + (rowLoads + rankLoads * apart) * LOAD,
+        wavefronts: (2 * loads) * spread(256, 16) + (apart - 1) * rankLoads * spread(256, 4),
         memory: 1,
         barriers: 2,
       },

@@ -14,7 +14,8 @@ interface AdaptedCase {
   format?: WeightFormat;
   /** Of the adapters. */
   lowFormat?: WeightFormat;
-  bias?: boolean;
+  /** Of every other layer, or of all. */
+  bias?: boolean | "all";
   residual?: boolean;
   rows?: LinearOptions["rows"];
   benchOnly?: boolean;
@@ -36,7 +37,7 @@ export function layersOf({ weights }: Operands, { widths, ranks }: Sizes): Adapt
 }
 
 /** Outputs of each layer, and what each A made of x. */
-function forwardF64(arrays: Arrays, { M, K, widths, ranks }: Sizes) {
+export function forwardF64(arrays: Arrays, { M, K, widths, ranks }: Sizes) {
   const lows = ranks.map((N, i) => N > 0 ? linearF64(arrays.x, arrays[`a${i}`], { M, K, N }) : undefined);
   const ys = widths.map((N, i) => {
     const { residual, [`bias${i}`]: bias } = arrays;
@@ -75,7 +76,7 @@ export function adaptedCase(M: number, K: number, widths: number[], options: Ada
   const inputs: OpCase["inputs"] = { x: uniform(1, [M, K]) };
   widths.forEach((N, i) => {
     inputs[`w${i}`] = uniformWeight(10 + i, [N, K], format);
-    if (bias && i % 2 === 0) inputs[`bias${i}`] = uniformWeight(20 + i, [N]);
+    if (bias === "all" || bias && i % 2 === 0) inputs[`bias${i}`] = uniformWeight(20 + i, [N]);
     if (ranks[i] === 0) return;
     inputs[`a${i}`] = uniformWeight(30 + i, [ranks[i], K], lowFormat);
     inputs[`b${i}`] = uniformWeight(40 + i, [N, ranks[i]], lowFormat);
@@ -85,7 +86,9 @@ export function adaptedCase(M: number, K: number, widths: number[], options: Ada
   return {
     name: `adapted ${M}x${K}x(${widths}) ranks ${ranks} ${format}${
       lowFormat === "f32" ? "" : ` by ${lowFormat}`
-    }${bias ? " bias" : ""}${residual ? " residual" : ""}${rows === "few" ? " few" : ""}`,
+    }${bias === "all" ? " biases" : bias ? " bias" : ""}${residual ? " residual" : ""}${
+      rows === "few" ? " few" : ""
+    }`,
     inputs,
     run: (operands) => {
       const { x, residual } = operands.tensors;
@@ -117,5 +120,7 @@ export const cases: OpCase[] = [
   adaptedCase(19, 521, [20], { ranks: [17], residual: true }),
   adaptedCase(70, 516, [24, 12], { ranks: [16, 7], format: "f16", bias: true }),
   adaptedCase(2, 768, [33], { ranks: [8], lowFormat: "f16", residual: true, rows: "few" }),
+  adaptedCase(3, 40, [24, 13, 9], { ranks: [3, 0, 2], rows: "few" }),
+  adaptedCase(6, 40, [24, 13, 9], { ranks: [0, 0, 0], bias: "all", rows: "few" }),
   adaptedCase(5, 300, [8, 8, 8, 8], { ranks: [2, 2, 2, 2] }),
 ];
