@@ -1,4 +1,4 @@
-/** Decoding of the 15M model: our recorded plan, the same kernels unrecorded, and plain tfjs ops. */
+/** Decoding of the 15M model: our recorded plan, the same kernels unrecorded, plain tfjs ops, and transformers. */
 import { trimPool } from "../src/gpu/pool.ts";
 import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
@@ -11,10 +11,13 @@ import { disposeTrunk } from "../src/policy/transformer.ts";
 import type { Policy } from "../src/policy/trunk.ts";
 import { randomInts } from "../test/cases/case.ts";
 import { quantile, summarize, type Timing } from "./measure.ts";
+import { type PeerChoice, wantsPeer } from "./peers/choice.ts";
 import { policyOf } from "./peers/ours.ts";
 import { plainDecoder } from "./peers/plain_decode.ts";
 import { MODEL_15M, MODEL_TINY, type PeerTask, peerTask } from "./peers/task.ts";
+import { torchDecoder } from "./peers/torch.ts";
 import { showProgress } from "./progress.ts";
+import { type Skipped, skippedFor } from "./table.ts";
 import { inTurn, secondsOf } from "./wall_clock.ts";
 import type { LlamaShape } from "./random_llama.ts";
 
@@ -29,6 +32,8 @@ export interface DecodeReport {
   promptTokens: number;
   tokens: number;
   decoders: DecoderReport[];
+  /** Peers that cannot run here, and why. */
+  skipped: Skipped[];
   /** JavaScript of one replayed token of a model of 32 layers: replay() with its submit. */
   replay: { layers: number; dispatches: number; fastestMs: number; medianMs: number };
 }
@@ -131,14 +136,17 @@ async function measureReplay(rows: number): Promise<DecodeReport["replay"]> {
 
 export interface DecodeOptions {
   repeats: number;
-  /** false: ours alone */
-  withTfjs: boolean;
+  peer: PeerChoice;
+  /** The Python that may have PyTorch. */
+  python: string;
   /** A model of a few thousand parameters, to see whether all of it runs. */
   isTiny: boolean;
 }
 
 /** Times all decoders. @throws Error when one picks other tokens */
-export async function benchDecoding({ repeats, withTfjs, isTiny }: DecodeOptions): Promise<DecodeReport> {
+export async function benchDecoding(
+  { repeats, peer: choice, python, isTiny }: DecodeOptions,
+): Promise<DecodeReport> {
   await openGpu();
   const [shape, rows, promptTokens, tokens] = isTiny ? [MODEL_TINY, 4, 8, 9] : [MODEL_15M, 32, 64, 17];
   const task = peerTask(shape, 4, promptTokens + tokens);
@@ -147,19 +155,31 @@ export async function benchDecoding({ repeats, withTfjs, isTiny }: DecodeOptions
   const own = ourDecoder({ name: "recorded plan", policy, prompts, wrap: (body) => body() });
   const peers = [
     ourDecoder({ name: "the same kernels, unrecorded", policy, prompts, wrap: withoutReplay }),
-    ...(withTfjs ? [tfjsDecoder(task, prompts)] : []),
+    ...(wantsPeer(choice, "tfjs") ? [tfjsDecoder(task, prompts)] : []),
   ];
-  for (const peer of peers) {
-    showProgress(`${peer.name}: its tokens, held against this project's`);
-    await assertSameTokens(own, peer, 9);
+  const skipped: Skipped[] = [];
+  if (wantsPeer(choice, "torch")) {
+    try {
+      peers.push(await torchDecoder(task, prompts, python));
+    } catch (error) {
+      skipped.push(skippedFor("torch", error));
+    }
   }
-  const decoders = await race([own, ...peers], tokens, repeats);
-  for (const decoder of [own, ...peers]) decoder.dispose();
-  disposePolicyWeights(policy);
-  disposeTrunk(policy);
-  trimPool();
+  let decoders: DecoderReport[];
+  try {
+    for (const peer of peers) {
+      showProgress(`${peer.name}: its tokens, held against this project's`);
+      await assertSameTokens(own, peer, 9);
+    }
+    decoders = await race([own, ...peers], tokens, repeats);
+  } finally {
+    for (const decoder of [own, ...peers]) decoder.dispose();
+    disposePolicyWeights(policy);
+    disposeTrunk(policy);
+    trimPool();
+  }
   showProgress("JavaScript of a replayed token");
   const replay = await measureReplay(rows);
   showProgress("");
-  return { rows, promptTokens, tokens, decoders, replay };
+  return { rows, promptTokens, tokens, decoders, skipped, replay };
 }

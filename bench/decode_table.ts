@@ -1,9 +1,9 @@
 /** The decoders of --decode as a table. Pure. */
 import type { DecodeReport } from "./decode_bench.ts";
-import { alignColumns, milliseconds, spreadOf, threeDigits, times } from "./table.ts";
+import { alignColumns, milliseconds, notRun, spreadOf, threeDigits, times } from "./table.ts";
 
 export function decodeTable(title: string, report: DecodeReport): string {
-  const { rows, promptTokens, tokens, decoders, replay } = report;
+  const { rows, promptTokens, tokens, decoders, skipped, replay } = report;
   const [own] = decoders;
   const cells = decoders.map(({ name, timing }) => [
     name,
@@ -17,6 +17,7 @@ export function decodeTable(title: string, report: DecodeReport): string {
     `greedy decoding of a Llama, ${rows} rows, ${promptTokens} tokens read and ${tokens} made; the same tokens by all`,
     "",
     alignColumns([["", "ms a token", "+-", "tokens/s", "x ours"], ...cells]),
+    ...skipped.map(notRun),
     "",
     `JavaScript of a replayed token, ${replay.layers} layers, ${replay.dispatches} dispatches: ` +
     `${replay.medianMs.toFixed(2)} ms (median; fastest ${replay.fastestMs.toFixed(2)} ms)`,

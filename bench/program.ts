@@ -4,6 +4,11 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
+/** What the runtime takes in front of a TypeScript file. */
+export const RUNTIME_ARGS: readonly string[] = "Deno" in globalThis
+  ? ["run", "-A", "--no-check", "--unstable-webgpu"]
+  : ["--import", "tsx"];
+
 /**
  * Runs a TypeScript file in this runtime, in the folder `cwd`, and passes its output on.
  * @returns its exit code
@@ -13,10 +18,7 @@ export function runFile(
   args: readonly string[],
   { cwd = ROOT, stdio = "inherit" as StdioOptions } = {},
 ) {
-  const runtime = "Deno" in globalThis
-    ? ["run", "-A", "--no-check", "--unstable-webgpu"]
-    : ["--import", "tsx"];
-  const { status } = spawnSync(process.execPath, [...runtime, file, ...args], { cwd, stdio });
+  const { status } = spawnSync(process.execPath, [...RUNTIME_ARGS, file, ...args], { cwd, stdio });
   return status ?? 1;
 }
 

@@ -22,9 +22,11 @@ import { benchOps } from "./op_bench.ts";
 import { benchTable, withSpeeds } from "./op_table.ts";
 import { DEVICES } from "./predict/devices.ts";
 import { runPrediction } from "./predict/run.ts";
-import { PEER_CHOICES, type PeerChoice, wantsPeer } from "./peers/choice.ts";
+import { PEER_CHOICES, type PeerChoice } from "./peers/choice.ts";
 import type { StepOptions } from "./predict/plans.ts";
 import { showProgress } from "./progress.ts";
+import { benchQuickstart } from "./quickstart_bench.ts";
+import { quickstartTable } from "./quickstart_table.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
 import { benchTraining } from "./train_bench.ts";
 import { takeTuning } from "./tuning.ts";
@@ -33,6 +35,8 @@ import { trainTable } from "./train_table.ts";
 interface BenchOptions {
   op?: string;
   peer: PeerChoice;
+  /** The Python that may have PyTorch. */
+  python: string;
   tiny?: boolean;
   shape: string;
   /** A file; true for this device's own baseline. */
@@ -67,6 +71,11 @@ const kernelsHere = async () =>
   `kernels for matrix products: ${await kernelChoice((await openGpu()).info, process.env)}`;
 
 async function runOps({ op, repeat = 5, peer, compare, save, tune }: BenchOptions): Promise<Outcome> {
+  if (peer === "torch") {
+    throw new RangeError(
+      "torch is a peer of --train, --decode and --quickstart: no op has it; leave out --peer",
+    );
+  }
   const given = typeof compare === "string" ? readBaseline(compare) : null;
   const report = await benchOps(op, { repeats: repeat, peer, tune });
   const file = baselineFile(report);
@@ -81,16 +90,21 @@ async function runOps({ op, repeat = 5, peer, compare, save, tune }: BenchOption
   return { text: texts.join("\n\n"), report: withSpeeds(report) };
 }
 
-async function runTrain({ repeat = 2, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+async function runTrain({ repeat = 2, peer, python, tiny = false }: BenchOptions): Promise<Outcome> {
   await takeTuning(await openGpu());
-  const report = await benchTraining({ repeats: repeat, peer, isTiny: tiny });
+  const report = await benchTraining({ repeats: repeat, peer, python, isTiny: tiny });
   return { text: trainTable(await titleHere(), report), report };
 }
 
-async function runDecode({ repeat = 3, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+async function runDecode({ repeat = 3, peer, python, tiny = false }: BenchOptions): Promise<Outcome> {
   await takeTuning(await openGpu());
-  const report = await benchDecoding({ repeats: repeat, withTfjs: wantsPeer(peer, "tfjs"), isTiny: tiny });
+  const report = await benchDecoding({ repeats: repeat, peer, python, isTiny: tiny });
   return { text: decodeTable(await titleHere(), report), report };
+}
+
+async function runQuickstart({ repeat = 10, peer, python, tiny = false }: BenchOptions): Promise<Outcome> {
+  const report = await benchQuickstart({ repeats: repeat, peer, python, isTiny: tiny });
+  return { text: quickstartTable(await titleHere(), report), report };
 }
 
 async function runCurves({ repeat = 5 }: BenchOptions): Promise<Outcome> {
@@ -146,13 +160,19 @@ interface Mode {
 const MODES: Readonly<Record<string, Mode>> = {
   train: {
     flags: "--train",
-    about: "a training step of a 15M model: ours, plain tfjs and jax-js",
+    about: "a training step of a 15M model: ours, plain tfjs, jax-js and torch",
     run: runTrain,
   },
   decode: {
     flags: "--decode",
-    about: "decoding of a 15M model: recorded, unrecorded and plain tfjs; JavaScript of a token",
+    about:
+      "decoding of a 15M model: recorded, unrecorded, plain tfjs and transformers; JavaScript of a token",
     run: runDecode,
+  },
+  quickstart: {
+    flags: "--quickstart",
+    about: "a step of the quickstart with a scorer service: ours, and TRL's GRPOTrainer on the CPU",
+    run: runQuickstart,
   },
   curves: {
     flags: "--curves",
@@ -197,7 +217,8 @@ export function benchOptions(): Command {
       "Times this program on this device: every op (the default), or the phases of a training step.",
     )
     .option("--op <name>", "only this op: a file name in test/cases without .ts")
-    .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"));
+    .addOption(new Option("--peer <name>", "whom to compare with").choices(PEER_CHOICES).default("all"))
+    .option("--python <program>", "the Python that has torch, transformers and trl", "python3");
   for (const { flags, about } of Object.values(MODES)) command.option(flags, about);
   return command
     .addOption(
@@ -206,7 +227,10 @@ export function benchOptions(): Command {
       ),
     )
     .option("--few", "one token a row, as in decoding, for --explain")
-    .option("--tiny", "a tiny model for --train and --decode, to see whether all of it runs")
+    .option(
+      "--tiny",
+      "a tiny model for --train and --decode, few tokens for --quickstart, to see whether all of it runs",
+    )
     .option(
       "--shape <name>",
       `the model of --job and --predict: ${Object.keys(SHAPES).join(", ")}`,

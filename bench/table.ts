@@ -26,6 +26,12 @@ export interface Skipped {
   reason: string;
 }
 
+/** @param error why it cannot run here; its first line is told */
+export const skippedFor = (name: string, error: unknown): Skipped => ({
+  name,
+  reason: (error as Error).message.split("\n")[0],
+});
+
 export const notRun = ({ name, reason }: Skipped) => `${name}: not run, ${reason}`;
 
 /** Rows under their headings, the first column to the left, numbers to the right. */

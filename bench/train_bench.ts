@@ -1,4 +1,4 @@
-/** One training step of the same model three ways: ours, plain tfjs ops, and @jax-js/jax on the same device. */
+/** One training step of the same model: ours, plain tfjs ops and @jax-js/jax on the same device, PyTorch on the CPU. */
 import { trimPool } from "../src/gpu/pool.ts";
 import { settle } from "../src/gpu/queue.ts";
 import { openGpu } from "../src/gpu/device.ts";
@@ -7,9 +7,10 @@ import { summarize, type Timing } from "./measure.ts";
 import { type PeerChoice, wantsPeer } from "./peers/choice.ts";
 import { ours } from "./peers/ours.ts";
 import { plainTfjs } from "./peers/plain_tfjs.ts";
+import { torchTrainee } from "./peers/torch.ts";
 import { MODEL_15M, MODEL_TINY, parametersOf, type PeerTask, peerTask, type Trainee } from "./peers/task.ts";
 import { showProgress } from "./progress.ts";
-import type { Skipped } from "./table.ts";
+import { type Skipped, skippedFor } from "./table.ts";
 import { inTurn, secondsOf } from "./wall_clock.ts";
 
 /** What a trainee computes, before anything is timed. */
@@ -24,8 +25,8 @@ export interface TraineeReport {
   name: string;
   check: TrainCheck;
   timing: Timing;
-  /** Most bytes of GPU buffers that it held at once. */
-  peakBytes: number;
+  /** Most bytes of GPU buffers that it held at once; null where it computes elsewhere. */
+  peakBytes: number | null;
 }
 
 export interface TrainReport {
@@ -72,7 +73,19 @@ export function assertAgreement(own: TrainCheck, peer: TrainCheck, name: string)
 interface Entrant {
   trainee: Trainee;
   check: TrainCheck;
-  peakBytes: number;
+  peakBytes: number | null;
+}
+
+/** @throws DisagreementError when it computes something else than the first; it is disposed of then */
+async function checkedTrainee(trainee: Trainee, first: Entrant | undefined): Promise<TrainCheck> {
+  try {
+    const check = await runCheck(trainee);
+    if (first) assertAgreement(first.check, check, trainee.name);
+    return check;
+  } catch (error) {
+    trainee.dispose();
+    throw error;
+  }
 }
 
 /** Makes a trainee, holds it against the first, and counts its memory while it is alone. */
@@ -87,9 +100,8 @@ async function enter(
   const memory = countBuffers(device);
   try {
     const trainee = await make();
-    const check = await runCheck(trainee);
-    if (first) assertAgreement(first.check, check, trainee.name);
-    return { trainee, check, peakBytes: memory().peakBytes };
+    const check = await checkedTrainee(trainee, first);
+    return { trainee, check, peakBytes: trainee.usesDevice === false ? null : memory().peakBytes };
   } finally {
     device.createBuffer = createBuffer;
   }
@@ -97,13 +109,19 @@ async function enter(
 
 type Maker = [name: string, make: () => Promise<Trainee>];
 
-function makersOf(task: PeerTask, peers: PeerChoice, device: GPUDevice): Maker[] {
+function makersOf(
+  task: PeerTask,
+  { peer, python }: Pick<TrainOptions, "peer" | "python">,
+  device: GPUDevice,
+): Maker[] {
   const tfjs: Maker = ["plain tfjs", () => plainTfjs(task)];
   const jax: Maker = ["@jax-js/jax", async () => (await import("./peers/jax_js.ts")).jaxJs(task, device)];
+  const torch: Maker = ["torch", () => torchTrainee(task, python)];
   return [
     ["this project", () => ours(task)],
-    ...(wantsPeer(peers, "tfjs") ? [tfjs] : []),
-    ...(wantsPeer(peers, "jax") ? [jax] : []),
+    ...(wantsPeer(peer, "tfjs") ? [tfjs] : []),
+    ...(wantsPeer(peer, "jax") ? [jax] : []),
+    ...(wantsPeer(peer, "torch") ? [torch] : []),
   ];
 }
 
@@ -117,7 +135,7 @@ async function enterAll(makers: Maker[], device: GPUDevice) {
       entrants.push(await enter(make, entrants[0], device));
     } catch (error) {
       if (entrants.length === 0 || error instanceof DisagreementError) throw error;
-      skipped.push({ name, reason: (error as Error).message.split("\n")[0] });
+      skipped.push(skippedFor(name, error));
     }
   }
   return { entrants, skipped };
@@ -126,6 +144,8 @@ async function enterAll(makers: Maker[], device: GPUDevice) {
 export interface TrainOptions {
   repeats: number;
   peer: PeerChoice;
+  /** The Python that may have PyTorch. */
+  python: string;
   /** A model of a few thousand parameters, to see whether all of it runs. */
   isTiny: boolean;
 }
@@ -134,11 +154,12 @@ export interface TrainOptions {
  * Races the trainees.
  * @throws DisagreementError when two of them do not compute the same
  */
-export async function benchTraining({ repeats, peer, isTiny }: TrainOptions): Promise<TrainReport> {
+export async function benchTraining(options: TrainOptions): Promise<TrainReport> {
+  const { repeats, isTiny } = options;
   const { device } = await openGpu();
   const task = isTiny ? peerTask(MODEL_TINY, 4, 16) : peerTask(MODEL_15M, 8, 256);
   const { rows, length } = task;
-  const { entrants, skipped } = await enterAll(makersOf(task, peer, device), device);
+  const { entrants, skipped } = await enterAll(makersOf(task, options, device), device);
   const samples = await inTurn(entrants, repeats, ({ trainee }, round) => {
     showProgress(`step ${round + 1} of ${repeats}: ${trainee.name}`);
     return secondsOf(() => trainee.step());

@@ -1,5 +1,5 @@
 /** The trainees of --train as a table. Pure. */
-import { alignColumns, notRun, spreadOf, threeDigits, times } from "./table.ts";
+import { alignColumns, notRun, orNone, spreadOf, threeDigits, times } from "./table.ts";
 import type { TrainReport } from "./train_bench.ts";
 
 const LEGEND = [
@@ -18,8 +18,8 @@ export function trainTable(title: string, report: TrainReport): string {
     spreadOf(timing),
     threeDigits(rows * length / timing.seconds),
     times(timing.seconds / own.timing.seconds),
-    threeDigits(peakBytes / 1e6),
-    times(peakBytes / own.peakBytes),
+    orNone(peakBytes === null ? null : peakBytes / 1e6),
+    orNone(peakBytes === null || own.peakBytes === null ? null : peakBytes / own.peakBytes, times),
     check.meanLogprobs[1].toFixed(5),
     check.gradNorms[1].toFixed(5),
   ]);

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
-import { ROOT } from "../program.ts";
+import { ROOT, RUNTIME_ARGS } from "../program.ts";
 import { type Part, TOTAL_SECONDS } from "./parts.ts";
 import { readLine, readTorchLine, type ReportLine } from "./report_line.ts";
 import type { PartReport } from "./report_table.ts";
@@ -26,10 +26,7 @@ function commandOf({ name, limitSeconds }: Part, { isSmall, python }: ConductOpt
   if (name === "torch") {
     return [python, [own("torch_peer.py"), "--seconds", String(limitSeconds - 15), ...small]];
   }
-  const runtime = "Deno" in globalThis
-    ? ["run", "-A", "--no-check", "--unstable-webgpu"]
-    : ["--import", "tsx"];
-  return [process.execPath, [...runtime, own("part.ts"), name, ...small]];
+  return [process.execPath, [...RUNTIME_ARGS, own("part.ts"), name, ...small]];
 }
 
 /**

@@ -34,6 +34,8 @@ export interface PeerTask {
 /** What every trainee does. */
 export interface Trainee {
   name: string;
+  /** Set to false by one whose memory is not the device's. */
+  usesDevice?: boolean;
   /** Mean log-prob of the targets under the weights as they are. */
   meanLogprob(): Promise<number>;
   /** Forward, GRPO loss, backward, clipping, AdamW. @returns the gradient's norm before clipping, read back */

@@ -15,6 +15,8 @@ struct Params {
   window: u32,  // tokens that are seen, the last ones
   splits: u32,  // that a row has at most, from the first that is seen
   @if(SOFTCAP) softcap: f32,
+  @if(NEWEST) part: u32,  // vec2f of half of what is rotated of a head: lib/rope.wgsl
+  @if(NEWEST) last_position: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4f>;

@@ -13,6 +13,11 @@ import { residualNorm } from "../../src/ops/norm/residual_norm.ts";
 import { rmsNorm } from "../../src/ops/norm/rms_norm.ts";
 import { rope } from "../../src/ops/attention/rope.ts";
 import { ropeTable } from "../../src/ops/attention/rope_table.ts";
+import {
+  attentionDecode,
+  attentionDecodeNewest,
+  decodeVariant,
+} from "../../src/ops/attention/attention_decode.ts";
 import { type FreshRows, ropeKv } from "../../src/ops/attention/rope_kv.ts";
 import type { Weight, WeightFormat } from "../../src/ops/weight/weight.ts";
 
@@ -64,6 +69,45 @@ async function keptBits(
   return await bitsOf([rotated, pool.k, pool.v]);
 }
 
+/** Tokens of two splits, a row that holds nothing, and the last token of a split. */
+const LONG_POSITIONS = [283, 5, 255];
+const LONG_TABLE = [[3, 0], [-1, 0], [0, 19]].map((
+  [start, first],
+) => [start, ...Array.from({ length: 19 }, (_, i) => first + i)]);
+
+/** Two bf16 values of up to 2 in each word. */
+const bf16Words = (seed: number, shape: number[]) =>
+  uploadTensor(
+    Int32Array.from(randomFloats(seed, shape.reduce((a, b) => a * b)), (x) => (x * 0x7fffffff) & 0xbfffbfff),
+    shape,
+  );
+
+/** o and both pools of 4 query heads over 2 key heads, blocks of 16. */
+async function newestBits(
+  format: WeightFormat,
+  attend: typeof attentionDecodeNewest,
+): Promise<Uint32Array[]> {
+  const shape = { heads: 4, kvHeads: 2, headDim: HEAD_DIM, scale: 0.3 };
+  const rows = LONG_POSITIONS.length;
+  const words = format === "f32" ? floats : bf16Words;
+  const pool = [2, 3].map((seed) => words(seed, [38, 16, 2 * HEAD_DIM / (format === "f32" ? 1 : 2)]));
+  const [q, k, v] = [4, 2, 2].map((heads, n) => floats(5 + n, [rows, heads * HEAD_DIM]));
+  const positions = uploadTensor(Int32Array.from(LONG_POSITIONS), [rows]);
+  const { cos, sin, shape: angles } = ropeTable(300, HEAD_DIM, 10000);
+  const o = attend(
+    { q, k, v, positions },
+    { cos: uploadTensor(cos, angles), sin: uploadTensor(sin, angles) },
+    {
+      pool: { k: pool[0], v: pool[1], format },
+      table: uploadTensor(Int32Array.from(LONG_TABLE.flat()), [rows, 20]),
+      blockShift: 4,
+    },
+    shape,
+    decodeVariant(shape, false),
+  );
+  return await bitsOf([o, ...pool]);
+}
+
 describe("fused ops", () => {
   before(async () => void await openGpu());
   after(closeGpu);
@@ -87,6 +131,17 @@ describe("fused ops", () => {
         format,
         (pool, fresh, angles, table) => ropeKv(pool, fresh, angles, { table, blockShift: 2 }, options),
       );
+      assert.deepEqual(fused, apart);
+    });
+  }
+
+  for (const format of ["f32", "bf16"] as const) {
+    it(`attention to the newest key in ${format}, as on a GPU: the bits of rope_kv, then attention`, async () => {
+      const fused = await newestBits(format, attentionDecodeNewest);
+      const apart = await newestBits(format, ({ q, k, v, positions }, angles, { pool, ...table }, shape) => {
+        const turned = ropeKv(pool, { q, k, v, positions }, angles, table, { headDim: HEAD_DIM });
+        return attentionDecode(turned, { pool, ...table, positions }, shape);
+      });
       assert.deepEqual(fused, apart);
     });
   }

@@ -88,7 +88,9 @@ describe("a step recorded for an H100", () => {
   });
 
   it("decodes fewer rows in narrower plans where completions end by and by", () => {
-    const decoding = plain.ending.calls.filter(({ dispatch }) => dispatch.call.kernel === "attention_decode");
+    const decoding = plain.ending.calls.filter(({ dispatch }) =>
+      dispatch.call.kernel === "attention_decode_split"
+    );
     const [first, ...narrower] = new Set(decoding.map(({ dispatch }) => dispatch.call.params.rows));
     assert.equal(first, rows);
     assert.ok(narrower.length > 0 && narrower.every((width) => width < rows), `${narrower}`);

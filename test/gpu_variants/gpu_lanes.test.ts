@@ -26,7 +26,7 @@ describe("a stated adapter", () => {
     assert.deepEqual(decodeVariant(shape, isSoftwareDevice()), {
       WHOLE: false,
       GROUPED: false,
-      LANES: 128,
+      LANES: 32,
       KEYS: 32,
     });
   });

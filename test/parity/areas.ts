@@ -3,11 +3,13 @@ import { lines as advantages } from "./advantages.ts";
 import { lines as lambda } from "./lambda.ts";
 import { lines as attention } from "./attention.ts";
 import type { ParityLine } from "./line.ts";
+import { lines as halves } from "./half_precision.ts";
 import { lines as lora } from "./lora.ts";
 import { lines as models } from "./models.ts";
 import { lines as optimizer } from "./optimizer.ts";
 import { lines as ropes } from "./ropes.ts";
 import { lines as sampling } from "./sampling.ts";
+import { lines as sampler } from "./sampler_logprobs.ts";
 import { lines as scores } from "./scores.ts";
 import { lines as classifiers } from "./sequence_classification.ts";
 import { lines as text } from "./text.ts";
@@ -21,7 +23,7 @@ export interface ParityArea {
 }
 
 export const parityAreas: ParityArea[] = [
-  { title: "Transformer and greedy generation", lines: models },
+  { title: "Transformer and greedy generation", lines: [...models, ...sampler, ...halves] },
   { title: "Scaled ropes", lines: ropes },
   { title: "Weights in 8 and 64 bits", lines: weightFormats },
   { title: "Attention and logits", lines: attention },

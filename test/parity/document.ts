@@ -1,6 +1,6 @@
 /** docs/parity.md as text. Pure. */
 import { type ParityArea, parityAreas } from "./areas.ts";
-import { LOOSEST, type ParityLine } from "./line.ts";
+import { LOOSEST, type Measured, type ParityLine } from "./line.ts";
 
 /** Worst errors in one runtime, in the order of `parityAreas` and their lines. */
 export interface ParityRun {
@@ -8,8 +8,11 @@ export interface ParityRun {
   runtime: string;
   /** The GPU, or the software in its place. */
   device: string;
-  errors: number[];
+  errors: Measured[];
 }
+
+/** Begins the cell of an error that was not measured. */
+export const UNMEASURED = "not here:";
 
 const INTRODUCTION = `# The same numbers as PyTorch
 
@@ -18,13 +21,18 @@ limits, and \`test/golden/\` the numbers of the reference programs with the gene
 (\`python test/golden/make/make_golden.py\`, pinned in \`test/golden/make/requirements.txt\`). The tests need no Python.
 
 A line passes while its worst error over the whole fixture is at most the limit; 0 means exactly equal. No limit is more
-than ${LOOSEST} times the larger error measured here, or the reason stands beside it.
+than ${LOOSEST} times the larger error measured here, or the reason stands beside it. ${UNMEASURED} is a line that
+the device below cannot measure, and what it lacks.
 `;
 
 /** Numbers as the table shows them: 0, or two digits and an exponent. */
 export function shortNumber(value: number): string {
   return value === 0 ? "0" : value.toExponential(1).replace(/\.0(?=e)/, "").replace("e+0", "");
 }
+
+/** An error, or why there is none. */
+export const errorText = (error: Measured): string =>
+  typeof error === "number" ? shortNumber(error) : `${UNMEASURED} ${error.missing}`;
 
 /** Text as a cell of a Markdown table. */
 export const cell = (text: string) => text.replaceAll("|", "\\|");
@@ -45,7 +53,7 @@ export function parityDocument(runs: readonly ParityRun[]): string {
       throw new RangeError(`${runtime} measured ${errors.length} lines, need all ${lines.length}`);
     }
   }
-  const errorsOf = (line: ParityLine) => runs.map(({ errors }) => shortNumber(errors[lines.indexOf(line)]));
+  const errorsOf = (line: ParityLine) => runs.map(({ errors }) => errorText(errors[lines.indexOf(line)]));
   const heading = ["compared", "with", "error measured as", ...runs.map(({ runtime }) => runtime), "limit"];
   const machines = runs.map(({ runtime, device }) => `${runtime} on ${device}`).join("; ");
   const sections = parityAreas.map((area) =>

@@ -73,6 +73,29 @@ export async function expectedOf(name: string, root = ROOT): Promise<Map<string,
   return values;
 }
 
+/** The error of a model's numbers. */
+export type Compare = (
+  policy: Policy,
+  one: ModelCase,
+  expected: Map<string, Float32Array>,
+) => Promise<number>;
+
+/** Worst error over all models of a folder. */
+export async function worstOf({ cases }: Golden, trainable: boolean, compare: Compare): Promise<number> {
+  const errors: number[] = [];
+  for (const one of cases) {
+    const expected = await expectedOf(one.name, one.root);
+    errors.push(
+      await withPolicy(one.name, trainable, (policy) => compare(policy, one, expected), one.root),
+    );
+  }
+  return Math.max(...errors);
+}
+
+/** Prompts with their completions. */
+export const sequencesOf = ({ prompts, completions }: ModelCase): number[][] =>
+  prompts.map((ids, i) => [...ids, ...completions[i]]);
+
 /** Logits after every token of the sequences, laid end to end. @returns [tokens, V] */
 export async function logitsOf(policy: Policy, sequences: readonly number[][]): Promise<Float32Array> {
   const packed = packSequences(sequences);

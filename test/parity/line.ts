@@ -11,21 +11,32 @@ export interface ParityLine {
   limit: number;
   /** Why the limit is what it is, where it is not some times the error that was measured. */
   reason?: string;
+  /** Why the device that is open cannot measure this line; undefined when it can. Any device can, unless set. */
+  missing?(): string | undefined;
   /** Largest error over the whole fixture. The GPU is open. */
   worst(): Promise<number> | number;
 }
 
+/** A line's largest error in one runtime, or why its device could not measure it. */
+export type Measured = number | { missing: string };
+
 /** A limit further above the measured error than this would let a broken program pass, and needs a reason. */
 export const LOOSEST = 10;
 
-/** Whether an error passes; one below 0 is none, but the maximum over no case at all. */
-export function isWithin(worst: number, { limit }: ParityLine): boolean {
-  return worst >= 0 && worst <= limit;
+/** Measures a line, where the device can. */
+export async function measureLine(line: ParityLine): Promise<Measured> {
+  const missing = line.missing?.();
+  return missing === undefined ? await line.worst() : { missing };
+}
+
+/** Whether an error passes; one below 0 is none, but the maximum over no case at all. What has none cannot fail. */
+export function isWithin(worst: Measured, { limit }: ParityLine): boolean {
+  return typeof worst !== "number" || (worst >= 0 && worst <= limit);
 }
 
 /** Whether the limit is near the errors measured in each runtime, or says why it is not. 0 is as near as can be. */
 export function isLimitHonest(errors: readonly number[], { limit, reason }: ParityLine): boolean {
-  return limit <= LOOSEST * Math.max(...errors) || reason !== undefined;
+  return limit === 0 || limit <= LOOSEST * Math.max(...errors) || reason !== undefined;
 }
 
 /** sqrt(sum (actual - expected)^2) / sqrt(sum expected^2); the bare error where everything expected is 0. */

@@ -15,6 +15,7 @@ import { parseModelConfig } from "../../src/policy/model_config.ts";
 import { loadPolicyWeights } from "../../src/policy/weights.ts";
 import { accumulateGradients, golden as models, logitsOf, type ModelCase } from "./golden_models.ts";
 import { type ParityLine, relativeFrobenius, worstOfRowMax } from "./line.ts";
+import { sampledError } from "./sampler_logprobs.ts";
 
 interface LoraCase {
   name: string;
@@ -121,6 +122,13 @@ export const lines: ParityLine[] = [
     measure: "relative Frobenius, worst parameter",
     limit: 2e-4,
     worst: () => worstOf(gradientsError),
+  },
+  {
+    what: "Log-probs of sampled tokens as decoding computed them, the same adapters",
+    reference: "our training forward pass, the same tokens",
+    measure: "largest difference, nats",
+    limit: 0,
+    worst: () => worstOf((policy, _expected, one) => sampledError(policy, one)),
   },
   {
     what: "Weights with the adapter merged in, f32",

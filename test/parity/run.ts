@@ -6,8 +6,8 @@ import { Command } from "commander";
 import { openGpu } from "../../src/gpu/device.ts";
 import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
 import { parityAreas } from "./areas.ts";
-import { parityDocument, type ParityRun, shortNumber } from "./document.ts";
-import { isWithin } from "./line.ts";
+import { errorText, parityDocument, type ParityRun } from "./document.ts";
+import { isWithin, type Measured, measureLine } from "./line.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const PROGRAM = fileURLToPath(new URL("scripts/dev.ts", ROOT));
@@ -17,19 +17,28 @@ const PAGE = new URL("docs/parity.md", ROOT);
 async function measure(tell: (text: string) => void): Promise<{ run: ParityRun; failures: string[] }> {
   const { info } = await openGpu();
   const runtime = `${info.runtime} ${info.runtimeVersion.split(" ")[0]}`;
-  const errors: number[] = [];
+  const errors: Measured[] = [];
   const failures: string[] = [];
   for (const { title, lines } of parityAreas) {
     tell(`${title}\n`);
     for (const line of lines) {
-      const worst = await line.worst();
+      const worst = await measureLine(line);
       const passes = isWithin(worst, line);
       if (!passes) failures.push(`${runtime}: ${title}: ${line.what}`);
-      tell(`  ${passes ? "ok  " : "FAIL"} ${shortNumber(worst).padEnd(8)} ${line.what}\n`);
+      tell(`  ${passes ? "ok  " : "FAIL"} ${errorText(worst).padEnd(8)} ${line.what}\n`);
       errors.push(worst);
     }
   }
   return { run: { runtime, device: info.name, errors }, failures };
+}
+
+/** Errors as text: JSON has neither Infinity nor NaN, and would make of them what passes. */
+const toJson = (run: ParityRun): string =>
+  JSON.stringify(run, (_, value) => typeof value === "number" ? String(value) : value);
+
+function fromJson(text: string): ParityRun {
+  const run: Omit<ParityRun, "errors"> & { errors: (string | { missing: string })[] } = JSON.parse(text);
+  return { ...run, errors: run.errors.map((error) => typeof error === "string" ? Number(error) : error) };
 }
 
 /** The same command in the other runtime: Deno from the package `deno`, or the Node on the path. */
@@ -41,7 +50,7 @@ async function measureInOtherRuntime(): Promise<ParityRun> {
     cwd: fileURLToPath(ROOT),
     maxBuffer: 1 << 26,
   });
-  return JSON.parse(stdout) as ParityRun;
+  return fromJson(stdout);
 }
 
 /** `parity`: returns the exit code, 1 when a line is above its limit. */
@@ -55,7 +64,7 @@ export async function parityCommand(args: string[]): Promise<number> {
     void (asJson ? process.stderr : process.stdout).write(text)
   );
   if (asJson) {
-    process.stdout.write(`${JSON.stringify(run)}\n`);
+    process.stdout.write(`${toJson(run)}\n`);
     return 0;
   }
   process.stdout.write("The same in the other runtime...\n");

@@ -59,7 +59,7 @@ test("a Llama's FLOP are two for each weight and token, and four for each pair t
 });
 
 test("trainees and decoders are told as multiples of this project's figures, and who was left out and why", () => {
-  const trainee = (name: string, seconds: number, peakBytes: number) => ({
+  const trainee = (name: string, seconds: number, peakBytes: number | null) => ({
     name,
     peakBytes,
     timing: timing(seconds),
@@ -69,19 +69,22 @@ test("trainees and decoders are told as multiples of this project's figures, and
     parameters: 15.1e6,
     rows: 8,
     length: 256,
-    trainees: [trainee("this project", 2, 1e8), trainee("a peer", 10, 4e8)],
+    trainees: [trainee("this project", 2, 1e8), trainee("a peer", 10, 4e8), trainee("on the CPU", 20, null)],
     skipped: [{ name: "another", reason: "it does not compile" }],
   });
   assert.match(trained, /Llama of 15\.1M parameters, 8 rows of 256 tokens/);
   assert.match(trained, /\na peer +10\.0 +5% +205 +5\.00x +400 +4\.00x +-3\.00000 +2\.00000\n/);
+  assert.match(trained, /\non the CPU +20\.0 +5% +102 +10\.0x +- +- +-3\.00000 +2\.00000\n/);
   assert.match(trained, /\nanother: not run, it does not compile\n/);
   const decoded = decodeTable("a GPU", {
     rows: 32,
     promptTokens: 64,
     tokens: 17,
     decoders: [{ name: "recorded plan", timing: timing(0.1) }, { name: "a peer", timing: timing(2) }],
+    skipped: [{ name: "torch", reason: "Python lacks a package" }],
     replay: { layers: 32, dispatches: 300, fastestMs: 1, medianMs: 1.5 },
   });
   assert.match(decoded, /\na peer +2000 +5% +16\.0 +20\.0x\n/);
+  assert.match(decoded, /\ntorch: not run, Python lacks a package\n/);
   assert.match(decoded, /300 dispatches: 1\.50 ms \(median; fastest 1\.00 ms\)/);
 });

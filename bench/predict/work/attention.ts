@@ -230,76 +230,122 @@ function cacheReads(
 const decodeProducts = ({ call: { params, constants } }: Called, { held }: Seen) =>
   4 * params.rows * params.heads * held * 4 * constants.VECTORS;
 
-/** A workgroup for each split of a row's keys: keys staged KEYS at a time, then a column of the sum for each lane. */
+/** Query heads of a workgroup, and workgroups of all rows for a split. */
+function decodeShare({ call: { params: { rows, heads, kv_heads }, conditions } }: Called) {
+  const together = conditions.GROUPED ? GROUPED_HEADS : 1;
+  const groups = Math.ceil(heads / kv_heads / together);
+  return { together, groups, perSplit: rows * kv_heads * groups };
+}
+
+/** Scores of a split become weights: the largest is sought by every lane. */
+const decodeWeights = (keys: number, lanes: number, together: number): Step => ({
+  times: 1,
+  instructions: (lanes + Math.ceil(keys / lanes) * 24) * together * 3,
+  shared: 4,
+  barriers: 2,
+});
+
+/** CPUs: a workgroup takes all keys of a row, a lane for each key, then for each column. */
 const decode: WorkOf = (called, seen) => {
   const { call } = called;
-  const { params: { rows, heads, kv_heads, splits }, constants: { VECTORS, FORMAT, LANES }, conditions } =
-    call;
-  const sharing = heads / kv_heads;
-  const together = conditions.GROUPED ? GROUPED_HEADS : 1;
-  const perSplit = rows * kv_heads * Math.ceil(sharing / together);
-  const { own, all } = cacheReads(called, seen, Math.ceil(sharing / together));
+  const { VECTORS, FORMAT, LANES } = call.constants;
+  const { together, groups, perSplit } = decodeShare(called);
+  const { own, all } = cacheReads(called, seen, groups);
   const io = boundBytes(call, ["q", "o"]);
   const columns = Math.ceil(4 * VECTORS / LANES);
-  // A value is read by lanes side by side, 8 of a lane under way together.
-  const values = (keys: number): Step => ({
-    times: columns * keys / 8,
-    instructions: 8 * (10 + 3 * together),
-    wavefronts: 8 * spread(LANES, valueBytes(FORMAT)) + 16,
-    memory: 1,
-  });
-  const weights = (keys: number): Step => ({
-    times: 1,
-    instructions: (LANES + keys / LANES * 24) * together * 3,
-    shared: 4,
-    barriers: 2,
-  });
-  if (conditions.WHOLE) {
-    const keys = Math.min(SPLIT, seen.held);
-    return {
-      workgroups: perSplit,
-      lanes: LANES,
-      registers: 96,
-      workgroupBytes: 12_000,
-      chain: [
-        {
-          times: seen.held / LANES,
-          instructions: VECTORS * (8 + 4 * together),
-          wavefronts: VECTORS * LANES,
-          cache: VECTORS / 4,
-        },
-        { ...values(keys), times: columns * seen.held / 8 },
-        weights(keys),
-      ],
-      memoryBytes: own + io,
-      cacheBytes: all + io,
-      products: decodeProducts(called, seen),
-    };
-  }
+  return {
+    workgroups: perSplit,
+    lanes: LANES,
+    registers: 96,
+    workgroupBytes: 12_000,
+    chain: [
+      {
+        times: seen.held / LANES,
+        instructions: VECTORS * (8 + 4 * together),
+        wavefronts: VECTORS * LANES,
+        cache: VECTORS / 4,
+      },
+      {
+        times: columns * seen.held,
+        instructions: 10 + 3 * together,
+        wavefronts: spread(LANES, valueBytes(FORMAT)) + 2,
+        memory: 1 / 8,
+      },
+      decodeWeights(Math.min(SPLIT, seen.held), LANES, together),
+    ],
+    memoryBytes: own + io,
+    cacheBytes: all + io,
+    products: decodeProducts(called, seen),
+  };
+};
+
+/** Loads of a lane that attention_decode_split.wgsl has under way together: of keys, and of values. */
+const STAGED_AT_ONCE = 8;
+const VALUES_AT_ONCE = { alone: 16, grouped: 8 };
+/** A read of workgroup memory with its index, held within the array. */
+const SHARED_READ = 4;
+
+/**
+ * A workgroup for each split of a row's keys: keys staged KEYS at a time and a lane for each, then a vector of columns
+ * of the sum for each lane, some values of it under way and those beyond whole such turns one by one.
+ */
+const decodeSplit: WorkOf = (called, seen) => {
+  const { call } = called;
+  const { params: { rows, heads, splits }, constants: { VECTORS, FORMAT, LANES, KEYS } } = call;
+  const { together, groups, perSplit } = decodeShare(called);
+  const { own, all } = cacheReads(called, seen, groups);
+  const io = boundBytes(call, ["q", "k", "v"]);
   const reached = Math.min(splits, Math.ceil(seen.held / SPLIT));
   const keys = seen.held / reached; // of a mean split
-  const { KEYS } = call.constants;
   const made = 4 * rows * heads * reached * (4 * VECTORS + 4);
+  const words = valueBytes(FORMAT) === 4 ? 2 : 1; // of 8 bytes, of a vector
+  const width = VECTORS * words;
+  const turns = Math.ceil(VECTORS / LANES);
+  const staged = KEYS * width / LANES; // of a lane
+  const unpack = words === 1 ? 4 : 0;
+  const newest = call.conditions.NEWEST ? 1 : 0;
+  const inFlight = call.conditions.GROUPED ? VALUES_AT_ONCE.grouped : VALUES_AT_ONCE.alone;
+  // Of a value: where it lies, itself, its weight, and the sums.
+  const value = SHARED_READ + 5 * words + unpack + SHARED_READ + 5 * together;
+  const valueWavefronts = spread(LANES, 8 * words) + 2;
+  // The last split of a row is not whole turns; of others the first may be.
+  const tail = (inFlight - 1) / 2 / reached;
   return {
     workgroups: perSplit * reached,
     lanes: LANES,
-    registers: 96,
-    workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS + SPLIT + LANES) +
-      KEYS * (16 * (VECTORS | 1) + 16 * together),
+    registers: 40 + 2 * words * inFlight + 4 * together + together,
+    workgroupBytes: 4 * SPLIT + 4 * together * (4 * VECTORS * (1 + newest) + SPLIT + LANES) +
+      KEYS * 8 * (width | 1),
     chain: [
-      // The table names a key's block.
-      { times: 1, instructions: 80 + keys / LANES * 20, memory: 2, cache: 1, barriers: 1 },
+      // The table names a key's block. Queries come meanwhile, and are turned by their angles.
+      {
+        times: 1,
+        instructions: 80 + keys / LANES * 20 + turns * together * (20 + newest * 50),
+        memory: 2,
+        cache: 1 + newest,
+        barriers: 1 + 2 * newest,
+      },
+      // A row's last split keeps its newest token.
+      { times: newest / reached, instructions: turns * 90, wavefronts: 40, cache: 2, barriers: 2 },
       {
         times: keys / KEYS,
-        instructions: KEYS * VECTORS / LANES * 14 + VECTORS * (8 + together) + 20 * together,
-        wavefronts: KEYS * VECTORS * 4 * valueBytes(FORMAT) / 128 + KEYS * VECTORS * 16 / 128 +
-          VECTORS * KEYS * 4 / 16,
-        memory: Math.ceil(KEYS * VECTORS / LANES / 8),
+        instructions: staged * (SHARED_READ + 5 + 6 + 4) +
+          VECTORS * (SHARED_READ * words + unpack + together * (SHARED_READ + 4)) + 20 * together,
+        wavefronts: KEYS * width * 8 / 128 * 2 + KEYS * width * 8 / 128 + VECTORS * together,
+        memory: Math.ceil(staged / STAGED_AT_ONCE),
         shared: 2,
         barriers: 2,
       },
-      weights(keys),
-      values(keys),
+      decodeWeights(keys, LANES, together),
+      {
+        times: turns * Math.max(0, keys - tail) / inFlight,
+        instructions: inFlight * value,
+        wavefronts: inFlight * valueWavefronts,
+        memory: 1,
+        shared: 2,
+      },
+      { times: turns * tail, instructions: value + 4, wavefronts: valueWavefronts, memory: 1, shared: 2 },
+      { times: turns * together, instructions: 20, wavefronts: spread(LANES, 16) },
     ],
     longest: Math.min(SPLIT, seen.held) / keys,
     memoryBytes: own + io + made,
@@ -410,6 +456,7 @@ export const ATTENTION_WORKS: Readonly<Record<string, WorkOf>> = {
   attention_grad_q_tile: inTiles(GRAD_Q, false, 24, 96),
   attention_grad_kv_tile: inTiles(GRAD_KV, true, 30, 96),
   attention_decode: decode,
+  attention_decode_split: decodeSplit,
   attention_decode_merge: decodeMerge,
   attention_decode_simd8: decodeSimd8,
   attention_grad_stats: stats,

@@ -7,6 +7,8 @@ import { emptyTensor } from "../../gpu/tensors.ts";
 import { cappedF64 } from "./attention_f64.ts";
 import { type AttentionShape, checkAttentionShape, powerScale, SPLIT_KEYS } from "./attention_shape.ts";
 import { type BlockTable, checkPool, type KvPool, poolSlot } from "./kv_append.ts";
+import type { RopeTable } from "./rope.ts";
+import { checkFresh, type FreshRows, ropeKv } from "./rope_kv.ts";
 import { FORMAT_CODE } from "../weight/weight.ts";
 
 /** Vectors of four columns that a lane of a CPU holds without a loop, of all its heads: more would compile slowly. */
@@ -18,9 +20,12 @@ const ROOM = 32;
 const ALL_TOKENS = 2 ** 32 - 1;
 /** Query heads of a workgroup that are grouped. */
 const GROUPED_HEADS = 4;
-/** Lanes of a GPU's workgroup; of one for heads up to so many columns. */
-const GPU_LANES = 128;
-const NARROW_GPU_LANES = 64;
+/** Lanes of a GPU's workgroup, one for each vector of a head: for heads up to so many columns, and for wider ones. */
+const GPU_LANES = 32;
+const NARROW_HEAD = 4 * GPU_LANES;
+const WIDE_GPU_LANES = 64;
+/** Keys that a GPU stages at once, where they fit. */
+const MOST_KEYS = 32;
 const MERGE_LANES = 256;
 
 /** Query heads of a workgroup for 8-wide subgroups: the largest part of those of a key head that a lane can hold. */
@@ -40,16 +45,19 @@ export interface DecodeVariant {
   KEYS: number;
 }
 
-export function decodeVariant({ heads, kvHeads, headDim }: AttentionShape, software: boolean): DecodeVariant {
+export function decodeVariant(
+  { heads, kvHeads, headDim }: AttentionShape,
+  software: boolean,
+): DecodeVariant {
   const GROUPED = heads / kvHeads > 1;
   if (software) return { WHOLE: true, GROUPED, LANES: SIMD8_LANES, KEYS: 0 };
-  const LANES = headDim > NARROW_GPU_LANES ? GPU_LANES : NARROW_GPU_LANES;
+  const LANES = headDim > NARROW_HEAD ? WIDE_GPU_LANES : GPU_LANES;
   const { maxComputeWorkgroupStorageSize } = deviceLimits();
-  const headBytes = 4 * (GROUPED ? GROUPED_HEADS : 1);
-  const others = 4 * SPLIT_KEYS + headBytes * (headDim + SPLIT_KEYS + LANES);
-  const keyBytes = 16 * (headDim / 4 + 1) + 4 * headBytes;
-  let KEYS = LANES / 4;
-  while (KEYS > 1 && others + KEYS * keyBytes > maxComputeWorkgroupStorageSize) KEYS /= 2;
+  const heads4 = 4 * (GROUPED ? GROUPED_HEADS : 1);
+  // Queries twice, as they come and rotated; keys in f32, a line and 8 bytes to spare.
+  const others = 4 * SPLIT_KEYS + heads4 * (2 * headDim + SPLIT_KEYS + LANES);
+  let KEYS = MOST_KEYS;
+  while (KEYS > 1 && others + KEYS * (4 * headDim + 8) > maxComputeWorkgroupStorageSize) KEYS /= 2;
   return { WHOLE: false, GROUPED, LANES, KEYS };
 }
 
@@ -75,6 +83,45 @@ export function attentionDecode(
   shape: AttentionShape,
   variant: DecodeVariant = decodeVariant(shape, isSoftwareDevice()),
 ): Tensor {
+  const run = decodeRun(q, context, shape);
+  const rows = q.shape[0];
+  const o = emptyTensor([rows, shape.heads * shape.headDim]);
+  if (!variant.WHOLE) runSplits(run, o, rows, shape, variant);
+  else if (hasSimd8()) runSimd8(run, o, rows, shape);
+  else runWhole(run, o, rows, shape, variant);
+  return o;
+}
+
+/**
+ * `ropeKv`, then `attentionDecode` of its rotated queries: the same bits in pools and o, on GPUs in one kernel less.
+ * @param variant decodeVariant() of the device where not given
+ * @returns f32 [R, heads*headDim]
+ * @throws RangeError when the shapes do not fit together
+ */
+export function attentionDecodeNewest(
+  fresh: FreshRows,
+  angles: RopeTable,
+  { pool, ...table }: BlockTable & { pool: KvPool },
+  shape: AttentionShape,
+  variant: DecodeVariant = decodeVariant(shape, isSoftwareDevice()),
+): Tensor {
+  const { q, k, v, positions } = fresh;
+  const { headDim } = shape;
+  const context = { ...table, pool, positions };
+  if (variant.WHOLE) {
+    return attentionDecode(ropeKv(pool, fresh, angles, table, { headDim }), context, shape, variant);
+  }
+  const run = decodeRun(q, context, shape);
+  const rows = checkFresh(pool, fresh, angles, table, headDim);
+  const o = emptyTensor([rows, shape.heads * headDim]);
+  runSplits(run, o, rows, shape, variant, {
+    bindings: { k, v, cosines: angles.cos, sines: angles.sin },
+    params: { part: angles.cos.shape[1]! / 2, last_position: angles.cos.shape[0] - 1 },
+  });
+  return o;
+}
+
+function decodeRun(q: Tensor, context: DecodeContext, shape: AttentionShape): DecodeRun {
   const { pool, table, positions, blockShift } = context;
   const { heads, kvHeads, headDim, softcap, window = ALL_TOKENS } = shape;
   checkAttentionShape(shape, { q: [q, heads] });
@@ -89,7 +136,7 @@ export function attentionDecode(
   }
   const reached = Math.ceil(((columns - 1) << blockShift) / SPLIT_KEYS);
   const splits = Math.min(reached, Math.ceil(window / SPLIT_KEYS) + 1);
-  const run = {
+  return {
     bindings: { q, k_pool: pool.k, v_pool: pool.v, table, positions },
     constants: { VECTORS: headDim / 4, FORMAT: FORMAT_CODE[pool.format] },
     params: {
@@ -105,10 +152,6 @@ export function attentionDecode(
     },
     SOFTCAP: softcap !== undefined,
   };
-  const o = emptyTensor([rows, heads * headDim]);
-  if (variant.WHOLE && hasSimd8()) runSimd8(run, o, rows, shape);
-  else runPlain(run, o, rows, shape, variant);
-  return o;
 }
 
 /** What all kernels of a call are given. */
@@ -143,27 +186,46 @@ function runSimd8(
   });
 }
 
-function runPlain(
+/** Workgroups of a split. */
+const workgroupsOf = (rows: number, { heads, kvHeads }: AttentionShape, { GROUPED }: DecodeVariant) =>
+  rows * kvHeads * Math.ceil(heads / kvHeads / (GROUPED ? GROUPED_HEADS : 1));
+
+function runWhole(
   { bindings, constants, params, SOFTCAP }: DecodeRun,
   o: Tensor,
   rows: number,
-  { heads, kvHeads, headDim }: AttentionShape,
-  { WHOLE, GROUPED, LANES, KEYS }: DecodeVariant,
+  shape: AttentionShape,
+  variant: DecodeVariant,
 ) {
-  const groups = Math.ceil(heads / kvHeads / (GROUPED ? GROUPED_HEADS : 1));
-  const each = rows * kvHeads * groups;
-  const run = { kernel: "attention_decode", conditions: { WHOLE, GROUPED, SOFTCAP }, params };
-  if (WHOLE) {
-    const own = { bindings: { ...bindings, o }, constants: { ...constants, LANES } };
-    runKernel({ ...run, ...own, workgroups: foldGrid(each) });
-    return;
-  }
-  const partial = emptyTensor([rows, heads, params.splits, headDim + 4]);
+  const { GROUPED, LANES } = variant;
   runKernel({
-    ...run,
-    bindings: { ...bindings, partial },
+    kernel: "attention_decode",
+    conditions: { GROUPED, SOFTCAP },
+    constants: { ...constants, LANES },
+    bindings: { ...bindings, o },
+    params,
+    workgroups: foldGrid(workgroupsOf(rows, shape, variant)),
+  });
+}
+
+/** @param newest what is rotated and kept first */
+function runSplits(
+  { bindings, constants, params, SOFTCAP }: DecodeRun,
+  o: Tensor,
+  rows: number,
+  shape: AttentionShape,
+  variant: DecodeVariant,
+  newest?: Pick<DecodeRun, "bindings" | "params">,
+) {
+  const { GROUPED, LANES, KEYS } = variant;
+  const partial = emptyTensor([rows, shape.heads, params.splits, shape.headDim + 4]);
+  runKernel({
+    kernel: "attention_decode_split",
+    conditions: { GROUPED, SOFTCAP, NEWEST: newest !== undefined },
     constants: { ...constants, LANES, KEYS },
-    workgroups: foldGrid(each * params.splits),
+    bindings: { ...bindings, ...newest?.bindings, partial },
+    params: { ...params, ...newest?.params },
+    workgroups: foldGrid(params.splits * workgroupsOf(rows, shape, variant)),
   });
   const { table, positions } = bindings;
   runKernel({

@@ -21,18 +21,16 @@ export interface FreshRows {
 }
 
 /**
- * Rotates q and k by the rows' positions and writes k and v into the rows' blocks, in place: the bits of `rope` for
- * both, then `kvAppend` with owners 0 .. R-1. No gradient. Places and blocks are read on the GPU, as `kvAppend` does.
- * @returns q rotated, f32 [R, heads*headDim]
+ * @returns rows
  * @throws RangeError when the shapes do not fit together
  */
-export function ropeKv(
+export function checkFresh(
   pool: KvPool,
   { q, k, v, positions }: FreshRows,
   angles: RopeTable,
   { table, blockShift }: BlockTable,
-  { headDim }: { headDim: number },
-): Tensor {
+  headDim: number,
+): number {
   const [rows, width] = q.shape as [number, number];
   const kvWidth = k.shape[1]!;
   checkPool(pool, kvWidth, blockShift);
@@ -46,6 +44,24 @@ export function ropeKv(
         `of q, heads of headDim (${headDim}), a multiple of 4, and a rope table [P, headDim/2] or of fewer columns`,
     );
   }
+  return rows;
+}
+
+/**
+ * Rotates q and k by the rows' positions and writes k and v into the rows' blocks, in place: the bits of `rope` for
+ * both, then `kvAppend` with owners 0 .. R-1. No gradient. Places and blocks are read on the GPU, as `kvAppend` does.
+ * @returns q rotated, f32 [R, heads*headDim]
+ * @throws RangeError when the shapes do not fit together
+ */
+export function ropeKv(
+  pool: KvPool,
+  { q, k, v, positions }: FreshRows,
+  angles: RopeTable,
+  { table, blockShift }: BlockTable,
+  { headDim }: { headDim: number },
+): Tensor {
+  const rows = checkFresh(pool, { q, k, v, positions }, angles, { table, blockShift }, headDim);
+  const [width, kvWidth] = [q.shape[1]!, k.shape[1]!];
   const rotated = emptyTensor([rows, width]);
   const [heads, kvHeads] = [width / headDim, kvWidth / headDim];
   const count = rows * (headUnits(heads) + headUnits(kvHeads)) * headDim / 4;

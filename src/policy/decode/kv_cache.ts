@@ -8,9 +8,8 @@ import { deviceLimits } from "../../gpu/device_facts.ts";
 import { trimPool } from "../../gpu/pool.ts";
 import { byteSize, emptyTensor, resizeTensor } from "../../gpu/tensors.ts";
 import { attention } from "../../ops/attention/attention.ts";
-import { attentionDecode } from "../../ops/attention/attention_decode.ts";
+import { attentionDecodeNewest } from "../../ops/attention/attention_decode.ts";
 import { type BlockTable, kvAppend, type KvPool } from "../../ops/attention/kv_append.ts";
-import { ropeKv } from "../../ops/attention/rope_kv.ts";
 import type { WeightFormat } from "../../ops/weight/weight.ts";
 import { type BlockList, blockShiftOf, createBlockList, grownCapacity } from "./kv_blocks.ts";
 import { rotate } from "../transformer.ts";
@@ -113,10 +112,8 @@ export function decodeAttend(
   table: BlockTable,
   positions: Tensor,
 ): Attend {
-  const { headDim } = trunk.config;
   return (l, q, k, v) => {
-    const pool = cache.pools[l];
-    const turned = ropeKv(pool, { q, k, v, positions }, trunk.layers[l].rope, table, { headDim });
-    return attentionDecode(turned, { ...table, pool, positions }, trunk.layers[l].shape);
+    const { rope, shape } = trunk.layers[l];
+    return attentionDecodeNewest({ q, k, v, positions }, rope, { ...table, pool: cache.pools[l] }, shape);
   };
 }

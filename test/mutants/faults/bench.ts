@@ -1,4 +1,4 @@
-/** Faults of the cost model (bench/predict) and what it asks of the program, and of the GPU report. */
+/** Faults of the cost model (bench/predict) and what it asks of the program, of the GPU report, and of the peers. */
 import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
@@ -85,5 +85,26 @@ export const faults: readonly Fault[] = [
     replace: "0 : 0",
     harm: "a GPU report that found out nothing ends well",
     tests: ["e2e/gpu_report.test.ts#without an adapter"],
+  },
+  {
+    file: "bench/quickstart_bench.ts",
+    find: "timing: summarize(samples[r].slice(1), 1),",
+    replace: "timing: summarize(samples[r], 1),",
+    harm: "the compiling of kernels is told as time of a quickstart step beside TRL's",
+    tests: ["gpu/bench_peers.test.ts"],
+  },
+  {
+    file: "bench/peers/python.ts",
+    find: "for (const { reject } of waiting.splice(0)) reject(ended);",
+    replace: "",
+    harm: "a benchmark waits forever for a Python that is not there",
+    tests: ["gpu/bench_peers.test.ts"],
+  },
+  {
+    file: "bench/train_table.ts",
+    find: "orNone(peakBytes === null ? null : peakBytes / 1e6),",
+    replace: "threeDigits((peakBytes ?? 0) / 1e6),",
+    harm: "torch on the CPU is told to hold no memory",
+    tests: ["unit/bench_tables.test.ts"],
   },
 ];

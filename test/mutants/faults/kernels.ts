@@ -57,11 +57,18 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#attention", "gpu/attention_prefix.test.ts"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
+    file: "kernels/lib/decode_heads.wgsl",
     find: "  workgroupBarrier();\n  return most;",
     replace: "  return most;",
     harm: "on GPUs values are added before all of their weights are written: wrong tokens while sampling",
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
+  },
+  {
+    file: "kernels/attention/attention_decode_split.wgsl",
+    find: "if (share.split + 1u == splits) { keep_newest(share, lane); }",
+    replace: "if (share.split == 0u) { keep_newest(share, lane); }",
+    harm: "on GPUs a token past the first 256 attends to itself before its key is there",
+    tests: ["gpu/fused_bits.test.ts#newest key"],
   },
   {
     file: "kernels/attention/attention_decode_merge.wgsl",
@@ -71,7 +78,7 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/ops.test.ts#attention_decode", "gpu/plain_kernels.test.ts#attention_decode"],
   },
   {
-    file: "kernels/attention/attention_decode.wgsl",
+    file: "kernels/lib/decode_heads.wgsl",
     find: "let kv_head = rest / groups % params.kv_heads;",
     replace: "let kv_head = rest % params.kv_heads;",
     harm: "where query heads share key heads, sampling attends with another key head than training",
