@@ -1,7 +1,8 @@
 // lora_shrink: operands of the kernels that bring an input x down to the ranks of adapters, whose matrices A stand one
 // below the other: up to three of one x. TRANSPOSED: the one matrix lies as B does, a row of ranks for each k, which is
-// what brings the gradient of an adapter's output down to the ranks. The sum over k is made in parts of 256, so that there is work for every
-// processor of a GPU where rows and ranks are few; the parts have a fixed size, so that no bit depends on the rows.
+// what brings the gradient of an adapter's output down to the ranks. The sum over k is made in parts of 256, so that
+// there is work for every processor of a GPU where rows and ranks are few; the parts have a fixed size, so that no bit
+// depends on the rows.
 import package::lib::weight::{quad_of, value_of, values4, FORMAT};
 import package::lib::values::Value;
 
@@ -35,7 +36,10 @@ fn of_rank(r: u32, k: u32) -> f32 {
 // Values (VEC4: four at a time) q of row r of the matrices; `length`: how many a row has.
 @if(TRANSPOSED)
 fn a_value(r: u32, q: u32, length: u32) -> Value {
-  @if(VEC4) { return vec4f(of_rank(r, 4u * q), of_rank(r, 4u * q + 1u), of_rank(r, 4u * q + 2u), of_rank(r, 4u * q + 3u)); }
+  @if(VEC4) {
+    let k = 4u * q;
+    return vec4f(of_rank(r, k), of_rank(r, k + 1u), of_rank(r, k + 2u), of_rank(r, k + 3u));
+  }
   @if(!VEC4) { return of_rank(r, q); }
 }
 @else

@@ -75,26 +75,34 @@ describe("train", () => {
     });
   });
 
-  it("where memory is short fewer completions are trained on at a time, with the same weights; where there is none the run is refused", async () => {
+  it("where memory is short layers run again, or fewer completions are trained on at a time, with the same weights; where there is none the run is refused", async () => {
     await inScratchFolder(async (folder) => {
-      const run = (name: string, gibibytes: number | null) =>
+      const run = (name: string, gibibytes: number | null, checkpointing: boolean | "auto" = "auto") =>
         runProgram(
           trainArgs(join(folder, name), {
             max_steps: 1,
             per_device_train_batch_size: 32,
             gradient_accumulation_steps: 1,
             gpu_memory_gib: gibibytes,
+            gradient_checkpointing: checkpointing,
           }),
         );
       const ample = await run("ample", null);
       assert.equal(ample.code, 0, ample.output);
       const planned = Number(ample.output.match(/planned ([\d.]+) MiB/)![1]);
-      const short = await run("short", (planned - 1) / 1024);
-      assert.equal(short.code, 0, short.output);
-      assert.match(short.output, /with (16|8|4|2|1) of 32 completions trained on at a time/);
-      const taken = [ample, short].map(({ output }) => Number(output.match(/([\d.]+) MiB at the most/)![1]));
-      assert.ok(taken[1] < taken[0], `${taken[1]} MiB, ${taken[0]} with all completions at a time`);
-      assert.deepEqual(weightsOf(join(folder, "short", RUN)), weightsOf(join(folder, "ample", RUN)));
+      const taken = ({ output }: { output: string }) => Number(output.match(/([\d.]+) MiB at the most/)![1]);
+      for (
+        const [name, checkpointing, plan] of [
+          ["again", "auto", /, layers run again in backward/],
+          ["fewer", false, /with (16|8|4|2|1) of 32 completions trained on at a time/],
+        ] as const
+      ) {
+        const short = await run(name, (planned - 1) / 1024, checkpointing);
+        assert.equal(short.code, 0, short.output);
+        assert.match(short.output, plan);
+        assert.ok(taken(short) < taken(ample), `${taken(short)} MiB, ${taken(ample)} where there is enough`);
+        assert.deepEqual(weightsOf(join(folder, name, RUN)), weightsOf(join(folder, "ample", RUN)));
+      }
       const none = await run("none", 0.001);
       assert.equal(none.code, 1, none.output);
       assert.match(none.output, /needs [\d.]+ MiB of GPU memory .*there are 1 MiB \(gpu_memory_gib\)/);

@@ -1,6 +1,7 @@
 /**
- * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision; and what B passes back. The sum over k is made in
- * parts of 256, whatever the kernel and the rows, and the parts are added in order, so that no bit depends on either.
+ * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision; and what B passes back. The
+ * sum over k is made in parts of 256, whatever the kernel and the rows, and the parts are added in order, so that no
+ * bit depends on either.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
 import { deviceLimits, isSoftwareDevice } from "../../gpu/device_facts.ts";
