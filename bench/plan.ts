@@ -42,7 +42,13 @@ for (const [name, settings] of VARIANTS) {
   };
   const began = performance.now();
   const models = plannedModels(MODEL, config);
-  const { peakBytes, parts } = await planMemory(models, config, batchShape(config), { rowsPerPass: 1 }, LIMITS);
+  const { peakBytes, parts } = await planMemory(
+    models,
+    config,
+    batchShape(config),
+    { rowsPerPass: 1 },
+    LIMITS,
+  );
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   const listed = parts.filter(({ bytes }) => bytes > LISTED_BYTES)
     .map(({ name, bytes }) => `${name} ${gigabytes(bytes)}`);

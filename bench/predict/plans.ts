@@ -186,7 +186,13 @@ export async function recordStep(
   const budget = PLANNED_SHARE * device.memoryBytes - scored;
   const planned: typeof planMemory = (...given) =>
     planMemory(given[0], given[1], given[2], given[3], device.seen);
-  const { rowsPerPass, recomputesLayers, peakBytes } = await fittingPlan(models, config, batch, budget, planned);
+  const { rowsPerPass, recomputesLayers, peakBytes } = await fittingPlan(
+    models,
+    config,
+    batch,
+    budget,
+    planned,
+  );
   const { num_generations: group, max_completion_length: C } = config;
   const tracker = trackPlace(P, group);
   // Nothing is predicted from a completion's last token, so it is not trained on; it is scored.

@@ -171,9 +171,7 @@ export function predictionTable(
   const { phases, kernels, tokens } = prediction;
   return [
     `One training step at shape ${step.shape}, adapters ${step.lora}, products in ${step.precision}, ` +
-    `${step.rowsPerPass} completions a pass,${
-      step.recomputesLayers ? " layers run again," : ""
-    } on`,
+    `${step.rowsPerPass} completions a pass,${step.recomputesLayers ? " layers run again," : ""} on`,
     deviceText(device),
     `memory: ${threeDigits(step.peakBytes / 1e9)} GB planned, two score models counted, of ${
       threeDigits(device.memoryBytes / 1e9)

@@ -120,7 +120,9 @@ export async function planRun(
   const plan = await fittingPlan(modelsOf(config), config, shape, limit, planWith);
   if (plan.peakBytes <= limit) return { plan, budget };
   const remedies = await findRemedies(config, modelsOf, limit, planWith);
-  const atATime = `one completion at a time${plan.recomputesLayers ? " and layers run again in backward" : ""}`;
+  const atATime = `one completion at a time${
+    plan.recomputesLayers ? " and layers run again in backward" : ""
+  }`;
   const largest = [...plan.parts].sort((a, b) => b.bytes - a.bytes).slice(0, 3)
     .map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
   throw new RangeError(

@@ -3,7 +3,12 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { gatherRows, inverseRows } from "../ops/rows/gather_rows.ts";
-import { type MicroBatch, type SharedPrompts, type TokenizedRollout, uploadMicroBatch } from "./micro_batch.ts";
+import {
+  type MicroBatch,
+  type SharedPrompts,
+  type TokenizedRollout,
+  uploadMicroBatch,
+} from "./micro_batch.ts";
 
 /** Tokens that fill a GPU's matrix units. */
 const FULL_TOKENS = 2048;
@@ -17,7 +22,10 @@ const MOST_PASSES = 4;
 export function passesAtOnce(
   rowsPerPass: number,
   isShared: boolean,
-  { max_prompt_length, max_completion_length }: Pick<RunConfig, "max_prompt_length" | "max_completion_length">,
+  { max_prompt_length, max_completion_length }: Pick<
+    RunConfig,
+    "max_prompt_length" | "max_completion_length"
+  >,
 ): number {
   const tokens = rowsPerPass * (max_completion_length + (isShared ? 0 : max_prompt_length));
   return Math.min(MOST_PASSES, Math.max(1, Math.floor(FULL_TOKENS / tokens)));

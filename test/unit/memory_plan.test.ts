@@ -63,7 +63,8 @@ test("memory that is just enough is enough", async () => {
   assert.deepEqual((await planned(14, 13)).plan.rowsPerPass, 7);
 });
 
-const keptTakesTen = ({ rowsPerPass, recomputesLayers }: Passes) => rowsPerPass! * (recomputesLayers ? 1 : 10);
+const keptTakesTen = ({ rowsPerPass, recomputesLayers }: Passes) =>
+  rowsPerPass! * (recomputesLayers ? 1 : 10);
 const triesOf = ({ passes }: { passes: Passes[] }) =>
   passes.map(({ rowsPerPass, recomputesLayers }) => `${recomputesLayers ? "again" : "kept"} ${rowsPerPass}`);
 
