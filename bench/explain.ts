@@ -1,5 +1,5 @@
 /** Says which kernel computes each product of a linear layer on the device that is open, and why. Runs none of them. */
-import { kernelChoice, knownTuning } from "../src/assembly/kernel_tuning.ts";
+import { kernelChoice } from "../src/assembly/kernel_tuning.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import {
   chooseLinear,
@@ -9,9 +9,9 @@ import {
   productSize,
   type RowCount,
 } from "../src/ops/linear/choice.ts";
-import { useLinearTuning } from "../src/ops/linear/facts.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
 import { deviceLine, measuredOn } from "./device_line.ts";
+import { takeTuning } from "./tuning.ts";
 
 export interface ExplainOptions {
   /** Of the weight; "f32" unless given. */
@@ -53,7 +53,7 @@ function linesOf(product: LinearProduct, { kernel, constants, workgroups, why }:
  */
 export async function explainLinear(gpu: Gpu, { M, N, K }: LayerSizes, options: ExplainOptions = {}) {
   const { format = "f32", rowCount = "many", environment = process.env } = options;
-  useLinearTuning(await knownTuning(gpu.info, environment));
+  await takeTuning(gpu, null, environment);
   const choices = PRODUCTS.map((product) =>
     chooseLinear({ ...productSize(product, { M, K, N }), format, rowCount })
   );

@@ -3,14 +3,16 @@ import { batchShape } from "../src/config/batch.ts";
 import { defaultConfig } from "../src/config/schema.ts";
 import type { RunConfig } from "../src/config/sweep.ts";
 import { emptyPolicy } from "../src/assembly/empty_models.ts";
+import type { TunedLayers } from "../src/assembly/kernel_tuning.ts";
 import { memoryBudget } from "../src/assembly/memory.ts";
 import { formatBytes } from "../src/config/units.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
-import { disposePolicyWeights } from "../src/policy/adapters.ts";
+import { disposePolicyWeights, trainableWeights } from "../src/policy/adapters.ts";
 import { disposeTrunk } from "../src/policy/transformer.ts";
 import { parseModelConfig } from "../src/policy/model_config.ts";
 import { emptySource } from "../src/policy/weight_source.ts";
+import { listWeights } from "../src/policy/weights.ts";
 import { disposeLearner, type Learner, makeLearner } from "../src/train/learner.ts";
 import { fittingPlan, type MemoryPlan, type RunModels } from "../src/train/memory_plan.ts";
 import type { TrainedRollout } from "../src/train/prepared_update.ts";
@@ -69,6 +71,14 @@ export function plannedModels(
   };
 }
 
+/** What a run of this job would measure kernels for. */
+export function layersOfJob({ learner: { policy }, named, config, plan }: Job): TunedLayers {
+  return {
+    weights: [...listWeights(policy.weights), ...trainableWeights(policy)],
+    mostRows: plan.rowsPerPass * (named.promptTokens + config.max_completion_length),
+  };
+}
+
 /**
  * Plans the memory of a step of this shape, and makes what it trains.
  * @throws RangeError when it does not fit the device; with the plan's figures
@@ -79,7 +89,10 @@ export async function openJob(named: NamedShape, { info }: Gpu): Promise<Job> {
   const batch = batchShape(config);
   const budget = await memoryBudget(config, info);
   const models = plannedModels({ shape, format: formatOf(config), promptTokens, evalPrompts: 0 }, config);
-  const plan = await fittingPlan(models, config, batch, budget?.bytes ?? Infinity);
+  const plan = await fittingPlan(models, config, batch, {
+    budgetBytes: budget?.bytes ?? Infinity,
+    isSoftware: info.isSoftware,
+  });
   if (budget && plan.peakBytes > budget.bytes) {
     throw new RangeError(
       `A step of this shape needs ${

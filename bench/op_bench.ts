@@ -9,6 +9,7 @@ import type { BenchReport } from "./op_table.ts";
 import { type CasePeer, timeOp, unfitReason } from "./op_timing.ts";
 import { type PeerChoice, wantsPeer } from "./peers/choice.ts";
 import { showProgress } from "./progress.ts";
+import { layersOfCases, takeTuning } from "./tuning.ts";
 
 /** Those that are timed. */
 export const benchmarksOf = (cases: readonly OpCase[]) =>
@@ -21,17 +22,18 @@ async function peersOf(choice: PeerChoice, device: GPUDevice): Promise<CasePeer[
 }
 
 /**
- * Times all ops, or one.
+ * Times all ops, or one, by the kernels that are known to be the fastest here; with `tune` these are measured first.
  * @throws RangeError when the op has no case file
  * @throws Error when an op is wrong: it is not timed, and nothing after it
  */
 export async function benchOps(
   op: string | undefined,
-  { repeats, peer }: { repeats: number; peer: PeerChoice },
+  { repeats, peer, tune = false }: { repeats: number; peer: PeerChoice; tune?: boolean },
 ): Promise<BenchReport> {
   const suites = await caseSuites(op);
   const gpu = await openGpu();
   const measured = measuredOn(gpu);
+  await takeTuning(gpu, tune ? layersOfCases(suites.flatMap(({ cases }) => benchmarksOf(cases))) : null);
   showProgress("measuring the device's ceilings");
   const ceilings = await measureCeilings(gpu.device);
   const peers = await peersOf(peer, gpu.device);

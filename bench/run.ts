@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { kernelChoice } from "../src/assembly/kernel_tuning.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/files/atomic_files.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
@@ -12,7 +13,7 @@ import { decodeTable } from "./decode_table.ts";
 import { deviceLine, measuredOn } from "./device_line.ts";
 import { explainLinear, layerSizes } from "./explain.ts";
 import { runJob } from "./job.ts";
-import { openJob } from "./job_model.ts";
+import { layersOfJob, openJob } from "./job_model.ts";
 import { jobTable } from "./job_table.ts";
 import { measureSections, pageFacts, runShell } from "./measurements.ts";
 import { measurementsPage } from "./measurements_page.ts";
@@ -26,6 +27,7 @@ import type { StepOptions } from "./predict/plans.ts";
 import { showProgress } from "./progress.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
 import { benchTraining } from "./train_bench.ts";
+import { takeTuning } from "./tuning.ts";
 import { trainTable } from "./train_table.ts";
 
 interface BenchOptions {
@@ -48,6 +50,7 @@ interface BenchOptions {
   /** A device's name. */
   predict?: string;
   lora?: StepOptions["lora"];
+  tune?: boolean;
   precision?: StepOptions["precision"];
 }
 
@@ -60,11 +63,14 @@ interface Outcome {
 const jsonText = (report: object) => `${JSON.stringify(report, null, 2)}\n`;
 const titleHere = async () => deviceLine(measuredOn(await openGpu()));
 
-async function runOps({ op, repeat = 5, peer, compare, save }: BenchOptions): Promise<Outcome> {
+const kernelsHere = async () =>
+  `kernels for matrix products: ${await kernelChoice((await openGpu()).info, process.env)}`;
+
+async function runOps({ op, repeat = 5, peer, compare, save, tune }: BenchOptions): Promise<Outcome> {
   const given = typeof compare === "string" ? readBaseline(compare) : null;
-  const report = await benchOps(op, { repeats: repeat, peer });
+  const report = await benchOps(op, { repeats: repeat, peer, tune });
   const file = baselineFile(report);
-  const texts = [benchTable(report)];
+  const texts = [benchTable(report), await kernelsHere()];
   if (compare) texts.push(comparisonTable(report, given ?? readBaseline(file)));
   if (save) {
     const before = existsSync(file) ? readBaseline(file) : null;
@@ -76,29 +82,34 @@ async function runOps({ op, repeat = 5, peer, compare, save }: BenchOptions): Pr
 }
 
 async function runTrain({ repeat = 2, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+  await takeTuning(await openGpu());
   const report = await benchTraining({ repeats: repeat, peer, isTiny: tiny });
   return { text: trainTable(await titleHere(), report), report };
 }
 
 async function runDecode({ repeat = 3, peer, tiny = false }: BenchOptions): Promise<Outcome> {
+  await takeTuning(await openGpu());
   const report = await benchDecoding({ repeats: repeat, withTfjs: wantsPeer(peer, "tfjs"), isTiny: tiny });
   return { text: decodeTable(await titleHere(), report), report };
 }
 
 async function runCurves({ repeat = 5 }: BenchOptions): Promise<Outcome> {
+  await takeTuning(await openGpu());
   const report = await benchCurves(repeat);
   return { text: curvesText(await titleHere(), report), report };
 }
 
-async function runPhases({ shape, repeat = 5 }: BenchOptions): Promise<Outcome> {
+async function runPhases({ shape, repeat = 5, tune }: BenchOptions): Promise<Outcome> {
   const named = namedShape(shape);
   const gpu = await openGpu();
   showProgress("planning memory");
   const job = await openJob(named, gpu);
+  await takeTuning(gpu, tune ? layersOfJob(job) : null);
   const report = await runJob(job, gpu, { repeats: repeat, onPhase: showProgress });
   job.dispose();
   showProgress("");
-  return { text: jobTable(`${await titleHere()}\none training step at shape ${shape}`, report), report };
+  const title = `${await titleHere()}\n${await kernelsHere()}\none training step at shape ${shape}`;
+  return { text: jobTable(title, report), report };
 }
 
 /** Writes the page; the short form is printed, unless a file is named. */
@@ -208,6 +219,11 @@ export function benchOptions(): Command {
     .addOption(
       new Option("--precision <name>", "of products, for --predict; as the program would choose unless given")
         .choices(["float32", "float16"]),
+    )
+    .option(
+      "--tune",
+      "first measure the kernels for matrix products that are not known of this device, as a run would, for the " +
+        "ops and --job",
     )
     .option("--compare [file]", "hold the ops against a baseline: this device's own, or that of a file")
     .option("--save", "make these numbers of the ops this device's baseline, in bench/baselines")

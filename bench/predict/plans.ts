@@ -184,13 +184,14 @@ export async function recordStep(
   const models = plannedModels({ shape, format, promptTokens: P, evalPrompts: 0 }, config);
   const scored = scoreBytes(shape);
   const budget = PLANNED_SHARE * device.memoryBytes - scored;
+  const room = { budgetBytes: budget, isSoftware: device.matrixFlops === null };
   const planned: typeof planMemory = (...given) =>
     planMemory(given[0], given[1], given[2], given[3], device.seen);
   const { rowsPerPass, recomputesLayers, peakBytes } = await fittingPlan(
     models,
     config,
     batch,
-    budget,
+    room,
     planned,
   );
   const { num_generations: group, max_completion_length: C } = config;

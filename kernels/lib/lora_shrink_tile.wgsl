@@ -26,8 +26,11 @@ fn stage(lane: u32, m: u32, r: u32, first: u32, quads: u32) {
     row_slab[i / DEPTH * LINE + i % DEPTH] = x[row * quads + min(first + i % DEPTH, quads - 1u)];
   }
   for (var i = lane; i < TILE * DEPTH; i += LANES) {
-    let rank = min(r + i / DEPTH, params.ranks - 1u);
-    rank_slab[i / DEPTH * LINE + i % DEPTH] = a_value(rank, min(first + i % DEPTH, quads - 1u), quads);
+    // Neighbours take what lies side by side.
+    @if(TRANSPOSED) let at = vec2u(i % TILE, i / TILE);
+    @else let at = vec2u(i / DEPTH, i % DEPTH);
+    let rank = min(r + at.x, params.ranks - 1u);
+    rank_slab[at.x * LINE + at.y] = a_value(rank, min(first + at.y, quads - 1u), quads);
   }
 }
 

@@ -1,7 +1,7 @@
 // lora_shrink: what the matrices A of adapters make of an input, in parts of the sum.
 //   parts[p,m,r] = sum of x[m,k] a[r,k] over the k of part p, 256 p .. 256 p + 255
 // Shapes    x f32 [M,K]; up to three matrices a [.,K] in FORMAT, one below the other, SECOND and THIRD where there are
-//           so many; out parts f32 [ceil(K / 256), M, R]; with VEC4 K is a multiple of 4 (of 8 when a is packed)
+//           so many, or, TRANSPOSED, one [K,.]; out parts f32 [ceil(K / 256), M, R]; with VEC4 K is a multiple of 4 (of 8 when a is packed)
 // Dispatch  a thread makes 4 rows x 4 ranks of a part: ceil(K / 256) ceil(M / 4) ceil(R / 4) of them, folded
 // Numerics  f32, the k of a part strictly in order by fma; lora_low.wgsl adds the parts in order
 // Twin      src/ops/linear/lora_shrink.ts#loraShrinkF64

@@ -3,8 +3,8 @@
 // Shapes    x, dy f32 [R,D]; rstd f32 [R]; in and out dw f32 [D]
 // Dispatch  COLUMNS columns a workgroup: (ceil(D/COLUMNS),1,1), folded to 2-D past 65535
 // Numerics  f32, rows strictly in order: the bits of rms_norm_weight_grad.wgsl
-// Why       A column is one chain over the rows, and a lane that also loads them waits for memory at each. Here all lanes
-//           bring rows to workgroup memory, the next ones while a lane of each column adds those that are there
+// Why       A column is one chain over the rows, and a lane that also loads them waits for memory at each. Here all
+//           lanes bring rows to workgroup memory, the next ones while a lane of each column adds those that are there
 // Twin      src/ops/norm/rms_norm.ts#rmsNormGradF64
 import package::lib::grid::{Fold, WG, group_number};
 

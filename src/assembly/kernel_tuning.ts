@@ -11,8 +11,7 @@ import type { GpuInfo } from "../gpu/device.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
-import { linearSizes, linearSources, tuneLinear } from "../ops/linear/tuning.ts";
-import type { Weight } from "../ops/weight/weight.ts";
+import { linearSizes, linearSources, type TunedWeight, tuneLinear } from "../ops/linear/tuning.ts";
 import type { TuningEvents } from "./events.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -79,7 +78,7 @@ export async function knownTuning(
 
 /** The layers whose kernels are chosen, and the most tokens that they are run on at a time. */
 export interface TunedLayers {
-  weights: readonly Weight[];
+  weights: readonly TunedWeight[];
   mostRows: number;
 }
 

@@ -117,7 +117,8 @@ export async function planRun(
   const budget = target?.budget ?? await memoryBudget(config, info);
   const shape = batchShape(config, singleProcess.size);
   const limit = budget?.bytes ?? Infinity;
-  const plan = await fittingPlan(modelsOf(config), config, shape, limit, planWith);
+  const room = { budgetBytes: limit, isSoftware: target === undefined && info.isSoftware };
+  const plan = await fittingPlan(modelsOf(config), config, shape, room, planWith);
   if (plan.peakBytes <= limit) return { plan, budget };
   const remedies = await findRemedies(config, modelsOf, limit, planWith);
   const atATime = `one completion at a time${

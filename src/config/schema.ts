@@ -380,7 +380,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   per_device_train_batch_size: integer(1, { min: 1 }, [
     OPTIMIZER,
-    "Completions per pass (forward and backward) on a device; times devices and passes, whole groups.",
+    "Completions per pass (forward and backward) on a device; times devices and passes, whole groups. A GPU that it " +
+    "does not fill takes several passes at once where there is memory: the sums are the same.",
   ]),
   gradient_accumulation_steps: integer(60, { min: 1 }, [
     OPTIMIZER,

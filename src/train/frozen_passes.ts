@@ -11,7 +11,7 @@ import {
 } from "./micro_batch.ts";
 
 /** Tokens that fill a GPU's matrix units. */
-const FULL_TOKENS = 2048;
+export const FULL_TOKENS = 2048;
 /**
  * Passes that are made one. A layer's activations in backward take more than four times those of the forward pass
  * alone, so that no run takes more memory by it.

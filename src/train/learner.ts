@@ -12,7 +12,7 @@ export interface Learner {
   /** null when beta is 0. */
   reference: Policy | null;
   optimizer: Optimizer;
-  /** Completions in a forward and backward pass: a divisor of per_device_train_batch_size. Changes no bit. */
+  /** Completions in a forward and backward pass: a divisor of those of a step. Changes no bit in float32. */
   readonly rowsPerPass: number;
   /** Recorded passes over the prompts of a step and over its micro-batches. */
   replays: { policy: PassReplays; reference: PassReplays };
@@ -22,7 +22,7 @@ export interface Learner {
 const LARGE_MODEL = 1e9;
 
 export interface LearnerOptions {
-  /** Completions of a micro-batch that are trained on at a time, by the memory plan; null, the default, for all. */
+  /** Completions that are trained on at a time, by the memory plan; null, the default, for those of a micro-batch. */
   rowsPerPass?: number | null;
   /** Whether layers run again in backward, by the memory plan; null, the default, where it does not know. */
   recomputesLayers?: boolean | null;

@@ -11,6 +11,7 @@ import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
+import { FULL_TOKENS } from "./frozen_passes.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
@@ -170,21 +171,41 @@ export function planMemory(
 /** Tokens of a pass below which fewer rows cost more than the third that running the layers again adds. */
 const FULL_PASS = 512;
 
+/** What a plan has to fit. */
+export interface PlanRoom {
+  /** Infinite where it is not known, which tells nothing of what fits. */
+  budgetBytes: number;
+  /** A CPU: passes of more rows than it takes to fill a GPU gain nothing. */
+  isSoftware: boolean;
+}
+
+/** The most completions to train on at a time: a micro-batch, or, where that does not fill a GPU, several. */
+function mostRows(config: RunConfig, { budgetBytes, isSoftware }: PlanRoom): number {
+  const { per_device_train_batch_size: own, gradient_accumulation_steps: microBatches } = config;
+  if (isSoftware || !Number.isFinite(budgetBytes)) return own;
+  let count = Math.min(
+    microBatches,
+    Math.max(1, Math.floor(FULL_TOKENS / (own * config.max_completion_length))),
+  );
+  while (microBatches % count !== 0) count--;
+  return own * count;
+}
+
 /**
- * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the batch, and
+ * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the step, and
  * each try takes at most half of those before: a plan costs seconds. Where it is left to the plan, layers run again in
  * backward only if what they make does not fit, with as few rows as fill the GPU.
- * @param budgetBytes infinite where it is not known, which tells nothing of what fits
  * @param planWith counts a plan's memory
  */
 export async function fittingPlan(
   models: RunModels,
   config: RunConfig,
   shape: BatchShape,
-  budgetBytes: number,
+  room: PlanRoom,
   planWith: typeof planMemory = planMemory,
 ): Promise<MemoryPlan> {
-  const all = config.per_device_train_batch_size;
+  const { budgetBytes } = room;
+  const all = mostRows(config, room);
   const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(budgetBytes);
   let plan: MemoryPlan | null = null;
   for (const recomputesLayers of isOpen ? [false, true] : [null]) {

@@ -4,11 +4,17 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { matrixUnitsMissing, setMatmulPrecision } from "../../src/gpu/precision.ts";
-import { readFloats } from "../../src/gpu/tensors.ts";
+import { readFloats, writeTensor } from "../../src/gpu/tensors.ts";
+import {
+  createAdapters,
+  disposePolicyWeights,
+  linearModules,
+  trainableWeights,
+} from "../../src/policy/adapters.ts";
 import { policyLogprobs } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
+import { randomFloats } from "../cases/case.ts";
 import { leftOut } from "../left_out.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
@@ -29,6 +35,17 @@ async function passOf(policy: Policy, rollouts: typeof ROLLOUTS) {
   return [...await readFloats(value as tf.Tensor)].slice(0, count);
 }
 
+/** Frozen, with adapters on every layer whose B is no longer 0. */
+async function adaptedPolicy(): Promise<Policy> {
+  const policy = await tinyPolicy("frozen");
+  const settings = { rank: 4, alpha: 7, useRslora: false };
+  const adapters = createAdapters(policy.weights, settings, linearModules(policy.weights), 5);
+  [...adapters.byWeight.values()].forEach(({ b }, i) =>
+    writeTensor(b.tensor, Float32Array.from(randomFloats(100 + i, b.shape[0] * b.shape[1], 0.4)))
+  );
+  return { ...policy, adapters };
+}
+
 const length = (values: Iterable<number>) => Math.hypot(...values);
 
 describe("a policy on matrix units", () => {
@@ -43,20 +60,24 @@ describe("a policy on matrix units", () => {
   });
 
   /** Log-probs and gradients of a fresh policy. */
-  async function made(precision: "float32" | "float16", rollouts = ROLLOUTS) {
+  async function made(
+    precision: "float32" | "float16",
+    rollouts = ROLLOUTS,
+    makePolicy: () => Promise<Policy> = () => tinyPolicy("float32"),
+  ) {
     setMatmulPrecision(precision);
-    const policy = await tinyPolicy("float32");
+    const policy = await makePolicy();
     const logprobs = await passOf(policy, rollouts);
-    const weights = listWeights(policy.weights);
+    const weights = trainableWeights(policy);
     const gradients = await Promise.all(weights.map(({ grad }) => readFloats(grad!)));
-    disposeWeights(weights);
+    disposePolicyWeights(policy);
     setMatmulPrecision("float32");
     return { logprobs, gradients, names: weights.map(({ name }) => name) };
   }
 
-  it("has the log-probs and gradients of float32 to the rounding of f16", async (test) => {
-    if (missing !== undefined) return test.skip(leftOut(test.name, missing));
-    const [exact, rounded] = [await made("float32"), await made("float16")];
+  async function assertNearFloat32(makePolicy: () => Promise<Policy>): Promise<void> {
+    const exact = await made("float32", ROLLOUTS, makePolicy);
+    const rounded = await made("float16", ROLLOUTS, makePolicy);
     assert.notDeepEqual(rounded.logprobs, exact.logprobs);
     exact.logprobs.forEach((value, i) => {
       assert.ok(
@@ -68,6 +89,16 @@ describe("a policy on matrix units", () => {
       const error = length(values.map((value, at) => rounded.gradients[i][at] - value)) / length(values);
       assert.ok(error < 0.02, `${exact.names[i]}: ${error}`);
     });
+  }
+
+  it("has the log-probs and gradients of float32 to the rounding of f16", async (test) => {
+    if (missing !== undefined) return test.skip(leftOut(test.name, missing));
+    await assertNearFloat32(() => tinyPolicy("float32"));
+  });
+
+  it("its adapters, which are scaled, have the gradients of float32 to the rounding of f16", async (test) => {
+    if (missing !== undefined) return test.skip(leftOut(test.name, missing));
+    await assertNearFloat32(adaptedPolicy);
   });
 
   it("gives a completion the same bits alone and among others", async (test) => {

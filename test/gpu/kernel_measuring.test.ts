@@ -12,6 +12,8 @@ import { chooseLinear, linearClass, type LinearSize } from "../../src/ops/linear
 import { REGISTERS, TILES } from "../../src/ops/linear/tiles.ts";
 import { linearSizes, linearSources } from "../../src/ops/linear/tuning.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
+import { layersOfCases, takeTuning } from "../../bench/tuning.ts";
+import { cases as linearCases } from "../cases/linear/linear.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
 /** One product of each kind, so that little is measured. */
@@ -93,6 +95,30 @@ describe("tuneKernels()", () => {
   it("says why what was measured could not be kept, and goes on", async () => {
     const { told } = await tune(null, { environment: { GRPO_WEBGPU_TUNING_CACHE: join(FILE, "cache") } });
     assert.match(told.at(-1)!, /kernel_measuring/);
+  });
+
+  it("a benchmark uses what is known and measures nothing; where it is told to, what is missing, for runs too", async () => {
+    await withScratchFolder(async (folder) => {
+      const environment = { GRPO_WEBGPU_TUNING_CACHE: join(folder, "cache") };
+      const path = tuningFile(info, linearSources(), environment);
+      const known = { [linearClass(FORWARD)]: TILE };
+      await writeTuning(path, info, known);
+      await takeTuning({ info }, null, environment);
+      assert.deepEqual(await readTuning(path), known);
+      assert.deepEqual(tileOf(FORWARD), TILES[TILE]);
+      await takeTuning({ info }, { weights: WEIGHTS, mostRows: ROWS }, environment);
+      const kept = await readTuning(path);
+      assert.deepEqual(Object.keys(kept).sort(), [linearClass(FORWARD), linearClass(BACKWARD)].sort());
+      assert.deepEqual(kept[linearClass(FORWARD)], TILE);
+    });
+  });
+
+  it("layersOfCases() names the weights of cases, trained where a gradient is taken, and the most rows", () => {
+    const [of] = linearCases.filter(({ benchOnly, inputs }) => benchOnly && inputs.w?.weight === "f32");
+    const { weights, mostRows } = layersOfCases([of]);
+    assert.equal(mostRows, of.inputs.x.shape[0]);
+    assert.ok(weights.some(({ shape, grad }) => shape === of.inputs.w.shape && grad !== null));
+    assert.deepEqual(layersOfCases([]), { weights: [], mostRows: 0 });
   });
 
   it("measures nothing on a CPU, nor where GRPO_WEBGPU_TUNING is off", async () => {

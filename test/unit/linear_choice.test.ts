@@ -90,11 +90,16 @@ test("a guess is a candidate, for every size", () => {
   }));
 });
 
-test("a class holds the sizes above one power of two up to the next, and all that fill a GPU", () => {
-  assert.equal(linearClass(size(1, 2047, 11008)), "linear f32 1 x 2048 x 4096");
-  assert.equal(linearClass(size(1025, 2048)), linearClass(size(2048, 1025)));
+test("a class is of one weight, with rows above one power of two up to the next, and all that fill a GPU", () => {
+  assert.equal(linearClass(size(1, 2047, 11008)), "linear f32 1 x 2047 x 11008");
+  assert.equal(linearClass(size(1025, 2048)), linearClass(size(2048, 2048)));
   assert.notEqual(linearClass(size(1024, 2048)), linearClass(size(1025, 2048)));
-  assert.equal(linearClass(size(4000, 4096)), linearClass(size(70_000, 4097)));
+  assert.notEqual(linearClass(size(1024, 4096)), linearClass(size(1024, 4097)));
+  assert.equal(linearClass(size(4000, 32_000)), linearClass(size(70_000, 16_384)));
+  const gradW = (rows: number, summed: number) =>
+    linearClass({ ...size(rows, 64, summed), product: "grad_w" });
+  assert.equal(gradW(11008, 700), gradW(11008, 1024));
+  assert.notEqual(gradW(11008, 700), gradW(11000, 700));
 });
 
 test("a class tells the products apart, and is that of the outputs for swiglu", () => {
@@ -174,7 +179,7 @@ test("rows that do not begin on 16 bytes are computed one by one", () => {
   assert.match(why, /rows of 3 f32 values do not begin on 16 bytes/);
 });
 
-test("few rows take linear_few: up to two on a CPU with subgroups, four without tiles, on a GPU the smallest tile", () => {
+test("few rows take linear_few: two on a CPU with subgroups, four without tiles; on a GPU the smallest tile", () => {
   const few = (rows: number, facts: LinearFacts) =>
     choose("output", [rows, 100, 64], facts, { rowCount: "few" });
   const plain = { ...GPU, plainKernelsOnly: true };

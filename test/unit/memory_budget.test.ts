@@ -113,6 +113,10 @@ test("memoryLines() says what is planned of what, how the batch is split, and th
     "weights 1 GiB, generation 2 GiB",
   ]);
   assert.equal(memoryLines({ plan, budget: null }, 2)[0], "planned 3 GiB");
+  assert.equal(
+    memoryLines({ plan, budget: null }, 1)[0],
+    "planned 3 GiB, with 2 completions, of several passes, trained on at a time",
+  );
   const again = memoryLines({ plan: { ...plan, recomputesLayers: true }, budget: null }, 2)[0];
   assert.equal(again, "planned 3 GiB, layers run again in backward");
 });

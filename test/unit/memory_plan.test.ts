@@ -15,21 +15,28 @@ async function planned(
   budgetBytes: number,
   bytesOf: (passes: Passes) => number = ({ rowsPerPass }) => rowsPerPass!,
   settings: Partial<RunConfig> = { gradient_checkpointing: false },
+  isSoftware = true,
 ) {
   const config = { ...DEFAULTS, per_device_train_batch_size: size, num_generations: 2, ...settings };
   const tried: Passes[] = [];
-  const plan = await fittingPlan({} as RunModels, config, batchShape(config), budgetBytes, (...asked) => {
-    const [, , , passes] = asked;
-    tried.push(passes);
-    const { rowsPerPass, recomputesLayers } = passes;
-    return Promise.resolve({
-      rowsPerPass: rowsPerPass!,
-      recomputesLayers: recomputesLayers === true,
-      parts: [],
-      peakBytes: bytesOf(passes),
-      kernels: [],
-    });
-  });
+  const plan = await fittingPlan(
+    {} as RunModels,
+    config,
+    batchShape(config),
+    { budgetBytes, isSoftware },
+    (...asked) => {
+      const [, , , passes] = asked;
+      tried.push(passes);
+      const { rowsPerPass, recomputesLayers } = passes;
+      return Promise.resolve({
+        rowsPerPass: rowsPerPass!,
+        recomputesLayers: recomputesLayers === true,
+        parts: [],
+        peakBytes: bytesOf(passes),
+        kernels: [],
+      });
+    },
+  );
   return { plan, passes: tried, tried: tried.map(({ rowsPerPass }) => rowsPerPass!) };
 }
 
@@ -86,4 +93,26 @@ test("what is said of layers is kept to, and where memory is not known the plan 
   }
   const { passes } = await planned(8, Infinity, keptTakesTen, { gradient_checkpointing: "auto" });
   assert.deepEqual(passes, [{ rowsPerPass: 8, recomputesLayers: null }]);
+});
+
+test("on a GPU several micro-batches of a step are trained on at a time, until they fill it", async () => {
+  const triedBy = async (
+    size: number,
+    settings: Partial<RunConfig>,
+    { budget = 1e9, isSoftware = false } = {},
+  ) =>
+    (await planned(size, budget, undefined, { gradient_checkpointing: false, ...settings }, isSoftware))
+      .tried;
+  const steps = { max_completion_length: 512, gradient_accumulation_steps: 60 };
+  assert.deepEqual(await triedBy(1, steps), [4]);
+  assert.deepEqual(await triedBy(2, steps), [4]);
+  assert.deepEqual(await triedBy(8, steps), [8], "one fills it");
+  assert.deepEqual(
+    await triedBy(1, { ...steps, gradient_accumulation_steps: 6 }),
+    [3],
+    "a step is whole passes",
+  );
+  assert.deepEqual(await triedBy(1, steps, { budget: 1 }), [4, 2, 1], "memory is short");
+  assert.deepEqual(await triedBy(1, steps, { isSoftware: true }), [1], "on a CPU");
+  assert.deepEqual(await triedBy(1, steps, { budget: Infinity }), [1], "nobody knows what fits");
 });

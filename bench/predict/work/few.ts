@@ -1,4 +1,5 @@
 /** Works of what decoding makes of few rows on matrix units, and of adapters. */
+import { halvesPitch } from "../../../src/ops/linear/halves.ts";
 import { boundBytes, type Called, gridOf, spread, valueBytes, type Work, type WorkOf } from "../work.ts";
 
 /** A load or store of workgroup memory with its index, which is held within the array (robustness). */
@@ -109,7 +110,10 @@ function shrinkTile({ call }: Called, groups: number): Work {
   const { RUN, DEPTH, FORMAT } = call.constants;
   const { rows, width, ranks } = call.params;
   const slabs = PART / 4 / DEPTH;
-  const loads = 16 * (RUN + 1) * DEPTH / 256;
+  const [rowLoads, rankLoads] = [16 * RUN * DEPTH / 256, 16 * DEPTH / 256];
+  // TRANSPOSED: four values of a rank lie apart, each rank beside the next.
+  const apart = call.conditions.TRANSPOSED ? 4 : 1;
+  const loads = rowLoads + rankLoads;
   return {
     workgroups: groups,
     lanes: 256,
@@ -118,8 +122,8 @@ function shrinkTile({ call }: Called, groups: number): Work {
     chain: [
       {
         times: slabs,
-        instructions: loads * (LOAD + SHARED_ACCESS + 8),
-        wavefronts: 2 * loads * spread(256, 16),
+        instructions: loads * (SHARED_ACCESS + 8) + (rowLoads + rankLoads * apart) * LOAD,
+        wavefronts: (2 * loads) * spread(256, 16) + (apart - 1) * rankLoads * spread(256, 4),
         memory: 1,
         barriers: 2,
       },
@@ -136,7 +140,7 @@ function shrinkTile({ call }: Called, groups: number): Work {
 /** Rows of halves and tiles of the parts are workgroups of one dispatch: the chain is that of the mean one. */
 const halvesShrink: WorkOf = (called) => {
   const { call, workgroups } = called;
-  const { rows, width, pitch } = call.params;
+  const { rows, width } = call.params;
   const groups = gridOf(workgroups);
   const tiles = shrinkTile(called, groups - rows);
   const turns = Math.ceil(width / 4 / 256);
@@ -152,7 +156,7 @@ const halvesShrink: WorkOf = (called) => {
     ...tiles,
     workgroups: groups,
     chain: [...weighed(tiles.chain, 1 - share), ...weighed(ofRow, share)],
-    cacheBytes: tiles.cacheBytes + rows * (8 * width + 2 * pitch),
+    cacheBytes: tiles.cacheBytes + rows * (8 * width + 2 * halvesPitch(width)),
   };
 };
 

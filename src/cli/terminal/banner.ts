@@ -64,6 +64,8 @@ export function memoryLines({ plan, budget }: PlannedMemory, perDeviceBatchSize:
   const of = budget ? ` of ${formatBytes(budget.bytes)} (${budget.source})` : "";
   const split = plan.rowsPerPass === perDeviceBatchSize
     ? ""
+    : plan.rowsPerPass > perDeviceBatchSize
+    ? `, with ${plan.rowsPerPass} completions, of several passes, trained on at a time`
     : `, with ${plan.rowsPerPass} of ${perDeviceBatchSize} completions trained on at a time`;
   const again = plan.recomputesLayers ? ", layers run again in backward" : "";
   const parts = plan.parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");

@@ -6,6 +6,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { isSoftwareDevice } from "../../gpu/device_facts.ts";
 import { defineOp, isTapeOn } from "../../gpu/op.ts";
+import { matmulPrecision } from "../../gpu/precision.ts";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
 import { runAdd } from "../elementwise/add.ts";
 import { type AdaptedLayer, adaptersOf, assertAdapterFits, type LinearAdapter } from "./adapted_layer.ts";
@@ -14,7 +15,7 @@ import { type LowRank, runLinear, runLinearGradBias, runLinearGradW, runLinearGr
 import { fewLayers } from "./few_layers.ts";
 import { type SharedHalves, withHalves } from "./halves.ts";
 import { assertFits, assertResidualFits, linear, linears } from "./linear.ts";
-import { runLoraLows } from "./lora_shrink.ts";
+import { runLoraLows, runLoraPull } from "./lora_shrink.ts";
 
 export interface AdaptedOptions {
   /** f32 [M,N], added to the output of the only layer; the tape differentiates it too. */
@@ -60,7 +61,7 @@ function runAdaptedLayer(
 /** Gradients of the outputs, and what the adapters' A made of x. */
 type GradInput = "x" | `dy${number}` | `low${number}`;
 
-/** The pull at low = x A^T, and what it leaves in B; the caller disposes of it. */
+/** The pull at low = x A^T, and what it leaves in B; the caller disposes of it. In float32, one chain over the outputs. */
 function runExpandGrad(dy: TensorInfo, low: TensorInfo, { b, scale }: LinearAdapter): TensorInfo {
   const rows = dy.shape[0];
   const scaled = scale === 1 ? dy : runAdd(null, dy, scale);
@@ -71,6 +72,19 @@ function runExpandGrad(dy: TensorInfo, low: TensorInfo, { b, scale }: LinearAdap
   return dlow;
 }
 
+/** What an adapter's output leaves in B, on matrix units: the scale goes to the ranks, so that dy stays as it is. */
+function runHalvedExpandGradW(
+  dy: TensorInfo,
+  low: TensorInfo,
+  { b, scale }: LinearAdapter,
+  dyHalves: SharedHalves,
+): void {
+  const scaled = scale === 1 ? low : runAdd(null, low, scale);
+  const run = { dy: { tensor: dy }, x: { tensor: scaled }, weight: b, rows: dy.shape[0] };
+  runLinearGradW({ ...run, dyHalves });
+  if (scaled !== low) disposeInfo(scaled);
+}
+
 /** dx is one chain: over the outputs of the layers in order, then over the ranks of their adapters. */
 const adaptedGradOp = defineOp<GradInput, AdaptedAttrs>({
   name: "GrpoAdaptedLinearGrad",
@@ -78,20 +92,28 @@ const adaptedGradOp = defineOp<GradInput, AdaptedAttrs>({
     const x = { tensor: inputs.x };
     const [rows, width] = inputs.x.shape;
     const dx = { tensor: newTensor(inputs.x.shape) };
+    const isHalved = matmulPrecision() === "float16";
     withHalves({ matrix: x, rows, width }, (xHalves) => {
-      layers.forEach(({ weight, bias }, i) => {
+      layers.forEach(({ weight, bias, adapter }, i) => {
         const dy = { tensor: inputs[`dy${i}`] };
         withHalves({ matrix: dy, rows, width: weight.shape[0] }, (halves) => {
           runLinearGradX({ dy, weight, dx, rows, adds: i > 0, halves });
           runLinearGradW({ dy, x, weight, rows, dyHalves: halves, xHalves });
+          if (adapter && isHalved) runHalvedExpandGradW(dy.tensor, inputs[`low${i}`], adapter, halves);
         });
         if (bias) runLinearGradBias({ dy, bias, rows });
       });
       layers.forEach(({ adapter }, i) => {
         if (!adapter) return;
-        const dlow = runExpandGrad(inputs[`dy${i}`], inputs[`low${i}`], adapter);
-        runLinearGradX({ dy: { tensor: dlow }, weight: adapter.a, dx, rows, adds: true });
-        runLinearGradW({ dy: { tensor: dlow }, x, weight: adapter.a, rows, xHalves });
+        const dy = inputs[`dy${i}`];
+        const dlow = isHalved
+          ? runLoraPull(dy, adapter.b, adapter.scale)
+          : runExpandGrad(dy, inputs[`low${i}`], adapter);
+        const pull = { dy: { tensor: dlow }, weight: adapter.a, rows };
+        withHalves({ matrix: pull.dy, rows, width: dlow.shape[1] }, (halves) => {
+          runLinearGradX({ ...pull, dx, adds: true, halves });
+          runLinearGradW({ ...pull, x, dyHalves: halves, xHalves });
+        });
         disposeInfo(dlow);
       });
     });

@@ -110,18 +110,23 @@ export function productSize(
 /** Values of a weight in 16 bytes. */
 export const valuesPerLoad = (format: WeightFormat): number => format === "f32" ? 4 : 8;
 
-/** From here on a size fills any GPU, and no longer tells products apart. */
+/** From so many rows on a product fills any GPU, and they no longer tell it from another. */
 export const FULL_SIZE = 4096;
+/** The same of a weight's outputs and inputs, whose last wave of workgroups counts for longer. */
+export const FULL_WEIGHT = 16384;
 
-/** The largest size of a class. */
-const bucket = (size: number) => Math.min(FULL_SIZE, 2 ** Math.ceil(Math.log2(size)));
+/** Of a class, the most rows of x. */
+const mostRowsOf = (rows: number) => Math.min(FULL_SIZE, 2 ** Math.ceil(Math.log2(rows)));
 
-/** Products of one class run alike: the same kernel and format, sizes between the same powers of two. */
+/** Products of one class run alike: kernel, format and the weight's sizes are the same, rows between powers of two. */
 export function linearClass({ product, format, rows, columns, summed }: LinearSize): string {
   const kernel = KERNELS[product === "swiglu" ? "output" : product].registers;
-  return `${kernel} ${product === "grad_w" ? "f32" : format} ${
-    [rows, columns, summed].map(bucket).join(" x ")
-  }`;
+  const isGradW = product === "grad_w";
+  const ofWeight = (size: number) => Math.min(FULL_WEIGHT, size);
+  const sizes = isGradW
+    ? [ofWeight(rows), ofWeight(columns), mostRowsOf(summed)]
+    : [mostRowsOf(rows), ofWeight(columns), ofWeight(summed)];
+  return `${kernel} ${isGradW ? "f32" : format} ${sizes.join(" x ")}`;
 }
 
 /** One of the ways that tile, and why. */

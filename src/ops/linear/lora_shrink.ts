@@ -1,5 +1,5 @@
 /**
- * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision. The sum over k is made in
+ * What the matrices A of adapters make of an input: low = x A^T, f32 in every precision; and what B passes back. The sum over k is made in
  * parts of 256, whatever the kernel and the rows, and the parts are added in order, so that no bit depends on either.
  */
 import type { TensorInfo } from "@tensorflow/tfjs";
@@ -7,7 +7,8 @@ import { deviceLimits, isSoftwareDevice } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { disposeInfo, newTensor } from "../../gpu/tensors.ts";
-import { FORMAT_CODE, type Weight } from "../weight/weight.ts";
+import type { Conditions } from "../../gpu/wgsl.ts";
+import { FORMAT_CODE, type Weight, type WeightFormat } from "../weight/weight.ts";
 import { type LayerSizes, valuesPerLoad } from "./choice.ts";
 import { runLinear } from "./dispatch.ts";
 import { type Halves, makeHalves, newHalves } from "./halves.ts";
@@ -62,6 +63,31 @@ const operandsOf = (matrices: readonly Weight[]) => ({
 const tilesOf = ({ RUN }: Tile, { rows, ranks }: { rows: number; ranks: number }, count: number) =>
   [Math.ceil(ranks / 16), Math.ceil(rows / (16 * RUN)), count] as [number, number, number];
 
+interface ShrinkRun {
+  /** Undefined: a thread makes what it loads. */
+  tile: Tile | undefined;
+  conditions: Conditions;
+  /** Of the matrices. */
+  format: WeightFormat;
+  bindings: Record<string, TensorInfo | undefined>;
+  params: Record<"rows" | "width" | "ranks" | "second" | "third", number>;
+}
+
+function runShrink({ tile, conditions, format, bindings, params }: ShrinkRun): void {
+  const { rows, width, ranks } = params;
+  const count = Math.ceil(width / PART);
+  const WG = isSoftwareDevice() ? LANES.software : LANES.gpu;
+  const threads = count * Math.ceil(rows / 4) * Math.ceil(ranks / 4);
+  runKernel({
+    kernel: tile ? "lora_shrink_tile" : "lora_shrink",
+    conditions,
+    constants: { ...(tile ?? { WG }), FORMAT: FORMAT_CODE[format] },
+    bindings,
+    params,
+    workgroups: tile ? tilesOf(tile, params, count) : foldGrid(Math.ceil(threads / WG)),
+  });
+}
+
 /**
  * Partial sums of x A^T of up to three matrices of one width.
  * @param x f32 [M,K]
@@ -73,19 +99,39 @@ export function runLoraShrink(x: TensorInfo, matrices: readonly Weight[]): LoraP
   const { rows, width, ranks } = params;
   const tensor = newTensor([count, rows, ranks]);
   const VEC4 = width % valuesPerLoad(format) === 0;
-  const tile = VEC4 ? tileOf(rows) : undefined;
-  const WG = isSoftwareDevice() ? LANES.software : LANES.gpu;
-  const threads = count * Math.ceil(rows / 4) * Math.ceil(ranks / 4);
   const { conditions, bindings } = operandsOf(matrices);
-  runKernel({
-    kernel: tile ? "lora_shrink_tile" : "lora_shrink",
+  runShrink({
+    tile: VEC4 ? tileOf(rows) : undefined,
     conditions: { ...conditions, VEC4 },
-    constants: { ...(tile ?? { WG }), FORMAT: FORMAT_CODE[format] },
+    format,
     bindings: { x, ...bindings, parts: tensor },
     params,
-    workgroups: tile ? tilesOf(tile, params, count) : foldGrid(Math.ceil(threads / WG)),
   });
   return { tensor, count, ranks, firsts };
+}
+
+/**
+ * What an adapter's B passes back to its ranks: scale dy B, f32, in the parts of runLoraShrink.
+ * @param dy f32 [M,N]
+ * @param b [N, rank]
+ * @returns f32 [M, rank]
+ */
+export function runLoraPull(dy: TensorInfo, b: Weight, scale: number): TensorInfo {
+  const [rows, width] = dy.shape;
+  const [, ranks] = b.shape;
+  const count = Math.ceil(width / PART);
+  const tensor = newTensor([count, rows, ranks]);
+  runShrink({
+    tile: width % 4 === 0 ? tileOf(rows) : undefined,
+    conditions: { VEC4: width % 4 === 0, TRANSPOSED: true },
+    format: b.format,
+    bindings: { x: dy, a: b.tensor, parts: tensor },
+    params: { rows, width, ranks, second: ranks, third: ranks },
+  });
+  const parts = { tensor, count, ranks, firsts: [0] };
+  const dlow = runLoraLow(parts, 0, ranks, scale);
+  disposeInfo(tensor);
+  return dlow;
 }
 
 /**
@@ -116,8 +162,8 @@ export function runHalvesShrink(
   return { halves, parts: { tensor, count, ranks, firsts } };
 }
 
-/** The parts of one matrix added. @returns f32 [M, rank] */
-export function runLoraLow(parts: LoraParts, first: number, rank: number): TensorInfo {
+/** scale times the parts of one matrix, added. @returns f32 [M, rank] */
+export function runLoraLow(parts: LoraParts, first: number, rank: number, scale = 1): TensorInfo {
   const [count, rows] = parts.tensor.shape;
   const low = newTensor([rows, rank]);
   const WG = isSoftwareDevice() ? LANES.software : LANES.gpu;
@@ -125,7 +171,7 @@ export function runLoraLow(parts: LoraParts, first: number, rank: number): Tenso
     kernel: "lora_low",
     constants: { WG },
     bindings: { parts: parts.tensor, low },
-    params: { rows, rank, ranks: parts.ranks, first, count },
+    params: { rows, rank, ranks: parts.ranks, first, count, scale },
     workgroups: foldGrid(Math.ceil(rows * rank / WG)),
   });
   return low;

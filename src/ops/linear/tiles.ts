@@ -32,9 +32,9 @@ export const TILES: Readonly<Record<LinearVariant, TileConstants>> = {
 /** Workgroups that keep a GPU of a hundred or so processors busy. */
 const ENOUGH_WORKGROUPS = 128;
 /**
- * What is guessed among, largest first; the rest differ too little to be told apart without measuring. Of the largest,
- * the one that makes twice the workgroups and waits half as often for a slab: by the cost model (bench/predict) it is the
- * fastest from 512 rows on, 403 us against 661 of "128x128x8 by 8x8" at 512 x 4096 x 4096 on an H100.
+ * What is guessed among, largest first; the rest differ too little to be told apart without measuring. Of the large,
+ * the one that makes twice the workgroups and waits half as often for a slab: by the cost model (bench/predict) it is
+ * the fastest from 512 rows on, 403 us against 661 of "128x128x8 by 8x8" at 512 x 4096 x 4096 on an H100.
  */
 const GUESSED = ["128x64x16 by 8x8", "64x64x16 by 8x4", "32x32x32 by 4x4", "16x32x32 by 4x4"];
 

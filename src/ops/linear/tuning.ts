@@ -10,6 +10,7 @@ import { timePlan } from "../../gpu/timing.ts";
 import type { Weight, WeightFormat } from "../weight/weight.ts";
 import {
   FULL_SIZE,
+  FULL_WEIGHT,
   linearClass,
   type LinearSize,
   productSize,
@@ -30,12 +31,15 @@ const LEAST_SECONDS = { "gpu timestamps": 2e-3, "wall clock": 0.1 };
 /** A variant that takes so many times the best one's time is not measured again. */
 const HOPELESS = 3;
 
+/** What tuning asks of a weight: whether it is trained, and not its values. */
+export type TunedWeight = Pick<Weight, "shape" | "format"> & { readonly grad: unknown };
+
 /**
  * One product of each class that linear layers with these weights make, with gradients, of up to `mostRows` tokens at a
  * time. Weights whose rows do not begin on 16 bytes have none: only the strided kernel takes them.
  */
 export function linearSizes(
-  weights: readonly Pick<Weight, "shape" | "format" | "grad">[],
+  weights: readonly TunedWeight[],
   mostRows: number,
 ): LinearSize[] {
   const sizes = new Map<string, LinearSize>();
@@ -44,7 +48,7 @@ export function linearSizes(
     if (!sizes.has(key)) sizes.set(key, size);
   };
   for (const { shape, format, grad } of weights) {
-    const [N, K] = shape.map((size) => Math.min(size, FULL_SIZE));
+    const [N, K] = shape.map((size) => Math.min(size, FULL_WEIGHT));
     if (shape.length !== 2 || K % valuesPerLoad(format) !== 0) continue;
     for (let rows = LEAST_ROWS; rows < 2 * Math.min(FULL_SIZE, mostRows); rows *= 2) {
       for (const product of grad ? TUNED : TUNED.slice(0, 2)) {
@@ -135,7 +139,8 @@ export interface TuningOptions {
 
 /**
  * The fastest variant of each size's class. Runs on the GPU for what is not known: seconds, for a model. Not to be
- * called while a plan is recorded. Takes up to three matrices of 4096 x 4096 of memory, which the pool then holds.
+ * called while a plan is recorded. Takes the memory of the largest weight, of 16384 x 16384 at the most, and of 4096
+ * rows of what goes into it and comes out, which the pool then holds.
  * @returns for these sizes, known ones included; empty where there is nothing to choose
  */
 export async function tuneLinear(

@@ -96,7 +96,7 @@ export function runRmsNormGrad(
     bindings: { x, w, rstd, dy, dsum, dx },
     params: { rows, width: columns },
   });
-  if (weightGrad) addWeightGrad({ x, rstd, dy }, weightGrad);
+  if (weightGrad) addGradOfWeight({ x, rstd, dy }, weightGrad);
   return dx;
 }
 
@@ -107,7 +107,7 @@ const [LEAST_COLUMNS, MOST_COLUMNS] = [8, 32];
 const ENOUGH_WORKGROUPS = 128;
 
 /** weightGrad += sum of dy x rstd over the rows, in order: all kernels give the same bits. */
-function addWeightGrad(inputs: Omit<NormInputs<TensorInfo>, "w">, weightGrad: Tensor): void {
+function addGradOfWeight(inputs: Omit<NormInputs<TensorInfo>, "w">, weightGrad: Tensor): void {
   const [rows, columns] = inputs.x.shape;
   const bindings = { ...inputs, dw: weightGrad };
   if (suitsTiles()) {
@@ -185,7 +185,10 @@ export function rmsNormF64(x: ArrayLike<number>, w: ArrayLike<number>, sizes: No
   return { y, rstd };
 }
 
-/** Twin of rms_norm_grad.wgsl, rms_norm_weight_grad.wgsl and rms_norm_weight_grad_slabs.wgsl in f64. @returns dx [R,D] and dw [D] */
+/**
+ * Twin of rms_norm_grad.wgsl, rms_norm_weight_grad.wgsl and rms_norm_weight_grad_slabs.wgsl in f64.
+ * @returns dx [R,D] and dw [D]
+ */
 export function rmsNormGradF64(
   x: ArrayLike<number>,
   w: ArrayLike<number>,

@@ -2,6 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import { hasNarrowSubgroups, suitsTiles } from "../../gpu/device_facts.ts";
 import { runKernel } from "../../gpu/dispatch.ts";
+import type { KernelConstants } from "../../gpu/kernel.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 
 export interface SamplingOptions {
@@ -68,7 +69,7 @@ function minPGap({ temperature, minP = 0 }: SamplingOptions): number {
  */
 function sampleLaunch(vocab: number, isFiltered: boolean) {
   const VEC4 = suitsTiles() && vocab % 4 === 0;
-  const listed = (LISTED: number) => isFiltered ? { LISTED } : {};
+  const listed = (LISTED: number): KernelConstants => isFiltered ? { LISTED } : {};
   if (VEC4) {
     const [WG, SCRATCH] = isFiltered ? [128, 4096] : [256, 2048];
     return { VEC4, constants: { WG, SCRATCH, BLOCKS: SCRATCH / WG, ...listed(2048) } };

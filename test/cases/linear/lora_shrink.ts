@@ -6,6 +6,7 @@ import {
   loraShrinkF64,
   runHalvesShrink,
   runLoraLow,
+  runLoraPull,
   runLoraShrink,
 } from "../../../src/ops/linear/lora_shrink.ts";
 import type { WeightFormat } from "../../../src/ops/weight/weight.ts";
@@ -67,6 +68,26 @@ function halvesShrinkCase(M: number, K: number, ranks: number[], made: "parts" |
   };
 }
 
+/** What B passes back to the ranks; with `onGpu`, as GPUs run it. */
+function loraPullCase(M: number, N: number, rank: number, format: WeightFormat, onGpu: boolean): OpCase {
+  const scale = 1.75;
+  return {
+    name: `lora_shrink, back from ${M}x${N} to ${rank} ranks in ${format}${onGpu ? ", in tiles" : ""}`,
+    inputs: { dy: uniform(1, [M, N]), b: uniformWeight(2, [N, rank], format) },
+    run: ({ tensors, weights }) => {
+      const run = () => runLoraPull(tensors.dy, weights.b, scale);
+      return [tf.engine().makeTensorFromTensorInfo(onGpu ? withGpuLanes(run) : run())];
+    },
+    twin: ({ dy, b }) => {
+      const a = Float64Array.from({ length: b.length }, (_, i) => b[i % N * rank + Math.floor(i / N)]);
+      const parts = loraShrinkF64(dy, a, { M, K: N, N: rank });
+      return [loraLowF64(parts, Math.ceil(N / 256)).map((sum) => scale * sum)];
+    },
+    tolerance: 1e-5,
+    toleranceReason: "f32 sums of up to 256 terms, and of the parts",
+  };
+}
+
 export const cases: OpCase[] = [
   loraShrinkCase(1, 1, [1]),
   loraShrinkCase(1, 255, [3]),
@@ -75,6 +96,11 @@ export const cases: OpCase[] = [
   loraShrinkCase(66, 516, [16, 16], "bf16"),
   loraShrinkCase(65, 520, [8], "f16"),
   loraShrinkCase(3, 522, [8, 2, 3], "bf16"),
+  loraPullCase(5, 257, 4, "f32", false),
+  loraPullCase(17, 516, 18, "bf16", false),
+  loraPullCase(1, 3, 2, "f16", false),
+  loraPullCase(70, 516, 17, "f32", true),
+  loraPullCase(33, 1028, 18, "bf16", true),
   halvesShrinkCase(5, 300, [4, 17], "parts"),
   halvesShrinkCase(70, 516, [16, 3, 2], "parts"),
   halvesShrinkCase(33, 1300, [5], "halves"),

@@ -1,4 +1,4 @@
-/** Faults of the cost model (bench/predict), and of what it asks of the program. */
+/** Faults of the cost model (bench/predict) and what it asks of the program, and of the GPU report. */
 import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
@@ -50,5 +50,40 @@ export const faults: readonly Fault[] = [
     replace: "    device.createBuffer",
     harm: "submits of one recording count in the next",
     tests: ["gpu/predicted_step.test.ts"],
+  },
+  {
+    file: "bench/gpu_report/conductor.ts",
+    find: "      resolve(null);\n",
+    replace: "",
+    harm: "a part of the GPU report that hangs is waited for without end, and no part follows",
+    tests: ["unit/gpu_report.test.ts#a part that hangs"],
+  },
+  {
+    file: "bench/gpu_report/conductor.ts",
+    find: "report.lines.push(line);",
+    replace: 'if (part.name !== "torch") report.lines.push(line);',
+    harm: "what PyTorch measured is not in the GPU report",
+    tests: ["unit/gpu_report.test.ts#a part that hangs"],
+  },
+  {
+    file: "bench/gpu_report/report_line.ts",
+    find: "= fieldsOf(text) ?? {};",
+    replace: "= JSON.parse(text);",
+    harm: "a warning that PyTorch prints ends the GPU report",
+    tests: ["unit/gpu_report.test.ts#a line of PyTorch's"],
+  },
+  {
+    file: "bench/gpu_report/report_table.ts",
+    find: "b.seconds - a.seconds",
+    replace: "a.seconds - b.seconds",
+    harm: "the GPU report holds a case against the bound that does not bind it",
+    tests: ["unit/gpu_report.test.ts#slower bound"],
+  },
+  {
+    file: "bench/gpu_report/command.ts",
+    find: "0 : 1",
+    replace: "0 : 0",
+    harm: "a GPU report that found out nothing ends well",
+    tests: ["e2e/gpu_report.test.ts#without an adapter"],
   },
 ];

@@ -218,9 +218,30 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_cadence.test.ts#multiple of them"],
   },
   {
+    file: "src/train/frozen_passes.ts",
+    find: "    first += counts[i];\n",
+    replace: "",
+    harm: "completions are held against the reference's log-probs of others",
+    tests: ["gpu/joined_passes.test.ts"],
+  },
+  {
+    file: "src/train/memory_plan.ts",
+    find: "  while (microBatches % count !== 0) count--;\n",
+    replace: "",
+    harm: "a step of nine micro-batches is trained on four at a time: the last pass is not full",
+    tests: ["unit/memory_plan.test.ts"],
+  },
+  {
+    file: "src/train/memory_plan.ts",
+    find: "isOpen ? [false, true] : [null]",
+    replace: "isOpen ? [true] : [null]",
+    harm: "large models run their layers twice though there is memory for what they make",
+    tests: ["unit/memory_plan.test.ts"],
+  },
+  {
     file: "src/train/learner.ts",
-    find: 'config.gradient_checkpointing !== "auto"',
-    replace: "false",
+    find: 'const recomputesLayers = config.gradient_checkpointing !== "auto"',
+    replace: "const recomputesLayers = false",
     harm: "gradient_checkpointing is ignored: large batches do not fit",
     tests: [
       "e2e/config_effects.test.ts#gradient_checkpointing=",
