@@ -4,166 +4,149 @@
 //   GATED: y = silu(g) u of the two layers g and u
 // Shapes    a, s: halves.wgsl of x [M,K]; w [N,K] in FORMAT, t i32 [1] of weight_shift.wgsl; y f32 [M,N]. low: the sums
 //           of lora_shrink.wgsl's parts; b [N, rank]. K a multiple of 4, of 8 when w is packed. See lib/few_layers.wgsl
-// Dispatch  a workgroup of ROW_PARTS x COLUMN_PARTS subgroups makes RUN ROW_PARTS matrices of rows x COLUMN_PARTS of
-//           columns of one layer (GATED: half of them each of both): (tiles of all layers' columns, tiles of rows, 1)
+// Dispatch  a workgroup of ROW_PARTS x COLUMN_PARTS subgroups makes RUN ROW_PARTS matrices of rows x COLUMN_RUN
+//           COLUMN_PARTS of columns of one layer (GATED: half of them each of both): (tiles of all layers' columns,
+//           tiles of rows, 1)
 // Numerics  the sum over k is linear_matrix.wgsl's: the same matrices, one after the other, in one chain from zero. The
 //           rest is f32 in the order of linear_output.wgsl. So decoding has the bits of training
-// Why       narrow tiles make enough workgroups without splitting k; a deep slab keeps enough loads in flight
+// Why       narrow tiles make enough workgroups without splitting k; a deep slab keeps enough loads in flight. A
+//           workgroup that is alone on its core waits for whatever it has not asked for in time: weights are asked for
+//           a slab before or two (DEEP), matrices before those at hand are multiplied. Where there are columns enough, a
+//           subgroup makes two by two matrices: each that it takes from workgroup memory serves twice
 // Twin      src/ops/linear/matrix_units.ts#linearF16F64
-import package::lib::f16_range::{power, shifted};
+import package::lib::f16_range::shifted;
 import package::lib::few_layers::{
-  a, a_shift, b_value, columns_of, first_rank_of, load_weight, low_value, params, rank_of, scale_of_adapter,
-  shift_of_weight, store, with_bias,
+  a_shift, b_value, columns_of, first_rank_of, low_value, params, rank_of, scale_of_adapter, shift_of_weight, store,
+  with_bias,
 };
-import package::lib::matrix_units::{Left, Raw, Result, Right, scaled_halves, SUBGROUP, UNIT, UNIT_BLOCKS};
+import package::lib::few_slabs::{
+  A_SLAB, BLOCKS, COLUMN_PARTS, COLUMN_RUN, column_of, COLUMNS, LANES, layer_of, LINE, load_a, load_b, memory, Part,
+  ROWS, RUN, SLAB, stage_a, stage_b, StagedA, StagedB,
+};
+import package::lib::matrix_units::{Left, Result, Right, UNIT, UNIT_BLOCKS};
+import package::lib::weight::FORMAT;
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 
-override RUN: u32;           // matrices of rows that a subgroup makes: 1 or 2
-override ROW_PARTS: u32;
-override COLUMN_PARTS: u32;  // GATED: an even number
-
-override ROWS = RUN * ROW_PARTS * UNIT;
-override COLUMNS = COLUMN_PARTS * UNIT;
-override LANES = ROW_PARTS * COLUMN_PARTS * SUBGROUP;
-@if(UNIT8) const SLAB = 64u;  // terms
-@else const SLAB = 128u;
-const BLOCKS = SLAB / 8u;
-const LINE = BLOCKS + 1u;     // a block to spare spreads the lines over the banks
-override A_SLAB = ROWS * LINE;
-override SLABS = (ROWS + COLUMNS) * LINE;
-override A_LOADS = ROWS * BLOCKS / LANES;  // blocks of eight values that a lane stages: up to 8
-override B_LOADS = COLUMNS * BLOCKS / LANES;
-override OUT_LINE = COLUMNS / 4u + 1u;     // quads, of a row of sums, which take the slabs' place
-override QUADS = ROWS * COLUMNS / 4u / LANES;  // four outputs of a row each, that a lane finishes: 1, 2 or 4
+override DEEP = COLUMN_RUN == 1u && FORMAT != 0u;  // otherwise sums, or weights of 32 bits, take the registers
+override SLABS_AHEAD = select(1u, 2u, DEEP);       // of weights
+override OUT_LINE = COLUMNS / 4u + 1u;         // quads, of a row of sums, which take the slabs' place
+override QUADS = ROWS * COLUMNS / 4u / LANES;  // four outputs of a row each, that a lane finishes: 1, 2, 4 or 8
 override COLUMN_QUADS = COLUMNS / 4u;
-const CHUNK = 16u;            // ranks that are staged at a time
+const CHUNK = 16u;  // ranks that are staged at a time
 override LOWS = ROWS * (CHUNK + 1u);
 override B_QUADS = CHUNK * COLUMN_QUADS;
 
-var<workgroup> memory: array<vec4u, SLABS>;  // [rows][terms] of a, then [columns][terms] of w
 @if(ADAPTER) var<workgroup> low_slab: array<f32, LOWS>;       // [rows][ranks]
 @if(ADAPTER) var<workgroup> b_slab: array<vec4f, B_QUADS>;    // [ranks][columns]
 
-struct Staged {
-  a0: vec4u, a1: vec4u, a2: vec4u, a3: vec4u, a4: vec4u, a5: vec4u, a6: vec4u, a7: vec4u,
-  b0: Raw, b1: Raw, b2: Raw, b3: Raw, b4: Raw, b5: Raw, b6: Raw, b7: Raw,
+alias Lefts = array<Left, 2>;    // one below the other
+alias Rights = array<Right, 2>;  // side by side
+alias Sums = array<Result, 4>;   // [rows][columns]
+
+// Where a subgroup's matrices begin in `memory`.
+struct Places { a: u32, b: u32 }
+
+// A subgroup's matrices of UNIT terms, from block k of the slab on.
+fn take(left: ptr<function, Lefts>, right: ptr<function, Rights>, at: Places, k: u32) {
+  (*right)[0] = subgroupMatrixLoad<Right, col_major>(&memory, at.b + k, LINE);
+  (*left)[0] = subgroupMatrixLoad<Left, row_major>(&memory, at.a + k, LINE);
+  if (RUN > 1u) { (*left)[1] = subgroupMatrixLoad<Left, row_major>(&memory, at.a + UNIT * LINE + k, LINE); }
+  if (COLUMN_RUN > 1u) { (*right)[1] = subgroupMatrixLoad<Right, col_major>(&memory, at.b + UNIT * LINE + k, LINE); }
 }
 
-// A workgroup's part: its first row, and a layer's first column.
-struct Part { row: u32, layer: u32, column: u32 }
-
-// The layer and column that line i of the weights' slab holds.
-@if(GATED)
-fn layer_of(part: Part, i: u32) -> u32 { return select(0u, 1u, i >= COLUMNS / 2u); }
-@else
-fn layer_of(part: Part, i: u32) -> u32 { return part.layer; }
-@if(GATED)
-fn column_of(part: Part, i: u32) -> u32 { return part.column + i % (COLUMNS / 2u); }
-@else
-fn column_of(part: Part, i: u32) -> u32 { return part.column + i; }
-
-// Rows beyond the last repeat it, and are not stored; terms beyond the last are zeros in a, or not multiplied.
-fn load_a(part: Part, first: u32, i: u32) -> vec4u {
-  let row = min(part.row + i / BLOCKS, params.rows - 1u);
-  return a[row * (params.pitch / 8u) + min(first / 8u + i % BLOCKS, params.pitch / 8u - 1u)];
-}
-
-fn load_b(part: Part, first: u32, i: u32) -> Raw {
-  let line = i / BLOCKS;
-  return load_weight(layer_of(part, line), column_of(part, line), first / 8u + i % BLOCKS);
-}
-
-fn load(part: Part, first: u32, lane: u32) -> Staged {
-  var staged: Staged;
-  staged.b0 = load_b(part, first, lane);
-  if (B_LOADS > 1u) { staged.b1 = load_b(part, first, lane + LANES); }
-  if (B_LOADS > 2u) { staged.b2 = load_b(part, first, lane + 2u * LANES); }
-  if (B_LOADS > 3u) { staged.b3 = load_b(part, first, lane + 3u * LANES); }
-  if (B_LOADS > 4u) { staged.b4 = load_b(part, first, lane + 4u * LANES); }
-  if (B_LOADS > 5u) { staged.b5 = load_b(part, first, lane + 5u * LANES); }
-  if (B_LOADS > 6u) { staged.b6 = load_b(part, first, lane + 6u * LANES); }
-  if (B_LOADS > 7u) { staged.b7 = load_b(part, first, lane + 7u * LANES); }
-  staged.a0 = load_a(part, first, lane);
-  if (A_LOADS > 1u) { staged.a1 = load_a(part, first, lane + LANES); }
-  if (A_LOADS > 2u) { staged.a2 = load_a(part, first, lane + 2u * LANES); }
-  if (A_LOADS > 3u) { staged.a3 = load_a(part, first, lane + 3u * LANES); }
-  if (A_LOADS > 4u) { staged.a4 = load_a(part, first, lane + 4u * LANES); }
-  if (A_LOADS > 5u) { staged.a5 = load_a(part, first, lane + 5u * LANES); }
-  if (A_LOADS > 6u) { staged.a6 = load_a(part, first, lane + 6u * LANES); }
-  if (A_LOADS > 7u) { staged.a7 = load_a(part, first, lane + 7u * LANES); }
-  return staged;
-}
-
-fn stage_a(i: u32, block: vec4u) { memory[i / BLOCKS * LINE + i % BLOCKS] = block; }
-
-fn stage_b(part: Part, i: u32, raw: Raw) {
-  let line = i / BLOCKS;
-  let scale = power(shift_of_weight(layer_of(part, line)));
-  memory[A_SLAB + line * LINE + i % BLOCKS] = scaled_halves(raw, scale);
-}
-
-fn stage(part: Part, lane: u32, staged: Staged) {
-  stage_a(lane, staged.a0);
-  if (A_LOADS > 1u) { stage_a(lane + LANES, staged.a1); }
-  if (A_LOADS > 2u) { stage_a(lane + 2u * LANES, staged.a2); }
-  if (A_LOADS > 3u) { stage_a(lane + 3u * LANES, staged.a3); }
-  if (A_LOADS > 4u) { stage_a(lane + 4u * LANES, staged.a4); }
-  if (A_LOADS > 5u) { stage_a(lane + 5u * LANES, staged.a5); }
-  if (A_LOADS > 6u) { stage_a(lane + 6u * LANES, staged.a6); }
-  if (A_LOADS > 7u) { stage_a(lane + 7u * LANES, staged.a7); }
-  stage_b(part, lane, staged.b0);
-  if (B_LOADS > 1u) { stage_b(part, lane + LANES, staged.b1); }
-  if (B_LOADS > 2u) { stage_b(part, lane + 2u * LANES, staged.b2); }
-  if (B_LOADS > 3u) { stage_b(part, lane + 3u * LANES, staged.b3); }
-  if (B_LOADS > 4u) { stage_b(part, lane + 4u * LANES, staged.b4); }
-  if (B_LOADS > 5u) { stage_b(part, lane + 5u * LANES, staged.b5); }
-  if (B_LOADS > 6u) { stage_b(part, lane + 6u * LANES, staged.b6); }
-  if (B_LOADS > 7u) { stage_b(part, lane + 7u * LANES, staged.b7); }
-}
-
-// Products of the staged terms, `count` of them, onto the subgroup's sums.
-fn multiply(sums: ptr<function, Sums>, count: u32, a_at: u32, b_at: u32) {
-  for (var k = 0u; k < count; k += UNIT) {
-    let right = subgroupMatrixLoad<Right, col_major>(&memory, b_at + k / 8u, LINE);
-    let left = subgroupMatrixLoad<Left, row_major>(&memory, a_at + k / 8u, LINE);
-    (*sums)[0] = subgroupMatrixMultiplyAccumulate(left, right, (*sums)[0]);
-    if (RUN > 1u) {
-      let below = subgroupMatrixLoad<Left, row_major>(&memory, a_at + UNIT * LINE + k / 8u, LINE);
-      (*sums)[1] = subgroupMatrixMultiplyAccumulate(below, right, (*sums)[1]);
-    }
+fn add_products(sums: ptr<function, Sums>, left: ptr<function, Lefts>, right: ptr<function, Rights>) {
+  (*sums)[0] = subgroupMatrixMultiplyAccumulate((*left)[0], (*right)[0], (*sums)[0]);
+  if (RUN > 1u) { (*sums)[2] = subgroupMatrixMultiplyAccumulate((*left)[1], (*right)[0], (*sums)[2]); }
+  if (COLUMN_RUN > 1u) {
+    (*sums)[1] = subgroupMatrixMultiplyAccumulate((*left)[0], (*right)[1], (*sums)[1]);
+    if (RUN > 1u) { (*sums)[3] = subgroupMatrixMultiplyAccumulate((*left)[1], (*right)[1], (*sums)[3]); }
   }
 }
 
-alias Sums = array<Result, 2>;
+// Products of a whole slab, onto the subgroup's sums: matrices are on their way while those before are multiplied.
+fn multiply_slab(sums: ptr<function, Sums>, at: Places) {
+  var left: Lefts;
+  var right: Rights;
+  var next_left: Lefts;
+  var next_right: Rights;
+  take(&left, &right, at, 0u);
+  for (var k = 0u; k < BLOCKS - 2u * UNIT_BLOCKS; k += 2u * UNIT_BLOCKS) {
+    take(&next_left, &next_right, at, k + UNIT_BLOCKS);
+    add_products(sums, &left, &right);
+    take(&left, &right, at, k + 2u * UNIT_BLOCKS);
+    add_products(sums, &next_left, &next_right);
+  }
+  take(&next_left, &next_right, at, BLOCKS - UNIT_BLOCKS);
+  add_products(sums, &left, &right);
+  add_products(sums, &next_left, &next_right);
+}
+
+// Of the first `count` terms of a slab.
+fn multiply_some(sums: ptr<function, Sums>, at: Places, count: u32) {
+  var left: Lefts;
+  var right: Rights;
+  for (var k = 0u; k < count / 8u; k += UNIT_BLOCKS) {
+    take(&left, &right, at, k);
+    add_products(sums, &left, &right);
+  }
+}
+
+// The products of the slab from term `first` on, whose operands are staged and make room for those of slabs to come.
+fn add_slab(
+  sums: ptr<function, Sums>,
+  part: Part,
+  at: Places,
+  first: u32,
+  lane: u32,
+  staged_a: ptr<function, StagedA>,
+  staged_b: ptr<function, StagedB>,
+) {
+  let next = first + SLAB;
+  let next_b = first + SLABS_AHEAD * SLAB;
+  stage_b(part, lane, *staged_b);
+  if (next_b < params.pitch) { *staged_b = load_b(part, next_b, lane); }
+  stage_a(lane, *staged_a);
+  if (next < params.pitch) { *staged_a = load_a(part, next, lane); }
+  workgroupBarrier();
+  if (next <= params.pitch) {
+    multiply_slab(sums, at);
+  } else {
+    multiply_some(sums, at, params.pitch - first);
+  }
+  workgroupBarrier();
+}
 
 // The sums over k of the workgroup's tile, left in `memory`, row by row.
 fn make_sums(part: Part, lane: u32, subgroup: u32) {
   let top = subgroup / COLUMN_PARTS * RUN * UNIT;
-  let left = subgroup % COLUMN_PARTS * UNIT;
+  let left = subgroup % COLUMN_PARTS * COLUMN_RUN * UNIT;
+  let places = Places(top * LINE, A_SLAB + left * LINE);
   var sums = Sums();
-  var staged = load(part, 0u, lane);
-  for (var first = 0u; first < params.pitch; first += SLAB) {
-    stage(part, lane, staged);
-    workgroupBarrier();
-    let next = first + SLAB;
-    if (next < params.pitch) {
-      staged = load(part, next, lane);
-      multiply(&sums, SLAB, top * LINE, A_SLAB + left * LINE);
-    } else {
-      multiply(&sums, params.pitch - first, top * LINE, A_SLAB + left * LINE);
+  var staged_b = load_b(part, 0u, lane);
+  var second_b: StagedB;
+  if (DEEP) { second_b = load_b(part, SLAB, lane); }
+  var staged_a = load_a(part, 0u, lane);
+  for (var first = 0u; first < params.pitch; first += SLABS_AHEAD * SLAB) {
+    add_slab(&sums, part, places, first, lane, &staged_a, &staged_b);
+    if (DEEP && first + SLAB < params.pitch) {
+      add_slab(&sums, part, places, first + SLAB, lane, &staged_a, &second_b);
     }
-    workgroupBarrier();
   }
   let at = top * OUT_LINE + left / 4u;
+  let below = at + UNIT * OUT_LINE;
   subgroupMatrixStore<row_major>(&memory, at, sums[0], OUT_LINE);
-  if (RUN > 1u) { subgroupMatrixStore<row_major>(&memory, at + UNIT * OUT_LINE, sums[1], OUT_LINE); }
+  if (RUN > 1u) { subgroupMatrixStore<row_major>(&memory, below, sums[2], OUT_LINE); }
+  if (COLUMN_RUN > 1u) {
+    subgroupMatrixStore<row_major>(&memory, at + UNIT / 4u, sums[1], OUT_LINE);
+    if (RUN > 1u) { subgroupMatrixStore<row_major>(&memory, below + UNIT / 4u, sums[3], OUT_LINE); }
+  }
   workgroupBarrier();
 }
 
 // What adapters add to a lane's quads, before the scale.
-struct Added { q0: vec4f, q1: vec4f, q2: vec4f, q3: vec4f }
+struct Added { q0: vec4f, q1: vec4f, q2: vec4f, q3: vec4f, q4: vec4f, q5: vec4f, q6: vec4f, q7: vec4f }
 
 fn row_of(quad: u32) -> u32 { return quad / COLUMN_QUADS; }
 fn line_of(quad: u32) -> u32 { return quad % COLUMN_QUADS * 4u; }
@@ -210,6 +193,12 @@ fn add_layer(part: Part, layer: u32, lane: u32, added: ptr<function, Added>) {
     if (QUADS > 2u) {
       (*added).q2 = with_ranks(part, layer, lane + 2u * LANES, count, (*added).q2);
       (*added).q3 = with_ranks(part, layer, lane + 3u * LANES, count, (*added).q3);
+    }
+    if (QUADS > 4u) {
+      (*added).q4 = with_ranks(part, layer, lane + 4u * LANES, count, (*added).q4);
+      (*added).q5 = with_ranks(part, layer, lane + 5u * LANES, count, (*added).q5);
+      (*added).q6 = with_ranks(part, layer, lane + 6u * LANES, count, (*added).q6);
+      (*added).q7 = with_ranks(part, layer, lane + 7u * LANES, count, (*added).q7);
     }
     workgroupBarrier();
   }
@@ -306,6 +295,12 @@ fn main(
   if (QUADS > 2u) {
     finish(part, lane + 2u * LANES, added.q2);
     finish(part, lane + 3u * LANES, added.q3);
+  }
+  if (QUADS > 4u) {
+    finish(part, lane + 4u * LANES, added.q4);
+    finish(part, lane + 5u * LANES, added.q5);
+    finish(part, lane + 6u * LANES, added.q6);
+    finish(part, lane + 7u * LANES, added.q7);
   }
   @if(GATED) { store_gated(part, lane); }
 }

@@ -35,6 +35,11 @@ const GROUPS: [name: string, K: number, layers: Layers][] = [
     bias: true,
   }],
   ["two adapted layers", 1000, { widths: [24, 41], ranks: [16, 16], format: "f16" }],
+  ["layers of so many columns that their tiles are wide", 136, {
+    widths: [8100, 97],
+    ranks: [3, 0],
+    format: "bf16",
+  }],
 ];
 /** Each tile of rows full and not; 16 and fewer, 17 to 32 and 33 to 64 on a GPU take tiles of their own. */
 const ROWS = [1, 8, 9, 17, 33, 64];
@@ -74,10 +79,10 @@ describe("layers of few rows on matrix units", () => {
     });
   }
 
-  for (const ranks of [[0, 0], [4, 0], [17, 3]]) {
-    it(`gate and up of ranks ${ranks}: their product has the bits of two layers and swiglu`, async (test) => {
+  for (const [width, ...ranks] of [[37, 0, 0], [37, 4, 0], [37, 17, 3], [4100, 17, 3]]) {
+    it(`gate and up of ${width} columns and ranks ${ranks}: the bits of two layers and swiglu`, async (test) => {
       if (missing) return test.skip(leftOut(test.name, missing));
-      const sizes = { M: 35, K: 296, widths: [37, 37], ranks };
+      const sizes = { M: 35, K: 296, widths: [width, width], ranks };
       const operands = caseOperands(adaptedCase(sizes.M, sizes.K, sizes.widths, { ranks, format: "bf16" }));
       const [gate, up] = layersOf(operands, sizes);
       const { x } = operands.tensors;

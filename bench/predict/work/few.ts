@@ -55,12 +55,12 @@ function epilogue({ call }: Called, tile: { rows: number; columns: number; lanes
 
 const fewMatrix: WorkOf = (called) => {
   const { call, workgroups } = called;
-  const { RUN, ROW_PARTS, COLUMN_PARTS, SUBGROUP, FORMAT } = call.constants;
+  const { RUN, COLUMN_RUN, ROW_PARTS, COLUMN_PARTS, SUBGROUP, FORMAT } = call.constants;
   const unit = call.conditions.UNIT8 ? 8 : 16;
   const slab = call.conditions.UNIT8 ? 64 : 128;
   const tile = {
     rows: RUN * ROW_PARTS * unit,
-    columns: COLUMN_PARTS * unit,
+    columns: COLUMN_RUN * COLUMN_PARTS * unit,
     lanes: ROW_PARTS * COLUMN_PARTS * SUBGROUP,
   };
   const { rows, width, pitch } = call.params;
@@ -69,32 +69,41 @@ const fewMatrix: WorkOf = (called) => {
   const groups = gridOf(workgroups);
   const columns = sum(ofLayers(call.params, "columns"));
   const weights = valueBytes(FORMAT);
-  const staged = (tile.rows + tile.columns) * slab * 2 / 128;
+  const staged = spread(tile.lanes, 16);
+  const steps = slab / unit;
+  const taken = RUN + COLUMN_RUN; // matrices of a subgroup in a step
+  const products = RUN * COLUMN_RUN;
   const subgroups = ROW_PARTS * COLUMN_PARTS;
   const made = 4 * rows * (call.conditions.GATED ? columns / 2 : columns);
+  const ahead = COLUMN_RUN === 1 && FORMAT !== 0 ? 2 : 1; // slabs of weights
+  const stagedWeights = {
+    instructions: bLoads * (LOAD + SHARED_ACCESS + 20),
+    wavefronts: bLoads * (spread(tile.lanes, 8 * weights) + staged),
+  };
+  const multiplied = {
+    instructions: aLoads * (LOAD + SHARED_ACCESS) + steps * (taken * 8 + products * 2 + 4),
+    wavefronts: aLoads * 2 * staged + steps * subgroups * taken * unit * unit * 2 / 128,
+  };
   return {
     workgroups: groups,
     lanes: tile.lanes,
-    registers: 48 + 4 * aLoads + 8 * bLoads + 8 * RUN,
+    // Operands on their way, sums in f32, and two sets of matrices in f16.
+    registers: 40 + 4 * aLoads + ahead * 2 * weights * bLoads + (unit * unit / SUBGROUP) * (products + taken),
     workgroupBytes: (tile.rows + tile.columns) * (slab / 8 + 1) * 16 +
       (call.conditions.ADAPTER ? 4 * (tile.rows * (CHUNK + 1) + tile.columns * CHUNK) : 0),
     chain: [
       { times: 1, instructions: 100, memory: 1 },
+      // What is loaded when weights are staged is waited for when so many slabs have been multiplied: of these matrices
+      // the first are waited for, others are taken while those before are multiplied.
+      { ...stagedWeights, times: slabs / ahead, shared: 1 },
       {
-        // The next slab is loaded while this one is multiplied.
-        times: slabs,
-        instructions: aLoads * (LOAD + SHARED_ACCESS) + bLoads * (LOAD + SHARED_ACCESS + 20),
-        wavefronts: aLoads * spread(tile.lanes, 16) + bLoads * spread(tile.lanes, 2 * 8 * weights / 2) / 2 +
-          staged,
-        barriers: 2,
-        shared: 1,
-      },
-      {
-        times: slabs * slab / unit,
-        instructions: (1 + RUN) * 8 + RUN * 2 + 4,
-        matrixFlops: 2 * tile.rows * tile.columns * unit,
-        wavefronts: subgroups * (1 + RUN) * unit * unit * 2 / 128,
-        shared: 1,
+        times: slabs / ahead,
+        instructions: ahead * multiplied.instructions + (ahead - 1) * stagedWeights.instructions,
+        wavefronts: ahead * multiplied.wavefronts + (ahead - 1) * stagedWeights.wavefronts,
+        matrixFlops: ahead * 2 * tile.rows * tile.columns * slab,
+        ahead: 1,
+        barriers: 2 * ahead,
+        shared: 2 * ahead - 1,
       },
       ...epilogue(called, tile),
     ],
