@@ -92,7 +92,7 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/adapted.ts",
-    find: "weight: adapter.a, dx, rows, adds: true });",
+    find: "runLinearGradX({ ...pull, dx, adds: true, halves });",
     replace: "weight: adapter.a, dx, rows });",
     harm: "below an adapted layer gradients are those of its last adapter alone",
     tests: ["gpu/ops.test.ts#adapted"],

@@ -240,14 +240,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/learner.ts",
-    find: 'config.gradient_checkpointing !== "auto"',
-    replace: "false",
-    harm: "gradient_checkpointing is ignored: large batches do not fit",
-    tests: [
-      "e2e/config_effects.test.ts#gradient_checkpointing=",
-      "gpu/training_run.test.ts",
-      "gpu/rehearsal.test.ts",
-    ],
+    find: "planned ?? parameterCount(",
+    replace: "parameterCount(",
+    harm: "what the memory plan decided of layers is not done",
+    tests: ["gpu/joined_passes.test.ts"],
     claim: 4,
   },
   {
