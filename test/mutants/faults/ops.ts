@@ -93,7 +93,7 @@ const ACCUMULATION: readonly Fault[] = [
   {
     file: "src/ops/linear/adapted.ts",
     find: "runLinearGradX({ ...pull, dx, adds: true, halves });",
-    replace: "weight: adapter.a, dx, rows });",
+    replace: "runLinearGradX({ ...pull, dx, halves });",
     harm: "below an adapted layer gradients are those of its last adapter alone",
     tests: ["gpu/ops.test.ts#adapted"],
   },
