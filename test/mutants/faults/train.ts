@@ -240,7 +240,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/learner.ts",
-<<<<<<< HEAD
     find: 'const recomputesLayers = config.gradient_checkpointing !== "auto"',
     replace: "const recomputesLayers = false",
     harm: "gradient_checkpointing is ignored: large batches do not fit",
@@ -249,12 +248,6 @@ export const faults: readonly Fault[] = [
       "gpu/training_run.test.ts",
       "gpu/rehearsal.test.ts",
     ],
-=======
-    find: "planned ?? parameterCount(",
-    replace: "parameterCount(",
-    harm: "what the memory plan decided of layers is not done",
-    tests: ["gpu/joined_passes.test.ts"],
->>>>>>> help_K
     claim: 4,
   },
   {
