@@ -1,4 +1,5 @@
 /** Works of what decoding makes of few rows on matrix units, and of adapters. */
+import { halvesPitch } from "../../../src/ops/linear/halves.ts";
 import { boundBytes, type Called, gridOf, spread, valueBytes, type Work, type WorkOf } from "../work.ts";
 
 /** A load or store of workgroup memory with its index, which is held within the array (robustness). */
@@ -139,7 +140,7 @@ function shrinkTile({ call }: Called, groups: number): Work {
 /** Rows of halves and tiles of the parts are workgroups of one dispatch: the chain is that of the mean one. */
 const halvesShrink: WorkOf = (called) => {
   const { call, workgroups } = called;
-  const { rows, width, pitch } = call.params;
+  const { rows, width } = call.params;
   const groups = gridOf(workgroups);
   const tiles = shrinkTile(called, groups - rows);
   const turns = Math.ceil(width / 4 / 256);
@@ -155,7 +156,7 @@ const halvesShrink: WorkOf = (called) => {
     ...tiles,
     workgroups: groups,
     chain: [...weighed(tiles.chain, 1 - share), ...weighed(ofRow, share)],
-    cacheBytes: tiles.cacheBytes + rows * (8 * width + 2 * pitch),
+    cacheBytes: tiles.cacheBytes + rows * (8 * width + 2 * halvesPitch(width)),
   };
 };
 
