@@ -19,6 +19,7 @@ export const NPM_OPTIONS = {
     reward_label: false,
     cost_label: false,
   },
+  "gpu-report": { small: true, part: false, out: false, python: false },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -9,7 +9,7 @@ const hasNoAdapter: Rule = ({ ADAPTER }) => !ADAPTER;
 
 /** Which conditions a kernel is asked for together, where not all are. */
 const RULES: Readonly<Record<string, Rule>> = {
-  halves_shrink: hasQuads,
+  halves_shrink: ({ VEC4, TRANSPOSED }) => VEC4 && !TRANSPOSED,
   lora_shrink_tile: hasQuads,
   linear_simd8: hasNoAdapter,
   swiglu_linear: hasNoAdapter,

@@ -82,7 +82,7 @@ describe("doctor", () => {
         runProgram(["doctor", "--gpu", "h100", ...set, ...prompts]),
       ]);
       assert.equal(whole.code, 0, whole.output);
-      assert.match(whole.output, /planned .* of 79 GiB \(h100, less/);
+      assert.match(whole.output, /planned .* of 75 GiB \(h100, less/);
       assert.equal(alone.code, 0, alone.output);
       assert.match(alone.output, /prompts +not read: all are taken to be of max_prompt_length 64/);
       for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
@@ -94,12 +94,12 @@ describe("doctor", () => {
 
   it("--gpu: what does not fit says with which settings it would, and exits with 1", async () => {
     const [small, unknown] = await Promise.all(
-      ["0.07", "h999"].map((gpu) => runProgram(["doctor", "--gpu", gpu])),
+      ["0.04", "h999"].map((gpu) => runProgram(["doctor", "--gpu", gpu])),
     );
     assert.equal(small.code, 1, small.output);
     assert.match(
       small.output,
-      /missing +training +The run needs .*there are 72 MiB \(as given\); it fits with --set/,
+      /missing +training +The run needs .*there are 41 MiB \(as given\); it fits with --set/,
     );
     assert.equal(unknown.code, 1, unknown.output);
     assert.match(unknown.output, /Cannot plan for the GPU "h999"/);

@@ -54,6 +54,19 @@ describe("passes over several micro-batches", () => {
     });
   }
 
+  it("layers run again as the settings say, else the plan, else the model's size", async () => {
+    const recomputes = async (gradient_checkpointing: boolean | "auto", recomputesLayers?: boolean) => {
+      const learner = makeLearner(await tinyPolicy("float32"), { ...CONFIG, gradient_checkpointing }, {
+        recomputesLayers,
+      });
+      disposeLearner(learner);
+      return learner.policy.recomputesLayers;
+    };
+    assert.deepEqual([await recomputes("auto", true), await recomputes("auto", false)], [true, false]);
+    assert.deepEqual([await recomputes(false, true), await recomputes(true, false)], [false, true]);
+    assert.equal(await recomputes("auto"), false, "a small model, without a plan");
+  });
+
   it("those without gradients take up to four micro-batches, as long as they are not full before", () => {
     const sizes = { max_prompt_length: 256, max_completion_length: 512 };
     assert.deepEqual([1, 2, 3, 4, 5].map((rows) => passesAtOnce(rows, true, sizes)), [4, 2, 1, 1, 1]);

@@ -35,18 +35,20 @@ const OWN_DEVICE = /bench|gpu_report|kernel_measuring|lost_device|planned_gpu|pr
 const all = filesUnder("test/gpu", ".test.ts").filter((file) => !OWN_DEVICE.test(file));
 const MATRICES = /MatmulPrecision|Float16|matrixUnits/;
 
-const KERNELS = named(
-  "ops",
-  "attention_decode",
+/** Compiling a GPU's kernels takes a CPU minutes, so the passes share out what is run: each kernel is in one at least. */
+const KERNELS = named("ops", "attention_decode", "fused_bits", "linear_bits", "packed_nans", "final_logits");
+const MODELS = named("policy", "generation");
+const TRAINING = named(
+  "accumulation",
+  "adapters",
   "attention_prefix",
-  "fused_bits",
-  "plain_kernels",
-  "linear_bits",
-  "linear_variants",
-  "packed_nans",
+  "optimizer",
+  "policy_edges",
+  "sampler_logprobs",
+  "sampling_options",
+  "score_model",
+  "shared_prefix",
 );
-const MODELS = named("policy", "generation", "sampling_options", "shared_prefix", "final_logits");
-const WIDTHS = [holds("subgroup_lanes"), ...named("ops", "attention_decode")];
 
 export const PASSES: readonly Pass[] = [
   {
@@ -61,13 +63,21 @@ export const PASSES: readonly Pass[] = [
     preloads: [POISON],
     environment: UNCHECKED,
   },
-  { title: "a GPU's kernels", files: [holds("gpu_lanes"), ...all], preloads: [GPU_LANES] },
+  { title: "a GPU's kernels, in training", files: [holds("gpu_lanes"), ...TRAINING], preloads: [GPU_LANES] },
   {
     title: "matrix units",
     files: [holds("matrix_device"), ...all.filter((file) => MATRICES.test(textOf(file)))],
     needsNewerVulkan: true,
   },
-  { title: "subgroups of 4 lanes", files: WIDTHS, environment: lanes(4) },
-  { title: "subgroups of 16 lanes", files: WIDTHS, environment: lanes(16) },
+  {
+    title: "subgroups of 4 lanes",
+    files: [holds("subgroup_lanes"), ...named("ops", "attention_decode")],
+    environment: lanes(4),
+  },
+  {
+    title: "subgroups of 16 lanes",
+    files: [holds("subgroup_lanes"), ...named("attention_decode", "linear_bits", "policy")],
+    environment: lanes(16),
+  },
   { title: "SPIR-V", files: [holds("spirv")] },
 ];

@@ -61,7 +61,7 @@ function runAdaptedLayer(
 /** Gradients of the outputs, and what the adapters' A made of x. */
 type GradInput = "x" | `dy${number}` | `low${number}`;
 
-/** The pull at low = x A^T, and what it leaves in B; the caller disposes of it. In float32, a chain over the outputs. */
+/** The pull at low = x A^T, and what it leaves in B; its caller disposes of it. In float32, one chain of outputs. */
 function runExpandGrad(dy: TensorInfo, low: TensorInfo, { b, scale }: LinearAdapter): TensorInfo {
   const rows = dy.shape[0];
   const scaled = scale === 1 ? dy : runAdd(null, dy, scale);

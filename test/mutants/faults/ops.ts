@@ -92,8 +92,8 @@ const ACCUMULATION: readonly Fault[] = [
   },
   {
     file: "src/ops/linear/adapted.ts",
-    find: "{ ...pull, dx, adds: true, halves }",
-    replace: "{ ...pull, dx, halves }",
+    find: "runLinearGradX({ ...pull, dx, adds: true, halves });",
+    replace: "runLinearGradX({ ...pull, dx, halves });",
     harm: "below an adapted layer gradients are those of its last adapter alone",
     tests: ["gpu/ops.test.ts#adapted"],
   },
