@@ -11,8 +11,8 @@
 //           rest is f32 in the order of linear_output.wgsl. So decoding has the bits of training
 // Why       narrow tiles make enough workgroups without splitting k; a deep slab keeps enough loads in flight. A
 //           workgroup that is alone on its core waits for whatever it has not asked for in time: weights are asked for
-//           a slab before or two (DEEP), matrices before those at hand are multiplied. Where there are columns enough, a
-//           subgroup makes two by two matrices: each that it takes from workgroup memory serves twice
+//           a slab before or two (DEEP), matrices before those at hand are multiplied. Where there are columns enough,
+//           a subgroup makes two by two matrices: each that it takes from workgroup memory serves twice
 // Twin      src/ops/linear/matrix_units.ts#linearF16F64
 import package::lib::f16_range::shifted;
 import package::lib::few_layers::{
