@@ -22,8 +22,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   linear_grad_x_tile: hasNoAdapter,
   linear_matrix: ({ GRAD_X, GRAD_W, ADD, BIAS, RESIDUAL, ADAPTER }) =>
     !(GRAD_X && GRAD_W) && (GRAD_X || !ADD) && (!GRAD_X && !GRAD_W || !BIAS && !RESIDUAL && !ADAPTER),
-  linear_few_matrix: ({ SECOND, THIRD, GATED, BIAS2, BIAS3, RESIDUAL }) =>
-    (SECOND || !THIRD && !GATED && !BIAS2) && (THIRD || !BIAS3) && !(THIRD && GATED) && !(SECOND && RESIDUAL),
+  // Three layers with adapters leave a binding for one bias, of 16: with more they run one by one.
+  linear_few_matrix: ({ SECOND, THIRD, GATED, BIAS, BIAS2, BIAS3, RESIDUAL, ADAPTER }) =>
+    (SECOND || !THIRD && !GATED && !BIAS2) && (THIRD || !BIAS3) && !(THIRD && GATED) &&
+    !(SECOND && RESIDUAL) &&
+    !(THIRD && ADAPTER && [BIAS, BIAS2, BIAS3].filter(Boolean).length > 1),
 };
 
 /** Every set of its conditions that a kernel may be asked for. */

@@ -144,7 +144,7 @@ describe("the policy", () => {
     const index = whole.findIndex(({ tokens }) => tokens.indexOf(tokens[maxTokens - 1]) === maxTokens - 1);
     const eos = whole[index].tokens[maxTokens - 1];
     const completions = await generate(PROMPTS, 8, { ...OPTIONS, eosIds: [eos] });
-    assert.deepEqual(completions[index], { tokens: whole[index].tokens, end: "eos" });
+    assert.deepEqual(completions[index], { tokens: whole[index].tokens, logprobs: null, end: "eos" });
     for (const [i, { tokens, end }] of completions.entries()) {
       const at = whole[i].tokens.indexOf(eos);
       assert.deepEqual(tokens, at < 0 ? whole[i].tokens : whole[i].tokens.slice(0, at + 1));
@@ -158,6 +158,7 @@ describe("the policy", () => {
     const single = await generate(PROMPTS, 8, { ...OPTIONS, eosIds, maxTokens: 1 });
     const expected = whole.map(({ tokens }) => ({
       tokens: tokens.slice(0, 1),
+      logprobs: null,
       end: eosIds.includes(tokens[0]) ? "eos" : "length",
     }));
     assert.deepEqual(single, expected);
