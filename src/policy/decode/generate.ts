@@ -199,11 +199,21 @@ async function beginBurst({ batch, options }: Run, count: number): Promise<Look>
 
 /** Decodes until every row has ended. */
 async function decodeRows(run: Run, began: number): Promise<void> {
+  const looks: Look[] = [];
+  try {
+    await lookUntilEnded(run, looks, began);
+  } finally {
+    // What was begun in vain gives back its buffers, also where a look failed, whose error is the one to tell.
+    await Promise.allSettled(looks.flatMap(({ tokens, logprobs }) => [tokens.values(), logprobs?.values()]));
+  }
+}
+
+/** @param looks what was begun and not yet looked at */
+async function lookUntilEnded(run: Run, looks: Look[], began: number): Promise<void> {
   const { batch, options, request } = run;
   const { compacts = true, overlaps = !isSoftwareDevice() } = options;
   let last = await beginBurst(run, 1); // the prefill sampled the first
-  /** What was begun and not yet looked at. */
-  const looks = [last];
+  looks.push(last);
   for (;;) {
     // A lane that is about to be left gets no further burst: the next begins from tokens that the host knows.
     if (overlaps && last.count < options.maxTokens && !(compacts && canCompact(batch))) {
@@ -212,12 +222,11 @@ async function decodeRows(run: Run, began: number): Promise<void> {
     const look = looks.shift()!;
     await lookAt(look, run);
     request.onProgress?.(progressOf(run, look.count, began));
-    if (rowsLeft(batch).length === 0) break;
+    if (rowsLeft(batch).length === 0) return;
     if (looks.length > 0) continue;
     if (compacts) compactRows(batch, look.count);
     looks.push(last = await beginBurst(run, look.count));
   }
-  for (const { tokens, logprobs } of looks) await Promise.all([tokens.values(), logprobs?.values()]); // in vain
 }
 
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {
