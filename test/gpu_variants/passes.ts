@@ -59,7 +59,7 @@ export const PASSES: readonly Pass[] = [
   },
   {
     title: "this device's kernels, all memory poisoned, no access checked",
-    files: [holds("poisoned_memory"), ...named("ops", "attention_decode", "policy")],
+    files: [holds("poisoned_memory"), ...named("attention_decode", "policy")],
     preloads: [POISON],
     environment: UNCHECKED,
   },
