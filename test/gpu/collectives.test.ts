@@ -59,7 +59,7 @@ for (const size of [1, 2, 3, 5]) {
 
 for (const length of [1, 2, 7, 30]) {
   it(`tensors of ${length} summed by bfloat16 have the bits of the same arrays`, async () => {
-    const given = [1, 2, 3].map((seed) => randomFloats(seed, length, 1e3));
+    const given = [1, 2, 3].map((seed) => Float32Array.from(randomFloats(seed, length, 1e3)));
     const arrays = given.map((values) => values.slice());
     await Promise.all(inProcessRanks(3).map((rank, r) => rank.reduceScatterSum(arrays[r], "bfloat16")));
     const before = tf.memory().numTensors;
