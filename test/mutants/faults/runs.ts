@@ -13,15 +13,15 @@ const INTERRUPTED = ["e2e/resume.test.ts#at SIGINT"];
 const resume: Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
-    replace: "    assertResumable(saved.identity, resumeIdentity(config), dir);\n    return null;",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
+    replace: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);\n    return null;",
     harm: "a run that is started again uses no checkpoint and begins at step 1",
     tests: GOES_ON,
     claim: 1,
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
     replace: "    ",
     harm: "a run goes on with another learning rate, without a word",
     tests: ["gpu/training_run.test.ts#is refused"],
