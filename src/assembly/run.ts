@@ -212,15 +212,15 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     events,
     shouldStop,
   }, config);
-  if (isWriter) await finishFolder(parts, result.finished, events);
+  if (isWriter) await finishFolder(parts, result, events);
   await communicator.barrier();
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };
 }
 
 /** Sets a run aside that is not gone on with, and sees that the folder can be written to. */
-async function readyFolder({ resume }: RunConfig, runDir: string, events: TrainingEvents): Promise<void> {
-  const before = resume ? undefined : await setAside(runDir);
+async function readyFolder(config: RunConfig, runDir: string, events: TrainingEvents): Promise<void> {
+  const before = config.resume ? undefined : await setAside(runDir);
   if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
   await assertWritableFolder(runDir);
 }
@@ -228,14 +228,16 @@ async function readyFolder({ resume }: RunConfig, runDir: string, events: Traini
 /** Writes what makes the folder a model: the small files, and the merged one where it is wanted. */
 async function finishFolder(
   { config, facts: { runDir }, loaded }: Parts,
-  finished: boolean,
+  result: TrainingResult,
   events: TrainingEvents,
 ): Promise<void> {
+  const { policy, base } = loaded;
   const files = carriedFiles(runDir, loaded);
   await copyModelFiles(runDir, files);
-  if (!config.lora_merge || !finished) return;
-  const dir = join(runDir, "merged");
-  const parts = { baseDir: loaded.base.dir, adapters: loaded.policy.adapters!, tokenizerFiles: files };
-  const kept = await writeMergedModel(dir, parts, config);
-  events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
+  if (config.lora_merge && result.finished) {
+    const dir = join(runDir, "merged");
+    const parts = { baseDir: base.dir, adapters: policy.adapters!, tokenizerFiles: files };
+    const kept = await writeMergedModel(dir, parts, config);
+    events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
+  }
 }

@@ -28,8 +28,8 @@ function batchIdentity(config: Config | RunConfig, worldSize: number): ResumeIde
 }
 
 /**
- * What must be the same for a resumed run to equal one that was never stopped: keys of the settings, and in the place of
- * those that split a batch over ranks and passes how many completions go together. Output paths, logging, evaluation
+ * What must be the same for a resumed run to equal one that was never stopped: keys of the settings, and in the place
+ * of those that split a batch over ranks and passes how many completions go together. Output paths, logging, evaluation
  * and the scorer's address are free; the run's length is free unless the learning-rate schedule depends on it.
  */
 export function resumeIdentity(config: Config | RunConfig, worldSize = 1): ResumeIdentity {

@@ -108,7 +108,7 @@ async function assertSameStart(communicator: Communicator, restored: RestoredRun
   );
 }
 
-/** Progress as this rank has it: with its own lambda where each has one; of other ranks before, the one in its place. */
+/** Progress as this rank has it: with its own lambda where each has one; of another number of ranks, the nearest. */
 function ownProgress(progress: Progress, { rank, size }: Communicator): Progress {
   const { rankLambdas } = progress;
   if (rankLambdas === null) return progress;

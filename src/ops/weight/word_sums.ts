@@ -8,7 +8,7 @@ import { bindWindow, windowsOf } from "../../gpu/windows.ts";
 
 const WORD_BYTES = 4;
 /** Words that a workgroup sums: 32 KB. */
-export const SUMMED_WORDS = 8192;
+const SUMMED_WORDS = 8192;
 const lanes = deviceFact(() => hasNarrowSubgroups() ? 8 : 256);
 
 /**

@@ -4,7 +4,7 @@ import { type OpCase, randomFloats } from "../case.ts";
 
 const wordsOf = (values: ArrayLike<number>) => new Int32Array(Float32Array.from(values).buffer);
 
-export function wordSumsCase(count: number, benchOnly = false): OpCase {
+function wordSumsCase(count: number, benchOnly = false): OpCase {
   return {
     name: `word_sums ${count}`,
     inputs: {
