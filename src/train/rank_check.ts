@@ -25,7 +25,7 @@ async function hashOf(weights: readonly Weight[]): Promise<string> {
 /**
  * Compares the weights of all ranks.
  * @param step after which it is
- * @throws WeightsDifferError on every rank when they differ; it names the ranks and their hashes
+ * @throws WeightsDifferError when they differ, on every rank; it names the ranks and their hashes
  */
 export async function assertSameWeights(
   communicator: Communicator,

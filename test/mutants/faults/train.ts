@@ -98,8 +98,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: `    await saveAfterFailure(run, progress);
-`,
+    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);\n",
     replace: "",
     harm: "an outage of the scorer costs all steps since the last checkpoint",
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
