@@ -87,7 +87,7 @@ export async function runGate(root) {
 }
 
 /** Folders of tests that are tasks of their own. */
-const OTHER_TASKS = ["package", "gpu_variants"];
+const OTHER_TASKS = ["package", "gpu_variants", "cluster"];
 
 /**
  * All but those of other tasks.

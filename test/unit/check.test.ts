@@ -15,6 +15,7 @@ const FILES = [
   "src/c.test.ts",
   "test/package/installed.test.ts",
   "test/gpu_variants/spirv.test.ts",
+  "test/cluster/mpi.test.ts",
 ];
 const TESTS = ["test/deep/er/b.test.ts", "test/unit/a.test.ts"];
 
