@@ -31,7 +31,9 @@ async function askNvidia() {
   // It leaves out what the variable hides from CUDA in no case; asked plainly all the same.
   const { CUDA_VISIBLE_DEVICES: _hidden, ...env } = process.env;
   try {
-    return nvidiaGpus((await promisify(execFile)("nvidia-smi", query, { timeout: NVIDIA_SMI_MS, env })).stdout);
+    return nvidiaGpus(
+      (await promisify(execFile)("nvidia-smi", query, { timeout: NVIDIA_SMI_MS, env })).stdout,
+    );
   } catch {
     return [];
   }
@@ -69,9 +71,11 @@ export async function assertOwnDevices(
     const sharing = ranks.slice(i).filter(({ host, uuid }) => host === one.host && uuid === one.uuid);
     if (sharing.length === 1 || one.isSoftware || one.uuid === "") continue;
     throw new Error(
-      `Ranks ${sharing.map(({ rank }) => rank).join(", ")} share one GPU, ${one.name} (UUID ${one.uuid}) of ` +
+      `Ranks ${
+        sharing.map(({ rank }) => rank).join(", ")
+      } share one GPU, ${one.name} (UUID ${one.uuid}) of ` +
         `${one.host}; required one for each rank. Start as many ranks on a machine as it has GPUs, or give each its ` +
-        "own (SLURM: --gpus-per-task=1); the command \"doctor -- --ranks N\" shows who takes which",
+        'own (SLURM: --gpus-per-task=1); the command "doctor -- --ranks N" shows who takes which',
     );
   }
   const software = ranks.filter(({ isSoftware }) => isSoftware).length;

@@ -71,15 +71,22 @@ export async function showOnly(
     }
   }
   throw new Error(
-    `Cannot take the GPU ${wanted.name}${wanted.pci === null ? "" : ` at ${wanted.pci}`} among ${all.length}: ` +
-      `${failures.join("; ")}. Let each rank see one GPU (SLURM: --gpus-per-task=1 with ConstrainDevices), or install a ` +
+    `Cannot take the GPU ${wanted.name}${
+      wanted.pci === null ? "" : ` at ${wanted.pci}`
+    } among ${all.length}: ` +
+      `${
+        failures.join("; ")
+      }. Let each rank see one GPU (SLURM: --gpus-per-task=1 with ConstrainDevices), or install a ` +
       "C compiler (gcc)",
   );
 }
 
 /** @param pci "0000:01:00.0" */
 export function mesaVariables(pci: string): Environment {
-  return { DRI_PRIME: `pci-${pci.replaceAll(/[:.]/g, "_")}`, MESA_VK_DEVICE_SELECT_FORCE_DEFAULT_DEVICE: "1" };
+  return {
+    DRI_PRIME: `pci-${pci.replaceAll(/[:.]/g, "_")}`,
+    MESA_VK_DEVICE_SELECT_FORCE_DEFAULT_DEVICE: "1",
+  };
 }
 
 function hasMesaLayer({ NODEVICE_SELECT }: Environment): boolean {

@@ -31,16 +31,20 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const quoted = (value: unknown) => JSON.stringify(value) ?? "nothing";
 
 const count: Judge = (value) => isCount(value) ? null : `must be a whole number from 1, got ${quoted(value)}`;
-const yesOrNo: Judge = (value) => typeof value === "boolean" ? null : `must be true or false, got ${quoted(value)}`;
+const yesOrNo: Judge = (value) =>
+  typeof value === "boolean" ? null : `must be true or false, got ${quoted(value)}`;
 const oneOf = (values: readonly unknown[], remedy: string): Judge => (value) =>
-  values.includes(value) ? null : `must be ${values.map(quoted).join(" or ")}, got ${quoted(value)}; ${remedy}`;
+  values.includes(value)
+    ? null
+    : `must be ${values.map(quoted).join(" or ")}, got ${quoted(value)}; ${remedy}`;
 const nothing = (remedy: string): Judge => (value) =>
   value === null || value === false || value === "NO" || value === "no" || isEmpty(value)
     ? null
     : `is not offered, got ${quoted(value)}; ${remedy}`;
 const isEmpty = (value: unknown) => typeof value === "object" && Object.keys(value ?? {}).length === 0;
 
-const SPLIT = "set distributed_type to DEEPSPEED with zero_stage 2, which splits gradients and optimizer over ranks";
+const SPLIT =
+  "set distributed_type to DEEPSPEED with zero_stage 2, which splits gradients and optimizer over ranks";
 const MACHINES = "on several machines a cluster's launcher starts the ranks: slurm/run.sh with more nodes";
 
 const READ: Readonly<Record<string, Judge>> = {
@@ -52,7 +56,10 @@ const READ: Readonly<Record<string, Judge>> = {
   use_cpu: yesOrNo,
   gpu_ids: (value) =>
     gpuIdsOf(value) === undefined ? `must be "all" or numbers such as "0,2", got ${quoted(value)}` : null,
-  mixed_precision: oneOf(["no", "bf16", "fp16"], 'set "no", dtype and matmul_precision of the settings say it'),
+  mixed_precision: oneOf(
+    ["no", "bf16", "fp16"],
+    'set "no", dtype and matmul_precision of the settings say it',
+  ),
   deepspeed_config: (value) =>
     typeof value === "object" && !Array.isArray(value) ? null : `must be a mapping, got ${quoted(value)}`,
   fsdp_config: nothing(SPLIT),
@@ -66,15 +73,38 @@ const WIRING = "MPI joins the processes";
 /** Keys that do nothing here, and why. */
 const WITHOUT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
-    ["main_process_ip", "main_process_port", "rdzv_backend", "same_network", "mpirun_config", "deepspeed_hostfile"]
+    [
+      "main_process_ip",
+      "main_process_port",
+      "rdzv_backend",
+      "same_network",
+      "mpirun_config",
+      "deepspeed_hostfile",
+    ]
       .map((key) => [key, WIRING]),
   ),
   ...Object.fromEntries(
-    ["tpu_env", "tpu_use_cluster", "tpu_use_sudo", "tpu_zone", "tpu_vm", "downcast_bf16", "commands", "command_file"]
+    [
+      "tpu_env",
+      "tpu_use_cluster",
+      "tpu_use_sudo",
+      "tpu_zone",
+      "tpu_vm",
+      "downcast_bf16",
+      "commands",
+      "command_file",
+    ]
       .map((key) => [key, "there is no TPU"]),
   ),
   ...Object.fromEntries(
-    ["dynamo_config", "dynamo_backend", "ipex_config", "enable_cpu_affinity", "main_training_function", "debug"]
+    [
+      "dynamo_config",
+      "dynamo_backend",
+      "ipex_config",
+      "enable_cpu_affinity",
+      "main_training_function",
+      "debug",
+    ]
       .map((key) => [key, "there is no PyTorch"]),
   ),
 };
@@ -115,7 +145,11 @@ export function gpuIdsOf(value: unknown): readonly number[] | null | undefined {
  */
 export function readAccelerate(source: ConfigSource): AccelerateSettings {
   const problems: string[] = [];
-  const entries = [...readYaml(source, problems)].map(([key, { value, where }]): Entry => ({ key, value, where }));
+  const entries = [...readYaml(source, problems)].map(([key, { value, where }]): Entry => ({
+    key,
+    value,
+    where,
+  }));
   for (const entry of entries) {
     const problem = problemOf(entry);
     if (problem !== null) problems.push(`${entry.where}: ${problem}`);
@@ -145,7 +179,9 @@ function problemOf({ key, value }: Entry): string | null {
   const problem = Object.hasOwn(READ, key) ? READ[key](value) : undefined;
   if (problem !== undefined) return problem && `${key} ${problem}`;
   const nearest = nearestName(key, [...Object.keys(READ), ...Object.keys(WITHOUT)]);
-  return `unknown key "${key}"; ${nearest ? `did you mean "${nearest}"?` : "remove it, or give it to the run by --set"}`;
+  return `unknown key "${key}"; ${
+    nearest ? `did you mean "${nearest}"?` : "remove it, or give it to the run by --set"
+  }`;
 }
 
 function deepspeedOf(value: unknown, fileName: string, problems: string[]): AccelerateSettings["deepspeed"] {
@@ -161,7 +197,9 @@ function deepspeedOf(value: unknown, fileName: string, problems: string[]): Acce
   if (typeof path === "string") {
     if (asked.length === 0) return { path };
     const names = asked.map(([key]) => key).join(", ");
-    problems.push(`${place}: ${names} belong into '${path}', which deepspeed_config_file names; move them there`);
+    problems.push(
+      `${place}: ${names} belong into '${path}', which deepspeed_config_file names; move them there`,
+    );
     return null;
   }
   const values: Record<string, unknown> = {};
@@ -184,7 +222,9 @@ function noticesOf(entries: readonly Entry[], fileName: string): string[] {
     ...[...without].map(([reason, keys]) => `${fileName}: ${keys.join(", ")} without meaning: ${reason}`),
     ...precision
       ? [
-        `${fileName}: mixed_precision ${quoted(precision.value)} without meaning: trained weights and sums are f32, and ` +
+        `${fileName}: mixed_precision ${
+          quoted(precision.value)
+        } without meaning: trained weights and sums are f32, and ` +
         "matmul_precision rounds products; dtype bfloat16 holds trained weights in bf16",
       ]
       : [],

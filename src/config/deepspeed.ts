@@ -7,7 +7,7 @@ import type { Given } from "./given.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 import { nearestName } from "./unknown_key.ts";
 import type { ConfigSource } from "./yaml_file.ts";
-import { type DeepspeedKey, deepspeedKey, DEEPSPEED_KEYS } from "./deepspeed_keys.ts";
+import { DEEPSPEED_KEYS, type DeepspeedKey, deepspeedKey } from "./deepspeed_keys.ts";
 
 export interface DeepspeedAsks {
   /** Settings that it gives, each of which the user may leave out or say alike. */
@@ -57,7 +57,9 @@ export function readDeepspeed({ text, fileName }: ConfigSource, problems: string
   }
   return {
     sets,
-    notices: [...without].map(([reason, paths]) => `${fileName}: ${paths.join(", ")} without meaning: ${reason}`),
+    notices: [...without].map(([reason, paths]) =>
+      `${fileName}: ${paths.join(", ")} without meaning: ${reason}`
+    ),
     check: (config, worldSize) =>
       comparisons.flatMap(({ leaf: { path, value }, compare }) => {
         const ours = compare(config, worldSize);
@@ -83,7 +85,9 @@ function parsed(text: string, fileName: string, problems: string[]): Record<stri
 
 function unknownPath(path: string): string {
   const nearest = nearestName(path, DEEPSPEED_KEYS);
-  return `unknown key "${path}"; ${nearest ? `did you mean "${nearest}"?` : "remove it, or write it as DeepSpeed does"}`;
+  return `unknown key "${path}"; ${
+    nearest ? `did you mean "${nearest}"?` : "remove it, or write it as DeepSpeed does"
+  }`;
 }
 
 /** What the user said in another way than the file, in words. */

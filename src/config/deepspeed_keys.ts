@@ -38,7 +38,8 @@ const equals = (key: ConfigKey, alike: (value: unknown) => unknown = (value) => 
   compare: (config) => ({ name: key, value: alike(config[key]) }),
 });
 
-const OFFLOAD = "weights and optimizer stay on the GPU: set use_peft, start more ranks, or leave the frozen weights " +
+const OFFLOAD =
+  "weights and optimizer stay on the GPU: set use_peft, start more ranks, or leave the frozen weights " +
   "packed as their file holds them";
 const OWN_MEMORY = "memory of gradients and messages is laid out by this program";
 const STAGE_3 = "it belongs to stage 3";
@@ -103,7 +104,13 @@ const BATCH: Keys = {
   },
 };
 
-const LOSS_SCALES = ["loss_scale", "loss_scale_window", "initial_scale_power", "hysteresis", "min_loss_scale"];
+const LOSS_SCALES = [
+  "loss_scale",
+  "loss_scale_window",
+  "initial_scale_power",
+  "hysteresis",
+  "min_loss_scale",
+];
 
 const PRECISION: Keys = {
   // Weights in bf16 with an f32 copy for the optimizer.
@@ -122,12 +129,17 @@ const PRECISION: Keys = {
       .map((name) => `fp16.${name}`).join(" "),
     "there is no scale of the loss",
   ),
-  ...without("bf16.immediate_grad_update bf16.check_grad_overflow", "gradients are f32, and those that are not finite stop a run"),
+  ...without(
+    "bf16.immediate_grad_update bf16.check_grad_overflow",
+    "gradients are f32, and those that are not finite stop a run",
+  ),
   communication_data_type: {
     refuses: (type) =>
       type === null || type === "auto" || typeof type === "string" && Object.hasOwn(TYPES, type)
         ? null
-        : `communication_data_type must be "fp32", "bf16" or null, got ${JSON.stringify(type)}; set "bf16", which has ` +
+        : `communication_data_type must be "fp32", "bf16" or null, got ${
+          JSON.stringify(type)
+        }; set "bf16", which has ` +
           "the range of f32",
     sets: (type) => type === null ? null : { key: "communication_dtype", value: TYPES[String(type)] },
   },
@@ -135,7 +147,9 @@ const PRECISION: Keys = {
     refuses: (type) =>
       type === null || type === "auto" || type === "fp32"
         ? null
-        : `data_types.grad_accum_dtype must be "fp32" or null, got ${JSON.stringify(type)}: gradients are summed in ` +
+        : `data_types.grad_accum_dtype must be "fp32" or null, got ${
+          JSON.stringify(type)
+        }: gradients are summed in ` +
           'f32; set "fp32"',
   },
   ...refused("amp", "remove it, and enable bf16"),

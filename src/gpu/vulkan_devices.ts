@@ -80,7 +80,9 @@ function openLibrary(load: typeof import("koffi").load) {
     }
   }
   throw new Error(
-    `Cannot ask Vulkan for its devices: required one of ${names.join(", ")}, found none; install the Vulkan loader ` +
+    `Cannot ask Vulkan for its devices: required one of ${
+      names.join(", ")
+    }, found none; install the Vulkan loader ` +
       "(libvulkan1 on Debian and Ubuntu, vulkan-loader elsewhere)",
   );
 }
@@ -141,7 +143,8 @@ function pciAddress(field: (name: keyof typeof FIELD.pci) => number): string | n
   if (field("domain") === UNSET) return null;
   const names = Object.keys(FIELD.pci) as (keyof typeof FIELD.pci)[];
   if (names.every((name) => field(name) === 0)) return null; // the host bridge's, which lavapipe gives
-  const hex = (name: keyof typeof FIELD.pci, digits: number) => field(name).toString(16).padStart(digits, "0");
+  const hex = (name: keyof typeof FIELD.pci, digits: number) =>
+    field(name).toString(16).padStart(digits, "0");
   return `${hex("domain", 4)}:${hex("bus", 2)}:${hex("device", 2)}.${hex("function", 1)}`;
 }
 
