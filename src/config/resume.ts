@@ -8,15 +8,22 @@ export type ResumeIdentity = Record<string, unknown>;
 /**
  * The keys, in order, that must be the same for a resumed run to equal one that was never stopped. Output
  * paths, logging, evaluation and the scorer's address are free; the run's length is free unless the
- * learning-rate schedule depends on it.
+ * learning-rate schedule depends on it. Passes are counted over all ranks: a run may go on with another number of them.
  */
-export function resumeIdentity(config: Config | RunConfig): ResumeIdentity {
+export function resumeIdentity(config: Config | RunConfig, worldSize = 1): ResumeIdentity {
   const warmupIsAShare = config.warmup_steps > 0 && config.warmup_steps < 1;
   const lengthMatters = SCHEDULES[config.lr_scheduler_type].dependsOnLength || warmupIsAShare;
   const keys = CONFIG_KEYS.filter((key) =>
     !fieldMeta(key).freeOnResume || (lengthMatters && (key === "max_steps" || key === "num_train_epochs"))
   );
-  return Object.fromEntries(keys.map((key) => [key, config[key]]));
+  const identity = Object.fromEntries(keys.map((key) => [key, config[key]]));
+  if (worldSize === 1) return identity;
+  const { gradient_accumulation_steps: perStep, steps_per_generation: perGeneration } = config;
+  return {
+    ...identity,
+    gradient_accumulation_steps: worldSize * perStep,
+    steps_per_generation: perGeneration && worldSize * perGeneration,
+  };
 }
 
 /** The keys on which a checkpoint and a run differ, as "key: checkpoint X, now Y"; empty when they agree. */

@@ -161,6 +161,7 @@ export async function openRun(
       config,
       learner.optimizer,
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
+      communicator.size,
     )
     : null;
   await assertSameStart(communicator, restored);

@@ -12,7 +12,7 @@ import type { Optimizer } from "../../src/train/optimizer.ts";
 import type { Progress } from "../../src/train/generation_batch.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
-const optimizerOf = () => ({ slots: [], updates: 0 }) as unknown as Optimizer;
+const optimizerOf = () => ({ weights: [], slots: [], shares: null, updates: 0 }) as unknown as Optimizer;
 const TRACKER = { points: [[1, 2]] } as unknown as TrackerState;
 const progressOf = (step: number) => ({ step, lambda: initialLambdaState(0.5) }) as unknown as Progress;
 const configOf = (change: Partial<RunConfig> = {}) => ({ ...sweepRuns(defaultConfig())[0]!, ...change });
