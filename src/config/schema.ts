@@ -221,6 +221,11 @@ export const ConfigSchema = z.strictObject({
     "Count only J > 0, so that lambda never falls; false lets it fall while the policy is safe.",
   ]),
 
+  lambda_scope: oneOf(["global", "rank"], "global", [
+    LAMBDA,
+    "With several ranks: one lambda from the costs of all of them, or one on each from its own; rank 0's is logged.",
+  ]),
+
   num_generations: integer(30, { min: 2 }, [SAMPLING, "Completions per prompt: the group of GRPO."]),
   max_completion_length: integer(512, { min: 1 }, [SAMPLING, "Tokens of a completion."]),
   temperature: number(0.7, { above: 0 }, [
@@ -491,6 +496,11 @@ export const ConfigSchema = z.strictObject({
   resume: flag(true, [
     OUTPUT,
     "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.",
+    "free",
+  ]),
+  check_ranks_every: integer(100, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between checks that all ranks hold the same weights; a difference ends the run. 0 for never.",
     "free",
   ]),
   save_steps: integer(250, { min: 0 }, [

@@ -19,7 +19,7 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
-import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import type { Communicator } from "../parallel/communicator.ts";
 import type { Progress } from "./generation_batch.ts";
 import type { Optimizer, Slot } from "./optimizer.ts";
 import { writeTogether } from "./writing_together.ts";
@@ -71,8 +71,7 @@ export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsF
 
 export interface RunToSave {
   config: RunConfig;
-  /** Default: there is one rank. */
-  communicator?: Communicator;
+  communicator: Communicator;
   optimizer: Optimizer;
   progress: Progress;
   tracker: TrackerState;
@@ -89,7 +88,7 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator = singleProcess, optimizer, progress, tracker, modelFiles }: RunToSave,
+  { config, communicator, optimizer, progress, tracker, modelFiles }: RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {
@@ -140,10 +139,8 @@ export interface RestoredRun {
  */
 export async function restoreRun(
   runDir: string,
-  config: RunConfig,
-  optimizer: Optimizer,
+  { config, communicator, optimizer }: Pick<RunToSave, "config" | "communicator" | "optimizer">,
   onSkipped: (dir: string, reason: string) => void,
-  worldSize = 1,
 ): Promise<RestoredRun | null> {
   const { dir, skipped } = await latestCheckpoint(runDir);
   for (const { dir: bad, reason } of skipped) onSkipped(bad, reason);
@@ -151,7 +148,7 @@ export async function restoreRun(
   const checkpoint = await loadCheckpoint(dir);
   try {
     const saved = checkpoint.state as SavedState;
-    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);
+    assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);
     for (const weight of optimizer.weights) {
       writeTensor(weight.tensor, await checkpoint.weights.read(weight.name));
       refreshWeightShift(weight);

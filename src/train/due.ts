@@ -7,6 +7,7 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { isDue } from "../rl/cadence.ts";
 import { saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
+import { assertSameWeights } from "./rank_check.ts";
 import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
@@ -27,7 +28,7 @@ export async function save(run: Run, progress: Progress): Promise<void> {
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps)) return;
+  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
   const { optimizer } = run.learner;
   try {
     if (savesTogether(optimizer)) {
@@ -48,7 +49,7 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 /** Evaluates the policy of the step with its lambda, if that is not logged yet. */
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
-  if (!deps.evaluate || !isWriter(deps) || run.evaluatedStep === progress.step) return;
+  if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   const { lambda } = progress.lambda;
   const outcome = await deps.evaluate(lambda);
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
@@ -59,6 +60,13 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   await deps.events.onEvaluation(row, outcome);
 }
 
+function checkRanks(
+  { deps: { communicator }, learner: { optimizer } }: Run,
+  { step }: Progress,
+): Promise<void> {
+  return assertSameWeights(communicator, optimizer.weights, step);
+}
+
 /**
  * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
  * lacks nothing that goes with the step.
@@ -67,6 +75,7 @@ export async function settle(run: Run, progress: Progress): Promise<void> {
   const { config, shape, steps } = run;
   const isLast = progress.step >= steps;
   const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
+  if (config.check_ranks_every > 0 && due(config.check_ranks_every)) await checkRanks(run, progress);
   if (due(config.eval_every)) await evaluate(run, progress);
   if (isLast) await run.tracker.finish(progress.step);
   if (due(config.save_steps)) await save(run, progress);
