@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyWords, emptyTensor, type Words } from "../gpu/tensors.ts";
-import type { Communicator } from "../parallel/communicator.ts";
+import type { Communicator, Wire } from "../parallel/communicator.ts";
 import { countWords, cutWords, gradientWords, type Piece, weightWords } from "./zero_shares.ts";
 
 export type ExchangeConfig = Pick<
@@ -11,6 +11,9 @@ export type ExchangeConfig = Pick<
   | "reduce_bucket_size"
   | "allgather_bucket_size"
   | "overlap_comm"
+  | "communication_dtype"
+  | "dtype"
+  | "use_peft"
 >;
 
 /** Values of a bucket at the most: 64 MiB, from where on larger ones are no faster. */
@@ -79,15 +82,26 @@ const gradientTravel = ({ reduce_bucket_size, overlap_comm }: ExchangeConfig): T
   overlaps: overlap_comm,
 });
 
+/** What gradients travel as. */
+function wireOf({ communication_dtype, dtype, use_peft }: ExchangeConfig): Wire {
+  if (communication_dtype !== "auto") return communication_dtype;
+  return dtype === "bfloat16" && !use_peft ? "bfloat16" : "float32";
+}
+
 /** Every weight's gradient = the sum over the ranks. @param pieces of all ranks */
 export function sumGradients(
   communicator: Communicator,
   pieces: readonly Piece[][],
   config: ExchangeConfig,
 ): Promise<void> {
+  const wire = wireOf(config);
   return inBuckets([pieces.flat().map(gradientWords)], gradientTravel(config), async (bucket) => {
     fill(bucket, 0);
-    await communicator.allReduceSum(bucket.tensor);
+    if (wire === "float32") await communicator.allReduceSum(bucket.tensor);
+    else {
+      await communicator.reduceScatterSum(bucket.tensor, wire);
+      await communicator.allGather(bucket.tensor);
+    }
     spread(bucket, 0);
   });
 }
@@ -98,10 +112,11 @@ export function sumOwnGradients(
   pieces: readonly Piece[][],
   config: ExchangeConfig,
 ): Promise<void> {
+  const wire = wireOf(config);
   const streams = pieces.map((own) => own.map(gradientWords));
   return inBuckets(streams, gradientTravel(config), async (bucket) => {
     pieces.forEach((_, rank) => fill(bucket, rank));
-    await communicator.reduceScatterSum(bucket.tensor);
+    await communicator.reduceScatterSum(bucket.tensor, wire);
     spread(bucket, communicator.rank);
   });
 }

@@ -8,7 +8,7 @@ import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readTensor } from "../../src/gpu/tensors.ts";
 import { loadCheckpoint } from "../../src/io/records/checkpoint.ts";
-import type { Communicator, Shareable } from "../../src/parallel/communicator.ts";
+import type { Communicator } from "../../src/parallel/communicator.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
@@ -206,26 +206,53 @@ it("after one rank has failed none saves alone, and the run goes on from its las
     assert.equal(startOf(rest.runs[1]), "start 3 of 4");
   }));
 
-it("a rank sends its part of the others' gradients and weights at each step, and no more", () =>
+/** Communicators that add up the bytes of what they sum and gather of tensors, at four or two bytes a value. */
+function countingRanks(size: number) {
+  const given = { summed: 0, gathered: 0 };
+  const ranks = inProcessRanks(size).map((communicator): Communicator => ({
+    ...communicator,
+    reduceScatterSum(values, wire) {
+      if (communicator.rank === 0) given.summed += (wire === "bfloat16" ? 2 : 4) * (values as tf.Tensor).size;
+      return communicator.reduceScatterSum(values, wire);
+    },
+    allGather(values) {
+      if (communicator.rank === 0 && values instanceof tf.Tensor) given.gathered += 4 * values.size;
+      return communicator.allGather(values);
+    },
+  }));
+  return { ranks, given };
+}
+
+for (const dtype of ["float32", "bfloat16"] as const) {
+  it(`of ${dtype} ranks give each other every gradient and every weight once a step, as they are held`, () =>
+    withScratchFolder(async (dir) => {
+      for (const size of [2, 4]) {
+        const { ranks, given } = countingRanks(size);
+        const settings: Partial<RunConfig> = { dtype, max_steps: 2, save_steps: 0, ...SMALL };
+        const makePolicy = () => tinyPolicy(dtype);
+        const world = await trainAs(size, join(dir, `${size}`), { settings, makePolicy }, ranks);
+        assertEnded(world);
+        const words = Object.values(world.weights[0]).reduce((sum, { length }) => sum + length, 0);
+        for (const bytes of [given.summed, given.gathered]) {
+          // Beside it travel partial sums of the norm, and what fills the last bucket.
+          assert.ok(Math.abs(bytes / (2 * 4 * words) - 1) < 0.05, `${bytes} bytes of ${words} words`);
+        }
+      }
+    }));
+}
+
+it("gradients that travel as bfloat16 are rounded, each rank's before they are summed", () =>
   withScratchFolder(async (dir) => {
-    for (const size of [2, 4]) {
-      let sent = 0;
-      const counted = inProcessRanks(size).map((communicator): Communicator => {
-        const counting = (collective: (values: Shareable) => Promise<void>) => (values: Shareable) => {
-          if (communicator.rank === 0 && values instanceof tf.Tensor) sent += 4 * values.size;
-          return collective(values);
-        };
-        return {
-          ...communicator,
-          reduceScatterSum: counting(communicator.reduceScatterSum),
-          allGather: counting(communicator.allGather),
-        };
-      });
-      const settings: Partial<RunConfig> = { max_steps: 2, save_steps: 0, ...SMALL };
-      const { runs, weights } = await trainAs(size, join(dir, `${size}`), { settings }, counted);
-      assert.deepEqual(runs.map(({ error }) => error), runs.map(() => null));
-      const values = Object.values(weights[0]).reduce((sum, { length }) => sum + length, 0);
-      const expected = 2 * (4 * values + 4 * values);
-      assert.ok(Math.abs(sent / expected - 1) < 0.05, `sent parts of ${sent} bytes, expected ${expected}`);
-    }
+    const of = async (communication_dtype: "float32" | "bfloat16") => {
+      const settings: Partial<RunConfig> = { max_steps: 1, save_steps: 1, communication_dtype };
+      assertEnded(await trainAs(2, join(dir, communication_dtype), { settings }));
+      const { optimizer, close } = await loadCheckpoint(join(dir, communication_dtype, "checkpoint-1"));
+      const { buffer } = await optimizer.read("lm_head.weight.exp_avg");
+      await close();
+      return new Float32Array(buffer);
+    };
+    const [exact, rounded] = [await of("float32"), await of("bfloat16")];
+    const largest = Math.max(...exact.map(Math.abs));
+    const off = Math.max(...exact.map((value, i) => Math.abs(value - rounded[i])));
+    assert.ok(off > 0 && off < largest / 100, `${off} of ${largest}`); // 8 bits: 1/512 of each rank's
   }));
