@@ -6,5 +6,6 @@ await runProgram({
   "gpu-report": async () => (await import("../bench/gpu_report/command.ts")).gpuReportCommand,
   mutants: async () => (await import("../test/mutants/run.ts")).mutantsCommand,
   parity: async () => (await import("../test/parity/run.ts")).parityCommand,
+  "test:cluster": async () => (await import("../test/cluster/run.ts")).clusterCommand,
   "test:gpu-variants": async () => (await import("../test/gpu_variants/run.ts")).gpuVariantsCommand,
 });

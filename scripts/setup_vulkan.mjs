@@ -166,7 +166,7 @@ async function installDriver() {
  * Runs apt-get without questions. It says much: what it said is shown only when it fails.
  * @param {string[]} args
  */
-async function apt(args) {
+export async function apt(args) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const { code, stdout, stderr } = await readCommand("apt-get", [...APT_OPTIONS, ...args], {
     timeoutMs: APT_MS,

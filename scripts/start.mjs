@@ -47,6 +47,8 @@ const TASKS = {
   "test:package": { needsGpu: true, needsDev: true },
   // Tests of kernels again, as other GPUs would run them: minutes.
   "test:gpu-variants": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
+  // Several processes as ranks of MPI, and a SLURM of one machine: minutes, and Debian's packages.
+  "test:cluster": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   ok: { needsGpu: true, needsDev: true },
   build: { needsGpu: false, needsDev: true },
 };
