@@ -62,17 +62,17 @@ function checkRanks(
 }
 
 /**
- * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
- * lacks nothing that goes with the step.
+ * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained is
+ * kept, and a run that goes on without its step's evaluation begins with that.
  */
 export async function settle(run: Run, progress: Progress): Promise<void> {
   const { config, shape, steps } = run;
   const isLast = progress.step >= steps;
   const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
   if (config.check_ranks_every > 0 && due(config.check_ranks_every)) await checkRanks(run, progress);
-  if (due(config.eval_every)) await evaluate(run, progress);
   if (isLast) await run.tracker.finish(progress.step);
   if (due(config.save_steps)) await save(run, progress);
+  if (due(config.eval_every)) await evaluate(run, progress);
 }
 
 /** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */

@@ -207,10 +207,10 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "  if (due(config.eval_every)) await evaluate(run, progress);",
+    find: "  if (due(config.save_steps)) await save(run, progress);\n",
     replace:
-      "  if (due(config.save_steps)) await save(run, progress);\n  if (due(config.eval_every)) await evaluate(run, progress);",
-    harm: "a run killed in an evaluation goes on after it",
+      "  if (due(config.eval_every)) await evaluate(run, progress);\n  if (due(config.save_steps)) await save(run, progress);\n",
+    harm: "a run killed in its last evaluation loses every step since the checkpoint before",
     tests: EVALUATION,
   },
   {
