@@ -54,11 +54,12 @@ export function defaultsNotices(command: Command, config: Config): string[] {
 
 /**
  * Reads the YAML file and applies the options.
+ * @param worldSize ranks that will train with the settings
  * @throws ConfigError when a setting is wrong; it lists every problem, its line and remedy
  * @throws RangeError when a setting is given by --set and by an option of its own
  * @throws Error when the file cannot be read
  */
-export async function readConfig(options: ConfigOptions): Promise<Config> {
+export async function readConfig(options: ConfigOptions, worldSize = 1): Promise<Config> {
   const fileName = pathOf(options.config);
   const text = await readSettings(ownFile(fileName));
   const own = {
@@ -76,7 +77,7 @@ export async function readConfig(options: ConfigOptions): Promise<Config> {
     }
     overrides.push(`${key}=${value}`);
   }
-  return loadConfig({ text, fileName }, { overrides, homeDir: homedir() });
+  return loadConfig({ text, fileName }, { overrides, homeDir: homedir(), worldSize });
 }
 
 async function readSettings(path: string): Promise<string> {
