@@ -2,7 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { copyTensor } from "../gpu/tensors.ts";
-import { type NumberArray, type Share, type Shareable, shareOf } from "./communicator.ts";
+import { assertRoot, assertRounds } from "./asked.ts";
+import { type NumberArray, type Share, type Shareable, shareOf, type Wire } from "./communicator.ts";
+import { fromBfloat16, packTensor, toBfloat16, unpackTensor } from "./wire.ts";
 
 export type Reduction = "sum" | "max";
 
@@ -18,7 +20,11 @@ function reduced(all: readonly Shareable[], reduction: Reduction, { start, end }
     );
     return parts.reduce((total, part) => reduction === "sum" ? tf.add(total, part) : tf.maximum(total, part));
   }
-  const [first, ...others] = (all as NumberArray[]).map((values) => values.subarray(start, end));
+  return reducedArrays((all as NumberArray[]).map((values) => values.subarray(start, end)), reduction);
+}
+
+/** Element-wise over the ranks' arrays, in rank order; a new array. */
+export function reducedArrays([first, ...others]: readonly NumberArray[], reduction: Reduction): NumberArray {
   const total = first.slice();
   for (const values of others) {
     for (let i = 0; i < total.length; i++) {
@@ -56,10 +62,18 @@ function byShare<R>(all: readonly Shareable[], make: (share: Share, rank: number
   }).filter((part) => part !== null);
 }
 
+/** What other ranks have of the values after they travelled in bfloat16. */
+function rounded(values: Shareable): Shareable {
+  assertRounds(values);
+  if (!isTensor(values)) return fromBfloat16(toBfloat16(values as Float32Array));
+  return tf.slice(unpackTensor(packTensor(values)), [0], [values.size]);
+}
+
 /** As allReduce, each rank's share in its own values only. */
-export function reduceScatterSum(all: readonly Shareable[]): void {
+export function reduceScatterSum(all: readonly Shareable[], wire: Wire): void {
   tf.tidy(() => {
-    const totals = byShare(all, (share) => reduced(all, "sum", share));
+    const given = wire === "bfloat16" ? all.map(rounded) : all;
+    const totals = byShare(given, (share) => reduced(given, "sum", share));
     for (const { share, rank, made } of totals) overwrite(all[rank], made, share);
   });
 }
@@ -79,9 +93,7 @@ export function allGather(all: readonly Shareable[]): void {
  * @throws RangeError when there is no such rank
  */
 export function broadcast(all: readonly Shareable[], root: number): void {
-  if (!(root in all)) {
-    throw new RangeError(`Cannot broadcast from rank ${root}: need a rank from 0 to ${all.length - 1}`);
-  }
+  assertRoot(root, all.length);
   tf.tidy(() => {
     all.forEach((values, rank) => rank !== root && overwrite(values, all[root], wholeOf(values)));
   });

@@ -12,17 +12,25 @@ export type NumberArray = Float32Array | Float64Array | Int32Array;
 /** A tensor is f32 or i32, on the GPU, of any shape; its values count in memory order. */
 export type Shareable = NumberArray | Tensor;
 
+/** How values travel to the rank that sums them: as they are, or rounded to bfloat16, which is half the bytes. */
+export type Wire = "float32" | "bfloat16";
+
 export interface Communicator {
   /** From 0. The one that writes the run's files is 0. */
   readonly rank: number;
   /** Number of ranks. */
   readonly size: number;
+  /** What this rank has sent to others so far. */
+  readonly bytesSent: number;
   /** values[i] = sum over the ranks of values[i]. */
   allReduceSum(values: Shareable): Promise<void>;
   /** values[i] = largest of the ranks' values[i]; in an array, NaN where any of them is. */
   allReduceMax(values: Shareable): Promise<void>;
-  /** As allReduceSum, but only in this rank's share of the values; what stands beside it stays as it was given. */
-  reduceScatterSum(values: Shareable): Promise<void>;
+  /**
+   * As allReduceSum, but only in this rank's share of the values; what stands beside it stays as it was given.
+   * @param wire of bfloat16: every rank's values are rounded (nearest even), its own too, and summed in f32
+   */
+  reduceScatterSum(values: Shareable, wire?: Wire): Promise<void>;
   /** values = every rank's own share of the values that it gave. */
   allGather(values: Shareable): Promise<void>;
   /** values = those of rank `root`. */
@@ -53,6 +61,7 @@ export function shareOf(length: number, rank: number, size: number): Share {
 export const singleProcess: Communicator = {
   rank: 0,
   size: 1,
+  bytesSent: 0,
   allReduceSum: () => Promise.resolve(),
   allReduceMax: () => Promise.resolve(),
   reduceScatterSum: () => Promise.resolve(),

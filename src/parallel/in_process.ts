@@ -1,5 +1,5 @@
 /** Several ranks in one process, on one GPU: trainers that run side by side, as in the tests. */
-import * as tf from "@tensorflow/tfjs";
+import { cameApart, hasLeft, kindOf, reasonText } from "./asked.ts";
 import { allGather, allReduce, broadcast, reduceScatterSum } from "./collectives.ts";
 import type { Communicator, Shareable } from "./communicator.ts";
 
@@ -15,20 +15,12 @@ interface Call {
 /** The calls of the ranks that have come to their n-th collective, by rank. */
 type Meeting = Map<number, Call>;
 
-const kindOf = (values: Shareable) =>
-  values instanceof tf.Tensor
-    ? `a tensor of ${values.size} ${values.dtype} values`
-    : `${values.constructor.name} of ${values.length} values`;
-
 /** @throws Error when not all of them ask for the same */
 function assertAlike(meeting: Meeting, number: number): void {
   const [[firstRank, first], ...others] = [...meeting].sort(([a], [b]) => a - b);
   const other = others.find(([, { text }]) => text !== first.text);
   if (!other) return;
-  throw new Error(
-    `The ranks have come apart: for their collective ${number} rank ${firstRank} calls ${first.text}, ` +
-      `rank ${other[0]} calls ${other[1].text}; every rank must make the same calls in the same order`,
-  );
+  throw cameApart(number, { rank: firstRank, text: first.text }, { rank: other[0], text: other[1].text });
 }
 
 /**
@@ -82,19 +74,16 @@ export function inProcessRanks(size: number): Communicator[] {
     return {
       rank,
       size,
+      bytesSent: 0,
       allReduceSum: over("allReduceSum", (all) => allReduce(all, "sum")),
       allReduceMax: over("allReduceMax", (all) => allReduce(all, "max")),
-      reduceScatterSum: over("reduceScatterSum", reduceScatterSum),
+      reduceScatterSum: (values, wire = "float32") =>
+        over(`reduceScatterSum by ${wire}`, (all) => reduceScatterSum(all, wire))(values),
       allGather: over("allGather", allGather),
       broadcast: (values, root) => over(`broadcast from rank ${root}`, (all) => broadcast(all, root))(values),
       barrier: () => meet(rank, "barrier", null, () => {}),
       leave(reason) {
-        const why = reason === undefined ? "" : `: ${reason instanceof Error ? reason.message : reason}`;
-        fail(
-          new Error(`Rank ${rank} has left the run, and no other can go on without it${why}`, {
-            cause: reason,
-          }),
-        );
+        fail(hasLeft(rank, reasonText(reason), reason));
       },
     };
   };

@@ -57,6 +57,23 @@ for (const size of [1, 2, 3, 5]) {
   }
 }
 
+for (const length of [1, 2, 7, 30]) {
+  it(`tensors of ${length} summed by bfloat16 have the bits of the same arrays`, async () => {
+    const given = [1, 2, 3].map((seed) => Float32Array.from(randomFloats(seed, length, 1e3)));
+    const arrays = given.map((values) => values.slice());
+    await Promise.all(inProcessRanks(3).map((rank, r) => rank.reduceScatterSum(arrays[r], "bfloat16")));
+    const before = tf.memory().numTensors;
+    const made = await heldAfter(
+      given,
+      [length],
+      (rank, tensor) => rank.reduceScatterSum(tensor, "bfloat16"),
+    );
+    assert.deepEqual(made, arrays);
+    assert.equal(tf.memory().numTensors, before);
+    assert.notDeepEqual(made[0], given[0]);
+  });
+}
+
 it("tensors that differ in kind or size, or are no tensors, do not meet", async () => {
   const float = uploadTensor(Float32Array.of(1), [1]);
   const int = uploadTensor(Int32Array.of(1), [1]);

@@ -8,6 +8,7 @@ import {
 } from "../../src/parallel/communicator.ts";
 import { gatherNumbers, gatherParts, gatherTexts } from "../../src/parallel/gather.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
+import { fromBfloat16, toBfloat16 } from "../../src/parallel/wire.ts";
 
 /** Runs `body` as every rank of `size`. */
 const asRanks = <R>(size: number, body: (communicator: Communicator) => Promise<R>): Promise<R[]> =>
@@ -134,6 +135,32 @@ describe("sums", () => {
       }));
       assert.deepEqual(sums, [1, 1, 1]);
     }
+  });
+
+  it("by bfloat16 are f32 sums of what every rank rounded, its own too", async () => {
+    // 1 + 2^-8 lies between two bfloat16 and goes to the even one, 1; 1 + 3 * 2^-8 to 1 + 2^-6.
+    const parts = [[1 + 2 ** -8, 3, -0], [1 + 3 * 2 ** -8, -1e30, 2 ** -20]];
+    const sums = await asRanks(2, async (communicator) => {
+      const values = Float32Array.from(parts[communicator.rank]);
+      await communicator.reduceScatterSum(values, "bfloat16");
+      return [...values];
+    });
+    const [, [, big, small]] = parts.map((part) => [...fromBfloat16(toBfloat16(Float32Array.from(part)))]);
+    assert.equal(small, 2 ** -20);
+    assert.ok(Math.abs(big + 1e30) > 0 && Math.abs(big / -1e30 - 1) < 2 ** -8);
+    assert.deepEqual(sums[0], [2 + 2 ** -6, Math.fround(3 + big), -0]);
+    assert.deepEqual(sums[1][2], 2 ** -20);
+    for (const message of await endsOf(2, (c) => c.reduceScatterSum(Int32Array.of(1), "bfloat16"))) {
+      assert.match(message!, /Cannot send Int32Array of 1 values in bfloat16: need float32 values/);
+    }
+  });
+
+  it("bfloat16 keeps what is no number and what has no end", () => {
+    const values = Float32Array.of(NaN, Infinity, -Infinity, 3.4e38, -0, 1e-40);
+    const kept = [...fromBfloat16(toBfloat16(values))];
+    assert.deepEqual(kept.slice(0, 5), [NaN, Infinity, -Infinity, Infinity, -0]);
+    const lowNan = new Float32Array(Uint32Array.of(0x7f800001).buffer);
+    assert.deepEqual([...fromBfloat16(toBfloat16(lowNan))], [NaN]);
   });
 
   it("NaN is the maximum of any rank's NaN", async () => {

@@ -21,8 +21,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/parallel/collectives.ts",
-    find: "const [first, ...others] = (all as NumberArray[]).map(",
-    replace: "const [first, ...others] = (all as NumberArray[]).toReversed().map(",
+    find: "reducedArrays((all as NumberArray[]).map(",
+    replace: "reducedArrays((all as NumberArray[]).toReversed().map(",
     harm: "sums of arrays are taken in another order than those of tensors",
     tests: COLLECTIVES,
   },
