@@ -4,6 +4,7 @@ import { commandLine } from "../config/command_line.ts";
 import { configNotices } from "../config/rules.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
+import { singleProcess } from "../parallel/communicator.ts";
 import { parseArguments } from "./arguments.ts";
 import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "./options.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
@@ -44,7 +45,7 @@ export async function trainCommand(args: string[]): Promise<number> {
   await assertModelNames(modelKeys(config).map((key) => config[key]));
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
-    await trainRuns(runs, { output, stop });
+    await trainRuns(runs, { output, stop, communicator: singleProcess });
   } catch (error) {
     if (!(error instanceof EndedBySignal)) throw error;
   }

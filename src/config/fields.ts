@@ -102,6 +102,12 @@ export function flagOrAuto(value: boolean | "auto", about: About) {
   return schema.default(value).meta(meta(about, 'true, false, or "auto"'));
 }
 
+/** A stage of ZeRO, or the word for what the program finds out. */
+export function stageOrAuto<const S extends readonly [number, number]>(stages: S, about: About) {
+  const schema = z.union([z.literal(stages), z.literal("auto")]) as z.ZodType<S[number] | "auto">;
+  return schema.default("auto").meta(meta(about, `"auto", ${stages.join(" or ")}`));
+}
+
 export function text(value: string, about: About) {
   return z.string().min(1).default(value).meta(meta(about, "a non-empty string"));
 }

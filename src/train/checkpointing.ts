@@ -63,6 +63,8 @@ export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsF
 
 export interface RunToSave {
   config: RunConfig;
+  /** Ranks that train. */
+  worldSize: number;
   optimizer: Optimizer;
   progress: Progress;
   tracker: TrackerState;
@@ -73,10 +75,10 @@ export interface RunToSave {
 /** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
 export async function saveRun(
   runDir: string,
-  { config, optimizer, progress, tracker, modelFiles }: RunToSave,
+  { config, worldSize, optimizer, progress, tracker, modelFiles }: RunToSave,
 ): Promise<string> {
   const state: SavedState = {
-    identity: resumeIdentity(config),
+    identity: resumeIdentity(config, worldSize),
     progress,
     tracker,
   };
@@ -112,8 +114,7 @@ export interface RestoredRun {
  */
 export async function restoreRun(
   runDir: string,
-  config: RunConfig,
-  optimizer: Optimizer,
+  { config, worldSize, optimizer }: Pick<RunToSave, "config" | "worldSize" | "optimizer">,
   onSkipped: (dir: string, reason: string) => void,
 ): Promise<RestoredRun | null> {
   const { dir, skipped } = await latestCheckpoint(runDir);
@@ -122,7 +123,7 @@ export async function restoreRun(
   const checkpoint = await loadCheckpoint(dir);
   try {
     const saved = checkpoint.state as SavedState;
-    assertResumable(saved.identity, resumeIdentity(config), dir);
+    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);
     for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
       if (master !== weight.tensor) await restore(checkpoint.optimizer, `${weight.name}.master`, master);
       await restore(checkpoint.weights, weight.name, weight.tensor);

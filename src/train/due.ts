@@ -7,13 +7,15 @@ import { trainableWeights } from "../policy/adapters.ts";
 import { isDue } from "../rl/cadence.ts";
 import { saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
+import { assertSameWeights } from "./rank_check.ts";
 import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir }, config, learner: { optimizer }, modelFiles } = run;
+  const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
+  const worldSize = communicator.size;
   run.log?.sync();
-  await saveRun(runDir, { config, optimizer, progress, tracker: run.tracker.state(), modelFiles });
+  await saveRun(runDir, { config, worldSize, optimizer, progress, tracker: run.tracker.state(), modelFiles });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
@@ -41,7 +43,7 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 /** Evaluates the policy of the step with its lambda, if that is not logged yet. */
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
-  if (!deps.evaluate || !isWriter(deps) || run.evaluatedStep === progress.step) return;
+  if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   const { lambda } = progress.lambda;
   const outcome = await deps.evaluate(lambda);
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
@@ -52,17 +54,25 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   await deps.events.onEvaluation(row, outcome);
 }
 
+function checkRanks(
+  { deps: { communicator }, learner: { optimizer } }: Run,
+  { step }: Progress,
+): Promise<void> {
+  return assertSameWeights(communicator, optimizer.slots.map(({ weight }) => weight), step);
+}
+
 /**
- * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
- * lacks nothing that goes with the step.
+ * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained is
+ * kept, and a run that goes on without its step's evaluation begins with that.
  */
 export async function settle(run: Run, progress: Progress): Promise<void> {
   const { config, shape, steps } = run;
   const isLast = progress.step >= steps;
   const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
-  if (due(config.eval_every)) await evaluate(run, progress);
+  if (config.check_ranks_every > 0 && due(config.check_ranks_every)) await checkRanks(run, progress);
   if (isLast) await run.tracker.finish(progress.step);
   if (due(config.save_steps)) await save(run, progress);
+  if (due(config.eval_every)) await evaluate(run, progress);
 }
 
 /** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */

@@ -149,6 +149,18 @@ const BATCH: readonly Effect[] = [
     seen: "a run that takes more than half a mebibyte is refused",
     fails: /needs .* of GPU memory .*there are 524 KiB \(gpu_memory_gib\)/,
   },
+  ...([
+    ["zero_stage", 2],
+    ["reduce_bucket_size", 1000],
+    ["allgather_bucket_size", 1000],
+    ["overlap_comm", false],
+    ["communication_dtype", "bfloat16"],
+  ] as const).map(([key, value]): Effect => ({
+    key,
+    value,
+    seen: "one process alone exchanges nothing, and nothing changes (test/gpu/zero.test.ts has several)",
+    check: changesNothing,
+  })),
   {
     key: "deepspeed_config",
     value: "ds.json",

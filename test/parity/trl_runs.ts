@@ -116,7 +116,7 @@ async function train(name: RunName): Promise<Trained> {
           end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
         }));
         for (let p = 0; p * groupSize < completions.length; p++) {
-          onGroup?.(p, completions.slice(p * groupSize, (p + 1) * groupSize));
+          onGroup?.(p, completions.slice(p * groupSize, (p + 1) * groupSize), p * groupSize);
         }
         return Promise.resolve(completions);
       },
@@ -134,7 +134,12 @@ async function train(name: RunName): Promise<Trained> {
   try {
     const before = await readAll(policy);
     const rows: MetricRow[] = [];
-    let progress: Progress = { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
+    let progress: Progress = {
+      step: 0,
+      lambda: initialLambdaState(config.lambda_cost),
+      rankLambdas: null,
+      numTokens: 0,
+    };
     while (progress.step < config.max_steps) {
       const outcome = await trainOnGenerationBatch(deps, progress);
       progress = outcome.progress;

@@ -19,6 +19,7 @@ const configOf = (change: Partial<RunConfig> = {}) => ({ ...sweepRuns(defaultCon
 
 const save = (dir: string, step: number, change: Partial<RunConfig> = {}, modelFiles: string[] = []) =>
   saveRun(dir, {
+    worldSize: 1,
     config: configOf(change),
     optimizer: optimizerOf(),
     progress: progressOf(step),
@@ -49,7 +50,7 @@ test("a run goes on from its newest checkpoint, with all that it had counted", (
   withScratchFolder(async (dir) => {
     for (const step of [4, 12]) await save(dir, step);
     const optimizer = optimizerOf();
-    const restored = await restoreRun(dir, configOf(), optimizer, unexpected);
+    const restored = await restoreRun(dir, { config: configOf(), worldSize: 1, optimizer }, unexpected);
     assert.equal(restored?.dir, join(dir, "checkpoint-12"));
     assert.deepEqual(restored.progress, progressOf(12));
     assert.deepEqual(restored.tracker, TRACKER);
@@ -58,7 +59,14 @@ test("a run goes on from its newest checkpoint, with all that it had counted", (
 
 test("a run without a checkpoint starts at its beginning", () =>
   withScratchFolder(async (dir) => {
-    assert.equal(await restoreRun(join(dir, "none"), configOf(), optimizerOf(), unexpected), null);
+    assert.equal(
+      await restoreRun(
+        join(dir, "none"),
+        { config: configOf(), worldSize: 1, optimizer: optimizerOf() },
+        unexpected,
+      ),
+      null,
+    );
   }));
 
 test("each checkpoint that is passed over is reported with its reason", () =>
@@ -66,10 +74,14 @@ test("each checkpoint that is passed over is reported with its reason", () =>
     for (const step of [1, 2, 3]) await save(dir, step);
     for (const step of [2, 3]) await rm(join(dir, `checkpoint-${step}`, "trainer_state.json"));
     const skipped: string[] = [];
-    const restored = await restoreRun(dir, configOf(), optimizerOf(), (bad, reason) => {
-      assert.match(reason, /trainer_state.json is damaged/);
-      skipped.push(bad);
-    });
+    const restored = await restoreRun(
+      dir,
+      { config: configOf(), worldSize: 1, optimizer: optimizerOf() },
+      (bad, reason) => {
+        assert.match(reason, /trainer_state.json is damaged/);
+        skipped.push(bad);
+      },
+    );
     assert.deepEqual(skipped, [3, 2].map((step) => join(dir, `checkpoint-${step}`)));
     assert.equal(restored?.progress.step, 1);
   }));
@@ -81,7 +93,7 @@ test("another configuration is refused by key, before anything of the optimizer 
     for (const [key, now] of [["lora_alpha", 8], ["beta", 0.5], ["temperature", 1]] as const) {
       const before = configOf()[key];
       await assert.rejects(
-        restoreRun(dir, configOf({ [key]: now }), optimizer, unexpected),
+        restoreRun(dir, { config: configOf({ [key]: now }), worldSize: 1, optimizer }, unexpected),
         new RegExp(`Cannot resume from ".*checkpoint-4": .*${key}: checkpoint ${before}, now ${now}`),
       );
     }
@@ -89,7 +101,11 @@ test("another configuration is refused by key, before anything of the optimizer 
     const polynomial = { lr_scheduler_type: "polynomial" as const };
     await save(dir, 5, polynomial);
     await assert.rejects(
-      restoreRun(dir, configOf({ ...polynomial, max_steps: 900 }), optimizer, unexpected),
+      restoreRun(
+        dir,
+        { config: configOf({ ...polynomial, max_steps: 900 }), worldSize: 1, optimizer },
+        unexpected,
+      ),
       /max_steps: checkpoint 500, now 900/,
     );
   }));
@@ -98,5 +114,6 @@ test("a longer run, another folder and another cadence go on where the rate is c
   withScratchFolder(async (dir) => {
     await save(dir, 4);
     const config = configOf({ max_steps: 900, save_steps: 3, logging_steps: 1, save_total_limit: 2 });
-    assert.equal((await restoreRun(dir, config, optimizerOf(), unexpected))?.progress.step, 4);
+    const given = { config, worldSize: 1, optimizer: optimizerOf() };
+    assert.equal((await restoreRun(dir, given, unexpected))?.progress.step, 4);
   }));

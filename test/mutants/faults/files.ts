@@ -164,7 +164,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
     replace: "    assertResumable(saved.identity, saved.identity, dir);",
     harm: "a run goes on under another configuration",
     tests: ["unit/save_run.test.ts"],

@@ -375,7 +375,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "evaluate/evaluate.ts",
-    "deps.config.scorer_batch_size_eval",
+    "config.scorer_batch_size_eval",
     "deps.config.scorer_batch_size",
     "scorer_batch_size_eval does nothing",
   ),
@@ -393,8 +393,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "evaluate/evaluate.ts",
-    "deps.scorer.score(answers,",
-    "deps.scorer.score(answers.reverse(),",
+    "scorer.score(answers,",
+    "scorer.score(answers.reverse(),",
     "completions are scored as answers to other prompts",
   ),
   evalFault(

@@ -13,15 +13,15 @@ const INTERRUPTED = ["e2e/resume.test.ts#at SIGINT"];
 const resume: Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
-    replace: "    assertResumable(saved.identity, resumeIdentity(config), dir);\n    return null;",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
+    replace: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);\n    return null;",
     harm: "a run that is started again uses no checkpoint and begins at step 1",
     tests: GOES_ON,
     claim: 1,
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config), dir);",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
     replace: "    ",
     harm: "a run goes on with another learning rate, without a word",
     tests: ["gpu/training_run.test.ts#is refused"],
@@ -77,9 +77,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: "  const progress = restored?.progress ??",
-    replace:
-      "  const progress = (restored && { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) }) ??",
+    find: "    ? ownProgress(restored.progress, communicator)",
+    replace: "    ? { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) }",
     harm: "lambda and its average begin again when a run goes on",
     tests: GOES_ON,
     claim: 1,
@@ -194,8 +193,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: "await isEvaluated(runDir, step) ? step : -1",
-    replace: "-1",
+    find: "await isEvaluated(deps.runDir, step) ? 1 : 0",
+    replace: "false ? 1 : 0",
     harm: "a finished run that is started again is evaluated again, and has the row twice",
     tests: ["gpu/training_run.test.ts#past its last step"],
   },
@@ -208,10 +207,10 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "  if (due(config.eval_every)) await evaluate(run, progress);",
+    find: "  if (due(config.save_steps)) await save(run, progress);\n",
     replace:
-      "  if (due(config.save_steps)) await save(run, progress);\n  if (due(config.eval_every)) await evaluate(run, progress);",
-    harm: "a run killed in an evaluation goes on after it",
+      "  if (due(config.eval_every)) await evaluate(run, progress);\n  if (due(config.save_steps)) await save(run, progress);\n",
+    harm: "a run killed in its last evaluation loses every step since the checkpoint before",
     tests: EVALUATION,
   },
   {
@@ -399,7 +398,7 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    await saveAfterFailure(run, progress);",
+    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);",
     replace: "",
     harm: "a scorer that goes away costs the steps since the last checkpoint",
     tests: [...FAILS, ...SCORER_GONE],

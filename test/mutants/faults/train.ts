@@ -4,7 +4,7 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: `    assertResumable(saved.identity, resumeIdentity(config), dir);
+    find: `    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);
 `,
     replace: "",
     harm: "a run goes on from a checkpoint of other settings without a word",
@@ -98,8 +98,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: `    await saveAfterFailure(run, progress);
-`,
+    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);\n",
     replace: "",
     harm: "an outage of the scorer costs all steps since the last checkpoint",
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
@@ -433,8 +432,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
-    find: "combineScores(rewards, costs, lambda.lambda)",
-    replace: "combineScores(rewards, costs, progress.lambda.lambda)",
+    find: "combineScores(own.rewards, own.costs, lambda.lambda)",
+    replace: "combineScores(own.rewards, own.costs, before.lambda)",
     harm: "the cost is weighed with the lambda of the step before",
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#lambda_lr="],
   },
