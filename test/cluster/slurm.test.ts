@@ -15,6 +15,7 @@ import {
   ONE_RANK,
   rankProcesses,
   resumedSteps,
+  STEPS,
 } from "./slurm_runs.ts";
 
 const SKIP = leftOut("slurm/ on a real cluster", lacksSlurm());
@@ -44,7 +45,10 @@ describe("a job of slurm/", { skip: SKIP }, () => {
   const weightsOf = (runDir: string) => readFileSync(join(runDir, "model.safetensors"));
 
   function assertAsWhole(runDir: string): void {
-    assert.deepEqual(metricRows(runDir).map(({ step }) => step), Array.from({ length: STEPS }, (_, i) => i + 1));
+    assert.deepEqual(
+      metricRows(runDir).map(({ step }) => step),
+      Array.from({ length: STEPS }, (_, i) => i + 1),
+    );
     assert.ok(weightsOf(runDir).equals(whole), "the weights are those of a run that nothing interrupts");
   }
 
