@@ -90,7 +90,7 @@ function slurmCommandLine() {
 /** `slurm`: prints or submits a job; returns the exit code. */
 export async function slurmCommand(args: string[]): Promise<number> {
   const options = parseArguments(slurmCommandLine(), args).opts<SlurmOptions>();
-  const config = await readConfig(options, options.num_processes);
+  const config = await readConfig(options, { size: options.num_processes, deepspeed: undefined });
   const template = await readFile(join(PROGRAM_FOLDER, "slurm", "run.sh"), "utf8");
   const script = slurmScript(template, {
     config: pathOf(options.config),

@@ -449,9 +449,10 @@ export const ConfigSchema = z.strictObject({
     "What gradients travel as between ranks; sums are f32. auto: bfloat16 where dtype is bfloat16 and all weights are " +
     "trained, else float32.",
   ]),
-  deepspeed_config: textOrNull(null, [
+  deepspeed_config: pathOrNull(null, [
     OPTIMIZER,
-    "Accepted so that existing files load; nothing here reads it.",
+    "A DeepSpeed configuration (JSON; TRL's deepspeed): its stage, buckets, bf16 and types become the settings above, " +
+    "batch and clipping must agree with these or be auto; stage 3 and offloading are refused. null for none.",
     "free",
   ]),
 
