@@ -35,6 +35,13 @@ export function exitCodeAfter(name: NodeJS.Signals): number {
   return Object.hasOwn(EXIT_CODES, name) ? EXIT_CODES[name as StopSignalName] : 128 + constants.signals[name];
 }
 
+/**
+ * Whether one that comes again means nothing new: a job's end is told to each process by Slurm, and to the ranks by its
+ * srun once more. What Slurm means to end at once it kills.
+ */
+const isRepeated = (name: StopSignalName) =>
+  name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined);
+
 /** Starts to listen. @param print told once, at the first signal */
 export function stopSignal(print: (text: string) => void): StopSignal {
   let received: StopSignalName | null = null;
@@ -44,6 +51,7 @@ export function stopSignal(print: (text: string) => void): StopSignal {
     // The door's own, which ends a program that does not listen yet.
     const before = name === "SIGUSR1" ? process.listeners(name) : [];
     process.on(name, () => {
+      if (received && isRepeated(name)) return;
       if (received) process.exit(EXIT_CODES[name]);
       received = name;
       print(
