@@ -125,11 +125,12 @@ function writeConfiguration(folder: string, [control, first, second]: number[]):
   writeFileSync(join(folder, "etc", "munge.key"), randomBytes(128), { mode: 0o600 });
 }
 
-function readText(path: string): string {
+/** A file's text; nothing where there is no such file, as of a process that has ended. */
+export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // it has ended, or is not there yet
+    return "";
   }
 }
 

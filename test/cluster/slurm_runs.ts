@@ -1,10 +1,9 @@
 /** Trainings of a few steps of the quickstart's models, as jobs of a cluster. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { parse, stringify } from "yaml";
 import { ROOT } from "../unit/source_files.ts";
-import type { Job, SlurmCluster } from "./slurm_cluster.ts";
+import { type Job, readText, type SlurmCluster } from "./slurm_cluster.ts";
 
 /** Words of sbatch for a job of one rank that takes few cores of a node. */
 export const ONE_RANK = ["--ntasks-per-node=1", "--cpus-per-task=1"];
@@ -32,9 +31,8 @@ export interface ClusterRuns {
 export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
   let jobs = 0;
   const base = parse(readFileSync(join(ROOT, "configs/quickstart.yaml"), "utf8")) as Record<string, unknown>;
-  const said = (path: string) => existsSync(path) ? readFileSync(path, "utf8") : "";
   return {
-    said,
+    said: readText,
     config(name, settings = {}) {
       const path = join(cluster.folder, `${name}.yaml`);
       const own = {
@@ -57,15 +55,15 @@ export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
         if (job.JobState === "COMPLETED") return job;
         throw new Error(`Job ${id} ended as ${job.JobState}, ${job.Reason}, exit code ${job.ExitCode}`);
       } catch (error) {
-        throw new Error(`${(error as Error).message}\nIt printed:\n${said(log)}`, { cause: error });
+        throw new Error(`${(error as Error).message}\nIt printed:\n${readText(log)}`, { cause: error });
       }
     },
     async reaches(runDir, step, { id, log }) {
       await cluster.waitUntil(`${runDir} reaches step ${step}`, 60, async () => {
-        if (said(join(runDir, "metrics.jsonl")).includes(`"step":${step},`)) return true;
+        if (readText(join(runDir, "metrics.jsonl")).includes(`"step":${step},`)) return true;
         const { JobState: state } = await cluster.job(id);
         if (/PENDING|RUNNING|COMPLETING|CONFIGURING/.test(state)) return false;
-        throw new Error(`Job ${id} is ${state}. It printed:\n${said(log)}`);
+        throw new Error(`Job ${id} is ${state}. It printed:\n${readText(log)}`);
       });
     },
   };
@@ -78,23 +76,15 @@ export const resumedSteps = (text: string): string[] =>
 /** The processes of a job's ranks. */
 export function rankProcesses(id: string): number[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
-    if (pid === process.pid) return false;
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
-      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      return environment.includes(`SLURM_JOB_ID=${id}`) && words.some((word) =>
-        word.endsWith("scripts/start.mjs")
-      ) &&
-        environment.some((entry) => entry.startsWith("SLURM_PROCID=")) && !/srun$/.test(words[0]);
-    } catch {
-      return false; // it has ended
-    }
+    const environment = readText(`/proc/${pid}/environ`).split("\0");
+    const [program, ...words] = readText(`/proc/${pid}/cmdline`).split("\0");
+    return environment.includes(`SLURM_JOB_ID=${id}`) && !program.endsWith("srun") &&
+      words.some((word) => word.endsWith("scripts/start.mjs"));
   });
 }
 
-/** Whether a signal waits for a process that is stopped. */
+/** Whether a signal waits for a process that is stopped; Slurm itself may have let it go on. */
 export function isPending(pid: number, signal: number): boolean {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const [, mask = "0"] = /^ShdPnd:\s+([0-9a-f]+)$/m.exec(status) ?? [];
+  const [, mask = "0"] = /^ShdPnd:\s+([0-9a-f]+)$/m.exec(readText(`/proc/${pid}/status`)) ?? [];
   return (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
 }
