@@ -8,6 +8,12 @@ import { type Job, readText, type SlurmCluster } from "./slurm_cluster.ts";
 /** Words of sbatch for a job of one rank that takes few cores of a node. */
 export const ONE_RANK = ["--ntasks-per-node=1", "--cpus-per-task=1"];
 
+export interface SubmittedJob {
+  id: string;
+  /** Path of the file with what it prints. */
+  log: string;
+}
+
 /** Of each run. */
 export const STEPS = 8;
 
@@ -16,16 +22,16 @@ export interface ClusterRuns {
   config(name: string, settings?: Record<string, unknown>): { config: string; runDir: string };
   /** What a job has printed so far. */
   said(log: string): string;
-  /** Submits a script of slurm/. @returns the job's id and the path of what it prints */
+  /** Submits a script of slurm/. */
   submit(
     script: string,
     words: readonly string[],
     variables: Record<string, string>,
-  ): Promise<{ id: string; log: string }>;
+  ): Promise<SubmittedJob>;
   /** Waits for the end of a job. @throws Error with what it has printed, when it has not completed */
-  completes(job: { id: string; log: string }, seconds: number): Promise<Job>;
+  completes(job: SubmittedJob, seconds: number): Promise<Job>;
   /** Waits until a run has logged a step. */
-  reaches(runDir: string, step: number, job: { id: string; log: string }): Promise<void>;
+  reaches(runDir: string, step: number, job: SubmittedJob): Promise<void>;
 }
 
 export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
@@ -49,24 +55,34 @@ export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
       const id = await cluster.submit([...words, `--output=${log}`, join("slurm", script)], variables);
       return { id, log };
     },
-    async completes({ id, log }, seconds) {
-      try {
-        const job = await cluster.ended(id, seconds);
-        if (job.JobState === "COMPLETED") return job;
-        throw new Error(`Job ${id} ended as ${job.JobState}, ${job.Reason}, exit code ${job.ExitCode}`);
-      } catch (error) {
-        throw new Error(`${(error as Error).message}\nIt printed:\n${readText(log)}`, { cause: error });
-      }
-    },
-    async reaches(runDir, step, { id, log }) {
-      await cluster.waitUntil(`${runDir} reaches step ${step}`, 60, async () => {
-        if (readText(join(runDir, "metrics.jsonl")).includes(`"step":${step},`)) return true;
-        const { JobState: state } = await cluster.job(id);
-        if (/PENDING|RUNNING|COMPLETING|CONFIGURING/.test(state)) return false;
-        throw new Error(`Job ${id} is ${state}. It printed:\n${readText(log)}`);
+    async completes(job, seconds) {
+      return await telling(job, async () => {
+        const ended = await cluster.ended(job.id, seconds);
+        if (ended.JobState === "COMPLETED") return ended;
+        throw new Error(`It ended as ${ended.JobState}, ${ended.Reason}, exit code ${ended.ExitCode}`);
       });
     },
+    async reaches(runDir, step, job) {
+      await telling(job, () =>
+        cluster.waitUntil(`step ${step} in ${runDir}`, 120, async () => {
+          if (readText(join(runDir, "metrics.jsonl")).includes(`"step":${step},`)) return true;
+          const { JobState: state } = await cluster.job(job.id);
+          if (/PENDING|RUNNING|COMPLETING|CONFIGURING/.test(state)) return false;
+          throw new Error(`It is ${state}`);
+        }));
+    },
   };
+}
+
+/** An error of `body` is told with what the job has printed. */
+async function telling<R>({ id, log }: SubmittedJob, body: () => Promise<R>): Promise<R> {
+  try {
+    return await body();
+  } catch (error) {
+    throw new Error(`Job ${id}: ${(error as Error).message}\nIt printed:\n${readText(log)}`, {
+      cause: error,
+    });
+  }
 }
 
 /** The steps that a run's log says a start of it makes: "5 to 8 (resumed)". */
