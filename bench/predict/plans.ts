@@ -12,6 +12,7 @@ import { emptyTensor } from "../../src/gpu/tensors.ts";
 import { createGenerator, type Generator } from "../../src/policy/decode/generate.ts";
 import { decodeWidths } from "../../src/policy/decode/kv_blocks.ts";
 import { samplingOptions } from "../../src/policy/decode/options.ts";
+import { trainableWeights } from "../../src/policy/adapters.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../../src/policy/score_model.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
@@ -48,6 +49,10 @@ export interface RecordedStep {
   recomputesLayers: boolean;
   /** By the memory plan, score models counted. */
   peakBytes: number;
+  /** Of peakBytes. */
+  scoreBytes: number;
+  /** What is trained: tensors, and numbers in all of them. */
+  trained: { tensors: number; values: number };
   step: Recording;
   /** A generation whose completions end one after the other, evenly from the first token to the last. */
   ending: Recording;
@@ -228,11 +233,13 @@ export async function recordStep(
       for (const rows of decodeWidths(rollouts.length)) {
         widths.push({ rows, calls: await recordToken(job, rows) });
       }
-      return { step, ending, widths };
+      const weights = trainableWeights(learner.policy);
+      const values = weights.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+      return { step, ending, widths, trained: { tensors: weights.length, values } };
     } finally {
       setMatmulPrecision(before);
     }
   }, device.seen);
-  const plan = { rowsPerPass, recomputesLayers, peakBytes: peakBytes + scored };
+  const plan = { rowsPerPass, recomputesLayers, peakBytes: peakBytes + scored, scoreBytes: scored };
   return { lora, config, prompt: P, ...plan, ...recorded };
 }

@@ -76,12 +76,15 @@ async function withRanks(
   body: (communicator: Communicator) => Promise<void>,
 ): Promise<void> {
   if (world === null && gpuIds === null && !useCpu) return await body(singleProcess);
-  const { assertOwnDevices, takeDevice } = await import("../assembly/devices.ts");
-  const { CUDA_VISIBLE_DEVICES: visible } = process.env;
-  const device = await takeDevice({ localRank: world?.localRank ?? 0, gpuIds, useCpu, visible });
-  const { openRanks } = await import("../assembly/ranks.ts");
-  const { communicator, close } = await openRanks();
+  const [{ openRanks }, { assertOwnDevices, takeDevice }] = await Promise.all([
+    import("../assembly/ranks.ts"),
+    import("../assembly/devices.ts"),
+  ]);
+  // MPI first: it sets up what calls C, before anything else is called there.
+  const { communicator, localRank, close } = await openRanks();
   try {
+    const { CUDA_VISIBLE_DEVICES: visible } = process.env;
+    const device = await takeDevice({ localRank, gpuIds, useCpu, visible });
     const shared = await assertOwnDevices(communicator, device);
     if (shared !== null) output.write(`Note: ${shared}\n`);
     await body(communicator);

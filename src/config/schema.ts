@@ -446,8 +446,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   communication_dtype: oneOf(["auto", "float32", "bfloat16"], "auto", [
     OPTIMIZER,
-    "What gradients travel as between ranks; sums are f32. auto: bfloat16 where dtype is bfloat16 and all weights are " +
-    "trained, else float32.",
+    "What gradients travel as between ranks; sums are f32. auto: bfloat16 where dtype is bfloat16 and all weights " +
+    "are trained, else float32.",
   ]),
   deepspeed_config: pathOrNull(null, [
     OPTIMIZER,
