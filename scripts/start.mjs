@@ -12,6 +12,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildPackage } from "./build.mjs";
 import { runGate, runTests } from "./check.mjs";
 import { nearestOf } from "./nearest.mjs";
+import { nameNvidiaDriver } from "./nvidia_manifest.mjs";
 import { refuseKeptOptions } from "./npm_options.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
@@ -81,7 +82,10 @@ async function setUp(name, args) {
   const installed = IS_CHECKOUT && await ensurePackages(ROOT, { dev: task.needsDev });
   // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
   // cannot run these kernels.
-  if (process.platform === "linux") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
+  if (process.platform === "linux") {
+    process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
+    nameNvidiaDriver(process.env);
+  }
   if (task.needsGpu && !args.some((argument) => ASKS_ONLY.includes(argument))) await ensureAdapter(ROOT);
   return { installed };
 }

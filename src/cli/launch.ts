@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { detectRuntime } from "../gpu/device.ts";
 import { openRollCall, type RollCall } from "./roll_call.ts";
-import { exitCodeAfter, STOP_SIGNALS } from "./signals.ts";
+import { exitCodeAfter, listen, STOP_SIGNALS } from "./signals.ts";
 import { COLUMNS_VARIABLE, type TerminalOutput } from "./terminal/output.ts";
 
 const START = fileURLToPath(new URL("../../scripts/start.mjs", import.meta.url));
@@ -17,6 +17,8 @@ const KILL_MS = 10_000;
 type Spelling = (size: number) => string[];
 
 const openMpi: Spelling = (size) => [
+  // Ranks say themselves why they end.
+  "--quiet",
   "-np",
   String(size),
   // Open MPI starts nothing for root otherwise, as in a container.
@@ -122,7 +124,7 @@ function handOnSignals(mpirun: () => number, rollCall: RollCall, { write }: Term
     endAll();
   };
   const signals = [...STOP_SIGNALS, "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, handOn);
+  for (const signal of signals) listen(signal, handOn);
   return {
     /** The exit code of ranks that were ended before they could answer for themselves. */
     endedBy: () => endedBy,

@@ -42,15 +42,20 @@ export function exitCodeAfter(name: NodeJS.Signals): number {
 const isRepeated = (name: StopSignalName) =>
   name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined);
 
+/** Listens in the place of the door, which ends at once for SIGUSR1 a program that does not listen yet. */
+export function listen(name: NodeJS.Signals, listener: (name: NodeJS.Signals) => void): void {
+  const before = name === "SIGUSR1" ? process.listeners(name) : [];
+  process.on(name, listener);
+  for (const ofDoor of before) process.off(name, ofDoor);
+}
+
 /** Starts to listen. @param print told once, at the first signal */
 export function stopSignal(print: (text: string) => void): StopSignal {
   let received: StopSignalName | null = null;
   let preparing = 0;
   const asked = new AbortController();
   for (const name of STOP_SIGNALS) {
-    // The door's own, which ends a program that does not listen yet.
-    const before = name === "SIGUSR1" ? process.listeners(name) : [];
-    process.on(name, () => {
+    listen(name, () => {
       if (received && isRepeated(name)) return;
       if (received) process.exit(EXIT_CODES[name]);
       received = name;
@@ -61,7 +66,6 @@ export function stopSignal(print: (text: string) => void): StopSignal {
       );
       asked.abort(new EndedBySignal(`Ended by ${name}`));
     });
-    for (const listener of before) process.off(name, listener);
   }
   const { signal } = asked;
   return {
