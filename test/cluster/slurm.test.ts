@@ -87,17 +87,10 @@ describe("a job of slurm/", { skip: SKIP }, () => {
     const [pid] = rankProcesses(job.id);
     process.kill(pid, "SIGSTOP"); // Slurm looks at the clock every 30 seconds
     await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=5");
-    await cluster.waitUntil(
-      "Slurm says that the time is nearly up",
-      60,
-      () => isPending(pid, constants.signals.SIGUSR1),
-    );
-    process.kill(pid, "SIGCONT");
-    await cluster.waitUntil(
-      "the job is in the queue again",
-      30,
-      async () => (await cluster.job(job.id)).Restarts === "1",
-    );
+    await cluster.waitUntil("the job is in the queue again", 75, async () => {
+      if (isPending(pid, constants.signals.SIGUSR1)) process.kill(pid, "SIGCONT");
+      return (await cluster.job(job.id)).Restarts === "1";
+    });
     await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=60");
     await runs.completes(job, 60);
     const [saved] = checkpointSteps(runDir);

@@ -1,4 +1,4 @@
-/** A Slurm cluster on this machine: its real daemons as root, without systemd, and two nodes of their own names. */
+/** A Slurm cluster on this machine: its real daemons as root, without systemd, and nodes that are names of it. */
 import { randomBytes } from "node:crypto";
 import {
   existsSync,
@@ -16,7 +16,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCommand } from "../../scripts/run_command.mjs";
 
-const NODES = ["n1", "n2"] as const;
+const NODES = ["n1", "n2", "n3"] as const;
 export type NodeName = (typeof NODES)[number];
 
 /** Character devices that stand for GPUs: Slurm hands out device files, and asks nothing of them. */
@@ -68,7 +68,7 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 /** slurm.conf and its companions. */
-function writeConfiguration(folder: string, [control, first, second]: number[]): void {
+function writeConfiguration(folder: string, [control, ...ports]: number[]): void {
   const host = hostname();
   const settings = [
     "ClusterName=test",
@@ -108,12 +108,12 @@ function writeConfiguration(folder: string, [control, first, second]: number[]):
     "PreemptMode=REQUEUE",
     "TreeWidth=2",
     "SlurmdParameters=config_overrides",
-    `NodeName=n[1-2] NodeHostname=${host} NodeAddr=127.0.0.1 Port=${first},${second} CPUs=16 CoresPerSocket=16 ` +
+    `NodeName=n[1-3] NodeHostname=${host} NodeAddr=127.0.0.1 Port=${ports} CPUs=16 CoresPerSocket=16 ` +
     `RealMemory=8000 Gres=gpu:${GPU_FILES.length} State=UNKNOWN`,
     "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=0",
     "PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF",
   ];
-  const gpus = GPU_FILES.map((path) => `NodeName=n[1-2] Name=gpu File=${path}`);
+  const gpus = GPU_FILES.map((path) => `NodeName=n[1-3] Name=gpu File=${path}`);
   const files = {
     "slurm.conf": settings,
     "gres.conf": gpus,
@@ -125,11 +125,12 @@ function writeConfiguration(folder: string, [control, first, second]: number[]):
   writeFileSync(join(folder, "etc", "munge.key"), randomBytes(128), { mode: 0o600 });
 }
 
-function readText(path: string): string {
+/** A file's text; nothing where there is no such file, as of a process that has ended. */
+export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // it has ended, or is not there yet
+    return "";
   }
 }
 
@@ -166,13 +167,15 @@ function endProcesses(pids: readonly number[], signal: NodeJS.Signals): void {
 const fieldsOf = (text: string): Job =>
   Object.fromEntries([...text.matchAll(/(\S+?)=(\S*)/g)].map(([, name, value]) => [name, value]));
 
-/** Starts the daemons; returns once both nodes take jobs. */
+/** Starts the daemons; returns once its nodes take jobs. */
 export async function startSlurm(): Promise<SlurmCluster> {
   const folder = mkdtempSync(join(tmpdir(), "slurm-cluster-"));
-  for (const part of ["etc", "state", "log", "run", "spool/n1", "spool/n2", "tmp/n1", "tmp/n2"]) {
+  for (
+    const part of ["etc", "state", "log", "run", ...NODES.flatMap((name) => [`spool/${name}`, `tmp/${name}`])]
+  ) {
     mkdirSync(join(folder, part), { recursive: true, mode: 0o755 });
   }
-  writeConfiguration(folder, await freePorts(3));
+  writeConfiguration(folder, await freePorts(1 + NODES.length));
   const env = { ...process.env, SLURM_CONF: join(folder, "etc/slurm.conf") };
   const pidOf = (daemon: string) => Number(readText(join(folder, "run", `${daemon}.pid`)));
 
@@ -238,7 +241,7 @@ export async function startSlurm(): Promise<SlurmCluster> {
     await command("/usr/sbin/slurmctld", "-i");
     for (const name of NODES) await command("/usr/sbin/slurmd", "-N", name);
     await waitUntil(
-      "both nodes take jobs",
+      "the nodes take jobs",
       30,
       async () => (await Promise.all(NODES.map(stateOf))).every((state) => state === "idle"),
     );
