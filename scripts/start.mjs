@@ -40,6 +40,8 @@ const TASKS = {
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
+  // Writes a script, on a login node without a GPU.
+  slurm: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },
   test: { needsGpu: true, needsDev: true },
@@ -58,6 +60,8 @@ const PACKAGE_TEST = join("test", "package", "installed.test.ts");
 const CALLS = IS_CHECKOUT
   ? { node: "npm run", deno: "deno task" }
   : { node: "npx grpo-webgpu", deno: "deno run -A npm:grpo-webgpu" };
+/** As src/cli/signals.ts. */
+const EXIT_REQUEUE = 85;
 const ASKS_ONLY = ["--help", "-h", "--dry-run"];
 
 /**
@@ -110,6 +114,11 @@ function runAgain() {
   return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
 }
 
+// SLURM's warning before a job's end, which a run answers itself once it can: until then the job is to be queued again.
+// Node without a listener would open its debugger, and Deno end with another code.
+if (process.argv[2] === "train" && process.platform !== "win32") {
+  process.on("SIGUSR1", () => process.exit(EXIT_REQUEUE));
+}
 // `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
 if (process.argv[3] === "--") process.argv.splice(3, 1);
 const [name = "", ...args] = process.argv.slice(2);
