@@ -1,5 +1,5 @@
 // The tests, and the gate that a change must pass: types, lint, format, tests.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -17,22 +17,60 @@ export async function runTests(root, args) {
   const named = args.filter((argument) => argument.endsWith(".test.ts"));
   const options = args.filter((argument) => !argument.endsWith(".test.ts"));
   const files = named.length > 0 ? named : testFiles(root);
-  // Types are checked by the gate, by one compiler for both runtimes.
-  // Two files at a time: while one loads its modules on one core, the other has a core for the software GPU.
-  const runner = RUNS_IN_DENO ? ["test", "-A", "--unstable-webgpu", "--no-check", ...options, ...files] : [
-    "--import",
-    "tsx",
-    "--import",
-    join(root, "scripts", "plain_asserts.mjs"),
-    "--test",
-    "--test-concurrency=2",
-    "--test-reporter=spec",
-    ...options,
-    ...files,
-  ];
+  const run = RUNS_IN_DENO ? runInDeno : runInNode;
   return await countingLeftOut((notes) =>
-    runCommand(process.execPath, runner, { cwd: root, env: { ...process.env, ...notes } })
+    run(files, options, { root, options: { cwd: root, env: { ...process.env, ...notes } } })
   );
+}
+
+/** @typedef {{ root: string, options: import("./run_command.mjs").CommandOptions }} Place */
+
+// Types are checked by the gate, by one compiler for both runtimes.
+// Two files at a time: while one loads its modules on one core, the other has a core for the software GPU.
+
+/**
+ * @param {string[]} files
+ * @param {string[]} options of the runner
+ * @param {Place} place
+ */
+function runInNode(files, options, place) {
+  const plainAsserts = join(place.root, "scripts", "plain_asserts.mjs");
+  const runner = ["--import", "tsx", "--import", plainAsserts, "--test", "--test-concurrency=2"];
+  return runCommand(
+    process.execPath,
+    [...runner, "--test-reporter=spec", ...options, ...files],
+    place.options,
+  );
+}
+
+/**
+ * Deno's own way to run files side by side is threads of one process, which share its environment: here they are two
+ * processes. What the second says is printed when the first has ended.
+ * @param {string[]} files
+ * @param {string[]} options of the runner
+ * @param {Place} place
+ */
+async function runInDeno(files, options, place) {
+  const runner = ["test", "-A", "--unstable-webgpu", "--no-check", ...options];
+  const [first, second] = [0, 1].map((half) => files.filter((_, i) => i % 2 === half));
+  if (second.length === 0) return await runCommand(process.execPath, [...runner, ...first], place.options);
+  const folder = mkdtempSync(join(tmpdir(), "grpo-tests-"));
+  const path = join(folder, "second_half");
+  const said = openSync(path, "w");
+  try {
+    const codes = await Promise.all([
+      runCommand(process.execPath, [...runner, ...first], place.options),
+      runCommand(process.execPath, [...runner, ...second], {
+        ...place.options,
+        stdio: ["ignore", said, said],
+      }),
+    ]);
+    process.stdout.write(readFileSync(path));
+    return codes.find((code) => code !== 0) ?? 0;
+  } finally {
+    closeSync(said);
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**

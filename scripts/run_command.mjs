@@ -19,11 +19,18 @@ function endSurviving() {
 }
 
 /**
+ * @typedef {object} CommandOptions
+ * @property {string} [cwd]
+ * @property {Record<string, string | undefined>} [env]
+ * @property {import("node:child_process").StdioOptions} [stdio] this terminal unless given
+ */
+
+/**
  * Runs `command` on this terminal and resolves to its exit code, as a shell counts it: 128 + n after signal n.
  * SIGTERM and SIGHUP are handed on; Ctrl-C reaches the whole foreground group by itself, so here it is only survived.
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: Record<string, string | undefined> }} [options]
+ * @param {CommandOptions} [options]
  * @returns {Promise<number>}
  * @throws when the program cannot be started
  */

@@ -7,7 +7,9 @@ import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
-import { singleProcess } from "../parallel/communicator.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
+import { rankZeroFirst } from "../parallel/turns.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { precisionText, settledPrecision } from "../policy/precision.ts";
 import { disposeTrunk } from "../policy/transformer.ts";
@@ -42,6 +44,8 @@ export interface AssemblyOptions {
   /** Judges in the place of the score models of the settings, or beside the service and functions they name. */
   scorer?: Scorer;
   rows?: GivenRows;
+  /** Ranks that train together, each of which puts the run together; one unless given. */
+  communicator?: Communicator;
   /** Aborted: no waiting goes on, and nothing further is loaded. */
   signal?: AbortSignal;
 }
@@ -84,6 +88,7 @@ export interface AssembledRun {
 /** What `train` works with. */
 interface Parts {
   config: RunConfig;
+  communicator: Communicator;
   facts: RunFacts;
   loaded: SavedModel;
   prompts: Pick<RunPrompts, "prompts" | "evalPrompts">;
@@ -104,6 +109,7 @@ export async function assembleRun(
     pinModels = modelPins((name) => resolveModel(name, events)),
     scorer: ownScorer,
     rows,
+    communicator = singleProcess,
     signal,
   }: AssemblyOptions = {},
 ): Promise<AssembledRun> {
@@ -114,8 +120,16 @@ export async function assembleRun(
   signal?.throwIfAborted();
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
   const openScorer = await beginScorer(wanted, { device, scorer: ownScorer, events, signal });
-  const config = await pinModels(wanted, runFolder(wanted), ownScorer);
-  const { tokenizer, promptFormat, ...prompts } = await loadPrompts(config, events, rows);
+  // Rank 0 downloads what the others then find.
+  const config = await rankZeroFirst(
+    communicator,
+    () => pinModels(wanted, runFolder(wanted), ownScorer),
+  );
+  const { tokenizer, promptFormat, ...prompts } = await rankZeroFirst(
+    communicator,
+    () => loadPrompts(config, events, rows),
+  );
+  await assertSameRun(communicator, config, prompts);
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer });
@@ -144,7 +158,10 @@ export async function assembleRun(
     const weights = listWeights(policy.weights);
     const mostRows = memory.plan.rowsPerPass * (lengths.longestPrompt + config.max_completion_length);
     await compiled;
-    await tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events });
+    await rankZeroFirst(
+      communicator,
+      () => tuneKernels(info, { weights: [...weights, ...trained], mostRows }, { events }),
+    );
     const { scorer, close: closeScorer } = await openScorer(config);
     const facts = {
       device,
@@ -155,10 +172,10 @@ export async function assembleRun(
       memory,
       precision: precisionText(config),
       promptFormat,
-      worldSize: singleProcess.size,
+      worldSize: communicator.size,
     };
     const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
-    const parts = { config, facts, loaded: saved, prompts, scorer };
+    const parts = { config, communicator, facts, loaded: saved, prompts, scorer };
     return {
       config,
       facts,
@@ -174,38 +191,67 @@ export async function assembleRun(
   }
 }
 
+/** @throws Error when the ranks were given other settings, or read other prompts */
+async function assertSameRun(
+  communicator: Communicator,
+  config: RunConfig,
+  { prompts, evalPrompts }: Pick<RunPrompts, "prompts" | "evalPrompts">,
+): Promise<void> {
+  await assertSameOnRanks(communicator, "their settings", JSON.stringify(config, null, 1));
+  const idsOf = (set: readonly { ids: readonly number[] }[] | null) => set?.map(({ ids }) => ids.join(" "));
+  const read = [...idsOf(prompts)!, "evaluation:", ...idsOf(evalPrompts) ?? []];
+  await assertSameOnRanks(communicator, "their prompts, as token ids", read.join("\n"));
+}
+
 async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
-  const { config, facts: { runDir, memory }, loaded, prompts: { prompts, evalPrompts }, scorer } = parts;
+  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer } = parts;
   const { policy, tokenizer } = loaded;
-  const before = config.resume ? undefined : await setAside(runDir);
-  if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
-  await assertWritableFolder(runDir);
+  const isWriter = communicator.rank === 0;
+  if (isWriter) await readyFolder(config, runDir, events);
+  await communicator.barrier();
   const describeRun = async () => {
     await writeRunConfig(runDir, config);
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
+  const { evalPrompts } = prompts;
+  const deps = { policy, tokenizer, scorer, communicator };
   const result = await runTraining({
+    ...deps,
     runDir,
-    policy,
-    tokenizer,
-    prompts,
-    scorer,
-    communicator: singleProcess,
+    prompts: prompts.prompts,
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda) => evaluatePolicy({ policy, tokenizer, scorer, prompts: evalPrompts, config }, lambda)),
+      ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),
     describeRun,
     events,
     shouldStop,
   }, config);
+  if (isWriter) await finishFolder(parts, result, events);
+  await communicator.barrier();
+  const gpu = await openGpu();
+  return { ...result, peakBytes: gpu.memory().peakBytes };
+}
+
+/** Sets a run aside that is not gone on with, and sees that the folder can be written to. */
+async function readyFolder(config: RunConfig, runDir: string, events: TrainingEvents): Promise<void> {
+  const before = config.resume ? undefined : await setAside(runDir);
+  if (before !== undefined) events.onMessage(`Starting over; the run before is kept as ${before}`);
+  await assertWritableFolder(runDir);
+}
+
+/** Writes what makes the folder a model: the small files, and the merged one where it is wanted. */
+async function finishFolder(
+  { config, facts: { runDir }, loaded }: Parts,
+  result: TrainingResult,
+  events: TrainingEvents,
+): Promise<void> {
+  const { policy, base } = loaded;
   const files = carriedFiles(runDir, loaded);
   await copyModelFiles(runDir, files);
   if (config.lora_merge && result.finished) {
     const dir = join(runDir, "merged");
-    const parts = { baseDir: loaded.base.dir, adapters: policy.adapters!, tokenizerFiles: files };
+    const parts = { baseDir: base.dir, adapters: policy.adapters!, tokenizerFiles: files };
     const kept = await writeMergedModel(dir, parts, config);
     events.onMessage(mergeMessage(kept, config.lora_merge_dtype));
   }
-  const gpu = await openGpu();
-  return { ...result, peakBytes: gpu.memory().peakBytes };
 }

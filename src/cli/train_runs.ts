@@ -5,6 +5,7 @@ import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
 import { batchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import type { Communicator } from "../parallel/communicator.ts";
 import { openGpu } from "../gpu/device.ts";
 import { weightsFile } from "../train/checkpointing.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
@@ -20,6 +21,7 @@ interface Sweep {
   output: TerminalOutput;
   pinModels: ModelPins;
   stop: StopSignal;
+  communicator: Communicator;
 }
 
 /**
@@ -28,7 +30,7 @@ interface Sweep {
  */
 export async function trainRuns(
   runs: readonly RunConfig[],
-  { output, stop }: Pick<Sweep, "output" | "stop">,
+  { output, stop, communicator }: Omit<Sweep, "pinModels">,
 ): Promise<void> {
   await stop.untilAsked(() => withoutDriverNoise(openGpu));
   const { onBytes } = assemblyEvents(output);
@@ -36,16 +38,19 @@ export async function trainRuns(
   const folders: string[] = [];
   for (const run of runs) {
     if (stop.shouldStop()) break;
-    folders.push(await trainOne(run, { output, pinModels, stop }));
+    folders.push(await trainOne(run, { output, pinModels, stop, communicator }));
   }
   if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);
 }
 
 /** @returns the run's folder */
-async function trainOne(wanted: RunConfig, { output, pinModels, stop }: Sweep): Promise<string> {
+async function trainOne(
+  wanted: RunConfig,
+  { output, pinModels, stop, communicator }: Sweep,
+): Promise<string> {
   const shown = runEvents(output, wanted);
   const { config, facts, train, close } = await stop.untilAsked((signal) =>
-    assembleRun(wanted, { events: shown.assembly, pinModels, signal })
+    assembleRun(wanted, { events: shown.assembly, pinModels, signal, communicator })
   ).catch((error) => {
     shown.close();
     throw error;
@@ -68,7 +73,8 @@ async function trainOne(wanted: RunConfig, { output, pinModels, stop }: Sweep): 
   try {
     const trained = await train(shown.training(banner), stop.shouldStop);
     shown.close();
-    await reportRun(output, config, facts, { ...trained, steps: trained.progress.step - doneBefore });
+    const steps = trained.progress.step - doneBefore;
+    if (communicator.rank === 0) await reportRun(output, config, facts, { ...trained, steps });
   } finally {
     shown.close();
     await close();

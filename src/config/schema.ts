@@ -7,7 +7,7 @@ import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts"
 import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
 import {
-  addressOrNull,
+  addressesOrNull,
   argumentsOrNull,
   countOrShare,
   type FieldMeta,
@@ -24,6 +24,7 @@ import {
   path,
   pathOrNull,
   someOf,
+  stageOrAuto,
   text,
   textList,
   textListOrNull,
@@ -131,13 +132,13 @@ export const ConfigSchema = z.strictObject({
     "Seed of the prompt order and of sampling. The same seed gives the same run.",
   ]),
 
-  scorer_url: addressOrNull(null, [
+  scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this " +
-    "process.",
+    "Address of the scorer service, or file:PATH to wait for it; of several, with commas between, rank r asks number " +
+    "r % n; null serves reward_model and cost_model in this process.",
     "free",
   ]),
-  cost_scorer_url: addressOrNull(null, [
+  cost_scorer_url: addressesOrNull(null, [
     SCORER,
     "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
     "free",
@@ -218,6 +219,11 @@ export const ConfigSchema = z.strictObject({
   lambda_pos_cost_only: flag(true, [
     LAMBDA,
     "Count only J > 0, so that lambda never falls; false lets it fall while the policy is safe.",
+  ]),
+
+  lambda_scope: oneOf(["global", "rank"], "global", [
+    LAMBDA,
+    "With several ranks: one lambda from the costs of all of them, or one on each from its own; rank 0's is logged.",
   ]),
 
   num_generations: integer(30, { min: 2 }, [SAMPLING, "Completions per prompt: the group of GRPO."]),
@@ -416,9 +422,37 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "Global gradient norm is clipped to this; 0 for no clipping.",
   ]),
-  deepspeed_config: textOrNull(null, [
+  zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,
-    "Accepted so that existing files load; nothing here reads it.",
+    "With several ranks, what of training each holds whole. 0: all; gradients are summed in one exchange. 2 (ZeRO): " +
+    "the optimizer's state and f32 values of packed weights are shared out, and gradients too where there is no room " +
+    "for them; updated weights are gathered. auto: 2 where all weights are trained, 0 with adapters.",
+    "free",
+  ]),
+  reduce_bucket_size: integer(5e8, { min: 1 }, [
+    OPTIMIZER,
+    "Gradient values that ranks sum in one exchange; more than 2^24 (64 MiB) bring nothing and count as that.",
+    "free",
+  ]),
+  allgather_bucket_size: integer(5e8, { min: 1 }, [
+    OPTIMIZER,
+    "Updated values that ranks gather in one exchange, likewise.",
+    "free",
+  ]),
+  overlap_comm: flag(true, [
+    OPTIMIZER,
+    "Whether ranks exchange one bucket while the GPU fills the next; false takes the memory of one bucket less.",
+    "free",
+  ]),
+  communication_dtype: oneOf(["auto", "float32", "bfloat16"], "auto", [
+    OPTIMIZER,
+    "What gradients travel as between ranks; sums are f32. auto: bfloat16 where dtype is bfloat16 and all weights " +
+    "are trained, else float32.",
+  ]),
+  deepspeed_config: pathOrNull(null, [
+    OPTIMIZER,
+    "A DeepSpeed configuration (JSON; TRL's deepspeed): its stage, buckets, bf16 and types become the settings above, " +
+    "batch and clipping must agree with these or be auto; stage 3 and offloading are refused. null for none.",
     "free",
   ]),
 
@@ -463,6 +497,11 @@ export const ConfigSchema = z.strictObject({
   resume: flag(true, [
     OUTPUT,
     "Go on from the newest checkpoint of the same configuration; false starts over and keeps the old folder aside.",
+    "free",
+  ]),
+  check_ranks_every: integer(100, { min: 0 }, [
+    OUTPUT,
+    "Optimizer steps between checks that all ranks hold the same weights; a difference ends the run. 0 for never.",
     "free",
   ]),
   save_steps: integer(250, { min: 0 }, [

@@ -1,6 +1,8 @@
 /** Greedy evaluation over every prompt of the eval set. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
+import { type Communicator, shareOf, singleProcess } from "../parallel/communicator.ts";
+import { gatherTexts } from "../parallel/gather.ts";
 import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -34,6 +36,8 @@ export interface EvaluationDeps {
   scorer: Scorer;
   prompts: readonly EvalPrompt[];
   config: RunConfig;
+  /** Ranks that share the prompts out; one unless given. */
+  communicator?: Communicator;
   onProgress?(promptsDone: number, prompts: number): void;
 }
 
@@ -70,18 +74,57 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
   return completions;
 }
 
-/** Completes every prompt greedily and has prompt and completion scored, each as it is. */
+/** The values of every rank's share, of `count` in all. @param own those of this rank's */
+async function gatherShares(
+  communicator: Communicator,
+  own: readonly number[],
+  count: number,
+): Promise<number[]> {
+  if (communicator.size === 1) return [...own];
+  const all = new Float64Array(count);
+  all.set(own, shareOf(count, communicator.rank, communicator.size).start);
+  await communicator.allGather(all);
+  return Array.from(all);
+}
+
+/** Named scores of every rank's share; a name that a rank's scorer does not give is not a number there. */
+async function gatherNamed(
+  communicator: Communicator,
+  named: Evaluation["named"],
+  { own, count }: { own: number; count: number },
+): Promise<Evaluation["named"]> {
+  if (communicator.size === 1) return named;
+  const names = [...new Set(await gatherTexts(communicator, Object.keys(named ?? {})))].sort();
+  const gathered: Record<string, readonly number[]> = {};
+  for (const name of names) {
+    const values = named?.[name] ?? new Array<number>(own).fill(NaN);
+    gathered[name] = await gatherShares(communicator, values, count);
+  }
+  return names.length === 0 ? undefined : gathered;
+}
+
+/**
+ * Completes every prompt greedily and has prompt and completion scored, each as it is. Ranks take equal shares of the
+ * prompts; each returns all.
+ */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
-  const completed = await completeGreedily(deps);
-  const answers = deps.prompts.map(({ user, messages, columns, ids }, i) =>
-    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, deps.tokenizer.decode)
+  const { communicator = singleProcess, prompts, tokenizer, scorer, config } = deps;
+  const { start, end } = shareOf(prompts.length, communicator.rank, communicator.size);
+  const own = prompts.slice(start, end);
+  const completed = own.length === 0 ? [] : await completeGreedily({ ...deps, prompts: own });
+  const answers = own.map(({ user, messages, columns, ids }, i) =>
+    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, tokenizer.decode)
   );
-  const { rewards, costs, named } = await deps.scorer.score(answers, {
-    batchSize: deps.config.scorer_batch_size_eval,
-  });
+  const scores = own.length === 0
+    ? { rewards: [], costs: [], named: undefined }
+    : await scorer.score(answers, { batchSize: config.scorer_batch_size_eval });
+  const count = prompts.length;
+  const rewards = await gatherShares(communicator, scores.rewards, count);
+  const costs = await gatherShares(communicator, scores.costs, count);
+  const named = await gatherNamed(communicator, scores.named, { own: own.length, count });
   return {
-    prompts: answers.map(({ prompt }) => prompt),
-    completions: answers.map(({ completion }) => completion),
+    prompts: [...await gatherTexts(communicator, answers.map(({ prompt }) => prompt))],
+    completions: [...await gatherTexts(communicator, answers.map(({ completion }) => completion))],
     rewards,
     costs,
     combined: Array.from(combineScores(rewards, costs, lambda)),

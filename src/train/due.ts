@@ -5,30 +5,38 @@ import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { isDue } from "../rl/cadence.ts";
-import { saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
+import { saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
+import { assertSameWeights } from "./rank_check.ts";
 import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir }, config, learner: { optimizer }, modelFiles } = run;
+  const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
   run.log?.sync();
-  await saveRun(runDir, { config, optimizer, progress, tracker: run.tracker.state(), modelFiles });
+  const tracker = run.tracker.state();
+  await saveRun(runDir, { config, communicator, optimizer, progress, tracker, modelFiles });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
 
 /** Saves the step, if it is not; no rank goes on before that is done. */
 export async function save(run: Run, progress: Progress): Promise<void> {
-  if (isWriter(run.deps)) await writeCheckpoint(run, progress);
+  if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps)) return;
+  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
   const { optimizer } = run.learner;
   try {
+    if (savesTogether(optimizer)) {
+      throw new Error(
+        "each rank holds a share of the optimizer's state, and they no longer act together; the same command goes " +
+          "on from the checkpoint before",
+      );
+    }
     if (optimizer.updates !== progress.step) {
       throw new Error("the update after it had begun; the same command goes on from the checkpoint before");
     }
@@ -41,7 +49,7 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 /** Evaluates the policy of the step with its lambda, if that is not logged yet. */
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
-  if (!deps.evaluate || !isWriter(deps) || run.evaluatedStep === progress.step) return;
+  if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   const { lambda } = progress.lambda;
   const outcome = await deps.evaluate(lambda);
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
@@ -52,17 +60,25 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   await deps.events.onEvaluation(row, outcome);
 }
 
+function checkRanks(
+  { deps: { communicator }, learner: { optimizer } }: Run,
+  { step }: Progress,
+): Promise<void> {
+  return assertSameWeights(communicator, optimizer.weights, step);
+}
+
 /**
- * What is due after a step. The checkpoint comes last, so that a run killed before it, which will do the step again,
- * lacks nothing that goes with the step.
+ * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained is
+ * kept, and a run that goes on without its step's evaluation begins with that.
  */
 export async function settle(run: Run, progress: Progress): Promise<void> {
   const { config, shape, steps } = run;
   const isLast = progress.step >= steps;
   const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
-  if (due(config.eval_every)) await evaluate(run, progress);
+  if (config.check_ranks_every > 0 && due(config.check_ranks_every)) await checkRanks(run, progress);
   if (isLast) await run.tracker.finish(progress.step);
   if (due(config.save_steps)) await save(run, progress);
+  if (due(config.eval_every)) await evaluate(run, progress);
 }
 
 /** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */

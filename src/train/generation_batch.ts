@@ -39,12 +39,15 @@ export interface GenerationBatchDeps {
 export interface Progress {
   /** Optimizer steps done. */
   step: number;
+  /** This rank's: the same on all, but with `lambda_scope: rank`. */
   lambda: LambdaState;
+  /** Of every rank, where each has its own; else null. */
+  rankLambdas: readonly LambdaState[] | null;
   /** Prompt and completion tokens seen, on all ranks. */
   numTokens: number;
 }
 
-/** The same on every rank, but for the times. */
+/** The same on every rank, but for the times, and for lambda where each has its own. */
 export interface GenerationBatchOutcome {
   progress: Progress;
   record: StepRecord;
@@ -63,20 +66,73 @@ function assertFinite(name: string, value: number, step: number): void {
   );
 }
 
-/** This rank's share of a generation batch: prompts that stand together, as many on each rank. */
-function promptsOfRank({ config, communicator, shape, prompts }: GenerationBatchDeps, generation: number) {
-  const { promptsPerGeneration } = shape;
+/**
+ * This rank's slice of a generation batch: as many completions as on every rank, in the order of the prompts, so that a
+ * group may lie across ranks.
+ */
+function sliceOfRank({ config, communicator, shape, prompts }: GenerationBatchDeps, generation: number) {
+  const { promptsPerGeneration, completionsPerGeneration } = shape;
   const slots = promptsOfGeneration(generation, {
     promptCount: prompts.length,
     promptsPerGeneration,
     seed: config.seed,
   });
-  const share = promptsPerGeneration / communicator.size;
-  const firstPrompt = communicator.rank * share;
+  const count = completionsPerGeneration / communicator.size;
+  const from = communicator.rank * count;
+  const firstPrompt = Math.floor(from / config.num_generations);
+  const endPrompt = Math.ceil((from + count) / config.num_generations);
+  const first = from - firstPrompt * config.num_generations;
   return {
-    prompts: slots.slice(firstPrompt, firstPrompt + share).map((index) => prompts[index]),
+    prompts: slots.slice(firstPrompt, endPrompt).map((index) => prompts[index]),
     firstPrompt,
+    slice: { from: first, to: first + count },
   };
+}
+
+/** What lambda made of the scores, on this rank and of all. */
+interface Weighed {
+  lambda: LambdaUpdate;
+  /** Of each rank, where each has a lambda of its own; else null. */
+  rankLambdas: readonly LambdaState[] | null;
+  /** Of all ranks, in the order of the prompts, as are rewards and costs. */
+  combined: readonly number[];
+  rewards: readonly number[];
+  costs: readonly number[];
+}
+
+/**
+ * Scores of all ranks meet, before anything is made of a group: one lambda for all and the same advantages everywhere,
+ * with the bits that one rank would give them. With `lambda_scope: rank` each has its own, from its own costs.
+ */
+async function weighScores(
+  { communicator, config }: GenerationBatchDeps,
+  own: Scores,
+  before: LambdaState,
+): Promise<Weighed> {
+  const rewards = await gatherNumbers(communicator, own.rewards);
+  const costs = await gatherNumbers(communicator, own.costs);
+  const isOfRank = config.lambda_scope === "rank";
+  const counted = isOfRank ? own.costs : costs;
+  const lambda = updateLambda(before, sumOf(counted) / counted.length, config);
+  const combined = Array.from(combineScores(own.rewards, own.costs, lambda.lambda));
+  return {
+    lambda,
+    rankLambdas: isOfRank ? await gatherLambdas(communicator, lambda) : null,
+    combined: await gatherNumbers(communicator, combined),
+    rewards,
+    costs,
+  };
+}
+
+async function gatherLambdas(
+  communicator: Communicator,
+  { lambda, jEma, updates }: LambdaUpdate,
+): Promise<LambdaState[]> {
+  const all = await gatherNumbers(communicator, [lambda, jEma, updates]);
+  return Array.from({ length: communicator.size }, (_, rank) => {
+    const [lambda, jEma, updates] = all.slice(3 * rank);
+    return { lambda, jEma, updates };
+  });
 }
 
 /**
@@ -100,7 +156,7 @@ export async function trainOnGenerationBatch(
   // One on this GPU would take its memory while the KV cache has it.
   const isElsewhere = !deps.scorer.sharesGpu;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {
-    ...promptsOfRank(deps, generation),
+    ...sliceOfRank(deps, generation),
     config,
     step,
     onProgress: deps.onGenerating,
@@ -118,12 +174,8 @@ export async function trainOnGenerationBatch(
   });
   const scoreSeconds = secondsSince(waiting);
 
-  // Of all ranks, in the order of the prompts: lambda and advantages then have the bits that one rank would give them.
-  const rewards = await gatherNumbers(communicator, scores.rewards);
-  const costs = await gatherNumbers(communicator, scores.costs);
+  const { lambda, rankLambdas, combined, rewards, costs } = await weighScores(deps, scores, progress.lambda);
   const named = await gatherNamed(communicator, scores.named);
-  const lambda = updateLambda(progress.lambda, sumOf(costs) / costs.length, config);
-  const combined = combineScores(rewards, costs, lambda.lambda);
 
   const updating = performance.now();
   const schedule = { ...config, total_steps: deps.totalSteps };
@@ -150,7 +202,7 @@ export async function trainOnGenerationBatch(
     scaleRewards: config.scale_rewards,
     rewards,
     costs,
-    combined: Array.from(combined),
+    combined,
     named,
     lambda: lambdaMetrics(lambda, config),
     ...counts,
@@ -167,7 +219,7 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambda: lambdaState, numTokens },
+    progress: { step: lastStep, lambda: lambdaState, rankLambdas, numTokens },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),

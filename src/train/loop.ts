@@ -8,6 +8,7 @@ import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
+import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 
@@ -56,7 +57,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await settle(run, progress);
     }
   } catch (error) {
-    await saveAfterFailure(run, progress);
+    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
     throw error;
   } finally {
     generator.dispose();
@@ -83,7 +84,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
-  const learner = makeLearner(deps.policy, config, deps.passes);
+  const learner = makeLearner(deps.policy, config, { ...deps.passes, ranks: deps.communicator });
   try {
     const { run, progress } = await openRun(deps, config, learner);
     try {

@@ -4,6 +4,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import {
   type Completion,
   type GenerationProgress,
+  type GenerationRequest,
   type Generator,
   spokenTokens,
 } from "../policy/decode/generate.ts";
@@ -62,16 +63,18 @@ export interface RolloutRequest {
   step: number;
   /** Slot of prompts[0] among those of the batch on all ranks. */
   firstPrompt: number;
+  /** Which of the prompts' completions are this rank's; all unless given. */
+  slice?: GenerationRequest["slice"];
   onProgress?(progress: GenerationProgress): void;
-  /** A prompt's rollouts, as soon as all of them have ended. @param first place of the first among all */
+  /** A prompt's rollouts of this rank, as soon as all of them have ended. @param first place of the first among all */
   onGroup?(rollouts: Rollout[], first: number): void;
 }
 
-/** The rollouts of all prompts, in their order, num_generations of each. */
+/** The rollouts of all prompts, in their order, num_generations of each, or those of the slice. */
 export async function sampleRollouts(
   generator: Pick<Generator, "generate">,
   tokenizer: Tokenizer,
-  { prompts, config, step, firstPrompt, onProgress, onGroup }: RolloutRequest,
+  { prompts, config, step, firstPrompt, slice, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
   const rolloutOf = (prompt: Prompt, completion: Completion): Rollout => {
@@ -86,11 +89,12 @@ export async function sampleRollouts(
     seed: config.seed,
     step,
     firstPrompt,
+    slice,
     findStop: findStopIn(tokenizer, stopStrings),
     onProgress,
-    onGroup(p, completions) {
+    onGroup(p, completions, first) {
       groups[p] = completions.map((completion) => rolloutOf(prompts[p], completion));
-      onGroup?.(groups[p], p * config.num_generations);
+      onGroup?.(groups[p], first);
     },
   });
   return groups.flat();

@@ -48,7 +48,10 @@ export interface TrainingDeps {
   communicator: Communicator;
   /** How micro-batches are trained on, by the memory plan. */
   passes: LearnerOptions;
-  /** Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Rank 0 is asked. */
+  /**
+   * Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Every rank is asked, for its
+   * share, and is told of all.
+   */
   evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
@@ -93,21 +96,6 @@ async function clearRun(runDir: string): Promise<void> {
   }
 }
 
-/** @throws RangeError when the ranks cannot have as many prompts each */
-function assertShares(
-  { num_generations: groupSize, per_device_train_batch_size: perPass }: RunConfig,
-  { promptsPerGeneration, stepsPerGeneration }: BatchShape,
-  { size }: Communicator,
-): void {
-  if (promptsPerGeneration % size === 0) return;
-  throw new RangeError(
-    `Cannot share ${promptsPerGeneration} prompts of a generation batch among ${size} ranks: ` +
-      `each takes whole prompts; the ${perPass * stepsPerGeneration} completions of a rank ` +
-      `(per_device_train_batch_size ${perPass} * ${stepsPerGeneration} passes) ` +
-      `must be a multiple of num_generations = ${groupSize}`,
-  );
-}
-
 /** @throws Error when not all ranks begin at the same step */
 async function assertSameStart(communicator: Communicator, restored: RestoredRun | null): Promise<void> {
   const steps = await gatherNumbers(communicator, [restored?.progress.step ?? 0]);
@@ -120,12 +108,26 @@ async function assertSameStart(communicator: Communicator, restored: RestoredRun
   );
 }
 
+/** Progress as this rank has it: with its own lambda where each has one; of another number of ranks, the nearest. */
+function ownProgress(progress: Progress, { rank, size }: Communicator): Progress {
+  const { rankLambdas } = progress;
+  if (rankLambdas === null) return progress;
+  return { ...progress, lambda: rankLambdas[Math.floor(rank * rankLambdas.length / size)] };
+}
+
+/** Whether rank 0 has logged an evaluation of the step already: known to all, so that all evaluate or none. */
+async function evaluatedStepOfAll(deps: TrainingDeps, step: number): Promise<number> {
+  const known = Int32Array.of(isWriter(deps) && await isEvaluated(deps.runDir, step) ? 1 : 0);
+  await deps.communicator.broadcast(known, 0);
+  return known[0] === 1 ? step : -1;
+}
+
 /** Files and tracker of the rank that writes; a tracker of rows alone on the others. */
 async function openRecords(deps: TrainingDeps, config: RunConfig, restored: RestoredRun | null) {
   const { runDir, events: { onMessage } } = deps;
   if (!isWriter(deps)) {
     const tracker = await openTracker({ runDir, config, sinks: [], onMessage });
-    return { modelFiles: [], log: null, tracker, evaluatedStep: -1 };
+    return { modelFiles: [], log: null, tracker };
   }
   if (!restored) await clearRun(runDir);
   const modelFiles = await deps.describeRun();
@@ -138,12 +140,12 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
     onMessage,
     resume: restored ? { step, state: restored.tracker } : undefined,
   });
-  return { modelFiles, log, tracker, evaluatedStep: await isEvaluated(runDir, step) ? step : -1 };
+  return { modelFiles, log, tracker };
 }
 
 /**
- * @throws RangeError when the batch cannot be shared out, or the newest checkpoint is of another configuration, whose
- *   keys it names
+ * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
+ *   configuration, whose keys it names
  * @throws Error when the ranks found different checkpoints
  */
 export async function openRun(
@@ -153,19 +155,18 @@ export async function openRun(
 ): Promise<{ run: Run; progress: Progress }> {
   const { runDir, communicator, events } = deps;
   const shape = batchShape(config, communicator.size);
-  assertShares(config, shape, communicator);
   const steps = totalSteps(config, deps.prompts.length, shape);
   const restored = config.resume
     ? await restoreRun(
       runDir,
-      config,
-      learner.optimizer,
+      { config, communicator, optimizer: learner.optimizer },
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
   await assertSameStart(communicator, restored);
-  const progress = restored?.progress ??
-    { step: 0, lambda: initialLambdaState(config.lambda_cost), numTokens: 0 };
+  const progress = restored
+    ? ownProgress(restored.progress, communicator)
+    : { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 };
   const records = await openRecords(deps, config, restored);
   return {
     run: {
@@ -173,6 +174,7 @@ export async function openRun(
       config,
       learner,
       ...records,
+      evaluatedStep: await evaluatedStepOfAll(deps, progress.step),
       steps,
       shape,
       savedStep: restored ? progress.step : -1,

@@ -1,7 +1,7 @@
 /** Effects of the group "Lambda": what is logged equals the rule, worked out from the costs that are logged. */
 import assert from "node:assert/strict";
 import { type LambdaRule, lambdas } from "./config_by_hand.ts";
-import { assertClose, type Effect } from "./config_effect.ts";
+import { assertClose, changesNothing, type Effect } from "./config_effect.ts";
 import { lastOf, rowsOf } from "./config_read.ts";
 import type { Ran, Settings } from "./config_run.ts";
 
@@ -64,4 +64,11 @@ export const LAMBDA_EFFECTS: readonly Effect[] = [
     { max_steps: 3, cost_threshold_d: -2 },
     "lambda falls while costs are low",
   ),
+  {
+    key: "lambda_scope",
+    value: "rank",
+    seen: "nothing changes with one rank; test/gpu/training_ranks.test.ts has two",
+    given: RISING,
+    check: changesNothing,
+  },
 ];

@@ -149,14 +149,24 @@ const BATCH: readonly Effect[] = [
     seen: "a run that takes more than half a mebibyte is refused",
     fails: /needs .* of GPU memory .*there are 524 KiB \(gpu_memory_gib\)/,
   },
+  ...([
+    ["zero_stage", 2],
+    ["reduce_bucket_size", 1000],
+    ["allgather_bucket_size", 1000],
+    ["overlap_comm", false],
+    ["communication_dtype", "bfloat16"],
+  ] as const).map(([key, value]): Effect => ({
+    key,
+    value,
+    seen: "one process alone exchanges nothing, and nothing changes (test/gpu/zero.test.ts has several)",
+    check: changesNothing,
+  })),
   {
     key: "deepspeed_config",
-    value: "ds.json",
-    seen: "nothing changes, and a note says so",
-    check(changed, without) {
-      changesNothing(changed, without);
-      assert.match(changed.output, /Note: deepspeed_config "ds\.json" is accepted and does nothing/);
-    },
+    value: "configs/ds_zero2.json",
+    seen: "its batch size must be that of the settings",
+    fails:
+      /ds_zero2\.json: train_micro_batch_size_per_gpu must agree with per_device_train_batch_size = \d+, got 1/,
   },
 ];
 

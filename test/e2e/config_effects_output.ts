@@ -117,6 +117,13 @@ const FOLDERS: readonly Effect[] = [
     },
   },
   {
+    key: "check_ranks_every",
+    value: 1,
+    seen: "nothing changes with one rank; test/gpu/training_ranks.test.ts has two",
+    given: {},
+    check: changesNothing,
+  },
+  {
     key: "save_steps",
     value: 2,
     seen: "there is a checkpoint of every second step, and of the last",

@@ -143,7 +143,7 @@ describe("a run's rows", () => {
 });
 
 describe("evaluation", () => {
-  it("happens once where it is due at the last step, with the lambda of its step, before the checkpoint of it", () =>
+  it("happens once where it is due at the last step, with the lambda of its step, when that is saved", () =>
     withScratchFolder(async (dir) => {
       const lambdas: number[] = [];
       const saved: number[][] = [];
@@ -157,7 +157,7 @@ describe("evaluation", () => {
       const rows = rowsIn(dir);
       const lambdaOf = (step: number) => rows.find((row) => row.step === step)!["lambda/value"];
       assert.deepEqual(lambdas, [lambdaOf(2), lambdaOf(4)]);
-      assert.deepEqual(saved, [[1], [1, 2, 3]]);
+      assert.deepEqual(saved, [[1, 2], [1, 2, 3, 4]]);
       assert.deepEqual(
         rows.flatMap((row) => row["eval/mean_combined"] ?? []),
         lambdas.map((lambda) => 1 - 2 * lambda),

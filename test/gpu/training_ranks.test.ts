@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { readTensor } from "../../src/gpu/tensors.ts";
+import { readTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
@@ -24,6 +24,7 @@ import {
   tinyRun,
   type TinyRunOptions,
 } from "./tiny_run.ts";
+import { tinyPolicy } from "./tiny_policy.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
@@ -42,15 +43,16 @@ interface Ranks {
   weights: Weights[];
 }
 
-/** Trains as two ranks. @param of options of one of them, beside those of both */
+/** Trains as two ranks, or more. @param of options of one of them, beside those of all */
 async function trainAsTwo(
   dirOf: string | ((rank: number) => string),
   options: TinyRunOptions,
   of: (rank: number) => TinyRunOptions = () => ({}),
+  size = 2,
 ): Promise<Ranks> {
   const weights: Weights[] = [];
   const runs = await Promise.all(
-    inProcessRanks(2).map((communicator, rank) =>
+    inProcessRanks(size).map((communicator, rank) =>
       tinyRun(typeof dirOf === "string" ? dirOf : dirOf(rank), {
         ...options,
         ...of(rank),
@@ -63,7 +65,7 @@ async function trainAsTwo(
 }
 
 /** What every run here begins with; one rank has in two passes what each of two has in one. */
-const SETTINGS: Partial<RunConfig> = { save_steps: 2, debug_log_every: 1, scatter_every: 2 };
+const SETTINGS: Partial<RunConfig> = { save_steps: 2, debug_log_every: 1, scatter_every: 2, zero_stage: 0 };
 const PASSES: Partial<RunConfig> = { gradient_accumulation_steps: 2 };
 
 const errorsOf = ({ runs }: Ranks) => runs.map(({ error }) => error?.message ?? null);
@@ -160,7 +162,75 @@ describe("two ranks", () => {
       }));
   }
 
-  it("free what they took, and evaluate once", () =>
+  it("may have groups that lie across them: the completions and lambdas of one rank, to the bit", () =>
+    withScratchFolder(async (dir) => {
+      // 12 completions in groups of 6: four ranks of 3 have half a group each, two ranks of 6 a whole one.
+      const split = (ranks: number): Partial<RunConfig> => ({
+        ...SETTINGS,
+        num_generations: 6,
+        per_device_train_batch_size: 3,
+        gradient_accumulation_steps: 4 / ranks,
+      });
+      const alone = await tinyRun(join(dir, "1"), { settings: split(1) });
+      for (const ranks of [2, 4]) {
+        const run = join(dir, `${ranks}`);
+        const all = await trainAsTwo(run, { settings: split(ranks) }, undefined, ranks);
+        assert.deepEqual(errorsOf(all), Array(ranks).fill(null));
+        const asked = alone.asked.map((_, i) => all.runs.flatMap(({ asked }) => asked[i].completions));
+        assert.deepEqual(asked, alone.asked.map(({ completions }) => completions));
+        const prompts = alone.asked.map((_, i) => all.runs.flatMap(({ asked }) => asked[i].prompts));
+        assert.deepEqual(prompts, alone.asked.map(({ prompts }) => prompts));
+        for (const { result } of all.runs) {
+          assert.deepEqual(result!.progress, alone.result!.progress);
+        }
+        assertRowsNear(rowsIn(run), rowsIn(join(dir, "1")));
+        for (const weights of all.weights) assert.deepEqual(weights, all.weights[0]);
+      }
+    }));
+
+  it("each keep a lambda of their own where they are told to, also over a resume by other ranks", () =>
+    withScratchFolder(async (dir) => {
+      const settings: Partial<RunConfig> = { ...SETTINGS, lambda_scope: "rank", max_steps: 2 };
+      const { runs } = await trainAsTwo(dir, { settings });
+      const [first, second] = runs.map(({ result }) => result!.progress.lambda);
+      assert.notEqual(first.lambda, second.lambda);
+      for (const { result, asked } of runs) {
+        // J = mean cost of the rank's own completions, d being 0; ln lambda rises by lambda_lr times its average.
+        const means = asked.map(({ completions }) => {
+          const { costs } = textScores(completions);
+          return costs.reduce((sum, cost) => sum + cost, 0) / costs.length;
+        });
+        const averages = [means[0], 0.9 * means[0] + 0.1 * means[1]];
+        const expected = Math.exp(0.1 * (averages[0] + averages[1]));
+        assert.ok(Math.abs(result!.progress.lambda.lambda - expected) < 1e-12, `${expected}`);
+      }
+      assert.equal(rowsIn(dir)[1]["lambda/value"], first.lambda);
+      const alone = await tinyRun(dir, { settings: { ...settings, ...PASSES } });
+      assert.deepEqual([alone.error, alone.result!.progress.lambda], [null, first]);
+    }));
+
+  it("end where their weights differ, and say which rank's", () =>
+    withScratchFolder(async (dir) => {
+      const settings = { ...SETTINGS, check_ranks_every: 2 };
+      const policies: Policy[] = [];
+      const off = (rank: number): TinyRunOptions => ({
+        makePolicy: async () => policies[rank] = await tinyPolicy("float32"),
+        onStep({ step }) {
+          if (rank !== 1 || step !== 2) return;
+          const { tensor } = trainableWeights(policies[rank]).at(-1)!;
+          writeTensor(tensor, Float32Array.of(0.5), 4);
+        },
+      });
+      for (const message of errorsOf(await trainAsTwo(dir, { settings }, off))) {
+        assert.match(
+          message!,
+          /^The ranks hold different weights after step 2 \(rank 0 [0-9a-f]{12}, rank 1 [0-9a-f]{12}\)/,
+        );
+      }
+      assert.deepEqual(checkpointsIn(dir), []);
+    }));
+
+  it("free what they took, and evaluate together", () =>
     withScratchFolder(async (dir) => {
       const before = tf.memory().numTensors;
       const { runs } = await trainAsTwo(dir, {
@@ -168,8 +238,12 @@ describe("two ranks", () => {
         evaluate: evaluation,
       });
       assert.equal(tf.memory().numTensors, before);
-      const evaluations = runs.map(({ events }) => events.filter((event) => event.startsWith("evaluate")));
-      assert.deepEqual(evaluations, [["evaluate 2", "evaluate 4"], []]);
+      for (const { events } of runs) {
+        assert.deepEqual(events.filter((event) => event.startsWith("evaluate")), [
+          "evaluate 2",
+          "evaluate 4",
+        ]);
+      }
     }));
 
   it("stop together when one of them is asked to, and go on to where they would have come", () =>
@@ -228,18 +302,15 @@ describe("two ranks", () => {
       assert.equal(errors[1], errors[0]);
     }));
 
-  it("refuse prompts that they cannot share, and checkpoints that only one of them finds", () =>
+  it("refuse completions that are no whole groups, and checkpoints that only one of them finds", () =>
     withScratchFolder(async (dir) => {
-      const settings = { ...SETTINGS, num_generations: 8 };
+      const settings = { ...SETTINGS, num_generations: 3 };
       for (const message of errorsOf(await trainAsTwo(join(dir, "odd"), { settings }))) {
-        assert.match(
-          message!,
-          /^Cannot share 1 prompts .* among 2 ranks: .* 4 completions of a rank .* multiple of num_generations = 8$/,
-        );
+        assert.match(message!, /^Cannot group 8 completions \(.* \* 2 devices .*num_generations = 3; set /);
       }
       assert.deepEqual(readdirSync(join(dir, "odd")), []);
       const apart = (rank: number) => join(dir, `rank ${rank}`);
-      await tinyRun(apart(1), { settings: SETTINGS, stopAfter: 1 });
+      await tinyRun(apart(1), { settings: { ...SETTINGS, ...PASSES }, stopAfter: 1 });
       for (const message of errorsOf(await trainAsTwo(apart, { settings: SETTINGS }))) {
         assert.match(
           message!,

@@ -67,21 +67,68 @@ const FREE = [
   ["eval_jsonl", "scorer_url", "cost_scorer_url", "scorer_batch_size", "scorer_batch_size_eval"],
   ["scorer_timeout", "scorer_max_retries", "readback_every", "lora_merge", "lora_merge_dtype"],
   ["lora_merge_bin", "num_train_epochs", "max_steps", "gradient_checkpointing", "gpu_memory_gib"],
+  ["zero_stage", "reduce_bucket_size", "allgather_bucket_size", "overlap_comm"],
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "run_name", "project", "entity"],
-  ["resume", "save_steps", "save_total_limit", "logging_steps", "scatter_every", "scatter_max_points"],
+  [
+    "resume",
+    "check_ranks_every",
+    "save_steps",
+    "save_total_limit",
+    "logging_steps",
+    "scatter_every",
+    "scatter_max_points",
+  ],
   ["hist_every", "debug_log_every", "debug_log_n_samples", "debug_print_first"],
   ["debug_print_samples_per_batch", "debug_print_sample_chars"],
 ].flat();
+
+/** Other values of keys whose values are looked up. */
+const OTHER: Readonly<Record<string, string>> = {
+  lr_scheduler_type: "constant_with_warmup",
+  loss_type: "dapo",
+};
+
+const completions = (name: string, before: number, now: number) =>
+  `completions_per_${name}: checkpoint ${before}, now ${now}`;
+
+/** Keys that count for what they come to, of 60 passes of 1 completion: another value, and what is said of it. */
+const SPLIT: Readonly<Record<string, [now: number, words: string]>> = {
+  per_device_train_batch_size: [2, `${completions("step", 60, 120)}; ${completions("generation", 60, 120)}`],
+  gradient_accumulation_steps: [30, `${completions("step", 60, 30)}; ${completions("generation", 60, 30)}`],
+  steps_per_generation: [120, completions("generation", 60, 120)],
+};
+
+test("a batch may be split over other ranks and passes, where its completions go together as before", () => {
+  const before = { ...defaultConfig(), per_device_train_batch_size: 2, gradient_accumulation_steps: 6 };
+  const split = (perPass: number, passes: number, ranks: number, change: Partial<typeof before> = {}) =>
+    resumeConflicts(
+      resumeIdentity({ ...before, ...change }),
+      resumeIdentity({
+        ...before,
+        per_device_train_batch_size: perPass,
+        gradient_accumulation_steps: passes,
+        ...change,
+      }, ranks),
+    );
+  assert.deepEqual([split(1, 3, 4), split(4, 1, 3), split(12, 1, 1)], [[], [], []]);
+  assert.deepEqual(split(2, 6, 2), [completions("step", 12, 24), completions("generation", 12, 24)]);
+  // Its loss is averaged over the completions of a pass.
+  assert.deepEqual(split(1, 6, 2, { loss_type: "bnpo" }), []);
+  assert.deepEqual(split(1, 12, 1, { loss_type: "bnpo" }), [completions("pass", 2, 1)]);
+});
 
 test("a run refuses to resume where any key differs that is not free, and names it with both values", () => {
   const config = defaultConfig();
   const saved = JSON.parse(JSON.stringify(resumeIdentity(config)));
   const refused: string[] = [];
   for (const key of CONFIG_KEYS) {
-    const now = key === "lr_scheduler_type" ? "constant_with_warmup" : another(config[key]);
+    const split = SPLIT[key];
+    const other = OTHER[key] ?? another(config[key]);
+    const now = split?.[0] ?? other;
     const current = resumeIdentity({ ...config, [key]: now } as typeof config);
-    const words = `${key}: checkpoint ${JSON.stringify(config[key])}, now ${JSON.stringify(now)}`;
+    const words = split?.[1] ??
+      `${key}: checkpoint ${JSON.stringify(config[key])}, now ${JSON.stringify(now)}`;
     if (FREE.includes(key)) assert.deepEqual(resumeConflicts(saved, current), [], key);
     else {
       assert.throws(

@@ -196,13 +196,13 @@ async function askedMeanwhile(sharesGpu: boolean | undefined): Promise<number> {
     totalSteps: 1,
     generator: {
       async generate({ onGroup }: GenerationRequest): Promise<Completion[]> {
-        onGroup!(0, [3, 4].map((token) => ({ tokens: [token], logprobs: null, end: "eos" })));
+        onGroup!(0, [3, 4].map((token) => ({ tokens: [token], logprobs: null, end: "eos" })), 0);
         await new Promise((resolve) => setTimeout(resolve, 1));
         throw new Error("the second group");
       },
     },
   };
-  const progress = { step: 0, lambda: initialLambdaState(1), numTokens: 0 };
+  const progress = { step: 0, lambda: initialLambdaState(1), rankLambdas: null, numTokens: 0 };
   await assert.rejects(trainOnGenerationBatch(deps, progress), /the second group/);
   return asked;
 }

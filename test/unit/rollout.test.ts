@@ -16,7 +16,9 @@ test("random numbers belong to seed, step and prompt slot; a text is without its
     generate(request) {
       const { prompts, groupSize, seed, step, firstPrompt } = request;
       asked.push({ prompts, groupSize, seed, step, firstPrompt });
-      prompts.forEach((_, p) => request.onGroup?.(p, [{ tokens: [7, 2], logprobs: [-1, -0.5], end: "eos" }]));
+      prompts.forEach((_, p) =>
+        request.onGroup?.(p, [{ tokens: [7, 2], logprobs: [-1, -0.5], end: "eos" }], p)
+      );
       return Promise.resolve([]);
     },
   } as Pick<Generator, "generate">;

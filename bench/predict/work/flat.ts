@@ -100,6 +100,20 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
       cacheBytes: read,
     };
   },
+  word_sums: (called) => {
+    const { WG, SPAN } = called.call.constants;
+    const read = boundBytes(called.call, ["words"]);
+    return {
+      workgroups: gridOf(called.workgroups),
+      lanes: WG,
+      chain: [
+        { times: Math.ceil(SPAN / WG), instructions: 14, wavefronts: spread(WG, 4), memory: 1 },
+        { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+      ],
+      memoryBytes: read,
+      cacheBytes: read,
+    };
+  },
   weight_shift: ({ call, workgroups }) => ({
     workgroups: gridOf(workgroups),
     lanes: call.constants.WG,

@@ -21,6 +21,18 @@ export interface BatchRequest {
   step: number;
   /** Slot of prompts[0] among all prompts of the step (other ranks have the slots before). */
   firstPrompt?: number;
+  /**
+   * Which of the completions of all prompts, laid end to end, are to be made; all unless given. It begins in the first
+   * group and ends in the last: the rest of these is another rank's.
+   */
+  slice?: { from: number; to: number };
+}
+
+/** Places of a prompt's completions among those made: from the first to before the last. */
+export function placesOfGroup({ prompts, groupSize, slice }: BatchRequest, prompt: number): [number, number] {
+  const { from, to } = slice ?? { from: 0, to: prompts.length * groupSize };
+  const placeOf = (completion: number) => Math.min(Math.max(completion, from), to) - from;
+  return [placeOf(prompt * groupSize), placeOf((prompt + 1) * groupSize)];
 }
 
 export interface DecodeBatch {
@@ -35,11 +47,16 @@ export const rowsLeft = ({ rows }: DecodeBatch): DecodeRow[] => rows.filter((row
 
 /** Blocks for the prompts, and room for the first `burst` tokens of each completion. */
 function cachePrompts(session: DecodeSession, request: BatchRequest, burst: number): CachedPrompt[] {
-  const { prompts, groupSize, firstPrompt = 0 } = request;
+  const { prompts, firstPrompt = 0 } = request;
   const { blocks, blockTokens } = session.cache;
+  const readers = prompts.map((_, p) => {
+    const [first, end] = placesOfGroup(request, p);
+    return end - first;
+  });
+  const rows = readers.reduce((a, b) => a + b, 0);
   const needed = prompts.map(({ length }) => blocksFor(length, blockTokens));
   const ofPrompts = needed.reduce((a, b) => a + b, 0);
-  const ofRows = (tokens: number) => prompts.length * groupSize * blocksFor(tokens, blockTokens);
+  const ofRows = (tokens: number) => rows * blocksFor(tokens, blockTokens);
   const most = session.options.maxTokens - 1;
   const soon = session.options.reservesCache ? most : Math.min(burst, most);
   session.cache.reserve(ofPrompts + ofRows(soon), ofPrompts + ofRows(most));
@@ -47,25 +64,21 @@ function cachePrompts(session: DecodeSession, request: BatchRequest, burst: numb
     ids,
     slot: firstPrompt + p,
     blocks: blocks.take(needed[p]),
-    readers: groupSize,
+    readers: readers[p],
   }));
 }
 
 /** Runs the prompts and samples the first token of all rows, in the widest lane. @param burst tokens that come next */
 export function openBatch(session: DecodeSession, request: BatchRequest, burst: number): DecodeBatch {
-  const { prompts, groupSize } = request;
-  prepareSession(session, prompts.length * groupSize, Math.max(...prompts.map(({ length }) => length)));
+  const { prompts, groupSize, slice } = request;
+  const [, count] = placesOfGroup(request, prompts.length - 1);
+  prepareSession(session, count, Math.max(...prompts.map(({ length }) => length)));
   const cached = cachePrompts(session, request, burst);
-  const rows = cached.flatMap((prompt, p) =>
-    Array.from({ length: groupSize }, (_, generation): DecodeRow => ({
-      prompt,
-      generation,
-      index: p * groupSize + generation,
-      tokens: [],
-      logprobs: [],
-      blocks: [],
-    }))
-  );
+  const rows = Array.from({ length: count }, (_, index): DecodeRow => {
+    const completion = (slice?.from ?? 0) + index;
+    const prompt = cached[Math.floor(completion / groupSize)];
+    return { prompt, generation: completion % groupSize, index, tokens: [], logprobs: [], blocks: [] };
+  });
   const lane = laneFor(session, rows.length);
   writeLane(session.policy, session.options, lane, rows, { ...request, count: 0 });
   writeTable(lane, rows);

@@ -14,6 +14,7 @@ import {
   decodeBurst,
   endRow,
   openBatch,
+  placesOfGroup,
   rowsLeft,
 } from "./batch.ts";
 import type { DecodeRow } from "./lane.ts";
@@ -50,8 +51,11 @@ export interface GenerationRequest extends BatchRequest {
    */
   findStop?(tokens: readonly number[], seen: number): number | null;
   onProgress?(progress: GenerationProgress): void;
-  /** The completions of a prompt, as soon as all of them have ended. */
-  onGroup?(prompt: number, completions: Completion[]): void;
+  /**
+   * The completions of a prompt, as soon as all of them that were asked for have ended.
+   * @param first place of the first of them among all
+   */
+  onGroup?(prompt: number, completions: Completion[], first: number): void;
 }
 
 /** How far a generation is; told at every read-back. */
@@ -89,7 +93,7 @@ interface GenerationUsage extends SessionUsage {
 
 export interface Generator {
   /**
-   * Completions in the order of the prompts, groupSize of each.
+   * Completions in the order of the prompts, groupSize of each, or those of the slice.
    * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions, or those it was loaded for
    */
   generate(request: GenerationRequest): Promise<Completion[]>;
@@ -163,9 +167,9 @@ async function lookAt({ count, tokens, logprobs: ofThem }: Look, run: Run): Prom
     completions[row.index] = completion;
     endRow(batch, r);
     if (row.prompt.readers > 0) return;
-    const { groupSize, onGroup } = request;
-    const first = row.index - row.generation;
-    onGroup?.(first / groupSize, completions.slice(first, first + groupSize));
+    const prompt = row.prompt.slot - (request.firstPrompt ?? 0);
+    const [first, end] = placesOfGroup(request, prompt);
+    request.onGroup?.(prompt, completions.slice(first, end), first);
   });
 }
 

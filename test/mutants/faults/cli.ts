@@ -174,7 +174,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/evaluate/evaluate.ts",
-    find: "batchSize: deps.config.scorer_batch_size_eval",
+    find: "batchSize: config.scorer_batch_size_eval",
     replace: "batchSize: deps.config.scorer_batch_size",
     harm: "scorer_batch_size_eval is ignored",
     tests: ["e2e/config_effects.test.ts#scorer_batch_size_eval="],

@@ -224,8 +224,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/decode/generate.ts",
-    find: "onGroup?.(first / groupSize, completions.slice(first, first + groupSize));",
-    replace: "onGroup?.(first / groupSize, completions.slice(first, first + groupSize - 1));",
+    find: "request.onGroup?.(prompt, completions.slice(first, end), first);",
+    replace: "request.onGroup?.(prompt, completions.slice(first, end - 1), first);",
     harm: "a group is scored early without its last completion",
     tests: [
       "gpu/generation_sessions.test.ts#hands over",
