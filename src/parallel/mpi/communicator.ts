@@ -1,7 +1,7 @@
 /**
- * A communicator whose ranks are processes of MPI. Collectives run one after the other, in the order in which they are
- * called, on another thread; before each the ranks compare what they ask for. What does not agree, and what a rank leaves
- * for, is an error on every rank; what never comes ends all ranks (world.ts).
+ * A communicator whose ranks are processes of MPI. Collectives run one after the other, in the order of their calls, on
+ * another thread; before each the ranks compare what they ask for. What does not agree, and what a rank leaves for, is
+ * an error on every rank; what never comes ends all ranks (world.ts).
  */
 import { assertRoot, assertRounds, cameApart, hasLeft, reasonText } from "../asked.ts";
 import type { Communicator, Shareable } from "../communicator.ts";

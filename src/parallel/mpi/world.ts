@@ -1,6 +1,6 @@
 /**
- * The world of MPI that this process is a rank of: opened, called by others of its thread one call at a time, and left so
- * that no rank waits for ever. Whatever ends this process before the world is closed ends all ranks.
+ * The world of MPI that this process is a rank of: opened, called by others of its threads one call at a time, and left
+ * so that no rank waits for ever. Whatever ends this process before the world is closed ends all ranks.
  */
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,8 +26,8 @@ export interface World {
    */
   call(name: MpiFunction, ...args: unknown[]): Promise<void>;
   /**
-   * Gathers `own` of every rank into `all`, in rank order. The others may be long in coming: MPI's own waiting would keep
-   * a core busy until then.
+   * Gathers `own` of every rank into `all`, in rank order. The others may be long in coming: MPI's own waiting would
+   * keep a core busy until then.
    * @param own few values, of doubles
    */
   gatherPatiently(own: Float64Array, all: Float64Array): Promise<void>;
