@@ -1,5 +1,6 @@
 /** Ranks over MPI: what they compute, and how they end, in each MPI and each runtime of this machine. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Ended, type Flavour, FLAVOURS, type Run, startRanks } from "./mpirun.ts";
@@ -80,10 +81,10 @@ async function pidsOf(started: Run, ranks: number): Promise<number[]> {
   throw new Error(`The ranks do not come up: ${started.output()}`);
 }
 
+/** Whether it runs; one that has ended and that nobody has asked for its exit code does not. */
 const isAlive = (pid: number) => {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;
   }
@@ -103,8 +104,12 @@ for (const flavour of FLAVOURS) {
         if (end === "kill") process.kill(pids[1], "SIGKILL");
         else process.kill(-started.child.pid!, "SIGINT");
         const { code } = await started.ended;
-        assert.notEqual(code, 0);
-        assert.ok(performance.now() - began < OVER_S * 1000);
+        // What Ctrl-C makes of the exit code is the launcher's affair.
+        if (end === "kill") assert.notEqual(code, 0, started.output());
+        const isLate = () => performance.now() - began > OVER_S * 1000;
+        // The launcher may end a moment before them.
+        while (pids.some(isAlive) && !isLate()) await sleep(100);
+        assert.ok(!isLate());
         assert.deepEqual(pids.filter(isAlive), []);
       }
     });
