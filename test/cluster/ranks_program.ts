@@ -41,7 +41,9 @@ export function startRanks(
   const finished = new Promise<RanksEnded>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
-      reject(new Error(`${size} ranks of ${path} hung for ${DEADLINE_MS / 1000} s. Their output:\n${output}`));
+      reject(
+        new Error(`${size} ranks of ${path} hung for ${DEADLINE_MS / 1000} s. Their output:\n${output}`),
+      );
     }, DEADLINE_MS);
     child.on("error", reject);
     child.on("close", (code) => {
