@@ -33,6 +33,22 @@ export const NPM_OPTIONS = {
     cost_label: false,
   },
   "gpu-report": { small: true, part: false, out: false, python: false },
+  slurm: {
+    config: false,
+    beta: false,
+    seed: false,
+    set: false,
+    dry_run: true,
+    print: true,
+    submit: true,
+    partition: false,
+    account: false,
+    time: false,
+    num_processes: false,
+    nodes: false,
+    scorer: false,
+    array_beta: true,
+  },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -41,6 +41,8 @@ const TASKS = {
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
+  // Writes a script, on a login node without a GPU.
+  slurm: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },
   test: { needsGpu: true, needsDev: true },

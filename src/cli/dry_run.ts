@@ -7,6 +7,7 @@ import { loadEvalPrompts, loadPrompts } from "../assembly/prompts.ts";
 import { batchShape, totalSteps } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
 import type { Config } from "../config/schema.ts";
+import { scorerAddresses } from "../config/scorer_addresses.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
@@ -31,7 +32,7 @@ export async function dryRunText(
   more: readonly Line[],
   { isTraining, worldSize = 1 }: { isTraining: boolean; worldSize?: number },
 ): Promise<string> {
-  const requirements = await probeRequirements(config, { probeService: probeScorerFile, isTraining });
+  const requirements = await probeRequirements(config, { probeService: probeScorerFiles, isTraining });
   const failures = requirements.flatMap(({ subject, outcome }) =>
     "failure" in outcome ? [`${subject}: ${outcome.failure}; ${outcome.remedy}`] : []
   );
@@ -104,31 +105,29 @@ function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
   return `${range}; ${cutText} cut to max_prompt_length ${maxLength}`;
 }
 
+const probeScorerFiles = ({ scorer_url }: Config) =>
+  Promise.all(scorer_url === null ? [] : scorerAddresses(scorer_url).map(probeScorerFile));
+
 /** A service is not asked, as it may start later; the file with its address may come later, its folder may not. */
-async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
+async function probeScorerFile(address: string): Promise<Requirement> {
   const subject = "scorer_url";
   const remedy = "give file:PATH with the path that the scorer has as --url_file";
-  if (scorer_url === null || !scorer_url.startsWith("file:")) {
-    return [{ subject, outcome: { detail: `${scorer_url}: not asked` } }];
-  }
-  const path = scorer_url.slice("file:".length);
+  if (!address.startsWith("file:")) return { subject, outcome: { detail: `${address}: not asked` } };
+  const path = address.slice("file:".length);
   try {
     const text = await readFile(path, "utf8");
-    return [{ subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } }];
+    return { subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } };
   } catch (error) {
     const failure = messageOf(error);
     const isAbsent = systemCode(error) === "ENOENT";
     const folder = dirname(resolve(path));
-    if (!isAbsent) return [{ subject, outcome: { failure, remedy } }];
+    if (!isAbsent) return { subject, outcome: { failure, remedy } };
     if (!await isFolder(folder)) {
-      return [{
+      return {
         subject,
         outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy },
-      }];
+      };
     }
-    return [{
-      subject,
-      outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` },
-    }];
+    return { subject, outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` } };
   }
 }

@@ -35,6 +35,13 @@ export function exitCodeAfter(name: NodeJS.Signals): number {
   return Object.hasOwn(EXIT_CODES, name) ? EXIT_CODES[name as StopSignalName] : 128 + constants.signals[name];
 }
 
+/**
+ * Whether one that comes again means nothing new: a job's end is told to each process by Slurm, and to the ranks by its
+ * srun once more. What Slurm means to end at once it kills.
+ */
+const isRepeated = (name: StopSignalName) =>
+  name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined);
+
 /** Listens in the place of the door, which ends at once for SIGUSR1 a program that does not listen yet. */
 export function listen(name: NodeJS.Signals, listener: (name: NodeJS.Signals) => void): void {
   const before = name === "SIGUSR1" ? process.listeners(name) : [];
@@ -49,6 +56,7 @@ export function stopSignal(print: (text: string) => void): StopSignal {
   const asked = new AbortController();
   for (const name of STOP_SIGNALS) {
     listen(name, () => {
+      if (received && isRepeated(name)) return;
       if (received) process.exit(EXIT_CODES[name]);
       received = name;
       print(

@@ -209,17 +209,29 @@ export function resizeTensor(tensor: Tensor, rows: number): Tensor {
   return resized;
 }
 
-/** Copies a tensor's bytes into another of the same or a larger size, in queue order. */
-export function copyTensor(source: TensorInfo, target: TensorInfo): void {
+/** Words (of 4 bytes: f32, i32, or a pair of 16 bits) of a tensor, from `first` on. */
+export interface Words {
+  tensor: TensorInfo;
+  first: number;
+  count: number;
+}
+
+/** Copies words of a tensor into another, from its word `at` on, in queue order. */
+export function copyWords({ tensor: source, first, count }: Words, target: TensorInfo, at: number): void {
   if (modes.recording) throw new Error("Cannot record a copy in a plan: use a kernel");
   const backend = tfjsBackend();
   const from = gpuBuffer(backend, source, false);
   const to = gpuBuffer(backend, target, true);
   backend.ensureCommandEncoderReady();
   backend.endComputePassEncoder();
-  backend.commandEncoder!.copyBufferToBuffer(from, 0, to, 0, byteSize(source));
+  backend.commandEncoder!.copyBufferToBuffer(from, 4 * first, to, 4 * at, 4 * count);
   backend.commandQueueOwnedIds.add(source.dataId);
   backend.commandQueueOwnedIds.add(target.dataId);
+}
+
+/** Copies a tensor's bytes into another of the same or a larger size, in queue order. */
+export function copyTensor(source: TensorInfo, target: TensorInfo): void {
+  copyWords({ tensor: source, first: 0, count: byteSize(source) / 4 }, target, 0);
 }
 
 /** A tensor with the values that another has now. */

@@ -1,7 +1,7 @@
 /** What each collective makes of the values of all ranks, where one process holds them all. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyTensor } from "../gpu/tensors.ts";
+import { copyWords } from "../gpu/tensors.ts";
 import { assertRoot, assertRounds } from "./asked.ts";
 import { type NumberArray, type Share, type Shareable, shareOf, type Wire } from "./communicator.ts";
 import { fromBfloat16, packTensor, toBfloat16, unpackTensor } from "./wire.ts";
@@ -35,14 +35,10 @@ export function reducedArrays([first, ...others]: readonly NumberArray[], reduct
   return total;
 }
 
-/** Overwrites the values in `share` with those of `part`. */
+/** Overwrites the values in `share` with those of `part`: as bits, which arithmetic on whole numbers would not keep. */
 function overwrite(target: Shareable, part: Shareable, { start, end }: Share): void {
   if (!isTensor(target)) return target.set(part as NumberArray, start);
-  const flat = tf.reshape(target, [-1]);
-  const before = tf.slice(flat, [0], [start]);
-  const after = tf.slice(flat, [end], [target.size - end]);
-  const pieces = [before, tf.reshape(part as Tensor, [-1]), after].filter(({ size }) => size > 0);
-  copyTensor(pieces.length === 1 ? pieces[0] : tf.concat(pieces as tf.Tensor1D[]), target);
+  copyWords({ tensor: part as Tensor, first: 0, count: end - start }, target, start);
 }
 
 /** @param all values of every rank, in rank order, of one kind and length; changed in place */
@@ -80,10 +76,13 @@ export function reduceScatterSum(all: readonly Shareable[], wire: Wire): void {
 
 /** Each rank's share of its own values, in all. */
 export function allGather(all: readonly Shareable[]): void {
-  tf.tidy(() => {
-    const parts = byShare(all, (share, rank) => reduced([all[rank]], "sum", share));
+  all.forEach((from, rank) => {
+    const { start, end } = shareOf(lengthOf(from), rank, all.length);
     all.forEach((values, reader) => {
-      for (const { share, rank, made } of parts) if (rank !== reader) overwrite(values, made, share);
+      if (reader === rank || start === end) return;
+      if (isTensor(from)) {
+        copyWords({ tensor: from, first: start, count: end - start }, values as Tensor, start);
+      } else (values as NumberArray).set(from.subarray(start, end), start);
     });
   });
 }

@@ -5,10 +5,13 @@ import { readFloats, readTensor, writeTensor } from "../gpu/tensors.ts";
 import {
   latestCheckpoint,
   loadCheckpoint,
+  type Partners,
   pruneCheckpoints,
   saveCheckpoint,
   type WeightsFile,
+  writeOptimizerShard,
 } from "../io/records/checkpoint.ts";
+import { partName } from "../io/records/optimizer_shards.ts";
 import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
 import type { TensorSource } from "../io/tensors/safetensors.ts";
 import type { TensorReader } from "../io/tensors/tensor_reader.ts";
@@ -16,23 +19,15 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
-import type { Optimizer } from "./optimizer.ts";
+import type { Communicator } from "../parallel/communicator.ts";
 import type { Progress } from "./generation_batch.ts";
+import type { Optimizer, Slot } from "./optimizer.ts";
+import { writeTogether } from "./writing_together.ts";
 
 interface SavedState {
   identity: ResumeIdentity;
   progress: Progress;
   tracker: TrackerState;
-}
-
-/** A tensor to write, read back from the GPU when its turn comes. */
-function f32Tensor(name: string, tensor: Tensor): TensorSource {
-  return {
-    name,
-    dtype: "F32",
-    shape: tensor.shape,
-    bytes: async () => f32ToBytes(await readFloats(tensor), "F32"),
-  };
 }
 
 /** Weights as they are held: f32, or 16 bits. */
@@ -48,12 +43,25 @@ export function weightTensors(weights: readonly Weight[]): TensorSource[] {
   }));
 }
 
-function momentTensors(optimizer: Optimizer): TensorSource[] {
-  return optimizer.slots.flatMap(({ weight, master, firstMoment, secondMoment }) => [
-    ...(master === weight.tensor ? [] : [f32Tensor(`${weight.name}.master`, master)]),
-    f32Tensor(`${weight.name}.exp_avg`, firstMoment),
-    f32Tensor(`${weight.name}.exp_avg_sq`, secondMoment),
-  ]);
+/** The optimizer's tensors that this rank holds, read back from the GPU when their turn comes. */
+function optimizerTensors(optimizer: Optimizer): TensorSource[] {
+  return optimizer.slots.flatMap((slot) => {
+    const { weight, master, firstMoment, secondMoment } = slot;
+    const source = (kind: string, tensor: Tensor): TensorSource => {
+      const name = `${weight.name}.${kind}`;
+      return {
+        name: savesTogether(optimizer) ? partName(name, slot) : name,
+        dtype: "F32",
+        shape: tensor.shape,
+        bytes: async () => f32ToBytes(await readFloats(tensor), "F32"),
+      };
+    };
+    return [
+      ...(master === weight.tensor ? [] : [source("master", master)]),
+      source("exp_avg", firstMoment),
+      source("exp_avg_sq", secondMoment),
+    ];
+  });
 }
 
 /** The name of the trained weights' file, as `transformers` or `peft` looks for it. */
@@ -63,8 +71,7 @@ export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsF
 
 export interface RunToSave {
   config: RunConfig;
-  /** Ranks that train. */
-  worldSize: number;
+  communicator: Communicator;
   optimizer: Optimizer;
   progress: Progress;
   tracker: TrackerState;
@@ -72,33 +79,51 @@ export interface RunToSave {
   modelFiles: readonly string[];
 }
 
-/** Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. */
+/** Whether all ranks take part in saving: each holds a share of what is saved. */
+export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null && shares.rank !== null;
+
+/**
+ * Writes checkpoint-{step}, whole or not at all, then removes those beyond save_total_limit. Called on rank 0, and
+ * where ranks save together on all of them.
+ */
 export async function saveRun(
   runDir: string,
-  { config, worldSize, optimizer, progress, tracker, modelFiles }: RunToSave,
-): Promise<string> {
+  { config, communicator, optimizer, progress, tracker, modelFiles }: RunToSave,
+): Promise<void> {
+  const { step } = progress;
   const state: SavedState = {
-    identity: resumeIdentity(config, worldSize),
+    identity: resumeIdentity(config, communicator.size),
     progress,
     tracker,
   };
-  const dir = await saveCheckpoint(runDir, {
-    step: progress.step,
-    weightsFile: weightsFile(config),
-    weights: weightTensors(optimizer.slots.map(({ weight }) => weight)),
-    optimizer: momentTensors(optimizer),
-    state,
-    modelFiles,
-  });
-  if (config.save_total_limit !== null) {
-    await pruneCheckpoints(runDir, config.save_total_limit, progress.step);
-  }
-  return dir;
+  const write = async (partners?: Partners) => {
+    await saveCheckpoint(runDir, {
+      step,
+      weightsFile: weightsFile(config),
+      weights: weightTensors(optimizer.weights),
+      optimizer: optimizerTensors(optimizer),
+      state,
+      modelFiles,
+      partners,
+    });
+    if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit, step);
+  };
+  if (!savesTogether(optimizer)) return await write();
+  await writeTogether(
+    communicator,
+    write,
+    (partialDir) => writeOptimizerShard(partialDir, communicator, optimizerTensors(optimizer)),
+  );
 }
 
-/** @param tensor of the same bytes as the one in the file */
-async function restore(reader: TensorReader, name: string, tensor: Tensor): Promise<void> {
-  writeTensor(tensor, await reader.read(name));
+/** Reads what a slot holds, however many ranks there were when it was saved. */
+async function restoreSlot(reader: TensorReader, slot: Slot): Promise<void> {
+  const { weight, start, end, master, firstMoment, secondMoment } = slot;
+  const restore = async (kind: string, tensor: Tensor) =>
+    writeTensor(tensor, await reader.read(`${weight.name}.${kind}`, 4 * start, 4 * (end - start)));
+  if (master !== weight.tensor) await restore("master", master);
+  await restore("exp_avg", firstMoment);
+  await restore("exp_avg_sq", secondMoment);
 }
 
 export interface RestoredRun {
@@ -114,7 +139,7 @@ export interface RestoredRun {
  */
 export async function restoreRun(
   runDir: string,
-  { config, worldSize, optimizer }: Pick<RunToSave, "config" | "worldSize" | "optimizer">,
+  { config, communicator, optimizer }: Pick<RunToSave, "config" | "communicator" | "optimizer">,
   onSkipped: (dir: string, reason: string) => void,
 ): Promise<RestoredRun | null> {
   const { dir, skipped } = await latestCheckpoint(runDir);
@@ -123,14 +148,12 @@ export async function restoreRun(
   const checkpoint = await loadCheckpoint(dir);
   try {
     const saved = checkpoint.state as SavedState;
-    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);
-    for (const { weight, master, firstMoment, secondMoment } of optimizer.slots) {
-      if (master !== weight.tensor) await restore(checkpoint.optimizer, `${weight.name}.master`, master);
-      await restore(checkpoint.weights, weight.name, weight.tensor);
+    assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);
+    for (const weight of optimizer.weights) {
+      writeTensor(weight.tensor, await checkpoint.weights.read(weight.name));
       refreshWeightShift(weight);
-      await restore(checkpoint.optimizer, `${weight.name}.exp_avg`, firstMoment);
-      await restore(checkpoint.optimizer, `${weight.name}.exp_avg_sq`, secondMoment);
     }
+    for (const slot of optimizer.slots) await restoreSlot(checkpoint.optimizer, slot);
     optimizer.updates = saved.progress.step;
     return { dir, progress: saved.progress, tracker: saved.tracker };
   } finally {

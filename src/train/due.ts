@@ -5,7 +5,7 @@ import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { isDue } from "../rl/cadence.ts";
-import { saveRun, weightsFile, weightTensors } from "./checkpointing.ts";
+import { saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
 import { assertSameWeights } from "./rank_check.ts";
 import { isWriter, type Run } from "./run.ts";
@@ -13,24 +13,30 @@ import { isWriter, type Run } from "./run.ts";
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
   const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
-  const worldSize = communicator.size;
   run.log?.sync();
-  await saveRun(runDir, { config, worldSize, optimizer, progress, tracker: run.tracker.state(), modelFiles });
+  const tracker = run.tracker.state();
+  await saveRun(runDir, { config, communicator, optimizer, progress, tracker, modelFiles });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
 
 /** Saves the step, if it is not; no rank goes on before that is done. */
 export async function save(run: Run, progress: Progress): Promise<void> {
-  if (isWriter(run.deps)) await writeCheckpoint(run, progress);
+  if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps)) return;
+  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
   const { optimizer } = run.learner;
   try {
+    if (savesTogether(optimizer)) {
+      throw new Error(
+        "each rank holds a share of the optimizer's state, and they no longer act together; the same command goes " +
+          "on from the checkpoint before",
+      );
+    }
     if (optimizer.updates !== progress.step) {
       throw new Error("the update after it had begun; the same command goes on from the checkpoint before");
     }
@@ -58,7 +64,7 @@ function checkRanks(
   { deps: { communicator }, learner: { optimizer } }: Run,
   { step }: Progress,
 ): Promise<void> {
-  return assertSameWeights(communicator, optimizer.slots.map(({ weight }) => weight), step);
+  return assertSameWeights(communicator, optimizer.weights, step);
 }
 
 /**

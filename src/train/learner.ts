@@ -4,7 +4,11 @@ import { disposeReference, freezeReference, trainableWeights } from "../policy/a
 import type { Policy } from "../policy/trunk.ts";
 import { disposePasses, makePassReplays, type PassReplays } from "../policy/pass_replays.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
-import { createOptimizer, disposeOptimizer, type Optimizer } from "./optimizer.ts";
+import type { Weight } from "../ops/weight/weight.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import { createOptimizer, disposeOptimizer, type Optimizer, type OptimizerShares } from "./optimizer.ts";
+import { sharesOf } from "./zero_shares.ts";
+import { sharesState } from "./zero_step.ts";
 
 /** What is trained, and what it is held against. */
 export interface Learner {
@@ -26,19 +30,41 @@ export interface LearnerOptions {
   rowsPerPass?: number | null;
   /** Whether layers run again in backward, by the memory plan; null, the default, where it does not know. */
   recomputesLayers?: boolean | null;
+  /** Those that train together, and which of them this is; default: one alone. */
+  ranks?: Pick<Communicator, "rank" | "size">;
+}
+
+/** Weights whose gradients are there at the same time in a backward pass: those of each layer, and the others. */
+function weightGroups(policy: Policy): Weight[][] {
+  const trained = trainableWeights(policy);
+  const left = new Set(trained);
+  const layers = policy.weights.layers.map((layer) =>
+    (Object.values(layer) as Weight[]).filter((weight) => left.delete(weight))
+  );
+  return [...layers, [...left]].filter((group) => group.length > 0);
+}
+
+/** Who holds what of the optimizer's state; null where one rank trains alone. */
+function sharesOfRun(
+  policy: Policy,
+  config: RunConfig,
+  { rank, size }: Pick<Communicator, "rank" | "size">,
+): OptimizerShares | null {
+  if (size === 1) return null;
+  return { pieces: sharesOf(weightGroups(policy), size), rank: sharesState(config, size) ? rank : null };
 }
 
 /** What is trained, and what it is held against. The policy must be as it was loaded. */
 export function makeLearner(
   policy: Policy,
   config: RunConfig,
-  { rowsPerPass = null, recomputesLayers: planned = null }: LearnerOptions = {},
+  { rowsPerPass = null, recomputesLayers: planned = null, ranks = singleProcess }: LearnerOptions = {},
 ): Learner {
   const recomputesLayers = config.gradient_checkpointing !== "auto"
     ? config.gradient_checkpointing
     : planned ?? parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
   const reference = config.beta === 0 ? null : freezeReference(policy);
-  const optimizer = createOptimizer(trainableWeights(policy));
+  const optimizer = createOptimizer(trainableWeights(policy), sharesOfRun(policy, config, ranks));
   return {
     policy: { ...policy, recomputesLayers },
     reference,

@@ -84,7 +84,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
-  const learner = makeLearner(deps.policy, config, deps.passes);
+  const learner = makeLearner(deps.policy, config, { ...deps.passes, ranks: deps.communicator });
   try {
     const { run, progress } = await openRun(deps, config, learner);
     try {

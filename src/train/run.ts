@@ -159,7 +159,7 @@ export async function openRun(
   const restored = config.resume
     ? await restoreRun(
       runDir,
-      { config, worldSize: communicator.size, optimizer: learner.optimizer },
+      { config, communicator, optimizer: learner.optimizer },
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;

@@ -10,6 +10,7 @@ import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
+import { optimizerStepOfRanks } from "./zero_step.ts";
 import { backward, backwardPrompts, promptKeys } from "./passes.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
 import {
@@ -43,9 +44,16 @@ function accumulateGradients(
   return parts;
 }
 
-/** Adds up the ranks' gradients: each weight then has that of all completions. */
-async function sumGradients(communicator: Communicator, { slots }: Optimizer): Promise<void> {
-  for (const { weight } of slots) await communicator.allReduceSum(weight.grad!);
+/** One update of the weights, from the gradients of all ranks. @returns f32 [2]: gradient norm, clip scale */
+async function step(
+  communicator: Communicator,
+  optimizer: Optimizer,
+  learningRate: number,
+  config: RunConfig,
+): Promise<Tensor> {
+  return communicator.size === 1
+    ? tf.tidy(() => optimizerStep(optimizer, learningRate, config))
+    : await optimizerStepOfRanks(communicator, optimizer, learningRate, config);
 }
 
 interface StatsShape {
@@ -123,11 +131,9 @@ export async function updatePolicy(
         const own = tf.slice(advantagesAndWeights, [0, s * size], [2, size]);
         return accumulateGradients(learner, steps[s], own, config);
       });
-      if (communicator.size > 1) await sumGradients(communicator, learner.optimizer);
-      logged.push(
-        tf.tidy(() => tf.concat([optimizerStep(learner.optimizer, rate, config), ...parts] as tf.Tensor1D[])),
-      );
-      tf.dispose(parts);
+      const clip = await step(communicator, learner.optimizer, rate, config);
+      logged.push(tf.tidy(() => tf.concat([clip, ...parts] as tf.Tensor1D[])));
+      tf.dispose([clip, ...parts]);
     }
   } finally {
     advantagesAndWeights.dispose();

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { type RunConfig, sweepRuns } from "../../src/config/sweep.ts";
+import { singleProcess } from "../../src/parallel/communicator.ts";
 import { initialLambdaState } from "../../src/rl/lambda.ts";
 import type { TrackerState } from "../../src/tracking/tracker.ts";
 import { restoreRun, saveRun } from "../../src/train/checkpointing.ts";
@@ -12,14 +13,14 @@ import type { Optimizer } from "../../src/train/optimizer.ts";
 import type { Progress } from "../../src/train/generation_batch.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
-const optimizerOf = () => ({ slots: [], updates: 0 }) as unknown as Optimizer;
+const optimizerOf = () => ({ weights: [], slots: [], shares: null, updates: 0 }) as unknown as Optimizer;
 const TRACKER = { points: [[1, 2]] } as unknown as TrackerState;
 const progressOf = (step: number) => ({ step, lambda: initialLambdaState(0.5) }) as unknown as Progress;
 const configOf = (change: Partial<RunConfig> = {}) => ({ ...sweepRuns(defaultConfig())[0]!, ...change });
 
 const save = (dir: string, step: number, change: Partial<RunConfig> = {}, modelFiles: string[] = []) =>
   saveRun(dir, {
-    worldSize: 1,
+    communicator: singleProcess,
     config: configOf(change),
     optimizer: optimizerOf(),
     progress: progressOf(step),
@@ -50,7 +51,11 @@ test("a run goes on from its newest checkpoint, with all that it had counted", (
   withScratchFolder(async (dir) => {
     for (const step of [4, 12]) await save(dir, step);
     const optimizer = optimizerOf();
-    const restored = await restoreRun(dir, { config: configOf(), worldSize: 1, optimizer }, unexpected);
+    const restored = await restoreRun(
+      dir,
+      { config: configOf(), communicator: singleProcess, optimizer },
+      unexpected,
+    );
     assert.equal(restored?.dir, join(dir, "checkpoint-12"));
     assert.deepEqual(restored.progress, progressOf(12));
     assert.deepEqual(restored.tracker, TRACKER);
@@ -62,7 +67,7 @@ test("a run without a checkpoint starts at its beginning", () =>
     assert.equal(
       await restoreRun(
         join(dir, "none"),
-        { config: configOf(), worldSize: 1, optimizer: optimizerOf() },
+        { config: configOf(), communicator: singleProcess, optimizer: optimizerOf() },
         unexpected,
       ),
       null,
@@ -76,7 +81,7 @@ test("each checkpoint that is passed over is reported with its reason", () =>
     const skipped: string[] = [];
     const restored = await restoreRun(
       dir,
-      { config: configOf(), worldSize: 1, optimizer: optimizerOf() },
+      { config: configOf(), communicator: singleProcess, optimizer: optimizerOf() },
       (bad, reason) => {
         assert.match(reason, /trainer_state.json is damaged/);
         skipped.push(bad);
@@ -93,7 +98,11 @@ test("another configuration is refused by key, before anything of the optimizer 
     for (const [key, now] of [["lora_alpha", 8], ["beta", 0.5], ["temperature", 1]] as const) {
       const before = configOf()[key];
       await assert.rejects(
-        restoreRun(dir, { config: configOf({ [key]: now }), worldSize: 1, optimizer }, unexpected),
+        restoreRun(
+          dir,
+          { config: configOf({ [key]: now }), communicator: singleProcess, optimizer },
+          unexpected,
+        ),
         new RegExp(`Cannot resume from ".*checkpoint-4": .*${key}: checkpoint ${before}, now ${now}`),
       );
     }
@@ -103,7 +112,7 @@ test("another configuration is refused by key, before anything of the optimizer 
     await assert.rejects(
       restoreRun(
         dir,
-        { config: configOf({ ...polynomial, max_steps: 900 }), worldSize: 1, optimizer },
+        { config: configOf({ ...polynomial, max_steps: 900 }), communicator: singleProcess, optimizer },
         unexpected,
       ),
       /max_steps: checkpoint 500, now 900/,
@@ -114,6 +123,6 @@ test("a longer run, another folder and another cadence go on where the rate is c
   withScratchFolder(async (dir) => {
     await save(dir, 4);
     const config = configOf({ max_steps: 900, save_steps: 3, logging_steps: 1, save_total_limit: 2 });
-    const given = { config, worldSize: 1, optimizer: optimizerOf() };
+    const given = { config, communicator: singleProcess, optimizer: optimizerOf() };
     assert.equal((await restoreRun(dir, given, unexpected))?.progress.step, 4);
   }));

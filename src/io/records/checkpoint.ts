@@ -3,7 +3,7 @@
 //   <runDir>/checkpoint-<step>/
 //     model.safetensors          weights, so that `transformers` opens the folder; of a run that trains adapters
 //                                adapter_model.safetensors instead, for `peft`
-//     optimizer.safetensors      named optimizer tensors
+//     optimizer.safetensors      named optimizer tensors; or shards of them, see optimizer_shards.ts
 //     trainer_state.json         {"version", "step", "state"}; doubles come back bit for bit
 //     config.json, tokenizer...  copies of the model's own small files
 //     checkpoint_manifest.json   size and SHA-256 of each file above, written last
@@ -16,11 +16,11 @@ import { explainFsError, messageOf, systemCode } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
 import { openSafetensors, type TensorSource, writeSafetensors } from "../tensors/safetensors.ts";
 import type { TensorReader } from "../tensors/tensor_reader.ts";
+import { openOptimizer, optimizerFile, optimizerFilesIn } from "./optimizer_shards.ts";
 
 const VERSION = 1;
 const MANIFEST = "checkpoint_manifest.json";
 const WEIGHTS = ["model.safetensors", "adapter_model.safetensors"] as const;
-const OPTIMIZER = "optimizer.safetensors";
 const STATE = "trainer_state.json";
 const FOLDER = /^checkpoint-(0|[1-9]\d{0,14})$/;
 
@@ -37,6 +37,18 @@ export interface CheckpointContent {
   readonly state: unknown;
   /** Paths of config and tokenizer files to copy in under their own names. */
   readonly modelFiles: readonly string[];
+  /** Given: other processes write shards of the optimizer beside this one's, `optimizer`. */
+  readonly partners?: Partners;
+}
+
+/** Processes that write into the folder of another. */
+export interface Partners {
+  /** Of them all. */
+  readonly size: number;
+  /** Tells them of the unfinished folder, into which they may write from now on. */
+  begin(partialDir: string): Promise<void>;
+  /** Waits for them. @returns what they have written @throws Error when one of them could not */
+  end(): Promise<readonly ManifestFile[]>;
 }
 
 export interface Checkpoint {
@@ -49,7 +61,8 @@ export interface Checkpoint {
   close(): Promise<void>;
 }
 
-interface ManifestFile {
+/** A file as the manifest has it. */
+export interface ManifestFile {
   readonly name: string;
   readonly size_bytes: number;
   readonly sha256: string;
@@ -63,20 +76,22 @@ interface ManifestFile {
  * @throws Error when the folder cannot be written; it says why and what to do
  */
 export async function saveCheckpoint(runDir: string, content: CheckpointContent): Promise<string> {
-  const { step, weightsFile, weights, optimizer, state, modelFiles } = content;
+  const { step, weightsFile, weights, optimizer, state, modelFiles, partners } = content;
+  const optimizerName = optimizerFile(0, partners?.size ?? 1);
   const dir = join(runDir, `checkpoint-${step}`);
   if (!FOLDER.test(basename(dir))) {
     throw new RangeError(`Cannot save checkpoint ${step}: step is no whole number >= 0`);
   }
-  const names = [weightsFile, OPTIMIZER, STATE, MANIFEST, ...modelFiles.map((path) => basename(path))];
+  const names = [weightsFile, optimizerName, STATE, MANIFEST, ...modelFiles.map((path) => basename(path))];
   const taken = names.find((name, i) => names.indexOf(name) !== i);
   if (taken !== undefined) {
     throw new RangeError(`Cannot save '${dir}': two files are named ${taken}; rename one`);
   }
   const stateJson = stringifyExact({ version: VERSION, step, state }, 2);
   await writeDirectoryAtomic(dir, async (partial) => {
+    await partners?.begin(partial);
     await writeSafetensors(join(partial, weightsFile), weights);
-    await writeSafetensors(join(partial, OPTIMIZER), optimizer);
+    await writeSafetensors(join(partial, optimizerName), optimizer);
     await writeFileAtomic(join(partial, STATE), `${stateJson}\n`);
     for (const path of modelFiles) {
       await copyFile(path, join(partial, basename(path))).catch((error) => {
@@ -87,12 +102,28 @@ export async function saveCheckpoint(runDir: string, content: CheckpointContent)
     for (const name of names.filter((name) => name !== MANIFEST)) {
       files.push({ name, ...await fingerprint(join(partial, name)) });
     }
+    files.push(...await partners?.end() ?? []);
     await writeFileAtomic(
       join(partial, MANIFEST),
       `${stringifyExact({ version: VERSION, step, files }, 2)}\n`,
     );
   });
   return dir;
+}
+
+/**
+ * Writes a process's shard of the optimizer into the folder that another has begun.
+ * @param rank from 1: the one that began it is 0
+ * @throws Error when it cannot be written; it says why and what to do
+ */
+export async function writeOptimizerShard(
+  partialDir: string,
+  { rank, size }: { rank: number; size: number },
+  tensors: Iterable<TensorSource>,
+): Promise<ManifestFile> {
+  const name = optimizerFile(rank, size);
+  await writeSafetensors(join(partialDir, name), tensors);
+  return { name, ...await fingerprint(join(partialDir, name)) };
 }
 
 /** Size and SHA-256 of a file, read in pieces. */
@@ -117,7 +148,7 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
  * @throws Error when a file, which it names, is missing or changed, or the version is not understood
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
-  const { step, weightsFile } = await verifyCheckpoint(dir, "sizes and hashes");
+  const { step, weightsFile, optimizerFiles } = await verifyCheckpoint(dir, "sizes and hashes");
   const saved = JSON.parse(await readFile(join(dir, STATE), "utf8")) as {
     version?: unknown;
     state?: unknown;
@@ -129,7 +160,7 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   }
   const weights = await openSafetensors(join(dir, weightsFile));
   try {
-    const optimizer = await openSafetensors(join(dir, OPTIMIZER));
+    const optimizer = await openOptimizer(dir, optimizerFiles);
     const close = async () => {
       await weights.close();
       await optimizer.close();
@@ -145,6 +176,7 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
 interface Manifest {
   step: number;
   weightsFile: WeightsFile;
+  optimizerFiles: readonly string[];
   files: ManifestFile[];
 }
 
@@ -195,8 +227,9 @@ async function readManifest(dir: string): Promise<Manifest> {
   const named = Array.isArray(files) ? files.filter(isManifestFile) : [];
   const holds = (name: string) => named.some((file) => file.name === name);
   const weightsFile = WEIGHTS.find(holds);
+  const optimizerFiles = optimizerFilesIn(named.map(({ name }) => name));
   if (
-    !weightsFile || !holds(OPTIMIZER) || !holds(STATE) || !Array.isArray(files) ||
+    !weightsFile || !optimizerFiles || !holds(STATE) || !Array.isArray(files) ||
     named.length !== files.length ||
     `checkpoint-${step}` !== basename(dir)
   ) {
@@ -204,7 +237,7 @@ async function readManifest(dir: string): Promise<Manifest> {
       `Cannot load '${dir}': ${MANIFEST} does not describe this folder; use another checkpoint`,
     );
   }
-  return { step: step as number, weightsFile, files: named };
+  return { step: step as number, weightsFile, optimizerFiles, files: named };
 }
 
 function isManifestFile(entry: unknown): entry is ManifestFile {

@@ -19,29 +19,33 @@ export interface AdamwState {
   firstMoment: Tensor;
   secondMoment: Tensor;
   grad: Tensor;
+  /** Values of weight and gradient before those that the moments are of, multiples of 64; none unless given. */
+  before?: { weight: number; grad: number };
 }
 
 /**
- * One step of torch.optim.AdamW on one parameter; updates all four tensors of `state` and clears the gradient.
+ * One step of torch.optim.AdamW on one parameter, or on a part of it; updates all four tensors of `state` and clears
+ * the gradient.
  * @param clip f32 [2] of `clipScale`
  */
 export function adamw(state: AdamwState, clip: Tensor, options: AdamwOptions): void {
-  for (const window of windowsOf(state.weight.size, 4)) runAdamw(state, clip, options, window);
+  for (const window of windowsOf(state.firstMoment.size, 4)) runAdamw(state, clip, options, window);
 }
 
 function runAdamw(state: AdamwState, clip: Tensor, options: AdamwOptions, window: Window): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step } = options;
-  const { weight, firstMoment, secondMoment, grad } = state;
-  const part = (tensor: Tensor) => bindWindow(tensor, 4, window);
+  const { weight, firstMoment, secondMoment, grad, before = { weight: 0, grad: 0 } } = state;
+  const part = (tensor: Tensor, first = 0) =>
+    bindWindow(tensor, 4, { first: first + window.first, count: window.count });
   const { count, ...grid } = flatGrid(window.count);
   runKernel({
     kernel: "adamw",
     ...grid,
     bindings: {
-      weight: part(weight),
+      weight: part(weight, before.weight),
       m: part(firstMoment),
       v: part(secondMoment),
-      grad: part(grad),
+      grad: part(grad, before.grad),
       clip,
     },
     params: {

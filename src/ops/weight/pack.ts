@@ -15,9 +15,20 @@ function assertPacked({ name, format }: Weight): void {
   if (format === "f32") throw new TypeError(`Weight "${name}" is f32: need one that is packed`);
 }
 
-/** Runs pack.wgsl or unpack.wgsl: the weight's words and f32 values, one way or the other. */
-function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: Tensor): void {
-  for (const window of windowsOf(tensor.size, PAIR_BYTES)) {
+/** Values of a weight, from the first to before the last. */
+interface Part {
+  /** A multiple of 128. */
+  start: number;
+  /** Even. */
+  end: number;
+}
+
+const wholeOf = ({ tensor }: Weight): Part => ({ start: 0, end: 2 * tensor.size });
+
+/** Runs pack.wgsl or unpack.wgsl: the weight's words and f32 values of a part of it, one way or the other. */
+function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: Tensor, part: Part): void {
+  const before = part.start / 2;
+  for (const window of windowsOf(part.end / 2 - before, PAIR_BYTES)) {
     // A vec4 of values is two words; an odd number of words goes one by one.
     const { conditions, constants, count, workgroups } = flatGrid(2 * window.count);
     runKernel({
@@ -25,7 +36,7 @@ function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: 
       conditions,
       constants: { ...constants, FORMAT: FORMAT_CODE[format] },
       bindings: {
-        words: bindWindow(tensor, WORD_BYTES, window),
+        words: bindWindow(tensor, WORD_BYTES, { first: before + window.first, count: window.count }),
         values: bindWindow(values, PAIR_BYTES, window),
       },
       params: { count: conditions.VEC4 ? count : window.count },
@@ -37,15 +48,29 @@ function convert(kernel: "pack" | "unpack", { tensor, format }: Weight, values: 
 /** weight.tensor = values, rounded to the weight's format (nearest even). @param values f32 [weight.shape] */
 export function packWeight(values: Tensor, weight: Weight): void {
   assertPacked(weight);
-  convert("pack", weight, values);
+  convert("pack", weight, values, wholeOf(weight));
   refreshWeightShift(weight);
+}
+
+/** The same for a part of it; refreshWeightShift is the caller's. @param values f32 of as many */
+export function packPart(values: Tensor, weight: Weight, part: Part): void {
+  assertPacked(weight);
+  convert("pack", weight, values, part);
 }
 
 /** The values of a packed weight. @returns f32 [weight.shape] */
 export function unpackWeight(weight: Weight): Tensor {
   assertPacked(weight);
   const values = emptyTensor(weight.shape);
-  convert("unpack", weight, values);
+  convert("unpack", weight, values, wholeOf(weight));
+  return values;
+}
+
+/** Those of a part of it. @returns f32 [end - start] */
+export function unpackPart(weight: Weight, part: Part): Tensor {
+  assertPacked(weight);
+  const values = emptyTensor([part.end - part.start]);
+  convert("unpack", weight, values, part);
   return values;
 }
 

@@ -155,16 +155,16 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "  const dir = await saveCheckpoint(runDir, {",
+    find: "    await saveCheckpoint(runDir, {",
     replace:
-      "  if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit);\n" +
-      "  const dir = await saveCheckpoint(runDir, {",
+      "    if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit);\n" +
+      "    await saveCheckpoint(runDir, {",
     harm: "old checkpoints go before the new one is written",
     tests: ["unit/save_run.test.ts"],
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);",
+    find: "    assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);",
     replace: "    assertResumable(saved.identity, saved.identity, dir);",
     harm: "a run goes on under another configuration",
     tests: ["unit/save_run.test.ts"],

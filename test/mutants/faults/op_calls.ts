@@ -4,8 +4,8 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/ops/optimizer/adamw.ts",
-    find: "bindWindow(tensor, 4, window);",
-    replace: "bindWindow(tensor, 4, { ...window, first: 0 });",
+    find: "bindWindow(tensor, 4, { first: first + window.first, count: window.count });",
+    replace: "bindWindow(tensor, 4, { first, count: window.count });",
     harm: "of a weight larger than a binding only the first part is trained, several times in a step",
     tests: ["gpu/binding_windows.test.ts#adamw", "gpu/large_weight.test.ts"],
   },
@@ -69,8 +69,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/optimizer/grad_norm.ts",
-    find: "windowsOf(grad.size, 4, RUN)",
-    replace: "windowsOf(grad.size, 4)",
+    find: "windowsOf(values, 4, RUN)",
+    replace: "windowsOf(values, 4)",
     harm: "the gradient norm of a weight larger than a binding leaves its last sums out",
     tests: ["gpu/binding_windows.test.ts#grad_norm", "gpu/large_weight.test.ts"],
   },
@@ -184,8 +184,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/ops/weight/pack.ts",
-    find: "windowsOf(tensor.size, PAIR_BYTES)",
-    replace: "windowsOf(tensor.size, WORD_BYTES)",
+    find: "windowsOf(part.end / 2 - before, PAIR_BYTES)",
+    replace: "windowsOf(part.end / 2 - before, WORD_BYTES)",
     harm: "a weight whose f32 values are larger than a binding cannot be packed: the run stops",
     tests: ["gpu/binding_windows.test.ts#pack"],
   },

@@ -166,7 +166,7 @@ const IGNORED: readonly Fault[] = [
   ignored("adam_beta1", "train/optimizer.ts", "beta1: config.adam_beta1", "beta1: 0.9"),
   ignored("adam_beta2", "train/optimizer.ts", "beta2: config.adam_beta2", "beta2: 0.999"),
   ignored("adam_epsilon", "train/optimizer.ts", "epsilon: config.adam_epsilon", "epsilon: 1e-8"),
-  ignored("max_grad_norm", "train/optimizer.ts", "weight.grad!), config.max_grad_norm)", "weight.grad!), 1)"),
+  ignored("max_grad_norm", "train/optimizer.ts", "=> grad!), config.max_grad_norm)", "=> grad!), 1)"),
   ignored("eval_every", "train/due.ts", "due(config.eval_every)", "due(0)"),
   ignored(
     "eval_table_n_samples",

@@ -2,6 +2,7 @@
 import type { Fault } from "../fault.ts";
 
 const TRAINING = ["gpu/training_ranks.test.ts"];
+const ZERO = ["gpu/zero.test.ts"];
 const COLLECTIVES = ["unit/communicator.test.ts", "gpu/collectives.test.ts"];
 
 export const faults: readonly Fault[] = [
@@ -28,8 +29,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/parallel/collectives.ts",
-    find: "if (rank !== reader) overwrite",
-    replace: "if (rank > reader) overwrite",
+    find: "if (reader === rank || start === end) return;",
+    replace: "if (reader >= rank || start === end) return;",
     harm: "a rank gathers what comes after it alone",
     tests: COLLECTIVES,
   },
@@ -92,8 +93,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/update.ts",
-    find: "    if (communicator.size > 1) await sumGradients(communicator, learner.optimizer);",
-    replace: "",
+    find: "  return communicator.size === 1\n",
+    replace: "  return communicator.size > 0\n",
     harm: "every rank trains a model of its own",
     tests: TRAINING,
   },
@@ -131,6 +132,62 @@ export const faults: readonly Fault[] = [
     replace: "communicator.rank >= 0;",
     harm: "every rank writes the run's log and checkpoints, over those of the others",
     tests: TRAINING,
+  },
+  {
+    file: "src/train/zero_step.ts",
+    find: "clearTensor(grad!); // of the values",
+    replace: "grad!; // of the values",
+    harm: "with shared state the values of other ranks carry their gradients into the next step",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/zero_step.ts",
+    find: "  if (rank !== null) await communicator.allGather(sums);",
+    replace: "",
+    harm: "each rank clips by the norm of its own share of the gradients",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/zero_exchange.ts",
+    find: "    for (let from = 0; from < longest; from += width) {",
+    replace: "    for (let from = 0; from + width <= longest; from += width) {",
+    harm: "what does not fill a last bucket is neither summed nor gathered",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/zero_shares.ts",
+    find: "UNIT * (share.end - before));",
+    replace: "UNIT * (share.end - before - 1));",
+    harm: "values at the seams of shares are trained by no rank",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/optimizer.ts",
+    find: "master === weight.tensor ? start : 0, grad: start",
+    replace: "master === weight.tensor ? start : 0, grad: 0",
+    harm: "a rank updates its share by the gradients of another",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/writing_together.ts",
+    find: '    if (said === 0) await gather("");',
+    replace: "    if (said === 0) throw failure;",
+    harm: "where rank 0 can make no folder the others wait for its word, until they are killed",
+    tests: ["unit/writing_together.test.ts"],
+  },
+  {
+    file: "src/io/records/optimizer_shards.ts",
+    find: "files.length > 0 && files.every((name) => names.includes(name))",
+    replace: "files.length > 0",
+    harm: "a manifest that lacks a shard passes for a whole checkpoint",
+    tests: ["unit/writing_together.test.ts"],
+  },
+  {
+    file: "src/io/records/optimizer_shards.ts",
+    find: "    own.sort((a, b) => a.start - b.start);",
+    replace: "    own.sort((a, b) => b.start - a.start);",
+    harm: "a checkpoint of several ranks is refused",
+    tests: ["unit/writing_together.test.ts"],
   },
   {
     file: "src/train/generation_batch.ts",

@@ -4,7 +4,7 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: `    assertResumable(saved.identity, resumeIdentity(config, worldSize), dir);
+    find: `    assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);
 `,
     replace: "",
     harm: "a run goes on from a checkpoint of other settings without a word",
@@ -28,37 +28,36 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "exp_avg_sq`, secondMoment);",
-    replace: "exp_avg`, secondMoment);",
+    find: '"exp_avg_sq", secondMoment);',
+    replace: '"exp_avg", secondMoment);',
     harm: "a resumed run takes first moments for second ones, and its updates explode",
     tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#killed twice"],
   },
   {
     file: "src/train/checkpointing.ts",
-    find:
-      "      if (master !== weight.tensor) await restore(checkpoint.optimizer, `${weight.name}.master`, master);\n",
+    find: '  if (master !== weight.tensor) await restore("master", master);\n',
     replace: "",
     harm: "a resumed bf16 run falls back to the start weights at its first update",
     tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#bf16 weights"],
   },
   {
     file: "src/train/checkpointing.ts",
-    find: `    state,
-    modelFiles,`,
-    replace: `    state,
-    modelFiles: [],`,
+    find: `      state,
+      modelFiles,`,
+    replace: `      state,
+      modelFiles: [],`,
     harm: "checkpoints lack config and tokenizer: transformers cannot open them",
     tests: ["unit/save_run.test.ts"],
   },
   {
     file: "src/train/checkpointing.ts",
-    find: `  const dir = await saveCheckpoint(runDir, {
-    step: progress.step,`,
+    find: `    await saveCheckpoint(runDir, {
+      step,`,
     replace: `  if (config.save_total_limit !== null) {
     await pruneCheckpoints(runDir, Math.max(1, config.save_total_limit - 1));
   }
-  const dir = await saveCheckpoint(runDir, {
-    step: progress.step,`,
+    await saveCheckpoint(runDir, {
+      step,`,
     harm:
       "checkpoints are pruned before the new one is safe: a disk that fills up leaves one fewer than was asked for",
     tests: ["gpu/training_cadence.test.ts#save_total_limit", "gpu/training_run.test.ts"],
@@ -203,8 +202,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "makeLearner(deps.policy, config, deps.passes)",
-    replace: "makeLearner(deps.policy, config)",
+    find: "{ ...deps.passes, ranks: deps.communicator }",
+    replace: "{ ranks: deps.communicator }",
     harm: "the memory plan is announced and not followed: the run is out of memory in its first step",
     tests: ["e2e/train.test.ts#memory is short"],
     claim: 4,
