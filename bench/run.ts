@@ -21,7 +21,8 @@ import { SECTIONS } from "./measurement_sections.ts";
 import { benchOps } from "./op_bench.ts";
 import { benchTable, withSpeeds } from "./op_table.ts";
 import { DEVICES } from "./predict/devices.ts";
-import { runPrediction } from "./predict/run.ts";
+import { INTERCONNECTS } from "./predict/interconnects.ts";
+import { runPrediction, runRanksPrediction } from "./predict/run.ts";
 import { PEER_CHOICES, type PeerChoice } from "./peers/choice.ts";
 import type { StepOptions } from "./predict/plans.ts";
 import { showProgress } from "./progress.ts";
@@ -56,6 +57,9 @@ interface BenchOptions {
   lora?: StepOptions["lora"];
   tune?: boolean;
   precision?: StepOptions["precision"];
+  /** The most ranks of a prediction. */
+  ranks?: number;
+  interconnect: string;
 }
 
 /** What a benchmark prints, and what it writes with --json. */
@@ -146,7 +150,12 @@ async function runExplain({ explain = [], format, few }: BenchOptions): Promise<
   return await explainLinear(await openGpu(), sizes, { format, rowCount: few ? "few" : "many" });
 }
 
-function runPredict({ predict = "", shape, lora, precision }: BenchOptions): Promise<Outcome> {
+function runPredict(
+  { predict = "", shape, lora, precision, ranks, interconnect }: BenchOptions,
+): Promise<Outcome> {
+  if (ranks !== undefined) {
+    return runRanksPrediction({ device: predict, shape, precision, ranks, interconnect });
+  }
   return runPrediction({ device: predict, shape, lora, precision });
 }
 
@@ -243,6 +252,14 @@ export function benchOptions(): Command {
     .addOption(
       new Option("--precision <name>", "of products, for --predict; as the program would choose unless given")
         .choices(["float32", "float16"]),
+    )
+    .option("--ranks <count>", "for --predict: a step of 1, 2, 4 and so on up to so many ranks", repeatCount)
+    .option(
+      "--interconnect <name>",
+      `what lies between them: ${
+        Object.keys(INTERCONNECTS).join(", ")
+      }, or GB/s,microseconds between any two`,
+      "nvlink-host",
     )
     .option(
       "--tune",

@@ -4,11 +4,24 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
+/** Options of a command that starts ranks, or speaks of such a run. */
+const LAUNCH = { num_processes: false, config_file: false, deepspeed_config_file: false, gpu_ids: false };
+
 /** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
 export const NPM_OPTIONS = {
-  train: { config: false, beta: false, seed: false, set: false, dry_run: true },
+  train: { config: false, beta: false, seed: false, set: false, dry_run: true, ...LAUNCH },
   eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
-  doctor: { config: false, beta: false, seed: false, set: false, dry_run: true, model: false, gpu: false },
+  doctor: {
+    config: false,
+    beta: false,
+    seed: false,
+    set: false,
+    dry_run: true,
+    model: false,
+    gpu: false,
+    ranks: false,
+    ...LAUNCH,
+  },
   scorer: {
     reward_model: false,
     cost_model: false,
@@ -20,6 +33,22 @@ export const NPM_OPTIONS = {
     cost_label: false,
   },
   "gpu-report": { small: true, part: false, out: false, python: false },
+  slurm: {
+    config: false,
+    beta: false,
+    seed: false,
+    set: false,
+    dry_run: true,
+    print: true,
+    submit: true,
+    partition: false,
+    account: false,
+    time: false,
+    num_processes: false,
+    nodes: false,
+    scorer: false,
+    array_beta: true,
+  },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -12,6 +12,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildPackage } from "./build.mjs";
 import { runGate, runTests } from "./check.mjs";
 import { nearestOf } from "./nearest.mjs";
+import { nameNvidiaDriver } from "./nvidia_manifest.mjs";
 import { refuseKeptOptions } from "./npm_options.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
@@ -40,6 +41,8 @@ const TASKS = {
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
+  // Writes a script, on a login node without a GPU.
+  slurm: { needsGpu: false, needsDev: false },
   // Says what is missing, so it installs no driver.
   doctor: { needsGpu: false, needsDev: false },
   test: { needsGpu: true, needsDev: true },
@@ -58,6 +61,8 @@ const PACKAGE_TEST = join("test", "package", "installed.test.ts");
 const CALLS = IS_CHECKOUT
   ? { node: "npm run", deno: "deno task" }
   : { node: "npx grpo-webgpu", deno: "deno run -A npm:grpo-webgpu" };
+/** As src/cli/signals.ts. */
+const EXIT_REQUEUE = 85;
 const ASKS_ONLY = ["--help", "-h", "--dry-run"];
 
 /**
@@ -77,7 +82,10 @@ async function setUp(name, args) {
   const installed = IS_CHECKOUT && await ensurePackages(ROOT, { dev: task.needsDev });
   // On Linux Deno would otherwise try OpenGL too, complain about a missing display, and offer an adapter that
   // cannot run these kernels.
-  if (process.platform === "linux") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
+  if (process.platform === "linux") {
+    process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
+    nameNvidiaDriver(process.env);
+  }
   if (task.needsGpu && !args.some((argument) => ASKS_ONLY.includes(argument))) await ensureAdapter(ROOT);
   return { installed };
 }
@@ -110,6 +118,11 @@ function runAgain() {
   return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
 }
 
+// SLURM's warning before a job's end, which a run answers itself once it can: until then the job is to be queued again.
+// Node without a listener would open its debugger, and Deno end with another code.
+if (process.argv[2] === "train" && process.platform !== "win32") {
+  process.on("SIGUSR1", () => process.exit(EXIT_REQUEUE));
+}
 // `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
 if (process.argv[3] === "--") process.argv.splice(3, 1);
 const [name = "", ...args] = process.argv.slice(2);

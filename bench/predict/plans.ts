@@ -12,6 +12,7 @@ import { emptyTensor } from "../../src/gpu/tensors.ts";
 import { createGenerator, type Generator } from "../../src/policy/decode/generate.ts";
 import { decodeWidths } from "../../src/policy/decode/kv_blocks.ts";
 import { samplingOptions } from "../../src/policy/decode/options.ts";
+import { trainableWeights } from "../../src/policy/adapters.ts";
 import { makePassReplays } from "../../src/policy/pass_replays.ts";
 import { type ScoreModel, scoreSequences } from "../../src/policy/score_model.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
@@ -31,6 +32,8 @@ import { recordCalls, type RecordedCall, type Recording } from "./record.ts";
 export interface StepOptions {
   lora?: keyof typeof LORA;
   precision?: RunConfig["matmul_precision"];
+  /** The step alone: neither a generation that ends evenly nor tokens of other widths. */
+  stepOnly?: boolean;
 }
 
 const LORA = {
@@ -48,6 +51,10 @@ export interface RecordedStep {
   recomputesLayers: boolean;
   /** By the memory plan, score models counted. */
   peakBytes: number;
+  /** Of peakBytes. */
+  scoreBytes: number;
+  /** What is trained: tensors, and numbers in all of them. */
+  trained: { tensors: number; values: number };
   step: Recording;
   /** A generation whose completions end one after the other, evenly from the first token to the last. */
   ending: Recording;
@@ -174,7 +181,7 @@ async function recordToken(job: Job, rows: number): Promise<RecordedCall[]> {
 export async function recordStep(
   { shape, promptTokens: P, settings }: NamedShape,
   device: Device,
-  { lora = settings.use_peft ? "qv" : "none", precision }: StepOptions,
+  { lora = settings.use_peft ? "qv" : "none", precision, stepOnly = false }: StepOptions,
 ): Promise<RecordedStep> {
   const base = { ...defaultConfig(), beta: 0.02, eval_jsonl: null, ...settings, ...LORA[lora] };
   const asked: RunConfig = precision ? { ...base, matmul_precision: precision } : base;
@@ -223,16 +230,20 @@ export async function recordStep(
       };
       const step = await recordCalls(tracker.placeOf, () => runStep(job));
       const stop = endingEvenly(rollouts.length, C);
-      const ending = await recordCalls(tracker.placeOf, () => generate(job, stop));
+      const ending = stepOnly
+        ? { calls: [], events: [] }
+        : await recordCalls(tracker.placeOf, () => generate(job, stop));
       const widths: RecordedStep["widths"] = [];
-      for (const rows of decodeWidths(rollouts.length)) {
+      for (const rows of stepOnly ? [] : decodeWidths(rollouts.length)) {
         widths.push({ rows, calls: await recordToken(job, rows) });
       }
-      return { step, ending, widths };
+      const weights = trainableWeights(learner.policy);
+      const values = weights.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+      return { step, ending, widths, trained: { tensors: weights.length, values } };
     } finally {
       setMatmulPrecision(before);
     }
   }, device.seen);
-  const plan = { rowsPerPass, recomputesLayers, peakBytes: peakBytes + scored };
+  const plan = { rowsPerPass, recomputesLayers, peakBytes: peakBytes + scored, scoreBytes: scored };
   return { lora, config, prompt: P, ...plan, ...recorded };
 }

@@ -4,12 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
+import { ownCache } from "../io/files/own_cache.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, type TunedWeight, tuneLinear } from "../ops/linear/tuning.ts";
 import type { TuningEvents } from "./events.ts";
@@ -27,8 +27,8 @@ export function tuningFile(device: Device, kernels: string, environment: Environ
   const { vendor, architecture, name, driver, runtime, runtimeVersion } = device;
   const facts = [vendor, architecture, name, driver, runtime, runtimeVersion, kernels];
   const key = createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 16);
-  const cache = environment.XDG_CACHE_HOME || join(homedir(), ".cache");
-  return join(environment.GRPO_WEBGPU_TUNING_CACHE || join(cache, "grpo-webgpu", "tuning"), `${key}.json`);
+  const folder = environment.GRPO_WEBGPU_TUNING_CACHE || join(ownCache(environment), "tuning");
+  return join(folder, `${key}.json`);
 }
 
 /** What a tuning file holds: of one that is missing or broken, what can be read of it. */

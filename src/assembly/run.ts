@@ -8,6 +8,7 @@ import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
 import { rankZeroFirst } from "../parallel/turns.ts";
 import { disposePolicyWeights, trainableWeights } from "../policy/adapters.ts";
 import { precisionText, settledPrecision } from "../policy/precision.ts";
@@ -128,6 +129,7 @@ export async function assembleRun(
     communicator,
     () => loadPrompts(config, events, rows),
   );
+  await assertSameRun(communicator, config, prompts);
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer });
@@ -187,6 +189,18 @@ export async function assembleRun(
     freePolicy();
     throw error;
   }
+}
+
+/** @throws Error when the ranks were given other settings, or read other prompts */
+async function assertSameRun(
+  communicator: Communicator,
+  config: RunConfig,
+  { prompts, evalPrompts }: Pick<RunPrompts, "prompts" | "evalPrompts">,
+): Promise<void> {
+  await assertSameOnRanks(communicator, "their settings", JSON.stringify(config, null, 1));
+  const idsOf = (set: readonly { ids: readonly number[] }[] | null) => set?.map(({ ids }) => ids.join(" "));
+  const read = [...idsOf(prompts)!, "evaluation:", ...idsOf(evalPrompts) ?? []];
+  await assertSameOnRanks(communicator, "their prompts, as token ids", read.join("\n"));
 }
 
 async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {

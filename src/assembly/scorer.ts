@@ -1,4 +1,5 @@
 /** The scorer of a run: a service elsewhere, the same service in this process on loopback, or functions. */
+import { scorerAddressOfRank } from "../config/scorer_addresses.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { ScoreKind } from "../scorer/apis/api.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
@@ -23,6 +24,8 @@ export interface ScorerOptions {
   events?: AssemblyEvents;
   /** Ends the wait for a service. */
   signal?: AbortSignal;
+  /** Of this process, which says whom of several services it asks. Default 0. */
+  rank?: number;
 }
 
 type ScorerConfig =
@@ -94,7 +97,11 @@ export async function beginScorer(
   config: ScorerConfig,
   options: ScorerOptions,
 ): Promise<(pinned: ScorerConfig) => Promise<OpenScorer>> {
-  const isInFile = [config.scorer_url, config.cost_scorer_url].some((url) => url?.startsWith("file:"));
+  const ownAddress = (url: string | null) =>
+    url === null ? null : scorerAddressOfRank(url, options.rank ?? 0);
+  const isInFile = [config.scorer_url, config.cost_scorer_url].some((url) =>
+    ownAddress(url)?.startsWith("file:")
+  );
   if (isInFile || servesScoreModels(config, options.scorer)) return (pinned) => openScorer(pinned, options);
   const opened = await openScorer(config, options);
   return () => Promise.resolve(opened);
@@ -103,10 +110,10 @@ export async function beginScorer(
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
   config: ScorerConfig,
-  { device, events = {}, signal }: ScorerOptions,
+  { device, events = {}, signal, rank = 0 }: ScorerOptions,
 ): Promise<OpenScorer> {
   if (config.scorer_url !== null) {
-    const scorer = await connectAll(config, config.scorer_url, { events, signal });
+    const scorer = await connectAll(config, config.scorer_url, rank, { events, signal });
     return { scorer, close: () => Promise.resolve() };
   }
   const models = {
@@ -132,8 +139,13 @@ interface Watch {
   signal?: AbortSignal;
 }
 
-/** The service of the rewards, and of the costs where that is another. */
-async function connectAll(config: ScorerConfig, scorerUrl: string, watch: Watch): Promise<Scorer> {
+/** The rank's service of the rewards, and of the costs where that is another. */
+async function connectAll(
+  config: ScorerConfig,
+  scorerUrl: string,
+  rank: number,
+  watch: Watch,
+): Promise<Scorer> {
   const { events, signal } = watch;
   const wait = {
     signal,
@@ -146,9 +158,10 @@ async function connectAll(config: ScorerConfig, scorerUrl: string, watch: Watch)
     costLabel: config.cost_label ?? undefined,
     labelKey: config.scorer_label_key ?? undefined,
   };
-  const rewardUrl = await resolveScorerUrl(scorerUrl, wait);
+  const resolve = (addresses: string) => resolveScorerUrl(scorerAddressOfRank(addresses, rank), wait);
+  const rewardUrl = await resolve(scorerUrl);
   if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, watch);
-  const costUrl = await resolveScorerUrl(config.cost_scorer_url, wait);
+  const costUrl = await resolve(config.cost_scorer_url);
   const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, watch);
   return splitScorer({ rewards: await ofKind(rewardUrl, "rewards"), costs: await ofKind(costUrl, "costs") });
 }

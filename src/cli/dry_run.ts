@@ -7,10 +7,10 @@ import { loadEvalPrompts, loadPrompts } from "../assembly/prompts.ts";
 import { batchShape, totalSteps } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
 import type { Config } from "../config/schema.ts";
+import { scorerAddresses } from "../config/scorer_addresses.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
-import { singleProcess } from "../parallel/communicator.ts";
 import { precisionText } from "../policy/precision.ts";
 import { parseScorerUrl } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
@@ -24,14 +24,15 @@ type Line = readonly [label: string, text: string];
  * The plan as comments and the settings below them: a file that loads again.
  * @param more lines of the command's own: where the results would go, what is worth noticing
  * @param isTraining whether the policy is trained and not only evaluated
+ * @param worldSize ranks that train together
  * @throws Error when something that the run needs is not there; it names all that is missing
  */
 export async function dryRunText(
   config: Config,
   more: readonly Line[],
-  { isTraining }: { isTraining: boolean },
+  { isTraining, worldSize = 1 }: { isTraining: boolean; worldSize?: number },
 ): Promise<string> {
-  const requirements = await probeRequirements(config, { probeService: probeScorerFile, isTraining });
+  const requirements = await probeRequirements(config, { probeService: probeScorerFiles, isTraining });
   const failures = requirements.flatMap(({ subject, outcome }) =>
     "failure" in outcome ? [`${subject}: ${outcome.failure}; ${outcome.remedy}`] : []
   );
@@ -39,7 +40,7 @@ export async function dryRunText(
   const [run] = sweepRuns(config);
   const lines = [
     ...requirements.map(({ subject, outcome }): Line => [subject, "detail" in outcome ? outcome.detail : ""]),
-    ...await (isTraining ? trainingLines(run) : evaluationLines(run)),
+    ...await (isTraining ? trainingLines(run, worldSize) : evaluationLines(run)),
     ...more,
   ];
   const width = Math.max(...lines.map(([label]) => label.length));
@@ -64,17 +65,18 @@ async function evaluationLines(run: RunConfig): Promise<Line[]> {
   return [["eval prompts", lengthsText(prompts, run.max_prompt_length)]];
 }
 
-async function trainingLines(run: RunConfig): Promise<Line[]> {
+async function trainingLines(run: RunConfig, worldSize: number): Promise<Line[]> {
   const reason = await unmeasured(run);
   if (reason !== undefined) return [["steps", reason]];
   const { prompts, evalPrompts } = await loadPrompts(run);
-  const shape = batchShape(run, singleProcess.size);
+  const shape = batchShape(run, worldSize);
   const steps = totalSteps(run, prompts.length, shape);
   const epochs = steps / shape.updatesPerGeneration * shape.promptsPerGeneration / prompts.length;
   const batches = `${shape.completionsPerGeneration} completions = ${shape.promptsPerGeneration} prompts x ` +
     `${run.num_generations}`;
   const updates = shape.updatesPerGeneration;
   return [
+    ...(worldSize === 1 ? [] : [["ranks", `${worldSize}, none is started`] as const]),
     ["steps", `${steps}, of ${batches}${updates === 1 ? "" : `, trained on in ${updates} steps`}`],
     ["epochs", `${Number(epochs.toFixed(3))} over ${prompts.length} prompts`],
     ["precision", precisionLine(run)],
@@ -103,31 +105,29 @@ function lengthsText(prompts: readonly Prompt[], maxLength: number): string {
   return `${range}; ${cutText} cut to max_prompt_length ${maxLength}`;
 }
 
+const probeScorerFiles = ({ scorer_url }: Config) =>
+  Promise.all(scorer_url === null ? [] : scorerAddresses(scorer_url).map(probeScorerFile));
+
 /** A service is not asked, as it may start later; the file with its address may come later, its folder may not. */
-async function probeScorerFile({ scorer_url }: Config): Promise<Requirement[]> {
+async function probeScorerFile(address: string): Promise<Requirement> {
   const subject = "scorer_url";
   const remedy = "give file:PATH with the path that the scorer has as --url_file";
-  if (scorer_url === null || !scorer_url.startsWith("file:")) {
-    return [{ subject, outcome: { detail: `${scorer_url}: not asked` } }];
-  }
-  const path = scorer_url.slice("file:".length);
+  if (!address.startsWith("file:")) return { subject, outcome: { detail: `${address}: not asked` } };
+  const path = address.slice("file:".length);
   try {
     const text = await readFile(path, "utf8");
-    return [{ subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } }];
+    return { subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } };
   } catch (error) {
     const failure = messageOf(error);
     const isAbsent = systemCode(error) === "ENOENT";
     const folder = dirname(resolve(path));
-    if (!isAbsent) return [{ subject, outcome: { failure, remedy } }];
+    if (!isAbsent) return { subject, outcome: { failure, remedy } };
     if (!await isFolder(folder)) {
-      return [{
+      return {
         subject,
         outcome: { failure: `there is no folder '${folder}' for the file '${path}'`, remedy },
-      }];
+      };
     }
-    return [{
-      subject,
-      outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` },
-    }];
+    return { subject, outcome: { detail: `${path}: not there yet; the run waits until a scorer writes it` } };
   }
 }

@@ -2,9 +2,12 @@
 import { open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { Command } from "commander";
+import { readDeepspeedFile } from "../assembly/deepspeed_file.ts";
+import { readDeepspeed } from "../config/deepspeed.ts";
 import { formatConfig } from "../config/describe.ts";
-import { loadConfig } from "../config/load.ts";
+import { deepspeedPath, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import type { ConfigSource } from "../config/yaml_file.ts";
 import { explainFsError } from "../io/files/errors.ts";
 import { ownFile } from "../io/files/own_files.ts";
 import { once, pathOf } from "./arguments.ts";
@@ -52,13 +55,29 @@ export function defaultsNotices(command: Command, config: Config): string[] {
   ];
 }
 
+/** What is known beside the options of every command. */
+interface Circumstances {
+  /** Ranks that train together. */
+  size: number;
+  /** What DeepSpeed is to do, in the place of the file that deepspeed_config names. */
+  deepspeed: ConfigSource | undefined;
+}
+
 /**
- * Reads the YAML file and applies the options.
+ * Reads the YAML file, and the one of deepspeed_config, and applies the options.
  * @throws ConfigError when a setting is wrong; it lists every problem, its line and remedy
  * @throws RangeError when a setting is given by --set and by an option of its own
  * @throws Error when the file cannot be read
  */
-export async function readConfig(options: ConfigOptions): Promise<Config> {
+export async function readConfig(options: ConfigOptions, circumstances?: Circumstances): Promise<Config> {
+  return (await readRun(options, circumstances)).config;
+}
+
+/** As readConfig, with what is to be said of the file of deepspeed_config. */
+export async function readRun(
+  options: ConfigOptions,
+  { size, deepspeed }: Circumstances = { size: 1, deepspeed: undefined },
+): Promise<{ config: Config; notices: string[] }> {
   const fileName = pathOf(options.config);
   const text = await readSettings(ownFile(fileName));
   const own = {
@@ -76,10 +95,18 @@ export async function readConfig(options: ConfigOptions): Promise<Config> {
     }
     overrides.push(`${key}=${value}`);
   }
-  return loadConfig({ text, fileName }, { overrides, homeDir: homedir() });
+  const homeDir = homedir();
+  const path = deepspeedPath({ text, fileName }, { overrides, homeDir });
+  if (path !== undefined) deepspeed ??= await readDeepspeedFile(path);
+  const config = loadConfig({ text, fileName }, { overrides, homeDir, worldSize: size, deepspeed });
+  return { config, notices: deepspeed ? readDeepspeed(deepspeed, []).notices : [] };
 }
 
-async function readSettings(path: string): Promise<string> {
+/**
+ * The text of a YAML file.
+ * @throws Error when it cannot be read, is no text, or is too long for one
+ */
+export async function readSettings(path: string): Promise<string> {
   try {
     const file = await open(path);
     try {

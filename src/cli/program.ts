@@ -1,6 +1,11 @@
 /** How a program of tasks runs: `<entry> <task> [arguments]`. */
+import { setTimeout } from "node:timers/promises";
 import { nearestName } from "../config/unknown_key.ts";
 import { closeOpened } from "../gpu/at_end.ts";
+import { launchedWorld } from "../parallel/launched_world.ts";
+
+/** mpirun and srun end the others of a rank that fails within 1 or 2 s. */
+const OTHERS_WAIT_MS = 4000;
 
 /** Loads a task by name; a task takes its arguments and returns the exit code. */
 export type Tasks = Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>>;
@@ -25,7 +30,10 @@ export async function runProgram(tasks: Tasks): Promise<never> {
     if (!load) throw unknownTask(task, Object.keys(tasks));
     process.exitCode = await (await load())(args);
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`);
+    const rank = launchedWorld(process.env)?.rank ?? 0;
+    // What all ranks fail of alike, the first says, whose end ends this one.
+    if (rank > 0) await setTimeout(OTHERS_WAIT_MS);
+    process.stderr.write(`${rank > 0 ? `Rank ${rank}: ` : ""}${explain(error)}\n`);
     process.exitCode = 1;
   } finally {
     await closeOpened();

@@ -1,7 +1,10 @@
 /**
- * SIGINT and SIGTERM ask a run for an orderly end, and end at once what has not begun to train; a second one ends at
- * once whatever it meets.
+ * SIGINT, SIGTERM and SIGUSR1 ask a run for an orderly end, and end at once what has not begun to train; a second one
+ * ends at once whatever it meets. SIGUSR1 comes from a cluster ahead of a job's end (SLURM: --signal=USR1@300): its exit
+ * code asks for the job to be queued again.
  */
+import { constants } from "node:os";
+import process from "node:process";
 
 /** Ended by a signal before there was anything to save. */
 export class EndedBySignal extends Error {
@@ -10,7 +13,7 @@ export class EndedBySignal extends Error {
 
 export interface StopSignal {
   shouldStop(): boolean;
-  /** 0, or 128 + the signal's number. */
+  /** 0, or that of the signal. */
   exitCode(): number;
   /**
    * Waits for work that a signal may cut off anywhere, as it leaves nothing behind. The work is told by `signal`, but
@@ -20,16 +23,41 @@ export interface StopSignal {
   untilAsked<R>(work: (signal: AbortSignal) => Promise<R>): Promise<R>;
 }
 
-const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+/** 128 + the signal's number, as a shell counts; of SIGUSR1 what a job's script takes for "queue me again". */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGUSR1: 85 } as const;
+export type StopSignalName = keyof typeof EXIT_CODES;
+
+/** Windows has no SIGUSR1. */
+export const STOP_SIGNALS = (Object.keys(EXIT_CODES) as StopSignalName[])
+  .filter((name) => process.platform !== "win32" || name !== "SIGUSR1");
+
+export function exitCodeAfter(name: NodeJS.Signals): number {
+  return Object.hasOwn(EXIT_CODES, name) ? EXIT_CODES[name as StopSignalName] : 128 + constants.signals[name];
+}
+
+/**
+ * Whether one that comes again means nothing new: a job's end is told to each process by Slurm, and to the ranks by its
+ * srun once more. What Slurm means to end at once it kills.
+ */
+const isRepeated = (name: StopSignalName) =>
+  name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined);
+
+/** Listens in the place of the door, which ends at once for SIGUSR1 a program that does not listen yet. */
+export function listen(name: NodeJS.Signals, listener: (name: NodeJS.Signals) => void): void {
+  const before = name === "SIGUSR1" ? process.listeners(name) : [];
+  process.on(name, listener);
+  for (const ofDoor of before) process.off(name, ofDoor);
+}
 
 /** Starts to listen. @param print told once, at the first signal */
 export function stopSignal(print: (text: string) => void): StopSignal {
-  let received: keyof typeof SIGNALS | null = null;
+  let received: StopSignalName | null = null;
   let preparing = 0;
   const asked = new AbortController();
-  for (const name of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) {
-    process.on(name, () => {
-      if (received) process.exit(128 + SIGNALS[name]);
+  for (const name of STOP_SIGNALS) {
+    listen(name, () => {
+      if (received && isRepeated(name)) return;
+      if (received) process.exit(EXIT_CODES[name]);
       received = name;
       print(
         preparing > 0
@@ -42,7 +70,7 @@ export function stopSignal(print: (text: string) => void): StopSignal {
   const { signal } = asked;
   return {
     shouldStop: () => received !== null,
-    exitCode: () => received ? 128 + SIGNALS[received] : 0,
+    exitCode: () => received ? EXIT_CODES[received] : 0,
     async untilAsked(work) {
       signal.throwIfAborted();
       let end = () => {};

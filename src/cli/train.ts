@@ -4,22 +4,34 @@ import { commandLine } from "../config/command_line.ts";
 import { configNotices } from "../config/rules.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
-import { singleProcess } from "../parallel/communicator.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { parseArguments } from "./arguments.ts";
-import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "./options.ts";
+import { configCommand, type ConfigOptions, defaultsNotices, readRun } from "./options.ts";
+import { type Launch, type LaunchOptions, readLaunch, withLaunchOptions } from "./launch_options.ts";
+import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
-import { standardOutput } from "./terminal/output.ts";
+import { SILENT, standardOutput, type TerminalOutput } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
 
+interface TrainOptions extends ConfigOptions, LaunchOptions {}
+
 /** `train`: returns the exit code. */
 export async function trainCommand(args: string[]): Promise<number> {
-  const command = configCommand("train", "Train a policy with GRPO under a cost constraint.");
-  const options = parseArguments(command, args).opts<ConfigOptions>();
-  const config = await readConfig(options);
-  const notices = [...configNotices(config), ...defaultsNotices(command, config)];
-  batchShape(config);
+  const command = withLaunchOptions(
+    configCommand("train", "Train a policy with GRPO under a cost constraint."),
+  );
+  const options = parseArguments(command, args).opts<TrainOptions>();
+  const launch = await readLaunch(options);
+  const { config, notices: ofDeepspeed } = await readRun(options, launch);
+  const notices = [
+    ...launch.notices,
+    ...ofDeepspeed,
+    ...configNotices(config),
+    ...defaultsNotices(command, config),
+  ];
+  batchShape(config, launch.size);
   const runs = sweepRuns(config);
   await assertFolderCanBe(config.output_dir);
   // What a mistyped setting need not wait for is loaded from here on.
@@ -35,19 +47,53 @@ export async function trainCommand(args: string[]): Promise<number> {
       ["GPU memory", `planned by: ${doctor}`] as const,
       ...notices.map((notice) => ["note", notice] as const),
     ];
-    process.stdout.write(await dryRunText(config, lines, { isTraining: true }));
+    process.stdout.write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size }));
     return 0;
   }
-  const output = standardOutput();
+  const output = (launch.world?.rank ?? 0) > 0 ? SILENT : standardOutput();
+  if (launch.world === null && launch.size > 1) {
+    const { runRanks } = await import("./launch.ts");
+    return await runRanks(launch.size, ["train", ...args], output);
+  }
   for (const notice of notices) output.write(`Note: ${notice}\n`);
   const stop = stopSignal((text) => output.write(text));
+  answerRollCall(launch.world?.rank ?? 0);
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
   await assertModelNames(modelKeys(config).map((key) => config[key]));
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
-    await trainRuns(runs, { output, stop, communicator: singleProcess });
+    await withRanks(launch, output, (communicator) => trainRuns(runs, { output, stop, communicator }));
   } catch (error) {
     if (!(error instanceof EndedBySignal)) throw error;
   }
   return stop.exitCode();
+}
+
+/** Takes this rank's GPU and joins the others, until `body` has ended. */
+async function withRanks(
+  { world, gpuIds, useCpu }: Launch,
+  output: TerminalOutput,
+  body: (communicator: Communicator) => Promise<void>,
+): Promise<void> {
+  if (world === null && gpuIds === null && !useCpu) return await body(singleProcess);
+  const [{ openRanks }, { assertOwnDevices, takeDevice }] = await Promise.all([
+    import("../assembly/ranks.ts"),
+    import("../assembly/devices.ts"),
+  ]);
+  // MPI first: it sets up what calls C, before anything else is called there.
+  const { communicator, localRank, close } = await openRanks();
+  try {
+    const { CUDA_VISIBLE_DEVICES: visible } = process.env;
+    const device = await takeDevice({ localRank, gpuIds, useCpu, visible });
+    const shared = await assertOwnDevices(communicator, device);
+    if (shared !== null) output.write(`Note: ${shared}\n`);
+    await body(communicator);
+  } catch (error) {
+    // There is nothing to save: the end of this process ends all ranks, whatever they are at.
+    if (error instanceof EndedBySignal) throw error;
+    communicator.leave(error);
+    await close().catch(() => {}); // the others' reason, where they have one of their own
+    throw error;
+  }
+  await close();
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { scorerAddresses } from "./scorer_addresses.ts";
 
 /** What a key carries besides its type: read by the error messages, the docs table and the resume check. */
 export type FieldMeta = {
@@ -201,10 +202,15 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
   return schema.default(() => [...value]).meta(meta(about, words));
 }
 
-/** Where a service is, or the file that its address will be written to. */
-export function addressOrNull(value: string | null, about: About) {
-  const address = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
-  const words = "an http:// or https:// address, file:PATH of a file that will hold one, or null";
+/** Where a service is, or the file that its address will be written to; of several services, with commas between. */
+export function addressesOrNull(value: string | null, about: About) {
+  const one = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
+  const address = z.string().refine((text) =>
+    scorerAddresses(text).every((part) => one.safeParse(part).success)
+  );
+  const words =
+    "an http:// or https:// address, file:PATH of a file that will hold one, several of them with commas " +
+    "between, or null";
   const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
   return address.nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
 }

@@ -1,3 +1,4 @@
+import { deepspeedConflicts, readDeepspeed } from "./deepspeed.ts";
 import { deepFreeze } from "./freeze.ts";
 import type { Given } from "./given.ts";
 import { parseOverride } from "./overrides.ts";
@@ -23,6 +24,8 @@ export interface LoadOptions {
   worldSize?: number;
   /** The folder that "~" in front of a path stands for; left out, it stands for itself. */
   homeDir?: string;
+  /** The text of the file that deepspeed_config names, or of another that says as much. */
+  deepspeed?: ConfigSource;
 }
 
 /** Every problem of a configuration at once. Its own class: the command line prints it without a stack. */
@@ -50,6 +53,19 @@ export function loadConfig(source: ConfigSource, options: LoadOptions = {}): Con
 }
 
 /**
+ * The file that deepspeed_config names, by the command line or else the file of settings; undefined where neither does.
+ * What is wrong with them `loadConfig` says.
+ */
+export function deepspeedPath(
+  source: ConfigSource,
+  { overrides = [], homeDir }: Pick<LoadOptions, "overrides" | "homeDir">,
+): string | undefined {
+  const given = new Map([...readYaml(source, []), ...readOverrides(overrides, [])]);
+  const path = given.get("deepspeed_config")?.value;
+  return typeof path === "string" && path !== "" ? expandHome(path, homeDir) as string : undefined;
+}
+
+/**
  * The complete configuration of a program's own values, under the same keys; those that are undefined are left out.
  * @param where stands before each problem
  * @throws ConfigError when a value does not fit, as loadConfig
@@ -73,6 +89,12 @@ interface GivenValues {
 }
 
 function checkedConfig({ given, ofFile, problems, fileName }: GivenValues, options: LoadOptions): Config {
+  const worldSize = options.worldSize ?? 1;
+  const deepspeed = options.deepspeed && readDeepspeed(options.deepspeed, problems);
+  if (deepspeed) {
+    problems.push(...deepspeedConflicts(deepspeed, given));
+    deepspeed.sets.forEach((value, key) => given.set(key, value));
+  }
   const valid: Record<string, unknown> = {};
   const invalid = new Set<ConfigKey>();
   for (const [key, { value, where }] of given) {
@@ -96,11 +118,12 @@ function checkedConfig({ given, ofFile, problems, fileName }: GivenValues, optio
   };
   for (const { keys, check } of RULES) {
     if (keys.some((key) => invalid.has(key))) continue;
-    const problem = check(config, options.worldSize ?? 1);
+    const problem = check(config, worldSize);
     if (problem !== null) {
       problems.push(`${placeOf(keys, given, fileName)}: ${problem}${fallback(keys)}`);
     }
   }
+  if (deepspeed && invalid.size === 0) problems.push(...deepspeed.check(config, worldSize));
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(config);
 }

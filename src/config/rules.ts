@@ -168,12 +168,6 @@ export const RULES: readonly Rule[] = [
 /** What a valid configuration should tell its user before the run starts. */
 export function configNotices(config: Config): string[] {
   const notices: string[] = [];
-  if (config.deepspeed_config !== null) {
-    notices.push(
-      `deepspeed_config "${config.deepspeed_config}" is accepted and does nothing: ` +
-        "training here does not use DeepSpeed",
-    );
-  }
   if (config.eval_jsonl === null) notices.push("eval_jsonl is null: no evaluation will run");
   if (config.warmup_steps > 0 && SCHEDULES[config.lr_scheduler_type].warmup === "none") {
     notices.push(

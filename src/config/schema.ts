@@ -7,7 +7,7 @@ import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts"
 import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
 import {
-  addressOrNull,
+  addressesOrNull,
   argumentsOrNull,
   countOrShare,
   type FieldMeta,
@@ -132,13 +132,13 @@ export const ConfigSchema = z.strictObject({
     "Seed of the prompt order and of sampling. The same seed gives the same run.",
   ]),
 
-  scorer_url: addressOrNull(null, [
+  scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; null serves reward_model and cost_model in this " +
-    "process.",
+    "Address of the scorer service, or file:PATH to wait for it; of several, with commas between, rank r asks number " +
+    "r % n; null serves reward_model and cost_model in this process.",
     "free",
   ]),
-  cost_scorer_url: addressOrNull(null, [
+  cost_scorer_url: addressesOrNull(null, [
     SCORER,
     "Address of the service that gives costs, where scorer_url gives rewards alone; null: scorer_url gives both.",
     "free",
@@ -449,9 +449,10 @@ export const ConfigSchema = z.strictObject({
     "What gradients travel as between ranks; sums are f32. auto: bfloat16 where dtype is bfloat16 and all weights " +
     "are trained, else float32.",
   ]),
-  deepspeed_config: textOrNull(null, [
+  deepspeed_config: pathOrNull(null, [
     OPTIMIZER,
-    "Accepted so that existing files load; nothing here reads it.",
+    "A DeepSpeed configuration (JSON; TRL's deepspeed): its stage, buckets, bf16 and types become the settings above, " +
+    "batch and clipping must agree with these or be auto; stage 3 and offloading are refused. null for none.",
     "free",
   ]),
 

@@ -127,7 +127,7 @@ export const TRL_KEYS: Answers = {
       "fsdp fsdp_config accelerator_config parallelism_config local_rank ignore_bias_buffers",
     ONE_PROCESS,
   ),
-  deepspeed: "set deepspeed_config, which is accepted and does nothing",
+  deepspeed: "set deepspeed_config",
 
   // Evaluation, output, logging
   do_train: "the command says it: `train`",

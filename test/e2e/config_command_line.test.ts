@@ -29,8 +29,8 @@ async function argumentsOf(script: string, command: string, urlFile: string): Pr
   };
   const { stdout } = await promisify(execFile)("bash", [script], { cwd: ROOT, env });
   const words = stdout.trimEnd().split("\n");
-  const start = words.indexOf("--");
-  assert.deepEqual(words.slice(start - 3, start), ["npm", "run", command]);
+  const start = words.indexOf("./scripts/start.mjs") + 1;
+  assert.equal(words[start], command);
   return words.slice(start + 1);
 }
 

@@ -14,6 +14,7 @@ import { lines as scores } from "./scores.ts";
 import { lines as classifiers } from "./sequence_classification.ts";
 import { lines as text } from "./text.ts";
 import { lines as trlLoss } from "./trl_loss.ts";
+import { lines as trlRanks } from "./trl_ranks.ts";
 import { lines as trlSteps } from "./trl_steps.ts";
 import { lines as weightFormats } from "./weight_formats.ts";
 
@@ -32,7 +33,7 @@ export const parityAreas: ParityArea[] = [
   { title: "Advantages", lines: advantages },
   { title: "GRPO loss", lines: trlLoss },
   { title: "Optimizer and schedules", lines: optimizer },
-  { title: "Whole optimizer steps", lines: trlSteps },
+  { title: "Whole optimizer steps", lines: [...trlSteps, ...trlRanks] },
   { title: "Scores", lines: [...scores, ...classifiers] },
   { title: "Tokenizer and template", lines: text },
   { title: "Lambda", lines: lambda },

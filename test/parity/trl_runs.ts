@@ -1,4 +1,4 @@
-/** The training runs of test/golden/make/trl_steps.py, made again by our trainer. */
+/** The training runs of test/golden/make/trl_steps.py and trl_ranks.py, made again by our trainer. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadTrunk } from "../../src/assembly/models.ts";
@@ -6,8 +6,12 @@ import { batchShape } from "../../src/config/batch.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
+import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
+import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
-import { singleProcess } from "../../src/parallel/communicator.ts";
+import { type Communicator, singleProcess } from "../../src/parallel/communicator.ts";
+import { inProcessRanks } from "../../src/parallel/in_process.ts";
+import { placesOfGroup } from "../../src/policy/decode/batch.ts";
 import type { GenerationRequest } from "../../src/policy/decode/generate.ts";
 import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
@@ -19,6 +23,7 @@ import { type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
 import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
 import { type Progress, trainOnGenerationBatch } from "../../src/train/generation_batch.ts";
+import { relativeFrobenius } from "./line.ts";
 
 export interface GoldenCompletion {
   ids: number[];
@@ -28,6 +33,7 @@ export interface GoldenCompletion {
 
 export interface GoldenRun {
   settings: Partial<RunConfig> & { mask_truncated_completions: boolean };
+  /** Of all processes. */
   rollouts: { prompt: number[]; completions: GoldenCompletion[] }[];
   orders: number[][];
   /** What TRL logged at each optimizer step; lists hold a value for each micro-batch. */
@@ -35,21 +41,35 @@ export interface GoldenRun {
   lambda: number;
 }
 
-interface Golden {
+/** What is the same in all runs of a file. */
+interface GoldenFacts {
   group: number;
   maxCompletionLength: number;
   lambda: Partial<RunConfig>;
+}
+
+interface Golden extends GoldenFacts {
   runs: Record<"on_policy" | "off_policy" | "sequence", GoldenRun>;
+}
+
+interface GoldenOfRanks extends GoldenFacts {
+  processes: number;
+  runs: Record<"grpo" | "dapo" | "bnpo", GoldenRun>;
 }
 
 export const FOLDER = new URL("../golden/trl_steps/", import.meta.url);
 export const golden: Golden = JSON.parse(readFileSync(new URL("steps.json", FOLDER), "utf8"));
-/** The one that trl_steps.py took its orders from. */
+export const FOLDER_OF_RANKS = new URL("../golden/trl_ranks/", import.meta.url);
+export const goldenOfRanks: GoldenOfRanks = JSON.parse(
+  readFileSync(new URL("steps.json", FOLDER_OF_RANKS), "utf8"),
+);
+/** The one that both took their orders from. */
 export const SEED = 3;
 
 export type RunName = keyof Golden["runs"];
+export type RunOfRanks = keyof GoldenOfRanks["runs"];
 
-interface Trained {
+export interface Trained {
   rows: MetricRow[];
   lambda: number;
   /** By name. */
@@ -57,15 +77,15 @@ interface Trained {
   after: Map<string, Float32Array>;
 }
 
-export function configOf({ settings }: GoldenRun): RunConfig {
+export function configOf({ settings }: GoldenRun, facts: GoldenFacts = golden): RunConfig {
   return {
     ...defaultConfig(),
-    ...golden.lambda,
+    ...facts.lambda,
     ...settings,
     beta: settings.beta!,
     seed: SEED,
-    num_generations: golden.group,
-    max_completion_length: golden.maxCompletionLength,
+    num_generations: facts.group,
+    max_completion_length: facts.maxCompletionLength,
   };
 }
 
@@ -87,14 +107,16 @@ function placePrompts(run: GoldenRun): Prompt[] {
   return placed;
 }
 
-/** Runs the golden batches through `trainOnGenerationBatch`, with a generator and a scorer that hand out what TRL was handed. */
-async function train(name: RunName): Promise<Trained> {
-  const run = golden.runs[name];
-  const config = configOf(run);
+/**
+ * Runs the golden batches through `trainOnGenerationBatch`, with a generator and a scorer that hand out what TRL was
+ * handed: to each rank what it asks for.
+ */
+async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communicator): Promise<Trained> {
+  const config = configOf(run, facts);
   const { policy } = await loadTrunk(fileURLToPath(new URL("before", FOLDER)), "float32");
   const reference = { ...policy, weights: copyFrozen(policy.weights) };
   const optimizer = createOptimizer(listWeights(policy.weights));
-  const shape = batchShape(config);
+  const shape = batchShape(config, communicator.size);
   let batch: GoldenCompletion[] = [];
   let generation = 0;
   const deps = {
@@ -107,17 +129,20 @@ async function train(name: RunName): Promise<Trained> {
       replays: { policy: makePassReplays(), reference: makePassReplays() },
     },
     generator: {
-      generate: ({ groupSize, onGroup }: GenerationRequest) => {
-        const first = generation++ * shape.promptsPerGeneration;
-        batch = run.rollouts.slice(first, first + shape.promptsPerGeneration).flatMap((r) => r.completions);
+      generate: (request: GenerationRequest) => {
+        const { prompts, firstPrompt = 0, slice } = request;
+        const first = generation++ * shape.promptsPerGeneration + firstPrompt;
+        const groups = run.rollouts.slice(first, first + prompts.length);
+        batch = groups.flatMap((r) => r.completions).slice(slice?.from, slice?.to);
         const completions = batch.map(({ ids }) => ({
           tokens: ids,
           logprobs: null,
           end: ids.at(-1) === 2 ? "eos" as const : "length" as const,
         }));
-        for (let p = 0; p * groupSize < completions.length; p++) {
-          onGroup?.(p, completions.slice(p * groupSize, (p + 1) * groupSize), p * groupSize);
-        }
+        groups.forEach((_, p) => {
+          const [from, to] = placesOfGroup(request, p);
+          request.onGroup?.(p, completions.slice(from, to), from);
+        });
         return Promise.resolve(completions);
       },
       dispose() {},
@@ -127,7 +152,7 @@ async function train(name: RunName): Promise<Trained> {
     scorer: {
       score: () => Promise.resolve({ rewards: batch.map((c) => c.reward), costs: batch.map((c) => c.cost) }),
     },
-    communicator: singleProcess,
+    communicator,
     shape,
     totalSteps: config.max_steps,
   };
@@ -156,6 +181,42 @@ async function train(name: RunName): Promise<Trained> {
 const trained = new Map<RunName, Promise<Trained>>();
 /** Each run is made once, for all its lines. */
 export function trainOnce(name: RunName): Promise<Trained> {
-  if (!trained.has(name)) trained.set(name, train(name));
+  if (!trained.has(name)) trained.set(name, train(golden.runs[name], golden, singleProcess));
   return trained.get(name)!;
+}
+
+const trainedByRanks = new Map<RunOfRanks, Promise<Trained[]>>();
+/** As many ranks as TRL had processes, side by side on this GPU. @returns what each ended with */
+export function trainRanksOnce(name: RunOfRanks): Promise<Trained[]> {
+  if (!trainedByRanks.has(name)) {
+    const ranks = inProcessRanks(goldenOfRanks.processes);
+    const run = goldenOfRanks.runs[name];
+    trainedByRanks.set(name, Promise.all(ranks.map((rank) => trainAsRank(run, rank))));
+  }
+  return trainedByRanks.get(name)!;
+}
+
+/** |ours - TRL's| over |TRL's - before|, over all parameters together. @param file TRL's, after the run */
+export async function changeError({ before, after }: Trained, file: URL): Promise<number> {
+  const reader = await openSafetensors(fileURLToPath(file));
+  const ours: number[] = [], theirs: number[] = [];
+  for (const [weight, start] of before) {
+    const expected = bytesToF32(await reader.read(weight), reader.tensors.get(weight)!.dtype);
+    start.forEach((value, i) => {
+      ours.push(after.get(weight)![i] - value);
+      theirs.push(expected[i] - value);
+    });
+  }
+  await reader.close();
+  return relativeFrobenius(ours, theirs);
+}
+
+/** A rank that fails tells the others, which would wait for it. */
+async function trainAsRank(run: GoldenRun, communicator: Communicator): Promise<Trained> {
+  try {
+    return await train(run, goldenOfRanks, communicator);
+  } catch (error) {
+    communicator.leave(error);
+    throw error;
+  }
 }

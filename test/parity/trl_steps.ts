@@ -1,12 +1,10 @@
 /** Whole optimizer steps against TRL's GRPOTrainer; test/golden/make/trl_steps.py wrote the numbers. */
-import { fileURLToPath } from "node:url";
 import { batchShape } from "../../src/config/batch.ts";
-import { bytesToF32 } from "../../src/io/tensors/dtype.ts";
-import { openSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import type { MetricName } from "../../src/tracking/metrics.ts";
-import { differences, type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
+import { differences, type ParityLine, worstRelative } from "./line.ts";
 import {
+  changeError,
   configOf,
   FOLDER,
   golden,
@@ -17,20 +15,8 @@ import {
   trainOnce,
 } from "./trl_runs.ts";
 
-/** |ours - TRL's| over |TRL's - before|, over all parameters together. */
 async function parameterError(name: RunName): Promise<number> {
-  const { before, after } = await trainOnce(name);
-  const reader = await openSafetensors(fileURLToPath(new URL(`${name}_after.safetensors`, FOLDER)));
-  const ours: number[] = [], theirs: number[] = [];
-  for (const [weight, start] of before) {
-    const expected = bytesToF32(await reader.read(weight), reader.tensors.get(weight)!.dtype);
-    start.forEach((value, i) => {
-      ours.push(after.get(weight)![i] - value);
-      theirs.push(expected[i] - value);
-    });
-  }
-  await reader.close();
-  return relativeFrobenius(ours, theirs);
+  return await changeError(await trainOnce(name), new URL(`${name}_after.safetensors`, FOLDER));
 }
 
 /** Tokens in the loss of each micro-batch of optimizer step `step`. */

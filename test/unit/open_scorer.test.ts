@@ -66,6 +66,18 @@ test("a wait for a scorer's address that is aborted ends with the signal's reaso
   await assert.rejects(waits, why);
 });
 
+test("of several services rank r asks number r % n, and waits for no other's address", async (t) => {
+  const services = [await serveBatches(t), await serveBatches(t)];
+  const scorer_url = services.map(({ url }) => url).join(",");
+  for (const rank of [0, 1, 2, 3]) {
+    const { scorer } = await openScorer({ ...defaultConfig(), scorer_url }, { device: "fake", rank });
+    await scorer.score(answers(["a"], ["b"]));
+    assert.deepEqual(services.map(({ sizes }) => sizes.splice(0)), rank % 2 === 0 ? [[1], []] : [[], [1]]);
+  }
+  const withFile = { ...defaultConfig(), scorer_url: `${services[0].url},file:no_such_scorer.url` };
+  await openScorer(withFile, { device: "fake", rank: 0 });
+});
+
 test("a timeout longer than a timer can count does not end at once", async (t) => {
   const { url } = await serveBatches(t);
   const opened = await open(url, { scorer_timeout: 1e9, scorer_max_retries: 0 });

@@ -2,48 +2,15 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import process from "node:process";
 import { describe, it } from "node:test";
-import { readCommand } from "../../scripts/run_command.mjs";
-import { configCommand, type ConfigOptions, readConfig } from "../../src/cli/options.ts";
-import type { Config } from "../../src/config/schema.ts";
-import { withScratchFolder } from "./scratch_folder.ts";
-import { ROOT } from "./source_files.ts";
-import { callsOf, NO_SHELL, writeStub } from "./stub_program.ts";
 import { leftOut } from "../left_out.ts";
+import { withScratchFolder } from "./scratch_folder.ts";
+import { configOf, NO_BASH, runJob } from "./slurm_job_run.ts";
+import { ROOT } from "./source_files.ts";
 
-interface Job {
-  code: number;
-  stderr: string;
-  /** What follows `npm run` in the job's last command; empty where it got no further. */
-  words: string[];
-}
+const SCORER = { SCORER_URL: "http://gpu-1:8000" };
 
-/** Runs a job's script with these variables, where srun and npm write down what they are called for. */
-async function runJob(script: string, variables: Record<string, string>): Promise<Job> {
-  let job: Job = { code: -1, stderr: "", words: [] };
-  await withScratchFolder(async (folder) => {
-    for (const name of ["srun", "npm"]) writeStub(join(folder, name));
-    const { PATH } = process.env;
-    const { code, stderr } = await readCommand("bash", [join(ROOT, "slurm", script)], {
-      env: { PATH: `${folder}:${PATH}`, ...variables },
-    });
-    const [call = ""] = [...callsOf(join(folder, "srun")), ...callsOf(join(folder, "npm"))];
-    const [, command = ""] = call.split(/(?:^|npm )run /);
-    job = { code, stderr, words: command.split(" ").filter((word) => word !== "--" && word !== "") };
-  });
-  return job;
-}
-
-async function configOf([task, ...args]: string[]): Promise<Config> {
-  const command = configCommand(task, "").exitOverride();
-  return await readConfig(command.parse(args, { from: "user" }).opts<ConfigOptions>());
-}
-
-const hasBash = existsSync("/bin/bash") || existsSync("/usr/bin/bash");
-const SKIP = NO_SHELL || (!hasBash && "the jobs are scripts of bash");
-
-describe("a Slurm job", { skip: leftOut("a Slurm job", SKIP) }, () => {
+describe("a Slurm job", { skip: leftOut("a Slurm job", NO_BASH) }, () => {
   it("trains with the beta of its place in the array, and waits for the scorer's address", async () => {
     const { code, stderr, words } = await runJob("run.sh", {
       SLURM_ARRAY_TASK_ID: "2",
@@ -95,6 +62,61 @@ describe("a Slurm job", { skip: leftOut("a Slurm job", SKIP) }, () => {
       const options = words.filter((word) => word.startsWith("--"));
       assert.deepEqual(options.filter((option) => !source.includes(`${option} <`)), []);
     }));
+
+  it("starts its ranks by srun, which ends all where one ends badly, once the packages are there", async () => {
+    const { calls } = await runJob("run.sh", { ...SCORER, SLURM_CPUS_PER_TASK: "3" });
+    assert.deepEqual(calls.node, ["./scripts/start.mjs train --help"]);
+    assert.equal(calls.srun.length, 1);
+    assert.match(
+      calls.srun[0],
+      /^--kill-on-bad-exit=1 --cpus-per-task=3 node \.\/scripts\/start\.mjs train /,
+    );
+  });
+
+  it("shares the reference run's step out over its ranks, and leaves a config of one's own as it is", async () => {
+    const settings = async (variables: Record<string, string>) => {
+      const { words } = await runJob("run.sh", { ...SCORER, ...variables });
+      return words.filter((word) => word.startsWith("gradient_accumulation_steps="));
+    };
+    assert.deepEqual(await settings({}), ["gradient_accumulation_steps=60"]);
+    assert.deepEqual(await settings({ SLURM_NTASKS: "4" }), ["gradient_accumulation_steps=15"]);
+    assert.deepEqual(await settings({ SLURM_NTASKS: "4", CONFIG: "own.yaml" }), []);
+  });
+
+  it("asks several scorers, whose addresses come in several files", async () => {
+    const { words } = await runJob("run.sh", { SCORER_URL_FILE: "/shared/a.url,/shared/b.url" });
+    assert.equal((await configOf(words)).scorer_url, "file:/shared/a.url,file:/shared/b.url");
+  });
+
+  it("lets ranks find each other as the MPI that is there asks Slurm, where there are several", async () => {
+    const typeWith = async (mpirun: string, variables: Record<string, string> = {}) => {
+      const srun = 'echo "$SLURM_MPI_TYPE" >&2';
+      const ranks = { ...SCORER, SLURM_NTASKS: "2", ...variables };
+      const { stderr } = await runJob("run.sh", ranks, { srun, mpirun: `echo "${mpirun}"` });
+      return stderr.trim();
+    };
+    const openMpi = "mpirun (Open MPI) 4.1.4";
+    assert.equal(await typeWith(openMpi), "pmix");
+    assert.equal(await typeWith("HYDRA build details:"), "pmi2");
+    assert.equal(await typeWith(openMpi, { SLURM_MPI_TYPE: "pmix_v4" }), "pmix_v4");
+    assert.equal(await typeWith(openMpi, { SLURM_NTASKS: "1" }), "");
+    assert.equal(await typeWith(""), "");
+  });
+
+  it("that has saved before its time is up goes back to the queue, and one that failed does not", async () => {
+    const saved = await runJob("run.sh", SCORER, { srun: "exit 85" });
+    assert.deepEqual([saved.code, saved.calls.scontrol], [0, ["requeue 71"]]);
+    const failed = await runJob("run.sh", SCORER, { srun: "exit 1" });
+    assert.deepEqual([failed.code, failed.calls.scontrol], [1, []]);
+  });
+
+  it("of several nodes goes back to the queue where one of them no longer answers", async () => {
+    const nodes = { ...SCORER, SLURM_JOB_NUM_NODES: "2", SLURM_NTASKS: "2" };
+    const lost = await runJob("run.sh", nodes, { srun: "exit 1" });
+    assert.deepEqual([lost.code, lost.calls.scontrol], [0, ["requeue 71"]]);
+    const failed = await runJob("run.sh", nodes, { srun: 'case "$*" in *--overlap*) ;; *) exit 1 ;; esac' });
+    assert.deepEqual([failed.code, failed.calls.scontrol], [1, []]);
+  });
 
   it("without a scorer or a model says which variable to set", async () => {
     for (

@@ -10,6 +10,7 @@ import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import { type NamedScoreModel, scoreModelOf } from "../../assembly/score_models.ts";
 import { commandLine } from "../../config/command_line.ts";
 import type { Config } from "../../config/schema.ts";
+import { scorerAddresses } from "../../config/scorer_addresses.ts";
 import { explainFsError, messageOf, systemCode } from "../../io/files/errors.ts";
 import { openAdapterFolder } from "../../io/model/adapter_folder.ts";
 import { type ModelFolder, openModelFolder } from "../../io/model/model_folder.ts";
@@ -176,9 +177,10 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
       const { device } = await createScorerClient(options).checkHealth();
       return `${url}: healthy, on ${device}`;
     });
-  const scorer = await probe("scorer_url", scorer_url);
-  const costs = cost_scorer_url === null ? [] : [await probe("cost_scorer_url", cost_scorer_url)];
-  return [...functions, scorer, ...costs];
+  const probeAll = (key: string, addresses: string | null) =>
+    Promise.all(addresses === null ? [] : scorerAddresses(addresses).map((address) => probe(key, address)));
+  const scorers = await probeAll("scorer_url", scorer_url);
+  return [...functions, ...scorers, ...await probeAll("cost_scorer_url", cost_scorer_url)];
 }
 
 /** Loads the functions of the settings, as training would. */

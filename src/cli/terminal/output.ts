@@ -8,6 +8,12 @@ export interface TerminalOutput {
   columns?: number;
 }
 
+/** Width of the terminal of whoever started this process's ranks, whose output passes through mpirun; 0: none. */
+export const COLUMNS_VARIABLE = "GRPO_WEBGPU_COLUMNS";
+
+/** Of a rank beside the first, which alone talks. */
+export const SILENT: TerminalOutput = { write: () => {}, isTTY: false };
+
 /**
  * The process's standard output. A terminal that keeps what is written (of a CI service, of an editor) is none to draw
  * on.
@@ -15,8 +21,13 @@ export interface TerminalOutput {
 export function standardOutput(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): TerminalOutput {
+  const write = (text: string) => void process.stdout.write(text);
+  const passedOn = env[COLUMNS_VARIABLE];
+  if (passedOn !== undefined) {
+    return { write, isTTY: Number(passedOn) > 0, columns: Number(passedOn) || undefined };
+  }
   return {
-    write: (text) => void process.stdout.write(text),
+    write,
     isTTY: process.stdout.isTTY === true && !isSet(env.CI) && env.TERM !== "dumb",
     // Asked each time: a window may change its size.
     get columns() {

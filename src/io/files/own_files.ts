@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = new URL("../../../", import.meta.url);
 
+/** The folder of the program: the checkout, or the installed package. */
+export const PROGRAM_FOLDER = fileURLToPath(ROOT);
+
 /**
  * The path as it is; where nothing lies there, that of the program's own file of that name ("configs/...",
  * "models/..."), so that the installed package finds its quickstart from any folder.

@@ -1,0 +1,14 @@
+/** Several services in one setting, scorer_url or cost_scorer_url: addresses with commas between. */
+
+/** A comma inside an address, as a path may have one, stays there. */
+const BETWEEN = /\s*,\s*(?=https?:\/\/|file:)/i;
+
+export function scorerAddresses(text: string): string[] {
+  return text.trim().split(BETWEEN);
+}
+
+/** The address that a rank asks: number r % n. A rank sends one request after the other, so it has use for one. */
+export function scorerAddressOfRank(text: string, rank: number): string {
+  const addresses = scorerAddresses(text);
+  return addresses[rank % addresses.length];
+}

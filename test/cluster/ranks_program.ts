@@ -1,0 +1,53 @@
+/** Programs that several ranks run, started by Open MPI's mpirun as on a machine of one's own. */
+import { spawn } from "node:child_process";
+import { ROOT } from "../unit/source_files.ts";
+
+/** A job that takes longer hangs. */
+const DEADLINE_MS = 180_000;
+
+export interface RanksEnded {
+  /** mpirun's: 0 when every rank's was. */
+  code: number;
+  /** Standard output and standard error of all ranks. */
+  output: string;
+}
+
+export interface RanksProgram {
+  pid: number;
+  /** Rejects with the output where the job did not end in time; it is killed then. */
+  finished: Promise<RanksEnded>;
+}
+
+const DENO = ["node_modules/.bin/deno", "run", "-A", "--no-check", "--unstable-webgpu"];
+const NODE = [process.execPath, "--import", "tsx"];
+
+/** @param path of a program in this checkout @param options.runtime of the ranks; Node unless given */
+export function startRanks(
+  size: number,
+  path: string,
+  args: readonly string[],
+  { runtime = "node" }: { runtime?: "node" | "deno" } = {},
+): RanksProgram {
+  const mpirun = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", `${size}`];
+  const child = spawn("mpirun", [...mpirun, ...(runtime === "deno" ? DENO : NODE), path, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk) => output += chunk);
+  }
+  const finished = new Promise<RanksEnded>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      reject(new Error(`${size} ranks of ${path} hung for ${DEADLINE_MS / 1000} s. Their output:\n${output}`));
+    }, DEADLINE_MS);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ code: code ?? 1, output });
+    });
+  });
+  return { pid: child.pid!, finished };
+}
