@@ -32,6 +32,8 @@ import { recordCalls, type RecordedCall, type Recording } from "./record.ts";
 export interface StepOptions {
   lora?: keyof typeof LORA;
   precision?: RunConfig["matmul_precision"];
+  /** The step alone: neither a generation that ends evenly nor tokens of other widths. */
+  stepOnly?: boolean;
 }
 
 const LORA = {
@@ -179,7 +181,7 @@ async function recordToken(job: Job, rows: number): Promise<RecordedCall[]> {
 export async function recordStep(
   { shape, promptTokens: P, settings }: NamedShape,
   device: Device,
-  { lora = settings.use_peft ? "qv" : "none", precision }: StepOptions,
+  { lora = settings.use_peft ? "qv" : "none", precision, stepOnly = false }: StepOptions,
 ): Promise<RecordedStep> {
   const base = { ...defaultConfig(), beta: 0.02, eval_jsonl: null, ...settings, ...LORA[lora] };
   const asked: RunConfig = precision ? { ...base, matmul_precision: precision } : base;
@@ -228,9 +230,11 @@ export async function recordStep(
       };
       const step = await recordCalls(tracker.placeOf, () => runStep(job));
       const stop = endingEvenly(rollouts.length, C);
-      const ending = await recordCalls(tracker.placeOf, () => generate(job, stop));
+      const ending = stepOnly
+        ? { calls: [], events: [] }
+        : await recordCalls(tracker.placeOf, () => generate(job, stop));
       const widths: RecordedStep["widths"] = [];
-      for (const rows of decodeWidths(rollouts.length)) {
+      for (const rows of stepOnly ? [] : decodeWidths(rollouts.length)) {
         widths.push({ rows, calls: await recordToken(job, rows) });
       }
       const weights = trainableWeights(learner.policy);

@@ -2,6 +2,8 @@
  * A step of several ranks, predicted: what each computes, as `predict` says it of a rank's own share of the batch, and
  * what they say to each other (exchange.ts). Ranks are as fast as each other; waiting for the slowest is not in it.
  */
+import { batchShape } from "../../src/config/batch.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
 import type { NamedShape } from "../shapes.ts";
 import type { Device } from "./devices.ts";
 import {
@@ -29,7 +31,7 @@ export const WAYS = {
 
 export type Way = keyof typeof WAYS;
 
-/** Weak: every rank has the shape's batch, so that batches grow. Strong: ranks share one batch. */
+/** Weak: every rank has a batch, so that batches grow. Strong: ranks share one. */
 export type Mode = "weak" | "strong";
 
 export interface ScaledStep {
@@ -47,11 +49,12 @@ export interface ScaledStep {
   scoreBytes: number;
 }
 
-/** What a rank takes for its share. */
+/** What a rank takes for its share of completions. */
 export interface RankStep {
+  completions: number;
   /** Seconds by phase. */
   phases: Record<string, number>;
-  passes: number;
+  rowsPerPass: number;
   values: number;
   /** Memory of one rank alone, with all of the optimizer's state; score models apart. */
   bytes: number;
@@ -89,10 +92,11 @@ function noiseSeconds(values: number, ranks: number, device: Device): number {
 export function scaledStep(
   way: Way,
   step: RankStep,
-  { ranks, completions }: Pick<ScaledStep, "ranks" | "completions">,
+  ranks: number,
   { device, link }: { device: Device; link: Interconnect },
 ): ScaledStep {
-  const { phases, passes, values, scoreBytes } = step;
+  const { phases, values, scoreBytes, completions } = step;
+  const passes = Math.ceil(completions / step.rowsPerPass);
   const all = Object.values(phases).reduce((sum, seconds) => sum + seconds, 0);
   const small = repeated(gatherNumbers(SMALL_BYTES, ranks, link), SMALL_GATHERS);
   const given = { way, ranks, completions, scoreBytes, hidden: 0 };
@@ -121,50 +125,61 @@ export function scaledStep(
 }
 
 /** A batch that ranks can share: the shape's, up to the next power of two. */
-const sharedBatch = (completions: number) => 2 ** Math.ceil(Math.log2(completions));
+const sharedBatch = (
+  { settings: { per_device_train_batch_size: own = 1, gradient_accumulation_steps: passes = 1 } }: NamedShape,
+) => 2 ** Math.ceil(Math.log2(own * passes));
 
-const completionsOf = (
-  { per_device_train_batch_size: own = 1, gradient_accumulation_steps: passes = 1 }: NamedShape["settings"],
-) => own * passes;
-
-/** Of a rank. */
-export function shareOfRank({ settings }: NamedShape, mode: Mode, ranks: number): number {
-  const all = completionsOf(settings);
-  return mode === "weak" ? all : sharedBatch(all) / ranks;
-}
-
-/** The shape with a rank's share of completions; null where that is less than two, which the program never has alone. */
-export function shapeOfRank(named: NamedShape, mode: Mode, ranks: number): NamedShape | null {
+/** The shape with a share of the batch: as many prompts as the batch has, as far as each keeps two completions. */
+export function shapeOfShare(named: NamedShape, completions: number): NamedShape {
   const { settings } = named;
-  const all = completionsOf(settings);
-  const share = shareOfRank(named, mode, ranks);
-  if (share < 2) return null;
-  const prompts = Math.max(1, all / settings.num_generations! / (mode === "weak" ? 1 : ranks));
-  const perPass = Math.min(settings.per_device_train_batch_size ?? 1, share);
+  const { per_device_train_batch_size: own = 1, gradient_accumulation_steps: passes = 1 } = settings;
+  const prompts = own * passes / settings.num_generations!;
+  const group = sharedBatch(named) / prompts;
+  const perPass = Math.min(own, completions);
   return {
     ...named,
     settings: {
       ...settings,
-      num_generations: share / prompts,
+      num_generations: Math.min(group, completions),
       per_device_train_batch_size: perPass,
-      gradient_accumulation_steps: share / perPass,
+      gradient_accumulation_steps: completions / perPass,
     },
   };
 }
 
-/** Records and predicts a rank's share. @param freed bytes that the other ranks hold in its place */
-export async function rankStep(
+/** Shares of the batch that are recorded; those between lie on a line, as nearly all phases do. */
+const RECORDED_SHARES = [1, 1 / 4, 1 / 16];
+
+/** Pure. @param recorded from the largest share to the smallest, two or more */
+export function stepOfShare(recorded: readonly RankStep[], completions: number): RankStep {
+  const at = recorded.findIndex((step, i) =>
+    i > 0 && (step.completions <= completions || i === recorded.length - 1)
+  );
+  const [large, small] = [recorded[at - 1], recorded[at]];
+  const place = (completions - small.completions) / (large.completions - small.completions);
+  const between = (name: string) => small.phases[name] + place * (large.phases[name] - small.phases[name]);
+  // Rounding apart, no phase takes less than with fewer completions.
+  const phases = Object.fromEntries(
+    Object.keys(small.phases).map((name) => [name, Math.max(0, between(name))]),
+  );
+  return { ...large, completions, phases, rowsPerPass: Math.min(large.rowsPerPass, completions) };
+}
+
+/** Records and predicts a share. @param freed bytes that are not this rank's to hold */
+async function rankStep(
   named: NamedShape,
   device: Device,
   options: StepOptions,
   freed: number,
 ): Promise<RankStep> {
+  const { completionsPerGeneration } = batchShape({ ...defaultConfig(), ...named.settings });
   const room = { ...device, memoryBytes: device.memoryBytes + freed };
-  const recorded = await recordStep(named, room, options);
+  const recorded = await recordStep(named, room, { ...options, stepOnly: true });
   const { phases } = predict(recorded, device);
   return {
+    completions: completionsPerGeneration,
     phases: Object.fromEntries(phases.map(({ name, busy, idle }) => [name, busy + idle])),
-    passes: completionsOf(named.settings) / recorded.rowsPerPass,
+    rowsPerPass: recorded.rowsPerPass,
     values: recorded.trained.values,
     bytes: recorded.peakBytes - recorded.scoreBytes,
     scoreBytes: recorded.scoreBytes,
@@ -184,31 +199,46 @@ export interface ScalingOptions {
 export const worldsUpTo = (ranks: number): number[] =>
   Array.from({ length: Math.floor(Math.log2(ranks)) + 1 }, (_, power) => 2 ** power);
 
+/** Full fine-tuning is recorded with the room that a rank of so many has, score models being on other GPUs. */
+const RECORDED_RANKS = 4;
+
+/** Of each share, the largest first. */
+async function recordShares(
+  isFull: boolean,
+  { shape, device, precision, tell }: ScalingOptions,
+): Promise<RankStep[]> {
+  const steps: RankStep[] = [];
+  const { shape: model } = shape;
+  const settings: NamedShape["settings"] = isFull ? { ...shape.settings, dtype: "bfloat16" } : shape.settings;
+  const options: StepOptions = { lora: isFull ? "none" : "all-linear", precision };
+  const values = modelValues(model);
+  const freed = isFull ? freedBytes("zero", values, RECORDED_RANKS) + 2 * HALF * values : 0;
+  for (const share of RECORDED_SHARES) {
+    const completions = Math.max(2, sharedBatch(shape) * share);
+    tell?.(`${isFull ? "full" : "LoRA"}, ${completions} completions`);
+    steps.push(await rankStep(shapeOfShare({ ...shape, settings }, completions), device, options, freed));
+  }
+  return steps;
+}
+
+/** Numbers in the matrices of a model, head and embedding apart from each other; its norms are few. */
+function modelValues(
+  { hidden: D, intermediate: F, layers, heads, kvHeads, vocab }: NamedShape["shape"],
+): number {
+  return layers * (2 * D * D + 2 * D * D * kvHeads / heads + 3 * D * F) + 2 * vocab * D;
+}
+
 /** Every way at every number of ranks. */
-export async function predictScaling(
-  { shape, device, link, ranks: most, precision, tell }: ScalingOptions,
-): Promise<Record<Mode, ScaledStep[]>> {
+export async function predictScaling(options: ScalingOptions): Promise<Record<Mode, ScaledStep[]>> {
   const steps: Record<Mode, ScaledStep[]> = { weak: [], strong: [] };
-  let values = 0;
-  const known = new Map<string, RankStep>();
-  for (const mode of ["weak", "strong"] as const) {
-    for (const way of Object.keys(WAYS) as Way[]) {
-      for (const ranks of worldsUpTo(most)) {
-        const own = shapeOfRank(shape, mode, ranks);
-        if (!own) continue;
-        const completions = completionsOf(own.settings);
-        const lora = way === "lora" ? "all-linear" : "none";
-        const full: NamedShape = { ...own, settings: { ...own.settings, dtype: "bfloat16" } };
-        tell?.(`${mode}, ${way}, ${ranks} ranks`);
-        // Of full fine-tuning alone the optimizer's state is shared out; how many there are, its first recording says.
-        const freed = freedBytes(way, values, ranks);
-        const key = `${lora} ${completions} ${own.settings.num_generations} ${freed}`;
-        const step = known.get(key) ??
-          await rankStep(lora === "none" ? full : own, device, { lora, precision }, freed);
-        known.set(key, step);
-        if (lora === "none") values = step.values;
-        steps[mode].push(scaledStep(way, step, { ranks, completions }, { device, link }));
-      }
+  const batch = sharedBatch(options.shape);
+  const [adapters, full] = [await recordShares(false, options), await recordShares(true, options)];
+  for (const way of Object.keys(WAYS) as Way[]) {
+    const shares = way === "lora" ? adapters : full;
+    for (const ranks of worldsUpTo(options.ranks)) {
+      steps.weak.push(scaledStep(way, stepOfShare(shares, batch), ranks, options));
+      const share = batch / ranks;
+      if (share >= 1) steps.strong.push(scaledStep(way, stepOfShare(shares, share), ranks, options));
     }
   }
   return steps;

@@ -38,7 +38,8 @@ const NOTHING: AccelerateSettings = {
   notices: [],
 };
 
-function wholeNumber(flag: string): (text: string) => number {
+/** Reads an option that is given once, at least 1. */
+export function wholeNumber(flag: string): (text: string) => number {
   const first = once(flag);
   return (text) => {
     if (!/^[1-9]\d*$/.test(first(text))) throw new InvalidArgumentError("Need a whole number, at least 1.");

@@ -89,9 +89,11 @@ async function withRanks(
     if (shared !== null) output.write(`Note: ${shared}\n`);
     await body(communicator);
   } catch (error) {
+    // There is nothing to save: the end of this process ends all ranks, whatever they are at.
+    if (error instanceof EndedBySignal) throw error;
     communicator.leave(error);
+    await close().catch(() => {}); // the others' reason, where they have one of their own
     throw error;
-  } finally {
-    await close();
   }
+  await close();
 }

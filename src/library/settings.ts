@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { configOf } from "../config/load.ts";
 import type { ConfigSchema } from "../config/schema.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
+import type { ConfigSource } from "../config/yaml_file.ts";
 
 /** Any settings of docs/config.md; what is left out has its default. */
 export type Settings = Partial<z.input<typeof ConfigSchema>>;
@@ -15,10 +16,16 @@ export type Arguments = Partial<Record<keyof Settings, string | null | undefined
  * One run's settings.
  * @param caller the function that is called, for messages
  * @param own settings by the caller's arguments, by name; undefined where an argument is not given
+ * @param deepspeed the text of the file that deepspeed_config names
  * @throws ConfigError when a setting does not fit, or an argument and a setting say the same thing twice
  * @throws RangeError when beta is a list of several
  */
-export function settingsOf(caller: string, config: Settings, own: Arguments): RunConfig {
+export function settingsOf(
+  caller: string,
+  config: Settings,
+  own: Arguments,
+  deepspeed?: ConfigSource,
+): RunConfig {
   const given = Object.entries(own).filter(([, value]) => value !== undefined);
   const twice = given.filter(([key]) => config[key as keyof Settings] !== undefined).map(([key]) => key);
   if (twice.length > 0) {
@@ -29,7 +36,7 @@ export function settingsOf(caller: string, config: Settings, own: Arguments): Ru
     );
   }
   const values = { ...config, ...Object.fromEntries(given) };
-  const runs = sweepRuns(configOf(values, `${caller}, config`, { homeDir: homedir() }));
+  const runs = sweepRuns(configOf(values, `${caller}, config`, { homeDir: homedir(), deepspeed }));
   if (runs.length === 1) return runs[0];
   throw new RangeError(
     `${caller} makes one run, and beta is a list of ${runs.length}; call it once for each value`,

@@ -1,9 +1,13 @@
 /** A training run as a call. */
+import { homedir } from "node:os";
 import { join } from "node:path";
+import { readDeepspeedFile } from "../assembly/deepspeed_file.ts";
 import { writeReport } from "../assembly/report.ts";
 import { assembleRun } from "../assembly/run.ts";
 import { batchShape } from "../config/batch.ts";
+import { expandHome } from "../config/paths.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import type { ConfigSource } from "../config/yaml_file.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { namedScores } from "../tracking/samples.ts";
 import type { Texts } from "../tracking/samples.ts";
@@ -77,7 +81,7 @@ export interface TrainedModel {
  */
 export async function train(options: TrainOptions): Promise<TrainedModel> {
   const { config: settings = {}, signal, onMessage = () => {} } = options;
-  const { config, rows } = runOf(options, settings);
+  const { config, rows } = runOf(options, settings, await deepspeedOf(settings));
   const scorer = scorerOf(options);
   let isStopped = false;
   const ask = async (reply: Reply) => {
@@ -114,8 +118,16 @@ export async function train(options: TrainOptions): Promise<TrainedModel> {
   }
 }
 
+async function deepspeedOf({ deepspeed_config: path }: Settings): Promise<ConfigSource | undefined> {
+  return typeof path === "string" ? await readDeepspeedFile(String(expandHome(path, homedir()))) : undefined;
+}
+
 /** Settings and rows of a call. */
-function runOf({ model, prompts, evalPrompts }: TrainOptions, settings: Settings) {
+function runOf(
+  { model, prompts, evalPrompts }: TrainOptions,
+  settings: Settings,
+  deepspeed: ConfigSource | undefined,
+) {
   requireOne("train()", "model", "model_name", model !== undefined || settings.model_name !== undefined);
   requireOne(
     "train()",
@@ -134,7 +146,7 @@ function runOf({ model, prompts, evalPrompts }: TrainOptions, settings: Settings
     model_name: model,
     train_jsonl: train?.name,
     eval_jsonl: evaluated ? evaluated.name : noEvaluation,
-  });
+  }, deepspeed);
   batchShape(config);
   return { config, rows: { train: train?.rows, eval: evaluated?.rows } };
 }

@@ -101,6 +101,13 @@ const TASKS: Record<string, () => Promise<void>> = {
     const rounded = communicator.bytesSent - before - scattered;
     console.log(`bytes ${scattered} ${rounded}`);
   },
+  /** Of libc's code: MPI must leave it as it was, for other threads run in it. */
+  async code() {
+    await communicator.barrier();
+    const koffi = (await import("koffi")).default;
+    const start = koffi.decode(koffi.load("libc.so.6").symbol("munmap"), "uint8", 1) as number[];
+    assert.notEqual(start[0], 0xe9, "munmap begins with a jump elsewhere");
+  },
   short: () => communicator.barrier(),
   async wait() {
     await communicator.barrier();
@@ -138,43 +145,11 @@ const TASKS: Record<string, () => Promise<void>> = {
   /** A trap of WebAssembly is a signal that MPI's libraries like to take. */
   async trap() {
     await communicator.barrier();
-    const code = Uint8Array.of(
-      ...[
-        0,
-        0x61,
-        0x73,
-        0x6d,
-        1,
-        0,
-        0,
-        0,
-        1,
-        4,
-        1,
-        0x60,
-        0,
-        0,
-        3,
-        2,
-        1,
-        0,
-        5,
-        3,
-        1,
-        0,
-        1,
-        7,
-        5,
-        1,
-        1,
-        0x66,
-        0,
-        0,
-      ],
-      ...[10, 12, 1, 10, 0, 0x41, 0x7f, 0x28, 2, 0, 0x1a, 0x0b].map((byte, i) =>
-        i === 2 ? 8 : i === 1 ? 1 : byte
-      ),
-    );
+    const code = Uint8Array.from([
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x66],
+      // Reads at -1.
+      ...[0, 0, 10, 10, 1, 8, 0, 0x41, 0x7f, 0x28, 2, 0, 0x1a, 0x0b],
+    ]);
     const { instance } = await WebAssembly.instantiate(code);
     assert.throws(() => (instance.exports.f as () => void)(), /out of bounds/);
   },
@@ -188,5 +163,6 @@ try {
   process.exitCode = 1;
 }
 await close();
+if (!process.exitCode) console.log(`rank ${rank} of ${size} is done`);
 // Dawn's objects keep Node's event loop alive.
 process.exit();

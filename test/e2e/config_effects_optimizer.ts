@@ -163,12 +163,10 @@ const BATCH: readonly Effect[] = [
   })),
   {
     key: "deepspeed_config",
-    value: "ds.json",
-    seen: "nothing changes, and a note says so",
-    check(changed, without) {
-      changesNothing(changed, without);
-      assert.match(changed.output, /Note: deepspeed_config "ds\.json" is accepted and does nothing/);
-    },
+    value: "configs/ds_zero2.json",
+    seen: "its batch size must be that of the settings",
+    fails:
+      /ds_zero2\.json: train_micro_batch_size_per_gpu must agree with per_device_train_batch_size = \d+, got 1/,
   },
 ];
 

@@ -15,10 +15,18 @@ import {
 } from "./diagnosis.ts";
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
+import { ranksSection } from "./ranks_probe.ts";
 import { memorySection, plannedSection } from "./memory_probe.ts";
 import { modelSection } from "./model_probe.ts";
 import { parseArguments } from "../arguments.ts";
 import { configCommand, type ConfigOptions, isDryRun, readConfig } from "../options.ts";
+import {
+  type Launch,
+  type LaunchOptions,
+  readLaunch,
+  wholeNumber,
+  withLaunchOptions,
+} from "../launch_options.ts";
 import { withoutDriverNoise } from "../terminal/driver_noise.ts";
 import { standardOutput } from "../terminal/output.ts";
 import { probeRequirements } from "./requirements.ts";
@@ -44,10 +52,10 @@ async function kernelFindings(info: GpuInfo): Promise<Finding[]> {
   ];
 }
 
-async function configSection(options: ConfigOptions): Promise<Section> {
+async function configSection(options: ConfigOptions, launch: Launch): Promise<Section> {
   const title = `Run with ${options.config}`;
   try {
-    const config = await readConfig(options);
+    const config = await readConfig(options, launch);
     const read = { subject: "settings", outcome: { detail: "valid" } };
     return { title, findings: requirementFindings([read, ...await probeRequirements(config)]) };
   } catch (error) {
@@ -57,19 +65,20 @@ async function configSection(options: ConfigOptions): Promise<Section> {
   }
 }
 
-interface DoctorOptions extends ConfigOptions {
+interface DoctorOptions extends ConfigOptions, LaunchOptions {
+  ranks?: number;
   model?: string;
   gpu?: string;
 }
 
 /** What is known of a model, or of a run on another machine's GPU; this machine is not looked at. */
-async function elsewhere(options: DoctorOptions): Promise<number> {
+async function elsewhere(options: DoctorOptions, launch: Launch): Promise<number> {
   const { model, gpu } = options;
   const sections: Section[] = [];
   if (model !== undefined) sections.push(await modelSection(model));
   if (gpu !== undefined) {
     const config = async () => {
-      const settings = await readConfig(options);
+      const settings = await readConfig(options, launch);
       return model === undefined ? settings : { ...settings, model_name: model };
     };
     sections.push(await plannedSection(config, gpu));
@@ -92,15 +101,22 @@ function print(sections: readonly Section[], verdict: { ready: string; notReady:
  * is about these instead of this machine.
  */
 export async function doctorCommand(args: string[]): Promise<number> {
-  const command = configCommand(
+  const command = withLaunchOptions(configCommand(
     "doctor",
     "Say what this machine has and what training with the config lacks.",
-  )
+  ))
     .option("--model <name>", "say what is supported of a model: a folder, its config.json, or a hub id")
-    .option("--gpu <name>", "plan the run's memory for another GPU: h100, a100-40, 4090, m3-64, or free GiB");
+    .option("--gpu <name>", "plan the run's memory for another GPU: h100, a100-40, 4090, m3-64, or free GiB")
+    .option(
+      "--ranks <number>",
+      "say which GPU each of so many ranks would take here",
+      wholeNumber("--ranks"),
+    );
   const options = parseArguments(command, args).opts<DoctorOptions>();
-  if (options.dryRun && isDryRun(options, await readConfig(options))) return 0;
-  if (options.model !== undefined || options.gpu !== undefined) return await elsewhere(options);
+  const given = await readLaunch(options);
+  const launch = { ...given, size: options.ranks ?? given.size };
+  if (options.dryRun && isDryRun(options, await readConfig(options, launch))) return 0;
+  if (options.model !== undefined || options.gpu !== undefined) return await elsewhere(options, launch);
   const drivers = probeDrivers(process.env);
   const gpu = await probeGpu();
   const kernels = gpu instanceof Error ? [] : await kernelFindings(gpu);
@@ -108,8 +124,9 @@ export async function doctorCommand(args: string[]): Promise<number> {
     { title: "Machine", findings: machineFindings(await probeMachine()) },
     { title: "Vulkan drivers", findings: driverFindings(drivers) },
     { title: "GPU", findings: [...gpuFindings(gpu, drivers), ...kernels] },
-    await configSection(options),
-    await memorySection(() => readConfig(options)),
+    ...options.ranks !== undefined || launch.size > 1 ? [await ranksSection(launch.size, launch)] : [],
+    await configSection(options, launch),
+    await memorySection(() => readConfig(options, launch)),
   ];
   const verdict = {
     ready: `Ready: training with ${options.config} can start.`,

@@ -113,8 +113,15 @@ export async function loadMpi(vendor: Vendor | null): Promise<MpiLibrary> {
   }
   // UCX, which MPI may use, would take signals for itself: SIGSEGV, by which WebAssembly works in Node.
   process.env.UCX_ERROR_SIGNALS ??= "";
+  // UCX and Open MPI would overwrite the C library's munmap while the runtime's other threads are in it: a crash now
+  // and then as MPI starts.
+  process.env.UCX_MEM_MMAP_HOOK_MODE ??= "none";
+  process.env.OMPI_MCA_memory ??= "^patcher";
   const koffi = (await import("koffi")).default;
-  koffi.config({ async_stack_size: ASYNC_STACK_BYTES });
+  // Refused once a library is loaded: whoever loads one before must have asked for as much.
+  if (koffi.config().async_stack_size! < ASYNC_STACK_BYTES) {
+    koffi.config({ async_stack_size: ASYNC_STACK_BYTES });
+  }
   const other: Vendor = vendor === "MPICH" ? "Open MPI" : "MPICH";
   const names = process.env.MPI_LIB
     ? [process.env.MPI_LIB]
