@@ -33,10 +33,10 @@ const ALONE: Ranks = {
 const PROGRAM = fileURLToPath(new URL("../", import.meta.url));
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** A hash over the files that a program is made of: source or compiled code, and kernels. */
-export function programFingerprint(folders = [PROGRAM, join(ROOT, "kernels")]): string {
+/** A hash over the files that this program is made of: source or compiled code, and kernels. */
+function programHash(): string {
   const hash = createHash("sha256");
-  for (const folder of folders) {
+  for (const folder of [PROGRAM, join(ROOT, "kernels")]) {
     const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((name) => /\.(ts|js|wgsl)$/.test(name)).sort();
     for (const name of files) hash.update(`${name}\n`).update(readFileSync(join(folder, name))).update("\n");
@@ -47,7 +47,7 @@ export function programFingerprint(folders = [PROGRAM, join(ROOT, "kernels")]): 
 /** The version and the files. */
 function programText(): string {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
-  return `version ${version}, files ${programFingerprint()}`;
+  return `version ${version}, files ${programHash()}`;
 }
 
 /**

@@ -167,7 +167,7 @@ describe("a library that does not suit", () => {
   it("of another vendor than the launcher is refused", async () => {
     assertFailed(
       await run(OPEN_MPI_NODE, 2, "short", { MPI_LIB: "libmpich.so.12" }),
-      /started by Open MPI's mpirun, and the MPI library libmpich.so.12 is MPICH .*or set MPI_LIB to Open MPI's library/,
+      /started by Open MPI's mpirun, and the MPI library libmpich.so.12 is MPICH .*set MPI_LIB to Open MPI's/,
     );
     assertFailed(
       await run(MPICH_NODE, 2, "short", { MPI_LIB: "libmpi.so.40" }),

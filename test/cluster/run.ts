@@ -1,6 +1,6 @@
 /**
- * The `test:cluster` command: tests that need MPI or SLURM, one file at a time, in Node; what a test starts runs in Node
- * and in Deno. Debian's packages are installed first where they are missing.
+ * The `test:cluster` command: tests that need MPI or SLURM, one file at a time, in Node; what a test starts runs in
+ * Node and in Deno. Debian's packages are installed first where they are missing.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";

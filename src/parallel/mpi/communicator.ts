@@ -1,7 +1,7 @@
 /**
- * A communicator whose ranks are processes of MPI. Collectives run one after the other, in the order in which they are
- * called, on another thread; before each the ranks compare what they ask for. What does not agree, and what a rank leaves
- * for, is an error on every rank; what never comes ends all ranks (world.ts).
+ * A communicator whose ranks are processes of MPI. Collectives run one after the other, in the order of their calls, on
+ * another thread; before each the ranks compare what they ask for. What does not agree, and what a rank leaves for, is
+ * an error on every rank; what never comes ends all ranks (world.ts).
  */
 import { assertRoot, assertRounds, cameApart, hasLeft, reasonText } from "../asked.ts";
 import type { Communicator, Shareable } from "../communicator.ts";
@@ -17,7 +17,6 @@ const LEAVING_S = 20;
 
 const NOTHING: Begun = { ready: Promise.resolve(), run: () => Promise.resolve() };
 const WORDS = storeOf(new Int32Array());
-const HEADERS = storeOf(new Float64Array());
 
 export interface MpiCommunicator extends Communicator {
   /** Ends MPI with all other ranks; what they have failed of is thrown. */
@@ -46,7 +45,7 @@ export function mpiCommunicator(world: World): MpiCommunicator {
   /** Returns once every rank has asked for the same. @throws Error, the same on every rank, when they have not */
   async function meet(own: Asked, reason: Uint8Array): Promise<void> {
     collectives++;
-    const headers = await exchange.fromAll(HEADERS, headerOf(own)) as Float64Array;
+    const headers = await exchange.fromAllPatiently(headerOf(own));
     const all = Array.from({ length: size }, (_, r) => askedBy(headers, r));
     const left = all.findIndex(({ name }) => name === "leave");
     if (left >= 0) {
@@ -147,7 +146,7 @@ export function mpiCommunicator(world: World): MpiCommunicator {
         await collective(asked("close", null), () => NOTHING).catch((error) => found = error);
       }
       // Of those that failed, the last may still be saving what it has.
-      await world.guarded("the end of the run", world.call("Barrier", world.library.handles.world));
+      await world.guarded("the end of the run", exchange.fromAllPatiently(new Float64Array(1)));
       world.finalize();
       if (found) throw found;
     },

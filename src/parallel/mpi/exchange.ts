@@ -44,6 +44,8 @@ export interface Exchange {
   fromShares(element: Element, own: Values, held: Held, piece: Piece): Promise<void>;
   /** @returns `own` of every rank, in rank order; until the next exchange */
   fromAll(store: Store, own: Values): Promise<Held["values"]>;
+  /** As fromAll, of a few doubles, for which the others may be long in coming. */
+  fromAllPatiently(own: Float64Array): Promise<Float64Array>;
   fromRoot(element: Element, values: Values, root: number): Promise<void>;
   /** total = total + values, in C. */
   add(element: Element, values: Values, total: Values): Promise<void>;
@@ -51,7 +53,7 @@ export interface Exchange {
 }
 
 /** @param world calls are made one after the other */
-export function exchangeOver({ call, rank, size, library }: World): Exchange {
+export function exchangeOver({ call, gatherPatiently, rank, size, library }: World): Exchange {
   const { handles } = library;
   let bytesSent = 0;
   const handleOf = ({ type }: Element) => handles[type];
@@ -106,6 +108,12 @@ export function exchangeOver({ call, rank, size, library }: World): Exchange {
       const all = received(store, own.length * size);
       const count = own.length * store.units;
       await call("Allgather", own, count, handleOf(store), all, count, handleOf(store), handles.world);
+      bytesSent += own.byteLength * others;
+      return all;
+    },
+    async fromAllPatiently(own) {
+      const all = new Float64Array(own.length * size);
+      await gatherPatiently(own, all);
       bytesSent += own.byteLength * others;
       return all;
     },

@@ -20,8 +20,6 @@ export interface Handles {
   sum: Handle;
   noInfo: Handle;
   errorsReturn: Handle;
-  /** Of a send buffer: what is sent stands in the receive buffer already. */
-  inPlace: bigint;
   /** Of MPI_Comm_split_type: ranks that share memory. */
   shared: number;
   /** Threads call MPI one at a time, and at the same time. */
@@ -42,7 +40,6 @@ export function handlesOf(abi: Abi, symbol: (name: string) => Handle): Handles {
         sum: symbol("ompi_mpi_op_sum"),
         noInfo: symbol("ompi_mpi_info_null"),
         errorsReturn: symbol("ompi_mpi_errors_return"),
-        inPlace: 1n,
         shared: 0,
         threads: { serialized: 2, multiple: 3 },
       };
@@ -57,7 +54,6 @@ export function handlesOf(abi: Abi, symbol: (name: string) => Handle): Handles {
         sum: 0x58000003,
         noInfo: 0x1c000000,
         errorsReturn: 0x54000001,
-        inPlace: 0xffffffffffffffffn, // (void *) -1
         shared: 1,
         threads: { serialized: 2, multiple: 3 },
       };
@@ -72,7 +68,6 @@ export function handlesOf(abi: Abi, symbol: (name: string) => Handle): Handles {
         sum: 0x21n,
         noInfo: 0x130n,
         errorsReturn: 0x143n,
-        inPlace: 1n,
         shared: 221,
         threads: { serialized: 2048, multiple: 4096 },
       };

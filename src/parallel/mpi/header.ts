@@ -27,7 +27,7 @@ export interface Asked {
 }
 
 /** Float64 values of one. */
-export const HEADER_LENGTH = 8;
+const HEADER_LENGTH = 8;
 
 /** @throws TypeError when the values are of a kind that is not shared */
 export function asked(name: Asked["name"], values: Shareable | null, more: Partial<Asked> = {}): Asked {

@@ -27,13 +27,14 @@ const FUNCTIONS = {
   Comm_split_type: ["handle", "int", "int", "handle", "void *"],
   Comm_set_errhandler: ["handle", "handle"],
   Allgather: ["void *", "int", "handle", "void *", "int", "handle", "handle"],
+  Iallgather: ["void *", "int", "handle", "void *", "int", "handle", "handle", "void *"],
+  Test: ["void *", "void *", "void *"],
   Allgatherv: ["void *", "int", "handle", "void *", "void *", "void *", "handle", "handle"],
   Alltoallv: [
     ...["void *", "void *", "void *", "handle"],
     ...["void *", "void *", "void *", "handle", "handle"],
   ],
   Bcast: ["void *", "int", "handle", "int", "handle"],
-  Barrier: ["handle"],
   Reduce_local: ["void *", "void *", "int", "handle", "handle"],
   Abort: ["handle", "int"],
   Error_string: ["int", "void *", "void *"],
@@ -117,6 +118,8 @@ export async function loadMpi(vendor: Vendor | null): Promise<MpiLibrary> {
   // and then as MPI starts.
   process.env.UCX_MEM_MMAP_HOOK_MODE ??= "none";
   process.env.OMPI_MCA_memory ??= "^patcher";
+  // A rank that waits in a call leaves its core to whoever needs it.
+  process.env.OMPI_MCA_mpi_yield_when_idle ??= "1";
   const koffi = (await import("koffi")).default;
   // Refused once a library is loaded: whoever loads one before must have asked for as much.
   if (koffi.config().async_stack_size! < ASYNC_STACK_BYTES) {

@@ -27,7 +27,7 @@ export interface Store<A extends NumberArray | Uint16Array = NumberArray> {
 }
 
 /** Where each range begins when they lie one behind the other. */
-export function packedOffsets(ranges: readonly Share[]): number[] {
+function packedOffsets(ranges: readonly Share[]): number[] {
   let at = 0;
   return ranges.map(({ start, end }) => (at += end - start) - (end - start));
 }

@@ -1,8 +1,9 @@
 /**
- * The world of MPI that this process is a rank of: opened, called by others of its thread one call at a time, and left so
- * that no rank waits for ever. Whatever ends this process before the world is closed ends all ranks.
+ * The world of MPI that this process is a rank of: opened, called by others of its threads one call at a time, and left
+ * so that no rank waits for ever. Whatever ends this process before the world is closed ends all ranks.
  */
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Launcher } from "./launcher.ts";
 import { type MpiFunction, type MpiLibrary } from "./library.ts";
 
@@ -24,6 +25,12 @@ export interface World {
    * @param args typed arrays stay where they are until the call has returned
    */
   call(name: MpiFunction, ...args: unknown[]): Promise<void>;
+  /**
+   * Gathers `own` of every rank into `all`, in rank order. The others may be long in coming: MPI's own waiting would
+   * keep a core busy until then.
+   * @param own few values, of doubles
+   */
+  gatherPatiently(own: Float64Array, all: Float64Array): Promise<void>;
   /**
    * Ends all ranks where `work` takes longer than a rank may wait.
    * @param text what is waited in
@@ -113,6 +120,7 @@ export function openWorld(library: MpiLibrary, launcher: Launcher): World {
       localSize: numberBy("Comm_size", near[0]),
       library,
       call: (name, ...args) => callAsync(library, name, args),
+      gatherPatiently: (own, all) => gatherPatiently(library, own, all),
       guarded: (text, work) => guarded(work, timeoutS, () => ends.abort(tooLong(rank, size, text, timeoutS))),
       ...ends,
     };
@@ -139,6 +147,29 @@ function callAsync(library: MpiLibrary, name: MpiFunction, args: unknown[]): Pro
       }
     });
   });
+}
+
+/** Looks are as far apart as this one's share of the wait, up to a hundredth of a second. */
+const LOOK_SHARE = 0.1;
+const LONGEST_LOOK_MS = 10;
+
+async function gatherPatiently(library: MpiLibrary, own: Float64Array, all: Float64Array): Promise<void> {
+  const { functions, handles } = library;
+  // As large as a handle and a status of any library.
+  const [request, status, isDone] = [new BigUint64Array(1), new BigUint64Array(16), new Int32Array(1)];
+  const type = handles.double;
+  const began = performance.now();
+  checked(
+    library,
+    "Iallgather",
+    functions.Iallgather(own, own.length, type, all, own.length, type, handles.world, request),
+  );
+  while (true) {
+    checked(library, "Test", functions.Test(request, isDone, status));
+    if (isDone[0]) return;
+    const pauseMs = Math.min(LONGEST_LOOK_MS, LOOK_SHARE * (performance.now() - began));
+    await (pauseMs < 1 ? new Promise((resolve) => setImmediate(resolve)) : sleep(pauseMs));
+  }
 }
 
 async function guarded<R>(work: Promise<R>, seconds: number, abort: () => void): Promise<R> {
