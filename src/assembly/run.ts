@@ -138,7 +138,7 @@ export async function assembleRun(
   await assertSameRun(communicator, config, prompts);
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
-  const memory = await planRun(config, lengths, events, { scorer: ownScorer });
+  const memory = await planRun(config, lengths, events, { scorer: ownScorer, ranks: communicator });
   const compiled = compileKernels(memory.plan.kernels); // while the weights are read
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;

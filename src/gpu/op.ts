@@ -113,8 +113,8 @@ export function recomputed(f: (x: Tensor) => Tensor, x: Tensor): Tensor {
 }
 
 /**
- * y = x, without a kernel or a copy. A recording of its backward pass is marked where all of it that comes before dx has
- * been recorded: what is made of y adds no more to any gradient.
+ * y = x, without a kernel or a copy. A recording of its backward pass is marked where all that comes before dx has been
+ * recorded: what is made of y adds no more to any gradient.
  */
 export function marked(x: Tensor, number: number): Tensor {
   const op = tf.customGrad((input) => ({
