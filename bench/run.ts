@@ -6,6 +6,7 @@ import { kernelChoice } from "../src/assembly/kernel_tuning.ts";
 import { openGpu } from "../src/gpu/device.ts";
 import { writeFileAtomic } from "../src/io/files/atomic_files.ts";
 import type { WeightFormat } from "../src/ops/weight/weight.ts";
+import { allReduceTable, benchAllReduce } from "./all_reduce.ts";
 import { baselineFile, comparisonTable, readBaseline, toBaseline } from "./baseline.ts";
 import { benchCurves, curvesText } from "./curves.ts";
 import { benchDecoding } from "./decode_bench.ts";
@@ -150,6 +151,11 @@ async function runExplain({ explain = [], format, few }: BenchOptions): Promise<
   return await explainLinear(await openGpu(), sizes, { format, rowCount: few ? "few" : "many" });
 }
 
+async function runAllReduce({ repeat = 15 }: BenchOptions): Promise<Outcome> {
+  const sizes = await benchAllReduce(repeat);
+  return { text: allReduceTable(await titleHere(), sizes), report: { sizes } };
+}
+
 function runPredict(
   { predict = "", shape, lora, precision, ranks, interconnect }: BenchOptions,
 ): Promise<Outcome> {
@@ -205,6 +211,11 @@ const MODES: Readonly<Record<string, Mode>> = {
         Object.keys(DEVICES).join(", ")
       }`,
     run: runPredict,
+  },
+  allReduce: {
+    flags: "--all-reduce",
+    about: "all-reduce of typed arrays between two ranks of MPI: ours, the same in C, and MPI_Allreduce",
+    run: runAllReduce,
   },
   measurements: {
     flags: "--measurements [file]",

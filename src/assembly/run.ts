@@ -119,7 +119,13 @@ export async function assembleRun(
   setMatmulPrecision(wanted.matmul_precision);
   signal?.throwIfAborted();
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-  const openScorer = await beginScorer(wanted, { device, scorer: ownScorer, events, signal });
+  const openScorer = await beginScorer(wanted, {
+    device,
+    scorer: ownScorer,
+    events,
+    signal,
+    rank: communicator.rank,
+  });
   // Rank 0 downloads what the others then find.
   const config = await rankZeroFirst(
     communicator,

@@ -31,15 +31,15 @@ function dieIn(where: string): void {
 /** Reductions of tensors are those of gradients. */
 function mortal(communicator: Communicator): Communicator {
   let isReduced = false;
-  const reduce = (name: "allReduceSum" | "reduceScatterSum"): Communicator["reduceScatterSum"] =>
-  async (values, wire) => {
-    if (!(values instanceof tf.Tensor)) return await communicator[name](values, wire);
-    dieIn("backward"); // all of it is queued, and the GPU is at it
-    const reduced = communicator[name](values, wire);
-    dieIn("reduce");
-    await reduced;
-    isReduced = true;
-  };
+  const reduce =
+    (name: "allReduceSum" | "reduceScatterSum"): Communicator["reduceScatterSum"] => async (values, wire) => {
+      if (!(values instanceof tf.Tensor)) return await communicator[name](values, wire);
+      dieIn("backward"); // all of it is queued, and the GPU is at it
+      const reduced = communicator[name](values, wire);
+      dieIn("reduce");
+      await reduced;
+      isReduced = true;
+    };
   const afterReducing = <A extends unknown[]>(call: (...args: A) => Promise<void>) => async (...args: A) => {
     if (isReduced) dieIn("update");
     isReduced = false;
@@ -64,16 +64,18 @@ const scorer: Scorer = {
   },
 };
 
-const [config] = sweepRuns(loadConfig({ text: textOf("configs/quickstart.yaml"), fileName: "quickstart.yaml" }, {
-  overrides: [
-    `output_dir=${folder}`,
-    "max_steps=4",
-    "save_steps=1",
-    "eval_jsonl=null",
-    "max_completion_length=8",
-    `per_device_train_batch_size=${16 / ranks.communicator.size}`,
-  ],
-}));
+const [config] = sweepRuns(
+  loadConfig({ text: textOf("configs/quickstart.yaml"), fileName: "quickstart.yaml" }, {
+    overrides: [
+      `output_dir=${folder}`,
+      "max_steps=4",
+      "save_steps=1",
+      "eval_jsonl=null",
+      "max_completion_length=8",
+      `per_device_train_batch_size=${16 / ranks.communicator.size}`,
+    ],
+  }),
+);
 const communicator = mortal(ranks.communicator);
 const run = await assembleRun(config, {
   communicator,

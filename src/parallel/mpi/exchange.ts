@@ -38,11 +38,11 @@ type Values = NumberArray | Uint16Array;
 type Element = Pick<Store, "type" | "units">;
 
 export interface Exchange {
-  /** @returns the values that every rank has for this one, in rank order, `length` of each */
+  /** @returns the values that every rank has for this one, in rank order; until the next exchange */
   toShares<A extends Values>(store: Store<A>, held: Held<A>, piece: Piece): Promise<A>;
   /** Lays the ranks' values into `held`, each at its range. @param own this rank's */
   fromShares(element: Element, own: Values, held: Held, piece: Piece): Promise<void>;
-  /** @returns `own` of every rank, in rank order */
+  /** @returns `own` of every rank, in rank order; until the next exchange */
   fromAll(store: Store, own: Values): Promise<Held["values"]>;
   fromRoot(element: Element, values: Values, root: number): Promise<void>;
   /** total = total + values, in C. */
@@ -57,11 +57,18 @@ export function exchangeOver({ call, rank, size, library }: World): Exchange {
   const handleOf = ({ type }: Element) => handles[type];
   const counts = (numbers: number[], units: number) => Int32Array.from(numbers, (count) => count * units);
   const others = size - 1;
+  let scratch = new ArrayBuffer(0);
+  /** Memory for what is received, the same for every call: new pages would cost as much as the exchange. */
+  function received<A extends Values>(store: Store<A>, length: number): A {
+    const sizeBytes = length * store.bytes;
+    if (scratch.byteLength < sizeBytes) scratch = new ArrayBuffer(sizeBytes);
+    return store.over(scratch, length);
+  }
   return {
     async toShares(store, held, piece) {
       const { units } = store;
       const own = lengthOf(piece[rank]);
-      const received = store.make(own * size);
+      const parts = received(store, own * size);
       const given = piece.map(lengthOf);
       const taken = piece.map(() => own);
       await call(
@@ -70,14 +77,14 @@ export function exchangeOver({ call, rank, size, library }: World): Exchange {
         counts(given, units),
         counts(held.offsets, units),
         handleOf(store),
-        received,
+        parts,
         counts(taken, units),
         counts(taken.map((_, r) => r * own), units),
         handleOf(store),
         handles.world,
       );
       bytesSent += store.bytes * (given.reduce((all, count) => all + count, 0) - own);
-      return received;
+      return parts;
     },
     async fromShares(element, own, held, piece) {
       const { units } = element;
@@ -96,7 +103,7 @@ export function exchangeOver({ call, rank, size, library }: World): Exchange {
       bytesSent += own.byteLength * others;
     },
     async fromAll(store, own) {
-      const all = store.make(own.length * size);
+      const all = received(store, own.length * size);
       const count = own.length * store.units;
       await call("Allgather", own, count, handleOf(store), all, count, handleOf(store), handles.world);
       bytesSent += own.byteLength * others;

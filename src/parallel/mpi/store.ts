@@ -19,7 +19,8 @@ export interface Store<A extends NumberArray | Uint16Array = NumberArray> {
   /** MPI's name for an element, and how many of those it is. */
   type: keyof Handles & ("float" | "double" | "int" | "byte");
   units: number;
-  make(length: number): A;
+  /** An array of them over memory. */
+  over(memory: ArrayBuffer, length: number): A;
   /** Begun when it is called: what is queued for the GPU later is not waited for. */
   read(ranges: readonly Share[]): Promise<Held<A>>;
   write(ranges: readonly Share[]): Promise<Held<A>>;
@@ -32,7 +33,7 @@ export function packedOffsets(ranges: readonly Share[]): number[] {
 }
 
 function arrayStore(values: NumberArray): Store {
-  const kind = values.constructor as new (length: number) => NumberArray;
+  const kind = values.constructor as new (memory: ArrayBuffer, at: number, length: number) => NumberArray;
   const held = (ranges: readonly Share[]): Promise<Held> =>
     Promise.resolve({ values, offsets: ranges.map(({ start }) => start), done() {} });
   return {
@@ -40,7 +41,7 @@ function arrayStore(values: NumberArray): Store {
     bytes: values.BYTES_PER_ELEMENT,
     type: values instanceof Float32Array ? "float" : values instanceof Float64Array ? "double" : "int",
     units: 1,
-    make: (length) => new kind(length),
+    over: (memory, length) => new kind(memory, 0, length),
     read: held,
     write: held,
   };
@@ -58,7 +59,7 @@ function tensorStore(tensor: Tensor): Store {
     bytes: 4,
     type: kind === Int32Array ? "int" : "float",
     units: 1,
-    make: (length) => new kind(length),
+    over: (memory, length) => new kind(memory, 0, length),
     read: staged(stageRead),
     write: staged(stageWrite),
   };
@@ -91,5 +92,5 @@ const HALVES = {
   bytes: 2,
   type: "byte" as const,
   units: 2,
-  make: (length: number) => new Uint16Array(length),
+  over: (memory: ArrayBuffer, length: number) => new Uint16Array(memory, 0, length),
 };

@@ -491,7 +491,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/update.ts",
-    find: `  if (prompts && keys) backwardPrompts(learner, prompts, keys);
+    find: `  if (prompts && keys) await backwardPrompts(learner, prompts, { keys, summer });
 `,
     replace: "",
     harm: "where prompts are shared, nothing is learned through them",
