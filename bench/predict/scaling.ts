@@ -75,7 +75,7 @@ const sumOf = (phases: RankStep["phases"], ...names: string[]) =>
   names.reduce((sum, name) => sum + (phases[name] ?? 0), 0);
 
 /** Bytes of full fine-tuning that a rank of so many has no more. */
-export function freedBytes(way: Way, values: number, ranks: number): number {
+function freedBytes(way: Way, values: number, ranks: number): number {
   const sharded = way === "zero" ? OPTIMIZER : way === "zeroPasses" ? OPTIMIZER + GRADIENT : 0;
   return sharded * values * (1 - 1 / ranks);
 }

@@ -38,7 +38,8 @@ export function startRanks(
   const mpirun = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", `${size}`];
   const child = spawn("mpirun", [...mpirun, ...(runtime === "deno" ? DENO : NODE), path, ...args], {
     cwd: ROOT,
-    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan" },
+    // Open MPI gives each rank a terminal of no columns.
+    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan", GRPO_WEBGPU_COLUMNS: "0" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

@@ -1,7 +1,7 @@
 /**
  * The quickstart trained by 1, 2 and 4 ranks on the same batches: the same run.
  *
- *   npm run test:cluster -- --file worlds               ten steps, with groups that lie across four ranks
+ *   npm run test:cluster -- --file worlds               six steps, with groups that lie across four ranks
  *   STEPS=90 npm run test:cluster -- --file worlds      the whole quickstart on four ranks, too: does it become safe?
  */
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { startRanks } from "./ranks_program.ts";
 
 const COMPLETIONS = 64;
-const STEPS = 10;
+const STEPS = 6;
 const WHOLE_STEPS = Number(process.env.STEPS ?? 0);
 const [MINUTES_MS, HOUR_MS] = [4 * 60_000, 60 * 60_000];
 
@@ -76,6 +76,7 @@ const SETTINGS = [
   "eval_jsonl=null",
   "debug_log_every=1",
   "eval_on_start=false",
+  "max_completion_length=16",
   `debug_log_n_samples=${COMPLETIONS}`,
 ];
 
