@@ -1,5 +1,5 @@
-// Many clusters install NVIDIA's libraries without the file that tells the Vulkan loader of them: without it a run would
-// go on the CPU. It is written into the user's cache then, and named to the loader.
+// Many clusters install NVIDIA's libraries without the file that tells the Vulkan loader of them: without it a run
+// would go on the CPU. It is written into the user's cache then, and named to the loader.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";

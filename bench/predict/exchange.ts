@@ -1,7 +1,7 @@
 /**
  * Seconds of what ranks say to each other, as the program says it: a sum is every share sent to its owner (alltoall),
- * added there in rank order, and sent back to all (allgather). Buckets go through three stages side by side, GPU to host,
- * MPI, host to GPU; the slowest sets the pace. Pure.
+ * added there in rank order, and sent back to all (allgather). Buckets go through three stages side by side, GPU to
+ * host, MPI, host to GPU; the slowest sets the pace. Pure.
  */
 import type { Interconnect } from "./interconnects.ts";
 
@@ -39,7 +39,7 @@ function others(
 }
 
 /** Seconds in MPI while every rank sends so many bytes to each other, and as many come. */
-export function messageSeconds(bytesToEach: number, ranks: number, link: Interconnect): number {
+function messageSeconds(bytesToEach: number, ranks: number, link: Interconnect): number {
   const { near, far, onNode } = others(ranks, link);
   return near * (link.latency.node + bytesToEach / link.nodeBytes) +
     far * (link.latency.wire + bytesToEach * onNode / link.wireBytes);

@@ -65,6 +65,6 @@ export function namedInterconnect(name: string): Interconnect {
     gpuBytes: PCIE4,
     nodeBytes: bytes,
     wireBytes: bytes,
-    latency: { node: micros * 1e-6, wire: micros * 1e-6 },
+    latency: { node: micros / 1e6, wire: micros / 1e6 },
   };
 }

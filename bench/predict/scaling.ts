@@ -75,7 +75,7 @@ const sumOf = (phases: RankStep["phases"], ...names: string[]) =>
   names.reduce((sum, name) => sum + (phases[name] ?? 0), 0);
 
 /** Bytes of full fine-tuning that a rank of so many has no more. */
-export function freedBytes(way: Way, values: number, ranks: number): number {
+function freedBytes(way: Way, values: number, ranks: number): number {
   const sharded = way === "zero" ? OPTIMIZER : way === "zeroPasses" ? OPTIMIZER + GRADIENT : 0;
   return sharded * values * (1 - 1 / ranks);
 }
@@ -204,20 +204,18 @@ const RECORDED_RANKS = 4;
 
 /** Of each share, the largest first. */
 async function recordShares(
-  way: Way,
+  isFull: boolean,
   { shape, device, precision, tell }: ScalingOptions,
 ): Promise<RankStep[]> {
   const steps: RankStep[] = [];
-  const isFull = way !== "lora";
   const { shape: model } = shape;
   const settings: NamedShape["settings"] = isFull ? { ...shape.settings, dtype: "bfloat16" } : shape.settings;
   const options: StepOptions = { lora: isFull ? "none" : "all-linear", precision };
-  const freed = isFull
-    ? freedBytes(way, modelValues(model), RECORDED_RANKS) + 2 * HALF * modelValues(model)
-    : 0;
+  const values = modelValues(model);
+  const freed = isFull ? freedBytes("zero", values, RECORDED_RANKS) + 2 * HALF * values : 0;
   for (const share of RECORDED_SHARES) {
     const completions = Math.max(2, sharedBatch(shape) * share);
-    tell?.(`${way}, ${completions} completions`);
+    tell?.(`${isFull ? "full" : "LoRA"}, ${completions} completions`);
     steps.push(await rankStep(shapeOfShare({ ...shape, settings }, completions), device, options, freed));
   }
   return steps;
@@ -234,13 +232,9 @@ function modelValues(
 export async function predictScaling(options: ScalingOptions): Promise<Record<Mode, ScaledStep[]>> {
   const steps: Record<Mode, ScaledStep[]> = { weak: [], strong: [] };
   const batch = sharedBatch(options.shape);
-  const recorded = new Map<Way, RankStep[]>();
-  for (const way of ["lora", "zero", "zeroPasses"] as const) {
-    recorded.set(way, await recordShares(way, options));
-  }
+  const [adapters, full] = [await recordShares(false, options), await recordShares(true, options)];
   for (const way of Object.keys(WAYS) as Way[]) {
-    // Evolution strategies generate and score as those do that train all weights.
-    const shares = recorded.get(way) ?? recorded.get("zero")!;
+    const shares = way === "lora" ? adapters : full;
     for (const ranks of worldsUpTo(options.ranks)) {
       steps.weak.push(scaledStep(way, stepOfShare(shares, batch), ranks, options));
       const share = batch / ranks;

@@ -4,14 +4,15 @@ import type { Device } from "./devices.ts";
 import type { Interconnect } from "./interconnects.ts";
 import { type Mode, type ScaledStep, type Way, WAYS } from "./scaling.ts";
 
-const HEADINGS =
-  "ranks  nodes  completions a rank  compute s  sent GB  exchange s  step s  overlapped s  completions/s  of linear  GB a rank"
-    .split("  ");
+const HEADINGS = [
+  "ranks  nodes  completions a rank  compute s  sent GB  exchange s",
+  "step s  overlapped s  completions/s  of linear  GB a rank",
+].join("  ").split("  ");
 
 const giga = (bytes: number) => threeDigits(bytes / 1e9);
 
 export const stepSeconds = ({ compute, exchange }: ScaledStep) => compute + exchange.seconds;
-export const overlappedSeconds = (step: ScaledStep) => stepSeconds(step) - step.hidden;
+const overlappedSeconds = (step: ScaledStep) => stepSeconds(step) - step.hidden;
 /** Of all ranks, a second. */
 const rate = (step: ScaledStep) => step.ranks * step.completions / overlappedSeconds(step);
 

@@ -7,7 +7,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { formatBytes } from "../config/units.ts";
 import { type GpuInfo, openCountingGpu, openGpu } from "../gpu/device.ts";
 import { settledPrecision } from "../policy/precision.ts";
-import { singleProcess } from "../parallel/communicator.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { makeLearner } from "../train/learner.ts";
 import { fittingPlan, type MemoryPlan, planMemory, type RunModels } from "../train/memory_plan.ts";
@@ -56,10 +56,38 @@ const REMEDIES: readonly Partial<RunConfig>[] = [
   { use_peft: true, eval_batch_size: 8, gradient_checkpointing: true, kv_cache_dtype: "float16" },
 ];
 
+/** Ranks with which a run that does not fit may be tried. */
+const MORE_RANKS = [2, 4, 8, 16];
+
+/** The fewest ranks of a GPU each that the run would fit on; null where none are enough. */
+async function findRanks(
+  config: RunConfig,
+  modelsOf: ModelsOf,
+  budget: number,
+  planWith: typeof planMemory,
+  now: number,
+): Promise<string | null> {
+  if (config.use_peft || config.zero_stage === 0) return null;
+  for (const size of MORE_RANKS.filter((more) => more > now)) {
+    const smallest = { rowsPerPass: 1, recomputesLayers: true, sumsLayers: true, ranks: { rank: 0, size } };
+    const bytes = await planWith(modelsOf(config), config, batchShape(config, size), smallest)
+      .then(({ peakBytes }) => peakBytes, () => Infinity);
+    if (bytes <= budget) {
+      return `--num_processes ${size} on as many such GPUs (${formatBytes(bytes)} on each)`;
+    }
+  }
+  return null;
+}
+
 /** Bytes that the run would take with other settings; infinite for what cannot even be planned. */
-function bytesWith(config: RunConfig, modelsOf: ModelsOf, planWith: typeof planMemory): Promise<number> {
-  const smallest = { rowsPerPass: 1, recomputesLayers: true };
-  return planWith(modelsOf(config), config, batchShape(config), smallest)
+function bytesWith(
+  config: RunConfig,
+  modelsOf: ModelsOf,
+  planWith: typeof planMemory,
+  ranks: Pick<Communicator, "rank" | "size">,
+): Promise<number> {
+  const smallest = { rowsPerPass: 1, recomputesLayers: true, sumsLayers: true, ranks };
+  return planWith(modelsOf(config), config, batchShape(config, ranks.size), smallest)
     .then(({ peakBytes }) => peakBytes, () => Infinity);
 }
 
@@ -69,12 +97,13 @@ async function findRemedies(
   modelsOf: ModelsOf,
   budget: number,
   planWith: typeof planMemory,
+  ranks: Pick<Communicator, "rank" | "size">,
 ): Promise<string[]> {
   const shorter = { max_completion_length: Math.ceil(config.max_completion_length / 2) };
   const found: string[] = [];
   for (const remedy of REMEDIES) {
     for (const change of [remedy, { ...remedy, ...shorter }]) {
-      const bytes = await bytesWith({ ...config, ...change }, modelsOf, planWith);
+      const bytes = await bytesWith({ ...config, ...change }, modelsOf, planWith, ranks);
       if (bytes > budget) continue;
       const settings = Object.entries(change).map(([key, value]) => `--set ${key}=${value}`).join(" ");
       found.push(`${settings} (${formatBytes(bytes)})`);
@@ -90,17 +119,24 @@ export interface PlannedMemory {
   budget: MemoryBudget | null;
 }
 
+export interface PlanOptions {
+  /** From outside: then the score models of the settings are not loaded. */
+  scorer?: Scorer;
+  /** To plan for that GPU instead of the open one; models then need no more than their config.json. */
+  target?: PlanTarget;
+  /** Those that train together, and which of them this is; default: one alone. */
+  ranks?: Pick<Communicator, "rank" | "size">;
+}
+
 /**
  * Plans the run's memory and chooses how many completions are trained on at a time.
- * @param scorer from outside: then the score models of the settings are not loaded
- * @param target to plan for that GPU instead of the open one; models then need no more than their config.json
  * @throws RangeError when it takes more than there is; the message names settings that would fit
  */
 export async function planRun(
   given: RunConfig,
   lengths: PromptLengths,
   events: LoadingEvents = {},
-  { scorer, target }: { scorer?: Scorer; target?: PlanTarget } = {},
+  { scorer, target, ranks = singleProcess }: PlanOptions = {},
 ): Promise<PlannedMemory> {
   const { info } = await (target ? openCountingGpu() : openGpu());
   const config = settledPrecision(given, target && (() => target.precision));
@@ -115,12 +151,14 @@ export async function planRun(
   const planWith: typeof planMemory = (models, settings, shape, passes) =>
     planMemory(models, settings, shape, passes, target?.device);
   const budget = target?.budget ?? await memoryBudget(config, info);
-  const shape = batchShape(config, singleProcess.size);
+  const shape = batchShape(config, ranks.size);
   const limit = budget?.bytes ?? Infinity;
   const room = { budgetBytes: limit, isSoftware: target === undefined && info.isSoftware };
-  const plan = await fittingPlan(modelsOf(config), config, shape, room, planWith);
+  const plan = await fittingPlan(modelsOf(config), config, shape, room, planWith, ranks);
   if (plan.peakBytes <= limit) return { plan, budget };
-  const remedies = await findRemedies(config, modelsOf, limit, planWith);
+  const remedies = await findRemedies(config, modelsOf, limit, planWith, ranks);
+  const more = await findRanks(config, modelsOf, limit, planWith, ranks.size);
+  if (more !== null) remedies.push(more);
   const atATime = `one completion at a time${
     plan.recomputesLayers ? " and layers run again in backward" : ""
   }`;

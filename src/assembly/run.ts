@@ -119,7 +119,13 @@ export async function assembleRun(
   setMatmulPrecision(wanted.matmul_precision);
   signal?.throwIfAborted();
   const device = `${info.name} (${info.runtime} ${info.runtimeVersion})`;
-  const openScorer = await beginScorer(wanted, { device, scorer: ownScorer, events, signal });
+  const openScorer = await beginScorer(wanted, {
+    device,
+    scorer: ownScorer,
+    events,
+    signal,
+    rank: communicator.rank,
+  });
   // Rank 0 downloads what the others then find.
   const config = await rankZeroFirst(
     communicator,
@@ -132,7 +138,7 @@ export async function assembleRun(
   await assertSameRun(communicator, config, prompts);
   const lengths = lengthsOf(prompts);
   signal?.throwIfAborted();
-  const memory = await planRun(config, lengths, events, { scorer: ownScorer });
+  const memory = await planRun(config, lengths, events, { scorer: ownScorer, ranks: communicator });
   const compiled = compileKernels(memory.plan.kernels); // while the weights are read
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;

@@ -45,8 +45,8 @@ async function findMpirun(size: number): Promise<Spelling> {
       ? "found none in PATH"
       : `found one that fails: ${(error as Error).message.trim()}`;
     throw new Error(
-      `Cannot start ${size} ranks: required mpirun of Open MPI or MPICH, ${found}. Install it (Debian, Ubuntu: apt-get ` +
-        "install openmpi-bin; on a cluster: module load openmpi), or start the ranks by srun",
+      `Cannot start ${size} ranks: required mpirun of Open MPI or MPICH, ${found}. Install it (Debian, Ubuntu: ` +
+        "apt-get install openmpi-bin; on a cluster: module load openmpi), or start the ranks by srun",
     );
   }
   const kind = KINDS.find(([says]) => says.test(version));

@@ -1,7 +1,7 @@
 /**
  * SIGINT, SIGTERM and SIGUSR1 ask a run for an orderly end, and end at once what has not begun to train; a second one
- * ends at once whatever it meets. SIGUSR1 comes from a cluster ahead of a job's end (SLURM: --signal=USR1@300): its exit
- * code asks for the job to be queued again.
+ * ends at once whatever it meets. SIGUSR1 comes from a cluster ahead of a job's end (SLURM: --signal=USR1@300): its
+ * exit code asks for the job to be queued again.
  */
 import { constants } from "node:os";
 import process from "node:process";

@@ -99,6 +99,15 @@ export interface RecordingMode {
   written: Set<TensorRecord>;
   /** Of the tensors that are made meanwhile. */
   made: Map<PlannedBuffer, TensorRecord>;
+  marks: PlanMark[];
+}
+
+/** A place in a recorded plan where whoever replays it may do something. */
+export interface PlanMark {
+  /** Dispatches before it. */
+  after: number;
+  /** What it was called. */
+  number: number;
 }
 
 export const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST

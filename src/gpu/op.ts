@@ -2,6 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { NamedAttrMap, Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { modes } from "./backend.ts";
+import { markPlace } from "./recording.ts";
 import { tensorsOf } from "./tensor_tree.ts";
 
 /** An op: a kernel registered with tfjs so that its tape differentiates it. */
@@ -108,6 +109,23 @@ export function recomputed(f: (x: Tensor) => Tensor, x: Tensor): Tensor {
     };
     return { value: f(input as Tensor), gradFunc };
   });
+  return op(x);
+}
+
+/**
+ * y = x, without a kernel or a copy. A recording of its backward pass is marked where all that comes before dx has been
+ * recorded: what is made of y adds no more to any gradient.
+ */
+export function marked(x: Tensor, number: number): Tensor {
+  const op = tf.customGrad((input) => ({
+    value: (input as Tensor).clone(),
+    gradFunc: (dy: Tensor) => {
+      markPlace(number);
+      const dx = dy.clone();
+      if (modes.freesGradients) dy.dispose();
+      return dx;
+    },
+  }));
   return op(x);
 }
 

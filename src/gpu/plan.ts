@@ -17,6 +17,8 @@ export interface Plan {
   compile(): Promise<void>;
   /** Queues the whole sequence `times` times, in order, after everything queued before. */
   replay(times?: number, timestampWrites?: GPUComputePassTimestampWrites): void;
+  /** As replay() once, in parts: each time one is queued up to a mark, the mark's number. */
+  replayParts(): Iterable<number>;
   /** Frees what the plan holds. Tensors that the caller made stay the caller's. */
   dispose(): void;
 }
@@ -50,7 +52,11 @@ export function recordPlan<Outputs, Inputs = null>(
   { inputs: given = null as Inputs, arena = createArena() }: PlanOptions<Inputs> = {},
 ): RecordedPlan<Inputs, Outputs> {
   if (modes.replaysAfresh) return unrecorded(given, build);
-  const { dispatches, inputs, outputs, memory, invalidateWritten, dispose } = recordKernels(given, build);
+  const { marks, inputs, outputs, memory, invalidateWritten, dispose, ...recorded } = recordKernels(
+    given,
+    build,
+  );
+  const { dispatches } = recorded;
   arena.enter();
   const calls = dispatches.map((dispatch): BoundCall => ({
     dispatch,
@@ -66,6 +72,18 @@ export function recordPlan<Outputs, Inputs = null>(
     placedAt = bufferMoves();
   };
   prepare();
+  /** @returns whether there is something to encode */
+  const begin = () => {
+    assertGpuHealthy();
+    flush();
+    prepare();
+    // A plan of a rehearsal has said what it takes; those who ask for its kernels get them each time.
+    if (modes.rehearsing && !modes.profiling) return false;
+    if (boundAt !== placedAt) calls.forEach(bind);
+    boundAt = placedAt;
+    invalidateWritten();
+    return true;
+  };
   return {
     inputs,
     outputs,
@@ -74,15 +92,15 @@ export function recordPlan<Outputs, Inputs = null>(
     compile: () => compileKernels(dispatches.map(({ call }) => call)),
     prepare,
     replay(times = 1, timestampWrites) {
-      assertGpuHealthy();
-      flush();
-      prepare();
-      // A plan of a rehearsal has said what it takes; those who ask for its kernels get them each time.
-      if (modes.rehearsing && !modes.profiling) return;
-      if (boundAt !== placedAt) calls.forEach(bind);
-      boundAt = placedAt;
-      invalidateWritten();
-      encode(calls, times, timestampWrites);
+      if (begin()) encode(calls, times, timestampWrites);
+    },
+    *replayParts() {
+      let from = 0;
+      for (const { after, number } of [...marks, { after: calls.length, number: null }]) {
+        if (begin() && after > from) encode(calls.slice(from, after), 1, undefined);
+        from = after;
+        if (number !== null) yield number;
+      }
     },
     dispose() {
       dispose();
@@ -175,6 +193,10 @@ function unrecorded<Inputs, Outputs>(
     replay(times = 1) {
       for (let round = 0; round < times; round++) tf.tidy(() => void build(inputs));
       flush();
+    },
+    replayParts() {
+      this.replay();
+      return [];
     },
     dispose() {},
   };

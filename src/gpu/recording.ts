@@ -4,6 +4,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import {
   type BufferPool,
   modes,
+  type PlanMark,
   type PlannedBuffer,
   type RecordedDispatch,
   type RecordingMode,
@@ -26,6 +27,8 @@ export interface PlanMemory {
 /** What a recording leaves behind. */
 export interface Recording<Inputs, Outputs> {
   dispatches: RecordedDispatch[];
+  /** In their order. */
+  marks: PlanMark[];
   /** Tensors in the places of those given, to be written before each replay. */
   inputs: Inputs;
   /** What `build` returned; its tensors live until dispose(). */
@@ -119,6 +122,12 @@ function planMemory(made: RecordingMode["made"]): PlanMemory {
   };
 }
 
+/** Marks the place that a recording has come to; does nothing outside of one. */
+export function markPlace(number: number): void {
+  const { recording } = modes;
+  recording?.marks.push({ after: recording.dispatches.length, number });
+}
+
 /**
  * Runs `build` with kernels recorded instead of executed. Tensors made meanwhile have no memory yet: when all is
  * written down, those that do not live at the same time are given the same. So the buffers hold nothing between
@@ -134,7 +143,7 @@ export function recordKernels<Inputs, Outputs>(
   const shared = backend.bufferManager;
   const stockPath = backend.recordAndSubmit;
   const pool = planningPool();
-  const recording: RecordingMode = { dispatches: [], written: new Set(), made: new Map() };
+  const recording: RecordingMode = { dispatches: [], written: new Set(), made: new Map(), marks: [] };
   const leave = () => {
     flush(); // buffers that were freed meanwhile go back to the pool that they came from
     modes.recording = null;
@@ -163,11 +172,12 @@ export function recordKernels<Inputs, Outputs>(
       tensorsOf(built).forEach(tf.keep);
       return built as tf.TensorContainer;
     }) as Outputs;
-    const { dispatches, written, made } = recording;
+    const { dispatches, written, made, marks } = recording;
     noteLifetimes(dispatches, recordsOf(tensorsOf(inputs)), made);
     for (const record of made.values()) record.external = true;
     return {
       dispatches,
+      marks,
       inputs,
       outputs,
       memory: planMemory(made),

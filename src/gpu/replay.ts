@@ -17,6 +17,17 @@ export interface Replays {
    * @returns what `build` made; good until any function is run again: all of them share their memory
    */
   run<Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs): Outputs;
+  /**
+   * The same, in parts.
+   * @param onMark called when the kernels before a mark are queued, those behind it once it is done; it may not run
+   *   any function of these
+   */
+  runInParts<Inputs, Outputs>(
+    name: string,
+    inputs: Inputs,
+    build: (inputs: Inputs) => Outputs,
+    onMark: (number: number) => Promise<void>,
+  ): Promise<Outputs>;
   /** Gives the plans' memory back where it is more than may be kept. */
   trim(): void;
   /** Bytes to plan beside the most that was taken: for plans of other sizes, the largest so far staying the largest. */
@@ -60,21 +71,31 @@ export function createReplays(
   };
   const keyOf = (name: string, inputs: readonly Tensor[]) =>
     `${name} ${inputs.map(({ shape }) => `[${shape}]`).join("")}`;
+  /** The plan of a function for inputs of these shapes, with these in it. */
+  const planOf = <Inputs, Outputs>(name: string, inputs: Inputs, build: (inputs: Inputs) => Outputs) => {
+    const given = tensorsOf(inputs);
+    const key = keyOf(name, given);
+    const known = recorded.get(key);
+    const record = () =>
+      recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
+    const plan = known ?? record();
+    recorded.delete(key);
+    recorded.set(key, plan);
+    if (!known) limitPlans();
+    plan.prepare();
+    tensorsOf(plan.inputs).forEach((own, i) => copyTensor(given[i], own));
+    return plan as RecordedPlan<unknown, Outputs>;
+  };
   return {
     run(name, inputs, build) {
-      const given = tensorsOf(inputs);
-      const key = keyOf(name, given);
-      const known = recorded.get(key);
-      const record = () =>
-        recordPlan(build as (inputs: unknown) => unknown, { inputs: inputs as unknown, arena });
-      const plan = known ?? record();
-      recorded.delete(key);
-      recorded.set(key, plan);
-      if (!known) limitPlans();
-      plan.prepare();
-      tensorsOf(plan.inputs).forEach((own, i) => copyTensor(given[i], own));
+      const plan = planOf(name, inputs, build);
       plan.replay();
-      return plan.outputs as ReturnType<typeof build>;
+      return plan.outputs;
+    },
+    async runInParts(name, inputs, build, onMark) {
+      const plan = planOf(name, inputs, build);
+      for (const number of plan.replayParts()) await onMark(number);
+      return plan.outputs;
     },
     trim() {
       if (arena.limitBytes() > keptBytes) arena.release();

@@ -211,13 +211,17 @@ export function resizeTensor(tensor: Tensor, rows: number): Tensor {
 
 /** Words (of 4 bytes: f32, i32, or a pair of 16 bits) of a tensor, from `first` on. */
 export interface Words {
-  tensor: TensorInfo;
+  tensor: Tensor;
   first: number;
   count: number;
 }
 
 /** Copies words of a tensor into another, from its word `at` on, in queue order. */
-export function copyWords({ tensor: source, first, count }: Words, target: TensorInfo, at: number): void {
+export function copyWords(
+  { tensor: source, first, count }: Omit<Words, "tensor"> & { tensor: TensorInfo },
+  target: TensorInfo,
+  at: number,
+): void {
   if (modes.recording) throw new Error("Cannot record a copy in a plan: use a kernel");
   const backend = tfjsBackend();
   const from = gpuBuffer(backend, source, false);

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { uploadTensor } from "../gpu/tensors.ts";
-import { recomputed } from "../gpu/op.ts";
+import { marked, recomputed } from "../gpu/op.ts";
 import { scaled } from "../ops/elementwise/add.ts";
 import { attention } from "../ops/attention/attention.ts";
 import { embedding } from "../ops/rows/embedding.ts";
@@ -128,7 +128,7 @@ export function trunkForward(trunk: Trunk, tokens: TokenTensors, attend: Attend,
   let x_ND = embedding(trunk.root, tokens.ids, trunk.weights.embedding);
   if (trunk.embeddingScale !== 1) x_ND = scaled(x_ND, trunk.embeddingScale);
   for (let l = 0; l < trunk.config.layers; l++) {
-    const before = x_ND;
+    const before = trunk.marksLayers ? marked(x_ND, l) : x_ND;
     const layer = (x: Tensor) => layerForward(trunk, l, x, { attend, rows });
     // tidy frees the layer's intermediates at once; under a tape, what backward needs was saved by reference.
     x_ND = trunk.recomputesLayers ? recomputed(layer, before) : tf.tidy(() => layer(before));

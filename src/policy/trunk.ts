@@ -52,6 +52,8 @@ export interface Trunk {
   root: Tensor;
   /** Keep of each layer its input alone, and run it again in backward. */
   recomputesLayers?: boolean;
+  /** Recorded backward passes are marked where a layer's gradients are complete, by the layer's number. */
+  marksLayers?: boolean;
 }
 
 export interface Policy extends Trunk {

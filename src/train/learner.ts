@@ -6,7 +6,8 @@ import { disposePasses, makePassReplays, type PassReplays } from "../policy/pass
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
-import { createOptimizer, disposeOptimizer, type Optimizer, type OptimizerShares } from "./optimizer.ts";
+import { createOptimizer, disposeOptimizer, type Optimizer } from "./optimizer.ts";
+import { shareAccumulators } from "./layer_gradients.ts";
 import { sharesOf } from "./zero_shares.ts";
 import { sharesState } from "./zero_step.ts";
 
@@ -30,6 +31,8 @@ export interface LearnerOptions {
   rowsPerPass?: number | null;
   /** Whether layers run again in backward, by the memory plan; null, the default, where it does not know. */
   recomputesLayers?: boolean | null;
+  /** Whether gradients are summed over the ranks layer by layer, amid backward, by the memory plan; default: no. */
+  sumsLayers?: boolean;
   /** Those that train together, and which of them this is; default: one alone. */
   ranks?: Pick<Communicator, "rank" | "size">;
 }
@@ -44,29 +47,33 @@ function weightGroups(policy: Policy): Weight[][] {
   return [...layers, [...left]].filter((group) => group.length > 0);
 }
 
-/** Who holds what of the optimizer's state; null where one rank trains alone. */
-function sharesOfRun(
-  policy: Policy,
-  config: RunConfig,
-  { rank, size }: Pick<Communicator, "rank" | "size">,
-): OptimizerShares | null {
-  if (size === 1) return null;
-  return { pieces: sharesOf(weightGroups(policy), size), rank: sharesState(config, size) ? rank : null };
-}
-
 /** What is trained, and what it is held against. The policy must be as it was loaded. */
 export function makeLearner(
   policy: Policy,
   config: RunConfig,
-  { rowsPerPass = null, recomputesLayers: planned = null, ranks = singleProcess }: LearnerOptions = {},
+  {
+    rowsPerPass = null,
+    recomputesLayers: planned = null,
+    sumsLayers = false,
+    ranks = singleProcess,
+  }: LearnerOptions = {},
 ): Learner {
   const recomputesLayers = config.gradient_checkpointing !== "auto"
     ? config.gradient_checkpointing
     : planned ?? parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
   const reference = config.beta === 0 ? null : freezeReference(policy);
-  const optimizer = createOptimizer(trainableWeights(policy), sharesOfRun(policy, config, ranks));
+  const isShared = sharesState(config, ranks.size);
+  const { layers } = policy.weights;
+  const marksLayers = sumsLayers && isShared && !policy.adapters;
+  if (marksLayers) shareAccumulators(layers, config.overlap_comm ? 2 : 1);
+  const shares = ranks.size === 1 ? null : {
+    pieces: sharesOf(weightGroups(policy), ranks.size),
+    rank: isShared ? ranks.rank : null,
+    layers: marksLayers ? layers.map((layer) => Object.values(layer) as Weight[]) : null,
+  };
+  const optimizer = createOptimizer(trainableWeights(policy), shares);
   return {
-    policy: { ...policy, recomputesLayers },
+    policy: { ...policy, recomputesLayers, marksLayers },
     reference,
     optimizer,
     rowsPerPass: rowsPerPass ?? config.per_device_train_batch_size,

@@ -77,6 +77,13 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   return { progress, rows: run.rows, finished, trainingSeconds };
 }
 
+/** Whether any rank has no room for whole gradients: all of them then sum layer by layer. */
+async function isAnySummingLayers({ communicator, passes }: TrainingDeps): Promise<boolean> {
+  const sums = Int32Array.of(passes.sumsLayers ? 1 : 0);
+  await communicator.allReduceMax(sums);
+  return sums[0] === 1;
+}
+
 /**
  * Trains until the last step (or until asked to stop), from the newest checkpoint of the same configuration if there
  * is one and `resume` is on. A failure saves a checkpoint of the last whole step before it is thrown on, on every rank:
@@ -84,7 +91,11 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
-  const learner = makeLearner(deps.policy, config, { ...deps.passes, ranks: deps.communicator });
+  const learner = makeLearner(deps.policy, config, {
+    ...deps.passes,
+    sumsLayers: await isAnySummingLayers(deps),
+    ranks: deps.communicator,
+  });
   try {
     const { run, progress } = await openRun(deps, config, learner);
     try {

@@ -6,6 +6,7 @@ import { trimPool } from "../gpu/pool.ts";
 import { readTensor } from "../gpu/tensors.ts";
 import { type OtherDevice, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
+import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
@@ -15,6 +16,7 @@ import { FULL_TOKENS } from "./frozen_passes.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import { prepareUpdate } from "./prepared_update.ts";
 import { updatePolicy } from "./update.ts";
+import { sharesState } from "./zero_step.ts";
 
 /** Score models without values. */
 export interface PlannedScorer {
@@ -46,6 +48,8 @@ export interface MemoryPlan {
   rowsPerPass: number;
   /** Whether backward runs the layers again. */
   recomputesLayers: boolean;
+  /** Whether ranks sum gradients layer by layer, amid backward; default: no. */
+  sumsLayers?: boolean;
   /** What each phase takes beside what the ones before it hold. */
   parts: MemoryPart[];
   peakBytes: number;
@@ -65,6 +69,13 @@ async function readEachSize(learner: Learner): Promise<void> {
   for (const tensor of bySize.values()) await readTensor(tensor);
   trimPool();
 }
+
+/** Ranks of which this one alone is rehearsed: what the others would send is not there. */
+const rehearsedRanks = ({ rank, size }: Pick<Communicator, "rank" | "size">): Communicator => ({
+  ...singleProcess,
+  rank,
+  size,
+});
 
 /** Nothing is computed, so every token is 0: which must end no completion. */
 const NO_END = [-1];
@@ -90,6 +101,8 @@ export function planMemory(
   passes: LearnerOptions,
   other?: OtherDevice,
 ): Promise<MemoryPlan> {
+  const communicator = rehearsedRanks(passes.ranks ?? singleProcess);
+  const { size } = communicator;
   return rehearse(async (memory) => {
     const parts: MemoryPart[] = [];
     const part = async <R>(name: string, body: () => R | Promise<R>): Promise<R> => {
@@ -113,7 +126,7 @@ export function planMemory(
     const options = { ...plannedOptions(learner.policy, config), eosIds: NO_END };
     const generator = createGenerator(learner.policy, options);
     const prompts = Array.from(
-      { length: promptsPerGeneration },
+      { length: Math.ceil(promptsPerGeneration / size) }, // a group may lie across ranks
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
     );
     const generate = () =>
@@ -131,7 +144,8 @@ export function planMemory(
     };
     await part("scoring", score);
     await part("training pass", async () => {
-      const rollouts = completions.map(({ tokens, logprobs }, i) => ({
+      const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
+      const rollouts = own.map(({ tokens, logprobs }, i) => ({
         prompt: prompts[Math.floor(i / config.num_generations)],
         tokens,
         logprobs,
@@ -140,7 +154,8 @@ export function planMemory(
       const rates = Array<number>(updatesPerGeneration).fill(0);
       const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
       await updatePolicy(learner, prepared, {
-        combined: rollouts.map(() => 0),
+        combined: Array<number>(size * rollouts.length).fill(0),
+        communicator,
         learningRates: rates,
         config,
       });
@@ -161,6 +176,7 @@ export function planMemory(
     return {
       rowsPerPass: learner.rowsPerPass,
       recomputesLayers: learner.policy.recomputesLayers === true,
+      sumsLayers: learner.optimizer.layers !== null,
       parts: parts.filter(({ bytes }) => bytes > 0),
       peakBytes,
       kernels,
@@ -194,8 +210,10 @@ function mostRows(config: RunConfig, { budgetBytes, isSoftware }: PlanRoom): num
 /**
  * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the step, and
  * each try takes at most half of those before: a plan costs seconds. Where it is left to the plan, layers run again in
- * backward only if what they make does not fit, with as few rows as fill the GPU.
+ * backward only if what they make does not fit, with as few rows as fill the GPU. Ranks that share out the optimizer's
+ * state sum gradients layer by layer only where they have no room for whole ones: it is more to exchange.
  * @param planWith counts a plan's memory
+ * @param ranks that train together, and which of them this is
  */
 export async function fittingPlan(
   models: RunModels,
@@ -203,18 +221,23 @@ export async function fittingPlan(
   shape: BatchShape,
   room: PlanRoom,
   planWith: typeof planMemory = planMemory,
+  ranks: Pick<Communicator, "rank" | "size"> = singleProcess,
 ): Promise<MemoryPlan> {
   const { budgetBytes } = room;
   const all = mostRows(config, room);
   const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(budgetBytes);
   let plan: MemoryPlan | null = null;
-  for (const recomputesLayers of isOpen ? [false, true] : [null]) {
-    const leastTokens = recomputesLayers === false ? FULL_PASS : 0;
-    for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
-      while (all % rows !== 0) rows--;
-      if (rows < all && rows * config.max_completion_length < leastTokens) break;
-      plan = await planWith(models, config, shape, { rowsPerPass: rows, recomputesLayers });
-      if (plan.peakBytes <= budgetBytes) return plan;
+  for (const sumsLayers of sharesState(config, ranks.size) && !config.use_peft ? [false, true] : [false]) {
+    for (const recomputesLayers of isOpen ? [false, true] : [null]) {
+      const leastTokens = recomputesLayers === false ? FULL_PASS : 0;
+      for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
+        while (all % rows !== 0) rows--;
+        if (rows < all && rows * config.max_completion_length < leastTokens) break;
+        const shared = ranks.size > 1 ? { sumsLayers, ranks } : {};
+        const passes = { rowsPerPass: rows, recomputesLayers, ...shared };
+        plan = await planWith(models, config, shape, passes);
+        if (plan.peakBytes <= budgetBytes) return plan;
+      }
     }
   }
   return plan!;

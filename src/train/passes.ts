@@ -7,6 +7,7 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
+import type { Replays } from "../gpu/replay.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
 import { samplerWeights } from "../ops/loss/sampler_weights.ts";
 import { correctsSampler } from "../policy/precision.ts";
@@ -15,6 +16,7 @@ import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixKeys } from "../ops/attention/attention.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
+import type { LayerSummer } from "./layer_gradients.ts";
 import type { Learner } from "./learner.ts";
 import type { MicroBatch } from "./micro_batch.ts";
 
@@ -77,6 +79,20 @@ export function frozenLogprobs(
   return batches.map((batch) => copyOf(passes.run(`log-probs ${placeOf(keys)}`, batch, build)));
 }
 
+/** Runs a recorded pass; where layers are summed over the ranks, it stops at each. */
+async function runBackward<Inputs, Outputs>(
+  replays: Replays,
+  name: string,
+  inputs: Inputs,
+  summer: LayerSummer | null,
+  build: (inputs: Inputs) => Outputs,
+): Promise<Outputs> {
+  if (!summer) return replays.run(name, inputs, build);
+  const outputs = await replays.runInParts(name, inputs, build, summer.onLayer);
+  await summer.endPass();
+  return outputs;
+}
+
 /** What is known of a micro-batch's completions once they are scored. */
 export interface Weighting {
   /** f32 [2,B] */
@@ -85,22 +101,31 @@ export interface Weighting {
   ones: Tensor;
 }
 
+export interface BackwardOptions {
+  /** Of the step's prompts, where they have passes of their own. */
+  keys: PrefixKeys[] | null;
+  config: RunConfig;
+  /** null: gradients gather in the weights until the step is over. */
+  summer: LayerSummer | null;
+}
+
 /**
  * Loss and gradients of one micro-batch; gradients are added into the weights, and into those of the prompts' keys.
  * @param weighting of its completions
  * @returns losses [B], stats [4 B], those of the sampler [5 B]
  */
-export function backward(
+export async function backward(
   { policy, replays }: Learner,
   batch: PreparedBatch,
   weighting: Weighting,
-  keys: PrefixKeys[] | null,
-  config: RunConfig,
-): Tensor[] {
+  { keys, config, summer }: BackwardOptions,
+): Promise<Tensor[]> {
   const corrects = correctsSampler(config);
-  const { losses, stats, ofSampler } = replays.policy.passes.run(
+  const { losses, stats, ofSampler } = await runBackward(
+    replays.policy.passes,
     `training ${placeOf(keys)}`,
     { batch, weighting },
+    summer,
     (own) => {
       const { tokens, refLogprobs, oldLogprobs, samplerLogprobs } = own.batch;
       const { advantagesAndWeights, ones } = own.weighting;
@@ -126,19 +151,21 @@ export function backward(
       return { losses: value, ...logged };
     },
   );
-  return [copyOf(losses), tf.reshape(copyOf(stats), [-1]), tf.reshape(copyOf(ofSampler), [-1])];
+  return tf.tidy(() => [losses, stats, ofSampler].map((made) => tf.reshape(copyOf(made), [-1])));
 }
 
 /** Takes the gradients of the prompts' keys into the weights. */
-export function backwardPrompts(
+export async function backwardPrompts(
   { policy, replays }: Learner,
   prompts: SequenceTensors,
-  keys: PrefixKeys[],
-): void {
-  const none = zeroTensor([prompts.ids.size, policy.config.hiddenSize]);
-  replays.policy.promptsBackward.run(
+  { keys, summer }: { keys: PrefixKeys[]; summer: LayerSummer | null },
+): Promise<void> {
+  const none = tf.tidy(() => tf.keep(zeroTensor([prompts.ids.size, policy.config.hiddenSize])));
+  await runBackward(
+    replays.policy.promptsBackward,
     placeOf(keys),
     { prompts, none },
+    summer,
     (own) => prefixBackward(policy, own.prompts, keys, own.none),
-  );
+  ).finally(() => none.dispose());
 }

@@ -8,6 +8,7 @@ import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
+import { layerSummer } from "./layer_gradients.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
 import { optimizerStepOfRanks } from "./zero_step.ts";
@@ -22,25 +23,32 @@ import {
 } from "./update_stats.ts";
 
 /**
- * Adds a step's gradients into the weights: first from all completions, then from the prompts they share.
+ * Adds a step's gradients into the weights, first from all completions, then from the prompts they share; or into what
+ * this rank sums of all ranks', layer by layer.
  * @param advantagesAndWeights f32 [2, completions of the step]
  */
-function accumulateGradients(
+async function accumulateGradients(
   learner: Learner,
   { prompts, batches }: PreparedStep,
   advantagesAndWeights: Tensor,
-  config: RunConfig,
-): Tensor[] {
-  const size = learner.rowsPerPass;
+  { communicator, config }: { communicator: Communicator; config: RunConfig },
+): Promise<Tensor[]> {
+  const { optimizer, rowsPerPass: size } = learner;
+  const passes = batches.length + (prompts ? 1 : 0);
+  const summer = optimizer.layers && await layerSummer(communicator, optimizer, passes, config);
   const keys = promptKeys(learner, learner.policy, prompts);
-  const ones = tf.ones([size]);
-  const parts = batches.flatMap((batch, i) =>
-    tf.tidy(() => {
-      const own = tf.slice(advantagesAndWeights, [0, i * size], [2, size]);
-      return backward(learner, batch, { advantagesAndWeights: own, ones }, keys, config);
-    })
-  );
-  if (prompts && keys) backwardPrompts(learner, prompts, keys);
+  const parts: Tensor[] = [];
+  for (const [i, batch] of batches.entries()) {
+    const weighting = tf.tidy(() => ({
+      advantagesAndWeights: tf.slice(advantagesAndWeights, [0, i * size], [2, size]),
+      ones: tf.ones([size]),
+    }));
+    const logged = await backward(learner, batch, weighting, { keys, config, summer });
+    parts.push(...logged);
+    tf.dispose([weighting.advantagesAndWeights, weighting.ones]);
+  }
+  if (prompts && keys) await backwardPrompts(learner, prompts, { keys, summer });
+  await summer?.endStep();
   return parts;
 }
 
@@ -127,10 +135,9 @@ export async function updatePolicy(
   try {
     for (const [update, rate] of learningRates.entries()) {
       const s = update % steps.length;
-      const parts = tf.tidy(() => {
-        const own = tf.slice(advantagesAndWeights, [0, s * size], [2, size]);
-        return accumulateGradients(learner, steps[s], own, config);
-      });
+      const own = tf.tidy(() => tf.slice(advantagesAndWeights, [0, s * size], [2, size]));
+      const parts = await accumulateGradients(learner, steps[s], own, { communicator, config })
+        .finally(() => own.dispose());
       const clip = await step(communicator, learner.optimizer, rate, config);
       logged.push(tf.tidy(() => tf.concat([clip, ...parts] as tf.Tensor1D[])));
       tf.dispose([clip, ...parts]);

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { copyWords, emptyTensor, type Words } from "../gpu/tensors.ts";
+import { add } from "../ops/elementwise/add.ts";
 import type { Communicator, Wire } from "../parallel/communicator.ts";
 import { countWords, cutWords, gradientWords, type Piece, weightWords } from "./zero_shares.ts";
 
@@ -19,27 +20,47 @@ export type ExchangeConfig = Pick<
 /** Values of a bucket at the most: 64 MiB, from where on larger ones are no faster. */
 const MOST_VALUES = 2 ** 24;
 
-/** A bucket: of each stream the words of one stretch, the streams' parts being `width` words long. */
+/** A bucket: of each stream the words of one stretch, the streams' parts being `to - from` words long. */
 interface Bucket {
   tensor: Tensor;
-  width: number;
+  from: number;
+  to: number;
   parts: Words[][];
 }
 
-function fill({ tensor, width, parts }: Bucket, stream: number): void {
-  let at = stream * width;
-  for (const words of parts[stream]) {
-    copyWords(words, tensor, at);
-    at += words.count;
+/** Lays words end to end into a tensor, from its word `at` on. */
+function pack(words: readonly Words[], tensor: Tensor, at: number): void {
+  for (const each of words) {
+    copyWords(each, tensor, at);
+    at += each.count;
   }
 }
 
-function spread({ tensor, width, parts }: Bucket, stream: number): void {
-  let first = stream * width;
-  for (const { tensor: target, first: at, count } of parts[stream]) {
+/** The other way. */
+function unpack(tensor: Tensor, first: number, words: readonly Words[]): void {
+  for (const { tensor: target, first: at, count } of words) {
     copyWords({ tensor, first, count }, target, at);
     first += count;
   }
+}
+
+const fill = ({ tensor, from, to, parts }: Bucket, stream: number) =>
+  pack(parts[stream], tensor, stream * (to - from));
+
+const spread = ({ tensor, from, to, parts }: Bucket, stream: number) =>
+  unpack(tensor, stream * (to - from), parts[stream]);
+
+/** sums = sums + what the bucket has of a stream. */
+function addTo(sums: readonly Words[], { tensor, from, to }: Bucket, stream: number): void {
+  const own = cutWords(sums, from, to);
+  const count = countWords(own);
+  if (count === 0) return;
+  tf.tidy(() => {
+    const [before, more] = [emptyTensor([1, count]), emptyTensor([1, count])];
+    pack(own, before, 0);
+    copyWords({ tensor, first: stream * (to - from), count }, more, 0);
+    unpack(add(before, more), 0, own);
+  });
 }
 
 interface Travel {
@@ -66,7 +87,7 @@ async function inBuckets(
       const to = Math.min(longest, from + width);
       const parts = streams.map((stream) => cutWords(stream, from, to));
       const tensor = tf.tidy(() => tf.keep(emptyTensor([streams.length * (to - from)], dtype)));
-      const travelled = exchange({ tensor, width: to - from, parts }).finally(() => tensor.dispose());
+      const travelled = exchange({ tensor, from, to, parts }).finally(() => tensor.dispose());
       travelled.catch(() => {}); // told to whoever waits for it
       underWay.push(travelled);
     }
@@ -118,6 +139,24 @@ export function sumOwnGradients(
     pieces.forEach((_, rank) => fill(bucket, rank));
     await communicator.reduceScatterSum(bucket.tensor, wire);
     spread(bucket, communicator.rank);
+  });
+}
+
+/**
+ * Adds the sum over the ranks of their gradients' pieces to what this rank has of them already.
+ * @param sums of this rank's pieces, in their order
+ */
+export function addOwnGradients(
+  communicator: Communicator,
+  { pieces, sums }: { pieces: readonly Piece[][]; sums: readonly Words[] },
+  config: ExchangeConfig,
+): Promise<void> {
+  const wire = wireOf(config);
+  const streams = pieces.map((own) => own.map(gradientWords));
+  return inBuckets(streams, gradientTravel(config), async (bucket) => {
+    pieces.forEach((_, rank) => fill(bucket, rank));
+    await communicator.reduceScatterSum(bucket.tensor, wire);
+    addTo(sums, bucket, communicator.rank);
   });
 }
 

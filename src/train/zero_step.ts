@@ -6,7 +6,7 @@ import { clearTensor, emptyTensor } from "../gpu/tensors.ts";
 import { clipOfSums, squareSumCount, squareSums } from "../ops/optimizer/grad_norm.ts";
 import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { Communicator } from "../parallel/communicator.ts";
-import { type Optimizer, type OptimizerConfig, type OptimizerShares, updateSlots } from "./optimizer.ts";
+import { type Optimizer, type OptimizerConfig, updateSlots } from "./optimizer.ts";
 import { type ExchangeConfig, gatherWeights, sumGradients, sumOwnGradients } from "./zero_exchange.ts";
 import { gradientWords } from "./zero_shares.ts";
 
@@ -21,10 +21,12 @@ export function sharesState(config: Pick<RunConfig, "zero_stage" | "use_peft">, 
  */
 async function clipOfRanks(
   communicator: Communicator,
-  { pieces, rank }: OptimizerShares,
+  { slots, shares }: Optimizer,
   maxNorm: number,
 ): Promise<Tensor> {
+  const { pieces, rank } = shares!;
   const parts = pieces.map((own) => own.map(gradientWords));
+  if (rank !== null) parts[rank] = slots.map(({ gradient }) => gradient);
   const width = parts.reduce((most, own) => Math.max(most, squareSumCount(own)), 0);
   const sums = tf.tidy(() => tf.keep(emptyTensor([parts.length * width])));
   clearTensor(sums); // ranks may have fewer sums than `width`
@@ -48,11 +50,14 @@ export async function optimizerStepOfRanks(
   const { weights } = optimizer;
   const shares = optimizer.shares!;
   const isShared = shares.rank !== null;
-  await (isShared ? sumOwnGradients : sumGradients)(communicator, shares.pieces, config);
-  const clip = await clipOfRanks(communicator, shares, config.max_grad_norm);
+  const summed = new Set(shares.layers?.flat());
+  const left = shares.pieces.map((own) => own.filter(({ weight }) => !summed.has(weight)));
+  await (isShared ? sumOwnGradients : sumGradients)(communicator, left, config);
+  const clip = await clipOfRanks(communicator, optimizer, config.max_grad_norm);
   updateSlots(optimizer, clip, learningRate, config);
   if (isShared) {
-    for (const { grad } of weights) clearTensor(grad!); // of the values that other ranks hold
+    // Of what is left of them: the values that other ranks hold.
+    for (const weight of weights) if (!summed.has(weight)) clearTensor(weight.grad!);
     await gatherWeights(communicator, shares.pieces, config);
   }
   weights.forEach(refreshWeightShift);

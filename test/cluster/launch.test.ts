@@ -194,7 +194,7 @@ describe("what is wrong is said once, before any rank is started or by the first
   it("of a model that is not there, which every rank misses", () =>
     inScratchFolder(async (folder) => {
       copyFileSync(join(ROOT, "configs/quickstart.yaml"), join(folder, "run.yaml"));
-      await fails(ranks(2, folder, { model_name: join(folder, "none") }), /none/);
+      await fails(ranks(2, folder, { model_name: join(folder, "none") }), /^Cannot load a model from/);
     }));
 
   it("of a world of another size than --num_processes", () =>

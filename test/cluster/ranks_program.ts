@@ -2,8 +2,15 @@
 import { spawn } from "node:child_process";
 import { ROOT } from "../unit/source_files.ts";
 
-/** A job that takes longer hangs. */
+/** A job of a few steps that takes longer hangs. */
 const DEADLINE_MS = 180_000;
+
+export interface RanksOptions {
+  /** Of the ranks; Node unless given. */
+  runtime?: "node" | "deno";
+  /** Within which the job has to end. */
+  deadlineMs?: number;
+}
 
 export interface RanksEnded {
   /** mpirun's: 0 when every rank's was. */
@@ -21,17 +28,18 @@ export interface RanksProgram {
 const DENO = ["node_modules/.bin/deno", "run", "-A", "--no-check", "--unstable-webgpu"];
 const NODE = [process.execPath, "--import", "tsx"];
 
-/** @param path of a program in this checkout @param options.runtime of the ranks; Node unless given */
+/** @param path of a program in this checkout */
 export function startRanks(
   size: number,
   path: string,
   args: readonly string[],
-  { runtime = "node" }: { runtime?: "node" | "deno" } = {},
+  { runtime = "node", deadlineMs = DEADLINE_MS }: RanksOptions = {},
 ): RanksProgram {
   const mpirun = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", `${size}`];
   const child = spawn("mpirun", [...mpirun, ...(runtime === "deno" ? DENO : NODE), path, ...args], {
     cwd: ROOT,
-    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan" },
+    // Open MPI gives each rank a terminal of no columns.
+    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan", GRPO_WEBGPU_COLUMNS: "0" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -41,10 +49,8 @@ export function startRanks(
   const finished = new Promise<RanksEnded>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
-      reject(
-        new Error(`${size} ranks of ${path} hung for ${DEADLINE_MS / 1000} s. Their output:\n${output}`),
-      );
-    }, DEADLINE_MS);
+      reject(new Error(`${size} ranks of ${path} hung for ${deadlineMs / 1000} s. Their output:\n${output}`));
+    }, deadlineMs);
     child.on("error", reject);
     child.on("close", (code) => {
       clearTimeout(timer);

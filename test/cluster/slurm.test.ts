@@ -15,6 +15,7 @@ import {
   ONE_RANK,
   rankProcesses,
   resumedSteps,
+  RUN,
   STEPS,
 } from "./slurm_runs.ts";
 
@@ -52,74 +53,88 @@ describe("a job of slurm/", { skip: SKIP }, () => {
     assert.ok(weightsOf(runDir).equals(whole), "the weights are those of a run that nothing interrupts");
   }
 
+  /** It was started twice; the second time it began behind the step that it saved when it was asked to end. */
+  function assertWentOn(runDir: string, log: string): void {
+    const [saved] = checkpointSteps(runDir);
+    assert.deepEqual(resumedSteps(runs.said(log)), [String(saved + 1)], runs.said(log));
+    assertAsWhole(runDir);
+  }
+
   it("trains a policy for each beta of the array, and waits for the scorer of another job", async () => {
     const { config, runDir } = runs.config("sweep");
     const variables = { CONFIG: config, SCORER_URL_FILE: scorerFile };
     const job = await runs.submit("run.sh", ["--array=0-1", ...ONE_RANK], variables);
-    for (const task of [0, 1]) await runs.completes({ ...job, id: `${job.id}_${task}` }, 90);
+    for (const task of [0, 1]) await runs.completes({ ...job, id: `${job.id}_${task}` }, 120);
     whole = weightsOf(runDir);
     assert.ok(!weightsOf(join(cluster.folder, "sweep", "beta0.05_seed42_unified")).equals(whole));
     assert.match(runs.said(job.log), /scorer +file:.*scorer\.url/);
   });
 
-  it("that another preempts saves the step that it is in, and goes on from there", async () => {
-    const { config, runDir } = runs.config("preempted");
-    const job = await train(config, ["--nodelist=n1", ...ONE_RANK]);
-    await runs.reaches(runDir, 1, job);
-    await cluster.submit([
-      "--partition=urgent",
-      "--exclusive",
-      "--nodelist=n1",
-      "--output=/dev/null",
-      "--wrap=true",
-    ]);
-    const { Restarts } = await runs.completes(job, 90);
-    assert.equal(Restarts, "1");
-    const [saved] = checkpointSteps(runDir);
-    assert.deepEqual(resumedSteps(runs.said(job.log)), [String(saved + 1)], runs.said(job.log));
-    assertAsWhole(runDir);
-  });
-
-  it("whose time is nearly up saves, exits with 85 and goes on from there in the queue's next turn", async () => {
-    const { config, runDir } = runs.config("timed");
-    const job = await train(config, ONE_RANK);
-    await runs.reaches(runDir, 1, job);
-    const [pid] = rankProcesses(job.id);
-    process.kill(pid, "SIGSTOP"); // Slurm looks at the clock every 30 seconds
-    await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=5");
-    await cluster.waitUntil("the job is in the queue again", 75, async () => {
-      if (isPending(pid, constants.signals.SIGUSR1)) process.kill(pid, "SIGCONT");
-      return (await cluster.job(job.id)).Restarts === "1";
-    });
-    await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=60");
-    await runs.completes(job, 60);
-    const [saved] = checkpointSteps(runDir);
-    assert.deepEqual(resumedSteps(runs.said(job.log)), [String(saved + 1)], runs.said(job.log));
-    assert.match(
-      runs.said(job.log),
-      /slurm: train has saved and asks to be started again; job \d+ goes back/,
-    );
-    assertAsWhole(runDir);
-  });
-
-  it("whose node is lost starts on another, from its last checkpoint", async () => {
-    const { config, runDir } = runs.config("lost", { save_steps: 2 });
-    const job = await train(config, ["--nodelist=n1", ...ONE_RANK].slice(1));
-    await runs.reaches(runDir, 3, job);
-    await cluster.loseNode((await cluster.job(job.id)).BatchHost as "n1");
-    assert.deepEqual(finalFiles(runDir), []);
-    await runs.completes(job, 120);
-    assert.deepEqual(resumedSteps(runs.said(job.log)).length, 1);
-    assertAsWhole(runDir);
-    await cluster.startNode("n1");
-  });
-
   it("evaluates what another has trained", async () => {
-    const { runDir } = runs.config("sweep");
+    const runDir = join(cluster.folder, "sweep", RUN);
     const { config } = runs.config("evaluated", { eval_jsonl: "models/quickstart/eval_prompts.jsonl" });
     const variables = { MODEL: runDir, CONFIG: config, SCORER_URL_FILE: scorerFile };
     const job = await runs.submit("eval.sh", ["--cpus-per-task=1"], variables);
-    await runs.completes(job, 60);
+    await runs.completes(job, 120);
     assert.ok(existsSync(join(runDir, "eval", "eval.json")), runs.said(job.log));
+  });
+
+  it("trains as one on ranks of two nodes, which find each other", async () => {
+    const { config, runDir } = runs.config("two", { per_device_train_batch_size: 32 });
+    const job = await train(config, ["--nodes=2", ...ONE_RANK]);
+    await runs.completes(job, 240);
+    assert.match(runs.said(job.log), /^batch +32 completions x 1 .* x 2 devices = 64 completions/m);
+    const lambdas = (folder: string) => metricRows(folder).map((row) => row["lambda/value"]);
+    assert.deepEqual(lambdas(runDir), lambdas(join(cluster.folder, "sweep", RUN)));
+  });
+
+  // Side by side, since they wait for Slurm's clocks.
+  describe("goes on", { concurrency: true }, () => {
+    it("from the step that it was in when another preempted it", async () => {
+      const { config, runDir } = runs.config("preempted");
+      const job = await train(config, ["--nodelist=n1", ...ONE_RANK]);
+      await runs.reaches(runDir, 1, job);
+      await cluster.submit([
+        "--partition=urgent",
+        "--exclusive",
+        "--nodelist=n1",
+        "--output=/dev/null",
+        "--wrap=true",
+      ]);
+      const { Restarts } = await runs.completes(job, 240);
+      assert.equal(Restarts, "1");
+      assertWentOn(runDir, job.log);
+    });
+
+    it("from the step that it was in when its time was nearly up, by exit code 85", async () => {
+      const { config, runDir } = runs.config("timed");
+      const job = await train(config, ["--nodelist=n2", ...ONE_RANK]);
+      await runs.reaches(runDir, 1, job);
+      const [pid] = rankProcesses(job.id);
+      process.kill(pid, "SIGSTOP"); // Slurm looks at its clock every 30 seconds
+      await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=5");
+      await cluster.waitUntil("the job is in the queue again", 75, async () => {
+        if (isPending(pid, constants.signals.SIGUSR1)) process.kill(pid, "SIGCONT");
+        return (await cluster.job(job.id)).Restarts === "1";
+      });
+      await cluster.command("scontrol", "update", `JobId=${job.id}`, "TimeLimit=60");
+      await runs.completes(job, 240);
+      assert.match(
+        runs.said(job.log),
+        /slurm: train has saved and asks to be started again; job \d+ goes back/,
+      );
+      assertWentOn(runDir, job.log);
+    });
+
+    it("from its last checkpoint, on another node, when its own was lost", async () => {
+      const { config, runDir } = runs.config("lost", { save_steps: 2 });
+      const job = await train(config, ["--exclude=n1", ...ONE_RANK]); // n3, and then n2
+      await runs.reaches(runDir, 3, job);
+      await cluster.loseNode("n3");
+      assert.deepEqual(finalFiles(runDir), []);
+      await runs.completes(job, 240);
+      assert.match(runs.said(job.log), /^steps +\d+ to 8 \(resumed\)$/m);
+      assertAsWhole(runDir);
+    });
   });
 });

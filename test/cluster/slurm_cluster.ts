@@ -108,8 +108,11 @@ function writeConfiguration(folder: string, [control, ...ports]: number[]): void
     "PreemptMode=REQUEUE",
     "TreeWidth=2",
     "SlurmdParameters=config_overrides",
-    `NodeName=n[1-3] NodeHostname=${host} NodeAddr=127.0.0.1 Port=${ports} CPUs=16 CoresPerSocket=16 ` +
-    `RealMemory=8000 Gres=gpu:${GPU_FILES.length} State=UNKNOWN`,
+    // The lightest node that may be taken is: the last.
+    ...NODES.map((name, i) =>
+      `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${ports[i]} CPUs=16 CoresPerSocket=16 ` +
+      `RealMemory=8000 Gres=gpu:${GPU_FILES.length} Weight=${NODES.length - i} State=UNKNOWN`
+    ),
     "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=0",
     "PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF",
   ];

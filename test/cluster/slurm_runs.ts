@@ -14,11 +14,13 @@ export interface SubmittedJob {
   log: string;
 }
 
+/** Folder of the run with the first beta of run.sh. */
+export const RUN = "beta0.01_seed42_unified";
 /** Of each run. */
 export const STEPS = 8;
 
 export interface ClusterRuns {
-  /** A file of settings for a training into a folder of its own. @returns their paths, the run's with beta 0.01 */
+  /** A file of settings for a training into a folder of its own. @returns the paths of both */
   config(name: string, settings?: Record<string, unknown>): { config: string; runDir: string };
   /** What a job has printed so far. */
   said(log: string): string;
@@ -48,7 +50,7 @@ export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
         output_dir: join(cluster.folder, name),
       };
       writeFileSync(path, stringify({ ...base, ...own, ...settings }));
-      return { config: path, runDir: join(own.output_dir, "beta0.01_seed42_unified") };
+      return { config: path, runDir: join(own.output_dir, RUN) };
     },
     async submit(script, words, variables) {
       const log = join(cluster.folder, `job-${++jobs}.log`);
@@ -64,7 +66,7 @@ export function clusterRuns(cluster: SlurmCluster): ClusterRuns {
     },
     async reaches(runDir, step, job) {
       await telling(job, () =>
-        cluster.waitUntil(`step ${step} in ${runDir}`, 120, async () => {
+        cluster.waitUntil(`step ${step} in ${runDir}`, 240, async () => {
           if (readText(join(runDir, "metrics.jsonl")).includes(`"step":${step},`)) return true;
           const { JobState: state } = await cluster.job(job.id);
           if (/PENDING|RUNNING|COMPLETING|CONFIGURING/.test(state)) return false;

@@ -14,6 +14,7 @@ import type { Policy } from "../../src/policy/trunk.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { runTraining, type TrainingResult } from "../../src/train/loop.ts";
+import type { LearnerOptions } from "../../src/train/learner.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
 import type { EvaluationOutcome } from "../../src/train/run.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
@@ -74,6 +75,8 @@ export interface TinyRunOptions {
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
   makePolicy?(): Promise<Policy>;
+  /** How micro-batches are trained on, as a memory plan would have it. */
+  passes?: LearnerOptions;
   /** In the place of the single process. */
   communicator?: Communicator;
   /** Called with the policy as the run left it, before it is freed. */
@@ -131,7 +134,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       prompts: PROMPTS,
       scorer,
       communicator: options.communicator ?? singleProcess,
-      passes: {},
+      passes: options.passes ?? {},
       evaluate: options.evaluate ?? null,
       async describeRun() {
         run.events.push("describe");

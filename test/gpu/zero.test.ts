@@ -49,11 +49,13 @@ async function trainAs(
   dir: string,
   { settings, ...options }: TinyRunOptions,
   communicators: Communicator[] = inProcessRanks(size),
+  of: (rank: number) => TinyRunOptions = () => ({}),
 ): Promise<World> {
   const weights: Weights[] = [];
   const runs = await Promise.all(communicators.map((communicator, rank) =>
     tinyRun(dir, {
       ...options,
+      ...of(rank),
       settings: { ...batchOf(size), ...settings },
       communicator,
       onEnd: async (policy) => void (weights[rank] = await weightsOf(policy)),
@@ -120,6 +122,14 @@ it("weights that are gathered in one exchange or in many, one after the other, a
 /** Of the largest weight; sums in another order, as in training_ranks.test.ts. */
 const TOLERANCE = 1e-5;
 
+function assertNear(actual: Weights, expected: Weights): void {
+  const largest = Math.max(...Object.values(expected).flatMap((values) => [...values].map(Math.abs)));
+  for (const [name, values] of Object.entries(expected)) {
+    const off = Array.from(values, (value, i) => Math.abs(value - actual[name][i]));
+    assert.ok(Math.max(...off) <= TOLERANCE * largest, `${name}: ${Math.max(...off)} of ${largest}`);
+  }
+}
+
 it("four ranks come near the weights of one with the same batch", () =>
   withScratchFolder(async (dir) => {
     const settings: Partial<RunConfig> = { max_steps: 3, save_steps: 0 };
@@ -127,11 +137,46 @@ it("four ranks come near the weights of one with the same batch", () =>
     const one = await trainAs(1, join(dir, "one"), { settings });
     assertEnded(four);
     assertEnded(one);
-    const largest = Math.max(...Object.values(one.weights[0]).flatMap((values) => [...values].map(Math.abs)));
-    for (const [name, values] of Object.entries(one.weights[0])) {
-      const off = values.map((value, i) => Math.abs(value - four.weights[0][name][i]));
-      assert.ok(Math.max(...off) <= TOLERANCE * largest, name);
-    }
+    assertNear(four.weights[0], one.weights[0]);
+  }));
+
+for (
+  const [what, change] of [
+    ["", {}],
+    [" and run again in backward", { gradient_checkpointing: true }],
+    [", one after the other", { overlap_comm: false }],
+  ] as const
+) {
+  it(`layers' gradients that are summed amid backward${what} give near weights, the same on all ranks`, () =>
+    withScratchFolder(async (dir) => {
+      const before = tf.memory().numTensors;
+      const settings: Partial<RunConfig> = { max_steps: 2, save_steps: 0, ...SMALL, ...change };
+      const whole = await trainAs(2, join(dir, "whole"), { settings });
+      const layered = await trainAs(2, join(dir, "layered"), {
+        settings,
+        passes: { sumsLayers: true, rowsPerPass: 2 },
+      });
+      assertEnded(layered);
+      for (const weights of layered.weights) assert.deepEqual(weights, layered.weights[0]);
+      assertNear(layered.weights[0], whole.weights[0]);
+      assert.equal(tf.memory().numTensors, before);
+    }));
+}
+
+it("a rank that takes fewer passes sums along with one that takes more", () =>
+  withScratchFolder(async (dir) => {
+    const settings: Partial<RunConfig> = { max_steps: 2, save_steps: 0 };
+    const whole = await trainAs(2, join(dir, "whole"), { settings });
+    const layered = await trainAs(
+      2,
+      join(dir, "layered"),
+      { settings },
+      inProcessRanks(2),
+      (rank) => ({ passes: { sumsLayers: true, rowsPerPass: [4, 1][rank] } }),
+    );
+    assertEnded(layered);
+    assert.deepEqual(layered.weights[1], layered.weights[0]);
+    assertNear(layered.weights[0], whole.weights[0]);
   }));
 
 it("a run goes on with four, then two ranks, then one, from the same bits as if its state had been whole", () =>

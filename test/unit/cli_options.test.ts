@@ -4,10 +4,12 @@ import { readFile, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Command } from "commander";
 import { NPM_OPTIONS } from "../../scripts/npm_options.mjs";
 import { parseArguments } from "../../src/cli/arguments.ts";
 import { evaluationFolder } from "../../src/cli/eval.ts";
 import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "../../src/cli/options.ts";
+import { withLaunchOptions } from "../../src/cli/launch_options.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
@@ -163,9 +165,9 @@ it("options that npm may keep for itself are those that the commands have", asyn
     };
     const file = elsewhere[task] ?? `src/cli/${task}.ts`;
     const source = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");
-    const shared = source.includes("configCommand(")
-      ? configCommand(task, "").options.map(({ long }) => long!)
-      : [];
+    const command = source.includes("configCommand(") ? configCommand(task, "") : new Command();
+    if (source.includes("withLaunchOptions(")) withLaunchOptions(command);
+    const shared = command.options.map(({ long }) => long!);
     const own = [...source.matchAll(/"(--[\w-]+) ?(<|")/g)].map(([, long]) => long);
     const names = new Set([...shared, ...own].map((long) => long.slice(2).replaceAll("-", "_")));
     assert.deepEqual([...names].sort(), Object.keys(options).sort(), task);

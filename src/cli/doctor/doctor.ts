@@ -81,7 +81,7 @@ async function elsewhere(options: DoctorOptions, launch: Launch): Promise<number
       const settings = await readConfig(options, launch);
       return model === undefined ? settings : { ...settings, model_name: model };
     };
-    sections.push(await plannedSection(config, gpu));
+    sections.push(await plannedSection(config, gpu, launch.size));
   }
   const subject = [model, gpu && `training on ${gpu}`].filter((text) => text !== undefined).join(", ");
   print(sections, {
@@ -126,7 +126,7 @@ export async function doctorCommand(args: string[]): Promise<number> {
     { title: "GPU", findings: [...gpuFindings(gpu, drivers), ...kernels] },
     ...options.ranks !== undefined || launch.size > 1 ? [await ranksSection(launch.size, launch)] : [],
     await configSection(options, launch),
-    await memorySection(() => readConfig(options, launch)),
+    await memorySection(() => readConfig(options, launch), launch.size),
   ];
   const verdict = {
     ready: `Ready: training with ${options.config} can start.`,

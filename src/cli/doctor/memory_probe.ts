@@ -35,9 +35,11 @@ function failed(title: string, error: unknown, remedy: string): Section {
 async function plannedFindings(
   run: RunConfig,
   lengths: PromptLengths,
+  size: number,
   target?: PlanTarget,
 ): Promise<Finding[]> {
-  const planned = await planRun(run, lengths, assemblyEvents(standardOutput()), { target });
+  const ranks = { rank: 0, size };
+  const planned = await planRun(run, lengths, assemblyEvents(standardOutput()), { target, ranks });
   const [total] = memoryLines(planned, run.per_device_train_batch_size);
   const parts = planned.plan.parts.map(({ name, bytes }): Finding => ({
     mark: "note",
@@ -47,9 +49,12 @@ async function plannedFindings(
   return [{ mark: "ok", subject: "training", detail: total }, ...parts];
 }
 
+/** @param size ranks */
+const titleFor = (what: string, size: number) => size === 1 ? what : `${what}, each of ${size} ranks`;
+
 /** The memory that training with the config takes, part by part, or why that cannot be said. */
-export async function memorySection(config: () => Promise<Config>): Promise<Section> {
-  const title = "GPU memory";
+export async function memorySection(config: () => Promise<Config>, size: number): Promise<Section> {
+  const title = titleFor("GPU memory", size);
   try {
     const [run] = sweepRuns(await config());
     const missing = await notDownloaded(run);
@@ -58,7 +63,7 @@ export async function memorySection(config: () => Promise<Config>): Promise<Sect
       return { title, findings: [{ mark: "note", subject: "training", detail }] };
     }
     const lengths = await promptLengths(run, assemblyEvents(standardOutput()));
-    return { title, findings: await plannedFindings(run, lengths) };
+    return { title, findings: await plannedFindings(run, lengths, size) };
   } catch (error) {
     return failed(title, error, "set what the message says, or what the lines above miss");
   }
@@ -86,8 +91,12 @@ async function lengthsOrMost(run: RunConfig): Promise<{ lengths: PromptLengths; 
 }
 
 /** The memory that training would take on a GPU that need not be here, of models whose weights need not be here. */
-export async function plannedSection(config: () => Promise<Config>, gpu: string): Promise<Section> {
-  const title = `GPU memory on ${gpu}`;
+export async function plannedSection(
+  config: () => Promise<Config>,
+  gpu: string,
+  size: number,
+): Promise<Section> {
+  const title = titleFor(`GPU memory on ${gpu}`, size);
   try {
     const target = planTarget(gpu);
     const [run] = sweepRuns({ ...await config(), gpu_memory_gib: null });
@@ -98,7 +107,7 @@ export async function plannedSection(config: () => Promise<Config>, gpu: string)
         subject: "prompts",
         detail: `not read: all are taken to be of max_prompt_length ${found.max_prompt_length}`,
       }];
-      return [...await plannedFindings(found, lengths, target), ...assumed];
+      return [...await plannedFindings(found, lengths, size, target), ...assumed];
     });
     return { title, findings };
   } catch (error) {

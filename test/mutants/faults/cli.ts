@@ -19,8 +19,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]",
-    replace: '["SIGINT"] as const',
+    find: "(Object.keys(EXIT_CODES) as StopSignalName[])",
+    replace: '(["SIGINT"] as StopSignalName[])',
     harm: "SIGTERM, as a cluster sends it before the time is up, ends the run without saving",
     tests: ["e2e/resume.test.ts#at SIGTERM"],
     claim: 3,

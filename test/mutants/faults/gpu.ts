@@ -301,15 +301,15 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/plan.ts",
-    find: "      invalidateWritten();\n",
+    find: "    invalidateWritten();\n",
     replace: "",
     harm: "completions read back after a replay are those of the first look",
     tests: ["gpu/failures.test.ts", "gpu/replay.test.ts", "gpu/policy.test.ts"],
   },
   {
     file: "src/gpu/plan.ts",
-    find: "      assertGpuHealthy();\n      flush();\n",
-    replace: "      assertGpuHealthy();\n",
+    find: "    assertGpuHealthy();\n    flush();\n",
+    replace: "    assertGpuHealthy();\n",
     harm:
       "a replay overtakes the kernels and copies that were queued before it: it reads the inputs of the last one",
     tests: ["gpu/dispatch.test.ts"],
@@ -466,8 +466,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/replay.ts",
-    find: "      recorded.delete(key);\n      recorded.set(key, plan);",
-    replace: "      recorded.set(key, plan);",
+    find: "    recorded.delete(key);\n    recorded.set(key, plan);",
+    replace: "    recorded.set(key, plan);",
     harm: "the plan that is used most is dropped first and recorded again in every step",
     tests: ["gpu/kept_plans.test.ts"],
   },

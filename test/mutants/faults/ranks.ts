@@ -135,8 +135,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/zero_step.ts",
-    find: "clearTensor(grad!); // of the values",
-    replace: "grad!; // of the values",
+    find: "if (!summed.has(weight)) clearTensor(weight.grad!);",
+    replace: "if (summed.has(weight)) clearTensor(weight.grad!);",
     harm: "with shared state the values of other ranks carry their gradients into the next step",
     tests: ZERO,
   },
@@ -163,7 +163,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/optimizer.ts",
-    find: "master === weight.tensor ? start : 0, grad: start",
+    find: "master === weight.tensor ? start : 0, grad: gradient.first",
     replace: "master === weight.tensor ? start : 0, grad: 0",
     harm: "a rank updates its share by the gradients of another",
     tests: ZERO,
@@ -237,5 +237,26 @@ export const faults: readonly Fault[] = [
     replace: "mix(words[i], 0u)",
     harm: "weights that have changed places count as the same",
     tests: ["gpu/ops.test.ts"],
+  },
+  {
+    file: "src/train/layer_gradients.ts",
+    find: "    await underWay;\n    underWay = sumLayer",
+    replace: "    underWay = sumLayer",
+    harm: "a layer adds its gradients to those of another that are still being summed",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/layer_gradients.ts",
+    find: "    accumulators.forEach(clearTensor);",
+    replace: "",
+    harm: "each layer's gradients hold those of the layers above it",
+    tests: ZERO,
+  },
+  {
+    file: "src/train/layer_gradients.ts",
+    find: "pass < most[0]",
+    replace: "pass < passes",
+    harm: "a rank with fewer passes leaves the others waiting",
+    tests: ZERO,
   },
 ];

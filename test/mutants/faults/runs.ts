@@ -292,7 +292,7 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "received ? 128 + SIGNALS[received] : 0",
+    find: "received ? EXIT_CODES[received] : 0",
     replace: "0",
     harm: "a run that was stopped tells its caller that it is complete",
     tests: INTERRUPTED,
@@ -300,7 +300,7 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "if (received) process.exit(128 + SIGNALS[name]);",
+    find: "if (received) process.exit(EXIT_CODES[name]);",
     replace: "if (received) return;",
     harm: "a second signal is ignored",
     tests: ["e2e/resume.test.ts#second signal"],
@@ -308,8 +308,8 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "{ SIGINT: 2, SIGTERM: 15 }",
-    replace: "{ SIGINT: 2, SIGHUP: 1 }",
+    find: "SIGTERM: 143,",
+    replace: "SIGHUP: 129,",
     harm: "SIGTERM, which a cluster sends before it takes a node, loses the step in progress",
     tests: ["e2e/resume.test.ts#SIGTERM"],
     claim: 3,

@@ -202,8 +202,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "{ ...deps.passes, ranks: deps.communicator }",
-    replace: "{ ranks: deps.communicator }",
+    find: "    ...deps.passes,\n",
+    replace: "",
     harm: "the memory plan is announced and not followed: the run is out of memory in its first step",
     tests: ["e2e/train.test.ts#memory is short"],
     claim: 4,
@@ -491,7 +491,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/update.ts",
-    find: `  if (prompts && keys) backwardPrompts(learner, prompts, keys);
+    find: `  if (prompts && keys) await backwardPrompts(learner, prompts, { keys, summer });
 `,
     replace: "",
     harm: "where prompts are shared, nothing is learned through them",
