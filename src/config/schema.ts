@@ -451,7 +451,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   deepspeed_config: pathOrNull(null, [
     OPTIMIZER,
-    "A DeepSpeed configuration (JSON; TRL's deepspeed): its stage, buckets, bf16 and types become the settings above, " +
+    "A DeepSpeed configuration (JSON; TRL's deepspeed): stage, buckets, bf16 and types become the settings above, " +
     "batch and clipping must agree with these or be auto; stage 3 and offloading are refused. null for none.",
     "free",
   ]),

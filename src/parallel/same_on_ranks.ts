@@ -16,7 +16,7 @@ const listed = (ranks: readonly number[]) => `rank${ranks.length === 1 ? "" : "s
 /**
  * Returns where all ranks have the same text.
  * @param name what the text says, for the message
- * @throws Error, on every rank, when some rank's text differs from rank 0's
+ * @throws Error when some rank's text differs from rank 0's, on every rank
  */
 export async function assertSameOnRanks(
   communicator: Communicator,

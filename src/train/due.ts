@@ -68,8 +68,8 @@ function checkRanks(
 }
 
 /**
- * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained is
- * kept, and a run that goes on without its step's evaluation begins with that.
+ * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained
+ * is kept, and a run that goes on without its step's evaluation begins with that.
  */
 export async function settle(run: Run, progress: Progress): Promise<void> {
   const { config, shape, steps } = run;

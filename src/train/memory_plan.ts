@@ -207,11 +207,44 @@ function mostRows(config: RunConfig, { budgetBytes, isSoftware }: PlanRoom): num
   return own * count;
 }
 
+/** Passes to try, those that cost least time first: sizes of the passes halve, since a plan costs seconds. */
+function* passesToTry(
+  config: RunConfig,
+  room: PlanRoom,
+): Generator<LearnerOptions & { rowsPerPass: number }> {
+  const all = mostRows(config, room);
+  const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(room.budgetBytes);
+  for (const recomputesLayers of isOpen ? [false, true] : [null]) {
+    const leastTokens = recomputesLayers === false ? FULL_PASS : 0;
+    for (const rowsPerPass of halvesOf(all)) {
+      if (rowsPerPass < all && rowsPerPass * config.max_completion_length < leastTokens) break;
+      yield { rowsPerPass, recomputesLayers };
+    }
+  }
+}
+
+/** As passesToTry where every pass has the ranks exchange all gradients: the fewest passes, whatever they compute. */
+function* fewestPasses(config: RunConfig): Generator<LearnerOptions & { rowsPerPass: number }> {
+  const { per_device_train_batch_size: own, gradient_accumulation_steps: microBatches } = config;
+  const recomputesLayers = config.gradient_checkpointing === "auto" ? true : null;
+  for (const rowsPerPass of halvesOf(own * microBatches)) {
+    yield { rowsPerPass, recomputesLayers, sumsLayers: true };
+  }
+}
+
+/** Divisors of a number, from itself down to 1, each at most half of the one before. */
+function* halvesOf(all: number): Generator<number> {
+  for (let part = all; part >= 1; part = Math.floor(part / 2)) {
+    while (all % part !== 0) part--;
+    yield part;
+  }
+}
+
 /**
- * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the step, and
- * each try takes at most half of those before: a plan costs seconds. Where it is left to the plan, layers run again in
- * backward only if what they make does not fit, with as few rows as fill the GPU. Ranks that share out the optimizer's
- * state sum gradients layer by layer only where they have no room for whole ones: it is more to exchange.
+ * The plan with the most rows per pass that fits; else the one with one row, which does not. Rows divide the step.
+ * Where it is left to the plan, layers run again in backward only if what they make does not fit, with as few rows as
+ * fill the GPU. Ranks that share out the optimizer's state sum gradients layer by layer, in every pass, only where they
+ * have no room for whole ones.
  * @param planWith counts a plan's memory
  * @param ranks that train together, and which of them this is
  */
@@ -223,22 +256,13 @@ export async function fittingPlan(
   planWith: typeof planMemory = planMemory,
   ranks: Pick<Communicator, "rank" | "size"> = singleProcess,
 ): Promise<MemoryPlan> {
-  const { budgetBytes } = room;
-  const all = mostRows(config, room);
-  const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(budgetBytes);
+  const isShared = sharesState(config, ranks.size) && !config.use_peft;
+  const ofRank = ranks.size > 1 ? { ranks } : {};
+  const tries = [...passesToTry(config, room), ...isShared ? fewestPasses(config) : []];
   let plan: MemoryPlan | null = null;
-  for (const sumsLayers of sharesState(config, ranks.size) && !config.use_peft ? [false, true] : [false]) {
-    for (const recomputesLayers of isOpen ? [false, true] : [null]) {
-      const leastTokens = recomputesLayers === false ? FULL_PASS : 0;
-      for (let rows = all; rows >= 1; rows = Math.floor(rows / 2)) {
-        while (all % rows !== 0) rows--;
-        if (rows < all && rows * config.max_completion_length < leastTokens) break;
-        const shared = ranks.size > 1 ? { sumsLayers, ranks } : {};
-        const passes = { rowsPerPass: rows, recomputesLayers, ...shared };
-        plan = await planWith(models, config, shape, passes);
-        if (plan.peakBytes <= budgetBytes) return plan;
-      }
-    }
+  for (const passes of tries) {
+    plan = await planWith(models, config, shape, { ...passes, ...ofRank });
+    if (plan.peakBytes <= room.budgetBytes) return plan;
   }
   return plan!;
 }

@@ -42,7 +42,7 @@ export function mpiCommunicator(world: World): MpiCommunicator {
   let leaving: { reason: unknown; told: Promise<void> } | null = null;
   let isClosed = false;
 
-  /** Returns once every rank has asked for the same. @throws Error, the same on every rank, when they have not */
+  /** Returns once every rank has asked for the same. @throws Error when they have not, the same on every rank */
   async function meet(own: Asked, reason: Uint8Array): Promise<void> {
     collectives++;
     const headers = await exchange.fromAllPatiently(headerOf(own));

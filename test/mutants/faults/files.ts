@@ -302,7 +302,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/memory_plan.ts",
-    find: "    while (all % rows !== 0) rows--;\n",
+    find: "    while (all % part !== 0) part--;\n",
     replace: "",
     harm: "14 completions are trained on 3 at a time: the last pass is not full",
     tests: ["unit/memory_plan.test.ts"],
@@ -310,7 +310,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/memory_plan.ts",
-    find: "if (plan.peakBytes <= budgetBytes) return plan;",
+    find: "if (plan.peakBytes <= room.budgetBytes) return plan;",
     replace: "if (plan.peakBytes < budgetBytes) return plan;",
     harm: "memory that is just enough is not used",
     tests: ["unit/memory_plan.test.ts"],
