@@ -311,7 +311,7 @@ export const faults: readonly Fault[] = [
   {
     file: "src/train/memory_plan.ts",
     find: "if (plan.peakBytes <= room.budgetBytes) return plan;",
-    replace: "if (plan.peakBytes < budgetBytes) return plan;",
+    replace: "if (plan.peakBytes < room.budgetBytes) return plan;",
     harm: "memory that is just enough is not used",
     tests: ["unit/memory_plan.test.ts"],
   },
