@@ -7,6 +7,7 @@ import { batchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { openGpu } from "../gpu/device.ts";
+import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { weightsFile } from "../train/checkpointing.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { bannerText, memoryLines } from "./terminal/banner.ts";
@@ -37,7 +38,7 @@ export async function trainRuns(
   const pinModels = modelPins((name) => resolveModel(name, { onBytes }));
   const folders: string[] = [];
   for (const run of runs) {
-    if (stop.shouldStop()) break;
+    if (await isOnAnyRank(communicator, stop.shouldStop())) break;
     folders.push(await trainOne(run, { output, pinModels, stop, communicator }));
   }
   if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);

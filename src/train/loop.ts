@@ -3,6 +3,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
+import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
@@ -20,13 +21,6 @@ export interface TrainingResult {
   trainingSeconds: number;
 }
 
-/** Whether any rank was asked to end: all of them do, after the same step. */
-async function isAskedToStop({ communicator, shouldStop }: TrainingDeps): Promise<boolean> {
-  const asked = Int32Array.of(shouldStop() ? 1 : 0);
-  await communicator.allReduceMax(asked);
-  return asked[0] === 1;
-}
-
 /** Trains from `start` on until the last step, or until the process is asked to end. */
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
@@ -38,7 +32,9 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   try {
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
-    while (progress.step < steps && !await isAskedToStop(deps)) {
+    // All ranks end after the same step.
+    const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
+    while (progress.step < steps && !await isAskedToStop()) {
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
@@ -77,13 +73,6 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   return { progress, rows: run.rows, finished, trainingSeconds };
 }
 
-/** Whether any rank has no room for whole gradients: all of them then sum layer by layer. */
-async function isAnySummingLayers({ communicator, passes }: TrainingDeps): Promise<boolean> {
-  const sums = Int32Array.of(passes.sumsLayers ? 1 : 0);
-  await communicator.allReduceMax(sums);
-  return sums[0] === 1;
-}
-
 /**
  * Trains until the last step (or until asked to stop), from the newest checkpoint of the same configuration if there
  * is one and `resume` is on. A failure saves a checkpoint of the last whole step before it is thrown on, on every rank:
@@ -93,7 +82,8 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
-    sumsLayers: await isAnySummingLayers(deps),
+    // One that has no room for whole gradients decides for all.
+    sumsLayers: await isOnAnyRank(deps.communicator, deps.passes.sumsLayers === true),
     ranks: deps.communicator,
   });
   try {

@@ -7,6 +7,7 @@ import { readTensor } from "../gpu/tensors.ts";
 import { type OtherDevice, rehearse } from "../gpu/rehearsal.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
+import { rehearsedRank } from "../parallel/mpi/rehearsed.ts";
 import { trainableWeights } from "../policy/adapters.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
@@ -70,13 +71,6 @@ async function readEachSize(learner: Learner): Promise<void> {
   trimPool();
 }
 
-/** Ranks of which this one alone is rehearsed: what the others would send is not there. */
-const rehearsedRanks = ({ rank, size }: Pick<Communicator, "rank" | "size">): Communicator => ({
-  ...singleProcess,
-  rank,
-  size,
-});
-
 /** Nothing is computed, so every token is 0: which must end no completion. */
 const NO_END = [-1];
 
@@ -101,7 +95,7 @@ export function planMemory(
   passes: LearnerOptions,
   other?: OtherDevice,
 ): Promise<MemoryPlan> {
-  const communicator = rehearsedRanks(passes.ranks ?? singleProcess);
+  const communicator = rehearsedRank(passes.ranks ?? singleProcess);
   const { size } = communicator;
   return rehearse(async (memory) => {
     const parts: MemoryPart[] = [];

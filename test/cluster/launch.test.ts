@@ -155,6 +155,18 @@ describe("signals reach every rank once", () => {
     }));
 });
 
+/** Open MPI's own, as whoever starts ranks by hand calls it. */
+async function mpirun(words: readonly string[]): Promise<{ code: unknown; output: string }> {
+  const root = process.getuid?.() === 0 ? ["--allow-run-as-root"] : [];
+  const options = ["--quiet", ...root, "--map-by", "slot:OVERSUBSCRIBE"];
+  const child = spawn("mpirun", [...options, ...words], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => output += text);
+  }
+  return { code: await new Promise((resolve) => child.on("close", resolve)), output };
+}
+
 describe("what is wrong is said once, before any rank is started or by the first", () => {
   const fails = async (args: string[], says: RegExp, env: NodeJS.ProcessEnv = {}) => {
     const { code, output } = await launch(args, { env }).finished;
@@ -199,28 +211,28 @@ describe("what is wrong is said once, before any rank is started or by the first
 
   it("of a world of another size than --num_processes", () =>
     inScratchFolder(async (folder) => {
-      const root = process.getuid?.() === 0 ? ["--allow-run-as-root"] : [];
-      const words = [
-        "--quiet",
-        "-np",
-        "2",
-        ...root,
-        "--map-by",
-        "slot:OVERSUBSCRIBE",
-        ...DOORS.node,
-        ...ranks(4, folder),
-      ];
-      const child = spawn("mpirun", words, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
-      let output = "";
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.setEncoding("utf8").on("data", (text) => output += text);
-      }
-      const code = await new Promise((resolve) => child.on("close", resolve));
+      const { code, output } = await mpirun(["-np", "2", ...DOORS.node, ...ranks(4, folder)]);
       assert.equal(code, 1, output);
       assert.equal(
         countOf(/Open MPI's mpirun started 2 ranks, and --num_processes 4 asks for 4/, output),
         1,
         output,
       );
+    }));
+
+  it("of ranks that were given other settings", () =>
+    inScratchFolder(async (folder) => {
+      const one = (settings: Record<string, unknown>) => [
+        ...["-np", "1", ...DOORS.node, ...trainArgs(folder, settings)],
+      ];
+      const other = (settings: Record<string, unknown>) => mpirun([...one({}), ":", ...one(settings)]);
+      const seeds = await other({ seed: 7 });
+      assert.equal(seeds.code, 1, seeds.output);
+      assert.match(
+        seeds.output,
+        /^The ranks differ in their settings: rank 0 has " "seed": 42,", rank 1 " "seed": 7,"/m,
+      );
+      assert.match(seeds.output, /rank 1 of 2 differ from rank 0/);
+      assert.deepEqual(finalFiles(folder), []);
     }));
 });

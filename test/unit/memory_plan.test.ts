@@ -16,13 +16,14 @@ async function planned(
   bytesOf: (passes: Passes) => number = ({ rowsPerPass }) => rowsPerPass!,
   settings: Partial<RunConfig> = { gradient_checkpointing: false },
   isSoftware = true,
+  ranks = { rank: 0, size: 1 },
 ) {
   const config = { ...DEFAULTS, per_device_train_batch_size: size, num_generations: 2, ...settings };
   const tried: Passes[] = [];
   const plan = await fittingPlan(
     {} as RunModels,
     config,
-    batchShape(config),
+    batchShape(config, ranks.size),
     { budgetBytes, isSoftware },
     (...asked) => {
       const [, , , passes] = asked;
@@ -36,6 +37,7 @@ async function planned(
         kernels: [],
       });
     },
+    ranks,
   );
   return { plan, passes: tried, tried: tried.map(({ rowsPerPass }) => rowsPerPass!) };
 }
@@ -115,4 +117,25 @@ test("on a GPU several micro-batches of a step are trained on at a time, until t
   assert.deepEqual(await triedBy(1, steps, { budget: 1 }), [4, 2, 1], "memory is short");
   assert.deepEqual(await triedBy(1, steps, { isSoftware: true }), [1], "on a CPU");
   assert.deepEqual(await triedBy(1, steps, { budget: Infinity }), [1], "nobody knows what fits");
+});
+
+test("ranks sum layers in every pass only where whole gradients have no room, and then in the fewest passes", async () => {
+  const settings = { gradient_checkpointing: "auto", gradient_accumulation_steps: 12 } as const;
+  const ranks = { rank: 0, size: 4 };
+  // Whole gradients take 100; layers that run again halve what a row takes.
+  const bytesOf = ({ rowsPerPass, recomputesLayers, sumsLayers }: Passes) =>
+    (sumsLayers ? 0 : 100) + rowsPerPass! * (recomputesLayers ? 1 : 2);
+  const of = (budget: number, size = 4) => planned(1, budget, bytesOf, settings, false, { ...ranks, size });
+  const roomy = await of(102);
+  assert.ok(roomy.passes.every(({ sumsLayers }) => !sumsLayers));
+  const tight = await of(90);
+  const layered = tight.passes.filter(({ sumsLayers }) => sumsLayers);
+  assert.deepEqual(layered, [{ rowsPerPass: 12, recomputesLayers: true, sumsLayers: true, ranks }]);
+  const tighter = await of(7);
+  assert.deepEqual(tighter.passes.flatMap(({ sumsLayers, rowsPerPass }) => sumsLayers ? [rowsPerPass] : []), [
+    12,
+    6,
+  ]);
+  // One process has nobody to sum with.
+  assert.ok((await of(90, 1)).passes.every(({ sumsLayers }) => !sumsLayers));
 });

@@ -35,7 +35,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/train_runs.ts",
-    find: `    if (stop.shouldStop()) break;
+    find: `    if (await isOnAnyRank(communicator, stop.shouldStop())) break;
 `,
     replace: "",
     harm: "after Ctrl-C a sweep begins its next run",

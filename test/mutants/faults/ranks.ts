@@ -63,8 +63,8 @@ export const faults: readonly Fault[] = [
     tests: TRAINING,
   },
   {
-    file: "src/train/loop.ts",
-    find: "  await communicator.allReduceMax(asked);",
+    file: "src/parallel/any_rank.ts",
+    find: "  await communicator.allReduceMax(known);",
     replace: "",
     harm: "one rank stops, and the others wait for it",
     tests: TRAINING,
@@ -258,5 +258,26 @@ export const faults: readonly Fault[] = [
     replace: "pass < passes",
     harm: "a rank with fewer passes leaves the others waiting",
     tests: ZERO,
+  },
+  {
+    file: "src/parallel/mpi/rehearsed.ts",
+    find: "if (before >= REHEARSED) return last;",
+    replace: "return last;",
+    harm: "a plan of ranks leaves out what travels, half as much again for a small model",
+    tests: ["cluster/zero.test.ts"],
+  },
+  {
+    file: "src/assembly/run.ts",
+    find: 'await assertSameOnRanks(communicator, "their settings", JSON.stringify(config, null, 1));',
+    replace: "",
+    harm: "ranks with other learning rates train together",
+    tests: ["cluster/launch.test.ts"],
+  },
+  {
+    file: "src/train/memory_plan.ts",
+    find: "for (const rowsPerPass of halvesOf(own * microBatches)) {",
+    replace: "for (const rowsPerPass of halvesOf(own)) {",
+    harm: "ranks exchange all gradients once a micro-batch",
+    tests: ["unit/memory_plan.test.ts"],
   },
 ];

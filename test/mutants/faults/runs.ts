@@ -316,7 +316,7 @@ const stopping: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "while (progress.step < steps && !await isAskedToStop(deps)) {",
+    find: "while (progress.step < steps && !await isAskedToStop()) {",
     replace: "while (progress.step < steps) {",
     harm: "a run that is asked to stop goes on to its end",
     tests: STOPS,
@@ -348,7 +348,7 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/train_runs.ts",
-    find: "    if (stop.shouldStop()) break;",
+    find: "    if (await isOnAnyRank(communicator, stop.shouldStop())) break;",
     replace: "",
     harm: "a sweep that is asked to stop loads the model of every run that is left",
     tests: ["e2e/stopping.test.ts#sweep"],

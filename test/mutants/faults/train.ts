@@ -112,14 +112,14 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !await isAskedToStop(deps)",
-    replace: "progress.step <= steps && !await isAskedToStop(deps)",
+    find: "progress.step < steps && !await isAskedToStop()",
+    replace: "progress.step <= steps && !await isAskedToStop()",
     harm: "a run does one generation batch more than max_steps",
     tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#resume: false"],
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !await isAskedToStop(deps)",
+    find: "progress.step < steps && !await isAskedToStop()",
     replace: "progress.step < steps",
     harm: "SIGINT is ignored until the last step",
     tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
