@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
+import { trimPool } from "../gpu/pool.ts";
 import { clearTensor, zeroTensor } from "../gpu/tensors.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { Communicator } from "../parallel/communicator.ts";
@@ -27,6 +28,7 @@ export function shareAccumulators(layers: readonly LayerWeights[], sets: 1 | 2):
       weight.grad = shared.get(key)!;
     }
   });
+  trimPool();
 }
 
 /** Sums a step's layers over the ranks while passes go backward. */

@@ -61,11 +61,12 @@ export function makeLearner(
   const recomputesLayers = config.gradient_checkpointing !== "auto"
     ? config.gradient_checkpointing
     : planned ?? parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
-  const reference = config.beta === 0 ? null : freezeReference(policy);
   const isShared = sharesState(config, ranks.size);
   const { layers } = policy.weights;
   const marksLayers = sumsLayers && isShared && !policy.adapters;
+  // First: what it frees is room for the rest.
   if (marksLayers) shareAccumulators(layers, config.overlap_comm ? 2 : 1);
+  const reference = config.beta === 0 ? null : freezeReference(policy);
   const shares = ranks.size === 1 ? null : {
     pieces: sharesOf(weightGroups(policy), ranks.size),
     rank: isShared ? ranks.rank : null,
