@@ -7,8 +7,14 @@ const hasQuads: Rule = ({ VEC4 }) => VEC4;
 /** Gradients have adapters in products of their own, and so has what only a CPU runs. */
 const hasNoAdapter: Rule = ({ ADAPTER }) => !ADAPTER;
 
+/** Splits alone take the newest token; the others import from the same text. */
+const hasNoNewest: Rule = ({ NEWEST }) => !NEWEST;
+
 /** Which conditions a kernel is asked for together, where not all are. */
 const RULES: Readonly<Record<string, Rule>> = {
+  attention_decode: hasNoNewest,
+  attention_decode_merge: hasNoNewest,
+  attention_decode_simd8: hasNoNewest,
   halves_shrink: ({ VEC4, TRANSPOSED }) => VEC4 && !TRANSPOSED,
   lora_shrink_tile: hasQuads,
   linear_simd8: hasNoAdapter,

@@ -6,6 +6,8 @@ import { dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import packageFile from "../../package.json" with { type: "json" };
+import { Command as Program } from "commander";
+import { withLaunchOptions } from "../../src/cli/launch_options.ts";
 import { configCommand, type ConfigOptions, readConfig } from "../../src/cli/options.ts";
 import { ConfigSchema, isConfigKey } from "../../src/config/schema.ts";
 import { OTHER_NAMES, TRL_KEYS } from "../../src/config/trl_keys.ts";
@@ -29,6 +31,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",
   doctor: "src/cli/doctor/doctor.ts",
+  slurm: "src/cli/slurm.ts",
   bench: "bench/run.ts",
   mutants: "test/mutants/run.ts",
   parity: "test/parity/run.ts",
@@ -37,8 +40,9 @@ const SOURCES: Readonly<Record<string, string>> = {
 function optionsOf(task: string): Set<string> {
   const source = Object.hasOwn(SOURCES, task) ? read(SOURCES[task]) : "";
   const shared = source.includes("configCommand(") ? configCommand(task, "").options : [];
+  const launching = source.includes("withLaunchOptions(") ? withLaunchOptions(new Program()).options : [];
   const own = [...source.matchAll(/"(?:-\w, )?(--[\w-]+)[ "]/g)].map(([, long]) => long);
-  return new Set(["--help", ...shared.map(({ long }) => long!), ...own]);
+  return new Set(["--help", ...[...shared, ...launching].map(({ long }) => long!), ...own]);
 }
 
 /** What stands in a page for a name of the reader's own. */
@@ -105,9 +109,10 @@ describe("a command of a page", () => {
 
   it("of doctor has settings that are valid", async () => {
     for (const command of COMMANDS.filter(({ task }) => task === "doctor")) {
-      const parsed = configCommand("doctor", "").option("--model <name>").option("--gpu <name>")
-        .parse(typedOf(command), { from: "user" });
-      await readConfig(parsed.opts<ConfigOptions>());
+      const parsed = withLaunchOptions(configCommand("doctor", "")).option("--model <name>")
+        .option("--gpu <name>").option("--ranks <number>").parse(typedOf(command), { from: "user" });
+      const options = parsed.opts<ConfigOptions & { ranks?: string }>();
+      await readConfig(options, { size: Number(options.ranks ?? 1), deepspeed: undefined });
     }
   });
 

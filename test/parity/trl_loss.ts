@@ -258,14 +258,14 @@ export const lines: ParityLine[] = [
     what: "differences from the sampler and the ratios that correct for them, f64 twin",
     reference: "TRL's logged metrics",
     measure: "relative (to at least 0.001)",
-    limit: 5e-14,
+    limit: 2e-15,
     worst: () => worstOver(twinOutcome, samplerError),
   },
   {
     what: "differences from the sampler and the ratios that correct for them, GPU kernel",
     reference: "TRL's logged metrics",
     measure: "relative (to at least 0.001)",
-    limit: 1e-5,
+    limit: 2e-6,
     worst: () => worstOver(kernelOutcome, samplerError),
   },
 ];

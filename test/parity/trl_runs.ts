@@ -15,12 +15,11 @@ import { placesOfGroup } from "../../src/policy/decode/batch.ts";
 import type { GenerationRequest } from "../../src/policy/decode/generate.ts";
 import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { makePassReplays } from "../../src/policy/pass_replays.ts";
-import { copyFrozen, disposeWeights, listWeights } from "../../src/policy/weights.ts";
+import { disposeWeights, listWeights } from "../../src/policy/weights.ts";
 import { initialLambdaState } from "../../src/rl/lambda.ts";
 import { shuffledOrder, STREAM } from "../../src/rl/rng.ts";
 import { type MetricRow, stepRow } from "../../src/tracking/metrics.ts";
-import { createOptimizer, disposeOptimizer } from "../../src/train/optimizer.ts";
+import { disposeLearner, makeLearner } from "../../src/train/learner.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
 import { type Progress, trainOnGenerationBatch } from "../../src/train/generation_batch.ts";
 import { relativeFrobenius } from "./line.ts";
@@ -114,20 +113,13 @@ function placePrompts(run: GoldenRun): Prompt[] {
 async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communicator): Promise<Trained> {
   const config = configOf(run, facts);
   const { policy } = await loadTrunk(fileURLToPath(new URL("before", FOLDER)), "float32");
-  const reference = { ...policy, weights: copyFrozen(policy.weights) };
-  const optimizer = createOptimizer(listWeights(policy.weights));
+  const learner = makeLearner(policy, config, { ranks: communicator });
   const shape = batchShape(config, communicator.size);
   let batch: GoldenCompletion[] = [];
   let generation = 0;
   const deps = {
     config,
-    learner: {
-      policy,
-      reference,
-      optimizer,
-      rowsPerPass: config.per_device_train_batch_size,
-      replays: { policy: makePassReplays(), reference: makePassReplays() },
-    },
+    learner,
     generator: {
       generate: (request: GenerationRequest) => {
         const { prompts, firstPrompt = 0, slice } = request;
@@ -172,8 +164,8 @@ async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communica
     }
     return { rows, lambda: progress.lambda.lambda, before, after: await readAll(policy) };
   } finally {
-    disposeOptimizer(optimizer);
-    disposeWeights([...listWeights(policy.weights), ...listWeights(reference.weights)]);
+    disposeLearner(learner);
+    disposeWeights(listWeights(policy.weights));
     disposeTrunk(policy);
   }
 }

@@ -29,6 +29,8 @@ export const cases: OpCase[] = [
   wordSumsCase(37),
   wordSumsCase(8192),
   wordSumsCase(8193),
-  wordSumsCase(3 * 8192 + 5),
+  wordSumsCase(2 * 8192 + 5),
+  wordSumsCase(4 * 8192 + 1),
   wordSumsCase(2 ** 22, true),
+  wordSumsCase(2 ** 20 + 1, true),
 ];
