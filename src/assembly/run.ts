@@ -1,12 +1,13 @@
 /** A training run, put together from its settings: models, tokenizer, prompts, memory plan, kernels and scorer. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
 import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
-import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
+import { assertWritableFolder, makeFolders, setAside } from "../io/files/atomic_files.ts";
+import { type FolderLock, lockFolder } from "../io/files/folder_lock.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
 import { rankZeroFirst } from "../parallel/turns.ts";
@@ -210,11 +211,22 @@ async function assertSameRun(
 }
 
 async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
+  const { config, communicator, facts: { runDir } } = parts;
+  const isWriter = communicator.rank === 0;
+  const lock = isWriter ? await takeFolder(runDir, events) : null;
+  try {
+    if (isWriter) await readyFolder(config, runDir, events);
+    await communicator.barrier();
+    return await trainIn(parts, events, shouldStop);
+  } finally {
+    lock?.release();
+  }
+}
+
+/** Trains in the run's folder, which is this run's alone. */
+async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
   const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer } = parts;
   const { policy, tokenizer } = loaded;
-  const isWriter = communicator.rank === 0;
-  if (isWriter) await readyFolder(config, runDir, events);
-  await communicator.barrier();
   const describeRun = async () => {
     await writeRunConfig(runDir, config);
     return await writeModelConfig(runDir, loaded, config.dtype);
@@ -232,10 +244,21 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
     events,
     shouldStop,
   }, config);
-  if (isWriter) await finishFolder(parts, result, events);
+  if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
   const gpu = await openGpu();
   return { ...result, peakBytes: gpu.memory().peakBytes };
+}
+
+/** @throws Error when another run works in the folder */
+async function takeFolder(runDir: string, events: TrainingEvents): Promise<FolderLock> {
+  await makeFolders(dirname(runDir));
+  const lock = await lockFolder(runDir);
+  if (lock.before) {
+    const { pid, host, since } = lock.before;
+    events.onMessage(`The run before in this folder, process ${pid} on ${host} since ${since}, is gone`);
+  }
+  return lock;
 }
 
 /** Sets a run aside that is not gone on with, and sees that the folder can be written to. */
