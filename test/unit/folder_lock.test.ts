@@ -58,7 +58,7 @@ describe("a folder", () => {
 
   it("of a process that is gone, or whose number another one has, is taken over", () =>
     withRun(async (folder) => {
-      for (const processes of [{}, { 20: "boot 4" }]) {
+      for (const processes of [{}, { 20: "boot 4" }] as Record<number, string>[]) {
         leaveNote(folder, {});
         const lock = await lockFolder(folder, machine({}, processes));
         assert.equal(lock.before?.pid, 20);

@@ -1,6 +1,6 @@
 /**
- * One run, one folder: who works in a folder leaves a note beside it, and a second run reads who it is instead of writing
- * into the same files. A note that nobody stands behind any more is taken over.
+ * One run, one folder: who works in a folder leaves a note beside it, and a second run reads who it is instead of
+ * writing into the same files. A note that nobody stands behind any more is taken over.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, rmSync, utimesSync } from "node:fs";
