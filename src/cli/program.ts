@@ -2,6 +2,7 @@
 import { setTimeout } from "node:timers/promises";
 import { nearestName } from "../config/unknown_key.ts";
 import { closeOpened } from "../gpu/at_end.ts";
+import { systemCode } from "../io/files/errors.ts";
 import { launchedWorld } from "../parallel/launched_world.ts";
 
 /** mpirun and srun end the others of a rank that fails within 1 or 2 s. */
@@ -22,9 +23,19 @@ function unknownTask(task: string, tasks: readonly string[]): RangeError {
   return new RangeError(`Unknown task "${task}"; tasks: ${tasks.join(", ")}${meant}`);
 }
 
+/** A reader that has seen enough (`| head`) is no reason to end what goes on without one. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error) => {
+      if (systemCode(error) !== "EPIPE") throw error;
+    });
+  }
+}
+
 /** Runs the task that the command line names, closes the GPU and ends the process with the task's exit code. */
 export async function runProgram(tasks: Tasks): Promise<never> {
   const [task = "", ...args] = process.argv.slice(2);
+  outliveReaders();
   try {
     const load = Object.hasOwn(tasks, task) ? tasks[task] : undefined;
     if (!load) throw unknownTask(task, Object.keys(tasks));

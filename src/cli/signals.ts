@@ -35,12 +35,16 @@ export function exitCodeAfter(name: NodeJS.Signals): number {
   return Object.hasOwn(EXIT_CODES, name) ? EXIT_CODES[name as StopSignalName] : 128 + constants.signals[name];
 }
 
+/** Within which npm, a shell and a process group hand the same signal on. */
+const HANDED_ON_MS = 1000;
+
 /**
- * Whether one that comes again means nothing new: a job's end is told to each process by Slurm, and to the ranks by its
- * srun once more. What Slurm means to end at once it kills.
+ * Whether one that comes again means nothing new. A job's end is told to each process by Slurm, and to the ranks by its
+ * srun once more; what Slurm means to end at once it kills. Elsewhere programs hand on what reached the whole group.
  */
-const isRepeated = (name: StopSignalName) =>
-  name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined);
+const isRepeated = (name: StopSignalName, sinceMs: number) =>
+  name === "SIGUSR1" || (name === "SIGTERM" && process.env.SLURM_JOB_ID !== undefined) ||
+  sinceMs < HANDED_ON_MS;
 
 /** Listens in the place of the door, which ends at once for SIGUSR1 a program that does not listen yet. */
 export function listen(name: NodeJS.Signals, listener: (name: NodeJS.Signals) => void): void {
@@ -52,13 +56,15 @@ export function listen(name: NodeJS.Signals, listener: (name: NodeJS.Signals) =>
 /** Starts to listen. @param print told once, at the first signal */
 export function stopSignal(print: (text: string) => void): StopSignal {
   let received: StopSignalName | null = null;
+  let receivedAt = 0;
   let preparing = 0;
   const asked = new AbortController();
   for (const name of STOP_SIGNALS) {
     listen(name, () => {
-      if (received && isRepeated(name)) return;
+      if (received === name && isRepeated(name, performance.now() - receivedAt)) return;
       if (received) process.exit(EXIT_CODES[name]);
       received = name;
+      receivedAt = performance.now();
       print(
         preparing > 0
           ? `\n${name}: ended before the first step; the same command starts again.\n`

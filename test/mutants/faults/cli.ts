@@ -521,4 +521,18 @@ export const faults: readonly Fault[] = [
     harm: "doctor calls a model of a hub missing that training would download",
     tests: ["e2e/doctor_hub.test.ts"],
   },
+  {
+    file: "src/cli/program.ts",
+    find: "  outliveReaders();",
+    replace: "",
+    harm: "a run whose output goes to head dies of it",
+    tests: ["e2e/outlived.test.ts"],
+  },
+  {
+    file: "src/cli/signals.ts",
+    find: "sinceMs < HANDED_ON_MS;",
+    replace: "false;",
+    harm: "Ctrl-C under npm loses the step in progress",
+    tests: ["e2e/outlived.test.ts"],
+  },
 ];
