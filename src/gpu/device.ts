@@ -194,7 +194,7 @@ async function open(flags: readonly string[] = []): Promise<Gpu> {
   }
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
   // Dawn's Node binding tells of the matrix units in the adapter's info alone.
-  Object.defineProperty(device, "adapterInfo", { value: adapter.info });
+  Object.defineProperty(device, "adapterInfo", { value: adapter.info, configurable: true });
   const memory = countBuffers(device);
   watch(device);
   await registerBackend(device, adapter);

@@ -168,13 +168,20 @@ export interface Dispatch {
 export function withDispatchLog<R>(log: Dispatch[], body: () => R): R {
   const beginPass = (encoder: GPUCommandEncoder, { kernel }: { kernel: string }) => {
     const pass = encoder.beginComputePass();
-    const dispatch = pass.dispatchWorkgroups.bind(pass);
-    pass.dispatchWorkgroups = (...workgroups: [number, number?, number?]) => {
-      log.push({ kernel, workgroups: workgroups.map((count) => count ?? 1) });
-      pass.dispatchWorkgroups = dispatch; // a stock tfjs op may go on in this pass
-      return dispatch(...workgroups);
+    let isOurs = true; // a stock tfjs op may go on in this pass
+    const dispatchWorkgroups = (...workgroups: [number, number?, number?]) => {
+      if (isOurs) log.push({ kernel, workgroups: workgroups.map((count) => count ?? 1) });
+      isOurs = false;
+      return pass.dispatchWorkgroups(...workgroups);
     };
-    return pass;
+    // Around it, for the passes of a rehearsal keep nothing that is set.
+    return new Proxy(pass, {
+      get(target, name) {
+        if (name === "dispatchWorkgroups") return dispatchWorkgroups;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
   };
   return withModes({ profiling: { beginPass } }, body);
 }

@@ -17,7 +17,7 @@ export interface AskedKernel {
 }
 
 /** Runs a case and its gradient where it has one. */
-function runCase(opCase: OpCase, mode: Mode): void {
+export function runCase(opCase: OpCase, mode: Mode): void {
   const operands = caseOperands(opCase);
   tf.tidy(() => {
     const outputs = mode(() => opCase.run(operands));

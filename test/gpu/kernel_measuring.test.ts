@@ -41,7 +41,8 @@ describe("tuneKernels()", () => {
     const limits = new Proxy(device.limits, {
       get: (all, name) => name === "maxComputeWorkgroupStorageSize" ? 8000 : Reflect.get(all, name),
     });
-    Object.defineProperties(device, { adapterInfo: { value: adapterInfo }, limits: { value: limits } });
+    const stated = { adapterInfo: { value: adapterInfo, configurable: true }, limits: { value: limits } };
+    Object.defineProperties(device, stated);
   });
   after(closeGpu);
 

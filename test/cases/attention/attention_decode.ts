@@ -222,6 +222,7 @@ export const cases: OpCase[] = [
     window: 21,
     softcap: 50,
   }),
+  decodeCase({ prompts: [33, 7, 9], group: 1, own: 9, heads: 3, kvHeads: 1, headDim: 256, window: 21 }),
   decodeCase({
     prompts: [33],
     group: 1,

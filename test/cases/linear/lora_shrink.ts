@@ -96,9 +96,11 @@ export const cases: OpCase[] = [
   loraShrinkCase(66, 516, [16, 16], "bf16"),
   loraShrinkCase(65, 520, [8], "f16"),
   loraShrinkCase(3, 522, [8, 2, 3], "bf16"),
+  loraShrinkCase(12, 64, [8, 9, 7]), // three workgroups of a CPU
   loraPullCase(5, 257, 4, "f32", false),
   loraPullCase(17, 516, 18, "bf16", false),
   loraPullCase(1, 3, 2, "f16", false),
+  loraPullCase(12, 64, 23, "f32", false), // three workgroups of a CPU
   loraPullCase(70, 516, 17, "f32", true),
   loraPullCase(33, 1028, 18, "bf16", true),
   halvesShrinkCase(5, 300, [4, 17], "parts"),
