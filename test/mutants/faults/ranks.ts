@@ -280,4 +280,11 @@ export const faults: readonly Fault[] = [
     harm: "ranks exchange all gradients once a micro-batch",
     tests: ["unit/memory_plan.test.ts"],
   },
+  {
+    file: "src/evaluate/evaluate.ts",
+    find: "all.set(own, shareOf(count, communicator.rank, communicator.size).start);",
+    replace: "all.set(own, 0);",
+    harm: "an evaluation by several ranks counts the scores of the first share alone",
+    tests: ["gpu/evaluation.test.ts"],
+  },
 ];
