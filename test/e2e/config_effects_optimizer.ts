@@ -158,7 +158,8 @@ const BATCH: readonly Effect[] = [
   ] as const).map(([key, value]): Effect => ({
     key,
     value,
-    seen: "one process alone exchanges nothing, and nothing changes (test/gpu/zero.test.ts has several)",
+    seen:
+      "one process alone exchanges nothing, and nothing changes (test/cluster/zero_in_process.test.ts has several)",
     check: changesNothing,
   })),
   {

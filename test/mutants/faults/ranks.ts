@@ -2,7 +2,7 @@
 import type { Fault } from "../fault.ts";
 
 const TRAINING = ["gpu/training_ranks.test.ts"];
-const ZERO = ["gpu/zero.test.ts"];
+const ZERO = ["cluster/zero_in_process.test.ts"];
 const COLLECTIVES = ["unit/communicator.test.ts", "gpu/collectives.test.ts"];
 
 export const faults: readonly Fault[] = [

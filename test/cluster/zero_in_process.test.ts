@@ -13,7 +13,7 @@ import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
-import { tinyPolicy } from "./tiny_policy.ts";
+import { tinyPolicy } from "../gpu/tiny_policy.ts";
 import {
   assertSameRun,
   checkpointsIn,
@@ -21,7 +21,7 @@ import {
   type TinyRun,
   tinyRun,
   type TinyRunOptions,
-} from "./tiny_run.ts";
+} from "../gpu/tiny_run.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
