@@ -94,16 +94,3 @@ export async function stageWrite(tensor: TensorInfo, ranges: readonly WordRange[
     },
   };
 }
-
-/** Copies the first values of a tensor into another's range, in queue order. */
-export function copyInto(source: TensorInfo, target: TensorInfo, { start, end }: WordRange): void {
-  if (start === end) return;
-  const backend = tfjsBackend();
-  const from = gpuBuffer(backend, source, false);
-  const to = gpuBuffer(backend, target, true);
-  backend.ensureCommandEncoderReady();
-  backend.endComputePassEncoder();
-  backend.commandEncoder!.copyBufferToBuffer(from, 0, to, 4 * start, 4 * (end - start));
-  backend.commandQueueOwnedIds.add(source.dataId);
-  backend.commandQueueOwnedIds.add(target.dataId);
-}

@@ -127,19 +127,29 @@ export function sumGradients(
   });
 }
 
-/** As sumGradients, each rank's pieces on that rank alone; what other ranks hold has no meaning here any more. */
-export function sumOwnGradients(
+/** @param take what it is to do with the sums of this rank's pieces, in a bucket */
+function scatterGradients(
   communicator: Communicator,
   pieces: readonly Piece[][],
   config: ExchangeConfig,
+  take: (bucket: Bucket) => void,
 ): Promise<void> {
   const wire = wireOf(config);
   const streams = pieces.map((own) => own.map(gradientWords));
   return inBuckets(streams, gradientTravel(config), async (bucket) => {
     pieces.forEach((_, rank) => fill(bucket, rank));
     await communicator.reduceScatterSum(bucket.tensor, wire);
-    spread(bucket, communicator.rank);
+    take(bucket);
   });
+}
+
+/** As sumGradients, each rank's pieces on that rank alone; what other ranks hold has no meaning here any more. */
+export function sumOwnGradients(
+  communicator: Communicator,
+  pieces: readonly Piece[][],
+  config: ExchangeConfig,
+): Promise<void> {
+  return scatterGradients(communicator, pieces, config, (bucket) => spread(bucket, communicator.rank));
 }
 
 /**
@@ -151,13 +161,7 @@ export function addOwnGradients(
   { pieces, sums }: { pieces: readonly Piece[][]; sums: readonly Words[] },
   config: ExchangeConfig,
 ): Promise<void> {
-  const wire = wireOf(config);
-  const streams = pieces.map((own) => own.map(gradientWords));
-  return inBuckets(streams, gradientTravel(config), async (bucket) => {
-    pieces.forEach((_, rank) => fill(bucket, rank));
-    await communicator.reduceScatterSum(bucket.tensor, wire);
-    addTo(sums, bucket, communicator.rank);
-  });
+  return scatterGradients(communicator, pieces, config, (bucket) => addTo(sums, bucket, communicator.rank));
 }
 
 /** Every weight = what the ranks that hold its pieces have there, as it is stored. */

@@ -36,6 +36,26 @@ const elementwise = (element: Element): WorkOf => (called) => spans(called, elem
 /** Of weights, which nothing has just touched. */
 const stored = (element: Element): WorkOf => (called) => ({ ...spans(called, element), freshBytes: 0 });
 
+/**
+ * A workgroup goes through a span and reduces it to one number.
+ * @param operand what is read @param of instructions of a turn, and bytes that a lane reads in it
+ */
+const overSpans = (operand: string, of: { instructions: number; bytes: number }): WorkOf => (called) => {
+  const { WG, SPAN } = called.call.constants;
+  const read = boundBytes(called.call, [operand]);
+  const turn = { instructions: of.instructions, wavefronts: spread(WG, of.bytes), memory: 1 };
+  return {
+    workgroups: gridOf(called.workgroups),
+    lanes: WG,
+    chain: [
+      { times: Math.ceil(SPAN / WG), ...turn },
+      { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
+    ],
+    memoryBytes: read,
+    cacheBytes: read,
+  };
+};
+
 /** A value of each row, kept in its place (LOGPROBS), and one for all. */
 const advance: WorkOf = ({ call, workgroups }) => {
   const rows = call.params.rows ?? 0;
@@ -86,34 +106,8 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
     cacheBytes: 4 * call.params.count,
   }),
   decode_advance: advance,
-  weight_largest: (called) => {
-    const { WG, SPAN } = called.call.constants;
-    const read = boundBytes(called.call, ["w"]);
-    return {
-      workgroups: gridOf(called.workgroups),
-      lanes: WG,
-      chain: [
-        { times: Math.ceil(SPAN / WG), instructions: 24, wavefronts: spread(WG, 16), memory: 1 },
-        { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
-      ],
-      memoryBytes: read,
-      cacheBytes: read,
-    };
-  },
-  word_sums: (called) => {
-    const { WG, SPAN } = called.call.constants;
-    const read = boundBytes(called.call, ["words"]);
-    return {
-      workgroups: gridOf(called.workgroups),
-      lanes: WG,
-      chain: [
-        { times: Math.ceil(SPAN / WG), instructions: 14, wavefronts: spread(WG, 4), memory: 1 },
-        { times: Math.log2(WG), instructions: 8, shared: 1, barriers: 1 },
-      ],
-      memoryBytes: read,
-      cacheBytes: read,
-    };
-  },
+  weight_largest: overSpans("w", { instructions: 24, bytes: 16 }),
+  word_sums: overSpans("words", { instructions: 14, bytes: 4 }),
   weight_shift: ({ call, workgroups }) => ({
     workgroups: gridOf(workgroups),
     lanes: call.constants.WG,

@@ -1,8 +1,8 @@
 /** The collectives over MPI: of arrays and of tensors, with the same bits as those of ranks in one process. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { copyInto, stageWrite } from "../../gpu/staging.ts";
-import { emptyTensor } from "../../gpu/tensors.ts";
+import { stageWrite } from "../../gpu/staging.ts";
+import { copyWords, emptyTensor } from "../../gpu/tensors.ts";
 import { reducedArrays, type Reduction } from "../collectives.ts";
 import type { NumberArray, Shareable } from "../communicator.ts";
 import { fromBfloat16, packTensor, toBfloat16, unpackTensor } from "../wire.ts";
@@ -139,7 +139,7 @@ async function sumOnGpu(parts: Uint16Array, { start, end }: Piece[number], tenso
     const part = (r: number): Tensor => tf.slice(unpacked, [2 * r * words], [length]);
     let total = part(0);
     for (let r = 1; r < size; r++) total = tf.add(total, part(r));
-    copyInto(total, tensor, { start, end });
+    copyWords({ tensor: total, first: 0, count: length }, tensor, start);
   });
   packed.dispose();
 }
