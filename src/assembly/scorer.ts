@@ -50,13 +50,13 @@ type ScorerConfig =
  * Loads reward and cost model and serves them; `close` frees them too.
  * @throws Error when a model does not fit, the port is taken or the address is not this machine's
  */
-export async function serveScoreModels(
+async function serveScoreModels(
   wanted: ScorerModels,
   service: Omit<ServeScorerOptions, "scoreTexts" | "wants">,
   events: LoadingEvents = {},
 ): Promise<RunningScorer> {
   const { scoreTexts, wants, dispose } = await loadScorers(wanted, events);
-  const { url, close } = await serveScorer({ scoreTexts, wants, ...service });
+  const { url, close } = await serveScorer({ scoreTexts, wants, maxLength: wanted.maxLength, ...service });
   return {
     url,
     async close() {
@@ -123,7 +123,8 @@ async function openService(
     costLabel: config.cost_label,
     maxLength: config.scorer_max_length,
   };
-  const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
+  const limits = { maxItems: Infinity, maxQueueTokens: Infinity };
+  const service = await serveScoreModels(models, { device, ...limits }, events);
   try {
     const scorer = await connect(service.url, config, {}, { events, signal });
     return { scorer: { ...scorer, sharesGpu: true }, close: service.close };

@@ -21,7 +21,7 @@ describe("the scorer command", () => {
     withScratchFolder(async (folder) => {
       const urlFile = join(folder, "jobs", "scorer_url");
       const ended = scorerCommand(
-        ["--port", "0", "--hostname", "127.0.0.1", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
+        ["--port", "0", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
       );
       let url = "";
       try {
