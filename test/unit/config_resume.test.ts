@@ -65,7 +65,8 @@ function another(value: unknown): unknown {
 // Where a run writes, what it logs, evaluates and asks, how long it is, how it fits its machine.
 const FREE = [
   ["eval_jsonl", "scorer_url", "cost_scorer_url", "scorer_batch_size", "scorer_batch_size_eval"],
-  ["scorer_timeout", "scorer_max_retries", "readback_every", "lora_merge", "lora_merge_dtype"],
+  ["scorer_timeout", "scorer_retry_max_s", "scorer_max_abs_score", "scorer_route", "scorer_token_file"],
+  ["readback_every", "lora_merge", "lora_merge_dtype"],
   ["lora_merge_bin", "num_train_epochs", "max_steps", "gradient_checkpointing", "gpu_memory_gib"],
   ["zero_stage", "reduce_bucket_size", "allgather_bucket_size", "overlap_comm"],
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
