@@ -176,7 +176,8 @@ export const RULES: readonly Rule[] = [
         : config.early_stopping_patience !== null
         ? "early_stopping_patience"
         : null;
-      return needing && `${needing} needs metric_for_best_model, got none; set it, for example to eval/safe_ratio`;
+      return needing &&
+        `${needing} needs metric_for_best_model, got none; set it, for example to eval/safe_ratio`;
     },
   },
   {

@@ -135,7 +135,9 @@ export async function loadBest(run: Run, { step }: Progress): Promise<BestState 
     await loadWeightsOf(runDir, best.step, optimizer);
   } catch (cause) {
     throw new Error(
-      `Cannot write the best model: ${messageOf(cause)}. Set load_best_model_at_end=false for the weights of step ` +
+      `Cannot write the best model: ${
+        messageOf(cause)
+      }. Set load_best_model_at_end=false for the weights of step ` +
         `${step}, which are saved`,
       { cause },
     );

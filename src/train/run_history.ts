@@ -25,7 +25,9 @@ export async function recordChanges(
   if (changes.length === 0 && !await isThere(path)) return;
   const log = openAppendLog(path, step);
   try {
-    for (const { key, before = null, now = null } of changes) log.append({ step: step + 1, key, before, now });
+    for (const { key, before = null, now = null } of changes) {
+      log.append({ step: step + 1, key, before, now });
+    }
     log.sync();
   } finally {
     log.close();
@@ -52,6 +54,8 @@ export function missingRows(rows: readonly MetricRow[], step: number, every: num
   const missing: number[] = [];
   for (let done = every; done <= step; done += every) if (!there.has(done)) missing.push(done);
   if (missing.length === 0) return null;
-  return `metrics.jsonl has no row of step ${rangesText(missing, every)}, of ${step} that are done: it was cut, or ` +
+  return `metrics.jsonl has no row of step ${
+    rangesText(missing, every)
+  }, of ${step} that are done: it was cut, or ` +
     "removed. Training goes on from the checkpoint, which needs none of them; report and plots show what is there";
 }

@@ -94,7 +94,9 @@ export function parseSavedState(
   const fault = (key: string, required: string, found: unknown) =>
     formatError(
       path,
-      `state${key}: ${required}, found ${(JSON.stringify(found) ?? "nothing").slice(0, SHOWN_LENGTH)}; it is damaged, ` +
+      `state${key}: ${required}, found ${
+        (JSON.stringify(found) ?? "nothing").slice(0, SHOWN_LENGTH)
+      }; it is damaged, ` +
         "or of another version of this program: delete this checkpoint to go on from the one before, or set " +
         "resume=false to start over",
     );
@@ -107,7 +109,9 @@ export function parseSavedState(
   if (progress.step !== step) throw fault(".progress.step", `required ${step}`, progress.step);
   const isOfRanks = data.identity.lambda_scope === "rank";
   if (isOfRanks !== (progress.rankLambdas !== null)) {
-    const required = isOfRanks ? "required the lambda of each rank" : "required null, as lambda_scope is global";
+    const required = isOfRanks
+      ? "required the lambda of each rank"
+      : "required null, as lambda_scope is global";
     throw fault(".progress.rankLambdas", required, progress.rankLambdas);
   }
   if (data.best !== null && (data.best.step > data.best.lastStep || data.best.lastStep > step)) {

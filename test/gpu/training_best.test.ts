@@ -67,7 +67,10 @@ describe("the best step", () => {
         evaluate: evaluations([3, 2, 1, 1, 1, 1]),
         onStep: ({ step }) => step === 6 && rmSync(join(dir, "checkpoint-1"), { recursive: true }),
       });
-      assert.match(error!.message, /Cannot write the best model: .*checkpoint-1.*load_best_model_at_end=false/);
+      assert.match(
+        error!.message,
+        /Cannot write the best model: .*checkpoint-1.*load_best_model_at_end=false/,
+      );
       assert.deepEqual([checkpointsIn(dir), finalWeightsIn(dir)], [[6], []]);
     }));
 });
@@ -77,10 +80,16 @@ describe("a run with early_stopping_patience", () => {
 
   it("ends after so many evaluations without improvement, is finished, and goes on where there is more patience", () =>
     withScratchFolder(async (dir) => {
-      const { events, messages, result } = await tinyRun(dir, { settings, evaluate: evaluations([1, 3, 2, 3]) });
+      const { events, messages, result } = await tinyRun(dir, {
+        settings,
+        evaluate: evaluations([1, 3, 2, 3]),
+      });
       assert.deepEqual(stepsOf(events), [1, 2, 3, 4]);
       assert.equal(result?.finished, true);
-      assert.match(messages.join("\n"), /^Ended early: the last 2 evaluations were no improvement .* after step 2$/m);
+      assert.match(
+        messages.join("\n"),
+        /^Ended early: the last 2 evaluations were no improvement .* after step 2$/m,
+      );
       assert.ok(weightsOf(dir).equals(weightsOf(join(dir, "checkpoint-2"))));
       const again = await tinyRun(dir, { settings, evaluate: evaluations([]) });
       assert.deepEqual([again.asked, again.result?.finished], [[], true]);
@@ -133,7 +142,10 @@ describe("a run that goes on", () => {
       const linear = { save_steps: 2, max_steps: 8 };
       await tinyRun(dir, { settings: { save_steps: 2 }, stopAfter: 2 });
       const { messages } = await tinyRun(dir, { settings: linear });
-      assert.match(messages.join("\n"), /max_steps: 4 -> 8, from step 3 on\nThe learning rate follows the schedule/);
+      assert.match(
+        messages.join("\n"),
+        /max_steps: 4 -> 8, from step 3 on\nThe learning rate follows the schedule/,
+      );
       const rates = rowsIn(dir).map((row) => row.learning_rate!);
       [1, 3 / 4, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8].forEach((share, i) =>
         assert.ok(Math.abs(rates[i] - 0.01 * share) < 1e-12, `step ${i + 1}: ${rates[i]}`)
@@ -164,7 +176,10 @@ describe("a run that goes on", () => {
       writeFileSync(path, `${lines[1]}\n`);
       const { messages, error } = await tinyRun(cut, { settings, stopAfter: 1 });
       assert.equal(error, null);
-      assert.match(messages[0], /^metrics\.jsonl has no row of step 1, 3 to 4, of 4 that are done: it was cut/);
+      assert.match(
+        messages[0],
+        /^metrics\.jsonl has no row of step 1, 3 to 4, of 4 that are done: it was cut/,
+      );
       assert.deepEqual(rowsIn(cut).map(({ step }) => step), [2, 5]);
       rmSync(path);
       const rest = await tinyRun(cut, { settings });

@@ -30,7 +30,13 @@ const brief = (states: readonly BestState[]) => states.map(({ step, stale }) => 
 test("the greatest value is the best; the first of equals; evaluations that are no better are counted until one is", () => {
   const states = statesOf([0.5, 0.5, 0.4, 0.6, 0.1], configOf());
   assert.deepEqual(brief(states), [[10, 0], [10, 1], [10, 2], [40, 0], [40, 1]]);
-  assert.deepEqual(states.map((state) => isPatienceOver(state, configOf())), [false, false, true, false, false]);
+  assert.deepEqual(states.map((state) => isPatienceOver(state, configOf())), [
+    false,
+    false,
+    true,
+    false,
+    false,
+  ]);
   assert.equal(isPatienceOver(states[2], configOf({ early_stopping_patience: null })), false);
   assert.equal(isPatienceOver(null, configOf()), false);
 });
@@ -72,10 +78,20 @@ test("without a metric nothing is the best; what another metric found says nothi
 });
 
 test("settings that need a metric, evaluations or a name that is one say so", () => {
-  const load = (...overrides: string[]) => loadConfig({ text: "seed: 1", fileName: "run.yaml" }, { overrides });
-  assert.equal(load("metric_for_best_model=safe_ratio", "load_best_model_at_end=true").load_best_model_at_end, true);
-  assert.throws(() => load("load_best_model_at_end=true"), /load_best_model_at_end needs metric_for_best_model/);
-  assert.throws(() => load("early_stopping_patience=3"), /early_stopping_patience needs metric_for_best_model/);
+  const load = (...overrides: string[]) =>
+    loadConfig({ text: "seed: 1", fileName: "run.yaml" }, { overrides });
+  assert.equal(
+    load("metric_for_best_model=safe_ratio", "load_best_model_at_end=true").load_best_model_at_end,
+    true,
+  );
+  assert.throws(
+    () => load("load_best_model_at_end=true"),
+    /load_best_model_at_end needs metric_for_best_model/,
+  );
+  assert.throws(
+    () => load("early_stopping_patience=3"),
+    /early_stopping_patience needs metric_for_best_model/,
+  );
   assert.throws(
     () => load("metric_for_best_model=eval/lambda"),
     /metric_for_best_model must be one of eval\/mean_reward, .*got "eval\/lambda"/,

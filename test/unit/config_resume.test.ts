@@ -119,7 +119,14 @@ const FREE = [
 
 /** What may change and is named. */
 const NAMED = [
-  ["learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "max_steps"],
+  [
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+  ],
   ["weight_decay", "max_grad_norm"],
 ].flat();
 
@@ -170,7 +177,10 @@ test("a run refuses to resume where any key differs that is not free, and names 
     const words = split?.[1] ??
       `${key}: checkpoint ${JSON.stringify(config[key])}, now ${JSON.stringify(now)}`;
     const isNamed = NAMED.includes(key);
-    const changes = changesBetween(resumeSettings(config), resumeSettings({ ...config, [key]: now } as typeof config));
+    const changes = changesBetween(
+      resumeSettings(config),
+      resumeSettings({ ...config, [key]: now } as typeof config),
+    );
     assert.deepEqual(changes.map((change) => change.key), isNamed || split ? [key] : [], key);
     if (FREE.includes(key) || isNamed) assert.deepEqual(resumeConflicts(saved, current), [], key);
     else {

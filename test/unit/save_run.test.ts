@@ -16,7 +16,9 @@ import type { RunInputs } from "../../src/train/run_inputs.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const optimizerOf = () => ({ weights: [], slots: [], shares: null, updates: 0 }) as unknown as Optimizer;
-const TRACKER: TrackerState = { scatter: { fromStep: 1, seen: 2, stride: 1, rewards: [0.5, -0], costs: [1, 2] } };
+const TRACKER: TrackerState = {
+  scatter: { fromStep: 1, seen: 2, stride: 1, rewards: [0.5, -0], costs: [1, 2] },
+};
 const progressOf = (step: number): Progress => ({
   step,
   lambda: initialLambdaState(0.5),
@@ -80,7 +82,10 @@ test("save_total_limit keeps so many checkpoints, the new one among them, and by
 test("nothing is removed before the new checkpoint is whole: a save that fails costs no old one", () =>
   withScratchFolder(async (dir) => {
     for (const step of [1, 2]) await save(dir, step);
-    await assert.rejects(save(dir, 3, { save_total_limit: 1 }, { modelFiles: [join(dir, "nowhere.json")] }), /ENOENT/);
+    await assert.rejects(
+      save(dir, 3, { save_total_limit: 1 }, { modelFiles: [join(dir, "nowhere.json")] }),
+      /ENOENT/,
+    );
     assert.deepEqual((await readdir(dir)).sort(), ["checkpoint-1", "checkpoint-2"]);
   }));
 
@@ -202,7 +207,10 @@ test("where every checkpoint is damaged the run ends, with each of them, its rea
       for (const step of [1, 2]) {
         assert.match(error.message, new RegExp(`checkpoint-${step}': trainer_state.json is damaged`));
       }
-      assert.match(error.message, /required a whole checkpoint, and each of 2 is damaged[^]*set resume=false/);
+      assert.match(
+        error.message,
+        /required a whole checkpoint, and each of 2 is damaged[^]*set resume=false/,
+      );
       return true;
     });
   }));

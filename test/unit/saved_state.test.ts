@@ -15,7 +15,8 @@ const stateOf = () => ({
   best: { metric: "eval/safe_ratio", greaterIsBetter: true, step: 1, value: 0.5, stale: 1, lastStep: 2 },
 });
 
-const parse = (state: unknown) => parseSavedState(state, { path: "checkpoint-3/trainer_state.json", step: 3 });
+const parse = (state: unknown) =>
+  parseSavedState(state, { path: "checkpoint-3/trainer_state.json", step: 3 });
 
 /** The state with another value at a place; `undefined` takes the key away. */
 function changed(place: string, value: unknown): unknown {
@@ -75,7 +76,9 @@ test("what is missing, of another kind, not finite or of another length is refus
       return true;
     });
   }
-  for (const state of [null, [], 3, "state"]) assert.throws(() => parse(state), /trainer_state\.json': state: /);
+  for (const state of [null, [], 3, "state"]) {
+    assert.throws(() => parse(state), /trainer_state\.json': state: /);
+  }
 });
 
 test("a key that nobody knows is refused: another version wrote it", () => {

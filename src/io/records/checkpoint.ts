@@ -184,7 +184,9 @@ function stateOf(text: string, step: number, dir: string): unknown {
       ? ["step", ofState, step]
       : ["version", version, VERSION];
     throw new Error(
-      `Cannot load '${dir}': ${STATE} has ${key} ${JSON.stringify(found)}, required ${required}; use another checkpoint`,
+      `Cannot load '${dir}': ${STATE} has ${key} ${
+        JSON.stringify(found)
+      }, required ${required}; use another checkpoint`,
     );
   }
   return state;
