@@ -1,12 +1,11 @@
 /** The `scorer` command: the scorer service with a reward and a cost model. */
-import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command } from "commander";
 import { assertModelNames } from "../assembly/hub.ts";
 import { makeFolders } from "../io/files/atomic_files.ts";
-import { messageOf } from "../io/files/errors.ts";
 import type { RefusedRequest } from "../scorer/server.ts";
-import { assertGuarded, isLoopback, parseToken } from "../scorer/service/access.ts";
+import { assertGuarded, isLoopback } from "../scorer/service/access.ts";
+import { parseToken, readTokenFile, TOKEN_VARIABLE } from "../scorer/token.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
 import { escapeControls } from "../tracking/printable.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
@@ -146,22 +145,13 @@ function firstSignal(): { signal: Promise<StopSignalName>; isServing(): void; fo
 
 /** The token of a file, else of the environment; undefined where there is none. */
 async function readToken(file: string | undefined): Promise<string | undefined> {
-  const { SCORER_TOKEN } = process.env;
-  if (file === undefined) return SCORER_TOKEN ? parseToken(SCORER_TOKEN, "SCORER_TOKEN") : undefined;
-  const path = pathOf(file);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-    const { mode } = await stat(path);
-    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-      log(`others may read ${file}, which holds the token: chmod 600 ${file}`);
-    }
-  } catch (cause) {
-    throw new Error(`Cannot read --token_file ${file}: ${messageOf(cause)}; name a file with the token`, {
-      cause,
-    });
+  if (file === undefined) {
+    const given = process.env[TOKEN_VARIABLE];
+    return given ? parseToken(given, `${TOKEN_VARIABLE} of the environment`) : undefined;
   }
-  return parseToken(text, `--token_file ${file}`);
+  const token = await readTokenFile(pathOf(file), log);
+  if (token !== null) return token;
+  throw new Error(`--token_file is ${file}, where there is no file: need one with the token; write it there`);
 }
 
 /** A line of the log, which goes to standard error. */

@@ -6,13 +6,13 @@
  *   POST /score_batch  the same
  *   POST /score_texts  {"texts": [...]} (whole conversations) -> the same
  *
- * Scores may come with "truncated": [true, ...], whether each conversation was longer than is read, its end cut off.
- *
  * Optional: /health may also answer "wants", a list of "messages" and "columns". Bodies of /score_batch then hold as
  * well, as long as "prompts" each,
  *
  *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
  *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
+ *
+ * Scores may come with "truncated": [true, ...], whether each conversation was longer than is read and lost its end.
  *
  * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
  * status. Unknown keys in a request are ignored.
@@ -100,9 +100,24 @@ export interface ScoreOptions {
   signal?: AbortSignal;
 }
 
+/** How asking went since it was last taken. */
+export interface ScorerStats {
+  /** Requests that were sent again. */
+  retries: number;
+  /** Time that calls spent on requests which had failed, until they succeeded. */
+  waitSeconds: number;
+  /** Answers of which a service said whether it read them whole, and those that it did not. */
+  told: number;
+  cut: number;
+}
+
 /** Judges completions. */
 export interface Scorer {
   score(answers: readonly Answer[], options?: ScoreOptions): Promise<Scores>;
+  /** How asking went since the last call; absent where nobody is asked over a network. */
+  takeStats?(): ScorerStats;
+  /** Calls that may run at once, as there are several services; 1 where it is absent. */
+  callsAtOnce?(): number;
   /** It computes on this process's GPU: it is not asked while completions are sampled, which takes the memory. */
   readonly sharesGpu?: boolean;
 }
@@ -114,8 +129,17 @@ export interface Scorer {
 export function assertHealth(candidate: unknown): Health {
   const health = healthSchema.safeParse(candidate);
   if (health.success) return health.data;
-  throw new TypeError(`health is ${show(candidate)}; need {"status": "healthy", "device": "..."}`);
+  throw new TypeError(
+    `health is ${show(candidate)}; need {"status": "healthy", "device": "..."}${
+      isStatusAlone(candidate)
+        ? ", which a scorer with a token tells those who send it: set SCORER_TOKEN"
+        : ""
+    }`,
+  );
 }
+
+const isStatusAlone = (health: unknown) =>
+  (health as { status?: unknown } | null)?.status === "healthy" && Object.keys(health as object).length === 1;
 
 /**
  * Narrows an unknown value to `count` finite rewards and costs.

@@ -45,6 +45,8 @@ export interface ScorerAppOptions {
   metrics?: ServiceMetrics;
   /** Told of each request that is refused or fails. */
   onRefusal?: (refusal: RefusedRequest) => void;
+  /** Told of each failure that the client sees as 500. */
+  onError?: (error: Error) => void;
   /** Told how many conversations of a request were longer than is read, where there are any. */
   onCut?: (conversations: number) => void;
 }
@@ -178,9 +180,11 @@ export function createScorerApp(options: ScorerAppOptions): ScorerApp {
     requireAtMost(maxItems, texts.length);
     return { texts };
   });
-  app.onError((error, c) =>
-    refuse(c, error instanceof Refusal ? error : new Refusal(500, `Scoring failed: ${error.message}`))
-  );
+  app.onError((error, c) => {
+    if (error instanceof Refusal) return refuse(c, error);
+    options.onError?.(error);
+    return refuse(c, new Refusal(500, `Scoring failed: ${error.message}`));
+  });
   return Object.assign(app, {
     drain() {
       isDraining = true;

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { it } from "node:test";
 import { Worker } from "node:worker_threads";
-import { waitForScorerUrl } from "../../src/scorer/url.ts";
+import { scorerUrlsAt, waitForScorers } from "../../src/scorer/url.ts";
 import { inScratchFolder, startProgram } from "../e2e/program.ts";
 
 const LOAD_MS = process.env.CHAOS_FULL === "1" ? 60_000 : 10_000;
@@ -87,7 +87,8 @@ it("64 clients and a text of 15 MB get the scores of one by one, and /health ans
     const urlFile = join(folder, "url");
     const service = startProgram(["scorer", "--port", "0", "--url_file", urlFile]);
     try {
-      const url = await service.reaches(waitForScorerUrl(urlFile, { pollMs: 50 }), "it had an address");
+      const address = waitForScorers([urlFile], () => scorerUrlsAt(`file:${urlFile}`), { pollMs: 50 });
+      const [url] = await service.reaches(address, "it had an address");
       await service.reaches(loadService(url), "the load was over");
     } finally {
       service.signal("SIGTERM");

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { it } from "node:test";
 import { parse, stringify } from "yaml";
-import { waitForScorerUrl } from "../../src/scorer/url.ts";
+import { scorerUrlsAt, waitForScorers } from "../../src/scorer/url.ts";
 import { leftOut } from "../left_out.ts";
 import { NO_BASH } from "../unit/slurm_job_run.ts";
 import { callsOf, writeStub } from "../unit/stub_program.ts";
@@ -59,8 +59,9 @@ it(
 
       const models = { REWARD_MODEL: "models/quickstart/reward", COST_MODEL: "models/quickstart/cost" };
       const scorer = start("scorer.sh", models);
-      const url = await waitForScorerUrl(urlFile, { timeoutMs: 120_000, pollMs: 50 })
-        .catch((error) => assert.fail(`${error.message}\n${scorer.said()}`));
+      const waiting = { timeoutMs: 120_000, pollMs: 50 };
+      const [url] = await waitForScorers([urlFile], () => scorerUrlsAt(`file:${urlFile}`), waiting)
+        .catch((error: Error) => assert.fail(`${error.message}\n${scorer.said()}`));
       try {
         assert.equal(statSync(`${urlFile}.token`).mode & 0o777, 0o600);
         const body = JSON.stringify({ texts: ["a"] });

@@ -1,9 +1,9 @@
 /** What a scorer service lets in: who may ask, how much may wait, and what it tells of itself. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ScoreTexts } from "../../src/scorer/protocol.ts";
+import { assertHealth, type ScoreTexts } from "../../src/scorer/protocol.ts";
 import { createScorerApp, type RefusedRequest, type ScorerAppOptions } from "../../src/scorer/server.ts";
-import { assertGuarded, isLoopback, parseToken } from "../../src/scorer/service/access.ts";
+import { assertGuarded, isLoopback } from "../../src/scorer/service/access.ts";
 import { createAdmission } from "../../src/scorer/service/admission.ts";
 
 const TOKEN = "a-token-of-this-test";
@@ -24,6 +24,7 @@ describe("who may ask a scorer", () => {
     const app = appOf({ token: TOKEN });
     const of = async (path: string, init?: RequestInit) => await app.request(path, init);
     assert.deepEqual(await (await of("/health")).json(), { status: "healthy" });
+    assert.throws(() => assertHealth({ status: "healthy" }), /tells those who send it: set SCORER_TOKEN/);
     const own = sent(`Bearer ${TOKEN}`);
     assert.deepEqual(await (await of("/health", own)).json(), { status: "healthy", device: "fake" });
     assert.equal((await of("/score_texts", { ...texts("a"), ...own })).status, 200);
@@ -73,16 +74,6 @@ describe("who may ask a scorer", () => {
       );
       assertGuarded({ host, token: TOKEN });
       assertGuarded({ host, insecure: true });
-    }
-  });
-
-  it("by a token that a header can carry", () => {
-    assert.equal(parseToken(`${TOKEN}\n`, "SCORER_TOKEN"), TOKEN);
-    for (const text of ["", " \n", "two words", "a\nb", "é", "a".repeat(5000)]) {
-      assert.throws(
-        () => parseToken(text, "--token_file x"),
-        /RangeError: --token_file x must hold one token/,
-      );
     }
   });
 });

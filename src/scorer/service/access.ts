@@ -3,27 +3,9 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { Refusal } from "./refusal.ts";
 
-/** Characters that a header can carry. */
-const TOKEN = /^[\x21-\x7e]{1,4096}$/;
-
 /** Whether nobody on another machine reaches what listens there. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
-}
-
-/**
- * A token as it is compared: without the newline of its file.
- * @param source where it comes from, for the message
- * @throws RangeError when a header could not carry it; it does not show the token
- */
-export function parseToken(text: string, source: string): string {
-  const token = text.trim();
-  if (TOKEN.test(token)) return token;
-  throw new RangeError(
-    `${source} must hold one token of 1 to 4096 ASCII characters without spaces, got ${
-      token === "" ? "nothing" : `${token.length} characters that are not`
-    }; make one: openssl rand -hex 32`,
-  );
 }
 
 export interface Guard {

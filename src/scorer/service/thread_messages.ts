@@ -6,7 +6,10 @@ import type { Scores } from "../protocol.ts";
 import type { BatchReport } from "./batches.ts";
 
 /** Options that can be sent. */
-export type SentOptions = Omit<ServeScorerOptions, "scoreTexts" | "metrics" | "onRefusal" | "onCut">;
+export type SentOptions = Omit<
+  ServeScorerOptions,
+  "scoreTexts" | "metrics" | "onRefusal" | "onError" | "onCut"
+>;
 
 /** Of the thread that answers. */
 export type FromFront =
