@@ -546,13 +546,14 @@ export const ConfigSchema = z.strictObject({
   ]),
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
     OUTPUT,
-    "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B where " +
-    "WANDB_API_KEY, ~/.netrc or WANDB_MODE names it.",
+    "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B " +
+    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it.",
     "free",
   ]),
   run_name: textOrNull(null, [
     OUTPUT,
-    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}. WANDB_NAME goes before it.",
+    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}. WANDB_NAME goes before " +
+    "it.",
     "free",
   ]),
   project: text("grpo_alignment", [OUTPUT, "Project in W&B; WANDB_PROJECT goes before it.", "free"]),

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 
 /**
  * Through a second name, so that a reader never meets half a file. Folders are made.
- * @throws Error from the file system
+ * @throws Error when the file system refuses it
  */
 export async function writeWhole(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });

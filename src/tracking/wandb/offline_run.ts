@@ -13,7 +13,7 @@ import { openRecordLog, type RecordLog } from "./record_log.ts";
 import { encodeRecord, readRecord, type RecordContent, type RunDescription, type Values } from "./records.ts";
 
 /** In the run's own folder: under which id and in which folder W&B knows the run. */
-export const WANDB_RUN_FILE = "wandb_run.json";
+const WANDB_RUN_FILE = "wandb_run.json";
 
 /** What stays the same of a run that is stopped and goes on. */
 interface RunIdentity {
@@ -74,7 +74,7 @@ async function knownRun(runDir: string): Promise<RunIdentity | null> {
 
 /**
  * Opens the run's record file: the one that it had before, where it goes on, else a new one.
- * @throws Error from the file system
+ * @throws Error when the file system refuses it
  */
 export async function openOfflineRun(options: OfflineRunOptions): Promise<OfflineRun> {
   const { runDir, wandbDir, firstStep, about, now } = options;

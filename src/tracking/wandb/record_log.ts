@@ -29,7 +29,7 @@ export function* recordsIn(bytes: Uint8Array): Generator<FiledRecord> {
 
 /**
  * The whole records behind byte `position` of a file, where one begins; the first is at 0.
- * @throws Error from the file system
+ * @throws Error when the file system refuses it
  */
 export async function* recordsBehind(path: string, position: number): AsyncGenerator<FiledRecord> {
   const from = Math.max(position, FORMAT.length);
@@ -112,7 +112,7 @@ function framed(payload: Uint8Array, at: number): Uint8Array {
 export interface RecordLog {
   /**
    * Appends one record, which is the kernel's when this returns: a kill loses nothing.
-   * @throws Error from the file system
+   * @throws Error when the file system refuses it
    */
   append(payload: Uint8Array): void;
   /** Flushes to the disk. */
@@ -122,7 +122,7 @@ export interface RecordLog {
 
 /**
  * Opens the file for appending, behind the records at its beginning that `isKept` takes; what follows them goes away.
- * @throws Error from the file system
+ * @throws Error when the file system refuses it
  */
 export function openRecordLog(path: string, isKept: (payload: Uint8Array) => boolean): RecordLog {
   const file = openSync(path, "a+");
