@@ -19,8 +19,8 @@ interface ReadTokens {
 
 /**
  * A text as score models read it that have no chat template: BOS, the text, one EOS (also where the text ends with one
- * already). Too long: the end of the answer is cut, the EOS stays, since the score is read there. What is cut off is not
- * made into tokens first, but for a few.
+ * already). Too long: the end of the answer is cut, the EOS stays, since the score is read there. What is cut off is
+ * not made into tokens first, but for a few.
  */
 export function conversationIds(tokenizer: Tokenizer, text: string, maxLength: number): ReadTokens {
   const bos = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];

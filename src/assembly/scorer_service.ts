@@ -28,13 +28,13 @@ export async function serveToOthers(
   { onRefusal, onCut, ...loading }: ServiceEvents = {},
 ): Promise<ScorerService> {
   const { info, memory } = await openGpu();
-  let front: FrontedScorer | undefined;
+  let report: FrontedScorer["report"] = () => {};
   const { scoreTexts, wants, dispose } = await loadScorers(wanted, loading, {
     batchTokens: BATCH_TOKENS,
-    onBatch: (batch) => front?.report({ ...batch, gpuBytes: memory().liveBytes }),
+    onBatch: (batch) => report({ ...batch, gpuBytes: memory().liveBytes }),
   });
   const { maxLength } = wanted;
-  front = await serveScorerApart({
+  const front = await serveScorerApart({
     ...service,
     scoreTexts,
     wants,
@@ -44,6 +44,7 @@ export async function serveToOthers(
     onCut,
   });
   const { url, failed, close } = front;
+  report = front.report;
   return {
     url,
     failed,

@@ -65,7 +65,7 @@ describe("the scorer command", () => {
         });
         await assert.rejects(
           scorerCommand(["--token_file", join(folder, "none")]),
-          /^--token_file is .*none, where there is no file/,
+          /--token_file is .*none, where there is no file/,
         );
       } finally {
         process.stderr.write = write;

@@ -30,7 +30,7 @@ const digest = (text: string) => createHash("sha256").update(text).digest();
 /**
  * Checks the authorization header of requests, in a time that tells nothing of the token.
  * @returns whether the request knows the token: false where it brings none
- * @throws Refusal (401) when it brings another
+ * @throws Refusal when it brings another: 401
  */
 export function tokenCheck(token: string): (authorization: string | null) => boolean {
   const expected = digest(token);

@@ -11,7 +11,7 @@ export interface Limits {
 export interface Admission {
   /**
    * @returns what is called once it is done
-   * @throws Refusal (429) when too much waits
+   * @throws Refusal when too much waits: 429
    */
   admit(kind: "tokens" | "bytes", amount: number): () => void;
   waiting(kind: "tokens" | "bytes"): number;

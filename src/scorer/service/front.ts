@@ -3,7 +3,6 @@
  * the thread that they run in, and whoever asks for the service's health is not to wait for them.
  */
 import { Worker } from "node:worker_threads";
-import { messageOf } from "../../io/files/errors.ts";
 import { type ScoreTexts, UnreadableTextError } from "../protocol.ts";
 import type { RunningScorer } from "../serve.ts";
 import type { RefusedRequest } from "../server.ts";
@@ -51,7 +50,7 @@ export async function serveScorerApart(
         say({
           kind: "error",
           id,
-          error: messageOf(error),
+          error: (error as Error).message,
           isUnreadable: error instanceof UnreadableTextError,
         });
       }
@@ -73,7 +72,7 @@ export async function serveScorerApart(
     if (closing) return hasClosed();
     fail(new Error(`The thread that answers the scorer's clients ended: ${problem}; start the scorer anew`));
   };
-  worker.on("error", (error) => onEnd(messageOf(error)));
+  worker.on("error", (error: Error) => onEnd(error.message));
   worker.on("exit", (code) => onEnd(`exit code ${code}`));
   async function close(): Promise<void> {
     say({ kind: "close" });

@@ -1,6 +1,5 @@
 /** The thread that answers HTTP: front.ts starts it, and scores what it asks for. */
 import { parentPort, workerData } from "node:worker_threads";
-import { messageOf } from "../../io/files/errors.ts";
 import { type Scores, type ScoreTexts, UnreadableTextError } from "../protocol.ts";
 import { type RunningScorer, serveScorer } from "../serve.ts";
 import { createServiceMetrics } from "./metrics.ts";
@@ -52,5 +51,5 @@ try {
   });
   say({ kind: "listens", url: service.url });
 } catch (error) {
-  say({ kind: "failed", error: messageOf(error) });
+  say({ kind: "failed", error: (error as Error).message });
 }

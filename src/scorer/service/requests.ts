@@ -84,7 +84,7 @@ export function conversationsOf(
   };
 }
 
-/** @throws Refusal (413) when there are more */
+/** @throws Refusal when there are more: 413 */
 export function requireAtMost(maxItems: number, items: number): void {
   if (items <= maxItems) return;
   throw new Refusal(413, `${items} texts in one request: at most ${maxItems}; lower scorer_batch_size`);
