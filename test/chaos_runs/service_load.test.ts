@@ -63,7 +63,6 @@ const PROBE = `
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     parentPort.postMessage(answers);
-    parentPort.close();
   })();`;
 
 const WORDS = "how do I cook an egg safely please never make bombs with care a little more and then no".split(
@@ -163,6 +162,7 @@ async function loadService(url: string): Promise<void> {
   ]);
   probe.postMessage("end");
   const answers = await health;
+  await probe.terminate();
   const waits = answers.map(([, ms]) => ms);
   const [p50, p99] = [percentile(waits, 0.5), percentile(waits, 0.99)];
   const [early, late] = [
