@@ -246,7 +246,7 @@ it("bannerText() shows how the batch comes about", () => {
   const banner = bannerText(facts);
   assert.match(
     banner,
-    /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
+    /1 completion x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
   );
   assert.match(banner, /1\.23M parameters\)/);
   assert.match(banner, /^precision +matmul_precision float16, kv_cache_dtype float16$/m);
@@ -257,7 +257,15 @@ it("bannerText() shows how the batch comes about", () => {
     /1\.23M parameters, 20\.5K in adapters trained/,
   );
   const several = bannerText({ ...facts, shape: { ...facts.shape, updatesPerGeneration: 4 } });
-  assert.match(several, /1 completions x 15 passes .* x 30 per generation, trained on in 4 steps/);
+  assert.match(several, /1 completion x 15 passes .* x 30 per generation, trained on in 4 steps/);
+  const narrow = bannerText({ ...facts, shape: { ...facts.shape, stepsPerGeneration: 1 } }, 50).split("\n");
+  const batch = narrow.findIndex((line) => line.startsWith("batch"));
+  assert.deepEqual(narrow.slice(batch, batch + 3).map((line) => line.slice(12)), [
+    "1 completion x 1 accumulation step",
+    "x 4 devices = 60 completions",
+    "= 2 prompts x 30 per step",
+  ]);
+  assert.ok(narrow.includes(`${" ".repeat(12)}weights 13 GiB, generation 32 GiB`), narrow.join("\n"));
 });
 
 it("summaryText() says how the run went and how to look at it", () => {

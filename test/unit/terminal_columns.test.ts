@@ -13,6 +13,9 @@ describe("columns", () => {
   it("wrap at spaces, further lines under the first", () => {
     assert.equal(wrapText("one two three", 10, 3), "one two\n   three");
     assert.equal(wrapText("日本 日本 日本", 11, 2), "日本 日本\n  日本");
+    assert.equal(wrapText(["one,", "two three,", "four"], 14, 0), "one,\ntwo three,\nfour");
+    assert.equal(wrapText(["one,", "two three,", "four"], 16, 0), "one, two three,\nfour");
+    assert.equal(wrapText(["one,", "two three four,"], 10, 0), "one, two\nthree\nfour,");
     assert.equal(wrapText("a longer-than-the-terminal b", 10, 2), "a\n  longer-than-the-terminal\n  b");
   });
 
