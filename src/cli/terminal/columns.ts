@@ -39,6 +39,14 @@ export function wrapText(text: Wrapped, columns: number, indent: number, used = 
   return [...lines, line].join(`\n${" ".repeat(indent)}`);
 }
 
+/** Every line of `text` in lines of at most `columns`, under its own beginning. */
+export function wrapLines(text: string, columns = Infinity): string {
+  return text.split("\n").map((line) => {
+    const indent = line.length - line.trimStart().length;
+    return line.slice(0, indent) + wrapText(line.slice(indent), columns, indent);
+  }).join("\n");
+}
+
 /** Labels and their texts as a table; texts are wrapped beside their label. */
 export function labelled(
   entries: readonly (readonly [label: string, text: Wrapped])[],
