@@ -33,7 +33,7 @@ export function promptChanges(saved: RunInputs, current: RunInputs): Change[] {
 
 /**
  * An evaluation that a run had not, or has no more, is no other than before.
- * @throws RangeError when the starting model is another, or prompts are and new ones are not allowed; it names the files
+ * @throws RangeError when the starting model is another, or prompts are and new ones are not allowed; it names them
  */
 export function assertSameInputs(
   saved: RunInputs,
