@@ -25,13 +25,14 @@ import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { hashesOf, loadPolicy } from "./models.ts";
+import { loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
   copyModelFiles,
   runFolder,
   type SavedModel,
+  startingHashes,
   writeModelConfig,
   writeRunConfig,
 } from "./run_folder.ts";
@@ -237,7 +238,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     ...deps,
     runDir,
     prompts: prompts.prompts,
-    inputs: { ...sources, model: await hashesOf(loaded) },
+    inputs: { ...sources, model: await startingHashes(loaded) },
     passes: memory.plan,
     evaluate: evalPrompts &&
       ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),
