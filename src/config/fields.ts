@@ -212,15 +212,14 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
   return schema.default(() => [...value]).meta(meta(about, words));
 }
 
-/** Where a service is, or the file that its address will be written to; of several services, with commas between. */
+/** Where a service is, or the file that its address will be written to; of several services, a list or with commas. */
 export function addressesOrNull(value: string | null, about: About) {
   const one = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
-  const address = z.string().refine((text) =>
-    scorerAddresses(text).every((part) => one.safeParse(part).success)
-  );
-  const words =
-    "an http:// or https:// address, file:PATH of a file that will hold one, several of them with commas " +
-    "between, or null";
+  const isAddresses = (text: string) => scorerAddresses(text).every((part) => one.safeParse(part).success);
+  const text = z.string().refine(isAddresses);
+  const list = z.array(text).min(1).transform((items) => items.join(", "));
+  const words = "an http:// or https:// address, file:PATH of a file that will hold some, a list of these or several " +
+    "with commas between, or null";
   const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
-  return address.nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
+  return z.union([text, list]).nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
 }

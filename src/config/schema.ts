@@ -34,6 +34,7 @@ import {
   wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
+import { SCORER_ROUTES } from "./scorer_apis.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";
@@ -142,8 +143,9 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; of several, with commas between, rank r asks number " +
-    "r % n; null serves reward_model and cost_model in this process.",
+    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or with " +
+    "commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
+    "cost_model in this process.",
     "free",
   ]),
   cost_scorer_url: addressesOrNull(null, [
@@ -208,9 +210,27 @@ export const ConfigSchema = z.strictObject({
     "Tokens of a conversation the in-process scorer reads.",
   ]),
   scorer_timeout: number(300, { above: 0 }, [SCORER, "Seconds to wait for one scoring request.", "free"]),
-  scorer_max_retries: integer(5, { min: 0 }, [
+  scorer_retry_max_s: number(600, { min: 0, max: 1e6 }, [
     SCORER,
-    "Further tries after a passing fault of the scorer, before the run stops and saves.",
+    "Seconds that a scorer may be away (refused or lost connections, timeouts, 408, 425, 429, 5xx) before the run " +
+    "saves and ends with exit code 75; 0: it is not asked again.",
+    "free",
+  ]),
+  scorer_max_abs_score: number(1e6, { above: 0 }, [
+    SCORER,
+    "Rewards and costs beyond this, up or down, are refused as a broken scorer's.",
+    "free",
+  ]),
+  scorer_route: oneOf(SCORER_ROUTES, "score_batch", [
+    SCORER,
+    "Where a service that speaks beaver is asked: score_batch for prompts and completions, score_texts for whole " +
+    "conversations (BEGINNING OF CONVERSATION: USER: ... ASSISTANT:...).",
+    "free",
+  ]),
+  scorer_token_file: pathOrNull(null, [
+    SCORER,
+    "File of the bearer token that scorers ask for; null: that beside a URL file (PATH.token), else SCORER_TOKEN of " +
+    "the environment, else none.",
     "free",
   ]),
 

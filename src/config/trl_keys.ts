@@ -177,6 +177,7 @@ export const OTHER_NAMES: Answers = {
     "set per_device_train_batch_size",
   ),
   ...all("max_new_tokens max_tokens max_response_length", "set max_completion_length"),
+  ...all("scorer_max_retries scorer_retries", "set scorer_retry_max_s, in seconds"),
   importance_sampling_cap: "set importance_sampling_clip_max",
   ...all("kl_coef kl_coeff kl_beta init_kl_coef kl_penalty", "set beta"),
   ...all("lr actor_learning_rate", "set learning_rate"),
