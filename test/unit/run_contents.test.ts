@@ -5,6 +5,9 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { scoreModelHashes } from "../../src/assembly/hub.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import { sweepRuns } from "../../src/config/sweep.ts";
 import { openFileBytes } from "../../src/io/files/file_bytes.ts";
 import { PassingHash, sampledSha256 } from "../../src/io/files/sha256.ts";
 import { modelHashes } from "../../src/io/model/model_hashes.ts";
@@ -108,3 +111,15 @@ test("a model is told apart by config, weights and what goes with it, wherever i
     const after = await hashes("moved");
     assert.deepEqual(Object.keys(after).filter((name) => after[name] !== before[name]), ["two.safetensors"]);
   }));
+
+test("score models that a run serves itself are told apart too; those of a service are not its own", async () => {
+  const [run] = sweepRuns(defaultConfig());
+  const names = Object.keys(await scoreModelHashes(run));
+  for (const key of ["reward_model", "cost_model"]) {
+    assert.ok(
+      ["config.json", "model.safetensors"].every((name) => names.includes(`${key}/${name}`)),
+      `${names}`,
+    );
+  }
+  assert.deepEqual(await scoreModelHashes({ ...run, scorer_url: "http://127.0.0.1:1" }), {});
+});
