@@ -513,8 +513,8 @@ export const ConfigSchema = z.strictObject({
   metric_for_best_model: textOrNull(null, [
     EVALUATION,
     "Metric of the evaluation that says which step is the best, as eval/safe_ratio, or without eval/; its checkpoint " +
-    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. null: " +
-    "none is the best.",
+    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. " +
+    "null: none is the best.",
     "free",
   ]),
   greater_is_better: flagOrNull(null, [
