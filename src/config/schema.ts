@@ -547,7 +547,7 @@ export const ConfigSchema = z.strictObject({
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
     OUTPUT,
     "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B " +
-    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it.",
+    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it. trackio needs TRACKIO_SERVER_URL and TRACKIO_WRITE_TOKEN.",
     "free",
   ]),
   run_name: textOrNull(null, [
