@@ -13,8 +13,8 @@ import {
   type RecordingMode,
   tfjsBackend,
 } from "./backend.ts";
-import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
+import { assertGpuHealthy, kernelText, noteWork } from "./failure.ts";
 import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
 import { flush } from "./queue.ts";
 import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
@@ -146,7 +146,8 @@ function uniformBuffer(backend: Backend, words: Uint32Array): GPUBuffer {
 /**
  * Queues one kernel (or, while a plan is being recorded, only records it).
  * @throws RangeError when a tensor is over the device's binding limit, or a param is not of its type
- * @throws Error when the call does not fit the kernel's text, or the device has failed
+ * @throws Error when the call does not fit the kernel's text
+ * @throws GpuError when the device has failed
  */
 export function runKernel(call: KernelCall): void {
   assertGpuHealthy();
@@ -169,6 +170,7 @@ export function runKernel(call: KernelCall): void {
     });
     return;
   }
+  noteWork(() => kernelText(label.kernel, bound.map(({ tensor }) => tensor.shape)));
   const entries: GPUBindGroupEntry[] = bound.map(({ binding, buffer, offset, sizeBytes: size }) => {
     return { binding, resource: { buffer, offset, size } };
   });
