@@ -422,6 +422,13 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "Global gradient norm is clipped to this; 0 for no clipping.",
   ]),
+  max_nonfinite_steps: integer(3, { min: 1 }, [
+    OPTIMIZER,
+    "A step whose loss or gradient is infinite or NaN is skipped: weights and moments stay to the bit, schedule and " +
+    "step number go on, and nonfinite_steps counts it. After so many in a row the run is saved and ends, and the last " +
+    "of their batches is in nonfinite/ of its folder.",
+    "free",
+  ]),
   zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,
     "With several ranks, what of training each holds whole. 0: all; gradients are summed in one exchange. 2 (ZeRO): " +

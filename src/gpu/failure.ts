@@ -38,7 +38,8 @@ interface Work {
 const NO_MEMORY = /out.?of.?(\w+.?)?memory|not enough memory|memory.?allocation|failed to allocate/i;
 const REMEDY: Record<GpuFault, string> = {
   lost: "Its driver or the card itself has failed (`nvidia-smi`, `dmesg` say more)",
-  "out of memory": "Free what other programs hold of its memory (`nvidia-smi` names them), or take less at a time",
+  "out of memory":
+    "Free what other programs hold of its memory (`nvidia-smi` names them), or take less at a time",
   rejected: "This is a fault of the program or of the GPU's driver: report it with this message",
 };
 
@@ -111,7 +112,11 @@ export function assertGpuHealthy(): void {
 
 /** Forgets the failure of a device that is gone: another is being opened. */
 export function forgetGpuFailure(): void {
-  failure = work = phase = asked = null;
+  failure =
+    work =
+    phase =
+    asked =
+      null;
 }
 
 /**

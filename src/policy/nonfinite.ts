@@ -43,5 +43,7 @@ export async function assertFiniteWeights(
 ): Promise<void> {
   const found = await nonfiniteText(weights);
   if (found === null) return;
-  throw new NonfinitePolicyError(`${whose}: finite values are required, tensor ${found} NaN or infinite; ${remedy}`);
+  throw new NonfinitePolicyError(
+    `${whose}: finite values are required, tensor ${found} NaN or infinite; ${remedy}`,
+  );
 }

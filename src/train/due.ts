@@ -1,9 +1,11 @@
 /** What a run owes to its folder: evaluations, checkpoints, final weights. */
 import { join } from "node:path";
+import { enterPhase } from "../gpu/failure.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import { isDue } from "../rl/cadence.ts";
 import { saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
@@ -12,6 +14,8 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
+  const { weights } = run.learner.optimizer;
+  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");
   const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
   run.log?.sync();
   const tracker = run.tracker.state();
@@ -20,8 +24,12 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   trimPool(); // of the buffers that weights were read back through
 }
 
-/** Saves the step, if it is not; no rank goes on before that is done. */
+/**
+ * Saves the step, if it is not; no rank goes on before that is done.
+ * @throws NonfinitePolicyError on every rank when weights are no numbers: a checkpoint of them would push out good ones
+ */
 export async function save(run: Run, progress: Progress): Promise<void> {
+  enterPhase("saving");
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
 }
@@ -50,6 +58,7 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
+  enterPhase("the evaluation");
   const { lambda } = progress.lambda;
   const outcome = await deps.evaluate(lambda);
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);

@@ -1,17 +1,21 @@
 /** The run: generation batch after generation batch, and what is due between them. */
 import type { RunConfig } from "../config/sweep.ts";
+import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
+import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
+import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
 import { samplerWarning } from "./sampler_warning.ts";
+import { withWayOn } from "./way_on.ts";
 
 export interface TrainingResult {
   progress: Progress;
@@ -19,6 +23,19 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
+}
+
+/** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
+function mayBeSaved(error: unknown): boolean {
+  const isOver = [WeightsDifferError, GpuError, NonfinitePolicyError, DivergedError].some((kind) =>
+    error instanceof kind
+  );
+  return !isOver;
+}
+
+/** Rank 0 looks at the checkpoints, for all. */
+async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknown): Promise<unknown> {
+  return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
 }
 
 /** Trains from `start` on until the last step, or until the process is asked to end. */
@@ -50,11 +67,12 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
+      await judgeSteps(run, outcome);
       await settle(run, progress);
     }
   } catch (error) {
-    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
-    throw error;
+    if (mayBeSaved(error)) await saveAfterFailure(run, progress);
+    throw await sayWayOn(run, progress, error);
   } finally {
     generator.dispose();
   }
@@ -67,7 +85,9 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = progress.step >= run.steps;
-  await save(run, progress);
+  await save(run, progress).catch(async (error) => {
+    throw await sayWayOn(run, progress, error);
+  });
   if (finished && isWriter(run.deps)) await writeFinalWeights(run);
   await run.deps.communicator.barrier();
   return { progress, rows: run.rows, finished, trainingSeconds };
@@ -80,6 +100,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
     // One that has no room for whole gradients decides for all.
@@ -98,5 +119,6 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
     throw error;
   } finally {
     disposeLearner(learner);
+    enterPhase(null);
   }
 }

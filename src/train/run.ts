@@ -8,6 +8,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -77,6 +78,8 @@ export interface Run {
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  /** Steps that were skipped, up to the last, one after the other: of this process. */
+  skippedInRow: number;
   rows: MetricRow[];
 }
 
@@ -91,7 +94,7 @@ async function isEvaluated(runDir: string, step: number): Promise<boolean> {
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl"]) {
+  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl"]) {
     await rm(join(runDir, name), { recursive: true, force: true });
   }
 }
@@ -146,6 +149,7 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
 /**
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
  *   configuration, whose keys it names
+ * @throws NonfinitePolicyError when that checkpoint holds weights that are no numbers
  * @throws Error when the ranks found different checkpoints
  */
 export async function openRun(
@@ -163,6 +167,14 @@ export async function openRun(
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
+  if (restored) {
+    const { weights } = learner.optimizer;
+    await assertFiniteWeights(
+      weights,
+      restored.dir,
+      "remove it, and the same command goes on from the one before",
+    );
+  }
   await assertSameStart(communicator, restored);
   const progress = restored
     ? ownProgress(restored.progress, communicator)
@@ -178,6 +190,7 @@ export async function openRun(
       steps,
       shape,
       savedStep: restored ? progress.step : -1,
+      skippedInRow: 0,
       rows: [],
     },
     progress,

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { readFloats, uploadTensor } from "../../src/gpu/tensors.ts";
-import { assertGpuHealthy, closeGpu, openAdapter, openGpu } from "../../src/gpu/device.ts";
+import { closeGpu, openAdapter, openGpu } from "../../src/gpu/device.ts";
+import { assertGpuHealthy } from "../../src/gpu/failure.ts";
 import { add } from "../../src/ops/elementwise/add.ts";
 
 it("a device has the features that make kernels faster, and every limit, where its GPU offers them", async () => {

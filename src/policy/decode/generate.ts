@@ -128,7 +128,9 @@ function assertDrawn(
 ): void {
   if (token !== NO_TOKEN && !Number.isNaN(logprob)) return;
   throw new NonfinitePolicyError(
-    `The policy's logits are NaN or infinite where token ${length + 1} of completion ${generation + 1} of prompt ` +
+    `The policy's logits are NaN or infinite where token ${length + 1} of completion ${
+      generation + 1
+    } of prompt ` +
       `${prompt.slot + 1} was to be sampled, so there is none`,
   );
 }
