@@ -16,7 +16,8 @@ import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import { givesScores } from "../policy/score_config.ts";
-import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
+import { type Holding, listWeights, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
 import { type EndToken, endTokens } from "./ends.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -152,6 +153,7 @@ export function loadPolicy(
  * Loads a model's folder alone: no adapter.
  * @param tokenizer given: it must fit the model, and names an end of completions beside the model's files
  * @throws RangeError when the tokenizer knows more tokens than the model, or no completion could end
+ * @throws NonfinitePolicyError when weights are infinite or NaN
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadTrunk(
@@ -171,6 +173,7 @@ export async function loadTrunk(
     const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
     const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
+    await assertFiniteSource(folder.source, listWeights(weights));
     const policy = makeTrunk({ ...config, eosIds }, weights, mostPositions);
     return { policy, configText: folder.configText, ends };
   } finally {

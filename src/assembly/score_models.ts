@@ -2,7 +2,9 @@
 import { loadTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { findScoreHead, parseScoreConfig, type ScoreConfig, type ScoreType } from "../policy/score_config.ts";
 import { disposeScoreModel, loadScoreModel, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
 import type { WeightSource } from "../policy/weight_source.ts";
+import { listWeights } from "../policy/weights.ts";
 import { type Label, placeOfLabel, WrongSetting } from "../scorer/apis/api.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -87,7 +89,9 @@ async function loadScorer(
   try {
     const { config, label, isClassifier } = scoreModelOf(folder, wanted);
     const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
-    return { model: await loadScoreModel(folder.source, config, { label, mostPositions }), reader };
+    const model = await loadScoreModel(folder.source, config, { label, mostPositions });
+    await assertFiniteSource(folder.source, [...listWeights(model.trunk.weights), model.scoreHead]);
+    return { model, reader };
   } finally {
     await folder.close();
   }

@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
 import { setTimeout } from "node:timers/promises";
 import { closeAtEnd } from "./at_end.ts";
-import { forgetGpuFailure, gpuErrorOf, reportGpuFailure } from "./failure.ts";
+import { forgetGpuFailure, type GpuError, gpuErrorOf, reportGpuFailure } from "./failure.ts";
 import { countBuffers, type MemoryCount } from "./memory.ts";
 
 export type Runtime = "node" | "deno";
@@ -179,7 +179,7 @@ async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<
   // The backend touches WebGPU globals when it is imported, so it may only be imported now.
   const { WebGPUBackend } = createRequire(import.meta.url)("@tensorflow/tfjs-backend-webgpu");
   tf.env().set("WEBGPU_CPU_FORWARD", false); // small tensors would silently run on the CPU
-  tf.removeBackend("webgpu");
+  if (tf.findBackendFactory("webgpu")) tf.removeBackend("webgpu"); // not there once a device was closed
   tf.registerBackend("webgpu", () => new WebGPUBackend(device, adapter.info), 3);
   await tf.setBackend("webgpu");
 }
@@ -250,14 +250,26 @@ export function waitedSeconds(): number {
 /** What a rejected call may still hear of its cause: the device tells of its loss by another way. */
 const CAUSE_WAIT_MS = 200;
 
+async function gpuFailureOf(error: unknown): Promise<GpuError> {
+  await Promise.race([lost, setTimeout(CAUSE_WAIT_MS)]);
+  return gpuErrorOf(error);
+}
+
+/**
+ * The error, or the GPU's failure where that is behind it: some calls on a device that is lost throw at once, in words
+ * of their own.
+ */
+export async function explainGpuError(error: unknown): Promise<unknown> {
+  return error instanceof DOMException && error.name === "OperationError" ? await gpuFailureOf(error) : error;
+}
+
 /** Counts the time until `work` is done; of waits side by side, the time until the last. */
 async function counted<T>(work: Promise<T>): Promise<T> {
   if (waits.open++ === 0) waits.since = performance.now();
   try {
     return await work;
   } catch (error) {
-    await Promise.race([lost, setTimeout(CAUSE_WAIT_MS)]);
-    throw gpuErrorOf(error);
+    throw await gpuFailureOf(error);
   } finally {
     if (--waits.open === 0) waits.seconds += (performance.now() - waits.since) / 1000;
   }

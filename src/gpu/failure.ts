@@ -129,7 +129,7 @@ export function gpuErrorOf(error: unknown, known?: GpuFault): GpuError {
   const { name = "", message = String(error) } = error instanceof Error || error instanceof DOMException
     ? error
     : {};
-  // A read-back that a lost device gives up is an AbortError.
-  const isLost = /lost|destroyed/i.test(message) || name === "AbortError";
+  // A read-back that a lost device gives up is an AbortError, and its buffers are invalid.
+  const isLost = /lost|destroyed|label is invalid/i.test(message) || name === "AbortError";
   return failure ??= errorOf(known ?? (isLost ? "lost" : "rejected"), message || name, error);
 }

@@ -1,6 +1,7 @@
 /** Numbers of a policy that are none: nothing is sampled, saved or evaluated with it from there on. */
 import { nonfiniteOf } from "../ops/weight/nonfinite.ts";
 import type { Weight } from "../ops/weight/weight.ts";
+import type { WeightSource } from "./weight_source.ts";
 
 /** A policy's weights, or the logits that it computes, are infinite or NaN. */
 export class NonfinitePolicyError extends Error {
@@ -28,6 +29,19 @@ function indexOf(i: number, shape: readonly number[]): number[] {
     i = Math.floor(i / size);
   }
   return index;
+}
+
+const LOADED =
+  "the file is damaged, or of a training that diverged: download it again, or take another model";
+
+/** @throws NonfinitePolicyError when weights that were loaded hold such values; it names the file of the first */
+export async function assertFiniteSource(
+  source: Pick<WeightSource, "path" | "fileOf">,
+  weights: readonly Weight[],
+): Promise<void> {
+  const [first] = await nonfiniteOf(weights);
+  if (!first) return;
+  await assertFiniteWeights(weights, source.fileOf?.(first.weight.name) ?? source.path, LOADED);
 }
 
 /**

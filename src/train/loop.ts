@@ -1,5 +1,6 @@
 /** The run: generation batch after generation batch, and what is due between them. */
 import type { RunConfig } from "../config/sweep.ts";
+import { explainGpuError } from "../gpu/device.ts";
 import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
@@ -70,7 +71,8 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await judgeSteps(run, outcome);
       await settle(run, progress);
     }
-  } catch (error) {
+  } catch (thrown) {
+    const error = await explainGpuError(thrown);
     if (mayBeSaved(error)) await saveAfterFailure(run, progress);
     throw await sayWayOn(run, progress, error);
   } finally {
@@ -116,7 +118,8 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
     }
   } catch (error) {
     deps.communicator.leave(error);
-    throw error;
+    const isNew = isWriter(deps) && error instanceof GpuError;
+    throw isNew ? await withWayOn(error, { runDir: deps.runDir, config, step: 0 }) : error;
   } finally {
     disposeLearner(learner);
     enterPhase(null);

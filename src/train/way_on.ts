@@ -8,26 +8,37 @@ import { latestCheckpoint } from "../io/records/checkpoint.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { DivergedError, smallerRate } from "./nonfinite_steps.ts";
 
+interface Found {
+  name: string | null;
+  text: string;
+  /** What the same command does. */
+  next: string;
+}
+
 /** The newest checkpoint whose files have their sizes and hashes, and those that do not. */
-async function checkpointText(runDir: string): Promise<{ name: string | null; text: string }> {
+async function findCheckpoint(runDir: string): Promise<Found> {
   const { dir, skipped } = await latestCheckpoint(runDir);
   const damaged = skipped.map(({ dir }) => `${basename(dir)} is damaged`).join(", ");
-  if (dir === undefined) {
-    const text = damaged === "" ? "There is no checkpoint" : `There is no whole checkpoint: ${damaged}`;
-    return { name: null, text };
+  if (dir !== undefined) {
+    const text = `The newest whole checkpoint is '${dir}'${damaged && ` (${damaged})`}`;
+    return { name: basename(dir), text, next: "the same command goes on from it" };
   }
-  const text = `The newest whole checkpoint is '${dir}'${damaged === "" ? "" : ` (${damaged})`}`;
-  return { name: basename(dir), text };
+  if (damaged === "") {
+    return { name: null, text: "There is no checkpoint", next: "the same command starts over" };
+  }
+  return {
+    name: null,
+    text: `There is no whole checkpoint: ${damaged}`,
+    next: "restore one, or set resume=false to start over",
+  };
 }
 
 /** A budget that the plan of memory keeps to, GiB: less than what was there when the memory ran out. */
 async function budgetText(): Promise<string> {
   const { memory } = await openGpu();
-  const gib = Math.floor(0.9 * memory().peakBytes / 2 ** 30 * 100) / 100;
-  const planned = gib > 0
-    ? `--set gpu_memory_gib=${gib} plans what is done at a time for less memory; so do by hand `
-    : "By hand: ";
-  return `${planned}a smaller per_device_train_batch_size, max_completion_length or max_prompt_length`;
+  const gib = Number((0.9 * memory().peakBytes / 2 ** 30).toPrecision(2));
+  return `--set gpu_memory_gib=${gib} plans what is done at a time for less memory; so do by hand a smaller ` +
+    "per_device_train_batch_size, max_completion_length or max_prompt_length";
 }
 
 async function textFor(
@@ -36,19 +47,18 @@ async function textFor(
   config: RunConfig,
   step: number,
 ): Promise<string | null> {
-  if (error instanceof GpuError) {
-    const { name, text } = await checkpointText(runDir);
+  const isOfGpu = error instanceof GpuError;
+  if (!isOfGpu && !(error instanceof DivergedError) && !(error instanceof NonfinitePolicyError)) return null;
+  const { name, text, next } = await findCheckpoint(runDir);
+  if (isOfGpu) {
     const remedy = error.fault === "out of memory" ? `${await budgetText()}. ` : "";
-    return `${remedy}${text}: the same command ${name ? "goes on from it" : "starts over"}`;
+    return `${remedy}${text}: ${next}`;
   }
   if (error instanceof DivergedError) {
-    const { name, text } = await checkpointText(runDir);
-    if (name === null) return text;
-    return `${text}: the same command goes on from it; where it stops again at once, remove that and go on from one ` +
-      "before";
+    return `${text}: ${next}${
+      name && "; where it stops again at once, remove that, and go on from one before"
+    }`;
   }
-  if (!(error instanceof NonfinitePolicyError)) return null;
-  const { name, text } = await checkpointText(runDir);
   if (name === null) {
     return `${text}: start over with ${step === 0 ? "another model_name or dtype" : smallerRate(config)}`;
   }

@@ -86,7 +86,12 @@ describe("a step that is not finite", () => {
   it("among several of a generation batch leaves the means to those that were made", () =>
     withScratchFolder(async (dir) => {
       // Eight completions in four steps; those of one group, in one step or two, are beyond f32.
-      const settings = { steps_per_generation: 4, max_steps: 4, per_device_train_batch_size: 2, save_steps: 0 };
+      const settings = {
+        steps_per_generation: 4,
+        max_steps: 4,
+        per_device_train_batch_size: 2,
+        save_steps: 0,
+      };
       const run = await tinyRun(dir, {
         settings: { ...settings, scale_rewards: "none", num_generations: 2 },
         score(_, completions) {

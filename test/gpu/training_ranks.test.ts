@@ -296,7 +296,11 @@ describe("two ranks", () => {
         },
       });
       const errors = errorsOf(
-        await trainAsTwo(dir, { settings: { ...SETTINGS, scale_rewards: "none", max_nonfinite_steps: 1 } }, huge),
+        await trainAsTwo(
+          dir,
+          { settings: { ...SETTINGS, scale_rewards: "none", max_nonfinite_steps: 1 } },
+          huge,
+        ),
       );
       assert.match(errors[0]!, /^Training diverged at step 1: the loss is NaN/);
       assert.match(errors[1]!, /^Training diverged at step 1: the loss is NaN/);

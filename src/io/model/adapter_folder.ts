@@ -37,8 +37,10 @@ export async function openAdapterFolder(dir: string): Promise<AdapterFolder | nu
 
 async function openWeights(dir: string): Promise<TensorReader> {
   const [safetensors, bin] = [join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin")];
-  if (await isThere(safetensors)) return await openSafetensors(safetensors);
-  if (await isThere(bin)) return await openTorchBin(bin);
+  if (await isThere(safetensors)) {
+    return { ...await openSafetensors(safetensors), fileOf: () => safetensors };
+  }
+  if (await isThere(bin)) return { ...await openTorchBin(bin), fileOf: () => bin };
   throw new Error(
     `Cannot load the adapter in '${dir}': looked for adapter_model.safetensors and adapter_model.bin, found neither; ` +
       "give the folder that peft's save_pretrained wrote",
