@@ -17,7 +17,7 @@ import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import { givesScores } from "../policy/score_config.ts";
 import { assertFiniteSource } from "../policy/nonfinite.ts";
-import { type Holding, listWeights, loadPolicyWeights } from "../policy/weights.ts";
+import { disposeWeights, type Holding, listWeights, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
 import { type EndToken, endTokens } from "./ends.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -173,7 +173,10 @@ export async function loadTrunk(
     const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
     const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
-    await assertFiniteSource(folder.source, listWeights(weights));
+    await assertFiniteSource(folder.source, listWeights(weights)).catch((error) => {
+      disposeWeights(listWeights(weights));
+      throw error;
+    });
     const policy = makeTrunk({ ...config, eosIds }, weights, mostPositions);
     return { policy, configText: folder.configText, ends };
   } finally {

@@ -90,7 +90,11 @@ async function loadScorer(
     const { config, label, isClassifier } = scoreModelOf(folder, wanted);
     const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
     const model = await loadScoreModel(folder.source, config, { label, mostPositions });
-    await assertFiniteSource(folder.source, [...listWeights(model.trunk.weights), model.scoreHead]);
+    const weights = [...listWeights(model.trunk.weights), model.scoreHead];
+    await assertFiniteSource(folder.source, weights).catch((error) => {
+      disposeScoreModel(model);
+      throw error;
+    });
     return { model, reader };
   } finally {
     await folder.close();
@@ -131,7 +135,11 @@ export async function loadScorers(
     maxLength,
     events,
   );
-  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events);
+  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events)
+    .catch((error) => {
+      disposeScoreModel(reward.model);
+      throw error;
+    });
   const scoresOf = (
     { model, reader }: LoadedScoreModel,
     ...[texts, conversations]: Parameters<ScoreTexts>
