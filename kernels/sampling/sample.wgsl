@@ -10,8 +10,8 @@
 // Shapes    logits f32 [L,V]; rows i32 [R,4]: logits row, prompt, generation, prompt length; state i32 [4+E]: slot of
 //           the last token (-1 before the first), seed, step, E, then the E end tokens; in and out done i32 [R]; out
 //           next i32 [R] and next_position i32 [R] for the coming forward, tokens i32 [R,T] at column slot + 1 (-1 once
-//           done, -2 for no token); in and out with PENALTY seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a token that the
-//           row holds.  FILTER: top_k, top_p or min_p is on; PENALTY: repetition_penalty is
+//           done, -2 for no token); in and out with PENALTY seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a
+//           token that the row holds.  FILTER: top_k, top_p or min_p is on; PENALTY: repetition_penalty is
 // Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
 // Numerics  f32; every sum in an order of its own row and of the device's lanes
 // Why       VEC4, for GPUs: lanes read quads side by side, four under way together; block sums are of neighbours

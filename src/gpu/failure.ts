@@ -102,10 +102,7 @@ export function reportGpuFailure(said: string, fault: GpuFault = "rejected", isC
   failure = errorOf(fault, said);
 }
 
-/**
- * Throws when the device has reported an error since it was opened.
- * @throws GpuError
- */
+/** @throws GpuError when the device has reported an error since it was opened */
 export function assertGpuHealthy(): void {
   if (failure) throw failure;
 }

@@ -26,7 +26,7 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
 
 /**
  * Saves the step, if it is not; no rank goes on before that is done.
- * @throws NonfinitePolicyError on every rank when weights are no numbers: a checkpoint of them would push out good ones
+ * @throws NonfinitePolicyError when weights are no numbers: a checkpoint of them would push out good ones
  */
 export async function save(run: Run, progress: Progress): Promise<void> {
   enterPhase("saving");

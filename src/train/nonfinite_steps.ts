@@ -1,4 +1,4 @@
-/** Steps whose loss or gradient was infinite or NaN: they are skipped and counted, and too many in a row end the run. */
+/** Steps whose loss or gradient was infinite or NaN are skipped and counted; too many in a row end the run. */
 import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
@@ -60,7 +60,7 @@ export const smallerRate = ({ learning_rate }: Pick<RunConfig, "learning_rate">)
 /**
  * Says which steps of a generation batch were skipped, and ends the run where max_nonfinite_steps were in a row: the
  * batch is written down, and the last step saved, whose weights are those of the last step that was made.
- * @throws DivergedError on every rank: all skip the same steps
+ * @throws DivergedError when it ends: on every rank, since all skip the same steps
  */
 export async function judgeSteps(run: Run, outcome: GenerationBatchOutcome): Promise<void> {
   const { deps, config } = run;
