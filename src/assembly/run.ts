@@ -154,6 +154,7 @@ async function assemble(
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer, ranks: communicator });
   const compiled = compileKernels(memory.plan.kernels); // while the weights are read
+  compiled.catch(() => {}); // told where it is waited for; loading may have failed before
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();

@@ -425,8 +425,8 @@ export const ConfigSchema = z.strictObject({
   max_nonfinite_steps: integer(3, { min: 1 }, [
     OPTIMIZER,
     "A step whose loss or gradient is infinite or NaN is skipped: weights and moments stay to the bit, step number " +
-    "and schedule go on, nonfinite_steps counts it. After so many in a row the run ends, saved, with the last of their " +
-    "batches in nonfinite/ of its folder.",
+    "and schedule go on, nonfinite_steps counts it. After so many in a row the run ends, saved, with the last of " +
+    "their batches in nonfinite/ of its folder.",
     "free",
   ]),
   zero_stage: stageOrAuto([0, 2], [

@@ -76,7 +76,10 @@ function lazyPipeline(device: GPUDevice, variant: KernelVariant): LazyPipeline {
   const watched = <R>(body: () => R): R => {
     device.pushErrorScope("validation");
     const made = body();
-    void device.popErrorScope().then((error) => error && tellRefusal(variant, error.message));
+    device.popErrorScope().then(
+      (error) => error && tellRefusal(variant, error.message),
+      () => {}, // of a device that is lost, which says so itself
+    );
     return made;
   };
   const compile = () =>

@@ -28,12 +28,11 @@ const ALLOWED: Record<keyof Held, number> = {
   cpuMs: isFull ? 0.02 : 0.3,
 };
 
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
-
-/** How much more the last quarter holds than the one before the last half's end, as a share; medians of both. */
-function growthOf(values: readonly number[]): number {
+/** How much more the last quarter holds than the third, as a share of that. @param part of each that is below it */
+function growthOf(values: readonly number[], part: number): number {
   const quarter = values.length >> 2;
-  const [before, last] = [values.slice(2 * quarter, 3 * quarter), values.slice(3 * quarter)].map(median);
+  const below = (some: readonly number[]) => some.toSorted((a, b) => a - b)[Math.floor(part * some.length)];
+  const [before, last] = [values.slice(2 * quarter, 3 * quarter), values.slice(3 * quarter)].map(below);
   return before === last ? 0 : last / before - 1;
 }
 
@@ -47,14 +46,16 @@ for (const runtime of RUNTIMES) {
       assert.equal(code, 0, output);
       const held: Held[] = JSON.parse(output.split("\n").findLast((line) => line.startsWith("[{"))!);
       assert.equal(held.length, STEPS);
-      const growth = (name: keyof Held) => growthOf(held.map((each) => each[name]));
+      // What else the machine does makes steps slower, and none quicker.
+      const growth = (name: keyof Held) =>
+        growthOf(held.map((each) => each[name]), name === "cpuMs" ? 0.1 : 0.5);
       const percent = (name: keyof Held) => `${(100 * growth(name)).toFixed(2)} %`;
       for (const [name, allowed] of Object.entries(ALLOWED) as [keyof Held, number][]) {
         assert.ok(growth(name) <= allowed, `${name} grows by ${percent(name)}`);
       }
       tellRow(
-        `${STEPS} steps in one process in ${runtime}, with checkpoints and evaluations: memory, GPU memory, open files ` +
-          "and timers are flat, and so is what a step takes",
+        `${STEPS} steps in one process in ${runtime}, with checkpoints and evaluations: memory, GPU memory, open ` +
+          "files and timers are flat, and so is what a step takes",
         `third quarter to fourth: memory ${percent("rssBytes")}, GPU memory ${
           percent("gpuBytes")
         }, open files ` +
