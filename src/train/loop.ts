@@ -9,7 +9,17 @@ import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
-import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
+import type { BestState } from "../rl/best_metric.ts";
+import {
+  endsEarly,
+  evaluate,
+  loadBest,
+  save,
+  saveAfterFailure,
+  sayWhyEarly,
+  settle,
+  writeFinalWeights,
+} from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
@@ -24,6 +34,8 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
+  /** The best evaluation, where metric_for_best_model is set. */
+  best: BestState | null;
 }
 
 /** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
@@ -42,17 +54,17 @@ async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknow
 /** Trains from `start` on until the last step, or until the process is asked to end. */
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
-  if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
   let progress = start;
   try {
+    if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
-    while (progress.step < steps && !await isAskedToStop()) {
+    while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
@@ -71,6 +83,10 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await judgeSteps(run, outcome);
       await settle(run, progress);
     }
+    if (endsEarly(run) && progress.step < steps) {
+      sayWhyEarly(run);
+      await run.tracker.finish(progress.step);
+    }
   } catch (thrown) {
     const error = await explainGpuError(thrown);
     if (mayBeSaved(error)) await saveAfterFailure(run, progress);
@@ -86,13 +102,16 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   run.deps.events.onStart(start.step + 1, run.steps);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
-  const finished = progress.step >= run.steps;
+  const finished = progress.step >= run.steps || endsEarly(run);
   await save(run, progress).catch(async (error) => {
     throw await sayWayOn(run, progress, error);
   });
-  if (finished && isWriter(run.deps)) await writeFinalWeights(run);
+  if (finished) {
+    const best = await loadBest(run, progress);
+    if (isWriter(run.deps)) await writeFinalWeights(run, best);
+  }
   await run.deps.communicator.barrier();
-  return { progress, rows: run.rows, finished, trainingSeconds };
+  return { progress, rows: run.rows, finished, trainingSeconds, best: run.best };
 }
 
 /**

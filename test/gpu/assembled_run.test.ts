@@ -110,7 +110,7 @@ describe("assembleRun()", () => {
         ...configIn(folder),
         model_name: "/no/such/model",
         scorer_url: "http://127.0.0.1:9",
-        scorer_max_retries: 0,
+        scorer_retry_max_s: 0,
       };
       for (const start of [assembleRun, evaluateModel]) {
         await assert.rejects(start({ ...config, eval_jsonl: "none" }), { name: "ScorerUnavailableError" });
@@ -149,7 +149,10 @@ describe("a model whose numbers are none", () => {
           for (const start of [assembleRun, evaluateModel]) {
             await assert.rejects(start(config), (error: Error) => {
               assert.equal(error.name, "NonfinitePolicyError");
-              assert.match(error.message, /"model.norm.weight" \[\d+\] holds 1, the first at \[7\] NaN or infinite/);
+              assert.match(
+                error.message,
+                /"model.norm.weight" \[\d+\] holds 1, the first at \[7\] NaN or infinite/,
+              );
               assert.ok(error.message.startsWith(`${join(model, "model.safetensors")}: `), error.message);
               return true;
             });

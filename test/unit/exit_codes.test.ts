@@ -15,6 +15,7 @@ test("a GPU that failed and numbers that are none end with codes of their own, w
     [new GpuError("lost", null, "lost"), 74],
     [new DivergedError("diverged"), 65],
     [new NonfinitePolicyError("NaN"), 65],
+    [new Error("Rank 1 has left: ❌ ERROR: Scorer API at http://a is not responding"), 75],
     [new Error("else"), 1],
     ["no error", 1],
   ];
