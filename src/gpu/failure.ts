@@ -100,6 +100,24 @@ function errorOf(fault: GpuFault, said: string, cause?: unknown): GpuError {
 export function reportGpuFailure(said: string, fault: GpuFault = "rejected", isCause = false): void {
   if (failure && !isCause) return;
   failure = errorOf(fault, said);
+  for (const tell of waiting) tell(failure);
+}
+
+/** Of those who wait for something else meanwhile. */
+const waiting = new Set<(failure: GpuError) => void>();
+
+/**
+ * What `work`, which is not of the GPU, comes to; no longer waited for once the GPU has failed.
+ * @throws GpuError when it does
+ */
+export async function unlessGpuFails<R>(work: Promise<R>): Promise<R> {
+  let tell: (failure: GpuError) => void = () => {};
+  const failed = new Promise<never>((_, reject) => waiting.add(tell = reject));
+  try {
+    return await Promise.race([work, failed]);
+  } finally {
+    waiting.delete(tell);
+  }
 }
 
 /** @throws GpuError when the device has reported an error since it was opened */

@@ -1,7 +1,7 @@
 /** One generation batch, read from top to bottom: sample, score, lambda, advantages and updates. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { enterPhase } from "../gpu/failure.ts";
+import { enterPhase, unlessGpuFails } from "../gpu/failure.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
@@ -136,6 +136,7 @@ async function gatherLambdas(
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
  * on the same completions.
  * @throws ScorerUnavailableError or ScorerContractError when the scorer does, before anything has changed
+ * @throws GpuError when the GPU fails, also while the scorer is waited for
  * @throws NonfinitePolicyError when logits are NaN or infinite, before anything has changed
  */
 export async function trainOnGenerationBatch(
@@ -171,7 +172,7 @@ export async function trainOnGenerationBatch(
   };
   const prepared = isElsewhere ? prepare() : null;
   enterPhase("scoring");
-  const scores = await scoring.finish().catch((error) => {
+  const scores = await unlessGpuFails(scoring.finish()).catch((error) => {
     if (prepared) disposeUpdate(prepared);
     throw error;
   });

@@ -44,8 +44,9 @@ describe("a run whose GPU", () => {
   const LATER = /\(in (the update|saving)/;
   const whileScoring = (fault: () => void): TinyRunOptions => ({
     score(request, completions) {
-      if (request === 3) fault();
-      return textScores(completions);
+      if (request !== 3) return textScores(completions);
+      fault();
+      return new Promise(() => {}); // for as long as a scorer may take: the GPU's failure does not wait for it
     },
   });
   const afterStep = (at: number, fault: () => void): TinyRunOptions => ({
