@@ -5,7 +5,7 @@ import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
-import { writeTensor } from "../../src/gpu/tensors.ts";
+import { readFloats, writeTensor } from "../../src/gpu/tensors.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { assertFiniteWeights } from "../../src/policy/nonfinite.ts";
 import { disposeTrunk } from "../../src/policy/transformer.ts";
@@ -82,6 +82,25 @@ describe("a step that is not finite", () => {
         assert.match(run.messages.join(), found);
       }));
   }
+
+  it("by its loss alone is skipped too: where the policy is so sure that the gradient is 0", () =>
+    withScratchFolder(async (dir) => {
+      const policy = await tinyPolicy("float32");
+      const { tensor } = policy.weights.head;
+      writeTensor(tensor, (await readFloats(tensor)).map((value) => 3e5 * value));
+      const before = await readFloats(tensor);
+      const run = await tinyRun(dir, {
+        makePolicy: () => Promise.resolve(policy),
+        settings: { beta: 0, scale_rewards: "none", max_steps: 1, save_steps: 0, weight_decay: 0.1 },
+        score: rewardsOf(1.6e38, 1),
+        onEnd: async () => assert.deepEqual(await readFloats(tensor), before),
+      });
+      assert.equal(run.error, null);
+      assert.deepEqual(rowsIn(dir).map(({ nonfinite_steps, loss }) => [nonfinite_steps, loss]), [[
+        1,
+        undefined,
+      ]]);
+    }));
 
   it("among several of a generation batch leaves the means to those that were made", () =>
     withScratchFolder(async (dir) => {
