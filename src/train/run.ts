@@ -9,6 +9,7 @@ import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
@@ -83,6 +84,8 @@ export interface Run {
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  /** Steps that were skipped, up to the last, one after the other: of this process. */
+  skippedInRow: number;
   /** Of the evaluations so far, on all ranks; null where none is the best. */
   best: BestState | null;
   rows: MetricRow[];
@@ -94,7 +97,7 @@ const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
+  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
     await rm(join(runDir, name), { recursive: true, force: true });
   }
 }
@@ -182,6 +185,7 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
 /**
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
  *   configuration or other files, which it names
+ * @throws NonfinitePolicyError when that checkpoint holds weights that are no numbers
  * @throws Error when the ranks found different checkpoints, or there are some and none is whole
  */
 export async function openRun(
@@ -199,6 +203,14 @@ export async function openRun(
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
+  if (restored) {
+    const { weights } = learner.optimizer;
+    await assertFiniteWeights(
+      weights,
+      restored.dir,
+      "remove it, and the same command goes on from the one before",
+    );
+  }
   await assertSameStart(communicator, restored);
   const progress = restored
     ? ownProgress(restored.progress, communicator)
@@ -220,6 +232,7 @@ export async function openRun(
       steps,
       shape,
       savedStep: restored ? progress.step : -1,
+      skippedInRow: 0,
       rows: [],
     },
     progress,

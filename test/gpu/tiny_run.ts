@@ -78,7 +78,7 @@ export interface TinyRunOptions {
   /** Asked to end after so many generation batches of this process. */
   stopAfter?: number;
   /** In the place of scores by text. @param request from 1, of this process */
-  score?(request: number, completions: string[]): Scores;
+  score?(request: number, completions: string[]): Scores | Promise<Scores>;
   evaluate?(lambda: number): Promise<EvaluationOutcome>;
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;

@@ -97,7 +97,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);\n",
+    find: "    if (mayBeSaved(error)) await saveAfterFailure(run, progress);\n",
     replace: "",
     harm: "an outage of the scorer costs all steps since the last checkpoint",
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
@@ -169,8 +169,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: '["runs", "samples", "metrics.jsonl", CHANGES_FILE',
-    replace: '["runs", "metrics.jsonl", CHANGES_FILE',
+    find: '["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE',
+    replace: '["runs", "nonfinite", "metrics.jsonl", CHANGES_FILE',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#killed twice"],
   },
@@ -444,12 +444,12 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#warmup_steps="],
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: `  assertFinite("the gradient norm", stats.gradNorm, step);
-`,
+    file: "src/train/due.ts",
+    find:
+      '  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");\n',
     replace: "",
-    harm: "a run whose gradient has become NaN goes on to its last step without learning",
-    tests: ["gpu/training_failure.test.ts#diverges", "gpu/training_run.test.ts"],
+    harm: "a checkpoint of weights that are NaN pushes out the last good one",
+    tests: ["gpu/nonfinite.test.ts#push no good"],
     claim: 9,
   },
   {
