@@ -239,7 +239,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     prompts: prompts.prompts,
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),
+      ((lambda, scoring) => evaluatePolicy({ ...deps, ...scoring, prompts: evalPrompts, config }, lambda)),
     describeRun,
     events,
     shouldStop,

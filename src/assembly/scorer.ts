@@ -4,6 +4,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import type { ScoreKind } from "../scorer/apis/api.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
 import { combineScorers, splitScorer } from "../scorer/functions.ts";
+import { journalled } from "../scorer/journalled.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { resolveScorerUrl } from "../scorer/url.ts";
@@ -78,7 +79,7 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
   const parts = [await openFunctionScorer(config), options.scorer].filter((part) => part !== undefined);
   const hasService = config.scorer_url !== null || servesScoreModels(config, options.scorer);
   const service = hasService ? await openService(config, options) : null;
-  if (service) parts.unshift(service.scorer);
+  if (service) parts.unshift(journalled(service.scorer, whoAnswers(config)));
   return {
     scorer: parts.length === 1 ? parts[0] : combineScorers(parts),
     close: async () => await service?.close(),
@@ -105,6 +106,14 @@ export async function beginScorer(
   if (isInFile || servesScoreModels(config, options.scorer)) return (pinned) => openScorer(pinned, options);
   const opened = await openScorer(config, options);
   return () => Promise.resolve(opened);
+}
+
+/** The settings that say whose scores they are; functions judge in no time and may have been mended: asked again. */
+function whoAnswers(config: ScorerConfig) {
+  const { scorer_url, cost_scorer_url, reward_model, cost_model, reward_label, cost_label } = config;
+  const { scorer_api, scorer_input, scorer_label_key, scorer_max_length } = config;
+  const services = { scorer_url, cost_scorer_url, scorer_api, scorer_input, scorer_label_key };
+  return { ...services, reward_label, cost_label, ...(scorer_url === null && { reward_model, cost_model, scorer_max_length }) };
 }
 
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */

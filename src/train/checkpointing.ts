@@ -15,6 +15,7 @@ import { partName } from "../io/records/optimizer_shards.ts";
 import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
 import type { TensorSource } from "../io/tensors/safetensors.ts";
 import type { TensorReader } from "../io/tensors/tensor_reader.ts";
+import { messageOf } from "../io/files/errors.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
@@ -77,6 +78,8 @@ export interface RunToSave {
   tracker: TrackerState;
   /** Files that are copied into the checkpoint. */
   modelFiles: readonly string[];
+  /** Told where checkpoints beyond save_total_limit cannot be removed: that loses nothing, and ends no run. */
+  onMessage(text: string): void;
 }
 
 /** Whether all ranks take part in saving: each holds a share of what is saved. */
@@ -88,7 +91,7 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator, optimizer, progress, tracker, modelFiles }: RunToSave,
+  { config, communicator, optimizer, progress, tracker, modelFiles, onMessage }: RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {
@@ -106,7 +109,10 @@ export async function saveRun(
       modelFiles,
       partners,
     });
-    if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit, step);
+    if (config.save_total_limit === null) return;
+    await pruneCheckpoints(runDir, config.save_total_limit, step).catch((error) =>
+      onMessage(`Older checkpoints stay: ${messageOf(error)}; training goes on`)
+    );
   };
   if (!savesTogether(optimizer)) return await write();
   await writeTogether(

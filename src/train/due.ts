@@ -12,10 +12,11 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
+  const { deps: { runDir, communicator, events: { onMessage } }, config, learner: { optimizer }, modelFiles } = run;
+  await run.tracker.settle();
   run.log?.sync();
   const tracker = run.tracker.state();
-  await saveRun(runDir, { config, communicator, optimizer, progress, tracker, modelFiles });
+  await saveRun(runDir, { config, communicator, optimizer, progress, tracker, modelFiles, onMessage });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
@@ -24,11 +25,16 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
 export async function save(run: Run, progress: Progress): Promise<void> {
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
+  run.journal.clear();
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
+  if (!isWriter(run.deps)) return;
+  if (run.savedStep === progress.step) {
+    // Of an evaluation of it: where its records still cannot be written, it is made again.
+    return await run.tracker.settle().catch(() => {});
+  }
   const { optimizer } = run.learner;
   try {
     if (savesTogether(optimizer)) {
@@ -51,7 +57,7 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   const { lambda } = progress.lambda;
-  const outcome = await deps.evaluate(lambda);
+  const outcome = await deps.evaluate(lambda, { journal: run.journal });
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
   const ofStep = rows.at(-1);

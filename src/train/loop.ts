@@ -41,6 +41,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
         config,
         learner,
         generator,
+        journal: run.journal,
         shape,
         totalSteps: steps,
         onGenerating: (generated) => deps.events.onGenerating?.(done, generated),

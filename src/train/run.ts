@@ -3,14 +3,17 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { writeTextInFolder } from "../io/files/atomic_files.ts";
+import { explainFsError } from "../io/files/errors.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
+import { openScoreJournal, removeOtherJournals, type ScoreJournalFile } from "../io/records/score_journal.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
-import type { Scorer } from "../scorer/protocol.ts";
+import type { Scorer, ScoreOptions } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { parseMetrics } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";
@@ -52,7 +55,7 @@ export interface TrainingDeps {
    * Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Every rank is asked, for its
    * share, and is told of all.
    */
-  evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
+  evaluate: ((lambda: number, scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>) | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
    * go on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
@@ -73,6 +76,8 @@ export interface Run {
   tracker: Tracker;
   /** null on the ranks that write nothing. */
   log: AppendLog | null;
+  /** Of the scores that this rank was given since the last checkpoint. */
+  journal: ScoreJournalFile;
   steps: number;
   shape: BatchShape;
   savedStep: number;
@@ -85,14 +90,19 @@ export const isWriter = ({ communicator }: TrainingDeps): boolean => communicato
 /** Whether the log holds the evaluation of a step. */
 async function isEvaluated(runDir: string, step: number): Promise<boolean> {
   const path = join(runDir, "metrics.jsonl");
-  const rows = parseMetrics(await readFile(path, "utf8"), path);
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw explainFsError(error, "read", path);
+  });
+  const rows = parseMetrics(text, path);
   return rows.some((row) => row.step === step && row["eval/total_samples"] !== undefined);
 }
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
   for (const name of ["runs", "samples", "metrics.jsonl"]) {
-    await rm(join(runDir, name), { recursive: true, force: true });
+    await rm(join(runDir, name), { recursive: true, force: true }).catch((error) => {
+      throw explainFsError(error, "remove", join(runDir, name));
+    });
   }
 }
 
@@ -130,13 +140,14 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
     return { modelFiles: [], log: null, tracker };
   }
   if (!restored) await clearRun(runDir);
+  await removeOtherJournals(runDir, deps.communicator.size);
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
   const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
   const tracker = await openTracker({
     runDir,
     config,
-    sinks: sinksOf((row) => log.append(row)),
+    sinks: sinksOf((row) => log.append(row), writeTextInFolder),
     onMessage,
     resume: restored ? { step, state: restored.tracker } : undefined,
   });
@@ -174,6 +185,7 @@ export async function openRun(
       config,
       learner,
       ...records,
+      journal: openScoreJournal(runDir, communicator.rank, events.onMessage),
       evaluatedStep: await evaluatedStepOfAll(deps, progress.step),
       steps,
       shape,
@@ -184,7 +196,8 @@ export async function openRun(
   };
 }
 
-export async function closeRun({ log, tracker }: Run): Promise<void> {
+export async function closeRun({ log, tracker, journal }: Run): Promise<void> {
+  journal.close();
   log?.close();
   await tracker.close();
 }

@@ -18,7 +18,13 @@ const TRACKER = { points: [[1, 2]] } as unknown as TrackerState;
 const progressOf = (step: number) => ({ step, lambda: initialLambdaState(0.5) }) as unknown as Progress;
 const configOf = (change: Partial<RunConfig> = {}) => ({ ...sweepRuns(defaultConfig())[0]!, ...change });
 
-const save = (dir: string, step: number, change: Partial<RunConfig> = {}, modelFiles: string[] = []) =>
+const save = (
+  dir: string,
+  step: number,
+  change: Partial<RunConfig> = {},
+  modelFiles: string[] = [],
+  onMessage: (text: string) => void = assert.fail,
+) =>
   saveRun(dir, {
     communicator: singleProcess,
     config: configOf(change),
@@ -26,6 +32,7 @@ const save = (dir: string, step: number, change: Partial<RunConfig> = {}, modelF
     progress: progressOf(step),
     tracker: TRACKER,
     modelFiles,
+    onMessage,
   });
 
 const unexpected = (dir: string, reason: string) => assert.fail(`skipped ${dir}: ${reason}`);
