@@ -45,7 +45,7 @@ export function weightTensors(weights: readonly Weight[]): TensorSource[] {
 }
 
 /** The optimizer's tensors that this rank holds, read back from the GPU when their turn comes. */
-function optimizerTensors(optimizer: Optimizer): TensorSource[] {
+export function optimizerTensors(optimizer: Optimizer): TensorSource[] {
   return optimizer.slots.flatMap((slot) => {
     const { weight, master, firstMoment, secondMoment } = slot;
     const source = (kind: string, tensor: Tensor): TensorSource => {

@@ -6,6 +6,7 @@ import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
+import { warnOfDisk } from "./disk.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
@@ -65,10 +66,12 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
 async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
+  await warnOfDisk(run, start.step);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = progress.step >= run.steps;
   await save(run, progress);
+  run.log?.sync(); // of the last evaluation, which comes after its checkpoint
   if (finished && isWriter(run.deps)) await writeFinalWeights(run);
   await run.deps.communicator.barrier();
   return { progress, rows: run.rows, finished, trainingSeconds };
@@ -89,11 +92,12 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
   });
   try {
     const { run, progress } = await openRun(deps, config, learner);
-    try {
-      return await finishRun(run, progress);
-    } finally {
-      await closeRun(run);
-    }
+    const result = await finishRun(run, progress).catch(async (error) => {
+      await closeRun(run).catch(() => {}); // the first error is the one to report
+      throw error;
+    });
+    await closeRun(run);
+    return result;
   } catch (error) {
     deps.communicator.leave(error);
     throw error;

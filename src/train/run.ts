@@ -196,8 +196,12 @@ export async function openRun(
   };
 }
 
+/** @throws Error when a record cannot be closed; all else is closed nonetheless */
 export async function closeRun({ log, tracker, journal }: Run): Promise<void> {
   journal.close();
-  log?.close();
-  await tracker.close();
+  try {
+    log?.close();
+  } finally {
+    await tracker.close();
+  }
 }

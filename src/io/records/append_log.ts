@@ -103,7 +103,7 @@ export function openAppendLog(path: string, resumeStep: number): AppendLog {
       lastStep = row.step;
     },
     sync: () => guarded(flush),
-    close: () => closeSync(descriptor),
+    close: () => guarded(() => closeSync(descriptor)),
   };
 }
 
