@@ -113,7 +113,12 @@ function whoAnswers(config: ScorerConfig) {
   const { scorer_url, cost_scorer_url, reward_model, cost_model, reward_label, cost_label } = config;
   const { scorer_api, scorer_input, scorer_label_key, scorer_max_length } = config;
   const services = { scorer_url, cost_scorer_url, scorer_api, scorer_input, scorer_label_key };
-  return { ...services, reward_label, cost_label, ...(scorer_url === null && { reward_model, cost_model, scorer_max_length }) };
+  return {
+    ...services,
+    reward_label,
+    cost_label,
+    ...(scorer_url === null && { reward_model, cost_model, scorer_max_length }),
+  };
 }
 
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */

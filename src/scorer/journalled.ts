@@ -7,8 +7,9 @@ function questionKey(judge: unknown, answers: readonly Answer[], step: number | 
   const asked = answers.map(({ prompt, messages, completion, tokens, columns }) =>
     [prompt, messages, completion, tokens, columns] as const
   );
-  const text = JSON.stringify([judge, step ?? null, asked], (_, value) =>
-    typeof value === "bigint" ? `${value}n` : value
+  const text = JSON.stringify(
+    [judge, step ?? null, asked],
+    (_, value) => typeof value === "bigint" ? `${value}n` : value,
   );
   return createHash("sha256").update(text).digest("hex");
 }

@@ -21,7 +21,10 @@ export function checkpointsToCome(
  * Says before the first step where a run's checkpoints will not find room.
  * @param done steps that it has behind it
  */
-export async function warnOfDisk({ deps, config, learner: { optimizer }, steps }: Run, done: number): Promise<void> {
+export async function warnOfDisk(
+  { deps, config, learner: { optimizer }, steps }: Run,
+  done: number,
+): Promise<void> {
   if (!isWriter(deps) || done >= steps) return;
   const free = await freeBytes(deps.runDir);
   if (free === null) return;
@@ -32,7 +35,9 @@ export async function warnOfDisk({ deps, config, learner: { optimizer }, steps }
   if (count * one <= free) return;
   const whole = count === 1 ? "" : `, and up to ${count} of them ${formatBytes(count * one)}`;
   deps.events.onMessage(
-    `The disk may be too small: a checkpoint takes ${formatBytes(one)}${whole}; ${formatBytes(free)} are free at ` +
+    `The disk may be too small: a checkpoint takes ${formatBytes(one)}${whole}; ${
+      formatBytes(free)
+    } are free at ` +
       `"${deps.runDir}". Free space, set output_dir to another disk, or ` +
       `${count > 2 ? "save_total_limit=1 or a larger save_steps" : "train adapters (use_peft)"}`,
   );

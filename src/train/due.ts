@@ -12,7 +12,12 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir, communicator, events: { onMessage } }, config, learner: { optimizer }, modelFiles } = run;
+  const {
+    deps: { runDir, communicator, events: { onMessage } },
+    config,
+    learner: { optimizer },
+    modelFiles,
+  } = run;
   await run.tracker.settle();
   run.log?.sync();
   const tracker = run.tracker.state();
@@ -23,8 +28,11 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
 
 /** Saves the step, if it is not; no rank goes on before that is done. */
 export async function save(run: Run, progress: Progress): Promise<void> {
+  const isSaved = run.savedStep === progress.step;
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
+  if (isSaved) return; // a run that goes on from it has yet to take what its journal holds
+  run.savedStep = progress.step;
   run.journal.clear();
 }
 

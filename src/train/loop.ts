@@ -1,10 +1,12 @@
 /** The run: generation batch after generation batch, and what is due between them. */
+import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
+import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { warnOfDisk } from "./disk.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
@@ -56,6 +58,8 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
     }
   } catch (error) {
     if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
+    // Scores that the failure may come from are asked for again; those that came before a scorer was gone are not.
+    if (!(error instanceof ScorerUnavailableError)) run.journal.clear();
     throw error;
   } finally {
     generator.dispose();
@@ -72,6 +76,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const finished = progress.step >= run.steps;
   await save(run, progress);
   run.log?.sync(); // of the last evaluation, which comes after its checkpoint
+  run.journal.clear();
   if (finished && isWriter(run.deps)) await writeFinalWeights(run);
   await run.deps.communicator.barrier();
   return { progress, rows: run.rows, finished, trainingSeconds };
@@ -84,6 +89,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, "samples"));
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
     // One that has no room for whole gradients decides for all.

@@ -13,7 +13,7 @@ import { gatherNumbers } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
-import type { Scorer, ScoreOptions } from "../scorer/protocol.ts";
+import type { ScoreOptions, Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { parseMetrics } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";

@@ -9,7 +9,12 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { removeStalePartials } from "../../src/io/files/atomic_files.ts";
-import { latestCheckpoint, loadCheckpoint, pruneCheckpoints, saveCheckpoint } from "../../src/io/records/checkpoint.ts";
+import {
+  latestCheckpoint,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+} from "../../src/io/records/checkpoint.ts";
 import { assertSameRun, evaluation, rowsIn, tinyRun } from "../gpu/tiny_run.ts";
 import { contentOf } from "../unit/checkpoint_content.ts";
 import { type Fault, withFault } from "../unit/faulty_files.ts";
@@ -118,15 +123,23 @@ test("a fault at any call of a whole run costs no row, no checkpoint and no bit 
       const { dir: good, skipped } = await latestCheckpoint(run);
       assert.deepEqual(skipped, [], what);
       if (good) {
-        const { step } = await loadCheckpoint(good).then(async (checkpoint) => (await checkpoint.close(), checkpoint));
+        const { step } = await loadCheckpoint(good).then(async (
+          checkpoint,
+        ) => (await checkpoint.close(), checkpoint));
         const logged = new Set(rowsIn(run).map((row) => row.step));
-        for (let s = 1; s <= step; s++) assert.ok(logged.has(s), `${what}: checkpoint ${step} lacks row ${s}`);
+        for (let s = 1; s <= step; s++) {
+          assert.ok(logged.has(s), `${what}: checkpoint ${step} lacks row ${s}`);
+        }
       }
       const rest = await train(run);
       assert.ifError(rest.error);
       assert.deepEqual(rest.messages, [], what);
       assertSameRun(run, whole);
-      assert.deepEqual(readdirSync(run).filter((name) => name.startsWith(".") || name.includes("journal")), [], what);
+      assert.deepEqual(
+        readdirSync(run).filter((name) => name.startsWith(".") || name.includes("journal")),
+        [],
+        what,
+      );
       tries++;
     }
     console.log(

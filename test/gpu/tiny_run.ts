@@ -12,6 +12,7 @@ import { type Communicator, singleProcess } from "../../src/parallel/communicato
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
+import { journalled } from "../../src/scorer/journalled.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { runTraining, type TrainingResult } from "../../src/train/loop.ts";
@@ -133,7 +134,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       policy,
       tokenizer: wordsOf as Tokenizer,
       prompts: PROMPTS,
-      scorer,
+      scorer: journalled(scorer, "the tiny run's"),
       communicator: options.communicator ?? singleProcess,
       passes: options.passes ?? {},
       evaluate: options.evaluate ?? null,

@@ -22,11 +22,31 @@ type Call = (this: unknown, ...details: unknown[]) => unknown;
 type Calls = Record<string, Call>;
 
 /** What a full disk still does. */
-const NEEDS_NO_SPACE = /^(close|closeSync|rename|renameSync|rm|rmSync|rmdir|unlink|readdir|readFile|readFileSync|read)$/;
+const NEEDS_NO_SPACE =
+  /^(close|closeSync|rename|renameSync|rm|rmSync|rmdir|unlink|readdir|readFile|readFileSync|read)$/;
 const WANT_SPACE = ["ENOSPC", "EDQUOT"];
-const OF_PROMISES = ["open", "mkdir", "rename", "rm", "rmdir", "unlink", "readdir", "copyFile", "writeFile", "readFile"];
+const OF_PROMISES = [
+  "open",
+  "mkdir",
+  "rename",
+  "rm",
+  "rmdir",
+  "unlink",
+  "readdir",
+  "copyFile",
+  "writeFile",
+  "readFile",
+];
 const OF_FILES = ["write", "writeFile", "appendFile", "read", "sync", "close"];
-const OF_SYNC = ["openSync", "writeSync", "fsyncSync", "ftruncateSync", "closeSync", "rmSync", "readFileSync"];
+const OF_SYNC = [
+  "openSync",
+  "writeSync",
+  "fsyncSync",
+  "ftruncateSync",
+  "closeSync",
+  "rmSync",
+  "readFileSync",
+];
 
 const errorOf = (code: string, syscall: string) =>
   Object.assign(new Error(`${code}: a fault of the test, ${syscall}`), { code, syscall, errno: -1 });
@@ -54,7 +74,11 @@ export async function withFault<T>(
     return kind === "lasting" && calls.length > at && !isSpared;
   }
   /** @param pathOf the path of a call, where it is below the folder */
-  function stand(calls: Calls, names: readonly string[], pathOf: (self: unknown, ...details: unknown[]) => string | null) {
+  function stand(
+    calls: Calls,
+    names: readonly string[],
+    pathOf: (self: unknown, ...details: unknown[]) => string | null,
+  ) {
     for (const name of names) {
       const real = calls[name];
       calls[name] = function (...details) {
@@ -93,7 +117,8 @@ export async function withFault<T>(
   const known = (key: unknown) => paths.get(key) ?? null;
   stand(prototype, OF_FILES, (self) => isDeno ? join(dir, "a file") : known(self));
   if (!isDeno) {
-    const ofPaths = (_: unknown, ...[from, to]: unknown[]) => [from, to].filter(inside).map(String).at(-1) ?? null;
+    const ofPaths = (_: unknown, ...[from, to]: unknown[]) =>
+      [from, to].filter(inside).map(String).at(-1) ?? null;
     stand(fs.promises as unknown as Calls, OF_PROMISES, ofPaths);
     stand(
       fs as unknown as Calls,

@@ -45,6 +45,8 @@ export async function probeDisk(config: Config): Promise<Requirement> {
   const all = count > 1 ? `, up to ${count} of them ${formatBytes(count * one)}` : "";
   const text = `a checkpoint takes ${formatBytes(one)}${all}; ${freeText}`;
   if (free === null || count * one <= free) return { subject, outcome: { detail: text } };
-  if (one <= free) return { subject, outcome: { detail: `${text}: too little; set save_total_limit or save_steps` } };
+  if (one <= free) {
+    return { subject, outcome: { detail: `${text}: too little; set save_total_limit or save_steps` } };
+  }
   return { subject, outcome: { failure: text, remedy: "free space, or set output_dir to another disk" } };
 }

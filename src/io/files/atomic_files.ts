@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { explainFsError, systemCode } from "./errors.ts";
-import { isFolder, isThere } from "./presence.ts";
+import { isAbsence, isFolder, isThere } from "./presence.ts";
 
 const PARTIAL = /^\.(.+)\.(partial|replaced|removed)-[0-9a-f]{16}$/;
 
@@ -162,7 +162,11 @@ export async function removeDirectoryAtomic(dir: string): Promise<void> {
  */
 export async function removeStalePartials(dir: string, name?: string): Promise<string[]> {
   try {
-    const stale = (await readdir(dir)).filter((entry) =>
+    const entries = await readdir(dir).catch((error) => {
+      if (isAbsence(error)) return [];
+      throw error;
+    });
+    const stale = entries.filter((entry) =>
       PARTIAL.test(entry) && (name === undefined || entry.slice(1, entry.lastIndexOf(".")) === name)
     );
     for (const entry of stale) {

@@ -71,7 +71,11 @@ export function openAppendLog(path: string, resumeStep: number): AppendLog {
     guarded(() => ftruncateSync(descriptor, kept.sizeBytes));
     ({ lastStep, sizeBytes } = kept);
   } catch (error) {
-    closeSync(descriptor);
+    try {
+      closeSync(descriptor);
+    } catch {
+      // The first error is the one to report.
+    }
     throw error;
   }
   return {

@@ -100,7 +100,9 @@ export function openScoreJournal(
     } catch (error) {
       isUsable = false;
       onMessage(
-        `Scores are not journalled: ${messageOf(explainFsError(error, action, path))}; training goes on, and a run ` +
+        `Scores are not journalled: ${
+          messageOf(explainFsError(error, action, path))
+        }; training goes on, and a run ` +
           "that is killed asks the scorer again",
       );
     }
@@ -148,6 +150,8 @@ export function openScoreJournal(
 export async function removeOtherJournals(runDir: string, size: number): Promise<void> {
   const names = await readdir(runDir).catch(() => []); // what stays harms nothing
   for (const name of names) {
-    if (Number(NAME.exec(name)?.[1] ?? -1) >= size) await rm(join(runDir, name), { force: true }).catch(() => {});
+    if (Number(NAME.exec(name)?.[1] ?? -1) >= size) {
+      await rm(join(runDir, name), { force: true }).catch(() => {});
+    }
   }
 }
