@@ -300,7 +300,7 @@ export async function latestCheckpoint(
 
 /**
  * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
- * Damaged ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
+ * Damaged ones do not count: a damaged newest one must not push out the last good one. Nor do those of steps
  * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged. The one just saved was
  * hashed as it was written; of those that stay beside it the newest is hashed again, so that two are known to be good.
  * @throws RangeError when the limit is no whole number >= 1
