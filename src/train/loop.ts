@@ -8,8 +8,18 @@ import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
+import type { BestState } from "../rl/best_metric.ts";
 import { warnOfDisk } from "./disk.ts";
-import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
+import {
+  endsEarly,
+  evaluate,
+  loadBest,
+  save,
+  saveAfterFailure,
+  sayWhyEarly,
+  settle,
+  writeFinalWeights,
+} from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { WeightsDifferError } from "./rank_check.ts";
@@ -22,6 +32,8 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
+  /** The best evaluation, where metric_for_best_model is set. */
+  best: BestState | null;
 }
 
 /** Trains from `start` on until the last step, or until the process is asked to end. */
@@ -37,7 +49,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
-    while (progress.step < steps && !await isAskedToStop()) {
+    while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
@@ -56,6 +68,10 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }
+    if (endsEarly(run) && progress.step < steps) {
+      sayWhyEarly(run);
+      await run.tracker.finish(progress.step);
+    }
   } catch (error) {
     if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
     // Scores that the failure may come from are asked for again; those that came before a scorer was gone are not.
@@ -73,13 +89,16 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   await warnOfDisk(run, start.step);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
-  const finished = progress.step >= run.steps;
+  const finished = progress.step >= run.steps || endsEarly(run);
   await save(run, progress);
   run.log?.sync(); // of the last evaluation, which comes after its checkpoint
   run.journal.clear();
-  if (finished && isWriter(run.deps)) await writeFinalWeights(run);
+  if (finished) {
+    const best = await loadBest(run, progress);
+    if (isWriter(run.deps)) await writeFinalWeights(run, best);
+  }
   await run.deps.communicator.barrier();
-  return { progress, rows: run.rows, finished, trainingSeconds };
+  return { progress, rows: run.rows, finished, trainingSeconds, best: run.best };
 }
 
 /**

@@ -44,7 +44,7 @@ const NONE: Fault = { at: Infinity, code: "EIO", kind: "once" };
 async function saveSecond(run: string): Promise<void> {
   const modelFiles = [join(run, "config.json")];
   await saveCheckpoint(run, { ...contentOf(2), modelFiles });
-  await pruneCheckpoints(run, 1, 2);
+  await pruneCheckpoints(run, 1, { newestStep: 2 });
 }
 
 test("a fault at any call of a save leaves a good checkpoint, is said, and the next save is whole", () =>

@@ -203,7 +203,12 @@ describe("a run that is killed after the scorer has answered", () => {
         if (request === 4) throw error;
         return textScores(completions);
       };
-      const gone = new ScorerUnavailableError("http://s", "POST /score_batch", 1, new Error("refused"));
+      const gone = new ScorerUnavailableError("http://s", {
+        request: "POST /score_batch",
+        attempts: 1,
+        seconds: 0,
+        cause: new Error("refused"),
+      });
       for (const [error, asked] of [[gone, 5], [new RangeError("beyond all bounds"), 6]] as const) {
         const run = join(dir, error.name);
         await tinyRun(run, { settings, score: failing(error) });

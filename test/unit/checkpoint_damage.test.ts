@@ -186,10 +186,10 @@ test("save_total_limit counts no checkpoint with a flipped bit: another good one
   withScratchFolder(async (dir) => {
     for (const step of [1, 2, 3, 4]) await saveCheckpoint(dir, contentOf(step));
     for (const step of [2, 3]) await flipBit(join(dir, `checkpoint-${step}`));
-    assert.deepEqual(await pruneCheckpoints(dir, 2, 4), []);
+    assert.deepEqual(await pruneCheckpoints(dir, 2, { newestStep: 4 }), []);
     await saveCheckpoint(dir, contentOf(5));
     const surplus = [1, 2, 3].map((step) => join(dir, `checkpoint-${step}`));
-    assert.deepEqual(await pruneCheckpoints(dir, 2, 5), surplus);
+    assert.deepEqual(await pruneCheckpoints(dir, 2, { newestStep: 5 }), surplus);
     await flipBit(join(dir, "checkpoint-5"));
     assert.equal((await latestCheckpoint(dir)).dir, join(dir, "checkpoint-4"));
   }));

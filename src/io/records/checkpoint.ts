@@ -58,6 +58,8 @@ export interface Checkpoint {
   readonly step: number;
   /** What was saved; the trainer checks its fields. */
   readonly state: unknown;
+  /** The file that holds it. */
+  readonly statePath: string;
   readonly weights: TensorReader;
   readonly optimizer: TensorReader;
   close(): Promise<void>;
@@ -151,15 +153,8 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   const { step, weightsFile, optimizerFiles } = await verifyCheckpoint(dir, "sizes and hashes");
-  const saved = JSON.parse(await readFile(join(dir, STATE), "utf8")) as {
-    version?: unknown;
-    state?: unknown;
-  };
-  if (saved.version !== VERSION) {
-    throw new Error(
-      `Cannot load '${dir}': ${STATE} has version ${JSON.stringify(saved.version)}, required ${VERSION}`,
-    );
-  }
+  const statePath = join(dir, STATE);
+  const state = stateOf(await readFile(statePath, "utf8"), step, dir);
   const weights = await openSafetensors(join(dir, weightsFile));
   try {
     const optimizer = await openOptimizer(dir, optimizerFiles);
@@ -167,7 +162,7 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
       await weights.close();
       await optimizer.close();
     };
-    return { dir, step, state: saved.state, weights, optimizer, close };
+    return { dir, step, state, statePath, weights, optimizer, close };
   } catch (error) {
     await weights.close();
     throw error;
@@ -180,6 +175,31 @@ async function plainSize(path: string): Promise<number | string> {
   if (found === null) return "no such file";
   if (found.isFile()) return found.size;
   return found.isSymbolicLink() ? "a link" : found.isDirectory() ? "a folder" : "a device, pipe or socket";
+}
+
+/** @throws Error when the text is no state of this version and step */
+function stateOf(text: string, step: number, dir: string): unknown {
+  let saved: unknown;
+  try {
+    saved = JSON.parse(text);
+  } catch (cause) {
+    throw new Error(
+      `Cannot load '${dir}': ${STATE} is damaged (${messageOf(cause)}); use another checkpoint`,
+      { cause },
+    );
+  }
+  const { version, step: ofState, state } = (saved ?? {}) as Readonly<Record<string, unknown>>;
+  if (version !== VERSION || ofState !== step) {
+    const [key, found, required] = version === VERSION
+      ? ["step", ofState, step]
+      : ["version", version, VERSION];
+    throw new Error(
+      `Cannot load '${dir}': ${STATE} has ${key} ${
+        JSON.stringify(found)
+      }, required ${required}; use another checkpoint`,
+    );
+  }
+  return state;
 }
 
 /** What a manifest says of its folder. */
@@ -298,18 +318,26 @@ export async function latestCheckpoint(
   return { dir: undefined, skipped };
 }
 
+export interface Kept {
+  /** The one just saved. */
+  newestStep?: number;
+  /** The best one, if one is. */
+  bestStep?: number;
+}
+
 /**
- * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
- * Damaged ones do not count: a damaged newest one must not push out the last good one. Nor do those of steps
- * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged. The one just saved was
- * hashed as it was written; of those that stay beside it the newest is hashed again, so that two are known to be good.
+ * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders. The best one counts,
+ * but is not deleted, nor is the newest, so that of a limit of 1 two may be left, as transformers has it.
+ * Damaged ones do not count: a damaged newest one must not push out the last good one. Nor do those of steps beyond
+ * `newestStep`: a run that has not come so far found them damaged. The one just saved was hashed as it was written; of
+ * those that stay beside it the newest is hashed again, so that two are known to be good.
  * @throws RangeError when the limit is no whole number >= 1
  * @throws Error when one cannot be deleted; it says why and what to do
  */
 export async function pruneCheckpoints(
   runDir: string,
   saveTotalLimit: number,
-  newestStep = Infinity,
+  { newestStep = Infinity, bestStep }: Kept = {},
 ): Promise<string[]> {
   if (!Number.isSafeInteger(saveTotalLimit) || saveTotalLimit < 1) {
     throw new RangeError(
@@ -319,16 +347,19 @@ export async function pruneCheckpoints(
   const isGood = (dir: string, depth: "sizes" | "sizes and hashes") =>
     verifyCheckpoint(dir, depth).then(() => true, () => false);
   const complete: string[] = [];
+  let room = saveTotalLimit;
   for (const step of await stepsIn(runDir)) {
     const dir = join(runDir, `checkpoint-${step}`);
     if (step > newestStep) break;
-    if (await isGood(dir, "sizes")) complete.push(dir);
+    if (!await isGood(dir, "sizes")) continue;
+    if (step === bestStep && step !== newestStep) room = Math.max(1, room - 1);
+    else complete.push(dir);
   }
   const older = () => complete.slice(0, -1);
-  if (saveTotalLimit > 1 && complete.length > saveTotalLimit) {
+  if (room > 1 && complete.length > room) {
     while (older().length > 0 && !await isGood(older().at(-1)!, "sizes and hashes")) complete.splice(-2, 1);
   }
-  const surplus = complete.slice(0, Math.max(0, complete.length - saveTotalLimit));
+  const surplus = complete.slice(0, Math.max(0, complete.length - room));
   for (const dir of surplus) await removeDirectoryAtomic(dir);
   return surplus;
 }
