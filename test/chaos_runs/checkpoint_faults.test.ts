@@ -18,9 +18,9 @@ import {
 import { assertSameRun, evaluation, rowsIn, tinyRun } from "../gpu/tiny_run.ts";
 import { contentOf } from "../unit/checkpoint_content.ts";
 import { type Fault, withFault } from "../unit/faulty_files.ts";
+import { isFull, tellRow } from "./counts.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 
-const isFull = process.env.CHAOS_FULL === "1";
 const runtime = "Deno" in globalThis ? "Deno, calls of open files" : "Node";
 const CODES = ["ENOSPC", "EIO", "EDQUOT", "EACCES", "EMFILE"];
 const KINDS = ["once", "half", "lasting"] as const;
@@ -85,9 +85,9 @@ test("a fault at any call of a save leaves a good checkpoint, is said, and the n
         tries++;
       }
     }
-    console.log(
-      `row | every call of a save fails in turn (${runtime}): a good checkpoint is left, the next save is whole | ` +
-        `${tries} faults at ${points} calls, ${said} said with file and remedy, 0 lost`,
+    tellRow(
+      `Every call of a save fails in turn (${runtime}): a good checkpoint is left, the next save is whole`,
+      `${tries} faults at ${points} calls, ${said} said with file and remedy, 0 lost`,
     );
   }));
 
@@ -142,9 +142,10 @@ test("a fault at any call of a whole run costs no row, no checkpoint and no bit 
       );
       tries++;
     }
-    console.log(
-      `row | calls of a run of 3 steps fail in turn (${runtime}): rows, samples, checkpoints and weights after going ` +
-        `on equal those of a run without | ${tries} faults among ${calls.length} calls, ${ended} ended the run with ` +
-        `file and remedy, ${wentOn} did not, 0 rows lost or doubled`,
+    tellRow(
+      `Calls of a run of 3 steps fail in turn (${runtime}): rows, samples, checkpoints and weights after going on equal ` +
+        "those of a run without",
+      `${tries} faults among ${calls.length} calls, ${ended} ended the run with file and remedy, ${wentOn} did not; ` +
+        "0 rows lost or doubled",
     );
   }));
