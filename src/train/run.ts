@@ -169,19 +169,24 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
   const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
-  const tracker = await openTracker({
-    runDir,
-    config,
-    sinks: sinksOf((row) => log.append(row), writeTextInFolder),
-    onMessage,
-    resume: restored ? { step, state: restored.tracker } : undefined,
-  });
-  if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
-  const path = join(runDir, "metrics.jsonl");
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw explainFsError(error, "read", path);
-  });
-  return { modelFiles, log, tracker, logged: parseMetrics(text, path) };
+  try {
+    const tracker = await openTracker({
+      runDir,
+      config,
+      sinks: sinksOf((row) => log.append(row), writeTextInFolder),
+      onMessage,
+      resume: restored ? { step, state: restored.tracker } : undefined,
+    });
+    if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
+    const path = join(runDir, "metrics.jsonl");
+    const text = await readFile(path, "utf8").catch((error) => {
+      throw explainFsError(error, "read", path);
+    });
+    return { modelFiles, log, tracker, logged: parseMetrics(text, path) };
+  } catch (error) {
+    log.close();
+    throw error;
+  }
 }
 
 /**

@@ -3,9 +3,11 @@
  * checkpoint stays, the message names the file and the remedy, and the run that goes on ends with the same bits.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { after, before, test } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { removeStalePartials } from "../../src/io/files/atomic_files.ts";
@@ -16,6 +18,7 @@ import {
   saveCheckpoint,
 } from "../../src/io/records/checkpoint.ts";
 import { assertSameRun, evaluation, rowsIn, tinyRun } from "../gpu/tiny_run.ts";
+import { leftOut } from "../left_out.ts";
 import { contentOf } from "../unit/checkpoint_content.ts";
 import { type Fault, withFault } from "../unit/faulty_files.ts";
 import { isFull, tellRow } from "./counts.ts";
@@ -149,3 +152,56 @@ test("a fault at any call of a whole run costs no row, no checkpoint and no bit 
         "0 rows lost or doubled",
     );
   }));
+
+const isRoot = process.platform === "linux" && process.getuid?.() === 0;
+test(
+  "a disk that is really full, at any size, ends the run with its last good checkpoint, and with room it goes on",
+  {
+    skip: !isRoot && leftOut("a disk of a few kilobytes", "it takes root, to mount one"),
+  },
+  () =>
+    withScratchFolder(async (dir) => {
+      const settings = { max_steps: 3, save_steps: 1, eval_every: 2, debug_log_every: 1 };
+      const train = (runDir: string) => tinyRun(runDir, { settings, evaluate: evaluation });
+      const whole = join(dir, "whole");
+      await train(whole);
+      const disk = join(dir, "disk");
+      await mkdir(disk);
+      const steps = new Map<number, number>();
+      let warned = 0;
+      for (let kib = 8;; kib += isFull ? 4 : 64) {
+        execFileSync("mount", ["-t", "tmpfs", "-o", `size=${kib}k`, "tmpfs", disk]);
+        try {
+          const run = join(disk, "run");
+          const { error, messages } = await train(run);
+          if (error === null) break;
+          assert.match(
+            error.message,
+            /^Cannot [a-z ]+ '[^']*'.*the disk is full \(ENOSPC\); free space/s,
+            `${kib} KiB`,
+          );
+          const { dir: good, skipped } = await latestCheckpoint(run);
+          assert.deepEqual(skipped, [], `${kib} KiB`);
+          if (messages.some((text) => text.startsWith("The disk may be too small"))) warned++;
+          const step = good === undefined ? 0 : Number(good.split("-").at(-1));
+          steps.set(step, (steps.get(step) ?? 0) + 1);
+          execFileSync("mount", ["-o", "remount,size=64m", disk]);
+          assert.ifError((await train(run)).error);
+          assertSameRun(run, whole);
+        } finally {
+          execFileSync("umount", [disk]);
+        }
+      }
+      const ended = [...steps.values()].reduce((sum, count) => sum + count, 0);
+      assert.ok(warned > ended / 2, `${warned} of ${ended} were warned`);
+      tellRow(
+        `A tmpfs that is full (${
+          runtime.split(",")[0]
+        }): the run ends with the line of a full disk, keeps its last good ` +
+          "checkpoint, and equals one never stopped once there is room",
+        `${ended} sizes: ${
+          [...steps].map(([step, count]) => `${count} with checkpoint ${step}`).join(", ")
+        }; ${warned} warned before the first step`,
+      );
+    }),
+);

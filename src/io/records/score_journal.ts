@@ -93,12 +93,22 @@ export function openScoreJournal(
   let known = new Map<string, Scores[]>();
   let sizeBytes = 0;
   let isUsable = true;
+  /** Takes no more room from a disk that may be full. */
+  const giveUp = () => {
+    try {
+      close();
+      if (lstatSync(path, { throwIfNoEntry: false })?.isFile()) rmSync(path);
+    } catch {
+      // It is done without; what stays harms nothing.
+    }
+  };
   const guarded = (action: string, run: () => void) => {
     if (!isUsable) return;
     try {
       run();
     } catch (error) {
       isUsable = false;
+      giveUp();
       onMessage(
         `Scores are not journalled: ${
           messageOf(explainFsError(error, action, path))
@@ -108,8 +118,9 @@ export function openScoreJournal(
     }
   };
   const close = () => {
-    if (descriptor !== null) closeSync(descriptor);
+    const open = descriptor;
     descriptor = null;
+    if (open !== null) closeSync(open);
   };
   guarded("read", () => ({ known, sizeBytes } = read(path)));
   return {
