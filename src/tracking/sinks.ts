@@ -1,19 +1,40 @@
 /** Where the measurements of a run go. */
+import process from "node:process";
+import type { Reporter, ReportTo } from "../config/reporters.ts";
 import type { MetricRow } from "./metrics.ts";
 import { samplesFolder, type WriteText } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
 import { tensorBoard } from "./tensorboard.ts";
+import { knowsWandb, wandbSettings } from "./wandb/settings.ts";
+import { wandb } from "./wandb/sink.ts";
 
-/** For other programs to read. */
-const COPIES: readonly (() => Sink)[] = [
-  tensorBoard,
-];
+/** For other programs to read; null where the environment wants none. */
+const COPIES: Readonly<Record<Reporter, () => Sink | null>> = {
+  tensorboard: tensorBoard,
+  wandb() {
+    const settings = wandbSettings(process.env);
+    return settings.mode === "disabled" ? null : wandb(settings);
+  },
+};
+
+/** Which copies `report_to` asks for. */
+function reportersOf(reportTo: ReportTo): readonly Reporter[] {
+  if (reportTo === "none") return [];
+  if (reportTo !== "auto") return reportTo;
+  return knowsWandb(process.env) ? ["tensorboard", "wandb"] : ["tensorboard"];
+}
 
 /**
  * @param appendRow appends a row to metrics.jsonl
  * @param writeText writes a file, with the folder that it lies in, whole or not at all
+ * @throws RangeError when W&B's environment variables are none that it knows
  */
-export function sinksOf(appendRow: (row: MetricRow) => void, writeText: WriteText): Sink[] {
+export function sinksOf(
+  appendRow: (row: MetricRow) => void,
+  writeText: WriteText,
+  reportTo: ReportTo = "auto",
+): Sink[] {
   const log: Sink = { name: "metrics.jsonl", isRecord: true, step: appendRow, evaluation: appendRow };
-  return [log, samplesFolder(writeText), ...COPIES.map((open) => open())];
+  const copies = reportersOf(reportTo).map((name) => COPIES[name]()).filter((sink) => sink !== null);
+  return [log, samplesFolder(writeText), ...copies];
 }

@@ -11,7 +11,7 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { ScoreJournal, Scorer, Scores, ScorerStats } from "../scorer/protocol.ts";
+import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";

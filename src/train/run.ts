@@ -3,6 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { openGpu } from "../gpu/device.ts";
 import { writeTextInFolder } from "../io/files/atomic_files.ts";
 import { explainFsError } from "../io/files/errors.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
@@ -168,21 +169,26 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   await removeOtherJournals(runDir, deps.communicator.size);
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
-  const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
+  const path = join(runDir, "metrics.jsonl");
+  const log = openAppendLog(path, restored ? step : -1);
   try {
-    const tracker = await openTracker({
-      runDir,
-      config,
-      sinks: sinksOf((row) => log.append(row), writeTextInFolder),
-      onMessage,
-      resume: restored ? { step, state: restored.tracker } : undefined,
-    });
-    if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
-    const path = join(runDir, "metrics.jsonl");
     const text = await readFile(path, "utf8").catch((error) => {
       throw explainFsError(error, "read", path);
     });
-    return { modelFiles, log, tracker, logged: parseMetrics(text, path) };
+    const logged = parseMetrics(text, path);
+    const { memory } = await openGpu();
+    const tracker = await openTracker({
+      runDir,
+      config,
+      sinks: sinksOf((row) => log.append(row), writeTextInFolder, config.report_to),
+      onMessage,
+      rowsBefore: logged,
+      promptCount: deps.prompts.length,
+      gpuBytes: () => memory().liveBytes,
+      resume: restored ? { step, state: restored.tracker } : undefined,
+    });
+    if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
+    return { modelFiles, log, tracker, logged };
   } catch (error) {
     log.close();
     throw error;

@@ -53,7 +53,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/records/append_log.ts",
-    find: "sync: () => guarded(() => fsyncSync(descriptor)),",
+    find: "sync: () => guarded(flush),",
     replace: "sync: () => guarded(() => undefined),",
     harm: "after a power cut the log lacks rows of steps that the newest checkpoint has done",
     tests: ["unit/durability.test.ts"],
@@ -147,8 +147,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/records/checkpoint.ts",
-    find: "complete.slice(0, Math.max(0, complete.length - saveTotalLimit))",
-    replace: "complete.slice(0, Math.max(0, complete.length - saveTotalLimit - 1))",
+    find: "complete.slice(0, Math.max(0, complete.length - room))",
+    replace: "complete.slice(0, Math.max(0, complete.length - room - 1))",
     harm: "one checkpoint more than save_total_limit stays",
     tests: ["unit/checkpoint.test.ts"],
     claim: 4,
