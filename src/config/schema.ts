@@ -513,8 +513,8 @@ export const ConfigSchema = z.strictObject({
   metric_for_best_model: textOrNull(null, [
     EVALUATION,
     "Metric of the evaluation that says which step is the best, as eval/safe_ratio, or without eval/; its checkpoint " +
-    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. null: " +
-    "none is the best.",
+    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. " +
+    "null: none is the best.",
     "free",
   ]),
   greater_is_better: flagOrNull(null, [
@@ -547,7 +547,7 @@ export const ConfigSchema = z.strictObject({
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
     OUTPUT,
     "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B " +
-    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it.",
+    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it. trackio needs TRACKIO_SERVER_URL and TRACKIO_WRITE_TOKEN.",
     "free",
   ]),
   run_name: textOrNull(null, [

@@ -5,12 +5,14 @@ import type { MetricRow } from "./metrics.ts";
 import { samplesFolder, type WriteText } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
 import { tensorBoard } from "./tensorboard.ts";
+import { trackio } from "./trackio.ts";
 import { knowsWandb, wandbSettings } from "./wandb/settings.ts";
 import { wandb } from "./wandb/sink.ts";
 
 /** For other programs to read; null where the environment wants none. */
 const COPIES: Readonly<Record<Reporter, () => Sink | null>> = {
   tensorboard: tensorBoard,
+  trackio: () => trackio(),
   wandb() {
     const settings = wandbSettings(process.env);
     return settings.mode === "disabled" ? null : wandb(settings);
@@ -27,7 +29,7 @@ function reportersOf(reportTo: ReportTo): readonly Reporter[] {
 /**
  * @param appendRow appends a row to metrics.jsonl
  * @param writeText writes a file, with the folder that it lies in, whole or not at all
- * @throws RangeError when W&B's environment variables are none that it knows
+ * @throws RangeError when environment variables of W&B or trackio are missing, or none that these know
  */
 export function sinksOf(
   appendRow: (row: MetricRow) => void,

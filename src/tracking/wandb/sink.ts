@@ -1,5 +1,6 @@
 /** W&B: the run as an offline run of its own client, which its programs upload. */
 import { basename, join } from "node:path";
+import { displayName } from "../display_name.ts";
 import type { MetricRow } from "../metrics.ts";
 import type { SampleTable, ScatterPoints, Split } from "../samples.ts";
 import type { RunFacts, Sink } from "../sink.ts";
@@ -45,12 +46,6 @@ class StepRows {
     if (Object.keys(this.#values).length > 0) this.#run.row(this.#step, this.#values);
     this.#values = {};
   }
-}
-
-/** The name under which the reference program shows a run. */
-export function displayName({ config, promptCount }: Pick<RunFacts, "config" | "promptCount">): string {
-  return config.run_name as string | null ??
-    `grpo_align_beta${config.beta}_seed${config.seed}_unified_n${promptCount}`;
 }
 
 /** Where a run is shown. */

@@ -4,8 +4,8 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/io/model/adapter_folder.ts",
-    find: 'join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin")',
-    replace: 'join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.safetensors")',
+    find: '["adapter_model.safetensors", "adapter_model.bin"]',
+    replace: '["adapter_model.safetensors"]',
     harm: "an adapter saved as adapter_model.bin does not load",
     tests: ["unit/adapter_config.test.ts"],
   },
