@@ -259,7 +259,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),
+      ((lambda, scoring) => evaluatePolicy({ ...deps, ...scoring, prompts: evalPrompts, config }, lambda)),
     describeRun,
     events,
     shouldStop,

@@ -20,9 +20,10 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { weights } = run.learner.optimizer;
-  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");
-  const { deps: { runDir, communicator, inputs }, config, learner: { optimizer }, best, modelFiles } = run;
+  const { deps, config, learner: { optimizer }, best, modelFiles } = run;
+  const { runDir, communicator, inputs, events: { onMessage } } = deps;
+  await assertFiniteWeights(optimizer.weights, `Step ${progress.step} is not saved`, "it was a step too far");
+  await run.tracker.settle();
   run.log?.sync();
   const tracker = run.tracker.state();
   await saveRun(runDir, {
@@ -34,6 +35,7 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
     tracker,
     best,
     modelFiles,
+    onMessage,
   });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
@@ -45,13 +47,21 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
  */
 export async function save(run: Run, progress: Progress): Promise<void> {
   enterPhase("saving");
+  const isSaved = run.savedStep === progress.step;
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
+  if (isSaved) return; // a run that goes on from it has yet to take what its journal holds
+  run.savedStep = progress.step;
+  run.journal.clear();
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
+  if (!isWriter(run.deps)) return;
+  if (run.savedStep === progress.step) {
+    // Of an evaluation of it: where its records still cannot be written, it is made again.
+    return await run.tracker.settle().catch(() => {});
+  }
   const { optimizer } = run.learner;
   try {
     if (savesTogether(optimizer)) {
@@ -75,7 +85,7 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   enterPhase("the evaluation");
   const { lambda } = progress.lambda;
-  const outcome = await deps.evaluate(lambda);
+  const outcome = await deps.evaluate(lambda, { journal: run.journal });
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
   const ofStep = rows.at(-1);

@@ -12,7 +12,7 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
+import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
@@ -29,6 +29,8 @@ export interface GenerationBatchDeps {
   tokenizer: Tokenizer;
   prompts: readonly Prompt[];
   scorer: Scorer;
+  /** Scores that a run before this one was given for the same. */
+  journal?: ScoreJournal;
   communicator: Communicator;
   shape: BatchShape;
   totalSteps: number;
@@ -152,7 +154,12 @@ export async function trainOnGenerationBatch(
   const generation = progress.step / updatesPerGeneration;
   const decode = deps.tokenizer.decode;
   deps.scorer.takeStats?.(); // of an evaluation before
-  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
+  const scoring = scoreEarly(deps.scorer, {
+    batchSize: config.scorer_batch_size,
+    step,
+    decode,
+    journal: deps.journal,
+  });
   // One on this GPU would take its memory while the KV cache has it.
   const isElsewhere = !deps.scorer.sharesGpu;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {

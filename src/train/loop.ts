@@ -1,4 +1,5 @@
 /** The run: generation batch after generation batch, and what is due between them. */
+import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { explainGpuError } from "../gpu/device.ts";
 import { enterPhase, GpuError } from "../gpu/failure.ts";
@@ -8,8 +9,10 @@ import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
+import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import type { BestState } from "../rl/best_metric.ts";
+import { warnOfDisk } from "./disk.ts";
 import {
   endsEarly,
   evaluate,
@@ -71,6 +74,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
         config,
         learner,
         generator,
+        journal: run.journal,
         shape,
         totalSteps: steps,
         onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
@@ -90,6 +94,8 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   } catch (thrown) {
     const error = await explainGpuError(thrown);
     if (mayBeSaved(error)) await saveAfterFailure(run, progress);
+    // Scores that the failure may come from are asked for again; those that came before a scorer was gone are not.
+    if (!(error instanceof ScorerUnavailableError)) run.journal.clear();
     throw await sayWayOn(run, progress, error);
   } finally {
     generator.dispose();
@@ -100,12 +106,15 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
 async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
+  await warnOfDisk(run, start.step);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = progress.step >= run.steps || endsEarly(run);
   await save(run, progress).catch(async (error) => {
     throw await sayWayOn(run, progress, error);
   });
+  run.log?.sync(); // of the last evaluation, which comes after its checkpoint
+  run.journal.clear();
   if (finished) {
     const best = await loadBest(run, progress);
     if (isWriter(run.deps)) await writeFinalWeights(run, best);
@@ -121,6 +130,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, "samples"));
   enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
@@ -130,11 +140,12 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
   });
   try {
     const { run, progress } = await openRun(deps, config, learner);
-    try {
-      return await finishRun(run, progress);
-    } finally {
-      await closeRun(run);
-    }
+    const result = await finishRun(run, progress).catch(async (error) => {
+      await closeRun(run).catch(() => {}); // the first error is the one to report
+      throw error;
+    });
+    await closeRun(run);
+    return result;
   } catch (error) {
     deps.communicator.leave(error);
     const isNew = isWriter(deps) && error instanceof GpuError;

@@ -95,8 +95,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1)',
-    replace: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step + 9 : -1)',
+    find: "openAppendLog(path, restored ? step : -1)",
+    replace: "openAppendLog(path, restored ? step + 9 : -1)",
     harm: "the rows of steps that a kill lost stay in the log, and are in it twice",
     tests: ["gpu/training_run.test.ts#after a kill"],
   },
@@ -216,8 +216,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(lambda)",
-    replace: "await deps.evaluate(run.config.lambda_cost)",
+    find: "await deps.evaluate(lambda, ",
+    replace: "await deps.evaluate(run.config.lambda_cost, ",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,
   },
@@ -252,8 +252,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    if (config.save_total_limit !== null) {",
-    replace: "    if (config.save_total_limit === 0) {",
+    find: "if (config.save_total_limit === null) return;",
+    replace: "if (config.save_total_limit !== 0) return;",
     harm: "save_total_limit is ignored and the disk fills up",
     tests: LIMIT,
     claim: 4,
