@@ -1,5 +1,4 @@
 /** Names of models to folders: a folder as it is, else a hub id ("org/name", "org/name@revision"). */
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
@@ -9,6 +8,7 @@ import { messageOf } from "../io/files/errors.ts";
 import { isJsonObject } from "../io/files/json_object.ts";
 import { ownFile } from "../io/files/own_files.ts";
 import { isFolder, isThere } from "../io/files/presence.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { missingModel } from "../io/model/missing_model.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
@@ -24,7 +24,8 @@ export interface ResolvedModel {
 /** Settings from the environment variables of Python's huggingface_hub, and from its login. */
 export async function hubSettings(env: Readonly<Record<string, string | undefined>>): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
-  const savedToken = () => readFile(env.HF_TOKEN_PATH || join(home, "token"), "utf8").catch(() => "");
+  const savedToken = () =>
+    readText(env.HF_TOKEN_PATH || join(home, "token"), "read the token of").catch(() => "");
   return {
     endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
     cacheDir: env.HF_HUB_CACHE || join(home, "hub"),
@@ -133,7 +134,7 @@ export function modelPins(resolve: (name: string) => Promise<{ name: string }> =
 /** The settings a run was started with; none when there is no run. */
 async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unknown>>> {
   try {
-    const saved: unknown = JSON.parse(await readFile(join(runDir, RUN_CONFIG_FILE), "utf8"));
+    const saved: unknown = JSON.parse(await readText(join(runDir, RUN_CONFIG_FILE), "read"));
     return isJsonObject(saved) ? saved : {};
   } catch {
     return {}; // The file is a record for people; a run is resumed from its checkpoint.

@@ -4,6 +4,7 @@
  * refused; what tunes DeepSpeed's own machinery is named as without meaning.
  */
 import type { Given } from "./given.ts";
+import { parsedObject } from "./parsed_json.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 import { nearestName } from "./unknown_key.ts";
 import type { ConfigSource } from "./yaml_file.ts";
@@ -74,13 +75,11 @@ export function readDeepspeed({ text, fileName }: ConfigSource, problems: string
 
 function parsed(text: string, fileName: string, problems: string[]): Record<string, unknown> {
   try {
-    const values: unknown = JSON.parse(text);
-    if (isMapping(values)) return values;
-    problems.push(`${fileName}: need a JSON object of DeepSpeed's keys, got ${text.slice(0, 40)}`);
+    return parsedObject(text, fileName, "write DeepSpeed's keys, as its documentation has them");
   } catch (error) {
-    problems.push(`${fileName}: this is not valid JSON: ${(error as Error).message}; correct it there`);
+    problems.push((error as Error).message);
+    return {};
   }
-  return {};
 }
 
 function unknownPath(path: string): string {

@@ -1,4 +1,6 @@
 /** adapter_config.json of a LoRA adapter as `peft` writes it: read and checked, and written. */
+import { parsedObject } from "../config/parsed_json.ts";
+
 export interface AdapterConfig {
   rank: number;
   alpha: number;
@@ -75,10 +77,10 @@ function refusedKey(json: Json): string | undefined {
 
 /**
  * Which modules the file says it adapts is not read: the weights beside it hold a pair for each.
- * @throws SyntaxError or TypeError when it is no LoRA of a causal language model, or a variant that is not computed
+ * @throws TypeError when it is no JSON object, no LoRA of a causal language model, or a variant that is not computed
  */
 export function parseAdapterConfig(text: string, path: string): SavedAdapterConfig {
-  const json = JSON.parse(text) as Json;
+  const json = parsedObject(text, path, "save the adapter again with peft");
   const fail = (key: string, required: string) => {
     throw new TypeError(`${path}: ${key} must be ${required}, got ${JSON.stringify(json[key])}`);
   };

@@ -1,4 +1,5 @@
 /** config.json of a model, read by the rules of its family. */
+import { parsedObject } from "../config/parsed_json.ts";
 import { positive, positiveInteger, refuse } from "./families/config_values.ts";
 import { FAMILIES } from "./families/families.ts";
 import type { Activation, Arithmetic, Family, Json, ModelConfig } from "./families/family.ts";
@@ -94,12 +95,7 @@ function ropesOf(json: Json, family: Family, headDim: number, path: string) {
  * @throws TypeError when the family is another, or has a feature that this program does not compute
  */
 export function parseModelConfig(text: string, path: string): ModelConfig {
-  let json: Json;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new TypeError(`${path}: not valid JSON (${(error as Error).message})`);
-  }
+  const json = parsedObject(text, path, "download or copy it again");
   const family = familyOf(json, path);
   const arithmetic = { ...LLAMA_ARITHMETIC, ...family.arithmetic?.(json, path) };
   assertComputable(json, path, arithmetic.activation);

@@ -98,7 +98,7 @@ function sampleSection({ split, step, samples }: SampleTable): string {
   }</details></section>`;
 }
 
-function configTable(config: Record<string, unknown>): string {
+function configTable(config: RunRecords["config"]): string {
   const lines = Object.entries(config).map(([key, value]) =>
     `<tr><th scope="row"><code>${escapeHtml(key)}</code></th>` +
     `<td class="text">${escapeHtml(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`

@@ -1,6 +1,5 @@
-/** Reads back what a run has written: metrics.jsonl, samples/ and the config. */
-import { readdir, readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+/** What a run has written: metrics.jsonl, samples/ and the config. */
+import { parsedJson } from "../config/parsed_json.ts";
 import type { MetricRow } from "./metrics.ts";
 import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
 
@@ -17,30 +16,7 @@ export interface RunRecords {
   /** First and last train window and the last evaluation, as far as they exist. */
   scatters: (ScatterPoints & { split: Split })[];
   /** The resolved config; empty when the folder does not hold it. */
-  config: Record<string, unknown>;
-}
-
-/**
- * @throws Error when the folder holds no metrics.jsonl
- * @throws SyntaxError when a line that a run finished writing is not JSON
- */
-export async function readRun(runDir: string): Promise<RunRecords> {
-  const text = await readOptional(join(runDir, "metrics.jsonl"));
-  if (text === undefined) {
-    throw new Error(
-      `Cannot read run "${runDir}": no metrics.jsonl in it; give the folder of a run that has started`,
-    );
-  }
-  const samplesDir = join(runDir, "samples");
-  const names = await readdir(samplesDir).catch(emptyIfMissing);
-  const config = await readOptional(join(runDir, RUN_CONFIG_FILE));
-  return {
-    name: basename(runDir.replace(/[/\\]+$/, "")),
-    rows: parseMetrics(text, join(runDir, "metrics.jsonl")),
-    tables: await readTables(samplesDir, names),
-    scatters: await readScatters(samplesDir, names),
-    config: config === undefined ? {} : JSON.parse(config),
-  };
+  config: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -48,6 +24,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
  * newline is what a run that was killed left behind, and is skipped.
  *
  * @throws SyntaxError when a line is not JSON; it names the line
+ * @throws TypeError when it is no row of metrics
  */
 export function parseMetrics(text: string, path: string): MetricRow[] {
   const byStep = new Map<number, MetricRow>();
@@ -60,60 +37,24 @@ export function parseMetrics(text: string, path: string): MetricRow[] {
 }
 
 function parseRow(line: string, place: string): MetricRow {
+  let row: unknown;
   try {
-    return JSON.parse(line);
-  } catch (error) {
+    row = parsedJson(line);
+  } catch (cause) {
     throw new SyntaxError(
       `Cannot read ${place}: need one JSON object, got "${line.slice(0, 60)}"; remove the line`,
-      {
-        cause: error,
-      },
+      { cause },
     );
   }
+  if (isMetricRow(row)) return row;
+  throw new TypeError(
+    `Cannot read ${place}: need a JSON object of numbers with a whole "step", got "${line.slice(0, 60)}"; ` +
+      "remove the line",
+  );
 }
 
-async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
-  const tables: SampleTable[] = [];
-  for (const split of ["train", "eval"] as const) {
-    for (const step of ends(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
-      const text = await readFile(join(samplesDir, `${split}_${step}.jsonl`), "utf8");
-      tables.push({ split, step, samples: text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) });
-    }
-  }
-  return tables;
-}
-
-async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
-  const trainSteps = ends(stepsOf(names, /^train_scatter_(\d+)\.json$/));
-  const evalSteps = stepsOf(names, /^eval_scatter_(\d+)\.json$/).slice(-1);
-  const read = async (split: Split, step: number) => ({
-    ...JSON.parse(await readFile(join(samplesDir, `${split}_scatter_${step}.json`), "utf8")),
-    split,
-  });
-  return await Promise.all([
-    ...trainSteps.map((step) => read("train", step)),
-    ...evalSteps.map((step) => read("eval", step)),
-  ]);
-}
-
-function stepsOf(names: readonly string[], pattern: RegExp): number[] {
-  const steps = names.flatMap((name) => pattern.exec(name)?.[1] ?? []);
-  return steps.map(Number).sort((a, b) => a - b);
-}
-
-/** The first and the last element, once if they are the same. */
-function ends(values: readonly number[]): number[] {
-  return values.filter((_, index) => index === 0 || index === values.length - 1);
-}
-
-async function readOptional(path: string): Promise<string | undefined> {
-  return await readFile(path, "utf8").catch((error) => {
-    emptyIfMissing(error);
-    return undefined;
-  });
-}
-
-function emptyIfMissing(error: NodeJS.ErrnoException): string[] {
-  if (error.code === "ENOENT") return [];
-  throw error;
+function isMetricRow(row: unknown): row is MetricRow {
+  if (typeof row !== "object" || row === null) return false;
+  const areNumbers = Object.values(row).every((value) => typeof value === "number" || value === null);
+  return areNumbers && Number.isSafeInteger((row as { step?: unknown }).step);
 }

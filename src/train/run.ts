@@ -1,8 +1,9 @@
 /** What a run is made of, and how it begins: new, or from its newest checkpoint. */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
@@ -85,7 +86,7 @@ export const isWriter = ({ communicator }: TrainingDeps): boolean => communicato
 /** Whether the log holds the evaluation of a step. */
 async function isEvaluated(runDir: string, step: number): Promise<boolean> {
   const path = join(runDir, "metrics.jsonl");
-  const rows = parseMetrics(await readFile(path, "utf8"), path);
+  const rows = parseMetrics(await readText(path, "read"), path);
   return rows.some((row) => row.step === step && row["eval/total_samples"] !== undefined);
 }
 

@@ -132,7 +132,7 @@ describe("a DeepSpeed file", () => {
       problemsOf(() => under({ zero_optimization: { reduce_bucket_sise: 1 } }))[0],
       /unknown key "zero_optimization.reduce_bucket_sise"; did you mean "zero_optimization.reduce_bucket_size"\?/,
     );
-    assert.match(problemsOf(() => under('{"bf16": '))[0], /^ds.json: this is not valid JSON/);
+    assert.match(problemsOf(() => under('{"bf16": '))[0], /^ds.json: not valid JSON/);
     assert.match(problemsOf(() => under("[]"))[0], /need a JSON object/);
   });
 });

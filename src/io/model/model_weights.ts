@@ -1,10 +1,12 @@
 // The weights of a model folder, in whichever of four ways it stores them, as one reader.
 
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { parsedJson } from "../../config/parsed_json.ts";
 import { explainFsError, formatError, messageOf, systemCode } from "../files/errors.ts";
 import { isJsonObject } from "../files/json_object.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { readBytes } from "../files/whole_file.ts";
 import { duplicateKey } from "../tensors/safetensors_header.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
 import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
@@ -69,7 +71,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 async function openShards(dir: string, indexPath: string, format: Format): Promise<TensorReader> {
-  const shardOf = parseIndex(await readFile(indexPath), indexPath, format.suffix);
+  const shardOf = parseIndex(await readBytes(indexPath, "read"), indexPath, format.suffix);
   const files = [...new Set(shardOf.values())].sort();
   const missing: string[] = [];
   for (const file of files) if (!(await exists(join(dir, file)))) missing.push(file);
@@ -114,7 +116,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    const parsed: unknown = JSON.parse(text);
+    const parsed = parsedJson(text);
     weightMap = (parsed as { weight_map?: unknown } | null)?.weight_map;
   } catch (cause) {
     throw formatError(path, `required valid JSON (${messageOf(cause)})`);

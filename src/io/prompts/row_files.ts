@@ -1,8 +1,8 @@
 // Files of rows: JSON Lines, a JSON array, either of them gzipped, or Parquet. What a file is, its first bytes tell.
 
-import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
+import { type FileBytes, openFileBytes, piecesOf } from "../files/file_bytes.ts";
 import { isLfsPointer, LFS_PROBE_BYTES } from "../files/lfs_pointer.ts";
 import { jsonRows } from "./json_rows.ts";
 import { isParquet, parquetRows } from "./parquet_rows.ts";
@@ -34,8 +34,8 @@ async function* rowsOf(bytes: FileBytes, pieceBytes: number): AsyncGenerator<Raw
     );
   }
   if (isParquet(head)) return yield* parquetRows(bytes);
-  const stream = createReadStream(path, { highWaterMark: pieceBytes });
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(stream, path);
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(piecesOf(bytes, pieceBytes), path);
+  const stream = Readable.from(piecesOf(bytes, pieceBytes));
   const unzipped = createGunzip({ chunkSize: Math.max(64, pieceBytes) });
   stream.on("error", (error) => unzipped.destroy(error)).pipe(unzipped);
   try {

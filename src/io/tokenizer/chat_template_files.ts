@@ -2,6 +2,7 @@
 // in the order of transformers 5.
 
 import { join } from "node:path";
+import { parsedObject } from "../../config/parsed_json.ts";
 import { readIfThere } from "../files/presence.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 
@@ -47,14 +48,8 @@ export async function readChatTemplate(
   if (ofConfig !== null) return ofConfig;
   const json = await readIfThere(join(folder, JSON_FILE), READ);
   if (json === null) return null;
-  try {
-    return templateOf(JSON.parse(json)?.chat_template, join(folder, JSON_FILE));
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new Error(`Cannot read '${join(folder, JSON_FILE)}': required JSON, but ${cause.message}`, {
-      cause,
-    });
-  }
+  const path = join(folder, JSON_FILE);
+  return templateOf(parsedObject(json, path, "correct it, or delete it").chat_template, path);
 }
 
 /** What a chat_template that names a file begins with. */

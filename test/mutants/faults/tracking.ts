@@ -220,7 +220,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/run_records.test.ts", "unit/report.test.ts"],
   },
   {
-    file: "src/tracking/run_records.ts",
+    file: "src/assembly/run_records.ts",
     find: "steps.map(Number).sort((a, b) => a - b)",
     replace: "steps.map(Number).sort()",
     harm: "the last table of a report is that of step 9 of 100",
