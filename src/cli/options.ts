@@ -10,6 +10,7 @@ import type { ConfigSource } from "../config/yaml_file.ts";
 import { ownFile } from "../io/files/own_files.ts";
 import { readText } from "../io/files/whole_file.ts";
 import { once, pathOf } from "./arguments.ts";
+import { writeData } from "./terminal/output.ts";
 
 const DEFAULT_CONFIG = "configs/quickstart.yaml";
 /** A file of settings is some kilobytes; a file of weights, named by mistake, is not read. */
@@ -116,6 +117,6 @@ export async function readSettings(path: string): Promise<string> {
 
 /** --dry-run: prints the resolved settings. @returns whether that was all that was asked for */
 export function isDryRun({ dryRun }: ConfigOptions, config: Config): boolean {
-  if (dryRun) process.stdout.write(formatConfig(config));
+  if (dryRun) writeData(formatConfig(config));
   return dryRun ?? false;
 }

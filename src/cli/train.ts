@@ -10,7 +10,7 @@ import { configCommand, type ConfigOptions, defaultsNotices, readRun } from "./o
 import { type Launch, type LaunchOptions, readLaunch, withLaunchOptions } from "./launch_options.ts";
 import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
-import { SILENT, standardOutput, type TerminalOutput } from "./terminal/output.ts";
+import { SILENT, standardOutput, type TerminalOutput, writeData } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
@@ -47,7 +47,7 @@ export async function trainCommand(args: string[]): Promise<number> {
       ["GPU memory", `planned by: ${doctor}`] as const,
       ...notices.map((notice) => ["note", notice] as const),
     ];
-    process.stdout.write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size }));
+    writeData(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size }));
     return 0;
   }
   const output = (launch.world?.rank ?? 0) > 0 ? SILENT : standardOutput();

@@ -24,6 +24,12 @@ export function parsedJson(text: string): unknown {
   return value;
 }
 
+/** A value as JSON in at most `limit` characters and an ellipsis: what a file holds may be long. */
+export function shortJson(value: unknown, limit = 80): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > limit ? `${text.slice(0, limit)}...` : text;
+}
+
 /** Of valid JSON. */
 function depthOf(text: string): number {
   if (text.length < 2 * MAX_DEPTH) return 0;

@@ -1,5 +1,5 @@
 /** adapter_config.json of a LoRA adapter as `peft` writes it: read and checked, and written. */
-import { parsedObject } from "../config/parsed_json.ts";
+import { parsedObject, shortJson } from "../config/parsed_json.ts";
 
 export interface AdapterConfig {
   rank: number;
@@ -82,7 +82,7 @@ function refusedKey(json: Json): string | undefined {
 export function parseAdapterConfig(text: string, path: string): SavedAdapterConfig {
   const json = parsedObject(text, path, "save the adapter again with peft");
   const fail = (key: string, required: string) => {
-    throw new TypeError(`${path}: ${key} must be ${required}, got ${JSON.stringify(json[key])}`);
+    throw new TypeError(`${path}: ${key} must be ${required}, got ${shortJson(json[key])}`);
   };
   if (json.peft_type !== "LORA") fail("peft_type", '"LORA"');
   if (!isUnset(json.task_type) && json.task_type !== "CAUSAL_LM") fail("task_type", '"CAUSAL_LM"');
@@ -92,7 +92,7 @@ export function parseAdapterConfig(text: string, path: string): SavedAdapterConf
   if (refused !== undefined) {
     throw new TypeError(
       `${path}: ${refused} ${
-        JSON.stringify(json[refused])
+        shortJson(json[refused])
       } is not supported, only plain LoRA is; merge the adapter ` +
         "with peft (merge_and_unload) and take the merged model",
     );

@@ -8,7 +8,8 @@ import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
 import { commandLine } from "../../src/config/command_line.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
-import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
+import { escapeControls } from "../../src/config/controls.ts";
+import { escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";
 
 const CONFIG: TerminalConfig = {

@@ -4,7 +4,7 @@ import type { PlannedMemory } from "../../assembly/memory.ts";
 import type { RunFacts } from "../../assembly/run.ts";
 import type { BatchShape } from "../../config/batch.ts";
 import { formatBytes } from "../../config/units.ts";
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { labelled } from "./columns.ts";
 
 /** What a run says about itself before its first step. */

@@ -9,9 +9,8 @@ import { refuseLfsPointer } from "./lfs_pointer.ts";
 /** Texts and vocabularies take some megabytes; a file of weights, named by mistake, is not read. */
 const MAX_BYTES = 2 ** 28;
 
-/** What is no file, in words. */
+/** What is neither file nor folder, in words. */
 function kindOf(found: Stats): string {
-  if (found.isDirectory()) return "a folder";
   if (found.isFIFO()) return "a pipe";
   return found.isSocket() ? "a socket" : "a device";
 }
@@ -30,12 +29,12 @@ export async function assertFile(path: string, action: string): Promise<void> {
 
 function refuseOther(found: Stats, path: string, action: string): void {
   if (found.isFile()) return;
-  const kind = kindOf(found);
-  const remedy = kind === "a folder" ? "correct the path" : "write what it gives into a file, and name that";
-  throw Object.assign(new Error(`Cannot ${action} '${path}': required a file, got ${kind}; ${remedy}`), {
-    code: kind === "a folder" ? "EISDIR" : "EINVAL",
-    explained: true,
-  });
+  if (found.isDirectory()) {
+    throw explainFsError(Object.assign(new Error("folder"), { code: "EISDIR" }), action, path);
+  }
+  throw new Error(
+    `Cannot ${action} '${path}': required a file, got ${kindOf(found)}; write what it gives into a file, and name that`,
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 // generation_config.json of a model: how its makers generate with it. Only the end tokens are read.
 
 import { join } from "node:path";
-import { parsedObject } from "../../config/parsed_json.ts";
+import { parsedObject, shortJson } from "../../config/parsed_json.ts";
 import { readIfThere } from "../files/presence.ts";
 
 export const GENERATION_CONFIG = "generation_config.json";
@@ -19,6 +19,6 @@ export async function readGenerationEnds(dir: string): Promise<number[]> {
   const ids: unknown[] = Array.isArray(given) ? given : [given];
   if (ids.every((id): id is number => Number.isSafeInteger(id))) return ids;
   throw new Error(
-    `${path}: eos_token_id is required to be an id or a list of ids, got ${JSON.stringify(given)}`,
+    `${path}: eos_token_id is required to be an id or a list of ids, got ${shortJson(given)}`,
   );
 }

@@ -189,7 +189,8 @@ async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"
   const { files } = manifest;
   const fault = (name: string, required: unknown, actual: unknown) =>
     new Error(
-      `Cannot load '${dir}': ${name} is damaged: required ${required}, got ${actual}; use another checkpoint`,
+      `Cannot load '${dir}': ${name} is damaged: required ${required} (by ${MANIFEST}), got ${actual}; ` +
+        "use another checkpoint",
     );
   for (const file of files) {
     const size = await stat(join(dir, file.name)).then((stats) => stats.size, () => "no such file");
@@ -244,7 +245,7 @@ function isManifestFile(entry: unknown): entry is ManifestFile {
   const { name, size_bytes, sha256 } = (entry ?? {}) as Partial<Record<keyof ManifestFile, unknown>>;
   // Plain names only: a manifest must not reach outside its folder.
   return typeof name === "string" && /^[^/\\\0]+$/.test(name) && name !== "." && name !== ".." &&
-    Number.isSafeInteger(size_bytes) && typeof sha256 === "string";
+    Number.isSafeInteger(size_bytes) && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256);
 }
 
 /** Steps that have a checkpoint folder, whole or not, lowest first; none when the run folder does not exist. */

@@ -1,7 +1,8 @@
 // Chat templates (Jinja) to text, as transformers renders them: @huggingface/jinja, with Python's own string methods.
 
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { parse, tokenize } from "@huggingface/jinja";
 import type { Message } from "../../rl/conversation.ts";
+import { boundedRun } from "./bounded_template.ts";
 import { strftime, STRING_METHODS } from "./python_strings.ts";
 
 /** The text of a template and where it stands, for errors. */
@@ -155,9 +156,14 @@ function globals(onDate: () => void): Record<string, unknown> {
  */
 export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTemplate {
   let program: ReturnType<typeof parse>;
+  const literals: string[] = [];
   try {
     const lines = text.replace(/\r\n?/g, "\n");
     program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
+    visit(program, ({ type, value }) => {
+      if (type === "StringLiteral") literals.push(value as string);
+    });
+    callOurMethods(program);
   } catch (cause) {
     throw new SyntaxError(
       `Cannot read the chat template of ${source}: ${
@@ -167,11 +173,6 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
       { cause },
     );
   }
-  const literals: string[] = [];
-  visit(program, ({ type, value }) => {
-    if (type === "StringLiteral") literals.push(value as string);
-  });
-  callOurMethods(program);
   let readsDate = false;
   const ours = globals(() => readsDate = true);
   return {
@@ -180,16 +181,14 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
       return readsDate;
     },
     render(messages, variables) {
-      const environment = new Environment();
       const all = {
         ...ours,
         add_generation_prompt: true,
         ...variables,
         messages: messages.map(withoutNulls),
       };
-      for (const [name, value] of Object.entries(all)) environment.set(name, value);
       try {
-        return String(new Interpreter(environment).run(program).value);
+        return boundedRun(program, all);
       } catch (error) {
         if (error instanceof RefusedByTemplate) throw error;
         const problem = (error as Error).message;

@@ -2,7 +2,7 @@
 // in the order of transformers 5.
 
 import { join } from "node:path";
-import { parsedObject } from "../../config/parsed_json.ts";
+import { parsedObject, shortJson } from "../../config/parsed_json.ts";
 import { readIfThere } from "../files/presence.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 
@@ -26,7 +26,7 @@ function templateOf(value: unknown, source: string): ChatTemplateText | null {
     : Object.entries(value as object);
   const [, text] = named.find(([name]) => name === "default") ?? [];
   if (typeof text === "string") return { text, source: `${source} ("default")` };
-  const names = named.map(([name]) => JSON.stringify(name)).join(", ") || "none";
+  const names = named.map(([name]) => shortJson(name)).join(", ") || "none";
   throw new Error(
     `Cannot take the chat template of ${source}: required a text, or one named "default" among several, got ` +
       `${names}; write the one you want into a file and set chat_template to file:PATH`,

@@ -14,6 +14,8 @@ import { parseSentencePieceModel, type SentencePieceModel } from "./sentencepiec
 export interface TokenizerFiles {
   /** What says how a text is split: tokenizer.json, or where there is none tokenizer.model. */
   readonly tokens: { readonly json: TokenizerJson } | { readonly sentencePiece: SentencePieceModel };
+  /** The path of that one. */
+  readonly tokensPath: string;
   /** tokenizer_config.json, with the tokens that special_tokens_map.json names. */
   readonly config: JsonObject;
   /** Whether there is a tokenizer_config.json. */
@@ -94,6 +96,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
     : { json: parseTokenizerJson(await readJsonObject(folder, "tokenizer.json"), path("tokenizer.json")) };
   return {
     tokens,
+    tokensPath: path(usesModel ? "tokenizer.model" : "tokenizer.json"),
     config: await withNamedTokens(folder, await readOptionalJson(folder, "tokenizer_config.json")),
     hasConfig: names.includes("tokenizer_config.json"),
     // Where it is broken, whoever reads the model says so.

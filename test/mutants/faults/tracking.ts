@@ -309,7 +309,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/terminal.test.ts"],
   },
   {
-    file: "src/tracking/printable.ts",
+    file: "src/config/controls.ts",
     find: "\\u202e\\u2066",
     replace: "\\u2029\\u2066",
     harm: "a completion can turn the direction of the terminal's text",
