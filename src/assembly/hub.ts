@@ -21,13 +21,34 @@ export interface ResolvedModel {
   dir: string;
 }
 
-/** Settings from the environment variables of Python's huggingface_hub, and from its login. */
+const DEFAULT_ENDPOINT = "https://huggingface.co";
+
+/**
+ * @throws TypeError when HF_ENDPOINT is no http:// or https:// address, or holds a user or password, which it does not
+ *   show
+ */
+function endpointOf({ HF_ENDPOINT }: Readonly<Record<string, string | undefined>>): string {
+  const given = HF_ENDPOINT?.trim() || DEFAULT_ENDPOINT;
+  const url = URL.canParse(given) ? new URL(given) : null;
+  if (url?.username || url?.password) {
+    throw new TypeError("HF_ENDPOINT holds a user or password, which a hub does not take: remove them");
+  }
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError(`HF_ENDPOINT is "${given}": required an address as ${DEFAULT_ENDPOINT}; correct or unset it`);
+  }
+  return given.replace(/\/+$/, "");
+}
+
+/**
+ * Settings from the environment variables of Python's huggingface_hub, and from its login.
+ * @throws TypeError when HF_ENDPOINT is no address of a hub
+ */
 export async function hubSettings(env: Readonly<Record<string, string | undefined>>): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
   const savedToken = () =>
     readText(env.HF_TOKEN_PATH || join(home, "token"), "read the token of").catch(() => "");
   return {
-    endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
+    endpoint: endpointOf(env),
     cacheDir: env.HF_HUB_CACHE || join(home, "hub"),
     token: (env.HF_TOKEN || await savedToken()).trim() || undefined,
     offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ""),

@@ -1,6 +1,6 @@
 /** Where the scorer is: its URL, or a file that a scorer writes its URL into and a trainer waits for. */
 import { randomUUID } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { sleep } from "./retry.ts";
 
 const FILE_PREFIX = "file:";
@@ -91,8 +91,16 @@ function parseUrlLine(text: string, path: string): string {
   }
 }
 
+/** Lines of addresses take some hundred bytes. */
+const MAX_FILE_BYTES = 2 ** 20;
+
 async function readIfPresent(path: string): Promise<string> {
   try {
+    const found = await stat(path); // a pipe would be waited for without end
+    if (!found.isFile() || found.size > MAX_FILE_BYTES) {
+      const what = found.isFile() ? `one of ${found.size} bytes` : "a folder, pipe or device";
+      throw new TypeError(`"${path}" must be the file that a scorer writes its URL into, got ${what}; correct the path`);
+    }
     return await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
