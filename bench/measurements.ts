@@ -50,13 +50,17 @@ export const runShell: RunShell = (command) => {
 };
 
 /** Facts of this machine and checkout. The page itself may differ from the commit: it is about to be written. */
-export async function pageFacts(run: RunShell, isTiny: boolean): Promise<PageFacts> {
+export async function pageFacts(
+  run: RunShell,
+  isTiny: boolean,
+  page = "docs/measurements.md",
+): Promise<PageFacts> {
   const gpu = await openGpu();
   const measured = measuredOn(gpu);
   const { isSoftware } = gpu.info;
   await closeGpu(); // the sections have it to themselves
   const head = run("git rev-parse --short HEAD").stdout.trim();
-  const changed = run(`git status --porcelain -- . ":!docs/measurements.md"`).stdout.trim();
+  const changed = run(`git status --porcelain -- . ":!${page}"`).stdout.trim();
   const cpus = os.cpus();
   const machine = `${cpus.length} cores (${cpus[0]?.model.trim()}), ${Math.round(os.totalmem() / 1e9)} GB, ` +
     `${os.type()} ${os.release()}`;

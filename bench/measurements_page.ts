@@ -12,7 +12,8 @@ const SHORT_FORM =
   "This is the short form, at sizes that only show whether all of it runs: its figures say nothing.";
 const SOFTWARE = "The device is software that runs on the CPU: nothing here says how fast a GPU is.";
 
-function factsTable({ commit, date, device, driver, runtime, machine }: PageFacts): string {
+/** Where and when a page was measured. */
+export function factsTable({ commit, date, device, driver, runtime, machine }: PageFacts): string {
   const rows = { commit, date, device, driver, runtime, machine };
   return ["| | |", "| --- | --- |", ...Object.entries(rows).map(([name, value]) => `| ${name} | ${value} |`)]
     .join("\n");

@@ -125,7 +125,7 @@ export async function runGate(root) {
 }
 
 /** Folders of tests that are tasks of their own. */
-const OTHER_TASKS = ["package", "gpu_variants", "cluster"];
+const OTHER_TASKS = ["package", "gpu_variants", "cluster", "chaos_runs"];
 
 /**
  * All but those of other tasks.

@@ -3,6 +3,7 @@ import { runProgram } from "../src/cli/program.ts";
 
 await runProgram({
   bench: async () => (await import("../bench/run.ts")).benchCommand,
+  chaos: async () => (await import("../test/chaos_runs/run.ts")).chaosCommand,
   "gpu-report": async () => (await import("../bench/gpu_report/command.ts")).gpuReportCommand,
   mutants: async () => (await import("../test/mutants/run.ts")).mutantsCommand,
   parity: async () => (await import("../test/parity/run.ts")).parityCommand,

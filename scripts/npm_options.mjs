@@ -33,6 +33,7 @@ export const NPM_OPTIONS = {
     cost_label: false,
   },
   "gpu-report": { small: true, part: false, out: false, python: false },
+  chaos: { file: false, full: true, write: true },
   slurm: {
     config: false,
     beta: false,

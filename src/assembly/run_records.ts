@@ -6,7 +6,7 @@ import { explainFsError } from "../io/files/errors.ts";
 import { isJsonObject, type JsonObject } from "../io/files/json_object.ts";
 import { isAbsence, readIfThere } from "../io/files/presence.ts";
 import { readText } from "../io/files/whole_file.ts";
-import { parseMetrics, RUN_CONFIG_FILE, type RunRecords } from "../tracking/run_records.ts";
+import { CHANGES_FILE, parseChanges, parseMetrics, RUN_CONFIG_FILE, type RunRecords } from "../tracking/run_records.ts";
 import type { Sample, SampleTable, ScatterPoints, Split } from "../tracking/samples.ts";
 
 const READ = "read";
@@ -32,12 +32,15 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   });
   const configPath = join(runDir, RUN_CONFIG_FILE);
   const config = await readIfThere(configPath, READ);
+  const changesPath = join(runDir, CHANGES_FILE);
+  const changes = await readIfThere(changesPath, READ);
   return {
     name: basename(runDir.replace(/[/\\]+$/, "")),
     rows: parseMetrics(text, path),
     tables: await readTables(samplesDir, names),
     scatters: await readScatters(samplesDir, names),
     config: config === null ? {} : parsedObject(config, configPath, REMEDY),
+    changes: changes === null ? [] : parseChanges(changes, changesPath),
   };
 }
 

@@ -33,6 +33,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   doctor: "src/cli/doctor/doctor.ts",
   slurm: "src/cli/slurm.ts",
   bench: "bench/run.ts",
+  chaos: "test/chaos_runs/run.ts",
   mutants: "test/mutants/run.ts",
   parity: "test/parity/run.ts",
 };

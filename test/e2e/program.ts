@@ -1,6 +1,6 @@
 /** Runs the program as a user does: another process, its exit code and output. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, type SpawnOptions } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -19,6 +19,7 @@ export interface Finished {
 }
 
 export interface Program {
+  pid: number;
   /** Sends it a signal, as the kernel does: Deno's `child.kill` would report the signal in the exit code's place. */
   signal(name: NodeJS.Signals): void;
   /** Rejects with the output so far where the program did not end in time. */
@@ -37,10 +38,16 @@ export function startProgram(args: string[]): Program {
   const runtime = "Deno" in globalThis
     ? ["run", "-A", "--no-check", "--unstable-webgpu"]
     : ["--import", "tsx"];
-  const child = spawn(process.execPath, [...runtime, main, ...args], {
-    cwd: ROOT,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  return startCommand(process.execPath, [...runtime, main, ...args]);
+}
+
+/** Starts any command in the checkout. @param options beside its output, which is read here */
+export function startCommand(
+  command: string,
+  args: readonly string[],
+  options: Pick<SpawnOptions, "env" | "detached"> = {},
+): Program {
+  const child = spawn(command, args, { cwd: ROOT, ...options, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const awaited: { pattern: RegExp; found: () => void }[] = [];
   const take = (chunk: string) => {
@@ -75,6 +82,7 @@ export function startProgram(args: string[]): Program {
     return reaches(event, `it said ${pattern}`);
   };
   return {
+    pid: child.pid!,
     signal: (name) => process.kill(child.pid!, name),
     finished,
     said: () => output,

@@ -26,7 +26,7 @@ function templateOf(value: unknown, source: string): ChatTemplateText | null {
     : Object.entries(value as object);
   const [, text] = named.find(([name]) => name === "default") ?? [];
   if (typeof text === "string") return { text, source: `${source} ("default")` };
-  const names = named.map(([name]) => shortJson(name)).join(", ") || "none";
+  const names = named.slice(0, 10).map(([name]) => shortJson(name)).join(", ") || "none";
   throw new Error(
     `Cannot take the chat template of ${source}: required a text, or one named "default" among several, got ` +
       `${names}; write the one you want into a file and set chat_template to file:PATH`,

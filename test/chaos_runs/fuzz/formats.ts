@@ -23,7 +23,7 @@ import { loadCheckpoint, saveCheckpoint } from "../../../src/io/records/checkpoi
 import { loadTokenizer } from "../../../src/io/tokenizer/tokenizer.ts";
 import { parseAdapterConfig } from "../../../src/policy/adapter_config.ts";
 import { parseScoreConfig } from "../../../src/policy/score_config.ts";
-import { waitForScorerUrl } from "../../../src/scorer/url.ts";
+import { scorerUrlsAt } from "../../../src/scorer/url.ts";
 import { contentOf } from "../../unit/checkpoint_content.ts";
 import { ROOT } from "../../unit/source_files.ts";
 import type { Shape } from "./mutants.ts";
@@ -383,6 +383,6 @@ export const FORMATS: readonly Format[] = [
     file: "url.txt",
     shape: "bytes",
     seeds: () => [text("http://127.0.0.1:8000", "")],
-    read: (dir) => waitForScorerUrl(join(dir, "url.txt"), { timeoutMs: 0 }),
+    read: (dir) => scorerUrlsAt(`file:${join(dir, "url.txt")}`),
   },
 ];
