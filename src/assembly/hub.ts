@@ -34,7 +34,9 @@ function endpointOf({ HF_ENDPOINT }: Readonly<Record<string, string | undefined>
     throw new TypeError("HF_ENDPOINT holds a user or password, which a hub does not take: remove them");
   }
   if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new TypeError(`HF_ENDPOINT is "${given}": required an address as ${DEFAULT_ENDPOINT}; correct or unset it`);
+    throw new TypeError(
+      `HF_ENDPOINT is "${given}": required an address as ${DEFAULT_ENDPOINT}; correct or unset it`,
+    );
   }
   return given.replace(/\/+$/, "");
 }

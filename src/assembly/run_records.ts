@@ -6,7 +6,13 @@ import { explainFsError } from "../io/files/errors.ts";
 import { isJsonObject, type JsonObject } from "../io/files/json_object.ts";
 import { isAbsence, readIfThere } from "../io/files/presence.ts";
 import { readText } from "../io/files/whole_file.ts";
-import { CHANGES_FILE, parseChanges, parseMetrics, RUN_CONFIG_FILE, type RunRecords } from "../tracking/run_records.ts";
+import {
+  CHANGES_FILE,
+  parseChanges,
+  parseMetrics,
+  RUN_CONFIG_FILE,
+  type RunRecords,
+} from "../tracking/run_records.ts";
 import type { Sample, SampleTable, ScatterPoints, Split } from "../tracking/samples.ts";
 
 const READ = "read";
@@ -71,7 +77,9 @@ function sampleOf(line: string, place: string): Sample {
     Object.values(scores).every((score) => score === null || isNumber(score));
   if (isSample) return row as unknown as Sample;
   throw new TypeError(
-    `Cannot read ${place}: required prompt, completion, ${NUMBERS.join(", ")}, unsafe and scores of a sample, ` +
+    `Cannot read ${place}: required prompt, completion, ${
+      NUMBERS.join(", ")
+    }, unsafe and scores of a sample, ` +
       `got ${line.slice(0, 60)}; ${REMEDY}`,
   );
 }

@@ -193,7 +193,9 @@ function deepspeedOf(value: unknown, fileName: string, problems: string[]): Acce
   const known = [...Object.keys(DEEPSPEED_WORDS), ...DEEPSPEED_WITHOUT, "deepspeed_config_file"];
   for (const [key] of asked.filter(([key]) => !Object.hasOwn(DEEPSPEED_WORDS, key))) {
     const nearest = nearestName(key, known);
-    problems.push(`${place}: unknown key ${quoted(key)}; ${nearest ? `did you mean "${nearest}"?` : "remove it"}`);
+    problems.push(
+      `${place}: unknown key ${quoted(key)}; ${nearest ? `did you mean "${nearest}"?` : "remove it"}`,
+    );
   }
   if (typeof path === "string") {
     if (asked.length === 0) return { path };

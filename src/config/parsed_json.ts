@@ -8,7 +8,7 @@ const BRACKET_OR_STRING = /"(?:[^"\\]|\\.)*"|[[\]{}]/g;
 
 /**
  * The value of a JSON text.
- * @throws SyntaxError when it is none, or nested deeper than 200 lists and objects; in one line, without the file's name
+ * @throws SyntaxError when it is none, or nested deeper than 200 lists and objects; it says so in one line
  */
 export function parsedJson(text: string): unknown {
   let value: unknown;

@@ -33,7 +33,9 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
   const aliases = aliasesOf(document);
   for (const { name, offset } of aliases) {
     problems.push(
-      `${at(offset)}: ${shortJson(`*${name}`)} stands for a value elsewhere, which is not read; write the value here`,
+      `${at(offset)}: ${
+        shortJson(`*${name}`)
+      } stands for a value elsewhere, which is not read; write the value here`,
     );
   }
   if (aliases.length > 0) return given;
@@ -45,7 +47,9 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
   for (const { key, value } of document.contents.items) {
     const place = at(isScalar(key) ? key.range?.[0] ?? 0 : rangeOf(key));
     if (!isScalar(key) || typeof key.value !== "string") {
-      problems.push(`${place}: a key must be a word, got ${shortJson(String(key))}; docs/config.md lists every key`);
+      problems.push(
+        `${place}: a key must be a word, got ${shortJson(String(key))}; docs/config.md lists every key`,
+      );
       continue;
     }
     given.set(key.value, { value: isNode(value) ? value.toJS(document) : value, where: place });

@@ -67,7 +67,9 @@ export function parseScoreConfig(text: string, path: string): ScoreConfig {
   if (type !== "reward" && type !== "cost" && type !== null) {
     throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${shortJson(type)}`);
   }
-  if ((json.score_dim ?? 1) !== 1) throw new TypeError(`${path}: score_dim must be 1, got ${shortJson(json.score_dim)}`);
+  if ((json.score_dim ?? 1) !== 1) {
+    throw new TypeError(`${path}: score_dim must be 1, got ${shortJson(json.score_dim)}`);
+  }
   return {
     model,
     type,

@@ -38,7 +38,9 @@ export async function readTokenFile(
 ): Promise<string | null> {
   try {
     const found = await stat(path);
-    if (!found.isFile()) throw new TypeError(`"${path}" must be a file with the scorer's token; correct the path`);
+    if (!found.isFile()) {
+      throw new TypeError(`"${path}" must be a file with the scorer's token; correct the path`);
+    }
     const { mode } = found;
     const text = await readFile(path, "utf8");
     if (process.platform !== "win32" && (mode & READ_BY_OTHERS) !== 0) {

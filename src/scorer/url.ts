@@ -24,10 +24,14 @@ export function parseScorerUrl(text: string): string {
   const trimmed = text.trim();
   if (!/^https?:\/\//i.test(trimmed)) {
     const suggestion = /^[\w.-]+(:\d+)?(\/|$)/.test(trimmed) ? `http://${trimmed}` : "http://localhost:8000";
-    throw new TypeError(`scorer_url is ${shortJson(trimmed)}: need http:// or https:// in front; try "${suggestion}"`);
+    throw new TypeError(
+      `scorer_url is ${shortJson(trimmed)}: need http:// or https:// in front; try "${suggestion}"`,
+    );
   }
   if (!URL.canParse(trimmed)) {
-    throw new TypeError(`scorer_url is ${shortJson(trimmed)}: not a URL; it looks like "http://localhost:8000"`);
+    throw new TypeError(
+      `scorer_url is ${shortJson(trimmed)}: not a URL; it looks like "http://localhost:8000"`,
+    );
   }
   const url = new URL(trimmed);
   // The text is not shown: it may hold a password. fetch refuses such URLs anyway.
@@ -119,7 +123,9 @@ async function readIfPresent(path: string): Promise<string> {
     const found = await stat(path); // a pipe would be waited for without end
     if (!found.isFile() || found.size > MAX_FILE_BYTES) {
       const what = found.isFile() ? `one of ${found.size} bytes` : "a folder, pipe or device";
-      throw new TypeError(`"${path}" must be the file that a scorer writes its URL into, got ${what}; correct the path`);
+      throw new TypeError(
+        `"${path}" must be the file that a scorer writes its URL into, got ${what}; correct the path`,
+      );
     }
     return await readFile(path, "utf8");
   } catch (error) {

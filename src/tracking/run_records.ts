@@ -47,7 +47,9 @@ export function parseMetrics(text: string, path: string): MetricRow[] {
   for (const { row, place, line } of rowsIn(text, path)) {
     if (!isMetricRow(row)) {
       throw new TypeError(
-        `Cannot read ${place}: need a JSON object of numbers with a whole "step", got "${line.slice(0, 60)}"; ` +
+        `Cannot read ${place}: need a JSON object of numbers with a whole "step", got "${
+          line.slice(0, 60)
+        }"; ` +
           "remove the line",
       );
     }
@@ -67,7 +69,9 @@ export function parseChanges(text: string, path: string): SettingChange[] {
       return row as unknown as SettingChange;
     }
     throw new TypeError(
-      `Cannot read ${place}: need a JSON object with step and key, got "${line.slice(0, 60)}"; remove the line`,
+      `Cannot read ${place}: need a JSON object with step and key, got "${
+        line.slice(0, 60)
+      }"; remove the line`,
     );
   });
 }

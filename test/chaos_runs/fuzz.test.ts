@@ -8,11 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Worker } from "node:worker_threads";
+import { countOf, tellRow } from "./counts.ts";
 import { FORMATS } from "./fuzz/formats.ts";
 import type { Report, Task } from "./fuzz/worker.ts";
 
 const SEED = 20250701;
-const COUNT = Number(process.env.FUZZ_COUNT) || (process.env.CHAOS_FULL === "1" ? 10_000 : 150);
+const COUNT = Number(process.env.FUZZ_COUNT) || countOf(150, 10_000);
 /** For one mutant, on a machine that does other things too. */
 const HANG_MS = 20_000;
 const POLL_MS = 250;
@@ -50,7 +51,9 @@ function readMutants(task: Task, tally: Tally): Promise<number | null> {
       void worker.terminate();
     }, POLL_MS);
     const onMessage = (report: Report) => {
-      if ("complaint" in report) return void tally.complaints.push(`mutant ${report.index}: ${report.complaint}`);
+      if ("complaint" in report) {
+        return void tally.complaints.push(`mutant ${report.index}: ${report.complaint}`);
+      }
       tally.refused += report.refused;
       tally.heldBytes = Math.max(tally.heldBytes, report.heldBytes);
       end(() => resolve(null));
@@ -83,9 +86,11 @@ for (const [number, { name }] of FORMATS.entries()) {
     }
     assert.deepEqual(tally.hangs, [], "mutants that hang");
     assert.deepEqual(tally.complaints.slice(0, SHOWN), [], `${tally.complaints.length} complaints`);
-    console.log(
-      `row | broken files of ${name}: refused by name or read | ${COUNT}: ${tally.refused} refused, ` +
-        `${COUNT - tally.refused} read, 0 crashes, 0 hangs, 0 without the file's name, ` +
+    tellRow(
+      `broken files of ${name}: read, or refused by name`,
+      `${COUNT}: ${tally.refused} refused, ${
+        COUNT - tally.refused
+      } read; 0 crashes, 0 hangs, 0 without the file's name; ` +
         `${Math.ceil(tally.heldBytes / 2 ** 20)} MiB at the most`,
     );
   });

@@ -10,8 +10,14 @@ test("sudo is used after a yes: of the option, a variable, a CI service or a per
   assert.equal(await mayUseRoot({ CI: "true" }, true, never), true);
   assert.equal(await mayUseRoot({}, false, never), false);
   assert.equal(await mayUseRoot({ CI: "false", GRPO_WEBGPU_YES: "0" }, false, never), false);
-  for (const [answer, expected] of [["", true], [" Y\n", true], ["yes", true], ["n", false], ["what?", false]]) {
-    assert.equal(await mayUseRoot({}, true, () => Promise.resolve(answer as string)), expected, String(answer));
+  for (
+    const [answer, expected] of [["", true], [" Y\n", true], ["yes", true], ["n", false], ["what?", false]]
+  ) {
+    assert.equal(
+      await mayUseRoot({}, true, () => Promise.resolve(answer as string)),
+      expected,
+      String(answer),
+    );
   }
 });
 

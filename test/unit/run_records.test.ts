@@ -103,9 +103,15 @@ test("what cannot be read is an error, not an empty run", () =>
 test("what is no sample, no window, no row or no config of a run is named with its file, and its line", () =>
   withScratchFolder(async (dir) => {
     const bad: [Record<string, unknown>, RegExp][] = [
-      [{ "train_1.jsonl": { ...sample("a"), reward: "1" } }, /train_1\.jsonl:1: required prompt.*; remove it/],
+      [
+        { "train_1.jsonl": { ...sample("a"), reward: "1" } },
+        /train_1\.jsonl:1: required prompt.*; remove it/,
+      ],
       [{ "train_1.jsonl": null }, /train_1\.jsonl:1: required a JSON object, got null; remove it/],
-      [{ "eval_scatter_1.json": { ...points(1), costs: [] } }, /eval_scatter_1\.json: required step.*; remove it/],
+      [
+        { "eval_scatter_1.json": { ...points(1), costs: [] } },
+        /eval_scatter_1\.json: required step.*; remove it/,
+      ],
       [{ "eval_scatter_1.json": [] }, /eval_scatter_1\.json: required a JSON object, got a list/],
     ];
     for (const [i, [files, message]] of bad.entries()) {

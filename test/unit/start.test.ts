@@ -223,7 +223,10 @@ describe("the GPU's adapter", {
         writeStub(join(root, "bin/sudo"));
         const { code, stderr } = await start(["train"], {}, AS_USER);
         assert.equal(code, 1);
-        assert.match(stderr, /was not installed\. Say yes, start with --yes \(or GRPO_WEBGPU_YES=1\), or run this once:/);
+        assert.match(
+          stderr,
+          /was not installed\. Say yes, start with --yes \(or GRPO_WEBGPU_YES=1\), or run this once:/,
+        );
         assert.deepEqual(installerCalls(), ["-n true"]);
       }),
   );

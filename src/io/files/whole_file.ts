@@ -33,7 +33,9 @@ function refuseOther(found: Stats, path: string, action: string): void {
     throw explainFsError(Object.assign(new Error("folder"), { code: "EISDIR" }), action, path);
   }
   throw new Error(
-    `Cannot ${action} '${path}': required a file, got ${kindOf(found)}; write what it gives into a file, and name that`,
+    `Cannot ${action} '${path}': required a file, got ${
+      kindOf(found)
+    }; write what it gives into a file, and name that`,
   );
 }
 

@@ -41,7 +41,7 @@ export class PassingFault extends Error {
 }
 
 /** Whether nobody between here and the endpoint can read what is sent there. */
-export function isPrivate(endpoint: string): boolean {
+function isPrivate(endpoint: string): boolean {
   const { protocol, hostname } = new URL(endpoint);
   return protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
@@ -136,7 +136,9 @@ function refusal({ status, headers }: Response, access: HubAccess, subject: HubS
   if (status === 404) return new Error(`${failed}; the hub lists this file but does not have it`);
   if (status === 401 || status === 403) {
     if (access.token !== undefined && !isPrivate(access.endpoint)) {
-      return new Error(`${failed}: access is restricted, and the token was kept back: it is sent over https:// alone`);
+      return new Error(
+        `${failed}: access is restricted, and the token was kept back: it is sent over https:// alone`,
+      );
     }
     const token = access.token === undefined ? "set HF_TOKEN to a token" : "take a token in HF_TOKEN";
     return new Error(

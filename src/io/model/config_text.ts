@@ -72,7 +72,8 @@ function isFloat8(config: JsonObject, method: string): boolean {
 /**
  * Reads what config.json says of the weights' form.
  * @param path named in errors
- * @throws TypeError when the text is no JSON object, or they are quantized in a way that is not read; it says how they come back
+ * @throws TypeError when the text is no JSON object, or they are quantized in a way that is not read; it says how they
+ *   come back
  */
 export function describeModel(text: string, path: string): ModelDescription {
   const json = parsedObject(text, path, "download or copy it again");

@@ -16,8 +16,12 @@ const MAX_PAGE_BYTES = 2 ** 28;
 const { LZ4: _, LZ4_RAW: __, ...OWN_DECOMPRESSORS } = compressors;
 /** They make room for what the page says that it unfolds to. */
 const DECOMPRESSORS = Object.fromEntries(
-  Object.entries(OWN_DECOMPRESSORS).map(([name, decompress]) => [name, (input: Uint8Array, length: number) => {
-    if (length > MAX_PAGE_BYTES || length < 0) throw new RangeError(`a page claims to unfold to ${length} bytes`);
+  Object.entries(OWN_DECOMPRESSORS).map((
+    [name, decompress],
+  ) => [name, (input: Uint8Array, length: number) => {
+    if (length > MAX_PAGE_BYTES || length < 0) {
+      throw new RangeError(`a page claims to unfold to ${length} bytes`);
+    }
     return decompress!(input, length);
   }]),
 );
@@ -70,10 +74,14 @@ export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
   const metadata = await explained("the Parquet file's end", () => parquetMetadataAsync(file));
   let first = 0;
   for (const group of metadata.row_groups) {
-    const claimed = group.columns.find(({ meta_data }) => !meta_data || meta_data.num_values < group.num_rows);
+    const claimed = group.columns.find(({ meta_data }) =>
+      !meta_data || meta_data.num_values < group.num_rows
+    );
     if (claimed !== undefined) {
       const problem =
-        `the Parquet file's end claims ${group.num_rows} rows from ${first + 1} on, and fewer values; copy or ` +
+        `the Parquet file's end claims ${group.num_rows} rows from ${
+          first + 1
+        } on, and fewer values; copy or ` +
         "download the file again";
       throw new Error(rowProblem(`'${bytes.path}'`, problem));
     }

@@ -205,7 +205,9 @@ function chatFormat(
         return { ids, user: kept, messages: truncated ? withLast(kept) : asked, truncated };
       } catch (error) {
         if (error instanceof RefusedByTemplate) {
-          throw new Error(`the chat template of ${text.source} refuses it: ${error.message}`, { cause: error });
+          throw new Error(`the chat template of ${text.source} refuses it: ${error.message}`, {
+            cause: error,
+          });
         }
         const message = messageOf(error);
         if (message.includes(text.source)) throw error;

@@ -1,7 +1,6 @@
 // The parts of a Hugging Face tokenizer.json relied on here, and the same file without control tokens. Pure.
 import { shortJson } from "../../config/parsed_json.ts";
 
-
 export interface AddedToken {
   readonly id: number;
   readonly content: string;

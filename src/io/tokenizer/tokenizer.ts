@@ -105,9 +105,7 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
     throw new Error(
       `Cannot load the tokenizer '${files.tokensPath}': required an "eos_token" in tokenizer_config.json (or ` +
         "special_tokens_map.json, or an eos_token_id in config.json) that is in the vocabulary, got " +
-        `${
-          shortJson(named.eos_token ?? files.config.eos_token ?? null)
-        }; without it no completion could end`,
+        `${shortJson(named.eos_token ?? files.config.eos_token ?? null)}; without it no completion could end`,
     );
   }
   const roles = { eosId, bosId: roleId("bos_token"), padId: roleId("pad_token") ?? eosId };

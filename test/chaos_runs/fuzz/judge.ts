@@ -1,15 +1,15 @@
 /** What may come of a broken file: what it holds is used, or an error says which file is broken and what to do. */
 import { basename } from "node:path";
 import { memoryUsage } from "node:process";
-import type { Format } from "./formats.ts";
+import type { Format } from "./seeds.ts";
 
 /** More than this is an answer to a length that lies. The longest row of prompts that is taken has 256 MiB. */
-export const MAX_HELD_BYTES = 600 * 2 ** 20;
+const MAX_HELD_BYTES = 600 * 2 ** 20;
 const MAX_LINE = 1500;
 const MAX_LINES = 110;
 
 /** @returns what is wrong with an error; null where nothing is */
-export function complaintAbout(error: unknown, file: string): string | null {
+function complaintAbout(error: unknown, file: string): string | null {
   if (!(error instanceof Error)) return `no Error was thrown, but ${String(error)}`;
   const { message } = error;
   if (!message.includes(basename(file))) return `the message does not name the file: ${error.stack}`;
