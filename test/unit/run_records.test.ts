@@ -81,6 +81,7 @@ test("a run of one table has it once, one without samples has none, and its name
       tables: [],
       scatters: [],
       config: { seed: 7 },
+      changes: [],
     });
   }));
 

@@ -8,7 +8,7 @@ import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
 import { commandLine } from "../../src/config/command_line.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
-import { terminalText } from "../../src/cli/terminal/output.ts";
+import { standardOutput, terminalText } from "../../src/cli/terminal/output.ts";
 import { escapeControls } from "../../src/config/controls.ts";
 import { escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";
@@ -323,5 +323,14 @@ it("a text of others gets no control of the terminal, wherever it stands in what
   assert.equal(terminalText(`${hostile}\n`), `${spelled}\n`);
   assert.equal(terminalText(`\r\u001b[K${hostile}`), `\r\u001b[K${spelled}`, "a line that is drawn anew");
   for (const drawn of ["\u001b[0K", "\u001b[1G", "\u001b[?7l"]) assert.equal(terminalText(drawn), drawn);
+  const { write } = process.stdout;
+  let written = "";
+  process.stdout.write = ((text: string) => (written += text, true)) as typeof write;
+  try {
+    standardOutput({}).write(hostile);
+  } finally {
+    process.stdout.write = write;
+  }
+  assert.equal(written, spelled);
   assert.equal(terminalText("plain \u4e2d \u{1f600}\ttext\n"), "plain \u4e2d \u{1f600}\ttext\n");
 });

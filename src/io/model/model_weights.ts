@@ -2,7 +2,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { parsedJson } from "../../config/parsed_json.ts";
+import { parsedJson, shortJson } from "../../config/parsed_json.ts";
 import { explainFsError, formatError, messageOf, systemCode } from "../files/errors.ts";
 import { isJsonObject } from "../files/json_object.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
@@ -138,7 +138,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
   // JSON.parse keeps the last of two: another reader may take the other shard.
   const duplicate = duplicateKey(text);
   if (duplicate !== undefined) {
-    throw formatError(path, `it names tensor "${duplicate}" twice; download the index again`);
+    throw formatError(path, `it names tensor ${shortJson(duplicate)} twice; download the index again`);
   }
   const shardOf = new Map<string, string>();
   for (const [name, file] of Object.entries(weightMap)) {
@@ -146,7 +146,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
     if (typeof file !== "string" || !/^[^/\\\0]+$/.test(file) || !file.endsWith(suffix)) {
       throw formatError(
         path,
-        `"weight_map" of tensor "${name}" is required to name a ${suffix} file beside it`,
+        `"weight_map" of tensor ${shortJson(name)} is required to name a ${suffix} file beside it`,
       );
     }
     shardOf.set(name, file);
@@ -165,7 +165,7 @@ function mergeShards(
   for (const [name, file] of shardOf) {
     const info = shards.get(file)?.tensors.get(name);
     if (info === undefined) {
-      throw formatError(indexPath, `it places tensor "${name}" in ${file}, which lacks it`);
+      throw formatError(indexPath, `it places tensor ${shortJson(name)} in ${file}, which lacks it`);
     }
     merged.set(name, info);
   }
@@ -174,7 +174,9 @@ function mergeShards(
       if (shardOf.get(name) !== file) {
         throw formatError(
           indexPath,
-          `${file} holds tensor "${name}", which the index places in ${shardOf.get(name) ?? "no file"}`,
+          `${file} holds tensor ${shortJson(name)}, which the index places in ${
+            shardOf.get(name) ?? "no file"
+          }`,
         );
       }
     }

@@ -252,7 +252,7 @@ async function readManifest(dir: string): Promise<Manifest> {
   const optimizerFiles = optimizerFilesIn(named.map(({ name }) => name));
   if (
     !weightsFile || !optimizerFiles || !holds(STATE) || !Array.isArray(files) ||
-    named.length !== files.length ||
+    named.length !== files.length || !Number.isSafeInteger(step) ||
     `checkpoint-${step}` !== basename(dir)
   ) {
     throw new Error(

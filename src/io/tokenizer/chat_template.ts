@@ -1,6 +1,7 @@
 // Chat templates (Jinja) to text, as transformers renders them: @huggingface/jinja, with Python's own string methods.
 
 import { parse, tokenize } from "@huggingface/jinja";
+import { messageOf } from "../files/errors.ts";
 import type { Message } from "../../rl/conversation.ts";
 import { boundedRun } from "./bounded_template.ts";
 import { strftime, STRING_METHODS } from "./python_strings.ts";
@@ -45,8 +46,15 @@ const isNode = (value: unknown): value is Node =>
 /** A method under a name that no template can write. */
 const ownName = (method: string) => `python.${method}`;
 const LENGTH = "length";
+const MAX_PROBLEM = 300;
 /** As in jinja2's sandbox. */
 const MAX_RANGE = 100_000;
+
+/** Its words quote the template, as much of it as they like. */
+function problemOf(error: unknown): string {
+  const message = messageOf(error);
+  return message.length <= MAX_PROBLEM ? message : `${message.slice(0, MAX_PROBLEM)}...`;
+}
 
 /** Calls node() for every node below and with `value`, the innermost first. */
 function visit(value: unknown, node: (found: Node) => void): void {
@@ -167,7 +175,7 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
   } catch (cause) {
     throw new SyntaxError(
       `Cannot read the chat template of ${source}: ${
-        (cause as Error).message
+        problemOf(cause)
       }; correct it, or set chat_template to ` +
         "file:PATH of another one",
       { cause },
@@ -191,7 +199,7 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
         return boundedRun(program, all);
       } catch (error) {
         if (error instanceof RefusedByTemplate) throw error;
-        const problem = (error as Error).message;
+        const problem = problemOf(error);
         throw new Error(`the chat template of ${source} cannot be followed: ${problem}`, { cause: error });
       }
     },
