@@ -48,7 +48,9 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     const place = at(isScalar(key) ? key.range?.[0] ?? 0 : rangeOf(key));
     if (!isScalar(key) || typeof key.value !== "string") {
       problems.push(
-        `${place}: a key must be a word, got ${shortened(String(key).replace(/\s*\n\s*/g, " "))}; docs/config.md lists every key`,
+        `${place}: a key must be a word, got ${
+          shortened(String(key).replace(/\s*\n\s*/g, " "))
+        }; docs/config.md lists every key`,
       );
       continue;
     }
