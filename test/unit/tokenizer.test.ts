@@ -268,5 +268,5 @@ test("missing and broken tokenizer files are named with what to do", () =>
     await fails(/tokenizer_config.json': not valid JSON/);
     await rm(join(dir, "tokenizer_config.json"));
     await mkdir(join(dir, "tokenizer_config.json"));
-    await fails(/cannot be read \(EISDIR\)/);
+    await fails(/tokenizer_config\.json.: required a file, but it is a folder \(EISDIR\)/);
   }));
