@@ -232,7 +232,8 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
   const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
-    await writeRunConfig(runDir, config);
+    const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
+    await writeRunConfig(runDir, { ...config, eos_token_ids: eosTokenIds });
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;

@@ -467,16 +467,16 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/scorer.ts",
-    find: "hostname: options.hostname",
-    replace: 'hostname: "0.0.0.0"',
-    harm: "--hostname is ignored: the scorer listens to the whole network",
+    find: "assertGuarded({ host, token, insecure });",
+    replace: "",
+    harm: "a scorer that may not be started loads its models first",
     tests: ["unit/scorer_command.test.ts"],
   },
   {
     file: "src/cli/scorer.ts",
-    find: '["SIGINT", "SIGTERM"] as const',
-    replace: '["SIGINT"] as const',
-    harm: "SIGTERM, as a cluster sends it, ends the scorer amid a request",
+    find: "    heard(name as StopSignalName);\n",
+    replace: "",
+    harm: "a scorer that is asked to end serves on",
     tests: ["unit/scorer_command.test.ts"],
   },
   {

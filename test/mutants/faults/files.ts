@@ -435,13 +435,6 @@ export const faults: readonly Fault[] = [
     tests: ["unit/scorer_server.test.ts"],
   },
   {
-    file: "src/scorer/server.ts",
-    find: "last = current.catch(() => undefined);",
-    replace: "last = Promise.resolve();",
-    harm: "two requests run the score models at once",
-    tests: ["unit/scorer_server.test.ts"],
-  },
-  {
     file: "src/train/early_scoring.ts",
     find: "requests = requests.then(() => request(batch));",
     replace: "requests = request(batch);",

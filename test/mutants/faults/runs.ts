@@ -115,6 +115,20 @@ const resume: Fault[] = [
     tests: ["e2e/hub.test.ts"],
   },
   {
+    file: "src/cli/terminal/columns.ts",
+    find: 'widthOf(part) > columns - indent ? part.split(" ") : [part]',
+    replace: 'part.split(" ")',
+    harm: "lines of the banner break between a number and its unit",
+    tests: ["unit/terminal_columns.test.ts", "unit/terminal.test.ts"],
+  },
+  {
+    file: "src/cli/terminal/progress_line.ts",
+    find: "if (secondsPerStep <= 1)",
+    replace: "if (secondsPerStep <= 1e9)",
+    harm: "a step of minutes is 0.00 steps/s",
+    tests: ["unit/terminal.test.ts"],
+  },
+  {
     file: "src/train/run.ts",
     find: "  const restored = config.resume\n",
     replace: "  const restored = config.resume !== null\n",
@@ -356,8 +370,8 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/terminal/run_events.ts",
-    find: "terminal ? terminal.print(text) : output.write(`${text}\\n`)",
-    replace: "terminal?.print(text)",
+    find: "else output.write(`${lines}\\n`);",
+    replace: "",
     harm: "what is said before the first step, as which checkpoint was passed over, is not shown",
     tests: ["e2e/resume.test.ts#second signal"],
     claim: 9,
