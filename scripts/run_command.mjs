@@ -23,6 +23,7 @@ function endSurviving() {
  * @property {string} [cwd]
  * @property {Record<string, string | undefined>} [env]
  * @property {import("node:child_process").StdioOptions} [stdio] this terminal unless given
+ * @property {string} [input] given to the program in the place of this terminal's
  */
 
 /**
@@ -34,7 +35,7 @@ function endSurviving() {
  * @returns {Promise<number>}
  * @throws when the program cannot be started
  */
-export async function runCommand(command, args, options = {}) {
+export async function runCommand(command, args, { input, ...options } = {}) {
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
   // Not child.kill, after which Deno says that the signal ended the program, however it exited.
@@ -45,9 +46,13 @@ export async function runCommand(command, args, options = {}) {
   try {
     return await new Promise((resolve, reject) => {
       // npm is a .cmd file on Windows, which only a shell can start.
-      child = spawn(command, args, { stdio: "inherit", shell: command.endsWith(".cmd"), ...options });
-      child.on("error", reject);
-      child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
+      /** @type {import("node:child_process").StdioOptions} */
+      const stdio = [input === undefined ? "inherit" : "pipe", "inherit", "inherit"];
+      const started = spawn(command, args, { stdio, shell: command.endsWith(".cmd"), ...options });
+      child = started;
+      started.stdin?.on("error", () => {}).end(input); // one that reads nothing has its own exit code
+      started.on("error", reject);
+      started.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
     });
   } finally {
     process.off("SIGTERM", handOn).off("SIGHUP", handOn);

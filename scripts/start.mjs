@@ -14,6 +14,7 @@ import { runGate, runTests } from "./check.mjs";
 import { nearestOf } from "./nearest.mjs";
 import { nameNvidiaDriver } from "./nvidia_manifest.mjs";
 import { refuseKeptOptions } from "./npm_options.mjs";
+import { takeYes } from "./root.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
 import { ensureAdapter } from "./setup_vulkan.mjs";
@@ -127,6 +128,7 @@ if (process.argv[2] === "train" && process.platform !== "win32") {
 }
 // `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
 if (process.argv[3] === "--") process.argv.splice(3, 1);
+takeYes(process.argv, process.env);
 const [name = "", ...args] = process.argv.slice(2);
 let ready;
 try {

@@ -1,4 +1,5 @@
 /** One HTTP exchange with a scorer, and how it went: JSON, a connection fault, or a broken contract. */
+import { parsedJson } from "../config/parsed_json.ts";
 import { Agent } from "undici";
 import { ScorerContractError, somethingElse } from "./errors.ts";
 import { directClient } from "./loopback.ts";
@@ -66,7 +67,7 @@ export function contractError(
 export async function exchangeJson(exchange: Exchange): Promise<Answer> {
   const { status, text } = await exchangeText(exchange);
   try {
-    return { status, json: JSON.parse(text) };
+    return { status, json: parsedJson(text) };
   } catch {
     throw contractError(exchange, status, `not JSON: ${excerpt(hidden(text, exchange)) || "nothing"}`);
   }

@@ -1,11 +1,12 @@
 /** What a run is made of, and how it begins: new, or from its newest checkpoint. */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeTextInFolder } from "../io/files/atomic_files.ts";
 import { explainFsError } from "../io/files/errors.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import { openScoreJournal, removeOtherJournals, type ScoreJournalFile } from "../io/records/score_journal.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
@@ -175,10 +176,7 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   const path = join(runDir, "metrics.jsonl");
   const log = openAppendLog(path, restored ? step : -1);
   try {
-    const text = await readFile(path, "utf8").catch((error) => {
-      throw explainFsError(error, "read", path);
-    });
-    const logged = parseMetrics(text, path);
+    const logged = parseMetrics(await readText(path, "read"), path);
     const { memory } = await openGpu();
     const tracker = await openTracker({
       runDir,

@@ -212,8 +212,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/options.ts",
-    find: '"read settings from", path)',
-    replace: '"read settings from", DEFAULT_CONFIG)',
+    find: 'readText(path, "read settings from"',
+    replace: 'readText(DEFAULT_CONFIG, "read settings from"',
     harm: "a mistyped --config is answered with the name of another file",
     tests: ["unit/cli_options.test.ts"],
   },
