@@ -82,7 +82,7 @@ export class ScorerPool {
 
   /**
    * The health of a service that is well. Of several each is asked, and those that do not answer are told.
-   * @throws as `request`
+   * @throws ScorerUnavailableError or ScorerContractError when `request` does
    */
   async health(signal?: AbortSignal): Promise<Health> {
     return await this.call(async (budget) => {

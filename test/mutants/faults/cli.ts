@@ -11,9 +11,9 @@ export const faults: readonly Fault[] = [
     claim: 3,
   },
   {
-    file: "src/assembly/scorer.ts",
-    find: "    signal,\n    onWait",
-    replace: "    onWait",
+    file: "src/scorer/pool.ts",
+    find: "services.wait({ signal, onWait })",
+    replace: "services.wait({ onWait })",
     harm: "a call of the library that is aborted waits an hour for the scorer's address",
     tests: ["unit/open_scorer.test.ts#aborted"],
   },
@@ -44,7 +44,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/program.ts",
-    find: `    process.exitCode = 1;
+    find: `    process.exitCode = saysNoScorer(error) ? NO_SCORER_CODE : 1;
   } finally`,
     replace: "  } finally",
     harm: "a run that failed exits with 0",
@@ -340,21 +340,21 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "resolveScorerUrl(address, { timeoutMs: 0 })",
-    replace: "resolveScorerUrl(address)",
+    find: 'if (urls === "") throw',
+    replace: "if (urls === null) throw",
     harm: "doctor waits an hour for a scorer's address",
     tests: ["unit/requirements.test.ts"],
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "maxRetries: 0 };",
-    replace: "};",
-    harm: "doctor asks a scorer that is away for half a minute",
+    find: "        retryMaxMs: 0,\n",
+    replace: "",
+    harm: "doctor asks a scorer that is away for ten minutes",
     tests: ["unit/requirements.test.ts"],
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: "timeoutMs: HEALTH_TIMEOUT_MS, ",
+    find: "        timeoutMs: HEALTH_TIMEOUT_MS,\n",
     replace: "",
     harm: "doctor waits half a minute for a scorer that hangs",
     tests: ["unit/requirements.test.ts"],
