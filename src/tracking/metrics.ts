@@ -3,6 +3,7 @@
  * comes out. The names without a prefix and those under `completions/` and `clip_ratio/` are TRL's, so that
  * its dashboards fit.
  */
+import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
@@ -46,15 +47,6 @@ const STEP_METRICS = [
   "completions/hallucinated_turn_ratio",
   "prompts/truncated_ratio",
   "scorer/cut_fraction",
-] as const;
-
-const EVAL_METRICS = [
-  "eval/mean_reward",
-  "eval/mean_cost",
-  "eval/mean_combined",
-  "eval/lambda",
-  "eval/safe_ratio",
-  "eval/total_samples",
 ] as const;
 
 /** The names that measure the machine and not the training: they differ between two runs of the same seed. */

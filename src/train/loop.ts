@@ -6,7 +6,17 @@ import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
-import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
+import type { BestState } from "../rl/best_metric.ts";
+import {
+  endsEarly,
+  evaluate,
+  loadBest,
+  save,
+  saveAfterFailure,
+  sayWhyEarly,
+  settle,
+  writeFinalWeights,
+} from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { WeightsDifferError } from "./rank_check.ts";
@@ -19,6 +29,8 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
+  /** The best evaluation, where metric_for_best_model is set. */
+  best: BestState | null;
 }
 
 /** Trains from `start` on until the last step, or until the process is asked to end. */
@@ -34,7 +46,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
-    while (progress.step < steps && !await isAskedToStop()) {
+    while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
@@ -52,6 +64,10 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }
+    if (endsEarly(run) && progress.step < steps) {
+      sayWhyEarly(run);
+      await run.tracker.finish(progress.step);
+    }
   } catch (error) {
     if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
     throw error;
@@ -66,11 +82,14 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   run.deps.events.onStart(start.step + 1, run.steps);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
-  const finished = progress.step >= run.steps;
+  const finished = progress.step >= run.steps || endsEarly(run);
   await save(run, progress);
-  if (finished && isWriter(run.deps)) await writeFinalWeights(run);
+  if (finished) {
+    const best = await loadBest(run, progress);
+    if (isWriter(run.deps)) await writeFinalWeights(run, best);
+  }
   await run.deps.communicator.barrier();
-  return { progress, rows: run.rows, finished, trainingSeconds };
+  return { progress, rows: run.rows, finished, trainingSeconds, best: run.best };
 }
 
 /**
