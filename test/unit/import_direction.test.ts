@@ -25,7 +25,8 @@ const FLOORS: Readonly<Record<string, number>> = {
 const PURE = ["config", "rl"];
 const TFJS_INTERNALS =
   /\b(tensorMap|commandQueueOwnedIds|ensureCommandEncoderReady|computePassEncoder|dispatchCountInPass|uniformPendingDisposal|bufferManager|currentCommandEncoder|activeTape)\b/;
-const RUNTIME_TESTS = /"Deno" in|\bglobalThis\.Deno\b|\btypeof Deno\b|\bDeno\.\w|\{ Deno\b|process\.versions\b/;
+const RUNTIME_TESTS =
+  /"Deno" in|\bglobalThis\.Deno\b|\btypeof Deno\b|\bDeno\.\w|\{ Deno\b|process\.versions\b/;
 /** Who asks for the runtime: the GPU's door, and the HTTP client that Deno has in a way of its own. */
 const KNOWS_RUNTIME = ["src/gpu/device.ts", "src/scorer/loopback.ts"];
 /** What a pure folder may not use: the GPU library, files, network, clock, unseeded randomness, environment. */

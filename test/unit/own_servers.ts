@@ -9,6 +9,8 @@ export interface OwnServer {
   asked: string[];
   /** Answers in the place of a good scorer; null: it is one. */
   manners: ((request: IncomingMessage, response: ServerResponse) => void) | null;
+  /** As a good scorer does. */
+  answerWell(request: IncomingMessage, response: ServerResponse): Promise<void>;
   /** Takes connections no more, or again at the same port. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -24,11 +26,14 @@ export async function ownServer(t: Pick<TestContext, "after">): Promise<OwnServe
   const server = createServer(async (request, response) => {
     own.asked.push(request.url!);
     if (own.manners) return own.manners(request, response);
+    await own.answerWell(request, response);
+  });
+  async function answerWell(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method === "GET") return void response.end('{"status": "healthy", "device": "own"}');
     let text = "";
     for await (const chunk of request) text += chunk;
     response.end(JSON.stringify(goodScores(JSON.parse(text).responses)));
-  });
+  }
   let port = 0;
   const start = () => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   const stop = () =>
@@ -38,7 +43,14 @@ export async function ownServer(t: Pick<TestContext, "after">): Promise<OwnServe
     });
   await start();
   port = (server.address() as AddressInfo).port;
-  const own: OwnServer = { url: `http://127.0.0.1:${port}`, asked: [], manners: null, stop, start };
+  const own: OwnServer = {
+    url: `http://127.0.0.1:${port}`,
+    asked: [],
+    manners: null,
+    answerWell,
+    stop,
+    start,
+  };
   t.after(stop);
   return own;
 }

@@ -33,7 +33,10 @@ describe("several scorers", () => {
     const [slow] = servers;
     await client.checkHealth();
     slow.manners = (request, response) => {
-      request.resume().on("end", () => setTimeout(() => response.end('{"rewards": [-1], "costs": [-1]}'), 60));
+      request.resume().on(
+        "end",
+        () => setTimeout(() => response.end('{"rewards": [-1], "costs": [-1]}'), 60),
+      );
     };
     const { rewards } = await client.score(answers(TEXTS, TEXTS));
     assert.equal(scored(slow), 1, "the busy one is not given more");
@@ -169,7 +172,10 @@ describe("a token", () => {
         assert.equal(notices.length, 1);
         assert.match(notices[0], /can be read by other users; chmod 600/);
         wanted = "third";
-        await assert.rejects(client.score(answers(["a"], ["b"])), /answered 401: no token; .*is not this scorer's/);
+        await assert.rejects(
+          client.score(answers(["a"], ["b"])),
+          /answered 401: no token; .*is not this scorer's/,
+        );
         await createScorerClient({ url: open.url }).checkHealth();
         assert.deepEqual(seen, [undefined]);
       } finally {
