@@ -71,7 +71,10 @@ test("a token goes along where there is one, and a scorer that repeats it does n
   });
   const refused = (token?: string) =>
     exchangeJson({ url, path: "/x", timeoutMs: 60_000, token }).catch((error: Error) => error.message);
-  assert.match(String(await refused()), /answered 401: .*it asks for a token: set SCORER_TOKEN in the environm/);
+  assert.match(
+    String(await refused()),
+    /answered 401: .*it asks for a token: set SCORER_TOKEN in the environm/,
+  );
   const message = String(await refused("s3cret"));
   assert.match(message, /answered 403: no: Bearer \*\*\*; .*the token that was sent is not this scorer's/);
   assert.ok(!message.includes("s3cret"));
@@ -282,4 +285,21 @@ test("a service names an address that others can use", async (t) => {
   };
   assert.equal(await urlOf("127.0.0.1"), "http://127.0.0.1");
   assert.ok(!/0\.0\.0\.0/.test(await urlOf("0.0.0.0")));
+});
+
+test("an answer in which a key stands twice is refused, one that stands deeper or as a value is not", async (t) => {
+  const asked = (body: string) =>
+    exchanged(t, 200, body).then(({ json }) => json, (error: Error) => error.message);
+  assert.match(String(await asked('{"a": [1], "b": 2, "a": [3]}')), /"a" stands twice in \{"a": \[1\]/);
+  assert.match(String(await asked('{"a\\"b": 1, "a\\u0022b" : 2}')), /stands twice/);
+  for (
+    const text of [
+      '{"a": {"a": 1, "b": "a"}, "b": ["a", "a"]}',
+      '[{"a": 1}, {"a": 2}]',
+      '{"a": "\\"a\\":"}',
+      "7",
+    ]
+  ) {
+    assert.deepEqual(await asked(text), JSON.parse(text));
+  }
 });

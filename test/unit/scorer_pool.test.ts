@@ -198,7 +198,13 @@ describe("lines about an outage", () => {
     const lines: string[] = [];
     const { onRetry, onRecovered } = outageLines((text) => lines.push(text), clock.nowMs);
     for (let seconds = 0; seconds < 600; seconds += 5) {
-      onRetry({ url: "http://a", error: new Error("refused"), spentMs: seconds * 1000, maxMs: 900_000 });
+      onRetry({
+        url: "http://a",
+        error: new Error("refused"),
+        isKnown: true,
+        spentMs: seconds * 1000,
+        maxMs: 900_000,
+      });
       clock.passMs(5000);
     }
     onRecovered({ url: "http://a", spentMs: 600_000 });
@@ -215,7 +221,7 @@ describe("lines about an outage", () => {
     const lines: string[] = [];
     const { onRetry, onRecovered } = outageLines((text) => lines.push(text), () => 5);
     for (let batch = 0; batch < 50; batch++) {
-      onRetry({ url: "http://a", error: new Error("429: busy"), spentMs: 0, maxMs: 1000 });
+      onRetry({ url: "http://a", error: new Error("429: busy"), isKnown: true, spentMs: 0, maxMs: 1000 });
       onRecovered({ url: "http://a", spentMs: 10 });
     }
     assert.equal(lines.length, 2, lines.join("\n"));

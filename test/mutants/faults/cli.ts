@@ -340,8 +340,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: 'if (urls === "") throw',
-    replace: "if (urls === null) throw",
+    find: "wait({ timeoutMs: 0 })",
+    replace: "wait({})",
     harm: "doctor waits an hour for a scorer's address",
     tests: ["unit/requirements.test.ts"],
   },
