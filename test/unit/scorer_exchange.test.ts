@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { test, type TestContext } from "node:test";
 import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
-import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
+import { saysNoScorer, ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
 import { excerpt } from "../../src/scorer/messages.ts";
 import { assertHealth, assertScores } from "../../src/scorer/protocol.ts";
@@ -247,6 +247,8 @@ test("a scorer that stays away is told with one attempt or several, and for how 
     }).message;
   assert.match(of(1, 0), /tried: GET \/health, 1 attempt; last error: refused/);
   assert.match(of(2, 600), /2 attempts in 600 s;/);
+  assert.ok(saysNoScorer(new Error(`Rank 1 has left the run: ${of(1, 0)}`)), "what the other ranks end with");
+  assert.ok(!saysNoScorer(new ScorerContractError("http://a", "GET /health", 404, "not found")));
 });
 
 const scoreTexts = (texts: string[]) =>
