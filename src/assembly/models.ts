@@ -10,7 +10,6 @@ import {
   openModelFolder,
   readConfig,
 } from "../io/model/model_folder.ts";
-import { modelHashes } from "../io/model/model_hashes.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -151,11 +150,6 @@ export function loadPolicy(
   };
   return withModel(name, load, events);
 }
-
-/** What tells the files of a loaded model from those of another. */
-export const hashesOf = (
-  { base, adapterDir, files }: Pick<LoadedPolicy, "base" | "adapterDir" | "files">,
-): Promise<Record<string, string>> => modelHashes(base.dir, adapterDir, files);
 
 /**
  * Loads a model's folder alone: no adapter.

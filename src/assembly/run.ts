@@ -21,17 +21,18 @@ import type { TrainingEvents } from "../train/run.ts";
 import { adapterSettings } from "./adapters.ts";
 import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
-import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
+import { type ModelPins, modelPins, resolveModel, scoreModelHashes } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { hashesOf, loadPolicy } from "./models.ts";
+import { loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
   copyModelFiles,
   runFolder,
   type SavedModel,
+  startingHashes,
   writeModelConfig,
   writeRunConfig,
 } from "./run_folder.ts";
@@ -94,6 +95,8 @@ interface Parts {
   loaded: SavedModel;
   prompts: Pick<RunPrompts, "prompts" | "evalPrompts" | "sources">;
   scorer: Scorer;
+  /** Of the score models that it serves. */
+  judgeHashes(): Promise<Record<string, string>>;
 }
 
 /**
@@ -182,7 +185,8 @@ export async function assembleRun(
       worldSize: communicator.size,
     };
     const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
-    const parts = { config, communicator, facts, loaded: saved, prompts, scorer };
+    const judgeHashes = () => scoreModelHashes(config, ownScorer);
+    const parts = { config, communicator, facts, loaded: saved, prompts, scorer, judgeHashes };
     return {
       config,
       facts,
@@ -225,10 +229,11 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
 
 /** Trains in the run's folder, which is this run's alone. */
 async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
-  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer } = parts;
+  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
-    await writeRunConfig(runDir, config);
+    const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
+    await writeRunConfig(runDir, { ...config, eos_token_ids: eosTokenIds });
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;
@@ -237,7 +242,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     ...deps,
     runDir,
     prompts: prompts.prompts,
-    inputs: { ...sources, model: await hashesOf(loaded) },
+    inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
       ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),

@@ -18,6 +18,7 @@ import {
   integerListOrNull,
   integerOrNull,
   labelOrNull,
+  listOrWord,
   number,
   numberOrList,
   numberOrNull,
@@ -34,6 +35,7 @@ import {
   wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
+import { REPORTERS } from "./reporters.ts";
 import { SCORER_ROUTES } from "./scorer_apis.ts";
 
 const MODEL = "Model and prompts";
@@ -511,8 +513,8 @@ export const ConfigSchema = z.strictObject({
   metric_for_best_model: textOrNull(null, [
     EVALUATION,
     "Metric of the evaluation that says which step is the best, as eval/safe_ratio, or without eval/; its checkpoint " +
-    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. null: " +
-    "none is the best.",
+    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. " +
+    "null: none is the best.",
     "free",
   ]),
   greater_is_better: flagOrNull(null, [
@@ -542,19 +544,22 @@ export const ConfigSchema = z.strictObject({
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",
   ]),
+  report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
+    OUTPUT,
+    "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B " +
+    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it. trackio needs TRACKIO_SERVER_URL and TRACKIO_WRITE_TOKEN.",
+    "free",
+  ]),
   run_name: textOrNull(null, [
     OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
+    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}. WANDB_NAME goes before " +
+    "it.",
     "free",
   ]),
-  project: text("grpo_alignment", [
-    OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
-    "free",
-  ]),
+  project: text("grpo_alignment", [OUTPUT, "Project in W&B; WANDB_PROJECT goes before it.", "free"]),
   entity: textOrNull(null, [
     OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
+    "User or team in W&B; null for the owner of the key. WANDB_ENTITY goes before it.",
     "free",
   ]),
   resume: flag(true, [

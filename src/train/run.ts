@@ -3,6 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { openGpu } from "../gpu/device.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
@@ -160,17 +161,22 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   if (!restored) await clearRun(runDir);
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
-  const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
+  const path = join(runDir, "metrics.jsonl");
+  const log = openAppendLog(path, restored ? step : -1);
+  const logged = parseMetrics(await readFile(path, "utf8"), path);
+  const { memory } = await openGpu();
   const tracker = await openTracker({
     runDir,
     config,
-    sinks: sinksOf((row) => log.append(row)),
+    sinks: sinksOf((row) => log.append(row), config.report_to),
     onMessage,
+    rowsBefore: logged,
+    promptCount: deps.prompts.length,
+    gpuBytes: () => memory().liveBytes,
     resume: restored ? { step, state: restored.tracker } : undefined,
   });
   if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
-  const path = join(runDir, "metrics.jsonl");
-  return { modelFiles, log, tracker, logged: parseMetrics(await readFile(path, "utf8"), path) };
+  return { modelFiles, log, tracker, logged };
 }
 
 /**

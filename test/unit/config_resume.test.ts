@@ -104,7 +104,8 @@ const FREE = [
   ["lora_merge_bin", "gradient_checkpointing", "gpu_memory_gib"],
   ["zero_stage", "reduce_bucket_size", "allgather_bucket_size", "overlap_comm"],
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
-  ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "run_name", "project", "entity"],
+  ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "report_to"],
+  ["run_name", "project", "entity"],
   [
     "resume",
     "check_ranks_every",

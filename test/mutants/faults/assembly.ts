@@ -287,6 +287,13 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/loaded_policy.test.ts"],
   },
   {
+    file: "src/assembly/run.ts",
+    find: "{ ...config, eos_token_ids: eosTokenIds }",
+    replace: "config",
+    harm: "run_config.json does not tell where the run's completions ended",
+    tests: ["e2e/ends.test.ts"],
+  },
+  {
     file: "src/assembly/models.ts",
     find: "return !isCarried && await isThere(path) ? [...files, path] : [...files];",
     replace: "return [...files];",
