@@ -232,3 +232,22 @@ test("options out of range are refused by name, those at the bound are taken", (
   refused({ rank: -1 }, /rank is -1: need a whole number, at least 0/);
   createScorerClient({ url, timeoutMs: 1, batchSize: 1, retryMaxMs: 0 });
 });
+
+test("a scorer of one's own class keeps what it says of itself", async () => {
+  class Own {
+    get sharesGpu() {
+      return true;
+    }
+    takeStats() {
+      return { retries: 1, waitSeconds: 2, told: 3, cut: 0 };
+    }
+    score() {
+      return Promise.resolve({ rewards: [1], costs: [2] });
+    }
+  }
+  const { scorer } = await openScorer({ ...defaultConfig(), scorer_url: null }, {
+    device: "fake",
+    scorer: new Own(),
+  });
+  assert.deepEqual([scorer.sharesGpu, scorer.takeStats!().retries], [true, 1]);
+});
