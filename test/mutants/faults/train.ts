@@ -263,7 +263,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/early_scoring.ts",
-    find: `      await requests;
+    find: `      await Promise.all(lines);
 `,
     replace: "",
     harm: "scores are used before they have come; a scorer's refusal is not seen",
