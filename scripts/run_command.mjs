@@ -23,6 +23,7 @@ function endSurviving() {
  * @property {string} [cwd]
  * @property {Record<string, string | undefined>} [env]
  * @property {import("node:child_process").StdioOptions} [stdio] this terminal unless given
+ * @property {NodeJS.Signals[]} [handsOn] signals that the program answers, beside SIGTERM and SIGHUP
  */
 
 /**
@@ -34,13 +35,14 @@ function endSurviving() {
  * @returns {Promise<number>}
  * @throws when the program cannot be started
  */
-export async function runCommand(command, args, options = {}) {
+export async function runCommand(command, args, { handsOn = [], ...options } = {}) {
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
   // Not child.kill, after which Deno says that the signal ended the program, however it exited.
   const handOn = (/** @type {NodeJS.Signals} */ signal) => child?.pid && process.kill(child.pid, signal);
   // Before the program starts: none may end the door alone.
-  process.on("SIGTERM", handOn).on("SIGHUP", handOn);
+  const handedOn = /** @type {NodeJS.Signals[]} */ (["SIGTERM", "SIGHUP", ...handsOn]);
+  for (const signal of handedOn) process.on(signal, handOn);
   surviveInterrupts();
   try {
     return await new Promise((resolve, reject) => {
@@ -50,7 +52,7 @@ export async function runCommand(command, args, options = {}) {
       child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
     });
   } finally {
-    process.off("SIGTERM", handOn).off("SIGHUP", handOn);
+    for (const signal of handedOn) process.off(signal, handOn);
     // Deno hands a signal on from a thread of its own, maybe after the program has ended: without a listener by then, a
     // Ctrl-C that the program answered would kill the door in place of the program's exit code.
     setTimeout(endSurviving, LATE_SIGNAL_MS).unref();

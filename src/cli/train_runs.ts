@@ -72,7 +72,7 @@ async function trainOne(
     }, output.columns);
   };
   try {
-    const trained = await train(shown.training(banner), stop.shouldStop);
+    const trained = await train(shown.training(banner), stop);
     shown.close();
     const steps = trained.progress.step - doneBefore;
     if (communicator.rank === 0) await reportRun(output, config, facts, { ...trained, steps });
@@ -93,6 +93,10 @@ async function reportRun(
     output.write(
       `Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`,
     );
+    return;
+  }
+  if (progress.step === 0) {
+    output.write("Stopped before the first step was done; the same command starts again.\n");
     return;
   }
   const report = await writeReport(runDir);

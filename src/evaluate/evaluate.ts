@@ -39,6 +39,8 @@ export interface EvaluationDeps {
   /** Ranks that share the prompts out; one unless given. */
   communicator?: Communicator;
   onProgress?(promptsDone: number, prompts: number): void;
+  /** At every read-back; what it throws ends the evaluation. */
+  onGenerating?(): void;
 }
 
 /** A completion without stop string, and its tokens. */
@@ -60,6 +62,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         groupSize: 1,
         seed: 0,
         step: 0,
+        onProgress: deps.onGenerating,
       });
       const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
       for (const { tokens, end } of made) {

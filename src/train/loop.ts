@@ -8,6 +8,7 @@ import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
+import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
@@ -21,15 +22,18 @@ export interface TrainingResult {
   trainingSeconds: number;
 }
 
+const STEP_IN_PROGRESS = "the step in progress";
+
 /** Trains from `start` on until the last step, or until the process is asked to end. */
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
-  if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
+  const scorer = scorerWhileWanted(deps.scorer, deps, STEP_IN_PROGRESS);
   let progress = start;
   try {
+    if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
@@ -38,12 +42,16 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
+        scorer,
         config,
         learner,
         generator,
         shape,
         totalSteps: steps,
-        onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
+        onGenerating(generated) {
+          assertUnhurried(deps, STEP_IN_PROGRESS);
+          deps.events.onGenerating?.(done, generated);
+        },
       }, progress);
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts);
@@ -53,6 +61,10 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await settle(run, progress);
     }
   } catch (error) {
+    if (error instanceof GivenUp && deps.communicator.size === 1) {
+      deps.events.onMessage(error.message);
+      return progress;
+    }
     if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
     throw error;
   } finally {
@@ -67,7 +79,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = progress.step >= run.steps;
-  await save(run, progress);
+  if (progress.step > 0) await save(run, progress);
   if (finished && isWriter(run.deps)) await writeFinalWeights(run);
   await run.deps.communicator.barrier();
   return { progress, rows: run.rows, finished, trainingSeconds };

@@ -3,11 +3,12 @@
  * writing into the same files. A note that nobody stands behind any more is taken over.
  */
 import { randomBytes } from "node:crypto";
-import { readFileSync, rmSync, utimesSync } from "node:fs";
+import { readFileSync, rmdirSync, rmSync, utimesSync } from "node:fs";
 import { link, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { makeFolders } from "./atomic_files.ts";
 import { explainFsError, systemCode } from "./errors.ts";
 import { isJsonObject } from "./json_object.ts";
 import { readIfThere } from "./presence.ts";
@@ -99,7 +100,7 @@ function isHeld(owner: Owner, ageMs: number, { self, processOf }: Surroundings):
 
 /**
  * Takes a folder for this process, until it is released or the process ends.
- * @param folder need not be there; the one that it lies in must
+ * @param folder need not be there; folders that it lies in are made, and gone again with the lock if nothing is in them
  * @throws Error when another run works there; it says which and what to do
  * @throws Error when the note cannot be written (see explainFsError)
  */
@@ -109,8 +110,9 @@ export async function lockFolder(folder: string, around: Surroundings = here()):
   const text = `${JSON.stringify(owner)}\n`;
   let before: Owner | null = null;
   try {
+    const made = await makeFolders(dirname(folder));
     for (let tries = 0; tries < TRIES; tries++) {
-      if (await create(path, text)) return held(path, text, before);
+      if (await create(path, text)) return held(path, text, { before, made });
       before = await takeAside(path, folder, around) ?? before;
     }
   } catch (error) {
@@ -167,7 +169,11 @@ async function takeAside(path: string, folder: string, around: Surroundings): Pr
   return owner;
 }
 
-function held(path: string, text: string, before: Owner | null): FolderLock {
+function held(
+  path: string,
+  text: string,
+  { before, made }: { before: Owner | null; made: string[] },
+): FolderLock {
   const isOurs = () => {
     try {
       return readFileSync(path, "utf8") === text;
@@ -187,6 +193,11 @@ function held(path: string, text: string, before: Owner | null): FolderLock {
     clearInterval(beat);
     process.off("exit", release);
     if (isOurs()) rmSync(path, { force: true });
+    try {
+      for (const empty of made.toReversed()) rmdirSync(empty);
+    } catch {
+      // The run has left something there, as most do.
+    }
   };
   process.on("exit", release);
   return { before, release };

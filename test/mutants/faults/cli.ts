@@ -530,8 +530,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "sinceMs < HANDED_ON_MS;",
-    replace: "false;",
+    find: "sinceMs < HANDED_ON_MS ||",
+    replace: "false ||",
     harm: "Ctrl-C under npm loses the step in progress",
     tests: ["e2e/outlived.test.ts"],
   },
