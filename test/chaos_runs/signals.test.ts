@@ -175,7 +175,9 @@ async function tryCase(
   if (phase.answers) scorer.release();
   const { code, signal: endedBy, output } = await Promise.race([
     program.finished,
-    wait(END_MS).then(() => assert.fail(`no end within ${END_MS / 1000} s of ${signal}:\n${program.said()}`)),
+    wait(END_MS, undefined, { ref: false }).then(() =>
+      assert.fail(`no end within ${END_MS / 1000} s of ${signal}:\n${program.said()}`)
+    ),
   ]);
   const seconds = (performance.now() - began) / 1000;
   scorer.release();
