@@ -185,9 +185,12 @@ async function tryCase(
   // Before the program is there, a signal does what it does to any program.
   const isEarly = phase === PHASES["start-up"] && shellCode === killedBy(signal);
   if (!isEarly) assert.equal(shellCode, way.codeOf(signal), output);
-  // npm's own, which no program behind it can keep shut.
+  // npm's own, which no program behind it can keep shut; Deno's is said, and shut at once.
   const debuggers = output.match(/^Debugger listening/gm)?.length ?? 0;
-  assert.ok(debuggers <= (way.codeOf === ofNpm && signal === "SIGUSR1" ? 1 : 0), output);
+  assert.ok(
+    debuggers <= (signal === "SIGUSR1" && (way.codeOf === ofNpm || way.runtime === "deno") ? 1 : 0),
+    output,
+  );
   const after = stepsIn(runDir);
   // What npm keeps to itself is noticed within a quarter of a second, in which this run takes steps.
   const isHeardLate = way.start === WAYS.npm.start && !HANDED_ON.includes(signal);

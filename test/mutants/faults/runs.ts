@@ -324,7 +324,7 @@ const stopping: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "  await save(run, progress);\n  if (finished",
+    find: "  if (progress.step > 0) await save(run, progress);\n  if (finished",
     replace: "  if (finished",
     harm: "a run that is asked to stop loses the steps since its last checkpoint",
     tests: STOPS,
