@@ -1,7 +1,9 @@
 /** What the folder of a model tells of the run that trained it. */
 import { basename, dirname, join, resolve } from "node:path";
+import { formatError } from "../io/files/errors.ts";
 import { readIfThere } from "../io/files/presence.ts";
-import { parseMetrics } from "../tracking/run_records.ts";
+import { isJsonObject } from "../io/files/json_object.ts";
+import { BEST_MODEL_FILE, parseMetrics } from "../tracking/run_records.ts";
 
 export interface TrainedModel {
   /** Optimizer steps that made it. */
@@ -11,10 +13,27 @@ export interface TrainedModel {
 }
 
 /** Where the rows of the run lie that a folder may belong to: its own, or that of a run of which it is a part. */
-function runOf(dir: string): { runDir: string; step: number } {
+async function runOf(dir: string): Promise<{ runDir: string; step: number }> {
   const checkpoint = /^checkpoint-(\d+)$/.exec(basename(dir));
   if (checkpoint) return { runDir: dirname(dir), step: Number(checkpoint[1]) };
-  return { runDir: basename(dir) === "merged" ? dirname(dir) : dir, step: Infinity };
+  const runDir = basename(dir) === "merged" ? dirname(dir) : dir;
+  return { runDir, step: await bestStepOf(runDir) ?? Infinity };
+}
+
+/** The step that the final weights are of, where that is not the last. */
+async function bestStepOf(runDir: string): Promise<number | null> {
+  const path = join(runDir, BEST_MODEL_FILE);
+  const text = await readIfThere(path, "read the best step from");
+  if (text === null) return null;
+  let step: unknown;
+  try {
+    const json: unknown = JSON.parse(text);
+    step = isJsonObject(json) ? json.step : undefined;
+  } catch {
+    step = undefined;
+  }
+  if (Number.isSafeInteger(step)) return step as number;
+  throw formatError(path, `required {"step": N}, got "${text.slice(0, 60)}"; remove the file`);
 }
 
 /**
@@ -23,7 +42,7 @@ function runOf(dir: string): { runDir: string; step: number } {
  * @throws Error when it cannot be read
  */
 export async function trainedModel(name: string): Promise<TrainedModel | null> {
-  const { runDir, step } = runOf(resolve(name));
+  const { runDir, step } = await runOf(resolve(name));
   const path = join(runDir, "metrics.jsonl");
   const text = await readIfThere(path, "read the run's log");
   if (text === null) return null;

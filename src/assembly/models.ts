@@ -10,6 +10,7 @@ import {
   openModelFolder,
   readConfig,
 } from "../io/model/model_folder.ts";
+import { modelHashes } from "../io/model/model_hashes.ts";
 import { loadTokenizer, type Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { makeTrunk } from "../policy/transformer.ts";
 import type { Policy } from "../policy/trunk.ts";
@@ -27,6 +28,8 @@ export interface LoadedPolicy {
   tokenizer: Tokenizer;
   /** The model; where an adapter was loaded, the one under it. */
   base: ResolvedModel;
+  /** The folder of the adapter that was loaded over it; null for none. */
+  adapterDir: string | null;
   /** config.json as it was read. */
   configText: string;
   /** Where its completions end. */
@@ -143,10 +146,16 @@ export function loadPolicy(
     const { policy, configText, ends } = trunk;
     const adapters = await makeAdapters(policy.weights, adapterFolder, adapter, policy.config);
     const files = await carriedFiles(base.dir, tokenizer.files);
-    return { policy: { ...policy, adapters }, tokenizer, base, configText, ends, files };
+    const adapterDir = adapterFolder && adapterFolder.dir;
+    return { policy: { ...policy, adapters }, tokenizer, base, adapterDir, configText, ends, files };
   };
   return withModel(name, load, events);
 }
+
+/** What tells the files of a loaded model from those of another. */
+export const hashesOf = (
+  { base, adapterDir, files }: Pick<LoadedPolicy, "base" | "adapterDir" | "files">,
+): Promise<Record<string, string>> => modelHashes(base.dir, adapterDir, files);
 
 /**
  * Loads a model's folder alone: no adapter.

@@ -7,6 +7,8 @@ import { type FormatSettings, openPromptFormat, type PromptFormat } from "../io/
 import { type PromptRow, readPrompts } from "../io/prompts/prompts.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { encodePrompts, type Prompt } from "../train/prompts.ts";
+import { textSha256 } from "../io/files/sha256.ts";
+import type { PromptSetIdentity } from "../train/run_inputs.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
 import { hubSettings } from "./hub.ts";
 import { loadTokenizerOf } from "./models.ts";
@@ -15,6 +17,8 @@ export interface RunPrompts {
   tokenizer: Tokenizer;
   prompts: Prompt[];
   evalPrompts: Prompt[] | null;
+  /** What both were read from. */
+  sources: { train: PromptSetIdentity; eval: PromptSetIdentity | null };
   /** What stands around the prompts, in words. */
   promptFormat: string;
 }
@@ -48,10 +52,19 @@ export async function loadPrompts(
   const format = await promptFormatOf(tokenizer, config);
   const train = given.train ?? config.train_jsonl;
   const evaluated = given.eval ?? config.eval_jsonl;
-  const prompts = await loadPromptSet(train, format, config, { maxSamples: config.max_samples, events });
-  const evalPrompts = evaluated === null ? null : await loadPromptSet(evaluated, format, config, { events });
+  const trainSet = await loadPromptSet(train, format, config, { maxSamples: config.max_samples, events });
+  const evalSet = evaluated === null ? null : await loadPromptSet(evaluated, format, config, { events });
   for (const notice of format.notices()) events.onMessage?.(notice);
-  return { tokenizer, prompts, evalPrompts, promptFormat: format.description };
+  return {
+    tokenizer,
+    prompts: trainSet.prompts,
+    evalPrompts: evalSet && evalSet.prompts,
+    sources: {
+      train: { name: config.train_jsonl, sha256: trainSet.sha256 },
+      eval: evalSet && { name: String(config.eval_jsonl), sha256: evalSet.sha256 },
+    },
+    promptFormat: format.description,
+  };
 }
 
 /** The prompts of an evaluation, with the tokenizer that is loaded. */
@@ -61,7 +74,7 @@ export async function loadEvalPrompts(
   config: PromptSettings,
   events: MessageEvents = {},
 ): Promise<Prompt[]> {
-  return await loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events });
+  return (await loadPromptSet(source, await promptFormatOf(tokenizer, config), config, { events })).prompts;
 }
 
 /** What the settings put around prompts. */
@@ -95,14 +108,25 @@ interface SetOptions {
   events: MessageEvents;
 }
 
+/** A prompt set, and the hash of what it was read from: of a file its bytes', as sha256sum has it. */
+interface PromptSet {
+  prompts: Prompt[];
+  sha256: string;
+}
+
+/** Of one file its own, of several that of all of them. */
+const hashOfAll = (hashes: readonly string[]) =>
+  hashes.length === 1 ? hashes[0] : textSha256(hashes.join("\n"));
+
 /** @throws Error when a row cannot be used and may not be skipped, or none is left */
 async function loadPromptSet(
   source: string | readonly PromptRow[],
   format: PromptFormat,
   config: PromptSettings,
   { maxSamples, events }: SetOptions,
-): Promise<Prompt[]> {
+): Promise<PromptSet> {
   const problems: Error[] = [];
+  const hashes: string[] = [];
   const onBadRow = config.skip_bad_rows ? (problem: Error) => void problems.push(problem) : undefined;
   const isNamed = typeof source === "string";
   const rows = isNamed
@@ -110,6 +134,7 @@ async function loadPromptSet(
       promptKey: config.prompt_key,
       maxSamples: maxSamples ?? undefined,
       onBadRow,
+      onSha256: (sha256) => hashes.push(sha256),
     })
     : source.slice(0, maxSamples ?? undefined);
   const what = isNamed ? `'${source}'` : "the given prompts";
@@ -125,8 +150,15 @@ async function loadPromptSet(
       `${what}: ${problems.length} bad ${rowsWere} skipped. The first: ${problems[0].message}`,
     );
   }
-  return prompts;
+  return { prompts, sha256: isNamed ? hashOfAll(hashes) : textSha256(rowsText(rows)) };
 }
+
+/** Rows that a program gave, as they are told apart. */
+const rowsText = (rows: readonly PromptRow[]) =>
+  JSON.stringify(
+    rows.map(({ prompt, columns }) => [prompt, columns]),
+    (_, value) => typeof value === "bigint" ? String(value) : value,
+  );
 
 /** In tokens. */
 export interface PromptLengths {

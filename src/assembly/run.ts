@@ -26,7 +26,7 @@ import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { loadPolicy } from "./models.ts";
+import { hashesOf, loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
@@ -93,7 +93,7 @@ interface Parts {
   communicator: Communicator;
   facts: RunFacts;
   loaded: SavedModel;
-  prompts: Pick<RunPrompts, "prompts" | "evalPrompts">;
+  prompts: Pick<RunPrompts, "prompts" | "evalPrompts" | "sources">;
   scorer: Scorer;
 }
 
@@ -236,13 +236,14 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
     await writeRunConfig(runDir, config);
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
-  const { evalPrompts } = prompts;
+  const { evalPrompts, sources } = prompts;
   const deps = { policy, tokenizer, scorer, communicator };
   const endable = endableEvaluation(scorer, communicator, asked);
   const result = await runTraining({
     ...deps,
     runDir,
     prompts: prompts.prompts,
+    inputs: { ...sources, model: await hashesOf(loaded) },
     passes: memory.plan,
     evaluate: evalPrompts &&
       ((lambda) => evaluatePolicy({ ...deps, ...endable, prompts: evalPrompts, config }, lambda)),

@@ -1,14 +1,17 @@
 /** The scorer of a run: a service elsewhere, the same service in this process on loopback, or functions. */
-import { scorerAddressOfRank } from "../config/scorer_addresses.ts";
+import { scorerAddresses } from "../config/scorer_addresses.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { ScoreKind } from "../scorer/apis/api.ts";
+import { boundedScorer } from "../scorer/bounds.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
+import { ScorerUnavailableError } from "../scorer/errors.ts";
 import { combineScorers, splitScorer } from "../scorer/functions.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
-import { resolveScorerUrl } from "../scorer/url.ts";
+import { fileOf } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
 import { type JudgesConfig, openFunctionScorer, servesScoreModels } from "./judges.ts";
+import { outageLines } from "./outage.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
 export interface OpenScorer {
@@ -24,7 +27,7 @@ export interface ScorerOptions {
   events?: AssemblyEvents;
   /** Ends the wait for a service. */
   signal?: AbortSignal;
-  /** Of this process, which says whom of several services it asks. Default 0. */
+  /** Of this process, which says whom of several services it asks first. Default 0. */
   rank?: number;
 }
 
@@ -42,7 +45,10 @@ type ScorerConfig =
     | "cost_label"
     | "scorer_max_length"
     | "scorer_timeout"
-    | "scorer_max_retries"
+    | "scorer_retry_max_s"
+    | "scorer_max_abs_score"
+    | "scorer_route"
+    | "scorer_token_file"
     | "scorer_batch_size"
   >;
 
@@ -79,15 +85,16 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
   const hasService = config.scorer_url !== null || servesScoreModels(config, options.scorer);
   const service = hasService ? await openService(config, options) : null;
   if (service) parts.unshift(service.scorer);
+  const scorer = parts.length === 1 ? parts[0] : combineScorers(parts);
   return {
-    scorer: parts.length === 1 ? parts[0] : combineScorers(parts),
+    scorer: boundedScorer(scorer, config.scorer_max_abs_score),
     close: async () => await service?.close(),
   };
 }
 
 /**
  * openScorer() in two parts, for a run that has yet to load its policy. A service at an address and functions are
- * opened at once, so that a wrong address is said before gigabytes have been read; an address in a file may be written
+ * opened at once, so that a wrong address is said before gigabytes have been read; addresses in files may be written
  * while the policy loads, and score models are loaded behind it.
  * @returns what gives the scorer once the policy is there and the settings name the commits of their models
  * @throws ScorerUnavailableError when nothing healthy answers at `scorer_url`, which is no file
@@ -97,10 +104,8 @@ export async function beginScorer(
   config: ScorerConfig,
   options: ScorerOptions,
 ): Promise<(pinned: ScorerConfig) => Promise<OpenScorer>> {
-  const ownAddress = (url: string | null) =>
-    url === null ? null : scorerAddressOfRank(url, options.rank ?? 0);
-  const isInFile = [config.scorer_url, config.cost_scorer_url].some((url) =>
-    ownAddress(url)?.startsWith("file:")
+  const isInFile = [config.scorer_url, config.cost_scorer_url].some((urls) =>
+    urls !== null && scorerAddresses(urls).every((address) => fileOf(address) !== null)
   );
   if (isInFile || servesScoreModels(config, options.scorer)) return (pinned) => openScorer(pinned, options);
   const opened = await openScorer(config, options);
@@ -123,10 +128,18 @@ async function openService(
     costLabel: config.cost_label,
     maxLength: config.scorer_max_length,
   };
-  const service = await serveScoreModels(models, { device, maxItems: Infinity }, events);
+  let fault: Error | null = null;
+  const served = { device, maxItems: Infinity, onError: (error: Error) => void (fault = error) };
+  const service = await serveScoreModels(models, served, events);
   try {
-    const scorer = await connect(service.url, config, {}, { events, signal });
-    return { scorer: { ...scorer, sharesGpu: true }, close: service.close };
+    const own = { retryMaxMs: 0, token: null };
+    const scorer = await connect(service.url, config, own, { events, signal });
+    const score: Scorer["score"] = (...asked) =>
+      scorer.score(...asked).catch((error) => {
+        // What fails in this process is told as it is, and not as a service that cannot be reached.
+        throw error instanceof ScorerUnavailableError && fault !== null ? fault : error;
+      });
+    return { scorer: { ...scorer, score, sharesGpu: true }, close: service.close };
   } catch (error) {
     await service.close();
     throw error;
@@ -139,52 +152,59 @@ interface Watch {
   signal?: AbortSignal;
 }
 
-/** The rank's service of the rewards, and of the costs where that is another. */
+/** The services of the rewards, and of the costs where those are others. */
 async function connectAll(
   config: ScorerConfig,
   scorerUrl: string,
   rank: number,
   watch: Watch,
 ): Promise<Scorer> {
-  const { events, signal } = watch;
-  const wait = {
-    signal,
-    onWait: (path: string) => events.onMessage?.(`Waiting for the scorer's address in ${path} ...`),
-  };
   const spoken = {
     api: config.scorer_api,
+    route: config.scorer_route,
     input: config.scorer_input,
     rewardLabel: config.reward_label ?? undefined,
     costLabel: config.cost_label ?? undefined,
     labelKey: config.scorer_label_key ?? undefined,
+    tokenFile: config.scorer_token_file ?? undefined,
+    rank,
   };
-  const resolve = (addresses: string) => resolveScorerUrl(scorerAddressOfRank(addresses, rank), wait);
-  const rewardUrl = await resolve(scorerUrl);
-  if (config.cost_scorer_url === null) return await connect(rewardUrl, config, spoken, watch);
-  const costUrl = await resolve(config.cost_scorer_url);
+  if (config.cost_scorer_url === null) return await connect(scorerUrl, config, spoken, watch);
   const ofKind = (url: string, kind: ScoreKind) => connect(url, config, { ...spoken, kinds: [kind] }, watch);
-  return splitScorer({ rewards: await ofKind(rewardUrl, "rewards"), costs: await ofKind(costUrl, "costs") });
+  return splitScorer({
+    rewards: await ofKind(scorerUrl, "rewards"),
+    costs: await ofKind(config.cost_scorer_url, "costs"),
+  });
 }
 
-/** A client of the service, which is healthy. */
+/** A client of services, one of which is healthy. @param urls as in scorer_url */
 async function connect(
-  url: string,
+  urls: string,
   config: ScorerConfig,
   spoken: Partial<ScorerClientOptions>,
   { events, signal }: Watch,
 ): Promise<Scorer> {
+  const print = (text: string) => events.onMessage?.(text);
+  let isCutTold = false;
   const scorer = createScorerClient({
-    url,
-    ...spoken,
+    url: urls,
     timeoutMs: Math.max(1, Math.round(config.scorer_timeout * 1000)),
-    maxRetries: config.scorer_max_retries,
+    retryMaxMs: Math.round(config.scorer_retry_max_s * 1000),
     batchSize: config.scorer_batch_size,
-    onRetry: ({ attempt, maxRetries, delayMs, error }) =>
-      events.onMessage?.(
-        `Scorer: attempt ${attempt} of ${maxRetries + 1} failed (${error.message}); ` +
-          `next in ${Math.round(delayMs)} ms`,
-      ),
+    maxAbsScore: config.scorer_max_abs_score,
+    ...outageLines(print),
+    onNotice: (text) => print(`Note: ${text}`),
+    onCut(cut, of) {
+      if (!isCutTold) print(cutNotice(cut, of));
+      isCutTold = true;
+    },
+    ...spoken,
   });
   await scorer.checkHealth({ signal });
   return scorer;
 }
+
+const cutNotice = (cut: number, of: number) =>
+  `Note: the scorer read ${cut} of ${of} conversations only up to its limit of tokens: answers that differ behind it ` +
+  "get the same score. Raise its --max_length (in this process: scorer_max_length), or lower " +
+  "max_completion_length or max_prompt_length; scorer/cut_fraction in metrics.jsonl says how many";

@@ -12,7 +12,7 @@ import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
 import { precisionText } from "../policy/precision.ts";
-import { parseScorerUrl } from "../scorer/url.ts";
+import { parseScorerUrls } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { Requirement } from "./doctor/diagnosis.ts";
@@ -116,7 +116,7 @@ async function probeScorerFile(address: string): Promise<Requirement> {
   const path = address.slice("file:".length);
   try {
     const text = await readFile(path, "utf8");
-    return { subject, outcome: { detail: `${path}: ${parseScorerUrl(text)}, not asked` } };
+    return { subject, outcome: { detail: `${path}: ${parseScorerUrls(text, path).join(", ")}, not asked` } };
   } catch (error) {
     const failure = messageOf(error);
     const isAbsent = systemCode(error) === "ENOENT";

@@ -10,7 +10,7 @@ import { openGpu } from "../gpu/device.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { weightsFile } from "../train/checkpointing.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
-import { bannerText, memoryLines } from "./terminal/banner.ts";
+import { bannerText, bestStepText, memoryLines } from "./terminal/banner.ts";
 import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 import { runEvents } from "./terminal/run_events.ts";
@@ -69,6 +69,7 @@ async function trainOne(
       numGenerations: config.num_generations,
       firstStep,
       maxSteps,
+      best: bestStepText(config),
     }, output.columns);
   };
   try {
@@ -87,7 +88,7 @@ async function reportRun(
   output: TerminalOutput,
   config: RunConfig,
   { runDir, memory }: RunFacts,
-  { rows, steps, finished, trainingSeconds, progress, peakBytes }: TrainedRun & { steps: number },
+  { rows, steps, finished, trainingSeconds, progress, peakBytes, best }: TrainedRun & { steps: number },
 ): Promise<void> {
   if (rows.length === 0 && finished) {
     output.write(
@@ -102,7 +103,7 @@ async function reportRun(
   const report = await writeReport(runDir);
   const weights = finished ? await weightsHash(runDir, weightsFile(config)) : null;
   const plannedBytes = memory.plan.peakBytes;
-  const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes };
+  const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes, best };
   output.write(`${summaryText(facts, output.columns)}\n`);
   if (!finished) output.write(`Stopped after step ${progress.step}; the same command goes on from there.\n`);
 }

@@ -1,5 +1,5 @@
 import { stringify } from "yaml";
-import { type Group, GROUPS } from "./fields.ts";
+import { type Group, GROUPS, type OnResume } from "./fields.ts";
 import { type Config, CONFIG_KEYS, type ConfigKey, defaultConfig, fieldMeta } from "./schema.ts";
 import type { RunConfig } from "./sweep.ts";
 
@@ -17,14 +17,17 @@ export function formatConfig(config: Config | RunConfig): string {
 
 const HEADER = ["Key", "Default", "Must be", "Meaning"] as const;
 
+/** Behind a key: what becomes of it where a run goes on. */
+const MARKS: Readonly<Record<OnResume, string>> = { kept: " \\*", named: " °", free: "" };
+
 /** docs/config.md: every key with its default, its accepted values and its meaning. */
 export function describeConfig(): string {
   const defaults = defaultConfig();
   const sections = GROUPS.map((group) => {
     const rows = keysOf(group).map((key) => {
-      const { requirement, description, freeOnResume } = fieldMeta(key);
+      const { requirement, description, onResume } = fieldMeta(key);
       return [
-        `\`${key}\`${freeOnResume ? "" : " \\*"}`,
+        `\`${key}\`${MARKS[onResume]}`,
         `\`${JSON.stringify(defaults[key])}\``,
         requirement.replace(/([<|])/g, "\\$1"),
         description,
@@ -36,7 +39,9 @@ export function describeConfig(): string {
     "# Configuration",
     "Generated from `src/config/schema.ts` by `scripts/config_docs.ts`.",
     "A config file is YAML with these keys; `--set key=value` sets any of them on the\n" +
-    "command line. A run goes on from a checkpoint only while the keys marked \\* are unchanged.",
+    "command line. A run goes on from a checkpoint only while the keys marked \\* are unchanged. Those\n" +
+    "marked ° may change: what changed is named, applies from the next step on, and is kept in changes.jsonl;\n" +
+    "see [guide.md](guide.md#going-on-with-other-settings).",
     ...sections,
   ].join("\n\n") + "\n";
 }

@@ -13,9 +13,14 @@ export type FieldMeta = {
   meant?: (text: string) => string | null;
   /** A path, or something that may be one: "~" in front stands for the home folder. */
   isPath?: boolean;
-  /** May differ between a checkpoint and the run that resumes it, because it does not change the weights. */
-  freeOnResume: boolean;
+  onResume: OnResume;
 };
+
+/**
+ * Whether a key may differ between a checkpoint and the run that resumes it. kept: it must not. named: it may, and its
+ * user is told from which step on, which the run's folder keeps. free: it changes no weights.
+ */
+export type OnResume = "kept" | "named" | "free";
 
 /** Sections of the config file and of its documentation, in order. */
 export const GROUPS = [
@@ -31,8 +36,8 @@ export const GROUPS = [
 ] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** Group, help text, and whether the key may change on resume (default: it must not). */
-type About = readonly [group: Group, description: string, resume?: "free"];
+/** Group, help text, and whether the key may change on resume. */
+type About = readonly [group: Group, description: string, resume?: Exclude<OnResume, "kept">];
 
 interface Range {
   /** Smallest value allowed. */
@@ -46,7 +51,7 @@ interface Range {
 }
 
 function meta([group, description, resume]: About, requirement: string): FieldMeta {
-  return { group, description, requirement, freeOnResume: resume === "free" };
+  return { group, description, requirement, onResume: resume ?? "kept" };
 }
 
 function rangeWords({ min, max, above, below }: Range): string {
@@ -106,6 +111,11 @@ export function flagOrAuto(value: boolean | "auto", about: About) {
 export function stageOrAuto<const S extends readonly [number, number]>(stages: S, about: About) {
   const schema = z.union([z.literal(stages), z.literal("auto")]) as z.ZodType<S[number] | "auto">;
   return schema.default("auto").meta(meta(about, `"auto", ${stages.join(" or ")}`));
+}
+
+/** A flag, or null for what another setting implies. */
+export function flagOrNull(value: null, about: About) {
+  return z.boolean().nullable().default(value).meta(meta(about, "true, false, or null"));
 }
 
 export function text(value: string, about: About) {
@@ -202,15 +212,14 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
   return schema.default(() => [...value]).meta(meta(about, words));
 }
 
-/** Where a service is, or the file that its address will be written to; of several services, with commas between. */
+/** Where a service is, or the file that its address will be written to; of several services, a list or with commas. */
 export function addressesOrNull(value: string | null, about: About) {
   const one = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
-  const address = z.string().refine((text) =>
-    scorerAddresses(text).every((part) => one.safeParse(part).success)
-  );
-  const words =
-    "an http:// or https:// address, file:PATH of a file that will hold one, several of them with commas " +
-    "between, or null";
+  const isAddresses = (text: string) => scorerAddresses(text).every((part) => one.safeParse(part).success);
+  const text = z.string().refine(isAddresses);
+  const list = z.array(text).min(1).transform((items) => items.join(", "));
+  const words = "an http:// or https:// address, file:PATH of a file that will hold some, a list of these or several " +
+    "with commas between, or null";
   const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
-  return address.nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
+  return z.union([text, list]).nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });
 }

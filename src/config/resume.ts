@@ -1,19 +1,23 @@
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { SCHEDULES } from "../rl/schedules.ts";
+import type { OnResume } from "./fields.ts";
 import { type Config, CONFIG_KEYS, fieldMeta } from "./schema.ts";
 import type { RunConfig } from "./sweep.ts";
 
 /** What a checkpoint keeps of its configuration, to be compared when it is resumed. */
-export type ResumeIdentity = Record<string, unknown>;
+export type ResumeIdentity = Readonly<Record<string, unknown>>;
 
-/** Keys that say how a batch is split over ranks and passes; what they come to together counts. */
-const SPLIT_KEYS = [
-  "per_device_train_batch_size",
-  "gradient_accumulation_steps",
-  "steps_per_generation",
-] as const;
-type SplitKey = (typeof SPLIT_KEYS)[number];
-const isSplitKey = (key: string): key is SplitKey => SPLIT_KEYS.includes(key as SplitKey);
+/** A setting that is another than that of the checkpoint. */
+export interface Change {
+  key: string;
+  before: unknown;
+  now: unknown;
+}
+
+const keysOf = (config: Config | RunConfig, onResume: OnResume): ResumeIdentity =>
+  Object.fromEntries(
+    CONFIG_KEYS.filter((key) => fieldMeta(key).onResume === onResume).map((key) => [key, config[key]]),
+  );
 
 /** Completions of all ranks, by what they do together. */
 function batchIdentity(config: Config | RunConfig, worldSize: number): ResumeIdentity {
@@ -28,30 +32,50 @@ function batchIdentity(config: Config | RunConfig, worldSize: number): ResumeIde
 }
 
 /**
- * What must be the same for a resumed run to equal one that was never stopped: keys of the settings, and in the place
- * of those that split a batch over ranks and passes how many completions go together. Output paths, logging, evaluation
- * and the scorer's address are free; the run's length is free unless the learning-rate schedule depends on it.
+ * What must be the same for a run to be the same run: keys of the settings, and in the place of those that split a
+ * batch over ranks and passes how many completions go together.
  */
-export function resumeIdentity(config: Config | RunConfig, worldSize = 1): ResumeIdentity {
+export const resumeIdentity = (config: Config | RunConfig, worldSize = 1): ResumeIdentity => ({
+  ...keysOf(config, "kept"),
+  ...batchIdentity(config, worldSize),
+});
+
+/** What may change on resume, and is then named: how far and how fast a run learns, and how its batches are split. */
+export const resumeSettings = (config: Config | RunConfig, worldSize = 1): ResumeIdentity => ({
+  ...keysOf(config, "named"),
+  ranks: worldSize,
+});
+
+/** What differs, key by key; a value that only one has is undefined in the other. */
+export function changesBetween(saved: ResumeIdentity, current: ResumeIdentity): Change[] {
+  const keys = [...new Set([...Object.keys(current), ...Object.keys(saved)])];
+  return keys
+    .map((key) => ({ key, before: saved[key], now: current[key] }))
+    .filter(({ before, now }) => JSON.stringify(before) !== JSON.stringify(now));
+}
+
+/** "learning_rate: 0.00001 -> 0.000005, from step 41 on" */
+export function changeText({ key, before, now }: Change, firstStep: number): string {
+  const [old, other] = [before, now].map((value) => JSON.stringify(value) ?? "none");
+  return `${key}: ${old} -> ${other}, from step ${firstStep} on`;
+}
+
+const SCHEDULE_KEYS = ["lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"];
+const LENGTH_KEYS = ["max_steps", "num_train_epochs"];
+
+/** Whether a change moves the learning rate's share of its peak. */
+export function movesSchedule({ key }: Change, config: Config | RunConfig): boolean {
   const warmupIsAShare = config.warmup_steps > 0 && config.warmup_steps < 1;
   const lengthMatters = SCHEDULES[config.lr_scheduler_type].dependsOnLength || warmupIsAShare;
-  const keys = CONFIG_KEYS.filter((key) =>
-    !isSplitKey(key) && !fieldMeta(key).freeOnResume ||
-    (lengthMatters && (key === "max_steps" || key === "num_train_epochs"))
-  );
-  return {
-    ...Object.fromEntries(keys.map((key) => [key, config[key]])),
-    ...batchIdentity(config, worldSize),
-  };
+  return SCHEDULE_KEYS.includes(key) || (lengthMatters && LENGTH_KEYS.includes(key));
 }
 
 /** The keys on which a checkpoint and a run differ, as "key: checkpoint X, now Y"; empty when they agree. */
 export function resumeConflicts(saved: ResumeIdentity, current: ResumeIdentity): string[] {
-  const keys = [...new Set([...Object.keys(current), ...Object.keys(saved)])];
-  return keys
-    .map((key) => [key, JSON.stringify(saved[key]), JSON.stringify(current[key])] as const)
-    .filter(([, before, now]) => before !== now)
-    .map(([key, before, now]) => `${key}: checkpoint ${before ?? "without it"}, now ${now ?? "without it"}`);
+  const words = (value: unknown) => JSON.stringify(value) ?? "without it";
+  return changesBetween(saved, current).map(({ key, before, now }) =>
+    `${key}: checkpoint ${words(before)}, now ${words(now)}`
+  );
 }
 
 /**

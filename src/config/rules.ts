@@ -1,3 +1,4 @@
+import { QUALITY_NAMES, qualityName } from "../rl/eval_metrics.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { isMasked } from "../rl/sampler_weights.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
@@ -158,6 +159,33 @@ export const RULES: readonly Rule[] = [
   {
     keys: ["cost_functions"],
     check: (config) => functionListProblem("cost_functions", config.cost_functions),
+  },
+  {
+    keys: ["metric_for_best_model"],
+    check: ({ metric_for_best_model: name }) =>
+      name === null || qualityName(name) !== null
+        ? null
+        : `metric_for_best_model must be one of ${QUALITY_NAMES}, or null, got "${name}"; change it`,
+  },
+  {
+    keys: ["metric_for_best_model", "load_best_model_at_end", "early_stopping_patience"],
+    check: (config) => {
+      if (config.metric_for_best_model !== null) return null;
+      const needing = config.load_best_model_at_end
+        ? "load_best_model_at_end"
+        : config.early_stopping_patience !== null
+        ? "early_stopping_patience"
+        : null;
+      return needing &&
+        `${needing} needs metric_for_best_model, got none; set it, for example to eval/safe_ratio`;
+    },
+  },
+  {
+    keys: ["metric_for_best_model", "eval_jsonl"],
+    check: (config) =>
+      config.metric_for_best_model === null || config.eval_jsonl !== null
+        ? null
+        : "metric_for_best_model needs evaluations, but eval_jsonl is null; set eval_jsonl to a file of prompts",
   },
   {
     keys: ["lr_scheduler_kwargs", "lr_scheduler_type", "learning_rate"],

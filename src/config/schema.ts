@@ -13,6 +13,7 @@ import {
   type FieldMeta,
   flag,
   flagOrAuto,
+  flagOrNull,
   integer,
   integerListOrNull,
   integerOrNull,
@@ -33,6 +34,7 @@ import {
   wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
+import { SCORER_ROUTES } from "./scorer_apis.ts";
 
 const MODEL = "Model and prompts";
 const SCORER = "Scorer";
@@ -79,10 +81,17 @@ export const ConfigSchema = z.strictObject({
     MODEL,
     "Training prompts: a file of JSON Lines, of a JSON array or of Parquet, gzipped or not, or a data set on the " +
     "hub: hf:org/name/split, hf:org/name@revision/config/split.",
+    "free",
   ]),
   eval_jsonl: pathOrNull("models/quickstart/eval_prompts.jsonl", [
     MODEL,
     "Evaluation prompts, likewise; null for no evaluation.",
+    "free",
+  ]),
+  allow_new_prompts: flag(false, [
+    MODEL,
+    "Go on where the content of train_jsonl or eval_jsonl is another than the run began with; false refuses that. " +
+    "The next step takes the prompts that a run begun with the new ones would take there.",
     "free",
   ]),
   prompt_key: text("prompt", [
@@ -134,8 +143,9 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH to wait for it; of several, with commas between, rank r asks number " +
-    "r % n; null serves reward_model and cost_model in this process.",
+    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or with " +
+    "commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
+    "cost_model in this process.",
     "free",
   ]),
   cost_scorer_url: addressesOrNull(null, [
@@ -200,9 +210,27 @@ export const ConfigSchema = z.strictObject({
     "Tokens of a conversation the in-process scorer reads.",
   ]),
   scorer_timeout: number(300, { above: 0 }, [SCORER, "Seconds to wait for one scoring request.", "free"]),
-  scorer_max_retries: integer(5, { min: 0 }, [
+  scorer_retry_max_s: number(600, { min: 0, max: 1e6 }, [
     SCORER,
-    "Further tries after a passing fault of the scorer, before the run stops and saves.",
+    "Seconds that a scorer may be away (refused or lost connections, timeouts, 408, 425, 429, 5xx) before the run " +
+    "saves and ends with exit code 75; 0: it is not asked again.",
+    "free",
+  ]),
+  scorer_max_abs_score: number(1e6, { above: 0 }, [
+    SCORER,
+    "Rewards and costs beyond this, up or down, are refused as a broken scorer's.",
+    "free",
+  ]),
+  scorer_route: oneOf(SCORER_ROUTES, "score_batch", [
+    SCORER,
+    "Where a service that speaks beaver is asked: score_batch for prompts and completions, score_texts for whole " +
+    "conversations (BEGINNING OF CONVERSATION: USER: ... ASSISTANT:...).",
+    "free",
+  ]),
+  scorer_token_file: pathOrNull(null, [
+    SCORER,
+    "File of the bearer token that scorers ask for; null: that beside a URL file (PATH.token), else SCORER_TOKEN of " +
+    "the environment, else none.",
     "free",
   ]),
 
@@ -361,41 +389,47 @@ export const ConfigSchema = z.strictObject({
     "free",
   ]),
 
-  learning_rate: number(5e-6, { above: 0 }, [OPTIMIZER, "Peak learning rate of AdamW."]),
+  learning_rate: number(5e-6, { above: 0 }, [OPTIMIZER, "Peak learning rate of AdamW.", "named"]),
   lr_scheduler_type: oneOf(LR_SCHEDULER_TYPES, "constant", [
     OPTIMIZER,
     "Learning-rate schedule, as in transformers.",
+    "named",
   ], REFUSED_SCHEDULER_TYPES),
   lr_scheduler_kwargs: argumentsOrNull(null, [
     OPTIMIZER,
     "Further arguments of the schedule by transformers' names, as in {num_cycles: 2}.",
+    "named",
   ]),
   warmup_steps: countOrShare(0, [
     OPTIMIZER,
     'Optimizer steps of linear warm-up, or below 1 their share of all steps; "constant" has none.',
+    "named",
   ]),
   num_train_epochs: number(1, { above: 0 }, [
     OPTIMIZER,
     "Passes over the prompts, where max_steps is -1.",
-    "free",
+    "named",
   ]),
   max_steps: integer(500, { min: -1 }, [
     OPTIMIZER,
     "Optimizer steps; -1 for num_train_epochs passes.",
-    "free",
+    "named",
   ]),
   per_device_train_batch_size: integer(1, { min: 1 }, [
     OPTIMIZER,
     "Completions per pass (forward and backward) on a device; times devices and passes, whole groups. A GPU that it " +
     "does not fill takes several passes at once where there is memory: the sums are the same.",
+    "named",
   ]),
   gradient_accumulation_steps: integer(60, { min: 1 }, [
     OPTIMIZER,
     "Passes per optimizer step.",
+    "named",
   ]),
   steps_per_generation: integerOrNull(null, { min: 1 }, [
     OPTIMIZER,
     "Passes per generation batch, a multiple of gradient_accumulation_steps; null for one optimizer step.",
+    "named",
   ]),
   gradient_checkpointing: flagOrAuto("auto", [
     OPTIMIZER,
@@ -411,6 +445,7 @@ export const ConfigSchema = z.strictObject({
   weight_decay: number(0, { min: 0 }, [
     OPTIMIZER,
     "Decoupled weight decay of AdamW; biases and norms have none, as in transformers.",
+    "named",
   ]),
   adam_beta1: number(0.9, { min: 0, below: 1 }, [OPTIMIZER, "Memory of the gradient average of AdamW."]),
   adam_beta2: number(0.999, { min: 0, below: 1 }, [
@@ -421,6 +456,7 @@ export const ConfigSchema = z.strictObject({
   max_grad_norm: number(1, { min: 0 }, [
     OPTIMIZER,
     "Global gradient norm is clipped to this; 0 for no clipping.",
+    "named",
   ]),
   zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,
@@ -470,6 +506,33 @@ export const ConfigSchema = z.strictObject({
   per_device_eval_batch_size: integer(2, { min: 1 }, [
     EVALUATION,
     "Accepted so that existing files load; eval_batch_size decides.",
+    "free",
+  ]),
+  metric_for_best_model: textOrNull(null, [
+    EVALUATION,
+    "Metric of the evaluation that says which step is the best, as eval/safe_ratio, or without eval/; its checkpoint " +
+    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. null: " +
+    "none is the best.",
+    "free",
+  ]),
+  greater_is_better: flagOrNull(null, [
+    EVALUATION,
+    "Whether more of that metric is better; null: less of costs, more of all others.",
+    "free",
+  ]),
+  load_best_model_at_end: flag(false, [
+    EVALUATION,
+    "Write the weights of the best step as the final ones, in the place of the last step's.",
+    "free",
+  ]),
+  early_stopping_patience: integerOrNull(null, { min: 1 }, [
+    EVALUATION,
+    "End the run after so many evaluations in a row without improvement; null for never.",
+    "free",
+  ]),
+  early_stopping_threshold: number(0, { min: 0 }, [
+    EVALUATION,
+    "How much better than the best an evaluation must be to count as improvement there.",
     "free",
   ]),
   eval_table_n_samples: integer(16, { min: 0 }, [EVALUATION, "Rows of the evaluation table.", "free"]),

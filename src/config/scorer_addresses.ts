@@ -6,9 +6,3 @@ const BETWEEN = /\s*,\s*(?=https?:\/\/|file:)/i;
 export function scorerAddresses(text: string): string[] {
   return text.trim().split(BETWEEN);
 }
-
-/** The address that a rank asks: number r % n. A rank sends one request after the other, so it has use for one. */
-export function scorerAddressOfRank(text: string, rank: number): string {
-  const addresses = scorerAddresses(text);
-  return addresses[rank % addresses.length];
-}

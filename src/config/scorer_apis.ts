@@ -17,3 +17,7 @@ export type ScorerApiName = keyof typeof SCORER_INPUTS;
 
 /** Those that give a score for each of a model's labels. */
 export const CLASSIFIER_APIS: readonly ScorerApiName[] = ["vllm_classify", "tei_predict"];
+
+/** Where Beaver's contract is asked: for prompts and completions, or for whole conversations. */
+export const SCORER_ROUTES = ["score_batch", "score_texts"] as const;
+export type ScorerRoute = (typeof SCORER_ROUTES)[number];

@@ -145,10 +145,6 @@ export const TRL_KEYS: Answers = {
   save_only_model: "a checkpoint holds all that a resumed run needs; the final weights stand alone",
   save_on_each_node: ONE_PROCESS,
   enable_jit_checkpoint: "SIGTERM and SIGINT save after the step in progress, always",
-  ...all(
-    "load_best_model_at_end metric_for_best_model greater_is_better",
-    "the last weights are the result; earlier ones are in checkpoint-N (save_steps, save_total_limit)",
-  ),
   restore_callback_states_from_checkpoint: "there are no callbacks",
   resume_from_checkpoint:
     "a run goes on from its newest checkpoint by itself; set resume=false to start over",
@@ -181,6 +177,7 @@ export const OTHER_NAMES: Answers = {
     "set per_device_train_batch_size",
   ),
   ...all("max_new_tokens max_tokens max_response_length", "set max_completion_length"),
+  ...all("scorer_max_retries scorer_retries", "set scorer_retry_max_s, in seconds"),
   importance_sampling_cap: "set importance_sampling_clip_max",
   ...all("kl_coef kl_coeff kl_beta init_kl_coef kl_penalty", "set beta"),
   ...all("lr actor_learning_rate", "set learning_rate"),

@@ -26,7 +26,7 @@ export interface Schedule {
   share(at: Position): number;
   /** linear: step / w while step < w; own: the formula has one; none: warmup_steps does nothing. */
   warmup: "linear" | "own" | "none";
-  /** Whether the rate of a step depends on the length of the run, which must then stay on resume. */
+  /** Whether the rate of a step depends on the length of the run. */
   dependsOnLength: boolean;
   /** What lr_scheduler_kwargs may hold. */
   arguments: Readonly<Record<string, Argument>>;

@@ -3,23 +3,44 @@ import { commandLine } from "../config/command_line.ts";
 
 const startScorer = () => commandLine(process.env, "scorer");
 
+/** What was tried in vain. */
+export interface Tried {
+  /** "POST /score_batch". */
+  request: string;
+  attempts: number;
+  /** From the first fault on. */
+  seconds: number;
+  cause: Error;
+  /** Why it is given up before the budget is spent, if it is. */
+  why?: string;
+  /** Path that shows whether the service is there. */
+  tryAt?: string;
+}
+
 /** No usable connection, after all retries. Its first line is documented: people and scripts look for it. */
 export class ScorerUnavailableError extends Error {
   override readonly name = "ScorerUnavailableError";
   readonly attempts: number;
 
-  /** @param tryAt path that shows whether it is there */
-  constructor(url: string, request: string, attempts: number, cause: Error, tryAt = "/health") {
+  /** @param url of the service; of several, with commas between */
+  constructor(url: string, { request, attempts, seconds, cause, why, tryAt = "/health" }: Tried) {
+    const spent = seconds < 1 ? "" : ` in ${Math.round(seconds)} s`;
     super(
       `❌ ERROR: Scorer API at ${url} is not responding\n` +
-        `  tried: ${request}, ${attempts} ${attempts === 1 ? "attempt" : "attempts"}; ` +
-        `last error: ${cause.message}\n` +
-        `  remedy: try \`curl ${url}${tryAt}\`, start a scorer with \`${startScorer()}\`, or correct scorer_url`,
+        `  tried: ${request}, ${attempts} ${attempts === 1 ? "attempt" : "attempts"}${spent}; ` +
+        `last error: ${cause.message}${why === undefined ? "" : `; ${why}`}\n` +
+        `  remedy: try \`curl ${url.split(",")[0]}${tryAt}\`, start a scorer with \`${startScorer()}\`, ` +
+        "correct scorer_url, or raise scorer_retry_max_s",
       { cause },
     );
     this.attempts = attempts;
   }
 }
+
+/** Whether an error says that no scorer answers, also one that another rank ended with. */
+export const saysNoScorer = (error: unknown): boolean =>
+  error instanceof ScorerUnavailableError ||
+  (error instanceof Error && /❌ ERROR: Scorer API at .* is not responding/.test(error.message));
 
 const LOOK_AT_LOG = "look at the scorer's log";
 

@@ -1,6 +1,6 @@
 /** Scorers of one's own functions, and several scorers as one. */
 import { show } from "./messages.ts";
-import type { Answer, ScoreOptions, Scorer, Scores } from "./protocol.ts";
+import type { Answer, ScoreOptions, Scorer, Scores, ScorerStats } from "./protocol.ts";
 
 /** A number for each answer; null where the function does not apply to it, as TRL's None. */
 export type FunctionScores = ArrayLike<number | null>;
@@ -95,6 +95,21 @@ export function combineScorers(parts: readonly (Scorer | WeightedScorer)[]): Sco
       };
     },
     sharesGpu: weighted.some(({ scorer }) => scorer.sharesGpu),
+    ...mergeStats(weighted.map(({ scorer }) => scorer)),
+  };
+}
+
+/** Of several scorers that are asked at once: what they count is added up. */
+function mergeStats(scorers: readonly Scorer[]): Pick<Scorer, "takeStats" | "callsAtOnce"> {
+  const callsAtOnce = () => Math.min(...scorers.map((scorer) => scorer.callsAtOnce?.() ?? 1));
+  if (scorers.every(({ takeStats }) => takeStats === undefined)) return { callsAtOnce };
+  return {
+    callsAtOnce,
+    takeStats() {
+      const stats = scorers.map((scorer) => scorer.takeStats?.()).filter((one) => one !== undefined);
+      const sum = (key: keyof ScorerStats) => stats.reduce((total, one) => total + one[key], 0);
+      return { retries: sum("retries"), waitSeconds: sum("waitSeconds"), told: sum("told"), cut: sum("cut") };
+    },
   };
 }
 
@@ -108,6 +123,7 @@ export function splitScorer(scorers: { rewards: Scorer; costs: Scorer }): Scorer
       ]);
       return { rewards: judged[0].rewards, costs: judged[1].costs, ...mergeNamed(judged) };
     },
+    ...mergeStats([scorers.rewards, scorers.costs]),
   };
 }
 

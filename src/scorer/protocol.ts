@@ -12,6 +12,8 @@
  *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
  *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
  *
+ * Answers may also hold "truncated": for each whether the service read it only up to its limit.
+ *
  * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
  * status. Unknown keys in a request are ignored.
  */
@@ -82,9 +84,24 @@ export interface ScoreOptions {
   signal?: AbortSignal;
 }
 
+/** How asking went since it was last taken. */
+export interface ScorerStats {
+  /** Requests that were sent again. */
+  retries: number;
+  /** Time that calls spent on requests which had failed, until they succeeded. */
+  waitSeconds: number;
+  /** Answers of which a service said whether it read them whole, and those that it did not. */
+  told: number;
+  cut: number;
+}
+
 /** Judges completions. */
 export interface Scorer {
   score(answers: readonly Answer[], options?: ScoreOptions): Promise<Scores>;
+  /** How asking went since the last call; absent where nobody is asked over a network. */
+  takeStats?(): ScorerStats;
+  /** Calls that may run at once, as there are several services; 1 where it is absent. */
+  callsAtOnce?(): number;
   /** It computes on this process's GPU: it is not asked while completions are sampled, which takes the memory. */
   readonly sharesGpu?: boolean;
 }

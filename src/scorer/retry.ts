@@ -1,73 +1,100 @@
-/** Retries of passing faults: exponential backoff with full jitter and a cap. */
+/** Passing faults: how long they are waited for. Exponential backoff with full jitter, within a budget of time. */
+
+interface FaultOptions {
+  /** What was tried, as "GET /health". */
+  request?: string;
+  retryAfterMs?: number;
+  lasting?: boolean;
+  isBusy?: boolean;
+  cause?: unknown;
+}
 
 /** No answer, or one that says "not now": a refused or reset connection, a timeout, an overloaded server. */
 export class ConnectionFault extends Error {
   override readonly name = "ConnectionFault";
+  readonly request: string;
   /** The wait the server asked for, in milliseconds. */
   readonly retryAfterMs: number;
   /** Waiting cannot help: a host name that does not exist, a bad certificate. */
   readonly lasting: boolean;
+  /** The service is there, and has too much to do. */
+  readonly isBusy: boolean;
 
-  constructor(message: string, options: { retryAfterMs?: number; lasting?: boolean; cause?: unknown } = {}) {
+  constructor(message: string, options: FaultOptions = {}) {
     super(message, { cause: options.cause });
+    this.request = options.request ?? "";
     this.retryAfterMs = options.retryAfterMs ?? 0;
     this.lasting = options.lasting ?? false;
+    this.isBusy = options.isBusy ?? false;
   }
 }
 
-export interface RetryEvent {
-  /** Number of the attempt that failed, from 1. */
-  attempt: number;
-  maxRetries: number;
-  delayMs: number;
-  error: Error;
+/** Time that passes and is waited for. */
+export interface Clock {
+  nowMs(): number;
+  /** @throws the signal's reason as soon as it is aborted */
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+export const WALL_CLOCK: Clock = { nowMs: () => performance.now(), sleep };
+
 export interface RetryPolicy {
-  /** Attempts after the first. */
-  maxRetries: number;
+  /** What a call may spend on its faults: from the first until they are over. 0: nothing is tried again. */
+  maxMs: number;
+  /** Cap of the first delay, doubled at each further fault of the same service. */
   baseDelayMs: number;
+  /** Cap of every delay of our own; what a service asks for with Retry-After may be more. */
   maxDelayMs: number;
   /** Uniform in [0, 1). */
   random: () => number;
-  sleep: (delayMs: number, signal?: AbortSignal) => Promise<void>;
-  onRetry?: (event: RetryEvent) => void;
+  clock: Clock;
 }
 
 /**
- * Milliseconds to wait after failed attempt `attempt` (from 1).
- *
- *   delay = max(retryAfter, U[0,1) * base * 2^(attempt-1)), at most maxDelayMs
+ * Milliseconds to wait after the fault number `faults` in a row (from 1): U[0,1) * min(maxDelay, base * 2^(faults-1)).
  *
  * Full jitter spreads the clients that one restart of the server threw off at the same moment
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
-export function backoffMs(attempt: number, retryAfterMs: number, policy: RetryPolicy): number {
-  const ceilingMs = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (attempt - 1));
-  return Math.min(policy.maxDelayMs, Math.max(retryAfterMs, policy.random() * ceilingMs));
+export function backoffMs(
+  faults: number,
+  { baseDelayMs, maxDelayMs, random }: Pick<RetryPolicy, "baseDelayMs" | "maxDelayMs" | "random">,
+): number {
+  return random() * Math.min(maxDelayMs, baseDelayMs * 2 ** (faults - 1));
 }
 
 /**
- * Runs `request` until it succeeds or fails for good, `1 + maxRetries` times at most.
- *
- * @throws what `request` throws when that is no ConnectionFault; else `onExhausted(attempts, lastFault)`
+ * What one call may spend on faults, shared by its requests: the time in which at least one of them has failed and has
+ * not yet succeeded. Work that goes well costs nothing, however long it takes.
  */
-export async function withRetries<T>(
-  request: () => Promise<T>,
-  policy: RetryPolicy,
-  onExhausted: (attempts: number, lastFault: ConnectionFault) => Error,
-  signal?: AbortSignal,
-): Promise<T> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await request();
-    } catch (error) {
-      if (!(error instanceof ConnectionFault)) throw error;
-      if (error.lasting || attempt > policy.maxRetries) throw onExhausted(attempt, error);
-      const delayMs = backoffMs(attempt, error.retryAfterMs, policy);
-      policy.onRetry?.({ attempt, maxRetries: policy.maxRetries, delayMs, error });
-      await policy.sleep(delayMs, signal);
-    }
+export class RetryBudget {
+  readonly maxMs: number;
+  readonly #clock: Clock;
+  #troubled = 0;
+  #sinceMs = 0;
+  #spentMs = 0;
+
+  constructor({ maxMs, clock }: Pick<RetryPolicy, "maxMs" | "clock">) {
+    this.maxMs = maxMs;
+    this.#clock = clock;
+  }
+
+  /** A request has failed, or finds no service to ask. */
+  begin(): void {
+    if (this.#troubled++ === 0) this.#sinceMs = this.#clock.nowMs();
+  }
+
+  /** It has succeeded, or was given up. */
+  end(): void {
+    if (--this.#troubled === 0) this.#spentMs += this.#clock.nowMs() - this.#sinceMs;
+  }
+
+  get spentMs(): number {
+    return this.#spentMs + (this.#troubled > 0 ? this.#clock.nowMs() - this.#sinceMs : 0);
+  }
+
+  get leftMs(): number {
+    return this.maxMs - this.spentMs;
   }
 }
 

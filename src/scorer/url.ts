@@ -1,4 +1,4 @@
-/** Where the scorer is: its URL, or a file that a scorer writes its URL into and a trainer waits for. */
+/** Where scorers are: their URLs, or files that scorers write their URLs into and a trainer waits for. */
 import { randomUUID } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { sleep } from "./retry.ts";
@@ -9,8 +9,8 @@ export interface WaitForUrlOptions {
   /** Default 1 hour: a scorer job may have to queue. */
   timeoutMs?: number;
   pollMs?: number;
-  /** Called once, when there is something to wait for. */
-  onWait?: (path: string) => void;
+  /** Called once, when there is something to wait for. @param paths with commas between */
+  onWait?: (paths: string) => void;
   signal?: AbortSignal;
 }
 
@@ -39,34 +39,63 @@ export function parseScorerUrl(text: string): string {
   return url.href.replace(/\/+$/, "");
 }
 
-/** The URL that `scorer_url` stands for: itself, or with `file:PATH` the line in that file, waited for. */
-export function resolveScorerUrl(scorerUrl: string, options: WaitForUrlOptions = {}): Promise<string> {
-  return scorerUrl.startsWith(FILE_PREFIX)
-    ? waitForScorerUrl(scorerUrl.slice(FILE_PREFIX.length), options)
-    : Promise.resolve(scorerUrl).then(parseScorerUrl);
+/** The file that an address names; null where it is a URL. */
+export const fileOf = (address: string): string | null =>
+  address.startsWith(FILE_PREFIX) ? address.slice(FILE_PREFIX.length) : null;
+
+/**
+ * The URLs that an address of `scorer_url` stands for now: itself, or with `file:PATH` the lines of that file. A file
+ * that is absent, empty or without its last newline is one that is not written yet: none.
+ * @throws TypeError when one is no URL
+ */
+export async function scorerUrlsAt(address: string): Promise<string[]> {
+  const path = fileOf(address);
+  if (path === null) return [parseScorerUrl(address)];
+  const text = await readIfPresent(path);
+  return text.endsWith("\n") ? parseScorerUrls(text, path) : [];
 }
 
 /**
- * Waits until `path` holds one whole line with a scorer's URL, and returns that URL.
- * A file that is absent, empty or without its newline is one that is not written yet.
- *
- * @throws Error when `timeoutMs` have passed
- * @throws TypeError when the line is no URL or more lines follow
- * @throws the signal's reason when the caller aborts
+ * The URLs in a file's text, one a line; empty lines are none.
+ * @throws TypeError when a line is no URL
  */
-export async function waitForScorerUrl(path: string, options: WaitForUrlOptions = {}): Promise<string> {
-  const { timeoutMs = 3_600_000, pollMs = 1000, onWait, signal } = options;
-  const deadlineMs = performance.now() + timeoutMs;
-  for (let waits = 0;; waits++) {
-    const text = await readIfPresent(path);
-    if (text.endsWith("\n") && text.trim() !== "") return parseUrlLine(text, path);
-    if (performance.now() >= deadlineMs) {
-      throw new Error(
-        `No scorer URL in "${path}" after ${timeoutMs / 1000} s: need one line with a URL; ` +
-          `see whether the scorer started with --url_file "${path}" is running, and its log`,
+export function parseScorerUrls(text: string, path: string): string[] {
+  return text.split("\n").filter((line) => line.trim() !== "").map((line) => {
+    try {
+      return parseScorerUrl(line);
+    } catch (cause) {
+      throw new TypeError(
+        `"${path}" must hold a scorer's URL in each line: ${(cause as Error).message}`,
+        { cause },
       );
     }
-    if (waits === 0) onWait?.(path);
+  });
+}
+
+/**
+ * Waits until `read` finds something, as it does once a scorer has written its URL into one of `paths`.
+ *
+ * @throws Error when `timeoutMs` have passed
+ * @throws the signal's reason when the caller aborts, and what `read` throws
+ */
+export async function waitForScorers<T>(
+  paths: readonly string[],
+  read: () => Promise<T[]>,
+  options: WaitForUrlOptions = {},
+): Promise<T[]> {
+  const { timeoutMs = 3_600_000, pollMs = 1000, onWait, signal } = options;
+  const deadlineMs = performance.now() + timeoutMs;
+  const named = paths.map((path) => `"${path}"`).join(", ");
+  for (let waits = 0;; waits++) {
+    const found = await read();
+    if (found.length > 0) return found;
+    if (performance.now() >= deadlineMs) {
+      throw new Error(
+        `No scorer URL in ${named} after ${timeoutMs / 1000} s: need a line with a URL; ` +
+          `see whether the scorer started with --url_file ${named} is running, and its log`,
+      );
+    }
+    if (waits === 0) onWait?.(paths.join(", "));
     await sleep(Math.min(pollMs, timeoutMs), signal);
   }
 }
@@ -79,16 +108,6 @@ export async function writeScorerUrl(path: string, url: string): Promise<void> {
   const partial = `${path}.${randomUUID()}.partial`;
   await writeFile(partial, `${url}\n`);
   await rename(partial, path);
-}
-
-function parseUrlLine(text: string, path: string): string {
-  try {
-    return parseScorerUrl(text);
-  } catch (cause) {
-    throw new TypeError(`"${path}" must hold one line with the scorer's URL: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
 }
 
 async function readIfPresent(path: string): Promise<string> {

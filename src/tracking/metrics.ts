@@ -3,6 +3,7 @@
  * comes out. The names without a prefix and those under `completions/` and `clip_ratio/` are TRL's, so that
  * its dashboards fit.
  */
+import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
@@ -45,15 +46,7 @@ const STEP_METRICS = [
   "completions/clipped_ratio",
   "completions/hallucinated_turn_ratio",
   "prompts/truncated_ratio",
-] as const;
-
-const EVAL_METRICS = [
-  "eval/mean_reward",
-  "eval/mean_cost",
-  "eval/mean_combined",
-  "eval/lambda",
-  "eval/safe_ratio",
-  "eval/total_samples",
+  "scorer/cut_fraction",
 ] as const;
 
 /** The names that measure the machine and not the training: they differ between two runs of the same seed. */
@@ -63,6 +56,8 @@ export const TIMING_METRICS = [
   "seconds/generate",
   "seconds/score",
   "seconds/update",
+  "scorer/retries",
+  "scorer/wait_s",
 ] as const;
 
 /** Every name that each run's rows may hold, in their order there; those of a scorer's parts follow STEP_METRICS. */
@@ -134,6 +129,18 @@ export interface StepRecord extends Judgements {
   /** Wall time of the whole step and of its phases, seconds. */
   stepSeconds: number;
   phaseSeconds: { generate: number; score: number; update: number };
+  /** How asking the scorer services went, on all ranks; left out where none is asked. */
+  asked?: AskedScorers;
+}
+
+/** What asking scorer services for the scores of a step took. */
+export interface AskedScorers {
+  /** Requests that were sent again. */
+  retries: number;
+  /** Seconds spent on requests that had failed, until they succeeded; the most that a rank did. */
+  waitSeconds: number;
+  /** Share of the answers that a service read only up to its limit; left out where none says so. */
+  cutFraction?: number;
 }
 
 /** One evaluation over the whole eval set. */
@@ -181,12 +188,15 @@ export function stepRow(record: StepRecord): MetricRow {
     ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
     "prompts/truncated_ratio": share(record.truncatedPrompts, total),
+    "scorer/cut_fraction": record.asked?.cutFraction,
     ...namedMetrics(record),
     step_time: record.stepSeconds,
     tokens_per_second: share(tokens, record.stepSeconds),
     "seconds/generate": record.phaseSeconds.generate,
     "seconds/score": record.phaseSeconds.score,
     "seconds/update": record.phaseSeconds.update,
+    "scorer/retries": record.asked?.retries,
+    "scorer/wait_s": record.asked?.waitSeconds,
   });
 }
 

@@ -1,10 +1,11 @@
 /** The report as one HTML page that needs nothing else: no script, no request, light and dark. */
+import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
 import type { MetricName, MetricRow } from "./metrics.ts";
 import { formatNumber } from "./plot_axes.ts";
 import { PLOT_CSS, plotLegend } from "./plot_svg.ts";
 import { escapeHtml } from "./printable.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "./report_plots.ts";
-import type { RunRecords } from "./run_records.ts";
+import type { RunRecords, SettingChange } from "./run_records.ts";
 import { type SampleTable, scoreNames } from "./samples.ts";
 import { TREND_STEPS, trendOf } from "./trend.ts";
 
@@ -29,9 +30,10 @@ export function runPage(run: RunRecords): string {
     : `steps ${run.rows[0].step} to ${run.rows.at(-1)!.step}`;
   const scatters = scatterPlots(run);
   return page(run.name, [
-    `<p class="lead">GRPO run, ${steps}.</p>`,
+    `<p class="lead">GRPO run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
     section("In numbers", headlineTable(run.rows)),
     section("Over the steps", SMOOTHING_NOTE + plots(runPlots(run))),
+    ...(run.changes.length === 0 ? [] : [section("Changed on the way", changesTable(run.changes))]),
     ...(scatters.length === 0 ? [] : [section("Reward against cost", plots(scatters))]),
     ...run.tables.toReversed().map(sampleSection),
     ...(Object.keys(run.config).length === 0 ? [] : [section("Config", configTable(run.config))]),
@@ -96,6 +98,33 @@ function sampleSection({ split, step, samples }: SampleTable): string {
   return `<section><details open><summary><h2>${title}</h2></summary>${
     table(columns, lines)
   }</details></section>`;
+}
+
+/** Which evaluation was the best, where the settings ask for one. */
+function bestSentence({ rows, config }: RunRecords): string {
+  const settings = {
+    metric_for_best_model: null,
+    greater_is_better: null,
+    early_stopping_patience: null,
+    early_stopping_threshold: 0,
+    ...config,
+  } as BestConfig;
+  const name = settings.metric_for_best_model;
+  if (typeof name !== "string") return "";
+  const best = rows.filter((row) => row["eval/total_samples"] !== undefined)
+    .reduce<BestState | null>((before, row) => bestAfter(before, row, settings), null);
+  if (best === null) return "";
+  const whose = config.load_best_model_at_end === true ? "; its weights are the final ones" : "";
+  return ` Best evaluation: ${bestText(best)}${whose}.`;
+}
+
+function changesTable(changes: readonly SettingChange[]): string {
+  const lines = changes.map(({ step, key, before, now }) =>
+    `<tr><td class="number">${formatNumber(step)}</td><th scope="row"><code>${escapeHtml(key)}</code></th>` +
+    [before, now].map((value) => `<td class="text">${escapeHtml(JSON.stringify(value))}</td>`).join("") +
+    "</tr>"
+  );
+  return table([numeric("from step"), ...["key", "before", "now"].map(text)], lines);
 }
 
 function configTable(config: Record<string, unknown>): string {

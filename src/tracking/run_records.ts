@@ -7,6 +7,20 @@ import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
 /** The resolved config of a run, in its folder. */
 export const RUN_CONFIG_FILE = "run_config.json";
 
+/** What was changed where a run went on, one setting to a line. */
+export const CHANGES_FILE = "changes.jsonl";
+
+/** Of a run whose final weights are those of its best step: which step that is. */
+export const BEST_MODEL_FILE = "best_model.json";
+
+/** A setting that was another before `step`. */
+export interface SettingChange {
+  step: number;
+  key: string;
+  before: unknown;
+  now: unknown;
+}
+
 export interface RunRecords {
   /** Name of the run's folder. */
   name: string;
@@ -18,6 +32,8 @@ export interface RunRecords {
   scatters: (ScatterPoints & { split: Split })[];
   /** The resolved config; empty when the folder does not hold it. */
   config: Record<string, unknown>;
+  /** What was changed on the way, in order. */
+  changes: SettingChange[];
 }
 
 /**
@@ -34,12 +50,14 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   const samplesDir = join(runDir, "samples");
   const names = await readdir(samplesDir).catch(emptyIfMissing);
   const config = await readOptional(join(runDir, RUN_CONFIG_FILE));
+  const changes = await readOptional(join(runDir, CHANGES_FILE)) ?? "";
   return {
     name: basename(runDir.replace(/[/\\]+$/, "")),
     rows: parseMetrics(text, join(runDir, "metrics.jsonl")),
     tables: await readTables(samplesDir, names),
     scatters: await readScatters(samplesDir, names),
     config: config === undefined ? {} : JSON.parse(config),
+    changes: wholeLines(changes).map((line, i) => parseLine(line, `${join(runDir, CHANGES_FILE)}:${i + 1}`)),
   };
 }
 
@@ -51,15 +69,18 @@ export async function readRun(runDir: string): Promise<RunRecords> {
  */
 export function parseMetrics(text: string, path: string): MetricRow[] {
   const byStep = new Map<number, MetricRow>();
-  text.split("\n").slice(0, -1).forEach((line, index) => {
+  wholeLines(text).forEach((line, index) => {
     if (line.trim() === "") return;
-    const row = parseRow(line, `${path}:${index + 1}`);
+    const row = parseLine<MetricRow>(line, `${path}:${index + 1}`);
     byStep.set(row.step, { ...byStep.get(row.step), ...row });
   });
   return [...byStep.values()].sort((a, b) => a.step - b.step);
 }
 
-function parseRow(line: string, place: string): MetricRow {
+/** Lines that end; the last of a killed writer may not. */
+const wholeLines = (text: string) => text.split("\n").slice(0, -1);
+
+function parseLine<Row>(line: string, place: string): Row {
   try {
     return JSON.parse(line);
   } catch (error) {

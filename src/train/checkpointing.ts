@@ -1,5 +1,12 @@
 /** A run's state on disk and back: weights, optimizer, lambda, counters, and what identifies the run. */
-import { assertResumable, type ResumeIdentity, resumeIdentity } from "../config/resume.ts";
+import { join } from "node:path";
+import {
+  assertResumable,
+  type Change,
+  changesBetween,
+  resumeIdentity,
+  resumeSettings,
+} from "../config/resume.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { readFloats, readTensor, writeTensor } from "../gpu/tensors.ts";
 import {
@@ -20,15 +27,12 @@ import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { Communicator } from "../parallel/communicator.ts";
+import type { BestState } from "../rl/best_metric.ts";
 import type { Progress } from "./generation_batch.ts";
 import type { Optimizer, Slot } from "./optimizer.ts";
+import { assertSameInputs, promptChanges, type RunInputs } from "./run_inputs.ts";
+import { parseSavedState, type SavedState } from "./saved_state.ts";
 import { writeTogether } from "./writing_together.ts";
-
-interface SavedState {
-  identity: ResumeIdentity;
-  progress: Progress;
-  tracker: TrackerState;
-}
 
 /** Weights as they are held: f32, or 16 bits. */
 export function weightTensors(weights: readonly Weight[]): TensorSource[] {
@@ -73,8 +77,11 @@ export interface RunToSave {
   config: RunConfig;
   communicator: Communicator;
   optimizer: Optimizer;
+  inputs: RunInputs;
   progress: Progress;
   tracker: TrackerState;
+  /** Its checkpoint is not removed. */
+  best: BestState | null;
   /** Files that are copied into the checkpoint. */
   modelFiles: readonly string[];
 }
@@ -88,13 +95,16 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator, optimizer, progress, tracker, modelFiles }: RunToSave,
+  { config, communicator, optimizer, inputs, progress, tracker, best, modelFiles }: RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {
     identity: resumeIdentity(config, communicator.size),
+    settings: resumeSettings(config, communicator.size),
+    inputs,
     progress,
     tracker,
+    best,
   };
   const write = async (partners?: Partners) => {
     await saveCheckpoint(runDir, {
@@ -106,7 +116,9 @@ export async function saveRun(
       modelFiles,
       partners,
     });
-    if (config.save_total_limit !== null) await pruneCheckpoints(runDir, config.save_total_limit, step);
+    if (config.save_total_limit !== null) {
+      await pruneCheckpoints(runDir, config.save_total_limit, { newestStep: step, bestStep: best?.step });
+    }
   };
   if (!savesTogether(optimizer)) return await write();
   await writeTogether(
@@ -130,32 +142,74 @@ export interface RestoredRun {
   dir: string;
   progress: Progress;
   tracker: TrackerState;
+  best: BestState | null;
+  /** What is not as it was when the checkpoint was saved, and may be. */
+  changes: readonly Change[];
+}
+
+/** @throws Error when there are checkpoints and none of them is whole: a run that starts over would cost its records */
+function assertSomeIsWhole(runDir: string, skipped: readonly { dir: string; reason: string }[]): void {
+  if (skipped.length === 0) return;
+  throw new Error(
+    `Cannot go on in "${runDir}": required a whole checkpoint, and each of ${skipped.length} is damaged:\n` +
+      skipped.map(({ reason }) => `  ${reason}\n`).join("") +
+      "Restore one of them, or set resume=false to start over, which keeps this folder aside",
+  );
+}
+
+async function restoreWeights({ weights }: Optimizer, reader: TensorReader): Promise<void> {
+  for (const weight of weights) {
+    writeTensor(weight.tensor, await reader.read(weight.name));
+    refreshWeightShift(weight);
+  }
+}
+
+/**
+ * Puts the weights that were saved after a step in the place of those of the last; the optimizer's state stays.
+ * @throws Error when that checkpoint is not there, or damaged
+ */
+export async function loadWeightsOf(runDir: string, step: number, optimizer: Optimizer): Promise<void> {
+  const checkpoint = await loadCheckpoint(join(runDir, `checkpoint-${step}`));
+  try {
+    await restoreWeights(optimizer, checkpoint.weights);
+  } finally {
+    await checkpoint.close();
+  }
 }
 
 /**
  * Loads the newest good checkpoint of the run into the optimizer's weights and moments.
  * @returns null when there is none
- * @throws RangeError when its configuration differs; it names the keys
+ * @throws RangeError when its configuration differs, or what it reads; it names the keys and files
+ * @throws Error when there are checkpoints, none of which is whole, or a state is not as it was saved
  */
 export async function restoreRun(
   runDir: string,
-  { config, communicator, optimizer }: Pick<RunToSave, "config" | "communicator" | "optimizer">,
+  { config, communicator, optimizer, inputs }: Pick<
+    RunToSave,
+    "config" | "communicator" | "optimizer" | "inputs"
+  >,
   onSkipped: (dir: string, reason: string) => void,
 ): Promise<RestoredRun | null> {
   const { dir, skipped } = await latestCheckpoint(runDir);
+  if (dir === undefined) assertSomeIsWhole(runDir, skipped);
   for (const { dir: bad, reason } of skipped) onSkipped(bad, reason);
   if (dir === undefined) return null;
   const checkpoint = await loadCheckpoint(dir);
   try {
-    const saved = checkpoint.state as SavedState;
+    const { step, statePath } = checkpoint;
+    const saved = parseSavedState(checkpoint.state, { path: statePath, step });
     assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);
-    for (const weight of optimizer.weights) {
-      writeTensor(weight.tensor, await checkpoint.weights.read(weight.name));
-      refreshWeightShift(weight);
-    }
+    assertSameInputs(saved.inputs, inputs, { allowNewPrompts: config.allow_new_prompts, checkpoint: dir });
+    await restoreWeights(optimizer, checkpoint.weights);
     for (const slot of optimizer.slots) await restoreSlot(checkpoint.optimizer, slot);
     optimizer.updates = saved.progress.step;
-    return { dir, progress: saved.progress, tracker: saved.tracker };
+    const { progress, tracker, best } = saved;
+    const changes = [
+      ...changesBetween(saved.settings, resumeSettings(config, communicator.size)),
+      ...promptChanges(saved.inputs, inputs),
+    ];
+    return { dir, progress, tracker, best, changes };
   } finally {
     await checkpoint.close();
   }

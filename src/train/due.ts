@@ -1,21 +1,36 @@
 /** What a run owes to its folder: evaluations, checkpoints, final weights. */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
+import { bestAfter, type BestState, bestText, isPatienceOver } from "../rl/best_metric.ts";
 import { isDue } from "../rl/cadence.ts";
-import { saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
+import type { MetricRow } from "../tracking/metrics.ts";
+import { BEST_MODEL_FILE } from "../tracking/run_records.ts";
+import { loadWeightsOf, saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
 import { assertSameWeights } from "./rank_check.ts";
 import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir, communicator }, config, learner: { optimizer }, modelFiles } = run;
+  const { deps: { runDir, communicator, inputs }, config, learner: { optimizer }, best, modelFiles } = run;
   run.log?.sync();
   const tracker = run.tracker.state();
-  await saveRun(runDir, { config, communicator, optimizer, progress, tracker, modelFiles });
+  await saveRun(runDir, {
+    config,
+    communicator,
+    optimizer,
+    inputs,
+    progress,
+    tracker,
+    best,
+    modelFiles,
+  });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
@@ -58,6 +73,32 @@ export async function evaluate(run: Run, progress: Progress): Promise<void> {
   if (ofStep?.step === row.step) Object.assign(ofStep, row);
   else rows.push(row);
   await deps.events.onEvaluation(row, outcome);
+  await noteEvaluation(run, progress, row);
+}
+
+/** Whether evaluations have not improved for so long that the run ends. */
+export const endsEarly = ({ best, config }: Run): boolean => isPatienceOver(best, config);
+
+/** Holds the evaluation against the best, and keeps the checkpoint of a better one. */
+async function noteEvaluation(run: Run, progress: Progress, row: MetricRow): Promise<void> {
+  const before = run.best;
+  const best = bestAfter(before, row, run.config);
+  run.best = best;
+  if (best === null) return;
+  const { onMessage } = run.deps.events;
+  if (best.step === progress.step) {
+    await save(run, progress);
+    if (before !== null && isWriter(run.deps)) onMessage(`The best so far: ${bestText(best)}`);
+  }
+}
+
+/** Says why no further step is done. */
+export function sayWhyEarly({ best, deps }: Run): void {
+  if (best === null || !isWriter(deps)) return;
+  deps.events.onMessage(
+    `Ended early: the last ${best.stale} evaluations were no improvement (early_stopping_patience). The best: ` +
+      bestText(best),
+  );
 }
 
 function checkRanks(
@@ -81,9 +122,45 @@ export async function settle(run: Run, progress: Progress): Promise<void> {
   if (due(config.eval_every)) await evaluate(run, progress);
 }
 
-/** Weights for transformers and torch.load, or an adapter for peft, in the run's own folder. */
-export async function writeFinalWeights({ deps: { runDir }, config, learner }: Run): Promise<void> {
+/**
+ * Takes the weights of the best step in the place of the last one's, where that is wanted; on every rank.
+ * @returns the best, where its weights are now the policy's
+ * @throws Error when its checkpoint is not there, or damaged
+ */
+export async function loadBest(run: Run, { step }: Progress): Promise<BestState | null> {
+  const { best, config, deps: { runDir, events }, learner: { optimizer } } = run;
+  if (!config.load_best_model_at_end || best === null) return null;
+  if (best.step === step) return best;
+  try {
+    await loadWeightsOf(runDir, best.step, optimizer);
+  } catch (cause) {
+    throw new Error(
+      `Cannot write the best model: ${
+        messageOf(cause)
+      }. Set load_best_model_at_end=false for the weights of step ` +
+        `${step}, which are saved`,
+      { cause },
+    );
+  }
+  if (isWriter(run.deps)) events.onMessage(`Final weights are those of the best: ${bestText(best)}`);
+  return best;
+}
+
+/**
+ * Weights for transformers and torch.load, or an adapter for peft, in the run's own folder; and of which step they are,
+ * where that is not the last.
+ */
+export async function writeFinalWeights(
+  { deps: { runDir }, config, learner }: Run,
+  best: BestState | null,
+): Promise<void> {
+  const path = join(runDir, BEST_MODEL_FILE);
+  if (best === null) await rm(path, { force: true });
   const tensors = weightTensors(trainableWeights(learner.policy));
   await writeSafetensors(join(runDir, weightsFile(config)), tensors);
   if (!config.use_peft) await writeTorchBin(join(runDir, "pytorch_model.bin"), tensors);
+  if (best !== null) {
+    const { metric, step, value } = best;
+    await writeFileAtomic(path, `${JSON.stringify({ metric, step, value })}\n`);
+  }
 }

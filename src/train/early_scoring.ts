@@ -15,8 +15,8 @@ export interface EarlyScoring {
 }
 
 /**
- * Requests go one after the other, in the order in which the rollouts ended; that order and the requests' sizes depend
- * on the completions alone, not on the clock.
+ * Requests go one after the other, or so many at once as there are services, in the order in which the rollouts ended;
+ * that order and the requests' sizes depend on the completions alone, not on the clock.
  */
 export function scoreEarly(
   scorer: Scorer,
@@ -25,7 +25,9 @@ export function scoreEarly(
   const scores: Scores = { rewards: [], costs: [] };
   const named: Record<string, number[]> = {};
   const waiting: { rollout: Rollout; place: number }[] = [];
-  let requests = Promise.resolve();
+  /** Each sends one request after the other. */
+  const lines = Array.from({ length: scorer.callsAtOnce?.() ?? 1 }, () => Promise.resolve());
+  let sent = 0;
 
   async function request(batch: typeof waiting): Promise<void> {
     const answers = batch.map(({ rollout: { prompt, text, tokens } }) => {
@@ -42,8 +44,9 @@ export function scoreEarly(
 
   function send(): void {
     const batch = waiting.splice(0, batchSize);
-    requests = requests.then(() => request(batch));
-    requests.catch(() => {}); // finish() tells
+    const line = sent++ % lines.length;
+    lines[line] = lines[line].then(() => request(batch));
+    lines[line].catch(() => {}); // finish() tells
   }
 
   return {
@@ -53,7 +56,7 @@ export function scoreEarly(
     },
     async finish() {
       if (waiting.length > 0) send();
-      await requests;
+      await Promise.all(lines);
       // A request whose scores lack a name that another's have leaves holes: it does not apply there.
       const whole = (values: readonly number[]) => scores.rewards.map((_, place) => values[place] ?? NaN);
       const filled = Object.entries(named).map(([name, values]) => [name, whole(values)] as const);

@@ -11,7 +11,7 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { Scorer, Scores } from "../scorer/protocol.ts";
+import type { Scorer, Scores, ScorerStats } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
@@ -152,6 +152,7 @@ export async function trainOnGenerationBatch(
 
   const generation = progress.step / updatesPerGeneration;
   const decode = deps.tokenizer.decode;
+  deps.scorer.takeStats?.(); // of an evaluation before
   const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
   // One on this GPU would take its memory while the KV cache has it.
   const isElsewhere = !deps.scorer.sharesGpu;
@@ -176,6 +177,7 @@ export async function trainOnGenerationBatch(
 
   const { lambda, rankLambdas, combined, rewards, costs } = await weighScores(deps, scores, progress.lambda);
   const named = await gatherNamed(communicator, scores.named);
+  const asked = await gatherStats(communicator, deps.scorer.takeStats?.());
 
   const updating = performance.now();
   const schedule = { ...config, total_steps: deps.totalSteps };
@@ -215,6 +217,7 @@ export async function trainOnGenerationBatch(
       ? samplerMetrics(stats.sampler, correctsSampler(config))
       : undefined,
     clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
+    asked,
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
@@ -239,6 +242,22 @@ async function gatherNamed(
     gathered[name] = await gatherNumbers(communicator, named[name]);
   }
   return gathered;
+}
+
+/** How asking went on all ranks, whose scorers are of the same kind. */
+async function gatherStats(
+  communicator: Communicator,
+  own: ScorerStats | undefined,
+): Promise<StepRecord["asked"]> {
+  if (own === undefined) return undefined;
+  const counts = [own.retries, own.waitSeconds, own.told, own.cut];
+  const all = await gatherNumbers(communicator, counts);
+  const [retries, waits, told, cut] = counts.map((_, i) => all.filter((_, at) => at % counts.length === i));
+  return {
+    retries: sumOf(retries),
+    waitSeconds: Math.max(...waits),
+    cutFraction: sumOf(told) === 0 ? undefined : sumOf(cut) / sumOf(told),
+  };
 }
 
 function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {

@@ -6,7 +6,17 @@ import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
-import { evaluate, save, saveAfterFailure, settle, writeFinalWeights } from "./due.ts";
+import type { BestState } from "../rl/best_metric.ts";
+import {
+  endsEarly,
+  evaluate,
+  loadBest,
+  save,
+  saveAfterFailure,
+  sayWhyEarly,
+  settle,
+  writeFinalWeights,
+} from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
@@ -20,12 +30,20 @@ export interface TrainingResult {
   rows: MetricRow[];
   finished: boolean;
   trainingSeconds: number;
+  /** The best evaluation, where metric_for_best_model is set. */
+  best: BestState | null;
 }
 
 const STEP_IN_PROGRESS = "the step in progress";
 
-/** Trains from `start` on until the last step, or until the process is asked to end. */
-async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
+/**
+ * Trains from `start` on until the last step, or until the process is asked to end; then it may have given up a step or
+ * an evaluation, without which no run is finished.
+ */
+async function runGenerationBatches(
+  run: Run,
+  start: Progress,
+): Promise<{ progress: Progress; gaveUp: boolean }> {
   const { deps, config, learner, steps, shape } = run;
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
@@ -38,7 +56,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
-    while (progress.step < steps && !await isAskedToStop()) {
+    while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
@@ -60,29 +78,36 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await settle(run, progress);
     }
+    if (endsEarly(run) && progress.step < steps) {
+      sayWhyEarly(run);
+      await run.tracker.finish(progress.step);
+    }
   } catch (error) {
     if (error instanceof GivenUp && deps.communicator.size === 1) {
       deps.events.onMessage(error.message);
-      return progress;
+      return { progress, gaveUp: true };
     }
     if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
     throw error;
   } finally {
     generator.dispose();
   }
-  return progress;
+  return { progress, gaveUp: false };
 }
 
 async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
-  const progress = await runGenerationBatches(run, start);
+  const { progress, gaveUp } = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
-  const finished = progress.step >= run.steps;
+  const finished = !gaveUp && (progress.step >= run.steps || endsEarly(run));
   if (progress.step > 0) await save(run, progress);
-  if (finished && isWriter(run.deps)) await writeFinalWeights(run);
+  if (finished) {
+    const best = await loadBest(run, progress);
+    if (isWriter(run.deps)) await writeFinalWeights(run, best);
+  }
   await run.deps.communicator.barrier();
-  return { progress, rows: run.rows, finished, trainingSeconds };
+  return { progress, rows: run.rows, finished, trainingSeconds, best: run.best };
 }
 
 /**

@@ -6,13 +6,14 @@ import type { RunConfig } from "../config/sweep.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
-import { gatherNumbers } from "../parallel/gather.ts";
+import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
 import type { Policy } from "../policy/trunk.ts";
+import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
-import { parseMetrics } from "../tracking/run_records.ts";
+import { BEST_MODEL_FILE, CHANGES_FILE, parseMetrics } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { sinksOf } from "../tracking/sinks.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
@@ -21,6 +22,8 @@ import type { Progress } from "./generation_batch.ts";
 import type { Asked } from "./given_up.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import type { Prompt } from "./prompts.ts";
+import { missingRows, recordChanges } from "./run_history.ts";
+import type { RunInputs } from "./run_inputs.ts";
 
 export interface EvaluationOutcome extends Judgements {
   prompts: string[];
@@ -45,6 +48,8 @@ export interface TrainingDeps extends Asked {
   policy: Policy;
   tokenizer: Tokenizer;
   prompts: readonly Prompt[];
+  /** What tells the prompts and the starting model from others. */
+  inputs: RunInputs;
   scorer: Scorer;
   communicator: Communicator;
   /** How micro-batches are trained on, by the memory plan. */
@@ -76,21 +81,18 @@ export interface Run {
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  /** Of the evaluations so far, on all ranks; null where none is the best. */
+  best: BestState | null;
   rows: MetricRow[];
 }
 
 export const isWriter = ({ communicator }: TrainingDeps): boolean => communicator.rank === 0;
 
-/** Whether the log holds the evaluation of a step. */
-async function isEvaluated(runDir: string, step: number): Promise<boolean> {
-  const path = join(runDir, "metrics.jsonl");
-  const rows = parseMetrics(await readFile(path, "utf8"), path);
-  return rows.some((row) => row.step === step && row["eval/total_samples"] !== undefined);
-}
+const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined;
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl"]) {
+  for (const name of ["runs", "samples", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
     await rm(join(runDir, name), { recursive: true, force: true });
   }
 }
@@ -114,11 +116,37 @@ function ownProgress(progress: Progress, { rank, size }: Communicator): Progress
   return { ...progress, lambda: rankLambdas[Math.floor(rank * rankLambdas.length / size)] };
 }
 
-/** Whether rank 0 has logged an evaluation of the step already: known to all, so that all evaluate or none. */
-async function evaluatedStepOfAll(deps: TrainingDeps, step: number): Promise<number> {
-  const known = Int32Array.of(isWriter(deps) && await isEvaluated(deps.runDir, step) ? 1 : 0);
-  await deps.communicator.broadcast(known, 0);
-  return known[0] === 1 ? step : -1;
+/** What the log tells of evaluations. */
+interface Evaluations {
+  evaluatedStep: number;
+  best: BestState | null;
+}
+
+/**
+ * What is known of evaluations at `step`, by the log and the checkpoint, which knows none that came after it was saved.
+ */
+function evaluationsIn(
+  logged: readonly MetricRow[],
+  step: number,
+  config: RunConfig,
+  saved: BestState | null,
+): Evaluations {
+  const rows = logged.filter(isEvaluation);
+  const known = stillBest(saved, config);
+  const best = rows.filter((row) => row.step > (known?.lastStep ?? 0))
+    .reduce((before, row) => bestAfter(before, row, config), known);
+  return { evaluatedStep: rows.some((row) => row.step === step) ? step : -1, best };
+}
+
+/** What rank 0 knows: known to all, so that all evaluate or none, and end together. */
+async function knownToAll(
+  communicator: Communicator,
+  ofWriter: () => Evaluations,
+): Promise<Evaluations> {
+  const [first] = await gatherTexts(communicator, [
+    communicator.rank === 0 ? JSON.stringify(ofWriter()) : "",
+  ]);
+  return JSON.parse(first) as Evaluations;
 }
 
 /** Files and tracker of the rank that writes; a tracker of rows alone on the others. */
@@ -126,7 +154,7 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   const { runDir, events: { onMessage } } = deps;
   if (!isWriter(deps)) {
     const tracker = await openTracker({ runDir, config, sinks: [], onMessage });
-    return { modelFiles: [], log: null, tracker };
+    return { modelFiles: [], log: null, tracker, logged: [] };
   }
   if (!restored) await clearRun(runDir);
   const modelFiles = await deps.describeRun();
@@ -139,13 +167,15 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
     onMessage,
     resume: restored ? { step, state: restored.tracker } : undefined,
   });
-  return { modelFiles, log, tracker };
+  if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
+  const path = join(runDir, "metrics.jsonl");
+  return { modelFiles, log, tracker, logged: parseMetrics(await readFile(path, "utf8"), path) };
 }
 
 /**
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
- *   configuration, whose keys it names
- * @throws Error when the ranks found different checkpoints
+ *   configuration or other files, which it names
+ * @throws Error when the ranks found different checkpoints, or there are some and none is whole
  */
 export async function openRun(
   deps: TrainingDeps,
@@ -158,7 +188,7 @@ export async function openRun(
   const restored = config.resume
     ? await restoreRun(
       runDir,
-      { config, communicator, optimizer: learner.optimizer },
+      { config, communicator, optimizer: learner.optimizer, inputs: deps.inputs },
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
@@ -166,14 +196,20 @@ export async function openRun(
   const progress = restored
     ? ownProgress(restored.progress, communicator)
     : { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 };
-  const records = await openRecords(deps, config, restored);
+  const { logged, ...records } = await openRecords(deps, config, restored);
+  const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
+  if (missing !== null) events.onMessage(missing);
+  const evaluations = await knownToAll(
+    communicator,
+    () => evaluationsIn(logged, progress.step, config, restored?.best ?? null),
+  );
   return {
     run: {
       deps,
       config,
       learner,
       ...records,
-      evaluatedStep: await evaluatedStepOfAll(deps, progress.step),
+      ...evaluations,
       steps,
       shape,
       savedStep: restored ? progress.step : -1,

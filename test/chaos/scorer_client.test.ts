@@ -6,6 +6,7 @@ import { answers } from "../answers.ts";
 import { commandLine } from "../../src/config/command_line.ts";
 import { createScorerClient, type ScorerClientOptions } from "../../src/scorer/client.ts";
 import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
+import { fakeClock } from "../unit/fake_clock.ts";
 
 type Behaviour = (response: ServerResponse, request: IncomingMessage) => void;
 
@@ -47,26 +48,25 @@ async function startHostile(
     server.close();
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const delays: number[] = [];
-  const wait = (delayMs: number) => {
-    delays.push(delayMs);
-    return Promise.resolve();
-  };
+  const clock = fakeClock();
   const client = createScorerClient({
     url,
-    maxRetries: 3,
+    retryMaxMs: 3000,
     timeoutMs: 2000,
     random: () => 0.5,
-    sleep: wait,
+    clock,
     ...options,
   });
-  return { url, client, delays, posts: () => posts };
+  return { url, client, delays: clock.sleptMs, posts: () => posts };
 }
 
 describe("faults that pass", () => {
   const passing: [string, Behaviour][] = [
     ["a connection dropped in mid-body", dropMidBody],
+    ["408", answer(408, "")],
+    ["425", answer(425, "")],
     ["429", answer(429, '{"detail": "busy"}')],
+    ["500", answer(500, '{"detail": "CUDA out of memory"}')],
     ["502 with a proxy's page", answer(502, "<html>Bad gateway</html>")],
     ["503", answer(503, "")],
     ["504", answer(504, "")],
@@ -93,13 +93,27 @@ describe("faults that pass", () => {
     assert.equal(delays.length, 2);
   });
 
-  it("Retry-After is honoured up to the cap", async (t) => {
+  it("Retry-After is honoured, beyond the cap of our own delays too", async (t) => {
     const after = (seconds: string) => answer(503, "", { "retry-after": seconds });
-    const { client, delays } = await startHostile(t, [after("2"), after("86400"), good], {
+    const { client, delays } = await startHostile(t, [after("2"), after("120"), good], {
       maxDelayMs: 5000,
+      retryMaxMs: 600_000,
     });
     await client.score(answers(["a"], ["b"]));
-    assert.deepEqual(delays, [2000, 5000]);
+    assert.deepEqual(delays, [2000, 120_000]);
+  });
+
+  it("a Retry-After of more than what is left ends the call at once, which says so", async (t) => {
+    const after = (seconds: string) => answer(503, "", { "retry-after": seconds });
+    const { client, delays } = await startHostile(t, [after("2"), after("86400"), good], {
+      retryMaxMs: 600_000,
+    });
+    await assert.rejects(client.score(answers(["a"], ["b"])), (error: Error) => {
+      assert.equal(error.name, "ScorerUnavailableError");
+      assert.match(error.message, /it asks to be left alone for 86400 s, and 598 s of scorer_retry_max_s/);
+      return true;
+    });
+    assert.deepEqual(delays, [2000]);
   });
 
   it("only the failed batch is sent again", async (t) => {
@@ -111,21 +125,24 @@ describe("faults that pass", () => {
 });
 
 describe("a scorer that stays away", () => {
-  it("ends after 1 + maxRetries attempts with the documented line, what was tried, the remedy", async (t) => {
-    const { client, url, posts } = await startHostile(t, [answer(503, '{"detail": "loading models"}')]);
+  it("ends when its budget is spent, with the documented line, what was tried, the remedy", async (t) => {
+    const busy = answer(503, '{"detail": "loading models"}');
+    const { client, url, posts, delays } = await startHostile(t, [busy]);
     await assert.rejects(client.score(answers(["a"], ["b"])), (error) => {
       assert.ok(error instanceof ScorerUnavailableError, String(error));
-      assert.equal(error.attempts, 4);
+      assert.equal(error.attempts, 5);
       assert.deepEqual(error.message.split("\n"), [
         `❌ ERROR: Scorer API at ${url} is not responding`,
-        "  tried: POST /score_batch, 4 attempts; last error: 503: loading models",
+        "  tried: POST /score_batch, 5 attempts in 3 s; last error: 503: loading models",
         `  remedy: try \`curl ${url}/health\`, start a scorer with \`${
           commandLine(process.env, "scorer")
-        }\`, or correct scorer_url`,
+        }\`, correct scorer_url, or raise scorer_retry_max_s`,
       ]);
       return true;
     });
-    assert.equal(posts(), 4);
+    assert.equal(posts(), 5);
+    // Half of 500, 1000, 2000, 4000 ms: the last cut to what is left.
+    assert.deepEqual(delays, [250, 500, 1000, 1250]);
   });
 
   it("a refused connection is tried again by the health check, before any completion is sent", async (t) => {
@@ -134,16 +151,17 @@ describe("a scorer that stays away", () => {
     let retries = 0;
     const client = createScorerClient({
       url: url.replace(/\d+$/, String(port)),
-      maxRetries: 2,
-      sleep: () => Promise.resolve(),
+      retryMaxMs: 1000,
+      random: () => 0.5,
+      clock: fakeClock(),
       onRetry: () => retries++,
     });
     await assert.rejects(client.score(answers(["a"], ["b"])), (error) => {
       assert.ok(error instanceof ScorerUnavailableError, String(error));
-      assert.match(error.message, /tried: GET \/health, 3 attempts; last error: .*refused/i);
+      assert.match(error.message, /tried: GET \/health, 4 attempts in 1 s; last error: .*refused/i);
       return true;
     });
-    assert.equal(retries, 2);
+    assert.equal(retries, 3);
   });
 
   it("a host name that does not exist is not asked for again", async () => {
@@ -177,7 +195,6 @@ describe("answers that are no scores", () => {
     ["a string for a score", answer(200, '{"rewards": ["1.5"], "costs": [1]}'), /"rewards"\[0\] is "1.5"/],
     ["nested lists", answer(200, '{"rewards": [[1]], "costs": [1]}'), /"rewards"\[0\] is \[1\]/],
     ["a huge body", answer(200, `{"rewards": [${"1,".repeat(3_000_000)}1]}`), /more than 4194304 bytes/],
-    ["500", answer(500, '{"detail": "CUDA out of memory"}'), /answered 500: CUDA out of memory/],
     [
       "422 with FastAPI's list",
       answer(422, '{"detail": [{"msg": "field required"}]}'),

@@ -51,13 +51,13 @@ describe("scorer service", () => {
     const announced = await sendRaw(url, head("/score_texts", "content-length: 99999999999"), 1000);
     assert.match(announced, /^HTTP\/1.1 413 /);
     assert.deepEqual(scored, []);
-    const scores = await createScorerClient({ url, maxRetries: 0 }).score(answers(["a"], ["b"]));
+    const scores = await createScorerClient({ url, retryMaxMs: 0 }).score(answers(["a"], ["b"]));
     assert.deepEqual(scores, { rewards: [1], costs: [2] });
   });
 
   it("a request whose client hung up while it queued is not scored", async (t) => {
     const { url, scored } = await startScorer(t, 300);
-    const client = createScorerClient({ url, maxRetries: 0 });
+    const client = createScorerClient({ url, retryMaxMs: 0 });
     await client.checkHealth();
     const first = client.score(answers(["first"], [""]));
     while (scored.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));

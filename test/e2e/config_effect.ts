@@ -18,6 +18,8 @@ export interface Effect {
   prepare?(stage: Stage): void;
   /** Whether a run with the settings of both has been in the folder before. */
   continues?: true;
+  /** With it: called when that run has ended. */
+  between?(): void;
   /** What the run with the value is refused with. */
   fails?: RegExp;
   /** The same, where the device decides whether it is. */
@@ -30,8 +32,9 @@ export interface Effect {
 const finished = new Map<string, Promise<Ran>>();
 
 /** The run of settings, once for all rows that are held against it. */
-function runOnce(stage: Stage, { command = "train", given = {}, prepare, continues }: Effect): Promise<Ran> {
-  if (prepare || continues) return runInTurn(stage, command, given, continues);
+function runOnce(stage: Stage, effect: Effect): Promise<Ran> {
+  const { command = "train", given = {}, prepare, continues } = effect;
+  if (prepare || continues) return runInTurn(stage, effect, given);
   const name = JSON.stringify([command, given]);
   const before = finished.get(name) ?? runCommand(stage, command, given);
   finished.set(name, before);
@@ -40,14 +43,13 @@ function runOnce(stage: Stage, { command = "train", given = {}, prepare, continu
 
 async function runInTurn(
   stage: Stage,
-  command: "train" | "eval",
+  { command = "train", given, continues, between }: Effect,
   settings: Settings,
-  continues?: true,
-  first = settings,
 ): Promise<Ran> {
   if (!continues) return runCommand(stage, command, settings);
   const output_dir = freshFolder();
-  assertEnded(await runCommand(stage, command, { ...first, output_dir }));
+  assertEnded(await runCommand(stage, command, { ...given, output_dir }));
+  between?.();
   return runCommand(stage, command, { ...settings, output_dir });
 }
 
@@ -59,13 +61,13 @@ function assertEnded({ code, error, output }: Ran, fails?: RegExp | null): void 
 
 /** Runs the command without and with the value, and looks at both. */
 export async function showEffect(effect: Effect, stage: Stage): Promise<void> {
-  const { key, command = "train", given = {}, continues, mayFail, failsWithout } = effect;
+  const { key, command = "train", given = {}, mayFail, failsWithout } = effect;
   const value = typeof effect.value === "function" ? effect.value(stage) : effect.value;
   effect.prepare?.(stage);
   try {
     const without = await runOnce(stage, effect);
     assertEnded(without, failsWithout);
-    const changed = await runInTurn(stage, command, { ...given, [key]: value }, continues, given);
+    const changed = await runInTurn(stage, effect, { ...given, [key]: value });
     const fails = effect.fails ?? (changed.error && mayFail);
     assertEnded(changed, fails);
     if (changed.error && mayFail) return;

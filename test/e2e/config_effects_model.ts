@@ -1,6 +1,6 @@
 /** Effects of the group "Model and prompts". */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promptsOfGeneration } from "../../src/rl/rng.ts";
 import { tokenCount } from "./config_by_hand.ts";
@@ -72,6 +72,23 @@ export const MODEL_EFFECTS: readonly Effect[] = [
       assert.deepEqual(evalRowsOf(changed).map((row) => row["eval/total_samples"]), [EVAL_PROMPTS.length]);
       assert.deepEqual(evalRowsOf(without), []);
       assert.match(without.output, /no evaluation will run/);
+    },
+  },
+  {
+    key: "allow_new_prompts",
+    value: true,
+    seen: "a run goes on where its file of prompts has grown, which is told; without it that is refused",
+    given: { train_jsonl: scratch("growing.jsonl") },
+    prepare: () => writeFileSync(scratch("growing.jsonl"), readFileSync(scratch("train.jsonl"))),
+    continues: true,
+    between: () => appendFileSync(scratch("growing.jsonl"), '{"prompt": "violet"}\n'),
+    failsWithout:
+      /its prompts are others: train_jsonl '.*growing\.jsonl' has sha256 \w{12}, and the run began with/,
+    check(changed) {
+      assert.match(
+        changed.output,
+        /^Changed train_jsonl: "sha256 \w{12}" -> "sha256 \w{12}", from step 3 on$/m,
+      );
     },
   },
   {

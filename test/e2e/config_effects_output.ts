@@ -12,12 +12,86 @@ import {
   rowsOf,
   runFolderOf,
   tableOf,
+  weightsOf,
 } from "./config_read.ts";
 import { type Ran, scratch, type Settings } from "./config_run.ts";
 
 const EVALUATED: Settings = { eval_jsonl: scratch("eval.jsonl") };
 
+/** An evaluation after each of five steps, which reward says the best of. */
+const JUDGED: Settings = { ...EVALUATED, max_steps: 5, eval_every: 1, learning_rate: 0.05 };
+const BY_REWARD: Settings = { ...JUDGED, metric_for_best_model: "eval/mean_reward" };
+
+const rewardsOf = (ran: Ran) => evalRowsOf(ran).map((row) => row["eval/mean_reward"]!);
+
+/** Steps whose evaluation was better than all before, by this order. */
+const recordsIn = (values: readonly number[], isBetter: (one: number, other: number) => boolean) =>
+  values.flatMap((value, i) => values.slice(0, i).every((before) => isBetter(value, before)) ? [i + 1] : []);
+
+const isMore = (one: number, other: number) => one > other;
+
+const BEST: readonly Effect[] = [
+  {
+    key: "metric_for_best_model",
+    value: "eval/mean_reward",
+    seen: "each evaluation that is better than those before has its checkpoint",
+    given: JUDGED,
+    check(changed, without) {
+      assert.deepEqual(checkpointsOf(changed), [...new Set([...recordsIn(rewardsOf(changed), isMore), 5])]);
+      assert.deepEqual(checkpointsOf(without), [5]);
+      assert.match(changed.output, /^best step +the most eval\/mean_reward; its checkpoint is kept$/m);
+      assert.match(changed.output, /^best +eval\/mean_reward \S+ after step \d$/m);
+    },
+  },
+  {
+    key: "greater_is_better",
+    value: false,
+    seen: "the evaluations with less of the metric are kept",
+    given: BY_REWARD,
+    check(changed) {
+      const records = recordsIn(rewardsOf(changed), (one, other) => one < other);
+      assert.deepEqual(checkpointsOf(changed), [...new Set([...records, 5])]);
+    },
+  },
+  {
+    key: "load_best_model_at_end",
+    value: true,
+    seen: "the final weights are those of the best step, and not of the last",
+    given: BY_REWARD,
+    check(changed, without) {
+      const bytesOf = (ran: Ran, folder: string) =>
+        readFileSync(join(runFolderOf(ran), folder, "model.safetensors"));
+      const best = recordsIn(rewardsOf(changed), isMore).at(-1)!;
+      assert.notEqual(best, 5);
+      assert.ok(bytesOf(changed, "").equals(bytesOf(changed, `checkpoint-${best}`)));
+      assert.ok(bytesOf(without, "").equals(bytesOf(without, "checkpoint-5")));
+    },
+  },
+  {
+    key: "early_stopping_patience",
+    value: 1,
+    seen: "the run ends, finished, at the first evaluation that is no better",
+    given: BY_REWARD,
+    check(changed, without) {
+      const records = recordsIn(rewardsOf(without), isMore);
+      const end = [2, 3, 4, 5].find((step) => !records.includes(step))!;
+      assert.ok(end < 5, `ends at ${end}`);
+      assert.deepEqual([changed, without].map((ran) => rowsOf(ran).length), [end, 5]);
+      assert.match(changed.output, /^Ended early: the last 1 evaluations were no improvement/m);
+      assert.ok(weightsOf(changed).size > 0, "final weights are written");
+    },
+  },
+  {
+    key: "early_stopping_threshold",
+    value: 1000,
+    seen: "no evaluation is better by so much: with a patience of two the third ends the run",
+    given: { ...BY_REWARD, early_stopping_patience: 2 },
+    check: (changed) => assert.equal(rowsOf(changed).length, 3),
+  },
+];
+
 const EVALUATION: readonly Effect[] = [
+  ...BEST,
   {
     key: "eval_every",
     value: 2,

@@ -249,12 +249,42 @@ export const SCORER_EFFECTS: readonly Effect[] = [
     check: (changed) => assert.equal(rowsOf(changed).length, 2),
   },
   {
-    key: "scorer_max_retries",
-    value: 2,
-    seen: "a scorer that is busy is asked three times",
+    key: "scorer_retry_max_s",
+    value: 0.4,
+    seen: "a scorer that is busy is asked again for so long",
     prepare: ({ scorer }) => scorer.refusal = 503,
-    fails: /POST \/score_batch, 3 attempts; last error: 503: busy/,
+    fails: /POST \/score_batch, \d+ attempts; last error: 503: busy/,
     failsWithout: /POST \/score_batch, 1 attempt; last error: 503: busy/,
-    check: (changed, without) => assert.deepEqual([changed.batches.length, without.batches.length], [3, 1]),
+    check: (changed, without) => assert.deepEqual([changed.batches.length > 1, without.batches.length], [true, 1]),
+  },
+  {
+    key: "scorer_max_abs_score",
+    value: 0.01,
+    seen: "larger scores are refused with the prompt that they answer",
+    fails: /broke the contract: .*"rewards"\[\d\] is -?[\d.]+, for an answer to "[a-z ]+"; .*between -0.01 and 0.01/,
+  },
+  {
+    key: "scorer_route",
+    value: "score_texts",
+    seen: "whole conversations are sent, of the same prompts and completions",
+    check(changed, _without, { scorer }) {
+      assert.deepEqual(changed.batches, []);
+      const texts = tableOf(changed, "train", 1).map(({ prompt, completion }) =>
+        `${formatPrompt(String(prompt))}${completion}`
+      );
+      assert.equal(scorer.others[0].path, "/score_texts");
+      assert.deepEqual(scorer.others[0].body.texts, texts);
+    },
+  },
+  {
+    key: "scorer_token_file",
+    value: scratch("token"),
+    seen: "the token in the file goes along with every request, the health's too",
+    prepare: () => writeFileSync(scratch("token"), "s3cret\n", { mode: 0o600 }),
+    check(changed, _without, { scorer }) {
+      assert.equal(rowsOf(changed).length, 2);
+      assert.deepEqual([...scorer.tokens], ["Bearer s3cret"]);
+      assert.ok(!changed.output.includes("s3cret"));
+    },
   },
 ];

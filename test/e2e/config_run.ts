@@ -37,7 +37,7 @@ const BASE: Settings = {
   max_steps: 2,
   lambda_lr: 0.1,
   save_steps: 0,
-  scorer_max_retries: 0,
+  scorer_retry_max_s: 0,
   scatter_every: 0,
   hist_every: 0,
   debug_log_n_samples: 64,

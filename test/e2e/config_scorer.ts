@@ -17,6 +17,8 @@ export interface TestScorer {
   url: string;
   /** Requests at the paths of OpenRLHF and vLLM since the last `forget`. */
   others: OtherRequest[];
+  /** What requests since the last `forget` had as their authorization; "" where they had none. */
+  tokens: Set<string>;
   /** Its health is told as vLLM does, by the status alone. */
   isVllm: boolean;
   /** Added to every cost. */
@@ -42,6 +44,10 @@ export const costOf = (prompt: string, response: string) => hashOf(prompt + resp
 
 /** What OpenRLHF's and vLLM's services answer; label l of a text has the score of the text and l. */
 const OTHER_APIS: Record<string, (body: Record<string, string[]>) => unknown> = {
+  "/score_texts": ({ texts }) => ({
+    rewards: texts.map((text) => rewardOf(text, "")),
+    costs: texts.map((text) => costOf(text, "")),
+  }),
   "/get_reward": ({ query }) => ({
     rewards: query.map((text) => rewardOf(text, "")),
     costs: query.map((text) => costOf(text, "")),
@@ -59,6 +65,7 @@ const OTHER_APIS: Record<string, (body: Record<string, string[]>) => unknown> = 
 export async function startScorer(): Promise<TestScorer> {
   const server = createServer((request, response) => {
     response.setHeader("content-type", "application/json");
+    scorer.tokens.add(request.headers.authorization ?? "");
     if (request.url === "/health") {
       return void response.end(scorer.isVllm ? "" : '{"status":"healthy","device":"test"}');
     }
@@ -91,7 +98,9 @@ export async function startScorer(): Promise<TestScorer> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     batches: [],
     others: [],
+    tokens: new Set(),
     forget() {
+      scorer.tokens.clear();
       scorer.batches = [];
       scorer.others = [];
     },

@@ -146,13 +146,13 @@ describe("a run of all weights", () => {
 
   it("whose scorer goes away ends with the documented line and a checkpoint of the last whole step", async () => {
     const passing = await startHeldScorer();
-    const settings = { scorer_url: passing.url, scorer_max_retries: 1, save_steps: 0 };
+    const settings = { scorer_url: passing.url, scorer_retry_max_s: 1, save_steps: 0 };
     passing.holdAt(3);
     const program = startProgram(argsOf("left", settings));
     await passing.holds(program);
     await passing.close();
     const { code, output } = await program.finished;
-    assert.equal(code, 1, output);
+    assert.equal(code, 75, output);
     assert.match(output, new RegExp(`^❌ ERROR: Scorer API at ${passing.url} is not responding`, "m"));
     assert.doesNotMatch(output, /No checkpoint of step/);
     const left = folderOf("left");

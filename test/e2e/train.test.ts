@@ -149,13 +149,13 @@ describe("train", () => {
     });
   });
 
-  it("a folder that holds a run with another learning rate is refused, naming the key, and left as it is", async () => {
+  it("a folder that holds a run with another temperature is refused, naming the key, and left as it is", async () => {
     await inScratchFolder(async (folder) => {
       await succeed(trainArgs(folder, { max_steps: 1 }));
       const before = contentsOf(join(folder, RUN));
-      const again = await runProgram(trainArgs(folder, { max_steps: 1, learning_rate: 0.5 }));
+      const again = await runProgram(trainArgs(folder, { max_steps: 1, temperature: 0.5 }));
       assert.equal(again.code, 1);
-      assert.match(again.output, /Cannot resume .*learning_rate: checkpoint 0\.001, now 0\.5/);
+      assert.match(again.output, /Cannot resume .*temperature: checkpoint \S+, now 0\.5/);
       assert.deepEqual(contentsOf(join(folder, RUN)), before);
     });
   });

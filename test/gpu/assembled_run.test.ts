@@ -106,7 +106,7 @@ describe("assembleRun()", () => {
         ...configIn(folder),
         model_name: "/no/such/model",
         scorer_url: "http://127.0.0.1:9",
-        scorer_max_retries: 0,
+        scorer_retry_max_s: 0,
       };
       for (const start of [assembleRun, evaluateModel]) {
         await assert.rejects(start({ ...config, eval_jsonl: "none" }), { name: "ScorerUnavailableError" });

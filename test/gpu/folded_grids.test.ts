@@ -1,41 +1,24 @@
 /**
  * Every op equals its twin where its grid is folded over x and y, with workgroups left over. WebGPU folds from 65536
- * workgroups on; here all do from 3 on, so that every case of every op gets there, with the device's own kernels and
- * with those that a GPU would run.
+ * workgroups on; here all do from 3 on, so that every case of every op gets there. The kernels that a GPU would run:
+ * test/gpu_variants/folded_grids.test.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { OpCase } from "../cases/case.ts";
 import { hasSimd8 } from "../../src/gpu/device_facts.ts";
 import { foldGrid } from "../../src/gpu/grids.ts";
-import { closeGpu, detectRuntime, openGpu } from "../../src/gpu/device.ts";
+import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { rehearse } from "../../src/gpu/rehearsal.ts";
 import { kernelNames, linkKernel } from "../../src/gpu/wgsl.ts";
-import { type Dispatch, withDispatchLog, withFoldLimit, withGpuLanes } from "../../src/gpu/trial_modes.ts";
+import { type Dispatch, withDispatchLog } from "../../src/gpu/trial_modes.ts";
 import { MODES, runCase } from "./asked_kernels.ts";
-import { allCases, asTheyAre, checkForward, checkGradient, isLarge, type Mode } from "./case_checks.ts";
+import { checkForward, checkGradient, type Mode } from "./case_checks.ts";
+import { folded, foldedCases } from "./folded.ts";
 import { missingVariants } from "../condition_sets.ts";
 import { leftOut } from "../left_out.ts";
 
-/** An odd number of workgroups above it leaves one of the last row without work. */
-const LIMIT = 2;
-const folded: Mode = (body) => withFoldLimit(LIMIT, body);
-/** Without those that are folded anyhow. */
-const suites = (await allCases()).map(({ op, cases }) => ({
-  op,
-  cases: cases.filter((opCase) => !isLarge(opCase)),
-}));
-/** A software GPU compiles matmuls of many lanes for minutes; they fold nothing, and Deno runs them in every test. */
-const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
-/** Of attention in tiles, which take as long for each width of a head: one width, under all conditions. */
-const ONE_WIDTH = /^attention(_decode)? .*heads of (?!16\b)/;
-const KERNELS: [string, Mode, typeof suites][] = [["the device's", asTheyAre, suites]];
-// Deno does not tell how wide subgroups are, and so gives every device the lanes of a GPU.
-if (detectRuntime() === "node") {
-  const chosen = suites.filter(({ op }) => !MATMULS.includes(op))
-    .map(({ op, cases }) => ({ op, cases: cases.filter(({ name }) => !ONE_WIDTH.test(name)) }));
-  KERNELS.push(["a GPU's", withGpuLanes, chosen]);
-}
+const suites = await foldedCases();
 
 /** One workgroup, always. */
 const ALONE = "weight_shift";
@@ -74,16 +57,9 @@ describe("folded grids", () => {
     assert.deepEqual(foldGrid(65537), [32769, 2, 1]);
   });
 
-  for (const [name, kernels, chosen] of KERNELS) {
-    const mode: Mode = (body) => folded(() => kernels(body));
-    describe(`with ${name} kernels and lanes`, () => {
-      for (const { cases } of chosen) {
-        for (const opCase of cases) {
-          it(`${opCase.name}: forward`, () => checkForward(opCase, mode));
-          if (opCase.gradient) it(`${opCase.name}: gradient`, () => checkGradient(opCase, mode));
-        }
-      }
-    });
+  for (const opCase of suites.flatMap(({ cases }) => cases)) {
+    it(`${opCase.name}: forward`, () => checkForward(opCase, folded));
+    if (opCase.gradient) it(`${opCase.name}: gradient`, () => checkGradient(opCase, folded));
   }
 
   it("are reached, with a workgroup left over, by a case of every kernel that refolds its grid", async (t) => {

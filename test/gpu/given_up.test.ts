@@ -43,16 +43,18 @@ describe("a run that is asked to end at once", () => {
       assert.deepEqual([checkpointsIn(dir), run.leakedTensors], [[], 0]);
     }));
 
-  it("in the last evaluation writes the final weights, and evaluates when it goes on", () =>
+  it("in the last evaluation keeps the step, and is finished when it goes on and has evaluated", () =>
     withScratchFolder(async (dir) => {
       const settings = { eval_every: 4 };
       const run = await tinyRun(dir, {
         settings,
         evaluate: () => Promise.reject(new GivenUp("Gave up the evaluation")),
       });
-      assert.deepEqual([run.error, run.result!.finished, finalWeightsIn(dir).length], [null, true, 2]);
+      assert.deepEqual([run.error, run.result!.finished, checkpointsIn(dir).at(-1)], [null, false, 4]);
+      assert.deepEqual(finalWeightsIn(dir), []);
       const { events } = await tinyRun(dir, { settings, evaluate: evaluation });
       assert.ok(events.includes("evaluate 4"), events.join(", "));
+      assert.equal(finalWeightsIn(dir).length, 2);
     }));
 });
 

@@ -17,6 +17,7 @@ import { runTraining, type TrainingResult } from "../../src/train/loop.ts";
 import type { LearnerOptions } from "../../src/train/learner.ts";
 import type { Prompt } from "../../src/train/prompts.ts";
 import type { EvaluationOutcome } from "../../src/train/run.ts";
+import type { RunInputs } from "../../src/train/run_inputs.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 
@@ -51,6 +52,13 @@ export const PROMPTS: readonly Prompt[] = Array.from({ length: 12 }, (_, i) => (
 
 const wordsOf: Pick<Tokenizer, "decode"> = { decode: (ids) => Array.from(ids, (id) => `t${id}`).join(" ") };
 
+/** What such a run reads, as far as a checkpoint knows it. */
+export const INPUTS: RunInputs = {
+  train: { name: "train.jsonl", sha256: "a".repeat(64) },
+  eval: { name: "eval.jsonl", sha256: "b".repeat(64) },
+  model: { "config.json": "c".repeat(64), "model.safetensors": "d".repeat(64) },
+};
+
 /** What the scorer was asked for at once: all of a generation batch. */
 export interface Asked {
   prompts: string[];
@@ -77,6 +85,7 @@ export interface TinyRunOptions {
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
   makePolicy?(): Promise<Policy>;
+  inputs?: RunInputs;
   /** How micro-batches are trained on, as a memory plan would have it. */
   passes?: LearnerOptions;
   /** In the place of the single process. */
@@ -134,6 +143,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       policy,
       tokenizer: wordsOf as Tokenizer,
       prompts: PROMPTS,
+      inputs: options.inputs ?? INPUTS,
       scorer,
       communicator: options.communicator ?? singleProcess,
       passes: options.passes ?? {},

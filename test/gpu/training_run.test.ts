@@ -90,7 +90,8 @@ describe("a run that goes on", () => {
       await tinyRun(longer, { settings: { ...settings, max_steps: 2 } });
       const { events } = await tinyRun(longer, { settings });
       assert.deepEqual(stepsOf(events), [3, 4]);
-      assertSameRun(longer, whole);
+      // Its first checkpoints know of the length that the run then had, and changes.jsonl of both.
+      assertSameRun(longer, whole, ["changes.jsonl", "checkpoint-1", "checkpoint-2"]);
     }));
 
   it("past its last step asks for nothing, evaluates nothing and changes no file", () =>
@@ -120,27 +121,39 @@ describe("a run that goes on", () => {
       assertSameRun(damaged, whole);
     }));
 
-  it("without one whole checkpoint starts over, with an empty log", () =>
+  it("without one whole checkpoint ends, with each and its reason, and leaves the folder as it is", () =>
     withScratchFolder(async (dir) => {
-      const [whole, damaged] = [join(dir, "whole"), join(dir, "damaged")];
+      await tinyRun(dir, { stopAfter: 2, settings: { debug_log_every: 1 } });
+      for (const step of [1, 2]) damage(dir, step);
+      const files = contentsOf(dir);
+      const { error, events } = await tinyRun(dir, { settings: { debug_log_every: 1 } });
+      for (const step of [1, 2]) {
+        assert.match(error!.message, new RegExp(`checkpoint-${step}': model.safetensors is damaged`));
+      }
+      assert.match(error!.message, /set resume=false to start over, which keeps this folder aside/);
+      assert.deepEqual([events, contentsOf(dir)], [[], files]);
+    }));
+
+  it("without any checkpoint starts over, with an empty log", () =>
+    withScratchFolder(async (dir) => {
+      const [whole, killed] = [join(dir, "whole"), join(dir, "killed")];
       await tinyRun(whole, { settings: { debug_log_every: 3 } });
-      await tinyRun(damaged, { stopAfter: 2, settings: { debug_log_every: 1 } });
-      for (const step of [1, 2]) damage(damaged, step);
-      const { messages, events } = await tinyRun(damaged, { settings: { debug_log_every: 3 } });
-      assert.equal(messages.filter((text) => text.startsWith("Skipped ")).length, 2);
+      await tinyRun(killed, { stopAfter: 2, settings: { debug_log_every: 1 } });
+      for (const step of [1, 2]) rmSync(join(killed, `checkpoint-${step}`), { recursive: true });
+      const { events } = await tinyRun(killed, { settings: { debug_log_every: 3 } });
       assert.deepEqual(stepsOf(events), [1, 2, 3, 4]);
-      assert.deepEqual(Object.keys(contentsOf(join(damaged, "samples"))), ["train_3.jsonl"]);
-      assertSameRun(damaged, whole);
+      assert.deepEqual(Object.keys(contentsOf(join(killed, "samples"))), ["train_3.jsonl"]);
+      assertSameRun(killed, whole);
     }));
 
   it("is refused where a key differs, naming it, before anything is sampled or written", () =>
     withScratchFolder(async (dir) => {
       await tinyRun(dir, { stopAfter: 2 });
       const files = contentsOf(dir);
-      const refused = await tinyRun(dir, { settings: { learning_rate: 0.5 } });
+      const refused = await tinyRun(dir, { settings: { adam_beta1: 0.5 } });
       assert.match(
         refused.error!.message,
-        /Cannot resume from ".*checkpoint-2": .*learning_rate: checkpoint 0\.01, now 0\.5/,
+        /Cannot resume from ".*checkpoint-2": .*adam_beta1: checkpoint 0\.9, now 0\.5/,
       );
       assert.deepEqual([refused.asked, refused.events, refused.messages], [[], [], []]);
       assert.deepEqual(contentsOf(dir), files);

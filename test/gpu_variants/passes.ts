@@ -65,6 +65,10 @@ export const PASSES: readonly Pass[] = [
   },
   { title: "a GPU's kernels, in training", files: [holds("gpu_lanes"), ...TRAINING], preloads: [GPU_LANES] },
   {
+    title: "a GPU's attention in tiles, and its folded grids",
+    files: [holds("attention_tiles"), holds("folded_grids")],
+  },
+  {
     title: "matrix units",
     files: [holds("matrix_device"), ...all.filter((file) => MATRICES.test(textOf(file)))],
     needsNewerVulkan: true,

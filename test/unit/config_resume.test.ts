@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadConfig } from "../../src/config/load.ts";
-import { assertResumable, resumeConflicts, resumeIdentity } from "../../src/config/resume.ts";
+import {
+  assertResumable,
+  changesBetween,
+  changeText,
+  movesSchedule,
+  resumeConflicts,
+  resumeIdentity,
+  resumeSettings,
+} from "../../src/config/resume.ts";
 import { CONFIG_KEYS, defaultConfig } from "../../src/config/schema.ts";
 import { learningRate, LR_SCHEDULER_TYPES, type LrSchedulerType } from "../../src/rl/schedules.ts";
 
@@ -22,10 +30,10 @@ test("output, logging, evaluation, the scorer's address and the run's length may
 });
 
 test("keys that change what is learned must stay, and the error names each that did not", () => {
-  assert.deepEqual(resumeConflicts(identity(), identity("learning_rate=1e-5", "lambda_lr=0.1", "seed=43")), [
+  assert.deepEqual(resumeConflicts(identity(), identity("adam_beta1=0.5", "lambda_lr=0.1", "seed=43")), [
     "seed: checkpoint 42, now 43",
     "lambda_lr: checkpoint 0.005, now 0.1",
-    "learning_rate: checkpoint 0.000005, now 0.00001",
+    "adam_beta1: checkpoint 0.9, now 0.5",
   ]);
   assert.throws(
     () => assertResumable(identity(), identity("beta=0.05"), "outputs/checkpoint-250"),
@@ -40,11 +48,34 @@ test("what an adapter is must stay; whether it is merged at the end may change",
   assert.equal(resumeConflicts(identity(), identity(peft, ...changed)).length, 5);
 });
 
-test("the run's length must stay where the learning-rate schedule depends on it", () => {
-  const cosine = "lr_scheduler_type=cosine";
-  assert.deepEqual(resumeConflicts(identity(cosine), identity(cosine, "max_steps=900")), [
-    "max_steps: checkpoint 500, now 900",
+test("rate, schedule, clipping, decay, length and the split of a batch may change, and each change is named", () => {
+  const settings = (...overrides: string[]) =>
+    resumeSettings(loadConfig({ text: "seed: 42", fileName: "run.yaml" }, { overrides }));
+  const changed = [
+    "learning_rate=1e-6",
+    "lr_scheduler_type=cosine",
+    "lr_scheduler_kwargs={num_cycles: 2}",
+    "warmup_steps=3",
+    "max_grad_norm=0.5",
+    "weight_decay=0.1",
+    "max_steps=900",
+    "per_device_train_batch_size=2",
+    "gradient_accumulation_steps=30",
+  ];
+  assert.deepEqual(resumeConflicts(identity(), identity(...changed)), []);
+  const told = changesBetween(settings(), settings(...changed)).map((change) => changeText(change, 41));
+  assert.deepEqual(told, [
+    "learning_rate: 0.000005 -> 0.000001, from step 41 on",
+    'lr_scheduler_type: "constant" -> "cosine", from step 41 on',
+    'lr_scheduler_kwargs: null -> {"num_cycles":2}, from step 41 on',
+    "warmup_steps: 0 -> 3, from step 41 on",
+    "max_steps: 500 -> 900, from step 41 on",
+    "per_device_train_batch_size: 1 -> 2, from step 41 on",
+    "gradient_accumulation_steps: 60 -> 30, from step 41 on",
+    "weight_decay: 0 -> 0.1, from step 41 on",
+    "max_grad_norm: 1 -> 0.5, from step 41 on",
   ]);
+  assert.deepEqual(changesBetween(settings(), settings("eval_every=7")), []);
 });
 
 test("an identity that went through JSON still agrees, and a key the checkpoint lacks is named", () => {
@@ -64,9 +95,13 @@ function another(value: unknown): unknown {
 
 // Where a run writes, what it logs, evaluates and asks, how long it is, how it fits its machine.
 const FREE = [
+  ["train_jsonl", "allow_new_prompts"], // prompts are told apart by content
+  ["metric_for_best_model", "greater_is_better", "load_best_model_at_end"],
+  ["early_stopping_patience", "early_stopping_threshold"],
   ["eval_jsonl", "scorer_url", "cost_scorer_url", "scorer_batch_size", "scorer_batch_size_eval"],
-  ["scorer_timeout", "scorer_max_retries", "readback_every", "lora_merge", "lora_merge_dtype"],
-  ["lora_merge_bin", "num_train_epochs", "max_steps", "gradient_checkpointing", "gpu_memory_gib"],
+  ["scorer_timeout", "scorer_retry_max_s", "scorer_max_abs_score", "scorer_route", "scorer_token_file"],
+  ["readback_every", "lora_merge", "lora_merge_dtype"],
+  ["lora_merge_bin", "gradient_checkpointing", "gpu_memory_gib"],
   ["zero_stage", "reduce_bucket_size", "allgather_bucket_size", "overlap_comm"],
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "run_name", "project", "entity"],
@@ -81,6 +116,19 @@ const FREE = [
   ],
   ["hist_every", "debug_log_every", "debug_log_n_samples", "debug_print_first"],
   ["debug_print_samples_per_batch", "debug_print_sample_chars"],
+].flat();
+
+/** What may change and is named. */
+const NAMED = [
+  [
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+  ],
+  ["weight_decay", "max_grad_norm"],
 ].flat();
 
 /** Other values of keys whose values are looked up. */
@@ -129,7 +177,13 @@ test("a run refuses to resume where any key differs that is not free, and names 
     const current = resumeIdentity({ ...config, [key]: now } as typeof config);
     const words = split?.[1] ??
       `${key}: checkpoint ${JSON.stringify(config[key])}, now ${JSON.stringify(now)}`;
-    if (FREE.includes(key)) assert.deepEqual(resumeConflicts(saved, current), [], key);
+    const isNamed = NAMED.includes(key);
+    const changes = changesBetween(
+      resumeSettings(config),
+      resumeSettings({ ...config, [key]: now } as typeof config),
+    );
+    assert.deepEqual(changes.map((change) => change.key), isNamed || split ? [key] : [], key);
+    if (FREE.includes(key) || isNamed) assert.deepEqual(resumeConflicts(saved, current), [], key);
     else {
       assert.throws(
         () => assertResumable(saved, current, "checkpoint-1"),
@@ -139,7 +193,7 @@ test("a run refuses to resume where any key differs that is not free, and names 
       refused.push(key);
     }
   }
-  assert.equal(refused.length + FREE.length, CONFIG_KEYS.length);
+  assert.equal(refused.length + FREE.length + NAMED.length, CONFIG_KEYS.length);
 });
 
 /** Arguments that a schedule cannot do without. */
@@ -149,7 +203,7 @@ const NEEDED: Partial<Record<LrSchedulerType, Record<string, number>>> = {
   warmup_stable_decay: { num_decay_steps: 10 },
 };
 
-test("another length of the run is refused exactly where it would move the learning rate", () => {
+test("another length of the run is told of the schedule exactly where it moves the learning rate", () => {
   for (const type of LR_SCHEDULER_TYPES) {
     for (const warmup_steps of type === "constant" ? [0, 5] : [0, 1, 5, 0.1]) {
       const schedule = { lr_scheduler_type: type, lr_scheduler_kwargs: NEEDED[type] ?? null, warmup_steps };
@@ -161,9 +215,9 @@ test("another length of the run is refused exactly where it would move the learn
         );
       const moves = JSON.stringify(rates(100)) !== JSON.stringify(rates(200));
       for (const [key, now] of [["max_steps", 900], ["num_train_epochs", 3]] as const) {
-        assert.deepEqual(
-          resumeConflicts(resumeIdentity(config), resumeIdentity({ ...config, [key]: now })),
-          moves ? [`${key}: checkpoint ${config[key]}, now ${now}`] : [],
+        assert.equal(
+          movesSchedule({ key, before: config[key], now }, config),
+          moves,
           `${type}, warmup_steps ${warmup_steps}`,
         );
       }

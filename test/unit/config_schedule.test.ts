@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatConfig } from "../../src/config/describe.ts";
 import { ConfigError, loadConfig } from "../../src/config/load.ts";
-import { resumeConflicts, resumeIdentity } from "../../src/config/resume.ts";
+import { movesSchedule } from "../../src/config/resume.ts";
 
 function load(text: string, ...overrides: string[]) {
   return loadConfig({ text, fileName: "run.yaml" }, { overrides });
@@ -89,15 +89,11 @@ test("warmup_steps is a count of steps, or below 1 a share of them", () => {
   assert.match(problemOf("warmup_steps: -0.5"), /got -0\.5/);
 });
 
-test("with a share as warm-up, the run's length must stay on resume", () => {
-  const identity = (...overrides: string[]) =>
-    resumeIdentity(load("lr_scheduler_type: constant_with_warmup", ...overrides));
-  assert.deepEqual(
-    resumeConflicts(identity("warmup_steps=5"), identity("warmup_steps=5", "max_steps=900")),
-    [],
-  );
-  assert.deepEqual(
-    resumeConflicts(identity("warmup_steps=0.1"), identity("warmup_steps=0.1", "max_steps=900")),
-    ["max_steps: checkpoint 500, now 900"],
-  );
+test("with a share as warm-up, another length of the run moves the schedule on resume", () => {
+  const moves = (warmup: string) =>
+    movesSchedule(
+      { key: "max_steps", before: 500, now: 900 },
+      load("lr_scheduler_type: constant_with_warmup", warmup),
+    );
+  assert.deepEqual([moves("warmup_steps=5"), moves("warmup_steps=0.1")], [false, true]);
 });

@@ -95,13 +95,14 @@ describe("a key that there is not", () => {
 
   it("and that other programs use names ours", () => {
     assert.match(answer("kl_coef"), /^command line, kl_coef=1: unknown key "kl_coef"; set beta$/);
+    assert.match(answer("scorer_max_retries"), /set scorer_retry_max_s/);
     assert.match(answer("max_new_tokens"), /set max_completion_length/);
     assert.match(answer("per_device_batch"), /set per_device_train_batch_size/);
     assert.match(answer("lora-r"), /did you mean "lora_r"/);
   });
 
   it("is answered with the one that holds all its words, where none is near", () => {
-    assert.match(answer("scorer_retries"), /did you mean "scorer_max_retries"/);
+    assert.match(answer("abs_score_max"), /did you mean "scorer_max_abs_score"/);
     assert.match(answer("constructor"), /docs\/config\.md lists every key/);
   });
 });

@@ -11,6 +11,7 @@ const runOf = (rows: MetricRow[], more: Partial<RunRecords> = {}): RunRecords =>
   tables: [],
   scatters: [],
   config: {},
+  changes: [],
   ...more,
 });
 

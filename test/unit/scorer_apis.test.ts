@@ -42,7 +42,7 @@ async function start(
     server.close();
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
-  const client = createScorerClient({ url, maxRetries: 0, ...options });
+  const client = createScorerClient({ url, retryMaxMs: 0, ...options });
   return { asked, client, healthChecks: () => healthChecks };
 }
 
@@ -258,7 +258,7 @@ it("a service without words of health that has some is something else", async (t
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => void server.close());
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const client = createScorerClient({ url, api: "tei_predict", maxRetries: 0 });
+  const client = createScorerClient({ url, api: "tei_predict", retryMaxMs: 0 });
   await assert.rejects(
     client.checkHealth(),
     /health is "<html>"; Text Embeddings.*something else answers there/,

@@ -12,7 +12,7 @@ import { serveScorer, type ServeScorerOptions } from "../../src/scorer/serve.ts"
 /** A reward and a cost that tell which text they belong to. */
 const sum = (text: string) => Array.from(text, (c) => c.codePointAt(0) ?? 0).reduce((a, b) => a + b, 0);
 const scoreTexts: ScoreTexts = (texts) =>
-  Promise.resolve({ rewards: texts.map((text) => text.length / 3), costs: texts.map((text) => -sum(text)) });
+  Promise.resolve({ rewards: texts.map((text) => text.length / 3), costs: texts.map((text) => -sum(text) / 4096) });
 
 /** A scorer on a free port of this machine, its score model recording the texts of each call. */
 async function startScorer(t: TestContext, options: Partial<ServeScorerOptions> = {}) {
@@ -76,7 +76,7 @@ describe("scorer client", () => {
       RangeError,
     );
     assert.throws(() => createScorerClient({ url: "localhost:8000" }), TypeError);
-    assert.throws(() => createScorerClient({ url, maxRetries: -1 }), RangeError);
+    assert.throws(() => createScorerClient({ url, retryMaxMs: -1 }), RangeError);
     assert.throws(() => createScorerClient({ url, timeoutMs: NaN }), RangeError);
     assert.equal(calls.length, 0);
   });
@@ -115,7 +115,7 @@ describe("serveScorer()", () => {
         return scoreTexts(texts);
       },
     });
-    const client = createScorerClient({ url: scorer.url, maxRetries: 0 });
+    const client = createScorerClient({ url: scorer.url, retryMaxMs: 0 });
     const scores = client.score(answers(["a"], ["b"]));
     await running;
     const closed = scorer.close();
@@ -181,7 +181,7 @@ describe("serveScorer()", () => {
       graceMs: 20,
       scoreTexts: () => new Promise(() => {}),
     });
-    const client = createScorerClient({ url: scorer.url, maxRetries: 0 });
+    const client = createScorerClient({ url: scorer.url, retryMaxMs: 0 });
     const cut = assert.rejects(client.score(answers(["a"], ["b"])), { name: "ScorerUnavailableError" });
     await new Promise((resolve) => setTimeout(resolve, 50));
     await scorer.close();

@@ -8,7 +8,7 @@ import { answers } from "../answers.ts";
 import { scorerCommand } from "../../src/cli/scorer.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
-import { waitForScorerUrl } from "../../src/scorer/url.ts";
+import { scorerUrlsAt, waitForScorers } from "../../src/scorer/url.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { withinAMinute } from "./within_a_minute.ts";
 
@@ -25,13 +25,14 @@ describe("the scorer command", () => {
       );
       let url = "";
       try {
-        url = await Promise.race([
-          waitForScorerUrl(urlFile, { timeoutMs: 60_000, pollMs: 50 }),
+        const waiting = { timeoutMs: 60_000, pollMs: 50 };
+        [url] = await Promise.race([
+          waitForScorers([urlFile], () => scorerUrlsAt(`file:${urlFile}`), waiting),
           ended.then((code) => assert.fail(`the scorer ended with ${code} and told nobody its address`)),
         ]);
         assert.match(url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
         assert.equal(readFileSync(urlFile, "utf8"), `${url}\n`);
-        const client = createScorerClient({ url, maxRetries: 0 });
+        const client = createScorerClient({ url, retryMaxMs: 0 });
         assert.equal((await client.checkHealth()).status, "healthy");
         const long = "the answer goes on and on ".repeat(8);
         const { rewards, costs } = await client.score(

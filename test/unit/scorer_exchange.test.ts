@@ -9,7 +9,7 @@ import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/er
 import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
 import { excerpt } from "../../src/scorer/messages.ts";
 import { assertHealth, assertScores } from "../../src/scorer/protocol.ts";
-import { backoffMs, ConnectionFault, parseRetryAfterMs, sleep, withRetries } from "../../src/scorer/retry.ts";
+import { ConnectionFault, parseRetryAfterMs, sleep } from "../../src/scorer/retry.ts";
 import { serveScorer } from "../../src/scorer/serve.ts";
 import { createScorerApp } from "../../src/scorer/server.ts";
 
@@ -44,21 +44,45 @@ test("a request without a body is a GET, one with a body a POST of JSON", async 
   assert.equal(describe({ path: "/b", body: null }), "POST /b");
 });
 
-test("429, 502, 503 and 504 pass; every other status but 200 is final", async (t) => {
-  for (const status of [429, 502, 503, 504]) {
+test("408, 425, 429 and every 5xx pass; every other status but 200 is final", async (t) => {
+  for (const status of [408, 425, 429, 500, 501, 502, 503, 504, 505, 507, 520, 599]) {
     await assert.rejects(exchanged(t, status, "later"), (error) => {
       assert.ok(error instanceof ConnectionFault);
-      assert.deepEqual([error.message, error.lasting, error.retryAfterMs], [`${status}: later`, false, 0]);
+      const { message, lasting, retryAfterMs, isBusy, request } = error;
+      assert.deepEqual([message, lasting, retryAfterMs], [`${status}: later`, false, 0]);
+      assert.deepEqual([isBusy, request], [status < 500, "GET /x"]);
       return true;
     });
   }
-  for (const status of [201, 400, 404, 408, 413, 500, 501, 505]) {
+  for (const status of [201, 202, 206, 400, 401, 403, 404, 409, 413, 422, 451]) {
     await assert.rejects(exchanged(t, status, "no"), (error) => {
       assert.ok(error instanceof ScorerContractError);
       assert.equal(error.status, status);
       return true;
     });
   }
+});
+
+test("a token goes along where there is one, and a scorer that repeats it does not have it shown", async (t) => {
+  const seen: unknown[] = [];
+  const url = await serve(t, ({ headers }, response) => {
+    seen.push(headers.authorization);
+    response.writeHead(headers.authorization ? 403 : 401).end(`no: ${headers.authorization}`);
+  });
+  const refused = (token?: string) =>
+    exchangeJson({ url, path: "/x", timeoutMs: 60_000, token }).catch((error: Error) => error.message);
+  assert.match(String(await refused()), /answered 401: .*it asks for a token: set SCORER_TOKEN in the environm/);
+  const message = String(await refused("s3cret"));
+  assert.match(message, /answered 403: no: Bearer \*\*\*; .*the token that was sent is not this scorer's/);
+  assert.ok(!message.includes("s3cret"));
+  assert.deepEqual(seen, [undefined, "Bearer s3cret"]);
+});
+
+test("a name that does not resolve lasts, unless something was heard from there before", async () => {
+  const fault = (isFirst: boolean) =>
+    exchangeJson({ url: "http://scorer.invalid:8000", path: "/", timeoutMs: 60_000, isFirst })
+      .catch((error: unknown) => (error as ConnectionFault).lasting);
+  assert.deepEqual([await fault(true), await fault(false)], [true, false]);
 });
 
 test("an answer of exactly 4 MiB is read, one byte more is not", async (t) => {
@@ -175,38 +199,6 @@ test("parseRetryAfterMs() reads whole seconds with white space about them, and n
   assert.equal(parseRetryAfterMs("3s", Date.now()), 0);
 });
 
-const POLICY = {
-  maxRetries: 2,
-  baseDelayMs: 100,
-  maxDelayMs: 450,
-  random: () => 0.5,
-  sleep: () => Promise.resolve(),
-};
-
-test("backoffMs() doubles from the base, and waits as long as it was asked to within the cap", () => {
-  assert.deepEqual([1, 2, 3, 4].map((attempt) => backoffMs(attempt, 0, POLICY)), [50, 100, 200, 225]);
-  assert.deepEqual([60, 450, 451].map((asked) => backoffMs(1, asked, POLICY)), [60, 450, 450]);
-  assert.equal(backoffMs(3, 60, POLICY), 200);
-});
-
-test("each retry is told with its attempt, the most there will be, and the fault", async () => {
-  const events: unknown[] = [];
-  const policy = {
-    ...POLICY,
-    onRetry: (
-      { attempt, maxRetries, delayMs, error }: {
-        attempt: number;
-        maxRetries: number;
-        delayMs: number;
-        error: Error;
-      },
-    ) => events.push([attempt, maxRetries, delayMs, error.message]),
-  };
-  const busy = () => Promise.reject(new ConnectionFault("busy", { retryAfterMs: 70 }));
-  await assert.rejects(withRetries(busy, policy, (attempts) => new Error(`after ${attempts}`)), /after 3/);
-  assert.deepEqual(events, [[1, 2, 70, "busy"], [2, 2, 100, "busy"]]);
-});
-
 test("sleep() is over at once where the signal is aborted already, and leaves no listener behind", async () => {
   await assert.rejects(sleep(60_000, AbortSignal.abort(new Error("stopped"))), { message: "stopped" });
   const { signal } = new AbortController();
@@ -242,11 +234,16 @@ test("an aborted sleep stops its timer, which would keep the program alive", asy
   await assert.rejects(slept, { message: "stopped" });
 });
 
-test("a scorer that stays away is told with one attempt or several", () => {
-  const of = (attempts: number) =>
-    new ScorerUnavailableError("http://a", "GET /health", attempts, new Error("refused")).message;
-  assert.match(of(1), /tried: GET \/health, 1 attempt; last error: refused/);
-  assert.match(of(2), /2 attempts;/);
+test("a scorer that stays away is told with one attempt or several, and for how long", () => {
+  const of = (attempts: number, seconds: number) =>
+    new ScorerUnavailableError("http://a", {
+      request: "GET /health",
+      attempts,
+      seconds,
+      cause: new Error("refused"),
+    }).message;
+  assert.match(of(1, 0), /tried: GET \/health, 1 attempt; last error: refused/);
+  assert.match(of(2, 600), /2 attempts in 600 s;/);
 });
 
 const scoreTexts = (texts: string[]) =>

@@ -2,100 +2,60 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import {
-  backoffMs,
-  ConnectionFault,
-  parseRetryAfterMs,
-  type RetryEvent,
-  type RetryPolicy,
-  sleep,
-  withRetries,
-} from "../../src/scorer/retry.ts";
+import { backoffMs, parseRetryAfterMs, RetryBudget } from "../../src/scorer/retry.ts";
+import { fakeClock } from "./fake_clock.ts";
 
-/** A policy whose clock is a list of the delays it was asked for. */
-function fakePolicy(changes: Partial<RetryPolicy> = {}) {
-  const delays: number[] = [];
-  const policy: RetryPolicy = {
-    maxRetries: 4,
-    baseDelayMs: 100,
-    maxDelayMs: 500,
-    random: () => 0.5,
-    sleep: (delayMs) => {
-      delays.push(delayMs);
-      return Promise.resolve();
-    },
-    ...changes,
-  };
-  return { policy, delays };
-}
-
-const exhausted = (attempts: number, fault: ConnectionFault) =>
-  new Error(`gave up after ${attempts}: ${fault.message}`);
-
-describe("withRetries()", () => {
-  it("waits half of 100, 200, 400, 500 (cap) ms with random = 0.5, then gives up", async () => {
-    const events: RetryEvent[] = [];
-    const { policy, delays } = fakePolicy({ onRetry: (event) => events.push(event) });
-    let attempts = 0;
-    const request = () => Promise.reject(new ConnectionFault(`fault ${++attempts}`));
-    await assert.rejects(withRetries(request, policy, exhausted), { message: "gave up after 5: fault 5" });
-    assert.deepEqual(delays, [50, 100, 200, 250]);
-    assert.deepEqual(events.map((event) => [event.attempt, event.delayMs, event.error.message]), [
-      [1, 50, "fault 1"],
-      [2, 100, "fault 2"],
-      [3, 200, "fault 3"],
-      [4, 250, "fault 4"],
-    ]);
+describe("RetryBudget", () => {
+  it("counts from a request's first fault until it succeeds, and not what goes well", () => {
+    const clock = fakeClock();
+    const budget = new RetryBudget({ maxMs: 100, clock });
+    clock.passMs(1000);
+    assert.deepEqual([budget.spentMs, budget.leftMs], [0, 100]);
+    budget.begin();
+    clock.passMs(30);
+    assert.equal(budget.spentMs, 30, "while it lasts");
+    budget.end();
+    clock.passMs(1000);
+    assert.deepEqual([budget.spentMs, budget.leftMs], [30, 70]);
   });
 
-  it("returns the first success", async () => {
-    const { policy, delays } = fakePolicy();
-    let attempts = 0;
-    const request = () =>
-      ++attempts < 3 ? Promise.reject(new ConnectionFault("busy")) : Promise.resolve("scores");
-    assert.equal(await withRetries(request, policy, exhausted), "scores");
-    assert.equal(delays.length, 2);
-  });
-
-  it("tries once when the fault lasts, is of another kind, or maxRetries is 0", async () => {
-    const { policy, delays } = fakePolicy();
-    const lasting = () => Promise.reject(new ConnectionFault("no such host", { lasting: true }));
-    await assert.rejects(withRetries(lasting, policy, exhausted), {
-      message: "gave up after 1: no such host",
-    });
-    const bug = () => Promise.reject(new TypeError("bug"));
-    await assert.rejects(withRetries(bug, policy, exhausted), { name: "TypeError", message: "bug" });
-    const once = fakePolicy({ maxRetries: 0 });
-    const busy = () => Promise.reject(new ConnectionFault("busy"));
-    await assert.rejects(withRetries(busy, once.policy, exhausted), { message: "gave up after 1: busy" });
-    assert.deepEqual([delays, once.delays], [[], []]);
-  });
-
-  it("an abort ends the wait at once, with its own reason", async () => {
-    const controller = new AbortController();
-    const { policy } = fakePolicy({ baseDelayMs: 60_000, maxDelayMs: 60_000, sleep });
-    policy.onRetry = () => setTimeout(() => controller.abort(new Error("stopped")), 5);
-    const request = () => Promise.reject(new ConnectionFault("busy"));
-    await assert.rejects(withRetries(request, policy, exhausted, controller.signal), { message: "stopped" });
+  it("counts once what several requests wait for at once", () => {
+    const clock = fakeClock();
+    const budget = new RetryBudget({ maxMs: 100, clock });
+    budget.begin();
+    clock.passMs(10);
+    budget.begin();
+    clock.passMs(10);
+    budget.end();
+    clock.passMs(10);
+    budget.end();
+    clock.passMs(10);
+    assert.equal(budget.spentMs, 30);
+    budget.begin();
+    clock.passMs(80);
+    assert.equal(budget.leftMs, -10);
   });
 });
 
 describe("backoffMs()", () => {
-  it("stays within 0 and min(cap, base * 2^(attempt-1)), or at Retry-After up to the cap", () => {
-    const attempt = fc.integer({ min: 1, max: 2000 });
+  const policy = (u: number) => ({ baseDelayMs: 100, maxDelayMs: 500, random: () => u });
+
+  it("stays within 0 and min(cap, base * 2^(faults-1))", () => {
+    const faults = fc.integer({ min: 1, max: 2000 });
     const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
-    const asked = fc.double({ min: 0, max: 1e9, noNaN: true });
-    fc.assert(fc.property(attempt, random, asked, (n, u, retryAfterMs) => {
-      const { policy } = fakePolicy({ random: () => u });
-      const delayMs = backoffMs(n, retryAfterMs, policy);
-      assert.ok(delayMs >= Math.min(retryAfterMs, 500) && delayMs <= 500, `${delayMs} ms`);
-      assert.ok(delayMs <= Math.max(retryAfterMs, 100 * 2 ** (n - 1)), `${delayMs} ms`);
+    fc.assert(fc.property(faults, random, (n, u) => {
+      const delayMs = backoffMs(n, policy(u));
+      assert.ok(delayMs >= 0 && delayMs <= Math.min(500, 100 * 2 ** (n - 1)), `${delayMs} ms`);
     }));
   });
 
+  it("doubles from the base up to the cap: half of 100, 200, 400, 500 with random = 0.5", () => {
+    assert.deepEqual([1, 2, 3, 4].map((n) => backoffMs(n, policy(0.5))), [50, 100, 200, 250]);
+  });
+
   it("spreads clients over the whole interval: random = 0 waits 0, random near 1 waits the ceiling", () => {
-    assert.equal(backoffMs(3, 0, fakePolicy({ random: () => 0 }).policy), 0);
-    assert.equal(backoffMs(3, 0, fakePolicy({ random: () => 0.99 }).policy), 396);
+    assert.equal(backoffMs(3, policy(0)), 0);
+    assert.equal(backoffMs(3, policy(0.99)), 396);
   });
 });
 

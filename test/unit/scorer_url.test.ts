@@ -3,13 +3,17 @@ import { appendFile, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { parseScorerUrl, resolveScorerUrl, waitForScorerUrl, writeScorerUrl } from "../../src/scorer/url.ts";
+import { parseScorerUrl, scorerUrlsAt, waitForScorers, type WaitForUrlOptions, writeScorerUrl } from "../../src/scorer/url.ts";
 
 async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "scorer-url-"));
   t.after(() => rm(folder, { recursive: true }));
   return folder;
 }
+
+/** The addresses in a file, once there are some. */
+const waitFor = (path: string, options: WaitForUrlOptions = {}) =>
+  waitForScorers([path], () => scorerUrlsAt(`file:${path}`), options);
 
 describe("parseScorerUrl()", () => {
   it("drops trailing slashes and white space, and keeps a path before the endpoints", () => {
@@ -36,17 +40,17 @@ describe("parseScorerUrl()", () => {
   });
 });
 
-describe("waitForScorerUrl()", () => {
+describe("waitForScorers()", () => {
   it("waits while the file is absent, empty or without its newline, and says so once", async (t) => {
     const path = join(await temporaryFolder(t), "url");
     const waits: string[] = [];
-    const url = waitForScorerUrl(path, { pollMs: 2, onWait: (waited) => waits.push(waited) });
+    const url = waitFor(path, { pollMs: 2, onWait: (waited) => waits.push(waited) });
     const stages = ["", "http://gpu-1:8", "000", "\n"];
     for (const stage of stages) {
       await new Promise((resolve) => setTimeout(resolve, 8));
       await appendFile(path, stage);
     }
-    assert.equal(await url, "http://gpu-1:8000");
+    assert.deepEqual(await url, ["http://gpu-1:8000"]);
     assert.deepEqual(waits, [path]);
   });
 
@@ -56,7 +60,7 @@ describe("waitForScorerUrl()", () => {
     await writeScorerUrl(path, "http://old:1");
     await writeScorerUrl(path, "http://gpu-1:8000");
     const onWait = () => assert.fail("waited for a file that is there");
-    assert.equal(await resolveScorerUrl(`file:${path}`, { onWait }), "http://gpu-1:8000");
+    assert.deepEqual(await waitFor(path, { onWait }), ["http://gpu-1:8000"]);
     assert.deepEqual(await readdir(folder), ["url"]);
   });
 
@@ -71,7 +75,7 @@ describe("waitForScorerUrl()", () => {
 
   it("a file that never comes is an error with the path and the remedy", async (t) => {
     const path = join(await temporaryFolder(t), "url");
-    await assert.rejects(waitForScorerUrl(path, { timeoutMs: 5, pollMs: 1 }), (error: Error) => {
+    await assert.rejects(waitFor(path, { timeoutMs: 5, pollMs: 1 }), (error: Error) => {
       assert.equal(error.message.indexOf(`No scorer URL in "${path}" after 0.005 s`), 0, error.message);
       assert.match(error.message, /--url_file/);
       return true;
@@ -80,26 +84,28 @@ describe("waitForScorerUrl()", () => {
 
   it("a file of something else is an error at once", async (t) => {
     const path = join(await temporaryFolder(t), "url");
-    for (const text of ["Starting...\n", "http://a:1\nhttp://b:1\n"]) {
+    for (const text of ["Starting...\n", "http://a:1\nhttp://b\ncd\n"]) {
       await writeFile(path, text);
-      await assert.rejects(waitForScorerUrl(path), /must hold one line with the scorer's URL/);
+      await assert.rejects(waitFor(path), /must hold a scorer's URL in each line: scorer_url is "(St|cd)/);
     }
-    await assert.rejects(waitForScorerUrl(tmpdir()), { code: "EISDIR" });
+    await writeFile(path, "http://a:1/\n\nhttp://b:1\n");
+    assert.deepEqual(await waitFor(path), ["http://a:1", "http://b:1"]);
+    await assert.rejects(waitFor(tmpdir()), { code: "EISDIR" });
   });
 
   it("an abort ends the wait", async (t) => {
     const path = join(await temporaryFolder(t), "url");
     const controller = new AbortController();
     const onWait = () => controller.abort(new Error("stopped"));
-    await assert.rejects(waitForScorerUrl(path, { onWait, signal: controller.signal }), {
+    await assert.rejects(waitFor(path, { onWait, signal: controller.signal }), {
       message: "stopped",
     });
   });
 });
 
-describe("resolveScorerUrl()", () => {
+describe("scorerUrlsAt()", () => {
   it("takes a URL as it is and refuses a bad one", async () => {
-    assert.equal(await resolveScorerUrl("http://localhost:8000/"), "http://localhost:8000");
-    await assert.rejects(resolveScorerUrl("localhost:8000"), TypeError);
+    assert.deepEqual(await scorerUrlsAt("http://localhost:8000/"), ["http://localhost:8000"]);
+    await assert.rejects(scorerUrlsAt("localhost:8000"), TypeError);
   });
 });

@@ -19,7 +19,7 @@ import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { ModelConfig } from "../../policy/families/family.ts";
 import { parseScoreConfig } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
-import { resolveScorerUrl } from "../../scorer/url.ts";
+import { fileOf, scorerUrlsAt } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
@@ -169,13 +169,21 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
     "or to null to serve it in this process";
   const probe = (key: string, address: string) =>
     tryOut(key, remedy, async () => {
-      const url = await resolveScorerUrl(address, { timeoutMs: 0 });
+      const urls = (await scorerUrlsAt(address)).join(", ");
+      if (urls === "") throw new Error(`"${fileOf(address)}" holds no address yet: need a line with a URL`);
       if (config.scorer_api === "openrlhf") {
-        return `${url}: an openrlhf service has no health to be asked for`;
+        return `${urls}: an openrlhf service has no health to be asked for`;
       }
-      const options = { url, api: config.scorer_api, timeoutMs: HEALTH_TIMEOUT_MS, maxRetries: 0 };
+      const options = {
+        // With its file, as a token may lie beside that.
+        url: address,
+        api: config.scorer_api,
+        tokenFile: config.scorer_token_file ?? undefined,
+        timeoutMs: HEALTH_TIMEOUT_MS,
+        retryMaxMs: 0,
+      };
       const { device } = await createScorerClient(options).checkHealth();
-      return `${url}: healthy, on ${device}`;
+      return `${urls}: healthy, on ${device}`;
     });
   const probeAll = (key: string, addresses: string | null) =>
     Promise.all(addresses === null ? [] : scorerAddresses(addresses).map((address) => probe(key, address)));

@@ -2,6 +2,7 @@
 import { endsText } from "../../assembly/ends.ts";
 import type { PlannedMemory } from "../../assembly/memory.ts";
 import type { RunFacts } from "../../assembly/run.ts";
+import { type BestConfig, bestMetricOf } from "../../rl/best_metric.ts";
 import type { BatchShape } from "../../config/batch.ts";
 import { formatBytes } from "../../config/units.ts";
 import { escapeControls } from "../../tracking/printable.ts";
@@ -19,6 +20,8 @@ export interface BannerFacts extends Omit<RunFacts, "memory"> {
   numGenerations: number;
   firstStep: number;
   maxSteps: number;
+  /** How the best step is found and what becomes of it, in words; none where that is not asked for. */
+  best?: string | null;
 }
 
 /**
@@ -52,11 +55,24 @@ export function bannerText(facts: BannerFacts, columns?: number): string {
       (isOne ? "step" : `generation, trained on in ${updates} steps`),
     ],
     ["steps", start],
+    ...(!facts.best ? [] : [["best step", facts.best] as [string, string]]),
     ["GPU memory", facts.memory[0]],
     ["", facts.memory[1]],
     ["run", facts.runDir],
   ];
   return labelled(entries.map(([label, text]) => [label, escapeControls(text)]), columns);
+}
+
+/** "the most eval/safe_ratio; its weights are the final ones; ends after 3 evaluations without improvement" */
+export function bestStepText(config: BestConfig & { load_best_model_at_end: boolean }): string | null {
+  const wanted = bestMetricOf(config);
+  if (wanted === null) return null;
+  const { early_stopping_patience: patience, load_best_model_at_end: isLoaded } = config;
+  return [
+    `the ${wanted.greaterIsBetter ? "most" : "least"} ${wanted.metric}`,
+    isLoaded ? "its weights are the final ones" : "its checkpoint is kept",
+    ...(patience === null ? [] : [`ends after ${patience} evaluations without improvement`]),
+  ].join("; ");
 }
 
 /** The plan in two lines: "planned 1.2 GiB of 22 GiB", and by part. */

@@ -1,6 +1,7 @@
 /** What a run says of itself after its last step. */
 import { commandLine } from "../../config/command_line.ts";
 import { formatBytes, formatDuration } from "../../config/units.ts";
+import { type BestState, bestText } from "../../rl/best_metric.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
 import { escapeControls } from "../../tracking/printable.ts";
 import { trendOf } from "../../tracking/trend.ts";
@@ -20,6 +21,8 @@ export interface SummaryFacts {
   /** Of GPU memory, at the most. */
   peakBytes: number;
   plannedBytes: number;
+  /** The best evaluation, where one is asked for. */
+  best?: BestState | null;
 }
 
 /**
@@ -41,6 +44,7 @@ export function summaryText(facts: SummaryFacts, columns?: number): string {
     ["helpfulness", change("helpfulness/mean", 3)],
     ["lambda", change("lambda/value", 3)],
     ["eval safe", change("eval/safe_ratio", 3)],
+    ["best", facts.best && bestText(facts.best)],
     ["time", `${formatDuration(trainingSeconds)} for ${facts.steps} ${facts.steps === 1 ? "step" : "steps"}`],
     ["GPU memory", memoryText(peakBytes, plannedBytes)],
     ["files", runDir],

@@ -36,9 +36,18 @@ export async function openAdapterFolder(dir: string): Promise<AdapterFolder | nu
 }
 
 async function openWeights(dir: string): Promise<TensorReader> {
-  const [safetensors, bin] = [join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin")];
-  if (await isThere(safetensors)) return await openSafetensors(safetensors);
-  if (await isThere(bin)) return await openTorchBin(bin);
+  const path = await adapterWeightsPath(dir);
+  return path.endsWith(".bin") ? await openTorchBin(path) : await openSafetensors(path);
+}
+
+/**
+ * Where an adapter's weights lie.
+ * @throws Error when there are none
+ */
+export async function adapterWeightsPath(dir: string): Promise<string> {
+  for (const name of ["adapter_model.safetensors", "adapter_model.bin"]) {
+    if (await isThere(join(dir, name))) return join(dir, name);
+  }
   throw new Error(
     `Cannot load the adapter in '${dir}': looked for adapter_model.safetensors and adapter_model.bin, found neither; ` +
       "give the folder that peft's save_pretrained wrote",

@@ -58,6 +58,17 @@ export async function hasWeights(dir: string): Promise<boolean> {
   return false;
 }
 
+/** Names of the files that openModelWeights reads, an index among them; none where there are no weights. */
+export async function weightFiles(dir: string): Promise<string[]> {
+  for (const { single, index, suffix } of FORMATS) {
+    if (await exists(join(dir, single))) return [single];
+    const path = join(dir, index);
+    if (!await exists(path)) continue;
+    return [index, ...new Set(parseIndex(await readFile(path), path, suffix).values())];
+  }
+  return [];
+}
+
 async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);

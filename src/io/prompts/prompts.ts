@@ -24,6 +24,8 @@ export interface ReadPromptsOptions {
   readonly onBadRow?: (problem: Error) => void;
   /** Bytes of a file read at once. */
   readonly pieceBytes?: number;
+  /** Told of the SHA-256 of each file that rows were read from, in their order. */
+  readonly onSha256?: (sha256: string) => void;
 }
 
 /** What a row must hold, in words. */
@@ -41,7 +43,7 @@ export async function readPrompts(
   files: string | readonly string[],
   options: ReadPromptsOptions,
 ): Promise<PromptRow[]> {
-  const { promptKey, maxSamples = Infinity, onBadRow, pieceBytes } = options;
+  const { promptKey, maxSamples = Infinity, onBadRow, pieceBytes, onSha256 } = options;
   if (maxSamples !== Infinity && !(Number.isSafeInteger(maxSamples) && maxSamples > 0)) {
     throw new RangeError(`Cannot read ${maxSamples} prompts: max_samples must be a whole number above 0`);
   }
@@ -49,7 +51,7 @@ export async function readPrompts(
   const rows: PromptRow[] = [];
   let bad = 0;
   for (const path of paths) {
-    for await (const raw of rowsOfFile(path, pieceBytes)) {
+    for await (const raw of rowsOfFile(path, { pieceBytes, onSha256 })) {
       try {
         rows.push(promptOf(raw, promptKey));
       } catch (error) {

@@ -1,31 +1,48 @@
 // Files of rows: JSON Lines, a JSON array, either of them gzipped, or Parquet. What a file is, its first bytes tell.
 
 import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
 import { isLfsPointer, LFS_PROBE_BYTES } from "../files/lfs_pointer.ts";
+import { PassingHash } from "../files/sha256.ts";
 import { jsonRows } from "./json_rows.ts";
 import { isParquet, parquetRows } from "./parquet_rows.ts";
 import { type RawRow, rowProblem } from "./row.ts";
 
 const PIECE_BYTES = 2 ** 20;
 
+export interface RowFileOptions {
+  /** Read at once. */
+  pieceBytes?: number;
+  /** Told of the SHA-256 of the file's bytes, after its last row or the last that was asked for. */
+  onSha256?(sha256: string): void;
+}
+
 /**
  * The rows of a file, read as they are asked for.
- * @param pieceBytes read at once
  * @throws Error when it cannot be read, is a Git LFS pointer, or its compression is broken
  * @throws SyntaxError when it is no rows of JSON
  */
-export async function* rowsOfFile(path: string, pieceBytes = PIECE_BYTES): AsyncGenerator<RawRow> {
+export async function* rowsOfFile(
+  path: string,
+  { pieceBytes = PIECE_BYTES, onSha256 }: RowFileOptions = {},
+): AsyncGenerator<RawRow> {
   const bytes = await openFileBytes(path);
+  const hash = new PassingHash();
+  let isBroken = false;
   try {
-    yield* rowsOf(bytes, pieceBytes);
+    yield* rowsOf(bytes, pieceBytes, hash);
+  } catch (error) {
+    isBroken = true;
+    throw error;
   } finally {
+    if (!isBroken && onSha256) onSha256(await hash.digest(bytes));
     await bytes.close();
   }
 }
 
-async function* rowsOf(bytes: FileBytes, pieceBytes: number): AsyncGenerator<RawRow> {
+async function* rowsOf(bytes: FileBytes, pieceBytes: number, hash: PassingHash): AsyncGenerator<RawRow> {
   const { path } = bytes;
   const head = await bytes.read(0, Math.min(LFS_PROBE_BYTES, bytes.size));
   if (isLfsPointer(head)) {
@@ -34,8 +51,9 @@ async function* rowsOf(bytes: FileBytes, pieceBytes: number): AsyncGenerator<Raw
     );
   }
   if (isParquet(head)) return yield* parquetRows(bytes);
-  const stream = createReadStream(path, { highWaterMark: pieceBytes });
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(stream, path);
+  const pieces = hash.watch(createReadStream(path, { highWaterMark: pieceBytes }));
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(pieces, path);
+  const stream = Readable.from(pieces);
   const unzipped = createGunzip({ chunkSize: Math.max(64, pieceBytes) });
   stream.on("error", (error) => unzipped.destroy(error)).pipe(unzipped);
   try {

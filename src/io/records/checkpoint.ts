@@ -56,6 +56,8 @@ export interface Checkpoint {
   readonly step: number;
   /** What was saved; the trainer checks its fields. */
   readonly state: unknown;
+  /** The file that holds it. */
+  readonly statePath: string;
   readonly weights: TensorReader;
   readonly optimizer: TensorReader;
   close(): Promise<void>;
@@ -149,15 +151,8 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   const { step, weightsFile, optimizerFiles } = await verifyCheckpoint(dir, "sizes and hashes");
-  const saved = JSON.parse(await readFile(join(dir, STATE), "utf8")) as {
-    version?: unknown;
-    state?: unknown;
-  };
-  if (saved.version !== VERSION) {
-    throw new Error(
-      `Cannot load '${dir}': ${STATE} has version ${JSON.stringify(saved.version)}, required ${VERSION}`,
-    );
-  }
+  const statePath = join(dir, STATE);
+  const state = stateOf(await readFile(statePath, "utf8"), step, dir);
   const weights = await openSafetensors(join(dir, weightsFile));
   try {
     const optimizer = await openOptimizer(dir, optimizerFiles);
@@ -165,11 +160,36 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
       await weights.close();
       await optimizer.close();
     };
-    return { dir, step, state: saved.state, weights, optimizer, close };
+    return { dir, step, state, statePath, weights, optimizer, close };
   } catch (error) {
     await weights.close();
     throw error;
   }
+}
+
+/** @throws Error when the text is no state of this version and step */
+function stateOf(text: string, step: number, dir: string): unknown {
+  let saved: unknown;
+  try {
+    saved = JSON.parse(text);
+  } catch (cause) {
+    throw new Error(
+      `Cannot load '${dir}': ${STATE} is damaged (${messageOf(cause)}); use another checkpoint`,
+      { cause },
+    );
+  }
+  const { version, step: ofState, state } = (saved ?? {}) as Readonly<Record<string, unknown>>;
+  if (version !== VERSION || ofState !== step) {
+    const [key, found, required] = version === VERSION
+      ? ["step", ofState, step]
+      : ["version", version, VERSION];
+    throw new Error(
+      `Cannot load '${dir}': ${STATE} has ${key} ${
+        JSON.stringify(found)
+      }, required ${required}; use another checkpoint`,
+    );
+  }
+  return state;
 }
 
 /** What a manifest says of its folder. */
@@ -281,16 +301,24 @@ export async function latestCheckpoint(
   return { dir: undefined, skipped };
 }
 
+export interface Kept {
+  /** The one just saved. */
+  newestStep?: number;
+  /** The best one, if one is. */
+  bestStep?: number;
+}
+
 /**
- * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders.
+ * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders. The best one counts,
+ * but is not deleted, nor is the newest, so that of a limit of 1 two may be left, as transformers has it.
  * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
- * beyond `newestStep`, the one just saved: a run that has not come so far found them damaged.
+ * beyond `newestStep`: a run that has not come so far found them damaged.
  * @throws RangeError when the limit is no whole number >= 1
  */
 export async function pruneCheckpoints(
   runDir: string,
   saveTotalLimit: number,
-  newestStep = Infinity,
+  { newestStep = Infinity, bestStep }: Kept = {},
 ): Promise<string[]> {
   if (!Number.isSafeInteger(saveTotalLimit) || saveTotalLimit < 1) {
     throw new RangeError(
@@ -298,12 +326,15 @@ export async function pruneCheckpoints(
     );
   }
   const complete: string[] = [];
+  let room = saveTotalLimit;
   for (const step of await stepsIn(runDir)) {
     const dir = join(runDir, `checkpoint-${step}`);
     if (step > newestStep) break;
-    if (await verifyCheckpoint(dir, "sizes").then(() => true, () => false)) complete.push(dir);
+    if (!await verifyCheckpoint(dir, "sizes").then(() => true, () => false)) continue;
+    if (step === bestStep && step !== newestStep) room = Math.max(1, room - 1);
+    else complete.push(dir);
   }
-  const surplus = complete.slice(0, Math.max(0, complete.length - saveTotalLimit));
+  const surplus = complete.slice(0, Math.max(0, complete.length - room));
   for (const dir of surplus) await removeDirectoryAtomic(dir);
   return surplus;
 }

@@ -1,5 +1,5 @@
 /** What a scorer service speaks: what it is asked, and how its answers are read. */
-import type { ScorerInput } from "../../config/scorer_apis.ts";
+import type { ScorerInput, ScorerRoute } from "../../config/scorer_apis.ts";
 import { show } from "../messages.ts";
 import type { Answer, Health, Scores } from "../protocol.ts";
 
@@ -19,6 +19,8 @@ export interface Asking {
   labels: Readonly<Record<ScoreKind, Label | null>>;
   /** Column of the prompts' rows that goes along as their label; null: none. */
   labelKey: string | null;
+  /** Of Beaver's contract: prompts and completions, or whole conversations. */
+  route: ScorerRoute;
 }
 
 /** One POST of JSON. */
@@ -29,7 +31,12 @@ export interface ScoreRequest {
    * Takes the scores of `kinds` out of the answer.
    * @throws TypeError when one for each answer that was asked for is not there
    */
-  read(json: unknown): Pick<Scores, ScoreKind>;
+  read(json: unknown): ReadScores;
+}
+
+/** Scores of the kinds asked for, and of which answers the end was not read, where the service says so. */
+export interface ReadScores extends Pick<Scores, ScoreKind> {
+  cut?: readonly boolean[];
 }
 
 export interface ScorerApi {
@@ -41,8 +48,10 @@ export interface ScorerApi {
     /** @throws TypeError when it is not what a healthy service of this kind says */
     read(answer: unknown): Health;
   } | null;
-  /** The requests that judge these answers, in order. @param url of the service */
-  requests(answers: readonly Answer[], asking: Asking, url: string): ScoreRequest[];
+  /** Whether a request holds one answer alone; default false. */
+  isOneByOne?(asking: Pick<Asking, "input">): boolean;
+  /** The request that judges these answers. @param url of the service */
+  request(answers: readonly Answer[], asking: Asking, url: string): ScoreRequest;
 }
 
 /** An answer that is right, to a question that a setting gets wrong. */

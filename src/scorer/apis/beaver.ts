@@ -1,6 +1,7 @@
 /** The contract of protocol.ts, which `npm run scorer` and services of Beaver's models speak. */
+import { formatConversation } from "../../rl/conversation.ts";
 import { type Answer, assertFiniteNumbers, assertHealth, assertScoreLists } from "../protocol.ts";
-import { type Asking, type ScorerApi, scoresOf } from "./api.ts";
+import { type Asking, type ReadScores, type ScorerApi, scoresOf } from "./api.ts";
 
 /** The columns of all rows by name, null where a row has none of that name. */
 function columnsOf(answers: readonly Answer[]): Record<string, unknown[]> {
@@ -9,6 +10,11 @@ function columnsOf(answers: readonly Answer[]): Record<string, unknown[]> {
     [...names].map((name) => [name, answers.map(({ columns }) => columns[name] ?? null)]),
   );
 }
+
+/** Conversations as services of Beaver's models make them of prompt and response. */
+const textsOf = (answers: readonly Answer[]) => ({
+  texts: answers.map(({ prompt, completion }) => formatConversation(prompt, completion)),
+});
 
 function bodyOf(answers: readonly Answer[], { wants }: Asking) {
   return {
@@ -19,14 +25,23 @@ function bodyOf(answers: readonly Answer[], { wants }: Asking) {
   };
 }
 
+/** Which conversations the service cut at its limit, where it says so of each. */
+function cutOf(truncated: unknown, count: number): Pick<ReadScores, "cut"> {
+  const isSaid = Array.isArray(truncated) && truncated.length === count &&
+    truncated.every((one) => typeof one === "boolean");
+  return isSaid ? { cut: truncated } : {};
+}
+
 export const BEAVER: ScorerApi = {
   health: { path: "/health", isJson: true, read: assertHealth },
-  requests: (answers, asking) => [{
-    path: "/score_batch",
-    body: bodyOf(answers, asking),
+  request: (answers, asking) => ({
+    path: `/${asking.route}`,
+    body: asking.route === "score_texts" ? textsOf(answers) : bodyOf(answers, asking),
     read(json) {
       const lists = assertScoreLists(json);
-      return scoresOf(asking.kinds, (kind) => assertFiniteNumbers(kind, lists[kind], answers.length));
+      const count = answers.length;
+      const scores = scoresOf(asking.kinds, (kind) => assertFiniteNumbers(kind, lists[kind], count));
+      return { ...scores, ...cutOf(lists.truncated, count) };
     },
-  }],
+  }),
 };

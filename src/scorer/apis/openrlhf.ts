@@ -12,7 +12,7 @@ const PATH = "/get_reward";
 
 export const OPENRLHF: ScorerApi = {
   health: null,
-  requests: (answers, { kinds, labelKey }, url) => [{
+  request: (answers, { kinds, labelKey }, url) => ({
     path: new URL(url).pathname === "/" ? PATH : "",
     body: {
       query: answers.map(({ fullText }) => fullText),
@@ -34,5 +34,5 @@ export const OPENRLHF: ScorerApi = {
         throw new WrongSetting('"costs" is missing', "set cost_scorer_url to the service that gives them");
       });
     },
-  }],
+  }),
 };

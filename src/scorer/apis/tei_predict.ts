@@ -38,7 +38,7 @@ function textsOf({ prompt, completion, fullText }: Answer, { input }: Asking): s
 
 export const TEI_PREDICT: ScorerApi = {
   health: healthWithoutWords("Text Embeddings Inference"),
-  requests: (answers, asking) => [{
+  request: (answers, asking) => ({
     path: "/predict",
     // A long text is cut, as the service would refuse it.
     body: { inputs: answers.map((answer) => textsOf(answer, asking)), raw_scores: true, truncate: true },
@@ -52,5 +52,5 @@ export const TEI_PREDICT: ScorerApi = {
       const rows = Array.from(json, predictionsOf);
       return scoresOf(asking.kinds, (kind) => rows.map((row) => scoreOf(row, kind, asking)));
     },
-  }],
+  }),
 };

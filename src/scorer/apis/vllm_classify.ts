@@ -59,14 +59,13 @@ const withCompletion = (
 
 export const VLLM_CLASSIFY: ScorerApi = {
   health: healthWithoutWords("vLLM"),
-  requests(answers, asking) {
-    if (asking.input === "messages") {
-      return answers.map((answer) => requestOf({ messages: withCompletion(answer) }, 1, asking));
-    }
+  isOneByOne: ({ input }) => input === "messages",
+  request(answers, asking) {
+    if (asking.input === "messages") return requestOf({ messages: withCompletion(answers[0]) }, 1, asking);
     const body = asking.input === "query"
       // It begins with the control tokens that the policy saw: the service must not add them again.
       ? { input: answers.map(({ fullText }) => fullText), add_special_tokens: false }
       : { input: answers.map(({ completion }) => completion) };
-    return [requestOf(body, answers.length, asking)];
+    return requestOf(body, answers.length, asking);
   },
 };

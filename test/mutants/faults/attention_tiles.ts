@@ -1,7 +1,7 @@
 /** Faults of attention in tiles, as GPUs run it. */
 import type { Fault } from "../fault.ts";
 
-const TILES = "gpu/attention_tiles.test.ts";
+const TILES = "gpu_variants/attention_tiles.test.ts";
 
 export const faults: readonly Fault[] = [
   {

@@ -8,8 +8,8 @@ import { flush } from "../../src/gpu/queue.ts";
 import { type Dispatch, withDispatchLog, withGpuLanes, withPlainKernels } from "../../src/gpu/trial_modes.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { tileConstants } from "../../src/ops/attention/attention_tiles.ts";
-import { caseBits } from "./case_bits.ts";
-import { runGradient } from "./case_checks.ts";
+import { caseBits } from "../gpu/case_bits.ts";
+import { runGradient } from "../gpu/case_checks.ts";
 import { randomFloats } from "../cases/case.ts";
 
 const NARROW = { heads: 2, kvHeads: 1, headDim: 16 };

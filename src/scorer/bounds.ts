@@ -1,0 +1,41 @@
+/** Scores too large to be any: of a broken scorer, and more than the arithmetic of advantages and losses bears. */
+import { WrongSetting } from "./apis/api.ts";
+import { excerpt } from "./messages.ts";
+import type { Answer, Scorer, Scores } from "./protocol.ts";
+
+/** Default of scorer_max_abs_score. */
+export const MAX_ABS_SCORE = 1e6;
+
+/** @throws WrongSetting when a score is beyond +-maxAbs; it names the first and what it was given to */
+export function assertBounded(
+  scores: Pick<Scores, "rewards" | "costs">,
+  answers: readonly Answer[],
+  maxAbs: number,
+): void {
+  for (const kind of ["rewards", "costs"] as const) {
+    const i = scores[kind].findIndex((score) => Math.abs(score) > maxAbs);
+    if (i < 0) continue;
+    throw new WrongSetting(
+      `"${kind}"[${i}] is ${scores[kind][i]}, for an answer to "${excerpt(answers[i].prompt, 80)}"; ` +
+        `need a score between -${maxAbs} and ${maxAbs}`,
+      "mend the scorer, or raise scorer_max_abs_score",
+    );
+  }
+}
+
+/** A scorer whose scores are held to +-maxAbs; functions and sums of scorers have no answer of a service to check. */
+export function boundedScorer(scorer: Scorer, maxAbs: number): Scorer {
+  return {
+    ...scorer,
+    async score(answers, options) {
+      const scores = await scorer.score(answers, options);
+      try {
+        assertBounded(scores, answers, maxAbs);
+      } catch (error) {
+        if (!(error instanceof WrongSetting)) throw error;
+        throw new RangeError(`Scores are broken: ${error.message}; ${error.remedy}`, { cause: error });
+      }
+      return scores;
+    },
+  };
+}
