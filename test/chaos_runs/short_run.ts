@@ -1,6 +1,6 @@
 /** A run of seconds with checkpoints and evaluations amid its steps, to be killed and signalled. */
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { trainArgs } from "../e2e/program.ts";
 
 export const STEPS = 4;
@@ -14,7 +14,8 @@ export function shortRunArgs(
   scorerUrl: string,
   settings: Record<string, unknown> = {},
 ): string[] {
-  const evalFile = join(folder, "eval.jsonl");
+  // Beside the folders, for a run's state names it.
+  const evalFile = join(dirname(folder), "eval.jsonl");
   writeFileSync(evalFile, EVAL_PROMPTS.map((prompt) => `${JSON.stringify({ prompt })}\n`).join(""));
   return trainArgs(folder, {
     scorer_url: scorerUrl,
