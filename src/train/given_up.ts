@@ -65,10 +65,9 @@ async function whileWanted<R>(
  * @param what is given up for want of its scores
  */
 export function scorerWhileWanted(scorer: Scorer, asked: Asked, what: string): Scorer {
-  const { sharesGpu } = scorer;
-  const graceMs = sharesGpu ? Infinity : SCORES_GRACE_MS;
+  const graceMs = scorer.sharesGpu ? Infinity : SCORES_GRACE_MS;
   return {
-    sharesGpu,
+    ...scorer,
     score: (answers, options) => whileWanted(scorer.score(answers, options), asked, { what, graceMs }),
   };
 }

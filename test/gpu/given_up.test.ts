@@ -68,6 +68,12 @@ describe("scores that a run which is asked to end waits for", () => {
     assert.deepEqual(await wanted.score(answers as never), scores);
   });
 
+  it("come of a scorer that tells all that it told before", () => {
+    const scorer = { score: () => never, sharesGpu: true, callsAtOnce: () => 3 };
+    const { score: _, ...rest } = scorerWhileWanted(scorer, { shouldStop: () => false }, "it");
+    assert.deepEqual([rest.sharesGpu, rest.callsAtOnce?.()], [true, 3]);
+  });
+
   it("fail as the scorer does", async () => {
     const scorer = { score: () => Promise.reject(new Error("gone")) };
     await assert.rejects(
