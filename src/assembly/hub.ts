@@ -9,6 +9,7 @@ import { messageOf } from "../io/files/errors.ts";
 import { isJsonObject } from "../io/files/json_object.ts";
 import { ownFile } from "../io/files/own_files.ts";
 import { isFolder, isThere } from "../io/files/presence.ts";
+import { modelHashes } from "../io/model/model_hashes.ts";
 import { missingModel } from "../io/model/missing_model.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
@@ -128,6 +129,17 @@ export function modelPins(resolve: (name: string) => Promise<{ name: string }> =
     }
     return Object.freeze({ ...config, ...pinned });
   };
+}
+
+/** Hashes of the files of the score models that a run serves, by setting and name; none where it serves none. */
+export async function scoreModelHashes(config: RunConfig, scorer?: Scorer): Promise<Record<string, string>> {
+  const hashes: Record<string, string> = {};
+  for (const key of modelKeys(config, scorer).filter((key) => key !== "model_name")) {
+    const { dir } = await resolveModel(config[key]);
+    const ofModel = await modelHashes(dir, null, [join(dir, "tokenizer.json")]);
+    for (const [name, hash] of Object.entries(ofModel)) hashes[`${key}/${name}`] = hash;
+  }
+  return hashes;
 }
 
 /** The settings a run was started with; none when there is no run. */

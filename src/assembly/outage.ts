@@ -27,7 +27,9 @@ export function outageLines(
       isTold = false;
     },
     onAbsent: ({ url, error }) =>
-      print(`Scorer ${url} does not answer (${error.message.split("\n")[0]}); the others are asked meanwhile`),
+      print(
+        `Scorer ${url} does not answer (${error.message.split("\n")[0]}); the others are asked meanwhile`,
+      ),
     onWait: (paths) => print(`Waiting for the scorer's address in ${paths} ...`),
   };
 }

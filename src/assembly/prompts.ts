@@ -60,12 +60,15 @@ export async function loadPrompts(
     prompts: trainSet.prompts,
     evalPrompts: evalSet && evalSet.prompts,
     sources: {
-      train: { name: config.train_jsonl, sha256: trainSet.sha256 },
-      eval: evalSet && { name: String(config.eval_jsonl), sha256: evalSet.sha256 },
+      train: { name: nameOf(train), sha256: trainSet.sha256 },
+      eval: evalSet && { name: nameOf(evaluated!), sha256: evalSet.sha256 },
     },
     promptFormat: format.description,
   };
 }
+
+const nameOf = (source: string | readonly PromptRow[]) =>
+  typeof source === "string" ? source : `${source.length} rows of the program`;
 
 /** The prompts of an evaluation, with the tokenizer that is loaded. */
 export async function loadEvalPrompts(

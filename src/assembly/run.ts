@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
@@ -19,20 +20,22 @@ import type { Scorer } from "../scorer/protocol.ts";
 import { type Asked, assertUnhurried, scorerWhileWanted } from "../train/given_up.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
+import { withWayOn } from "../train/way_on.ts";
 import { adapterSettings } from "./adapters.ts";
 import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
-import { type ModelPins, modelPins, resolveModel } from "./hub.ts";
+import { type ModelPins, modelPins, resolveModel, scoreModelHashes } from "./hub.ts";
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { hashesOf, loadPolicy } from "./models.ts";
+import { loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
   copyModelFiles,
   runFolder,
   type SavedModel,
+  startingHashes,
   writeModelConfig,
   writeRunConfig,
 } from "./run_folder.ts";
@@ -95,6 +98,8 @@ interface Parts {
   loaded: SavedModel;
   prompts: Pick<RunPrompts, "prompts" | "evalPrompts" | "sources">;
   scorer: Scorer;
+  /** Of the score models that it serves. */
+  judgeHashes(): Promise<Record<string, string>>;
 }
 
 /**
@@ -111,14 +116,16 @@ export async function assembleRun(given: RunConfig, options: AssemblyOptions = {
   // Before models load, which takes minutes and the GPU's memory from the one that is there.
   const lock = communicator.rank === 0 ? await takeFolder(runFolder(given), events) : null;
   try {
-    return await assembleIn(lock, given, options);
+    return await assemble(lock, given, options);
   } catch (error) {
     lock?.release();
-    throw error;
+    throw error instanceof GpuError
+      ? await withWayOn(error, { runDir: runFolder(given), config: given, step: 0 })
+      : error;
   }
 }
 
-async function assembleIn(
+async function assemble(
   lock: FolderLock | null,
   given: RunConfig,
   {
@@ -131,6 +138,7 @@ async function assembleIn(
   }: AssemblyOptions,
 ): Promise<AssembledRun> {
   const { info, memory: gpuMemory } = await openGpu();
+  enterPhase("loading");
   gpuMemory.forgetPeak(); // of another run in this process
   const wanted = settledPrecision(given);
   setMatmulPrecision(wanted.matmul_precision);
@@ -157,6 +165,7 @@ async function assembleIn(
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer, ranks: communicator });
   const compiled = compileKernels(memory.plan.kernels); // while the weights are read
+  compiled.catch(() => {}); // told where it is waited for; loading may have failed before
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();
@@ -198,7 +207,8 @@ async function assembleIn(
       worldSize: communicator.size,
     };
     const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
-    const parts = { config, communicator, facts, loaded: saved, prompts, scorer };
+    const judgeHashes = () => scoreModelHashes(config, ownScorer);
+    const parts = { config, communicator, facts, loaded: saved, prompts, scorer, judgeHashes };
     return {
       config,
       facts,
@@ -228,12 +238,13 @@ async function assertSameRun(
 }
 
 async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promise<TrainedRun> {
-  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer } = parts;
+  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
   if (communicator.rank === 0) await readyFolder(config, runDir, events);
   await communicator.barrier();
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
-    await writeRunConfig(runDir, config);
+    const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
+    await writeRunConfig(runDir, { ...config, eos_token_ids: eosTokenIds });
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;
@@ -243,7 +254,7 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
     ...deps,
     runDir,
     prompts: prompts.prompts,
-    inputs: { ...sources, model: await hashesOf(loaded) },
+    inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
       ((lambda) => evaluatePolicy({ ...deps, ...endable, prompts: evalPrompts, config }, lambda)),

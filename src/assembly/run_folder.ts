@@ -3,7 +3,9 @@ import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { textSha256 } from "../io/files/sha256.ts";
 import { changedJson } from "../io/files/json_text.ts";
+import { modelHashes } from "../io/model/model_hashes.ts";
 import { JINJA_FILE } from "../io/tokenizer/chat_template_files.ts";
 import { RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { writeAdapterConfig } from "./adapters.ts";
@@ -51,6 +53,14 @@ export function carriedFiles(
 ): string[] {
   if (template === null) return [...files];
   return [...files.filter((file) => basename(file) !== JINJA_FILE), join(runDir, JINJA_FILE)];
+}
+
+/** What tells the files that a run begins with from others: of the model, and the chat template in use. */
+export async function startingHashes(
+  { base, adapterDir, files, template }: SavedModel,
+): Promise<Record<string, string>> {
+  const hashes = await modelHashes(base.dir, adapterDir, files);
+  return template === null ? hashes : { ...hashes, [JINJA_FILE]: textSha256(template) };
 }
 
 /** Copies a model's small files beside the final weights, so that the folder opens as that model does. */

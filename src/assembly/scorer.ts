@@ -56,13 +56,13 @@ type ScorerConfig =
  * Loads reward and cost model and serves them; `close` frees them too.
  * @throws Error when a model does not fit, the port is taken or the address is not this machine's
  */
-export async function serveScoreModels(
+async function serveScoreModels(
   wanted: ScorerModels,
   service: Omit<ServeScorerOptions, "scoreTexts" | "wants">,
   events: LoadingEvents = {},
 ): Promise<RunningScorer> {
   const { scoreTexts, wants, dispose } = await loadScorers(wanted, events);
-  const { url, close } = await serveScorer({ scoreTexts, wants, ...service });
+  const { url, close } = await serveScorer({ scoreTexts, wants, maxLength: wanted.maxLength, ...service });
   return {
     url,
     async close() {
@@ -129,7 +129,8 @@ async function openService(
     maxLength: config.scorer_max_length,
   };
   let fault: Error | null = null;
-  const served = { device, maxItems: Infinity, onError: (error: Error) => void (fault = error) };
+  const limits = { maxItems: Infinity, maxQueueTokens: Infinity };
+  const served = { device, ...limits, onError: (error: Error) => void (fault = error) };
   const service = await serveScoreModels(models, served, events);
   try {
     const own = { retryMaxMs: 0, token: null };

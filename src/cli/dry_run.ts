@@ -17,6 +17,9 @@ import { mean } from "../tracking/statistics.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { Requirement } from "./doctor/diagnosis.ts";
 import { probeRequirements } from "./doctor/requirements.ts";
+import { labelled } from "./terminal/columns.ts";
+
+const COMMENT = "# ";
 
 type Line = readonly [label: string, text: string];
 
@@ -25,12 +28,13 @@ type Line = readonly [label: string, text: string];
  * @param more lines of the command's own: where the results would go, what is worth noticing
  * @param isTraining whether the policy is trained and not only evaluated
  * @param worldSize ranks that train together
+ * @param columns of the terminal; left out, no line is wrapped
  * @throws Error when something that the run needs is not there; it names all that is missing
  */
 export async function dryRunText(
   config: Config,
   more: readonly Line[],
-  { isTraining, worldSize = 1 }: { isTraining: boolean; worldSize?: number },
+  { isTraining, worldSize = 1, columns }: { isTraining: boolean; worldSize?: number; columns?: number },
 ): Promise<string> {
   const requirements = await probeRequirements(config, { probeService: probeScorerFiles, isTraining });
   const failures = requirements.flatMap(({ subject, outcome }) =>
@@ -43,10 +47,8 @@ export async function dryRunText(
     ...await (isTraining ? trainingLines(run, worldSize) : evaluationLines(run)),
     ...more,
   ];
-  const width = Math.max(...lines.map(([label]) => label.length));
-  const plan = lines.map(([label, text]) => `# ${label.padEnd(width)}  ${text.replaceAll("\n", "\n# ")}\n`)
-    .join("");
-  return `# The plan; nothing was run.\n${plan}\n${formatConfig(config)}`;
+  const plan = labelled(lines, columns && columns - COMMENT.length).replaceAll("\n", `\n${COMMENT}`);
+  return `# The plan; nothing was run.\n${COMMENT}${plan}\n\n${formatConfig(config)}`;
 }
 
 /** Why prompts cannot be measured; undefined where they can. */

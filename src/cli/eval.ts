@@ -53,7 +53,8 @@ export async function evalCommand(args: string[]): Promise<number> {
   });
   if (options.dryRun) {
     const { dryRunText } = await import("./dry_run.ts");
-    process.stdout.write(await dryRunText(config, [["results", folder]], { isTraining: false }));
+    const { write, columns } = standardOutput();
+    write(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
     return 0;
   }
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");

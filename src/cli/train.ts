@@ -10,6 +10,7 @@ import { configCommand, type ConfigOptions, defaultsNotices, readRun } from "./o
 import { type Launch, type LaunchOptions, readLaunch, withLaunchOptions } from "./launch_options.ts";
 import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
+import { wrapText } from "./terminal/columns.ts";
 import { SILENT, standardOutput, type TerminalOutput } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
 
@@ -47,7 +48,8 @@ export async function trainCommand(args: string[]): Promise<number> {
       ["GPU memory", `planned by: ${doctor}`] as const,
       ...notices.map((notice) => ["note", notice] as const),
     ];
-    process.stdout.write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size }));
+    const { write, columns } = standardOutput();
+    write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size, columns }));
     return 0;
   }
   const output = (launch.world?.rank ?? 0) > 0 ? SILENT : standardOutput();
@@ -55,7 +57,9 @@ export async function trainCommand(args: string[]): Promise<number> {
     const { runRanks } = await import("./launch.ts");
     return await runRanks(launch.size, ["train", ...args], output);
   }
-  for (const notice of notices) output.write(`Note: ${notice}\n`);
+  for (const notice of notices) {
+    output.write(`${wrapText(`Note: ${notice}`, output.columns ?? Infinity, 6, 0)}\n`);
+  }
   const stop = stopSignal((text) => output.write(text));
   answerRollCall(launch.world?.rank ?? 0);
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");

@@ -212,13 +212,35 @@ export function someOf<const V extends readonly [string, ...string[]], const W e
   return schema.default(() => [...value]).meta(meta(about, words));
 }
 
+/** Different ones of these names, one of them alone, or a word for something else. */
+export function listOrWord<
+  const V extends readonly [string, ...string[]],
+  const W extends readonly [string, ...string[]],
+>(
+  names: V,
+  words: W,
+  value: W[number],
+  about: About,
+) {
+  const quoted = (texts: readonly string[]) => texts.map((text) => `"${text}"`).join(", ");
+  const name = z.enum(names) as z.ZodType<V[number], V[number]>;
+  const list = z.array(name).min(1).refine((items) => new Set(items).size === items.length);
+  const word = z.enum(words) as z.ZodType<W[number], W[number]>;
+  const schema = z.union([word, list, name.transform((one) => [one])]);
+  return schema.default(() => value)
+    .meta(
+      meta(about, `${quoted(words)}, ${quoted(names)}, or a non-empty list of different ones of the latter`),
+    );
+}
+
 /** Where a service is, or the file that its address will be written to; of several services, a list or with commas. */
 export function addressesOrNull(value: string | null, about: About) {
   const one = z.union([z.url({ protocol: /^https?$/ }), z.string().regex(/^file:./)]);
   const isAddresses = (text: string) => scorerAddresses(text).every((part) => one.safeParse(part).success);
   const text = z.string().refine(isAddresses);
   const list = z.array(text).min(1).transform((items) => items.join(", "));
-  const words = "an http:// or https:// address, file:PATH of a file that will hold some, a list of these or several " +
+  const words =
+    "an http:// or https:// address, file:PATH of a file that will hold some, a list of these or several " +
     "with commas between, or null";
   const meant = (text: string) => /^[\w.-]+:\d+(\/|$)/.test(text) ? `http://${text}` : null;
   return z.union([text, list]).nullable().default(value).meta({ ...meta(about, words), isPath: true, meant });

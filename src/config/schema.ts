@@ -18,6 +18,7 @@ import {
   integerListOrNull,
   integerOrNull,
   labelOrNull,
+  listOrWord,
   number,
   numberOrList,
   numberOrNull,
@@ -34,6 +35,7 @@ import {
   wordOrFileOrNull,
 } from "./fields.ts";
 import { deepFreeze } from "./freeze.ts";
+import { REPORTERS } from "./reporters.ts";
 import { SCORER_ROUTES } from "./scorer_apis.ts";
 
 const MODEL = "Model and prompts";
@@ -458,6 +460,13 @@ export const ConfigSchema = z.strictObject({
     "Global gradient norm is clipped to this; 0 for no clipping.",
     "named",
   ]),
+  max_nonfinite_steps: integer(3, { min: 1 }, [
+    OPTIMIZER,
+    "A step whose loss or gradient is infinite or NaN is skipped: weights and moments stay to the bit, step number " +
+    "and schedule go on, nonfinite_steps counts it. After so many in a row the run ends, saved, with the last of " +
+    "their batches in nonfinite/ of its folder.",
+    "free",
+  ]),
   zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,
     "With several ranks, what of training each holds whole. 0: all; gradients are summed in one exchange. 2 (ZeRO): " +
@@ -511,8 +520,8 @@ export const ConfigSchema = z.strictObject({
   metric_for_best_model: textOrNull(null, [
     EVALUATION,
     "Metric of the evaluation that says which step is the best, as eval/safe_ratio, or without eval/; its checkpoint " +
-    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. null: " +
-    "none is the best.",
+    "is kept, whatever save_steps and save_total_limit are. The evaluation before the first step does not count. " +
+    "null: none is the best.",
     "free",
   ]),
   greater_is_better: flagOrNull(null, [
@@ -542,19 +551,22 @@ export const ConfigSchema = z.strictObject({
     "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
     "free",
   ]),
+  report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
+    OUTPUT,
+    "What measurements are copied to, beside metrics.jsonl, samples/ and report.html. auto: TensorBoard, and W&B " +
+    "where WANDB_API_KEY, ~/.netrc or WANDB_MODE names it. trackio needs TRACKIO_SERVER_URL and TRACKIO_WRITE_TOKEN.",
+    "free",
+  ]),
   run_name: textOrNull(null, [
     OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
+    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}. WANDB_NAME goes before " +
+    "it.",
     "free",
   ]),
-  project: text("grpo_alignment", [
-    OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
-    "free",
-  ]),
+  project: text("grpo_alignment", [OUTPUT, "Project in W&B; WANDB_PROJECT goes before it.", "free"]),
   entity: textOrNull(null, [
     OUTPUT,
-    "Accepted so that existing files load; run_config.json and the report show it.",
+    "User or team in W&B; null for the owner of the key. WANDB_ENTITY goes before it.",
     "free",
   ]),
   resume: flag(true, [

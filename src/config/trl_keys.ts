@@ -18,7 +18,7 @@ const NO_HUB_UPLOAD = "nothing is uploaded; send the run's folder with `hf uploa
 const ONE_PROCESS = "one process trains on one GPU: there is nothing to share out";
 const ONE_LOSS_ONLY = "it belongs to a loss_type or a term that is not offered";
 const LOCAL_TRACKING =
-  "every run writes metrics.jsonl, TensorBoard events (runs/), samples/ and report.html by itself";
+  "every run writes metrics.jsonl, samples/ and report.html by itself; report_to adds TensorBoard and W&B";
 
 export const TRL_KEYS: Answers = {
   // Model and adapter
@@ -155,7 +155,6 @@ export const TRL_KEYS: Answers = {
       "skip_memory_metrics debug log_multimodal log_unique_prompts",
     LOCAL_TRACKING,
   ),
-  report_to: `${LOCAL_TRACKING}; nothing is sent to wandb, and there is nothing to choose`,
   disable_tqdm: "redirect the output: without a terminal lines are printed, and no bar",
   log_completions: "set debug_log_every, and debug_print_samples_per_batch for the terminal",
   num_completions_to_print: "set debug_print_samples_per_batch",
@@ -195,7 +194,10 @@ export const OTHER_NAMES: Answers = {
   ...all("grad_accum grad_accumulation_steps", "set gradient_accumulation_steps"),
   ...all("grad_clip clip_grad max_grad", "set max_grad_norm"),
   ...all("evaluation_strategy", "set eval_every"),
-  ...all("wandb wandb_project use_wandb logging_dir", LOCAL_TRACKING),
+  ...all("wandb use_wandb log_with", "set report_to"),
+  wandb_project: "set project",
+  wandb_entity: "set entity",
+  logging_dir: LOCAL_TRACKING,
   ...all("torch_dtype precision mixed_precision", "set dtype"),
   ...all(
     "reward_fn reward_funcs reward_function",

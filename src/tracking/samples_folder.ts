@@ -1,7 +1,7 @@
 /** The files under a run's samples/ folder. */
-import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Sink } from "./sink.ts";
+import { writeWhole } from "./written_whole.ts";
 
 /** Writes samples/{split}_{step}.jsonl and samples/{split}_scatter_{step}.json: the report reads them. */
 export function samplesFolder(): Sink {
@@ -14,16 +14,9 @@ export function samplesFolder(): Sink {
     },
     table({ split, step, samples }) {
       const lines = samples.map((sample) => `${JSON.stringify(sample)}\n`);
-      return writeWhole(folder, `${split}_${step}.jsonl`, lines.join(""));
+      return writeWhole(join(folder, `${split}_${step}.jsonl`), lines.join(""));
     },
     scatter: (split, points) =>
-      writeWhole(folder, `${split}_scatter_${points.step}.json`, `${JSON.stringify(points)}\n`),
+      writeWhole(join(folder, `${split}_scatter_${points.step}.json`), `${JSON.stringify(points)}\n`),
   };
-}
-
-/** Through a second name, so that a reader never meets half a file. */
-async function writeWhole(folder: string, name: string, text: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `${name}.partial`), text);
-  await rename(join(folder, `${name}.partial`), join(folder, name));
 }

@@ -16,6 +16,14 @@ export interface RunFacts {
   config: Readonly<Record<string, unknown>>;
   /** 0 in a new run; in one that goes on, the step after its checkpoint: from there on, rows may come again. */
   firstStep: number;
+  /** Rows of metrics.jsonl before that step, one for each step. */
+  rowsBefore: readonly MetricRow[];
+  /** Prompts that are trained on. */
+  promptCount: number;
+  /** What the run holds of GPU memory now. */
+  gpuBytes(): number;
+  /** For what its user should know, as where the run is shown. */
+  onMessage(text: string): void;
   /** Wall clock, seconds since 1970. */
   now(): number;
 }

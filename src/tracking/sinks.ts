@@ -1,16 +1,37 @@
 /** Where the measurements of a run go. */
+import process from "node:process";
+import type { Reporter, ReportTo } from "../config/reporters.ts";
 import type { MetricRow } from "./metrics.ts";
 import { samplesFolder } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
 import { tensorBoard } from "./tensorboard.ts";
+import { trackio } from "./trackio.ts";
+import { knowsWandb, wandbSettings } from "./wandb/settings.ts";
+import { wandb } from "./wandb/sink.ts";
 
-/** For other programs to read. */
-const COPIES: readonly (() => Sink)[] = [
-  tensorBoard,
-];
+/** For other programs to read; null where the environment wants none. */
+const COPIES: Readonly<Record<Reporter, () => Sink | null>> = {
+  tensorboard: tensorBoard,
+  trackio: () => trackio(),
+  wandb() {
+    const settings = wandbSettings(process.env);
+    return settings.mode === "disabled" ? null : wandb(settings);
+  },
+};
 
-/** @param appendRow appends a row to metrics.jsonl */
-export function sinksOf(appendRow: (row: MetricRow) => void): Sink[] {
+/** Which copies `report_to` asks for. */
+function reportersOf(reportTo: ReportTo): readonly Reporter[] {
+  if (reportTo === "none") return [];
+  if (reportTo !== "auto") return reportTo;
+  return knowsWandb(process.env) ? ["tensorboard", "wandb"] : ["tensorboard"];
+}
+
+/**
+ * @param appendRow appends a row to metrics.jsonl
+ * @throws RangeError when environment variables of W&B or trackio are missing, or none that these know
+ */
+export function sinksOf(appendRow: (row: MetricRow) => void, reportTo: ReportTo = "auto"): Sink[] {
   const log: Sink = { name: "metrics.jsonl", isRecord: true, step: appendRow, evaluation: appendRow };
-  return [log, samplesFolder(), ...COPIES.map((open) => open())];
+  const copies = reportersOf(reportTo).map((name) => COPIES[name]()).filter((sink) => sink !== null);
+  return [log, samplesFolder(), ...copies];
 }

@@ -6,7 +6,7 @@
  * histogram.proto, tensor.proto and tensor_shape.proto.
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { maskedCrc32c } from "./crc32c.ts";
+import { maskedCrc32c } from "./crc.ts";
 import { histogramBuckets } from "./statistics.ts";
 
 /** What one record says. */

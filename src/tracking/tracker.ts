@@ -36,6 +36,12 @@ export interface TrackerOptions {
    * When the run goes on from a checkpoint: the step that it was taken after, and the tracker's state then.
    */
   resume?: { step: number; state: TrackerState };
+  /** Rows of metrics.jsonl up to the checkpoint; none unless given. */
+  rowsBefore?: readonly MetricRow[];
+  /** Prompts that are trained on; 0 unless given. */
+  promptCount?: number;
+  /** What the run holds of GPU memory now; nothing unless given. */
+  gpuBytes?: () => number;
   /** Wall clock, seconds since 1970. */
   now?: () => number;
 }
@@ -45,10 +51,20 @@ export interface TrackerOptions {
  * @throws what a record among the sinks threw; so do the tracker's methods
  */
 export async function openTracker(options: TrackerOptions): Promise<Tracker> {
-  const { runDir, config, resume, now = () => Date.now() / 1000 } = options;
+  const { runDir, config, resume, rowsBefore = [], promptCount = 0, gpuBytes = () => 0 } = options;
+  const { now = () => Date.now() / 1000 } = options;
   const sinks = fanOut(options.sinks, options.onMessage);
   const firstStep = resume === undefined ? 0 : resume.step + 1;
-  await sinks.tell("start", { runDir, config: { ...config }, firstStep, now });
+  await sinks.tell("start", {
+    runDir,
+    config: { ...config },
+    firstStep,
+    rowsBefore,
+    promptCount,
+    gpuBytes,
+    onMessage: options.onMessage,
+    now,
+  });
   return new Tracker(config, sinks, resume?.state.scatter ?? EMPTY_SCATTER);
 }
 

@@ -1,12 +1,14 @@
 /** What a run owes to its folder: evaluations, checkpoints, final weights. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { enterPhase } from "../gpu/failure.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import { bestAfter, type BestState, bestText, isPatienceOver } from "../rl/best_metric.ts";
 import { isDue } from "../rl/cadence.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
@@ -18,6 +20,8 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
+  const { weights } = run.learner.optimizer;
+  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");
   const { deps: { runDir, communicator, inputs }, config, learner: { optimizer }, best, modelFiles } = run;
   run.log?.sync();
   const tracker = run.tracker.state();
@@ -35,8 +39,12 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   trimPool(); // of the buffers that weights were read back through
 }
 
-/** Saves the step, if it is not; no rank goes on before that is done. */
+/**
+ * Saves the step, if it is not; no rank goes on before that is done.
+ * @throws NonfinitePolicyError when weights are no numbers: a checkpoint of them would push out good ones
+ */
 export async function save(run: Run, progress: Progress): Promise<void> {
+  enterPhase("saving");
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
 }
@@ -65,6 +73,7 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
+  enterPhase("the evaluation");
   const { lambda } = progress.lambda;
   const outcome = await deps.evaluate(lambda);
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);

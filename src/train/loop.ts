@@ -1,9 +1,12 @@
 /** The run: generation batch after generation batch, and what is due between them. */
 import type { RunConfig } from "../config/sweep.ts";
+import { explainGpuError } from "../gpu/device.ts";
+import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
+import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import type { BestState } from "../rl/best_metric.ts";
@@ -20,9 +23,11 @@ import {
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
+import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
 import { samplerWarning } from "./sampler_warning.ts";
+import { withWayOn } from "./way_on.ts";
 
 export interface TrainingResult {
   progress: Progress;
@@ -35,6 +40,19 @@ export interface TrainingResult {
 }
 
 const STEP_IN_PROGRESS = "the step in progress";
+
+/** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
+function mayBeSaved(error: unknown): boolean {
+  const isOver = [WeightsDifferError, GpuError, NonfinitePolicyError, DivergedError].some((kind) =>
+    error instanceof kind
+  );
+  return !isOver;
+}
+
+/** Rank 0 looks at the checkpoints, for all. */
+async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknown): Promise<unknown> {
+  return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
+}
 
 /**
  * Trains from `start` on until the last step, or until the process is asked to end; then it may have given up a step or
@@ -76,19 +94,21 @@ async function runGenerationBatches(
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
+      await judgeSteps(run, outcome);
       await settle(run, progress);
     }
     if (endsEarly(run) && progress.step < steps) {
       sayWhyEarly(run);
       await run.tracker.finish(progress.step);
     }
-  } catch (error) {
-    if (error instanceof GivenUp && deps.communicator.size === 1) {
-      deps.events.onMessage(error.message);
+  } catch (thrown) {
+    if (thrown instanceof GivenUp && deps.communicator.size === 1) {
+      deps.events.onMessage(thrown.message);
       return { progress, gaveUp: true };
     }
-    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
-    throw error;
+    const error = await explainGpuError(thrown);
+    if (mayBeSaved(error)) await saveAfterFailure(run, progress);
+    throw await sayWayOn(run, progress, error);
   } finally {
     generator.dispose();
   }
@@ -101,7 +121,11 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const { progress, gaveUp } = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = !gaveUp && (progress.step >= run.steps || endsEarly(run));
-  if (progress.step > 0) await save(run, progress);
+  if (progress.step > 0) {
+    await save(run, progress).catch(async (error) => {
+      throw await sayWayOn(run, progress, error);
+    });
+  }
   if (finished) {
     const best = await loadBest(run, progress);
     if (isWriter(run.deps)) await writeFinalWeights(run, best);
@@ -117,6 +141,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
     // One that has no room for whole gradients decides for all.
@@ -132,8 +157,10 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
     }
   } catch (error) {
     deps.communicator.leave(error);
-    throw error;
+    const isNew = isWriter(deps) && error instanceof GpuError;
+    throw isNew ? await withWayOn(error, { runDir: deps.runDir, config, step: 0 }) : error;
   } finally {
     disposeLearner(learner);
+    enterPhase(null);
   }
 }

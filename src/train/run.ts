@@ -3,11 +3,13 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { openGpu } from "../gpu/device.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
@@ -81,6 +83,8 @@ export interface Run {
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  /** Steps that were skipped, up to the last, one after the other: of this process. */
+  skippedInRow: number;
   /** Of the evaluations so far, on all ranks; null where none is the best. */
   best: BestState | null;
   rows: MetricRow[];
@@ -92,7 +96,7 @@ const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
+  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
     await rm(join(runDir, name), { recursive: true, force: true });
   }
 }
@@ -159,22 +163,28 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   if (!restored) await clearRun(runDir);
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
-  const log = openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1);
+  const path = join(runDir, "metrics.jsonl");
+  const log = openAppendLog(path, restored ? step : -1);
+  const logged = parseMetrics(await readFile(path, "utf8"), path);
+  const { memory } = await openGpu();
   const tracker = await openTracker({
     runDir,
     config,
-    sinks: sinksOf((row) => log.append(row)),
+    sinks: sinksOf((row) => log.append(row), config.report_to),
     onMessage,
+    rowsBefore: logged,
+    promptCount: deps.prompts.length,
+    gpuBytes: () => memory().liveBytes,
     resume: restored ? { step, state: restored.tracker } : undefined,
   });
   if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
-  const path = join(runDir, "metrics.jsonl");
-  return { modelFiles, log, tracker, logged: parseMetrics(await readFile(path, "utf8"), path) };
+  return { modelFiles, log, tracker, logged };
 }
 
 /**
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
  *   configuration or other files, which it names
+ * @throws NonfinitePolicyError when that checkpoint holds weights that are no numbers
  * @throws Error when the ranks found different checkpoints, or there are some and none is whole
  */
 export async function openRun(
@@ -192,6 +202,14 @@ export async function openRun(
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
+  if (restored) {
+    const { weights } = learner.optimizer;
+    await assertFiniteWeights(
+      weights,
+      restored.dir,
+      "remove it, and the same command goes on from the one before",
+    );
+  }
   await assertSameStart(communicator, restored);
   const progress = restored
     ? ownProgress(restored.progress, communicator)
@@ -213,6 +231,7 @@ export async function openRun(
       steps,
       shape,
       savedStep: restored ? progress.step : -1,
+      skippedInRow: 0,
       rows: [],
     },
     progress,

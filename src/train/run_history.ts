@@ -8,8 +8,8 @@ import type { MetricRow } from "../tracking/metrics.ts";
 import { CHANGES_FILE } from "../tracking/run_records.ts";
 
 /**
- * Names what is changed from the step on that comes after `step`, and keeps it in changes.jsonl; what was written there of later
- * steps goes, as these are done again.
+ * Names what is changed from the step on that comes after `step`, and keeps it in changes.jsonl; what was written there
+ * of later steps goes, as these are done again.
  */
 export async function recordChanges(
   runDir: string,

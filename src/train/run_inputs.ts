@@ -13,7 +13,7 @@ export interface RunInputs {
   train: PromptSetIdentity;
   /** null without evaluation. */
   eval: PromptSetIdentity | null;
-  /** Hashes of the starting model's files, by their names. */
+  /** Hashes of the files of the starting model, and of score models that are served here, by their names. */
   model: Readonly<Record<string, string>>;
 }
 
@@ -33,7 +33,7 @@ export function promptChanges(saved: RunInputs, current: RunInputs): Change[] {
 
 /**
  * An evaluation that a run had not, or has no more, is no other than before.
- * @throws RangeError when the starting model is another, or prompts are and new ones are not allowed; it names the files
+ * @throws RangeError when a model is another, or prompts are and new ones are not allowed; it names them
  */
 export function assertSameInputs(
   saved: RunInputs,
@@ -44,10 +44,10 @@ export function assertSameInputs(
   const otherFiles = names.filter((name) => saved.model[name] !== current.model[name]);
   if (otherFiles.length > 0) {
     throw new RangeError(
-      `Cannot resume from "${checkpoint}": the model that the run began with has changed: ${
+      `Cannot resume from "${checkpoint}": files of the models that the run began with have changed: ${
         otherFiles.join(", ")
       }; ` +
-        "required the files of that time; restore them, choose another output_dir, or start over with resume: false",
+        "restore them, choose another output_dir, or start over with resume: false",
     );
   }
   const refused = promptChanges(saved, current).filter(({ before, now }) => before !== null && now !== null);

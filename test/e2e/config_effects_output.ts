@@ -1,6 +1,6 @@
 /** Effects of the groups "Evaluation" and "Output and logging". */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { assertClose, assertMore, changesNothing, type Effect } from "./config_effect.ts";
 import {
@@ -163,13 +163,33 @@ const FOLDERS: readonly Effect[] = [
     seen: "the run's folder is in it",
     check: () => assert.deepEqual(readdirSync(scratch("elsewhere")), ["beta0.1_seed42_unified"]),
   },
+  {
+    key: "report_to",
+    value: ["wandb"],
+    seen: "the run has a file of W&B's, and none of TensorBoard's",
+    check(changed, without) {
+      changesNothing(changed, without);
+      const copies = (ran: Ran) =>
+        ["runs", "wandb"].filter((name) => existsSync(join(runFolderOf(ran), name)));
+      assert.deepEqual([changed, without].map(copies), [["wandb"], ["runs"]]);
+      assert.match(
+        changed.output,
+        /^W&B has this run when it is uploaded: wandb beta sync ".*offline-run-.*"$/m,
+      );
+    },
+  },
   ...(["run_name", "project", "entity"] as const).map((key): Effect => ({
     key,
     value: "a-name",
-    seen: "nothing changes; run_config.json and the report keep it",
+    given: { report_to: ["wandb"] },
+    seen: "nothing changes; run_config.json, the report and W&B's file have it",
     check(changed, without) {
       changesNothing(changed, without);
       assert.equal(configValue(changed, key), "a-name");
+      const wandb = join(runFolderOf(changed), "wandb");
+      const folder = join(wandb, readdirSync(wandb).find((name) => name.startsWith("offline-run-"))!);
+      const file = readFileSync(join(folder, readdirSync(folder).find((name) => name.endsWith(".wandb"))!));
+      assert.ok(file.toString("latin1").includes(`\x06a-name`), "as a field of its own");
       const report = readFileSync(join(runFolderOf(changed), "report.html"), "utf8");
       assert.match(report, new RegExp(`${key}[^]{0,40}a-name`));
     },

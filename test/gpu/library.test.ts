@@ -132,7 +132,8 @@ describe("train()", () => {
       const other = call(folder, { prompts: [...PROMPTS, "Another?"], config: settings(folder) });
       await assert.rejects(train(other), {
         name: "RangeError",
-        message: /configuration differs \(train_jsonl/,
+        message:
+          /prompts are others: train_jsonl '3 rows of the program' has sha256 \w+, and the run began with/,
       });
     }));
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { trainedModel } from "../../src/assembly/evaluated_run.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { readRun } from "../../src/tracking/run_records.ts";
 import type { EvaluationOutcome } from "../../src/train/run.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
@@ -98,15 +99,48 @@ describe("a run with early_stopping_patience", () => {
       assert.deepEqual(stepsOf(rest.events), [5]);
     }));
 
-  it("killed and resumed counts on, and equals one never killed", () =>
+  // With 1 a checkpoint is written before its step's evaluation, which then the log alone knows.
+  for (const save_steps of [0, 1]) {
+    it(`stopped and resumed counts on, and equals one never stopped: save_steps ${save_steps}`, () =>
+      withScratchFolder(async (dir) => {
+        const [whole, stopped] = [join(dir, "whole"), join(dir, "stopped")];
+        const values = [1, 3, 2, 3];
+        const given = { settings: { ...settings, save_steps } };
+        await tinyRun(whole, { ...given, evaluate: evaluations(values) });
+        const first = await tinyRun(stopped, { ...given, evaluate: evaluations(values), stopAfter: 3 });
+        const rest = await tinyRun(stopped, { ...given, evaluate: evaluations(values.slice(3)) });
+        assert.deepEqual([...stepsOf(first.events), ...stepsOf(rest.events)], [1, 2, 3, 4]);
+        assertSameRun(stopped, whole);
+      }));
+  }
+});
+
+describe("two ranks", () => {
+  it("end early together and write the best; one rank that goes on from them counts on", () =>
     withScratchFolder(async (dir) => {
-      const [whole, killed] = [join(dir, "whole"), join(dir, "killed")];
-      const values = [1, 3, 2, 3];
-      await tinyRun(whole, { settings, evaluate: evaluations(values) });
-      const first = await tinyRun(killed, { settings, evaluate: evaluations(values), stopAfter: 3 });
-      const rest = await tinyRun(killed, { settings, evaluate: evaluations(values.slice(3)) });
-      assert.deepEqual([...stepsOf(first.events), ...stepsOf(rest.events)], [1, 2, 3, 4]);
-      assertSameRun(killed, whole);
+      const settings = {
+        ...BY_REWARD,
+        early_stopping_patience: 2,
+        load_best_model_at_end: true,
+        zero_stage: 0,
+      } as const;
+      const values = [1, 3, 2, 2, 2];
+      const split = { ...settings, per_device_train_batch_size: 2 };
+      const runs = await Promise.all(
+        inProcessRanks(2).map((communicator) =>
+          tinyRun(dir, { settings: split, communicator, evaluate: evaluations(values) })
+        ),
+      );
+      assert.deepEqual(runs.map(({ error, result }) => [error, result?.progress.step, result?.best?.step]), [
+        [null, 4, 2],
+        [null, 4, 2],
+      ]);
+      assert.deepEqual(runs.map(({ messages }) => messages.length > 0), [true, false], "one of them tells");
+      assert.ok(weightsOf(dir).equals(weightsOf(join(dir, "checkpoint-2"))));
+      const alone = { ...settings, early_stopping_patience: 3 };
+      const rest = await tinyRun(dir, { settings: alone, evaluate: evaluations(values.slice(4)) });
+      assert.deepEqual([rest.error, stepsOf(rest.events)], [null, [5]]);
+      assert.ok(rest.messages.includes("Changed ranks: 2 -> 1, from step 5 on"));
     }));
 });
 

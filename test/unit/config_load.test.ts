@@ -115,7 +115,7 @@ test("the printed configuration loads back to an equal one", () => {
   assert.deepEqual(load(formatConfig(defaultConfig())), defaultConfig());
 });
 
-test("configs/grpo_alignment.yaml carries the defaults, but for its paths, scorer, plain KL term and layout", () => {
+test("configs/grpo_alignment.yaml carries the defaults, but for its paths, scorer, plain KL term, layout and trackers", () => {
   const { text, fileName } = shipped("grpo_alignment.yaml");
   const config = loadConfig({ text, fileName });
   const own = [
@@ -127,6 +127,7 @@ test("configs/grpo_alignment.yaml carries the defaults, but for its paths, score
     "use_bias_correction_kl",
     "chat_template",
     "stop_strings",
+    "report_to",
   ];
   const differing = CONFIG_KEYS.filter((key) =>
     JSON.stringify(config[key]) !== JSON.stringify(defaultConfig()[key])

@@ -85,8 +85,8 @@ describe("a key that there is not", () => {
   const answer = (key: string) => problemsOf("seed: 1", { overrides: [`${key}=1`] })[0];
   it("and that is TRL's is answered with what to set instead, or why there is nothing to set", () => {
     assert.match(
-      answer("report_to"),
-      /unknown key "report_to", which is TRL's: every run writes metrics\.jsonl/,
+      answer("logging_nan_inf_filter"),
+      /unknown key "logging_nan_inf_filter", which is TRL's: every run writes metrics\.jsonl/,
     );
     assert.match(answer("vllm_mode"), /TRL's: completions are sampled in this process, without vLLM/);
     assert.match(answer("eval_strategy"), /set eval_every/);

@@ -141,3 +141,23 @@ test("a comparison has a column for each metric that some run has, empty where a
   assert.ok(html.includes('>a</th><td></td><td class="number">0.123 → <b>0.235</b></td></tr>'));
   assert.ok(html.includes('>b</th><td class="number">1 → <b>2</b></td><td></td></tr>'));
 });
+
+test("the page tells what was changed on the way, and which evaluation was the best", () => {
+  const rows = [0.5, 0.75, 0.25].map((value, i) => ({
+    step: 4 * (i + 1),
+    "eval/mean_cost": value,
+    "eval/total_samples": 1,
+  }));
+  const changes = [{ step: 5, key: "train_jsonl", before: "<b>", now: null }];
+  const config = { metric_for_best_model: "mean_cost", load_best_model_at_end: true };
+  const page = runPage(runOf(rows, { changes, config }));
+  assert.match(
+    page,
+    /Best evaluation: eval\/mean_cost 0\.25 after step 12; its weights are the final ones\./,
+  );
+  assert.match(
+    page,
+    /<td class="number">5<\/td><th scope="row"><code>train_jsonl<\/code><\/th>.*&quot;&lt;b&gt;&quot;/,
+  );
+  assert.doesNotMatch(runPage(runOf(rows)), /Best evaluation|Changed on the way/);
+});

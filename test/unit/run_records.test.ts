@@ -71,7 +71,12 @@ test("a run of one table has it once, one without samples has none, and its name
       tables: [],
       scatters: [],
       config: { seed: 7 },
+      changes: [],
     });
+    await writeFile(join(dir, "b", "changes.jsonl"), '{"step":2,"key":"max_steps","before":1,"now":2}\n{"st');
+    assert.deepEqual((await readRun(join(dir, "b"))).changes, [
+      { step: 2, key: "max_steps", before: 1, now: 2 },
+    ]);
   }));
 
 test("what cannot be read is an error, not an empty run", () =>

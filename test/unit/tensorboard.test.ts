@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { crc32c, maskedCrc32c } from "../../src/tracking/crc32c.ts";
+import { crc32c, maskedCrc32c } from "../../src/tracking/crc.ts";
 import { nextFileName, openTensorBoard } from "../../src/tracking/tensorboard.ts";
 import { encodeEvent, frameRecord } from "../../src/tracking/tensorboard_events.ts";
 import type { EventContent } from "../../src/tracking/tensorboard_events.ts";

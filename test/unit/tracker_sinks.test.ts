@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import type { Sink, SinkCall } from "../../src/tracking/sink.ts";
+import type { RunFacts, Sink, SinkCall } from "../../src/tracking/sink.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
@@ -77,8 +77,8 @@ describe("a sink", () => {
         ...["evaluation", "table", "scatter"],
         ...["scatter", "finish", "close"],
       ]);
-      const { now, ...facts } = told[0][1][0] as { now(): number };
-      assert.deepEqual(facts, { runDir: dir, config: CONFIG, firstStep: 0 });
+      const { now, gpuBytes: _gpuBytes, onMessage: _onMessage, ...facts } = told[0][1][0] as RunFacts;
+      assert.deepEqual(facts, { runDir: dir, config: CONFIG, firstStep: 0, rowsBefore: [], promptCount: 0 });
       assert.equal(now(), 1700000000);
     }));
 

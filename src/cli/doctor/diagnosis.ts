@@ -200,19 +200,19 @@ export function formatDiagnosis(
   verdict: { ready: string; notReady: string },
   columns = Infinity,
 ): string {
-  const width = Math.max(
-    ...sections.flatMap(({ findings }) => findings.map(({ subject }) => subject.length)),
-  );
-  const indent = width + 13;
-  const wrapped = (text: string) => wrapText(oneLine(text), columns, indent);
-  const lines = sections.flatMap(({ title, findings }) => [
-    title,
-    ...findings.flatMap(({ mark, subject, detail, remedy }) => {
-      const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${wrapped(detail)}`;
-      return remedy === undefined ? [line] : [line, `${" ".repeat(indent)}${wrapped(`to do: ${remedy}`)}`];
-    }),
-    "",
-  ]);
+  const lines = sections.flatMap(({ title, findings }) => {
+    const width = Math.max(...findings.map(({ subject }) => subject.length));
+    const indent = width + 13;
+    const wrapped = (text: string) => wrapText(oneLine(text), columns, indent);
+    return [
+      title,
+      ...findings.flatMap(({ mark, subject, detail, remedy }) => {
+        const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${wrapped(detail)}`;
+        return remedy === undefined ? [line] : [line, `${" ".repeat(indent)}${wrapped(`to do: ${remedy}`)}`];
+      }),
+      "",
+    ];
+  });
   return [...lines, wrapText(exitCodeOf(sections) === 0 ? verdict.ready : verdict.notReady, columns, 0)].join(
     "\n",
   );

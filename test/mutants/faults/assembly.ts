@@ -224,8 +224,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "device, maxItems: Infinity",
-    replace: "device",
+    find: "maxItems: Infinity, ",
+    replace: "",
     harm: "evaluations in batches over 256 are refused by the run's own scorer",
     tests: ["gpu/own_scorer.test.ts"],
   },
@@ -260,8 +260,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_texts.ts",
-    find: ".slice(0, maxLength - 1);",
-    replace: ".slice(0, maxLength);",
+    find: "const room = maxLength - 1;",
+    replace: "const room = maxLength;",
     harm: "a long conversation is one token longer than the score model's positions",
     tests: ["unit/conversation_ids.test.ts"],
   },
@@ -285,6 +285,13 @@ export const faults: readonly Fault[] = [
     replace: "continue;",
     harm: "an end token that can never be sampled is dropped without a word",
     tests: ["gpu/loaded_policy.test.ts"],
+  },
+  {
+    file: "src/assembly/run.ts",
+    find: "{ ...config, eos_token_ids: eosTokenIds }",
+    replace: "config",
+    harm: "run_config.json does not tell where the run's completions ended",
+    tests: ["e2e/ends.test.ts"],
   },
   {
     file: "src/assembly/models.ts",
@@ -459,8 +466,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "texts.map((text, i) => reader.read(text,",
-    replace: "texts.map((text, i) => reward.reader.read(text,",
+    find: "        reader.read(text, conversation,",
+    replace: "        reward.reader.read(text, conversation,",
     harm: "the cost model reads the reward model's tokens",
     tests: ["gpu/score_texts.test.ts"],
   },
@@ -508,8 +515,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "reader.read(text, conversations?.[i], longest)",
-    replace: "reader.read(text, conversations?.[0], longest)",
+    find: "texts.map(({ ids }) => ids[m])",
+    replace: "texts.map(() => texts[0].ids[m])",
     harm: "all conversations of a batch are scored as its first",
     tests: ["parity/parity.test.ts#Scores"],
   },

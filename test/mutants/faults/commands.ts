@@ -236,6 +236,13 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "src/cli/dry_run.ts",
+    '.replaceAll("\\n", `\\n${COMMENT}`)',
+    "",
+    "a plan that a terminal breaks is no file of settings any more",
+    "unit/dry_run.test.ts",
+  ),
+  fault(
+    "src/cli/dry_run.ts",
     "prompts.filter(({ truncated }) => truncated)",
     "prompts.filter(() => false)",
     "nobody learns before the run that its prompts are cut",

@@ -147,8 +147,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/records/checkpoint.ts",
-    find: "complete.slice(0, Math.max(0, complete.length - saveTotalLimit))",
-    replace: "complete.slice(0, Math.max(0, complete.length - saveTotalLimit - 1))",
+    find: "complete.slice(0, Math.max(0, complete.length - room))",
+    replace: "complete.slice(0, Math.max(0, complete.length - room - 1))",
     harm: "one checkpoint more than save_total_limit stays",
     tests: ["unit/checkpoint.test.ts"],
     claim: 4,
@@ -172,7 +172,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "return { dir, progress: saved.progress, tracker: saved.tracker };",
+    find: "return { dir, progress, tracker, best, changes };",
     replace: "return null;",
     harm: "a resumed run starts over",
     tests: ["unit/save_run.test.ts"],
@@ -204,9 +204,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/config/resume.ts",
-    find: '(key === "max_steps" || key === "num_train_epochs")',
-    replace: '(key === "max_steps")',
-    harm: "another num_train_epochs moves the rate of a resumed run",
+    find: 'LENGTH_KEYS = ["max_steps", "num_train_epochs"]',
+    replace: 'LENGTH_KEYS = ["max_steps"]',
+    harm: "another num_train_epochs moves the rate of a resumed run without a word",
     tests: ["unit/config_resume.test.ts"],
     claim: 10,
   },
@@ -432,13 +432,6 @@ export const faults: readonly Fault[] = [
     find: "if (!Number.isFinite(candidate[i])) {",
     replace: "if (Number.isNaN(candidate[i])) {",
     harm: "a score that is infinite, null or missing enters lambda",
-    tests: ["unit/scorer_server.test.ts"],
-  },
-  {
-    file: "src/scorer/server.ts",
-    find: "last = current.catch(() => undefined);",
-    replace: "last = Promise.resolve();",
-    harm: "two requests run the score models at once",
     tests: ["unit/scorer_server.test.ts"],
   },
   {

@@ -4,8 +4,8 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/io/model/adapter_folder.ts",
-    find: 'join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin")',
-    replace: 'join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.safetensors")',
+    find: '["adapter_model.safetensors", "adapter_model.bin"]',
+    replace: '["adapter_model.safetensors"]',
     harm: "an adapter saved as adapter_model.bin does not load",
     tests: ["unit/adapter_config.test.ts"],
   },
@@ -114,8 +114,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/records/checkpoint.ts",
-    find: "complete.slice(0, Math.max(0, complete.length - saveTotalLimit))",
-    replace: "complete.slice(saveTotalLimit)",
+    find: "complete.slice(0, Math.max(0, complete.length - room))",
+    replace: "complete.slice(room)",
     harm: "pruning keeps the oldest checkpoints and deletes the newest",
     tests: ["unit/checkpoint.test.ts"],
   },

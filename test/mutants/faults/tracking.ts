@@ -255,7 +255,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/tensorboard.test.ts"],
   },
   {
-    file: "src/tracking/crc32c.ts",
+    file: "src/tracking/crc.ts",
     find: "(crc >>> 15) | (crc << 17)",
     replace: "(crc >>> 17) | (crc << 15)",
     harm: "TensorBoard reads no event of the file",

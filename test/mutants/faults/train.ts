@@ -8,7 +8,7 @@ export const faults: readonly Fault[] = [
 `,
     replace: "",
     harm: "a run goes on from a checkpoint of other settings without a word",
-    tests: ["gpu/training_run.test.ts#goes on", "e2e/train.test.ts#another learning rate"],
+    tests: ["gpu/training_run.test.ts#goes on", "e2e/train.test.ts#another temperature"],
     claim: 10,
   },
   {
@@ -97,7 +97,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);\n",
+    find: "    if (mayBeSaved(error)) await saveAfterFailure(run, progress);\n",
     replace: "",
     harm: "an outage of the scorer costs all steps since the last checkpoint",
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
@@ -112,15 +112,15 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !await isAskedToStop()",
-    replace: "progress.step <= steps && !await isAskedToStop()",
+    find: "progress.step < steps && !endsEarly(run) && !await isAskedToStop()",
+    replace: "progress.step <= steps && !endsEarly(run) && !await isAskedToStop()",
     harm: "a run does one generation batch more than max_steps",
     tests: ["gpu/training_run.test.ts", "e2e/train.test.ts#resume: false"],
   },
   {
     file: "src/train/loop.ts",
-    find: "progress.step < steps && !await isAskedToStop()",
-    replace: "progress.step < steps",
+    find: "progress.step < steps && !endsEarly(run) && !await isAskedToStop()",
+    replace: "progress.step < steps && !endsEarly(run)",
     harm: "SIGINT is ignored until the last step",
     tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
     claim: 3,
@@ -161,16 +161,16 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "if (finished && isWriter(run.deps)) await writeFinalWeights(run);",
-    replace: "if (isWriter(run.deps)) await writeFinalWeights(run);",
+    find: "  if (finished) {",
+    replace: "  if (progress.step >= 0) {",
     harm: "a stopped run leaves final weights, which look like those of a finished one",
     tests: ["gpu/training_run.test.ts#asked to stop", "e2e/resume.test.ts#at SIGINT"],
     claim: 3,
   },
   {
     file: "src/train/run.ts",
-    find: '["runs", "samples", "metrics.jsonl"]',
-    replace: '["runs", "metrics.jsonl"]',
+    find: '["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE',
+    replace: '["runs", "nonfinite", "metrics.jsonl", CHANGES_FILE',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#killed twice"],
   },
@@ -444,12 +444,12 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#warmup_steps="],
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: `  assertFinite("the gradient norm", stats.gradNorm, step);
-`,
+    file: "src/train/due.ts",
+    find:
+      '  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");\n',
     replace: "",
-    harm: "a run whose gradient has become NaN goes on to its last step without learning",
-    tests: ["gpu/training_failure.test.ts#diverges", "gpu/training_run.test.ts"],
+    harm: "a checkpoint of weights that are NaN pushes out the last good one",
+    tests: ["gpu/nonfinite.test.ts#push no good"],
     claim: 9,
   },
   {

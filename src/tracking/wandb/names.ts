@@ -1,0 +1,68 @@
+/** What W&B's charts call a run's measurements. Pure. */
+import type { MetricRow } from "../metrics.ts";
+import { type Sample, scoreNames } from "../samples.ts";
+import { histogramBuckets } from "../statistics.ts";
+import type { Values } from "./records.ts";
+
+/** Names of the reference run; all others are TRL's, which transformers logs under train/. */
+const BARE = /^(helpfulness|cost|combined|safety|lambda|eval|debug)\//;
+
+/** A row under W&B's names; `train/global_step` is transformers' x axis. */
+export function wandbRow({ step, ...metrics }: MetricRow): Values {
+  const named = Object.entries(metrics).map((
+    [name, value],
+  ) => [BARE.test(name) ? name : `train/${name}`, value]);
+  return { ...Object.fromEntries(named), "train/global_step": step };
+}
+
+const BUCKETS = 64;
+
+/** A histogram of the finite values, as wandb.Histogram gives it; null where there are none. */
+export function wandbHistogram(values: readonly number[]): Values | null {
+  const buckets = histogramBuckets(values, BUCKETS);
+  if (buckets.length === 0) return null;
+  return {
+    _type: "histogram",
+    values: buckets.map(({ count }) => count),
+    bins: [buckets[0].left, ...buckets.map(({ right }) => right)],
+  };
+}
+
+/** Columns and rows of a table of completions. */
+export function sampleRows(samples: readonly Sample[]): { columns: string[]; data: unknown[][] } {
+  const names = scoreNames(samples);
+  return {
+    columns: ["prompt", "completion", "reward", "cost", "combined", "unsafe", ...names],
+    data: samples.map(({ prompt, completion, reward, cost, combined, unsafe, scores = {} }) => [
+      prompt,
+      completion,
+      reward,
+      cost,
+      combined,
+      unsafe,
+      ...names.map((name) => scores[name] ?? null),
+    ]),
+  };
+}
+
+/** The panel that draws a table as a scatter plot, as wandb.plot.scatter describes it. */
+export function scatterPanel(tableKey: string, x: string, y: string, title: string): Values {
+  const field = (name: string, more: Values = {}) => ({ name, ...more, fields: [] });
+  const argument = (name: string, value: string) => ({ args: [{ name, value }] });
+  const fields = [
+    field("id"),
+    field("name"),
+    field("_defaultColorIndex"),
+    field("summaryTable", argument("tableKey", tableKey)),
+  ];
+  return {
+    panel_type: "Vega2",
+    panel_config: {
+      panelDefId: "wandb/scatter/v0",
+      fieldSettings: { x, y },
+      stringSettings: { title },
+      transform: { name: "tableWithLeafColNames" },
+      userQuery: { queryFields: [{ name: "runSets", ...argument("runSets", "${runSets}"), fields }] },
+    },
+  };
+}
