@@ -64,7 +64,7 @@ run_ranks() {
   ready_packages "$1"
   choose_mpi_type
   # The job's signals reach the ranks, which save and end; this shell waits for them.
-  trap : TERM USR1
+  trap : TERM USR1 USR2
   local code=0
   # One rank's death ends all. --cpus-per-task is not handed on from the job to srun.
   srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${program[@]}" "$@" || code=$?

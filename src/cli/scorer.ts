@@ -8,7 +8,7 @@ import { assertGuarded, isLoopback } from "../scorer/service/access.ts";
 import { parseToken, readTokenFile, TOKEN_VARIABLE } from "../scorer/token.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
-import { exitCodeAfter, listen, STOP_SIGNALS, type StopSignalName } from "./signals.ts";
+import { exitCodeAfter, STOP_SIGNALS, type StopSignalName } from "./signals.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { standardOutput, writeError } from "./terminal/output.ts";
 
@@ -108,7 +108,7 @@ export async function scorerCommand(args: string[]): Promise<number> {
     }
     const name = await Promise.race([ended.signal, service.failed]);
     output.write(`${name}: answering what has been asked; once more ends at once.\n`);
-    return name === "SIGUSR1" ? exitCodeAfter(name) : 0;
+    return name.startsWith("SIGUSR") ? exitCodeAfter(name) : 0;
   } finally {
     await service.close();
     ended.forget();
@@ -134,7 +134,7 @@ function firstSignal(): { signal: Promise<StopSignalName>; isServing(): void; fo
     firstAt = now;
     heard(name as StopSignalName);
   };
-  for (const name of STOP_SIGNALS) listen(name, onSignal);
+  for (const name of STOP_SIGNALS) process.on(name, onSignal);
   return {
     signal,
     isServing: () => void (isServing = true),

@@ -68,7 +68,9 @@ export async function trainCommand(args: string[]): Promise<number> {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
     await withRanks(launch, output, (communicator) => trainRuns(runs, { output, stop, communicator }));
   } catch (error) {
-    if (!(error instanceof EndedBySignal)) throw error;
+    // Ranks that were asked to end at once leave each other amid what they did together.
+    if (!(error instanceof EndedBySignal) && !stop.isHurried()) throw error;
+    if (stop.isHurried()) output.write(`${(error as Error).message}\n`);
   }
   return stop.exitCode();
 }

@@ -25,6 +25,7 @@ import { sinksOf } from "../tracking/sinks.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { type RestoredRun, restoreRun } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
+import type { Asked } from "./given_up.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import type { Prompt } from "./prompts.ts";
 import { missingRows, recordChanges } from "./run_history.ts";
@@ -47,7 +48,7 @@ export interface TrainingEvents {
   onMessage(text: string): void;
 }
 
-export interface TrainingDeps {
+export interface TrainingDeps extends Asked {
   /** Written to by rank 0 alone, read by every rank. */
   runDir: string;
   policy: Policy;
@@ -70,8 +71,6 @@ export interface TrainingDeps {
    */
   describeRun(): Promise<readonly string[]>;
   events: TrainingEvents;
-  /** True once the process was asked to end: the run saves and stops after the step in progress. */
-  shouldStop(): boolean;
 }
 
 /** Everything a run holds while it runs. */

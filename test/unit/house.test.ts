@@ -201,7 +201,7 @@ test("package.json and deno.json have the same tasks, each of which passes its o
   const tasks: Record<string, string> = JSON.parse(textOf("deno.json")).tasks;
   assert.deepEqual(Object.keys(scripts), Object.keys(tasks));
   for (const name of Object.keys(scripts)) {
-    assert.equal(scripts[name], `node scripts/start.mjs ${name}`);
+    assert.equal(scripts[name], `exec node scripts/start.mjs ${name}`);
     assert.equal(tasks[name], `/usr/bin/env deno run -A scripts/start.mjs ${name}`);
   }
 });
