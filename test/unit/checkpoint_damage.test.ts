@@ -117,7 +117,7 @@ const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
       await rename(join(dir, "model.safetensors"), join(dir, "..", "outside"));
       await symlink(join("..", "outside"), join(dir, "model.safetensors"));
     },
-    /model.safetensors is damaged: required \d+ bytes, got a link/,
+    /model.safetensors is damaged: required \d+ bytes \(by checkpoint_manifest.json\), got a link/,
   ],
   [
     "with a manifest that is a link",

@@ -102,6 +102,7 @@ const READ_OWN_FILES = [
   "src/assembly/vulkan_selection.ts",
   "src/cli/doctor/machine_probe.ts",
   "src/cli/roll_call.ts",
+  "src/cli/signals.ts",
   "src/cli/slurm.ts",
   "src/cli/terminal/driver_noise.ts",
   "src/cli/weights_hash.ts",
@@ -110,6 +111,7 @@ const READ_OWN_FILES = [
   // With checks of their own: what lies there is asked before it is opened.
   "src/io/records/append_log.ts",
   "src/io/records/checkpoint.ts",
+  "src/io/records/score_journal.ts",
   "src/scorer/token.ts",
   "src/scorer/url.ts",
   // Of runs of their own; tracking does not import io.

@@ -11,8 +11,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "scripts/run_command.mjs",
-    find: 'process.on("SIGTERM", handOn).on("SIGHUP", handOn);',
-    replace: 'process.on("SIGHUP", handOn);',
+    find: '["SIGTERM", "SIGHUP", ...handsOn]',
+    replace: '["SIGHUP", ...handsOn]',
     harm: "SIGTERM ends the door and leaves the program behind it running",
     tests: ["unit/run_command.test.ts"],
     claim: 3,
