@@ -1,4 +1,5 @@
 /** What a run that is asked to end does not wait for. */
+import { clearInterval, setInterval } from "node:timers";
 import type { Scorer } from "../scorer/protocol.ts";
 
 /** Whether the process was asked to end. */
@@ -33,7 +34,7 @@ async function whileWanted<R>(
   asked: Asked,
   { what, graceMs }: { what: string; graceMs: number },
 ): Promise<R> {
-  let timer: ReturnType<typeof setInterval> | undefined;
+  let timer: NodeJS.Timeout | undefined;
   const givenUp = new Promise<never>((_, reject) => {
     let askedAt: number | null = null;
     timer = setInterval(() => {
@@ -52,6 +53,7 @@ async function whileWanted<R>(
         ),
       );
     }, LOOK_MS);
+    timer.unref(); // a run that has failed meanwhile waits for no scores
   });
   try {
     return await Promise.race([work, givenUp]);
