@@ -11,14 +11,15 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { Scorer, Scores, ScorerStats } from "../scorer/protocol.ts";
+import type { Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
+import type { SampledCompletion } from "../tracking/rollout_records.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
-import { type Rollout, sampleRollouts } from "./rollout.ts";
+import { gatherSampled, type Rollout, sampleRollouts } from "./rollout.ts";
 import { updatePolicy } from "./update.ts";
 
 export interface GenerationBatchDeps {
@@ -53,6 +54,8 @@ export interface GenerationBatchOutcome {
   record: StepRecord;
   /** Of the record's completions. */
   texts: Texts;
+  /** Likewise; null where not every completion is kept. */
+  sampled: readonly SampledCompletion[] | null;
 }
 
 const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
@@ -228,6 +231,9 @@ export async function trainOnGenerationBatch(
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
     },
+    sampled: config.log_completions === "all"
+      ? await gatherSampled(communicator, rollouts, lambda.lambda)
+      : null,
   };
 }
 

@@ -58,7 +58,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
         onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
       }, progress);
       progress = outcome.progress;
-      const row = await run.tracker.logStep(outcome.record, outcome.texts);
+      const row = await run.tracker.logStep(outcome.record, outcome.texts, outcome.sampled);
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);

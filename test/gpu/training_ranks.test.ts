@@ -10,6 +10,7 @@ import { readTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
+import { readRollouts, type RolloutRecord } from "../../src/tracking/rollout_records.ts";
 import type { MetricName, MetricRow } from "../../src/tracking/metrics.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {
@@ -65,7 +66,13 @@ async function trainAsTwo(
 }
 
 /** What every run here begins with; one rank has in two passes what each of two has in one. */
-const SETTINGS: Partial<RunConfig> = { save_steps: 2, debug_log_every: 1, scatter_every: 2, zero_stage: 0 };
+const SETTINGS: Partial<RunConfig> = {
+  save_steps: 2,
+  debug_log_every: 1,
+  scatter_every: 2,
+  zero_stage: 0,
+  log_completions: "all",
+};
 const PASSES: Partial<RunConfig> = { gradient_accumulation_steps: 2 };
 
 const errorsOf = ({ runs }: Ranks) => runs.map(({ error }) => error?.message ?? null);
@@ -80,6 +87,13 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
   ["cispo, twice over the batch", { loss_type: "cispo", num_iterations: 2 }],
   ["ratios of sequences", { importance_sampling_level: "sequence", num_iterations: 2 }],
 ];
+
+/** What a run keeps of its completions, without what is computed in f32 from weights that differ a little. */
+async function keptIn(runDir: string): Promise<Partial<RolloutRecord>[]> {
+  const kept = await Array.fromAsync(readRollouts(runDir));
+  assert.ok(kept.every(({ logprobs, completion_ids }) => logprobs!.length === completion_ids.length));
+  return kept.map(({ logprobs: _logprobs, ...record }) => record);
+}
 
 /** What is computed in f32 from the weights; all else depends on the texts alone. */
 const COMPUTED: readonly MetricName[] = ["loss", "grad_norm", "kl", "entropy"];
@@ -157,6 +171,7 @@ describe("two ranks", () => {
           const contents = [two, one].map((run) => readFileSync(join(run, "samples", file), "utf8"));
           assert.equal(contents[0], contents[1], file);
         }
+        assert.deepEqual(await keptIn(two), await keptIn(one));
         assert.deepEqual(both.runs[0].events.filter((event) => event === "describe"), ["describe"]);
         assert.ok(!both.runs[1].events.includes("describe"));
       }));
