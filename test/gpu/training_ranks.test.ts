@@ -10,8 +10,8 @@ import { readTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
-import { readRollouts, type RolloutRecord } from "../../src/tracking/rollout_records.ts";
 import type { MetricName, MetricRow } from "../../src/tracking/metrics.ts";
+import { readRollouts, type RolloutRecord } from "../../src/tracking/rollout_records.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {
   assertSameRun,
@@ -90,7 +90,9 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
 
 /** What a run keeps of its completions, without what is computed in f32 from weights that differ a little. */
 async function keptIn(runDir: string): Promise<Partial<RolloutRecord>[]> {
-  const kept = await Array.fromAsync(readRollouts(runDir));
+  const kept: RolloutRecord[] = [];
+  for await (const record of readRollouts(runDir)) kept.push(record);
+  assert.ok(kept.length > 0);
   assert.ok(kept.every(({ logprobs, completion_ids }) => logprobs!.length === completion_ids.length));
   return kept.map(({ logprobs: _logprobs, ...record }) => record);
 }
