@@ -2,7 +2,9 @@
 import { loadTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { findScoreHead, parseScoreConfig, type ScoreConfig, type ScoreType } from "../policy/score_config.ts";
 import { disposeScoreModel, loadScoreModel, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
 import type { WeightSource } from "../policy/weight_source.ts";
+import { listWeights } from "../policy/weights.ts";
 import { type Label, placeOfLabel, WrongSetting } from "../scorer/apis/api.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
 import { type BatchOptions, type PreparedText, scoreInBatches } from "../scorer/service/batches.ts";
@@ -88,7 +90,13 @@ async function loadScorer(
   try {
     const { config, label, isClassifier } = scoreModelOf(folder, wanted);
     const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
-    return { model: await loadScoreModel(folder.source, config, { label, mostPositions }), reader };
+    const model = await loadScoreModel(folder.source, config, { label, mostPositions });
+    const weights = [...listWeights(model.trunk.weights), model.scoreHead];
+    await assertFiniteSource(folder.source, weights).catch((error) => {
+      disposeScoreModel(model);
+      throw error;
+    });
+    return { model, reader };
   } finally {
     await folder.close();
   }
@@ -135,7 +143,11 @@ export async function loadScorers(
     maxLength,
     events,
   );
-  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events);
+  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events)
+    .catch((error) => {
+      disposeScoreModel(reward.model);
+      throw error;
+    });
   const models = [reward, cost];
   const scoreTexts = scoreInBatches<ReadText>({
     prepare(text, conversation) {

@@ -92,12 +92,22 @@ export interface Answer {
   readonly columns: Readonly<Record<string, unknown>>;
 }
 
+/** What was answered since the last checkpoint, for a run that goes on from there. */
+export interface ScoreJournal {
+  /** What was answered to a question of `count` answers before this process began, once; null where nothing was. */
+  take(key: string, count: number): Scores | null;
+  /** Keeps an answer. Never throws: without it a run would only ask again. */
+  put(key: string, scores: Scores): void;
+}
+
 export interface ScoreOptions {
   /** Completions per request. */
   batchSize?: number;
   /** Optimizer step whose completions they are; undefined in an evaluation. */
   step?: number;
   signal?: AbortSignal;
+  /** A service that has answered the same before is not asked again. */
+  journal?: ScoreJournal;
 }
 
 /** How asking went since it was last taken. */

@@ -5,8 +5,8 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { ROLLOUTS_FOLDER, rolloutsFile, stepsWithRollouts } from "./rollout_records.ts";
 import type { RolloutRecord } from "./rollout_records.ts";
+import type { WriteText } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
-import { writeWhole } from "./written_whole.ts";
 
 /** Digits that tell an f32 from every other. */
 const F32_DIGITS = 9;
@@ -18,7 +18,7 @@ function lineOf(rollout: RolloutRecord): string {
 }
 
 /** Writes rollouts/{step}.jsonl.gz: a step that is done again has the same bytes again. */
-export function rolloutsFolder(): Sink {
+export function rolloutsFolder(writeText: WriteText): Sink {
   let folder = "";
   return {
     name: "rollouts/",
@@ -32,7 +32,7 @@ export function rolloutsFolder(): Sink {
     },
     async completions({ step, rollouts }) {
       const bytes = await promisify(gzip)(rollouts.map(lineOf).join(""));
-      await writeWhole(join(folder, rolloutsFile(step)), bytes);
+      await writeText(join(folder, rolloutsFile(step)), bytes);
     },
   };
 }

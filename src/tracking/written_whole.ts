@@ -6,8 +6,8 @@ import { dirname } from "node:path";
  * Through a second name, so that a reader never meets half a file. Folders are made.
  * @throws Error when the file system refuses it
  */
-export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeWhole(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.partial`, content);
+  await writeFile(`${path}.partial`, text);
   await rename(`${path}.partial`, path);
 }

@@ -6,6 +6,7 @@ import { describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { rolloutsText } from "../../src/cli/terminal/rollouts_text.ts";
 import { widthOf } from "../../src/cli/terminal/columns.ts";
+import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import type { RolloutRecord, SampledCompletion } from "../../src/tracking/rollout_records.ts";
 import { findRollouts, type RolloutQuery } from "../../src/tracking/rollout_query.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
@@ -42,7 +43,7 @@ async function keep(
   const tracker = await openTracker({
     runDir,
     config: CONFIG,
-    sinks: sinksOf(() => {}, "none"),
+    sinks: sinksOf(() => {}, writeTextInFolder, "none"),
     onMessage: assert.fail,
     resume: after > 0 ? { step: after, state } : undefined,
   });

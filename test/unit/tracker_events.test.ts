@@ -7,6 +7,7 @@ import { samplesMarkdown, sampleTable } from "../../src/tracking/samples.ts";
 import { histogramBuckets } from "../../src/tracking/statistics.ts";
 import { encodeEvent, type EventContent, frameRecord } from "../../src/tracking/tensorboard_events.ts";
 import { nextFileName, openTensorBoard } from "../../src/tracking/tensorboard.ts";
+import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
 import { scatterPng } from "../../src/tracking/scatter_png.ts";
@@ -66,7 +67,7 @@ const openAt = (
   openTracker({
     runDir: dir,
     config,
-    sinks: sinksOf((row) => void rows.push(row)),
+    sinks: sinksOf((row) => void rows.push(row), writeTextInFolder),
     onMessage: assert.fail,
     now: () => NOW,
     resume,
@@ -114,7 +115,7 @@ test("a run that goes on tells readers to forget the steps after its checkpoint"
     assert.deepEqual(await onlyFileIn(join(dir, "runs")), fileOf(runStartOf(8)));
   }));
 
-test("an evaluation sends its scalars, a table and a plot", () =>
+test("an evaluation sends a table, a plot and its scalars", () =>
   withScratchFolder(async (dir) => {
     const rows: MetricRow[] = [];
     const tracker = await openAt(dir, rows);
@@ -126,9 +127,9 @@ test("an evaluation sends its scalars, a table and a plot", () =>
       await onlyFileIn(join(dir, "runs")),
       fileOf([
         ...runStartOf(0),
-        scalarsOf(rows[0]),
         [{ kind: "text", tag: "eval/samples", markdown }, 5],
         scatterOf("scatter/eval_reward_vs_cost", "Reward against cost, evaluation", record, 5),
+        scalarsOf(rows[0]),
       ]),
     );
   }));

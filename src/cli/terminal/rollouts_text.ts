@@ -1,5 +1,5 @@
 /** Kept completions as a table of a terminal's width. */
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { fieldsOf, type FoundRollouts } from "../../tracking/rollout_query.ts";
 import { cutColumns, padColumns, widthOf } from "./columns.ts";
 
