@@ -1,5 +1,6 @@
 /** The `rollouts` command: completions that a run kept, those that are asked for. */
 import { Command, InvalidArgumentError } from "commander";
+import { readRollouts } from "../assembly/rollouts.ts";
 import { findRollouts, type RolloutQuery } from "../tracking/rollout_query.ts";
 import { once, parseArguments, pathOf } from "./arguments.ts";
 import { standardOutput } from "./terminal/output.ts";
@@ -49,7 +50,10 @@ function rolloutsCommandLine(): Command {
 export async function rolloutsCommand(args: string[]): Promise<number> {
   const command = parseArguments(rolloutsCommandLine(), args);
   const { columns, json, ...query } = command.opts<Options>();
-  const found = await findRollouts(pathOf(command.args[0]), { ...query, columns: columns ?? [] });
+  const found = await findRollouts(readRollouts(pathOf(command.args[0])), {
+    ...query,
+    columns: columns ?? [],
+  });
   const { rollouts, matching, total } = found;
   const output = standardOutput();
   if (json) {

@@ -1,6 +1,6 @@
 /** Which of a run's kept completions are asked for, and in which order. */
 import { nearestName } from "../config/unknown_key.ts";
-import { readRollouts, type RolloutRecord } from "./rollout_records.ts";
+import type { RolloutRecord } from "./rollout_records.ts";
 import { type Condition, type FieldKind, type Fields, type FieldValue, parseCondition } from "./where.ts";
 
 /** What a record holds beside its lists. The scores of a scorer's parts come to it, by their names. */
@@ -89,11 +89,14 @@ function readerOf(first: RolloutRecord, { where, sort, columns }: RolloutQuery):
 }
 
 /**
- * Reads all that a run kept, a step at a time; holds little more than is asked for.
- * @throws RangeError when the condition cannot be read, or a field is none
- * @throws Error when nothing was kept, or a file cannot be read
+ * Those of the records that are asked for; holds little more than these.
+ * @param records by step and place
+ * @throws RangeError when the condition cannot be read, or a field is none; and what reading a record throws
  */
-export async function findRollouts(runDir: string, query: RolloutQuery): Promise<FoundRollouts> {
+export async function findRollouts(
+  records: AsyncIterable<RolloutRecord>,
+  query: RolloutQuery,
+): Promise<FoundRollouts> {
   const most = query.limit === 0 ? Infinity : query.limit;
   let reader: Reader | null = null;
   let found: { record: RolloutRecord; key: FieldValue }[] = [];
@@ -102,7 +105,7 @@ export async function findRollouts(runDir: string, query: RolloutQuery): Promise
     if (sortBy !== undefined) found.sort((a, b) => compare(a.key, b.key, sign)); // stable
     found = found.slice(0, most);
   };
-  for await (const record of readRollouts(runDir)) {
+  for await (const record of records) {
     reader ??= readerOf(record, query);
     total++;
     const fields = fieldsOf(record, reader.kinds);

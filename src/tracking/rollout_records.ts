@@ -1,7 +1,6 @@
 /** Every completion of a step with all that is known of it: rollouts/{step}.jsonl.gz in a run's folder. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
 import { groupAdvantagesF64 } from "../rl/advantages.ts";
 import type { StepRecord } from "./metrics.ts";
 import { namedScores, type Sample, type Texts } from "./samples.ts";
@@ -86,57 +85,4 @@ export async function stepsWithRollouts(runDir: string): Promise<number[]> {
   });
   const steps = names.flatMap((name) => /^(\d+)\.jsonl\.gz$/.exec(name)?.[1] ?? []);
   return steps.map(Number).sort((a, b) => a - b);
-}
-
-/** The longest text that a string may hold, so that a file which unpacks to more is an error and not a crash. */
-const MOST_BYTES = 2 ** 29 - 64;
-
-/**
- * Every completion that a run kept, by step and place.
- * @throws Error when the folder holds none, or a file cannot be unpacked; it names the file
- * @throws SyntaxError when a line is not JSON; it names the line
- */
-export async function* readRollouts(runDir: string): AsyncGenerator<RolloutRecord> {
-  const steps = await stepsWithRollouts(runDir);
-  if (steps.length === 0) {
-    throw new Error(
-      `Cannot read rollouts of '${runDir}': required files rollouts/STEP.jsonl.gz in it, found none; give the ` +
-        "folder of a run that was trained with log_completions=all",
-    );
-  }
-  for (const step of steps) {
-    const path = join(runDir, ROLLOUTS_FOLDER, rolloutsFile(step));
-    const lines = unpacked(await readFile(path), path).split("\n");
-    for (const [i, line] of lines.entries()) if (line !== "") yield parsed(line, `${path}:${i + 1}`);
-  }
-}
-
-function unpacked(bytes: Uint8Array, path: string): string {
-  try {
-    return gunzipSync(bytes, { maxOutputLength: MOST_BYTES }).toString();
-  } catch (cause) {
-    throw new Error(
-      `Cannot unpack '${path}': required a whole gzip file of at most ${MOST_BYTES} bytes of text, found one that ` +
-        `is none (${(cause as Error).message}); remove it, or train its step again`,
-      { cause },
-    );
-  }
-}
-
-function parsed(line: string, place: string): RolloutRecord {
-  let row: unknown;
-  try {
-    row = JSON.parse(line);
-  } catch {
-    row = null;
-  }
-  if (typeof row === "object" && row !== null && typeof (row as RolloutRecord).step === "number") {
-    return row as RolloutRecord;
-  }
-  throw new SyntaxError(
-    `Cannot read ${place}: required a JSON object with a step, found "${
-      line.slice(0, 60)
-    }"; remove the file, or ` +
-      "train its step again",
-  );
 }

@@ -14,13 +14,12 @@ import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
-import type { SampledCompletion } from "../tracking/rollout_records.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
-import { gatherSampled, type Rollout, sampleRollouts } from "./rollout.ts";
+import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type SkippedUpdate, updatePolicy } from "./update.ts";
 
 export interface GenerationBatchDeps {
@@ -57,8 +56,6 @@ export interface GenerationBatchOutcome {
   record: StepRecord;
   /** Of the record's completions. */
   texts: Texts;
-  /** Likewise; null where not every completion is kept. */
-  sampled: readonly SampledCompletion[] | null;
   /** This rank's, in the order of the record's completions. */
   rollouts: readonly Rollout[];
   /** Optimizer steps that were not made. */
@@ -244,9 +241,6 @@ export async function trainOnGenerationBatch(
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
     },
-    sampled: config.log_completions === "all"
-      ? await gatherSampled(communicator, rollouts, lambda.lambda)
-      : null,
     rollouts,
     skipped,
   };

@@ -24,12 +24,13 @@ import {
   settle,
   writeFinalWeights,
 } from "./due.ts";
-import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
+import { type GenerationBatchOutcome, type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
+import { gatherSampled } from "./rollout.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 import { withWayOn } from "./way_on.ts";
 
@@ -56,6 +57,12 @@ function mayBeSaved(error: unknown): boolean {
 /** Rank 0 looks at the checkpoints, for all. */
 async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknown): Promise<unknown> {
   return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
+}
+
+/** What is kept of each completion of all ranks; null where not every one is. */
+async function keptOf({ deps, config }: Run, { rollouts, progress }: GenerationBatchOutcome) {
+  if (config.log_completions !== "all") return null;
+  return await gatherSampled(deps.communicator, rollouts, progress.lambda.lambda);
 }
 
 /**
@@ -95,7 +102,7 @@ async function runGenerationBatches(
         },
       }, progress);
       progress = outcome.progress;
-      const row = await run.tracker.logStep(outcome.record, outcome.texts, outcome.sampled);
+      const row = await run.tracker.logStep(outcome.record, outcome.texts, await keptOf(run, outcome));
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);

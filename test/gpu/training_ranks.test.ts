@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
+import { readRollouts } from "../../src/assembly/rollouts.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readTensor, writeTensor } from "../../src/gpu/tensors.ts";
@@ -11,7 +12,7 @@ import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { MetricName, MetricRow } from "../../src/tracking/metrics.ts";
-import { readRollouts, type RolloutRecord } from "../../src/tracking/rollout_records.ts";
+import type { RolloutRecord } from "../../src/tracking/rollout_records.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {
   assertSameRun,
