@@ -46,7 +46,8 @@ export function fieldsOf(record: RolloutRecord, kinds: Readonly<Record<string, F
   const given: Readonly<Record<string, unknown>> = { ...scores, ...own };
   const valueOf = (name: string): FieldValue => {
     const value = given[name];
-    return typeof value === (kinds[name] === "number" ? "number" : "string") ? value as FieldValue : null;
+    const isOfKind = kinds[name] === "number" ? typeof value === "number" : typeof value === "string";
+    return isOfKind ? value as FieldValue : null;
   };
   return Object.fromEntries(Object.keys(kinds).map((name) => [name, valueOf(name)]));
 }

@@ -22,8 +22,15 @@ interface Token {
   at: number;
 }
 
-const TOKEN =
-  /\s*(?:(?<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?<name>[\p{L}_][\p{L}\p{N}_./]*)|(?<sign>&&|\|\||[=!<>]=|[<>!~()]))/uy;
+const TOKEN = new RegExp(
+  "\\s*(?:" + [
+    /(?<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)/,
+    /(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")/,
+    /(?<name>[\p{L}_][\p{L}\p{N}_./]*)/u,
+    /(?<sign>&&|\|\||[=!<>]=|[<>!~()])/,
+  ].map(({ source }) => source).join("|") + ")",
+  "uy",
+);
 
 const COMPARISONS: Readonly<Record<string, (order: number) => boolean>> = {
   "==": (order) => order === 0,

@@ -157,9 +157,9 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  * one that fails leaves the others.
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
-  for (const folder of isWriter(deps) ? [".", "samples", ROLLOUTS_FOLDER] : []) {
-    await removeStalePartials(join(deps.runDir, folder));
-  }
+  if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, "samples"));
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, ROLLOUTS_FOLDER));
   enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
