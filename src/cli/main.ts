@@ -6,8 +6,8 @@ await runProgram({
   eval: async () => (await import("./eval.ts")).evalCommand,
   scorer: async () => (await import("./scorer.ts")).scorerCommand,
   data: async () => (await import("./data.ts")).dataCommand,
-  rollouts: async () => (await import("./rollouts.ts")).rolloutsCommand,
   report: async () => (await import("./report.ts")).reportCommand,
+  rollouts: async () => (await import("./rollouts.ts")).rolloutsCommand,
   slurm: async () => (await import("./slurm.ts")).slurmCommand,
   doctor: async () => (await import("./doctor/doctor.ts")).doctorCommand,
 });
