@@ -18,7 +18,7 @@ const KINDS: Readonly<Record<string, FieldKind>> = {
   lambda: "number",
 };
 
-const LISTS: readonly string[] = ["prompt_ids", "completion_ids", "logprobs"];
+const LISTS: readonly string[] = ["prompt_ids", "completion_ids", "logprobs", "ref_logprobs"];
 
 export interface RolloutQuery {
   /** A condition (where.ts); all unless given. */

@@ -12,6 +12,8 @@ export interface SampledCompletion {
   completion_ids: readonly number[];
   /** Of each token as decoding computed them, nats; null where they were not kept. */
   logprobs: readonly number[] | null;
+  /** Likewise under the reference policy; null where there is none. */
+  ref_logprobs: readonly number[] | null;
   /** eos: by itself; stop: by a stop string; length: cut at max_completion_length. */
   end: "eos" | "stop" | "length";
   /** That its cost was weighed with. */
@@ -52,7 +54,7 @@ export function rolloutRecords(
   const { step, rewards, costs, combined, named, numGenerations, scaleRewards } = record;
   const known = combined.map((score) => Number.isFinite(score) ? score : NaN);
   const { advantages } = groupAdvantagesF64(known, numGenerations, scaleRewards);
-  return sampled.map(({ prompt_ids, completion_ids, logprobs, end, lambda }, index) => ({
+  return sampled.map(({ prompt_ids, completion_ids, logprobs, ref_logprobs, end, lambda }, index) => ({
     step,
     index,
     prompt: prompts[index],
@@ -68,6 +70,7 @@ export function rolloutRecords(
     prompt_ids,
     completion_ids,
     logprobs,
+    ref_logprobs,
   }));
 }
 

@@ -11,10 +11,14 @@ import type { Sink } from "./sink.ts";
 /** Digits that tell an f32 from every other. */
 const F32_DIGITS = 9;
 
-/** Its log-probs are f32: as a double's digits they would take twice the room, and say no more. */
+/** Log-probs are f32: with all digits of a double they would take twice the room, and say no more. */
+const shortened = (values: readonly number[] | null) =>
+  values?.map((value) => Number.isFinite(value) ? Number(value.toPrecision(F32_DIGITS)) : null) ?? null;
+
 function lineOf(rollout: RolloutRecord): string {
-  const logprobs = rollout.logprobs?.map((value) => Number(value.toPrecision(F32_DIGITS))) ?? null;
-  return `${JSON.stringify({ ...rollout, logprobs })}\n`;
+  const logprobs = shortened(rollout.logprobs);
+  const ref_logprobs = shortened(rollout.ref_logprobs);
+  return `${JSON.stringify({ ...rollout, logprobs, ref_logprobs })}\n`;
 }
 
 /** Writes rollouts/{step}.jsonl.gz: a step that is done again has the same bytes again. */

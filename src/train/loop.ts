@@ -26,11 +26,11 @@ import {
 } from "./due.ts";
 import { type GenerationBatchOutcome, type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
+import { gatherSampled } from "./kept_completions.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
-import { gatherSampled } from "./rollout.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 import { withWayOn } from "./way_on.ts";
 
@@ -60,9 +60,8 @@ async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknow
 }
 
 /** What is kept of each completion of all ranks; null where not every one is. */
-async function keptOf({ deps, config }: Run, { rollouts, progress }: GenerationBatchOutcome) {
-  if (config.log_completions !== "all") return null;
-  return await gatherSampled(deps.communicator, rollouts, progress.lambda.lambda);
+async function keptOf({ deps, config }: Run, outcome: GenerationBatchOutcome) {
+  return config.log_completions === "all" ? await gatherSampled(deps.communicator, outcome) : null;
 }
 
 /**

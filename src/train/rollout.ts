@@ -1,8 +1,6 @@
 /** Samples the completions of a generation batch. */
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
-import type { Communicator } from "../parallel/communicator.ts";
-import { gatherTexts } from "../parallel/gather.ts";
 import {
   type Completion,
   type GenerationProgress,
@@ -11,7 +9,6 @@ import {
   spokenTokens,
 } from "../policy/decode/generate.ts";
 import { hasHallucinatedTurn, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
-import type { SampledCompletion } from "../tracking/rollout_records.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface Rollout {
@@ -101,22 +98,4 @@ export async function sampleRollouts(
     },
   });
   return groups.flat();
-}
-
-/** Tokens of the rollouts of all ranks, each with its rank's lambda. */
-export async function gatherSampled(
-  communicator: Communicator,
-  rollouts: readonly Rollout[],
-  lambda: number,
-): Promise<SampledCompletion[]> {
-  const own = rollouts.map(({ prompt, tokens, logprobs, end }): SampledCompletion => ({
-    prompt_ids: prompt.ids,
-    completion_ids: tokens,
-    logprobs,
-    end,
-    lambda,
-  }));
-  if (communicator.size === 1) return own;
-  const all = await gatherTexts(communicator, own.map((sampled) => JSON.stringify(sampled)));
-  return all.map((text) => JSON.parse(text));
 }

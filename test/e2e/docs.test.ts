@@ -59,7 +59,7 @@ const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} 
 /** Functions of Python's libraries that pages name. */
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
 /** Fields of a kept completion that have two words. */
-const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids)$/;
+const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
 const typedOf = ({ words }: Command) =>
   words.map((word) => EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`));
 

@@ -90,12 +90,15 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
 ];
 
 /** What a run keeps of its completions, without what is computed in f32 from weights that differ a little. */
-async function keptIn(runDir: string): Promise<Partial<RolloutRecord>[]> {
+async function keptIn(runDir: string): Promise<object[]> {
   const kept: RolloutRecord[] = [];
   for await (const record of readRollouts(runDir)) kept.push(record);
   assert.ok(kept.length > 0);
   assert.ok(kept.every(({ logprobs, completion_ids }) => logprobs!.length === completion_ids.length));
-  return kept.map(({ logprobs: _logprobs, ...record }) => record);
+  return kept.map(({ logprobs: _logprobs, ref_logprobs, ...record }) => ({
+    ...record,
+    refCount: ref_logprobs?.length,
+  }));
 }
 
 /** What is computed in f32 from the weights; all else depends on the texts alone. */

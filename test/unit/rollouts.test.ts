@@ -30,6 +30,7 @@ const SAMPLED: SampledCompletion[] = [0, 1, 2, 3].map((i) => ({
   prompt_ids: [1, 2],
   completion_ids: Array.from({ length: i + 1 }, (_, t) => 10 + t),
   logprobs: Array.from({ length: i + 1 }, (_, t) => Math.fround(-0.1 * (t + 1))),
+  ref_logprobs: i === 1 ? null : [Math.fround(-0.3)],
   end: i === 2 ? "length" : "eos",
   lambda: 1.5,
 }));
@@ -77,7 +78,11 @@ describe("a run that keeps all completions", () => {
       await keep(dir, [3]);
       const records = await recordsIn(join(dir, "rollouts", "3.jsonl.gz"));
       assert.equal(records.length, 4);
-      const { logprobs, advantage, ...third } = records[2];
+      const { logprobs, ref_logprobs, advantage, ...third } = records[2];
+      assert.deepEqual([ref_logprobs!.map(Math.fround), records[1].ref_logprobs], [
+        SAMPLED[2].ref_logprobs,
+        null,
+      ]);
       assert.deepEqual(third, {
         step: 3,
         index: 2,

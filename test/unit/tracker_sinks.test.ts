@@ -24,6 +24,7 @@ const SAMPLED = TEXTS.completions.map((_, i) => ({
   prompt_ids: [1],
   completion_ids: [i],
   logprobs: [-1],
+  ref_logprobs: null,
   end: "eos" as const,
   lambda: 1,
 }));
