@@ -101,6 +101,8 @@ describe("a run that keeps all completions", () => {
       assert.deepEqual(Float32Array.from(logprobs!), Float32Array.from(SAMPLED[2].logprobs!));
       // The group of 2 and 4: (2 - 3) / (sqrt 2 + 1e-4).
       assert.ok(Math.abs(advantage - -1 / (Math.SQRT2 + 1e-4)) < 1e-12);
+      // A group of one score has no deviation to go by.
+      assert.deepEqual(records.slice(0, 2).map((record) => record.advantage), [0, 0]);
       const { reward, combined, scores } = records[1];
       assert.deepEqual([reward, combined, scores], [null, null, { "rewards/brief": null }]);
     }));
