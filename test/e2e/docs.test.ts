@@ -30,6 +30,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   scorer: "src/cli/scorer.ts",
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",
+  rollouts: "src/cli/rollouts.ts",
   doctor: "src/cli/doctor/doctor.ts",
   slurm: "src/cli/slurm.ts",
   bench: "bench/run.ts",
@@ -57,6 +58,8 @@ const OWN_MODULE = "rewards.ts";
 const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} = () => [];\n`).join("");
 /** Functions of Python's libraries that pages name. */
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
+/** Fields of a kept completion that have two words. */
+const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
 const typedOf = ({ words }: Command) =>
   words.map((word) => EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`));
 
@@ -182,7 +185,7 @@ describe("a page", () => {
       const { path } = user;
       for (const span of spansOf(user)) {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
-        if (name === "" || PYTHON_NAMES.test(name)) continue;
+        if (name === "" || PYTHON_NAMES.test(name) || ROLLOUT_FIELDS.test(name)) continue;
         const isKnown = isConfigKey(name) || options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));
         assert.ok(isKnown, `${path}: there is no ${span}`);
