@@ -80,8 +80,10 @@ class ThriftReader {
     if (type === TYPE.byte) this.at += 1;
     else if (type === TYPE.double) this.at += 8;
     else if (type === TYPE.i16 || type === TYPE.i32 || type === TYPE.i64) this.varint();
-    else if (type === TYPE.binary) this.at += this.varint();
-    else if (type === TYPE.struct) this.fields(() => false, depth + 1);
+    else if (type === TYPE.binary) {
+      const length = this.varint();
+      this.at += length;
+    } else if (type === TYPE.struct) this.fields(() => false, depth + 1);
     else if (type === TYPE.list || type === TYPE.set) {
       const head = this.byte();
       const size = head >> 4 === 15 ? this.varint() : head >> 4;

@@ -1,7 +1,7 @@
 // Rows of a Parquet file, a row group's worth at a time, as JSON has them.
 
 import { setImmediate } from "node:timers/promises";
-import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import { type ColumnMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { FileBytes } from "../files/file_bytes.ts";
 import { assertPages } from "./parquet_pages.ts";
@@ -49,17 +49,19 @@ function asJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, asJson(item)]));
 }
 
+/** Apart from the decoder's reading, which may leave what it has begun where that throws. */
+async function checkPages(bytes: FileBytes, column: ColumnMetaData): Promise<void> {
+  const from = Number(column.dictionary_page_offset || column.data_page_offset);
+  assertPages(await bytes.read(from, Number(column.total_compressed_size)), Number(column.num_values));
+}
+
 /** @throws Error when the file is no whole Parquet file, or holds an encoding that is not known */
 export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
   let isGivenUp = false;
-  /** By where a column of a row group begins: how many values it has. */
-  const columns = new Map<number, number>();
   const file = {
     byteLength: bytes.size,
     async slice(start: number, end = bytes.size) {
       const part = await bytes.read(start, end - start);
-      const values = columns.get(start);
-      if (values !== undefined) assertPages(part, values);
       await setImmediate();
       // hyparquet leaves what it has begun where it throws before it waits: an error of that would end the process.
       return isGivenUp ? await new Promise<never>(() => {}) : part.buffer as ArrayBuffer;
@@ -77,11 +79,6 @@ export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
     }
   };
   const metadata = await explained("the Parquet file's end", () => parquetMetadataAsync(file));
-  for (const { meta_data } of metadata.row_groups.flatMap((group) => group.columns)) {
-    if (!meta_data) continue; // refused below
-    const { dictionary_page_offset: dictionary, data_page_offset: data, num_values } = meta_data;
-    columns.set(Number(dictionary || data), Number(num_values));
-  }
   let first = 0;
   for (const group of metadata.row_groups) {
     const claimed = group.columns.find(({ meta_data }) =>
@@ -96,6 +93,9 @@ export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
       throw new Error(rowProblem(`'${bytes.path}'`, problem));
     }
     const end = first + Number(group.num_rows);
+    await explained(`rows ${first + 1} to ${end} of the Parquet file`, async () => {
+      for (const { meta_data } of group.columns) await checkPages(bytes, meta_data!);
+    });
     for (let rowStart = first; rowStart < end; rowStart += ROWS_AT_ONCE) {
       const rowEnd = Math.min(end, rowStart + ROWS_AT_ONCE);
       const rows = await explained(
