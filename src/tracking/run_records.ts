@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { MetricRow } from "./metrics.ts";
-import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
+import type { Sample, SampleTable, ScatterPoints, Split } from "./samples.ts";
 
 /** The resolved config of a run, in its folder. */
 export const RUN_CONFIG_FILE = "run_config.json";
@@ -10,8 +10,14 @@ export const RUN_CONFIG_FILE = "run_config.json";
 /** What was changed where a run went on, one setting to a line. */
 export const CHANGES_FILE = "changes.jsonl";
 
+/** What a run was made with: device, versions, command, memory. */
+export const RUN_FACTS_FILE = "run_facts.json";
+
 /** Of a run whose final weights are those of its best step: which step that is. */
 export const BEST_MODEL_FILE = "best_model.json";
+
+/** Files of a kind and split that are read: a run of thousands of steps may have as many. */
+const MOST_FILES = 60;
 
 /** A setting that was another before `step`. */
 export interface SettingChange {
@@ -26,14 +32,16 @@ export interface RunRecords {
   name: string;
   /** One row per step, ascending; a step's evaluation is in the same row. */
   rows: MetricRow[];
-  /** First and last table of each split that has one. */
+  /** Tables of each split by step, the first and the last among them; at most MOST_FILES of a split. */
   tables: SampleTable[];
-  /** First and last train window and the last evaluation, as far as they exist. */
+  /** Windows of training, then evaluations, by step; at most MOST_FILES of a split. */
   scatters: (ScatterPoints & { split: Split })[];
   /** The resolved config; empty when the folder does not hold it. */
   config: Record<string, unknown>;
   /** What was changed on the way, in order. */
   changes: SettingChange[];
+  /** What it was made with, by name; empty where the folder does not tell. */
+  facts: Record<string, unknown>;
 }
 
 /**
@@ -50,6 +58,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   const samplesDir = join(runDir, "samples");
   const names = await readdir(samplesDir).catch(emptyIfMissing);
   const config = await readOptional(join(runDir, RUN_CONFIG_FILE));
+  const facts = await readOptional(join(runDir, RUN_FACTS_FILE));
   const changes = await readOptional(join(runDir, CHANGES_FILE)) ?? "";
   return {
     name: basename(runDir.replace(/[/\\]+$/, "")),
@@ -57,6 +66,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
     tables: await readTables(samplesDir, names),
     scatters: await readScatters(samplesDir, names),
     config: config === undefined ? {} : JSON.parse(config),
+    facts: facts === undefined ? {} : parseLine(facts, join(runDir, RUN_FACTS_FILE)),
     changes: wholeLines(changes).map((line, i) => parseLine(line, `${join(runDir, CHANGES_FILE)}:${i + 1}`)),
   };
 }
@@ -96,25 +106,28 @@ function parseLine<Row>(line: string, place: string): Row {
 async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
   const tables: SampleTable[] = [];
   for (const split of ["train", "eval"] as const) {
-    for (const step of ends(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
-      const text = await readFile(join(samplesDir, `${split}_${step}.jsonl`), "utf8");
-      tables.push({ split, step, samples: text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) });
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
+      const path = join(samplesDir, `${split}_${step}.jsonl`);
+      const lines = (await readFile(path, "utf8")).split("\n").filter(Boolean);
+      tables.push({
+        split,
+        step,
+        samples: lines.map((line, i) => parseLine<Sample>(line, `${path}:${i + 1}`)),
+      });
     }
   }
   return tables;
 }
 
 async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
-  const trainSteps = ends(stepsOf(names, /^train_scatter_(\d+)\.json$/));
-  const evalSteps = stepsOf(names, /^eval_scatter_(\d+)\.json$/).slice(-1);
-  const read = async (split: Split, step: number) => ({
-    ...JSON.parse(await readFile(join(samplesDir, `${split}_scatter_${step}.json`), "utf8")),
-    split,
-  });
-  return await Promise.all([
-    ...trainSteps.map((step) => read("train", step)),
-    ...evalSteps.map((step) => read("eval", step)),
-  ]);
+  const scatters: RunRecords["scatters"] = [];
+  for (const split of ["train", "eval"] as const) {
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_scatter_(\\d+)\\.json$`)))) {
+      const path = join(samplesDir, `${split}_scatter_${step}.json`);
+      scatters.push({ ...parseLine<ScatterPoints>(await readFile(path, "utf8"), path), split });
+    }
+  }
+  return scatters;
 }
 
 function stepsOf(names: readonly string[], pattern: RegExp): number[] {
@@ -122,9 +135,11 @@ function stepsOf(names: readonly string[], pattern: RegExp): number[] {
   return steps.map(Number).sort((a, b) => a - b);
 }
 
-/** The first and the last element, once if they are the same. */
-function ends(values: readonly number[]): number[] {
-  return values.filter((_, index) => index === 0 || index === values.length - 1);
+/** At most MOST_FILES of the elements, evenly spaced, the first and the last among them. */
+function spread(values: readonly number[]): number[] {
+  const last = values.length - 1;
+  if (last < MOST_FILES) return [...values];
+  return Array.from({ length: MOST_FILES }, (_, i) => values[Math.round((i * last) / (MOST_FILES - 1))]);
 }
 
 async function readOptional(path: string): Promise<string | undefined> {
