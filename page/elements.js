@@ -6,7 +6,7 @@
  * @param {...(Node | string | null)} children
  * @returns {any}
  */
-function element(tag, properties = {}, ...children) {
+export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name === "class" || name.includes("-")) made.setAttribute(name, value);
@@ -21,7 +21,7 @@ function element(tag, properties = {}, ...children) {
  * @param {Record<string, string | number>} attributes
  * @param {...(Node | string)} children
  */
-function svgElement(tag, attributes, ...children) {
+export function svgElement(tag, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
   made.append(...children);
@@ -29,24 +29,28 @@ function svgElement(tag, attributes, ...children) {
 }
 
 /** @param {string} label @param {Node} control */
-const labelled = (label, control) => element("label", {}, `${label} `, control);
+export const labelled = (label, control) => element("label", {}, `${label} `, control);
 
 /**
  * @param {readonly (readonly [value: string, label: string])[]} choices
  * @param {string} chosen
  * @param {(value: string) => void} onChange
  */
-function choice(choices, chosen, onChange) {
-  const options = choices.map(([value, label]) => element("option", { value, selected: value === chosen }, label));
+export function choice(choices, chosen, onChange) {
+  const options = choices.map(([value, label]) =>
+    element("option", { value, selected: value === chosen }, label)
+  );
   const select = element("select", {}, ...options);
   select.addEventListener("change", () => onChange(select.value));
   return select;
 }
 
 /** @param {number | null | undefined} value */
-function formatNumber(value, digits = 4) {
+export function formatNumber(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(digits - 2).replace(/\.?0+e\+?/, "e");
+  if (size !== 0 && (size >= 1e6 || size < 1e-3)) {
+    return value.toExponential(digits - 2).replace(/\.?0+e\+?/, "e");
+  }
   return String(Number(value.toPrecision(size >= 1000 ? 6 : digits)));
 }

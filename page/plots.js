@@ -1,4 +1,5 @@
 // Lines over steps, tokens or minutes: hover, zoom, smoothing, logarithmic axis. All plots share the cursor and the zoom.
+import { choice, element, formatNumber, labelled } from "./elements.js";
 
 const X_NAMES = { step: "step", tokens: "tokens", minutes: "minutes in steps" };
 const SERIES_COLORS = 8;
@@ -10,7 +11,7 @@ const SERIES_COLORS = 8;
  */
 
 /** @param {any} data @param {PlotChoices} choices @param {HTMLElement} place @param {() => void} redraw */
-function drawPlots(data, choices, place, redraw) {
+export function drawPlots(data, choices, place, redraw) {
   const toolbar = plotToolbar(choices, redraw);
   const grid = element("div", { class: "plots" });
   place.replaceChildren(toolbar, grid);
@@ -39,6 +40,9 @@ function drawPlots(data, choices, place, redraw) {
     for (const chart of charts) chart.destroy();
   };
 }
+
+/** @param {PlotChoices} choices */
+const xNameOf = (choices) => X_NAMES[choices.x];
 
 /** @param {any} chart */
 function fit(chart) {
@@ -78,6 +82,7 @@ function plotToolbar(choices, redraw) {
 
 /** @param {any} data @param {any} plan @param {any} context */
 function drawPlot(data, plan, { choices, figure, full, setZoom }) {
+  const xName = xNameOf(choices);
   const colors = getComputedStyle(figure);
   /** @param {string} name */
   const color = (name) => colors.getPropertyValue(`--${name}`).trim();
@@ -90,6 +95,7 @@ function drawPlot(data, plan, { choices, figure, full, setZoom }) {
   const values = drawn.flatMap((/** @type {any} */ one) => one.points[1]);
   const isLog = choices.log && values.some((/** @type {number} */ value) => value > 0);
   const tables = [];
+  /** @type {any[]} */
   const series = [{}];
   for (const one of drawn) {
     const dash = one.index >= SERIES_COLORS ? [6, 3] : [];
@@ -117,7 +123,7 @@ function drawPlot(data, plan, { choices, figure, full, setZoom }) {
   /** @param {any} chart @param {number | null | undefined} index */
   const tell = (chart, index) => {
     const isAt = index !== null && index !== undefined;
-    place.textContent = isAt ? `${X_NAMES[choices.x]} ${formatNumber(chart.data[0][index])}` : "";
+    place.textContent = isAt ? `${xName} ${formatNumber(chart.data[0][index])}` : "";
     drawn.forEach((/** @type {any} */ one, /** @type {number} */ i) => {
       const value = isAt ? chart.data[one.at][index] : one.points[1].at(-1);
       legend.children[i].querySelector("output").textContent = formatNumber(value);
@@ -141,44 +147,48 @@ function drawPlot(data, plan, { choices, figure, full, setZoom }) {
     isLog ? logRange(min, max) : plan.range ?? paddedRange(min, max, plan.threshold?.value);
   const ticks = (/** @type {any} */ _, /** @type {number[]} */ splits) =>
     splits.map((split) => split === null ? "" : formatNumber(split));
-  const chart = new uPlot({
-    width: figure.clientWidth || 400,
-    height: 250,
-    legend: { show: false },
-    cursor: {
-      sync: {
-        key: "report",
-        scales: ["x", null],
-        filters: { pub: (/** @type {string} */ type) => type !== "mouseup" && type !== "mousedown" },
-      },
-      drag: { x: true, y: false, setScale: false },
-      bind: {
-        dblclick: () => () => {
-          setZoom(null);
-          return null;
+  const chart = new uPlot(
+    {
+      width: figure.clientWidth || 400,
+      height: 250,
+      legend: { show: false },
+      cursor: {
+        sync: {
+          key: "report",
+          scales: ["x", null],
+          filters: { pub: (/** @type {string} */ type) => type !== "mouseup" && type !== "mousedown" },
+        },
+        drag: { x: true, y: false, setScale: false },
+        bind: {
+          dblclick: () => () => {
+            setZoom(null);
+            return null;
+          },
         },
       },
+      scales: {
+        x: { time: false, range: () => choices.zoom ?? full },
+        y: { distr: isLog ? 3 : 1, range: shownRange },
+      },
+      axes: [
+        { stroke, grid: { show: false }, ticks: lines, values: ticks, size: 32 },
+        { stroke, grid: lines, ticks: { show: false }, values: ticks, size: 62 },
+      ],
+      series,
+      hooks: {
+        setCursor: [(/** @type {any} */ made) => tell(made, made.cursor.idx)],
+        setSelect: [(/** @type {any} */ made) => {
+          const { left, width } = made.select;
+          if (width < 4) return;
+          made.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          setZoom([made.posToVal(left, "x"), made.posToVal(left + width, "x")]);
+        }],
+        draw: [(/** @type {any} */ made) => drawThreshold(made, plan.threshold, stroke)],
+      },
     },
-    scales: {
-      x: { time: false, range: () => choices.zoom ?? full },
-      y: { distr: isLog ? 3 : 1, range: shownRange },
-    },
-    axes: [
-      { stroke, grid: { show: false }, ticks: lines, values: ticks },
-      { stroke, grid: lines, ticks: { show: false }, values: ticks, size: 62 },
-    ],
-    series,
-    hooks: {
-      setCursor: [(/** @type {any} */ made) => tell(made, made.cursor.idx)],
-      setSelect: [(/** @type {any} */ made) => {
-        const { left, width } = made.select;
-        if (width < 4) return;
-        made.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-        setZoom([made.posToVal(left, "x"), made.posToVal(left + width, "x")]);
-      }],
-      draw: [(/** @type {any} */ made) => drawThreshold(made, plan.threshold, stroke)],
-    },
-  }, tables.length > 0 ? uPlot.join(tables) : [[]], figure);
+    tables.length > 0 ? uPlot.join(tables) : [[]],
+    figure,
+  );
   figure.append(legend);
   tell(chart, null);
   return chart;
@@ -223,7 +233,7 @@ function movingMean(values, halfWidth) {
 }
 
 /** @param {(number | null)[]} values @returns {[number, number]} wider than 0 */
-function extentOf(values) {
+export function extentOf(values) {
   let min = Infinity;
   let max = -Infinity;
   for (const value of values) {

@@ -1,16 +1,20 @@
 // The page: draws what the data say in the place of the plots and tables that stand there without a program, and where
 // a server serves it, asks that for newer rows.
+import { element } from "./elements.js";
+import { drawPlots } from "./plots.js";
+import { drawSamples, PAGE_ROWS } from "./samples.js";
+import { drawScatters } from "./scatter.js";
 
 const POLL_MS = 2000;
 const TIMEOUT_MS = 30_000;
 
 /** What the reader has chosen; kept while the data change. */
 const chosen = {
-  /** @type {PlotChoices} */
+  /** @type {import("./plots.js").PlotChoices} */
   plots: { x: "step", log: false, smoothing: 40, zoom: null, hidden: new Set() },
-  /** @type {ScatterChoices} */
+  /** @type {import("./scatter.js").ScatterChoices} */
   scatter: { split: "train", at: null },
-  /** @type {SampleChoices} */
+  /** @type {import("./samples.js").SampleChoices} */
   samples: {
     search: "",
     split: "",
@@ -72,7 +76,9 @@ function takeOver(newer) {
 }
 
 /** @param {Element} part */
-const nameOf = (part) => part.getAttribute("data-part") ?? (part.id || part.querySelector("h2, div[id]")?.textContent) ?? part.tagName;
+const nameOf = (part) =>
+  part.getAttribute("data-part") ?? (part.id || part.querySelector("h2, div[id]")?.textContent) ??
+    part.tagName;
 
 async function follow() {
   const status = element("p", { class: "live", role: "status", "data-part": "live" }, "live");
@@ -80,7 +86,9 @@ async function follow() {
   let tag = "";
   while (true) {
     try {
-      const options = { signal: AbortSignal.timeout(TIMEOUT_MS), headers: tag === "" ? {} : { "if-none-match": tag } };
+      /** @type {Record<string, string>} */
+      const headers = tag === "" ? {} : { "if-none-match": tag };
+      const options = { signal: AbortSignal.timeout(TIMEOUT_MS), headers };
       const answer = await fetch(location.pathname, { ...options, cache: "no-store" });
       if (answer.status === 200) {
         tag = answer.headers.get("etag") ?? "";

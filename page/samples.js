@@ -1,6 +1,7 @@
 // The samples as a table to search, sort and filter.
+import { choice, element, formatNumber, labelled } from "./elements.js";
 
-const PAGE_ROWS = 50;
+export const PAGE_ROWS = 50;
 
 /**
  * @typedef {{ search: string, split: string, step: string, run: string, verdict: string, sort: string | null,
@@ -8,11 +9,13 @@ const PAGE_ROWS = 50;
  */
 
 /** @param {any} data @param {SampleChoices} choices @param {HTMLElement} place */
-function drawSamples(data, choices, place) {
+export function drawSamples(data, choices, place) {
   const { samples, runs } = data;
   if (samples.length === 0) return place.replaceChildren();
   const names = new Set(samples.flatMap((/** @type {any} */ one) => Object.keys(one)));
-  const leading = ["run", "split", "step", "prompt", "completion"].filter((name) => name !== "run" || runs.length > 1);
+  const leading = ["run", "split", "step", "prompt", "completion"].filter((name) =>
+    name !== "run" || runs.length > 1
+  );
   const rest = [...names].filter((name) => !["run", "unsafe", ...leading].includes(name));
   const columns = [...leading, ...rest, "characters", "verdict"];
   const body = element("tbody");
@@ -40,7 +43,9 @@ function drawSamples(data, choices, place) {
     const { sort } = choices;
     if (sort !== null) {
       const sign = choices.descending ? -1 : 1;
-      found.sort((/** @type {any} */ a, /** @type {any} */ b) => sign * compare(cell(a, sort), cell(b, sort)));
+      found.sort((/** @type {any} */ a, /** @type {any} */ b) =>
+        sign * compare(cell(a, sort), cell(b, sort))
+      );
     }
     heads.forEach((head, i) => {
       const isSorted = columns[i] === sort;
@@ -68,14 +73,22 @@ function drawSamples(data, choices, place) {
       ...columns.map((name) => {
         const value = cell(one, name);
         const kind = name === "verdict" ? value : isLong(name) ? "text" : isText(name) ? "word" : "number";
-        return element("td", { class: kind }, typeof value === "number" ? formatNumber(value) : String(value ?? ""));
+        return element(
+          "td",
+          { class: kind },
+          typeof value === "number" ? formatNumber(value) : String(value ?? ""),
+        );
       }),
     );
   more.addEventListener("click", () => {
     choices.rows += PAGE_ROWS;
     show();
   });
-  const search = element("input", { type: "search", placeholder: "in prompts and completions", value: choices.search });
+  const search = element("input", {
+    type: "search",
+    placeholder: "in prompts and completions",
+    value: choices.search,
+  });
   search.addEventListener("input", () => {
     choices.search = search.value;
     choices.rows = PAGE_ROWS;
@@ -93,7 +106,8 @@ function drawSamples(data, choices, place) {
     );
   /** @param {(one: any) => string | number} of */
   const distinct = (of) => [...new Set(samples.map(of))];
-  const named = (/** @type {any[]} */ values) => values.map((value) => /** @type {const} */ ([String(value), String(value)]));
+  const named = (/** @type {any[]} */ values) =>
+    values.map((value) => /** @type {const} */ ([String(value), String(value)]));
   const hadFocus = document.activeElement === place.querySelector("input[type=search]");
   place.replaceChildren(
     element("h2", {}, "Samples"),

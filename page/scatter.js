@@ -1,4 +1,6 @@
 // Reward against cost, a window of training or an evaluation at a time, with counts and histograms beside.
+import { choice, element, formatNumber, labelled, svgElement } from "./elements.js";
+import { extentOf } from "./plots.js";
 
 const SIZE = { width: 560, height: 300, left: 56, right: 12, top: 10, bottom: 40 };
 /** @type {readonly (readonly [key: string, name: string, color: number])[]} */
@@ -16,15 +18,18 @@ const BINS = 30;
  */
 
 /** @param {any} data @param {ScatterChoices} choices @param {HTMLElement} place @param {() => void} redraw */
-function drawScatters(data, choices, place, redraw) {
+export function drawScatters(data, choices, place, redraw) {
   const all = data.runs[0].scatters;
-  const splits = ["train", "eval"].filter((split) => all.some((/** @type {any} */ one) => one.split === split));
+  const splits = ["train", "eval"].filter((split) =>
+    all.some((/** @type {any} */ one) => one.split === split)
+  );
   if (!splits.includes(choices.split)) choices.split = splits[0];
   const windows = all.filter((/** @type {any} */ one) => one.split === choices.split);
   const ranges = {
     x: withZero(all.flatMap((/** @type {any} */ one) => one.rewards)),
     y: withZero(all.flatMap((/** @type {any} */ one) => one.costs)),
   };
+  /** @type {Record<string, string>} */
   const names = { train: "training", eval: "evaluation" };
   const split = choice(splits.map((name) => [name, names[name]]), choices.split, (value) => {
     Object.assign(choices, { split: value, at: null });
@@ -44,6 +49,7 @@ function drawScatters(data, choices, place, redraw) {
   const show = () => {
     const { step, from, total, rewards, costs } = windows[Number(slider.value)];
     steps.textContent = from === step ? `step ${step}` : `steps ${from}–${step}`;
+    /** @type {[number, number][]} */
     const points = rewards.flatMap((/** @type {number | null} */ reward, /** @type {number} */ i) =>
       reward === null || costs[i] === null ? [] : [[reward, costs[i]]]
     );
@@ -113,14 +119,23 @@ function scatterFigure(points, ranges) {
       const d = own.map(([reward, cost]) => `M${x(reward).toFixed(1)} ${y(cost).toFixed(1)}h0`).join("");
       return svgElement("path", { class: `points s${color}`, d });
     }),
-    svgElement("text", { class: "muted", x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, "reward"),
+    svgElement(
+      "text",
+      { class: "muted", x: (left + width) / 2, y: height - 6, "text-anchor": "middle" },
+      "reward",
+    ),
     svgElement("text", {
       class: "muted",
       transform: `translate(13 ${height / 2}) rotate(-90)`,
       "text-anchor": "middle",
     }, "cost"),
   ];
-  const attributes = { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Reward and cost" };
+  const attributes = {
+    class: "plot",
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": "Reward and cost",
+  };
   return element("figure", {}, svgElement("svg", attributes, ...parts));
 }
 
@@ -161,7 +176,9 @@ function histogram(name, values, range, above, below) {
     const middle = min + (i + 0.5) / BINS * (max - min);
     const height = 70 * count / most;
     const attributes = { x: i * width + 0.5, y: 74 - height, width: width - 1, height };
-    const edges = `${formatNumber(min + i / BINS * (max - min))} to ${formatNumber(min + (i + 1) / BINS * (max - min))}`;
+    const edges = `${formatNumber(min + i / BINS * (max - min))} to ${
+      formatNumber(min + (i + 1) / BINS * (max - min))
+    }`;
     const bar = svgElement("rect", { class: `bar s${middle > 0 ? above : below}`, ...attributes });
     bar.append(svgElement("title", {}, `${edges}: ${count}`));
     return [bar];
@@ -172,9 +189,18 @@ function histogram(name, values, range, above, below) {
     svgElement("path", { class: "threshold", d: `M${zero} 0V76` }),
     svgElement("line", { class: "axis", x1: 0, x2: 300, y1: 74.5, y2: 74.5 }),
     ...ticksOf(range).map((tick) =>
-      svgElement("text", { x: 300 * (tick - min) / (max - min), y: 90, "text-anchor": "middle" }, formatNumber(tick))
+      svgElement(
+        "text",
+        { x: 300 * (tick - min) / (max - min), y: 90, "text-anchor": "middle" },
+        formatNumber(tick),
+      )
     ),
   ];
-  const attributes = { class: "plot", viewBox: "0 0 300 94", role: "img", "aria-label": `Histogram of ${name}` };
+  const attributes = {
+    class: "plot",
+    viewBox: "0 0 300 94",
+    role: "img",
+    "aria-label": `Histogram of ${name}`,
+  };
   return element("figure", {}, element("figcaption", {}, name), svgElement("svg", attributes, ...parts));
 }

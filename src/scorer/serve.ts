@@ -46,7 +46,8 @@ export async function serveScorer(options: ServeScorerOptions): Promise<RunningS
   };
 }
 
-function listen(server: Server, port: number, hostname: string): Promise<void> {
+/** @throws Error when the port is taken or the address is not this machine's */
+export function listen(server: Server, port: number, hostname: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: Error) => {
       const remedy = "choose another port (0 takes a free one) or an address of this machine";
@@ -60,7 +61,8 @@ function listen(server: Server, port: number, hostname: string): Promise<void> {
   });
 }
 
-function closeGracefully(server: Server, graceMs: number): Promise<void> {
+/** Takes no new connection, and ends those that are open after `graceMs`. */
+export function closeGracefully(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => server.closeAllConnections(), graceMs);
     server.close((error) => {

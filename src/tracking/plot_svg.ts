@@ -141,7 +141,11 @@ export interface FrontierPoint {
  */
 export function frontierPlot(title: string, runs: readonly FrontierPoint[]): string {
   const x = axis(paddedRange(...(extent(runs.map(({ reward }) => reward)) ?? [0, 1])), MARGIN.left, RIGHT);
-  const y = axis([0, 1.03], BOTTOM, MARGIN.top);
+  const y = axis(
+    paddedRange(...(extent(runs.map(({ safeRatio }) => safeRatio)) ?? [0, 1])),
+    BOTTOM,
+    MARGIN.top,
+  );
   const best = runs.filter((one) =>
     !runs.some((other) =>
       other.reward >= one.reward && other.safeRatio >= one.safeRatio &&
