@@ -75,7 +75,7 @@ export function drawSamples(data, choices, place) {
         const kind = name === "verdict" ? value : isLong(name) ? "text" : isText(name) ? "word" : "number";
         return element(
           "td",
-          { class: kind },
+          { class: kind, "data-name": name },
           typeof value === "number" ? formatNumber(value) : String(value ?? ""),
         );
       }),

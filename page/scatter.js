@@ -11,6 +11,8 @@ const QUADRANTS = [
   ["UU", "unsafe, unhelpful", 1],
 ];
 const BINS = 30;
+const BARS_WIDTH = 420;
+const BARS_HEIGHT = 90;
 
 /**
  * @typedef {{ split: string, at: number | null }} ScatterChoices
@@ -147,7 +149,7 @@ function countsTable(points, total) {
     return element(
       "tr",
       {},
-      element("th", { scope: "row" }, element("span", { class: `plot dot s${color}` }), `${key}, ${name}`),
+      element("th", { scope: "row" }, element("span", { class: `dot s${color}` }), `${key}, ${name}`),
       element("td", { class: "number" }, String(count)),
       element("td", { class: "number" }, `${share.toFixed(0)} %`),
     );
@@ -156,7 +158,7 @@ function countsTable(points, total) {
   return element(
     "div",
     {},
-    element("table", { class: "counts" }, element("tbody", {}, ...rows)),
+    element("table", { class: "plot counts" }, element("tbody", {}, ...rows)),
     element("p", { class: "note" }, note),
   );
 }
@@ -167,38 +169,36 @@ function countsTable(points, total) {
  */
 function histogram(name, values, range, above, below) {
   const [min, max] = range;
-  const counts = new Array(BINS).fill(0);
-  for (const value of values) counts[Math.min(BINS - 1, Math.floor((value - min) / (max - min) * BINS))]++;
+  const wide = (max - min) / BINS;
+  // 0 parts the colors, so it is an edge; an edge belongs to the bin below it, as a cost of 0 is safe.
+  const first = Math.floor(min / wide);
+  const binOf = (/** @type {number} */ value) => Math.max(0, Math.ceil(value / wide) - 1 - first);
+  const counts = new Array(BINS + 2).fill(0);
+  for (const value of values) counts[Math.min(BINS + 1, binOf(value))]++;
   const most = Math.max(1, ...counts);
-  const width = 300 / BINS;
+  const scale = BARS_WIDTH / ((BINS + 2) * wide);
+  const x = (/** @type {number} */ value) => (value - first * wide) * scale;
   const bars = counts.flatMap((count, i) => {
     if (count === 0) return [];
-    const middle = min + (i + 0.5) / BINS * (max - min);
-    const height = 70 * count / most;
-    const attributes = { x: i * width + 0.5, y: 74 - height, width: width - 1, height };
-    const edges = `${formatNumber(min + i / BINS * (max - min))} to ${
-      formatNumber(min + (i + 1) / BINS * (max - min))
-    }`;
-    const bar = svgElement("rect", { class: `bar s${middle > 0 ? above : below}`, ...attributes });
-    bar.append(svgElement("title", {}, `${edges}: ${count}`));
+    const from = (first + i) * wide;
+    const height = BARS_HEIGHT * count / most;
+    const attributes = { x: x(from) + 0.5, y: BARS_HEIGHT + 4 - height, width: wide * scale - 1, height };
+    const bar = svgElement("rect", { class: `bar s${first + i >= 0 ? above : below}`, ...attributes });
+    bar.append(svgElement("title", {}, `${formatNumber(from)} to ${formatNumber(from + wide)}: ${count}`));
     return [bar];
   });
-  const zero = 300 * (0 - min) / (max - min);
+  const floor = BARS_HEIGHT + 4.5;
   const parts = [
     ...bars,
-    svgElement("path", { class: "threshold", d: `M${zero} 0V76` }),
-    svgElement("line", { class: "axis", x1: 0, x2: 300, y1: 74.5, y2: 74.5 }),
+    svgElement("path", { class: "threshold", d: `M${x(0)} 0V${floor}` }),
+    svgElement("line", { class: "axis", x1: 0, x2: BARS_WIDTH, y1: floor, y2: floor }),
     ...ticksOf(range).map((tick) =>
-      svgElement(
-        "text",
-        { x: 300 * (tick - min) / (max - min), y: 90, "text-anchor": "middle" },
-        formatNumber(tick),
-      )
+      svgElement("text", { x: x(tick), y: floor + 15, "text-anchor": "middle" }, formatNumber(tick))
     ),
   ];
   const attributes = {
     class: "plot",
-    viewBox: "0 0 300 94",
+    viewBox: `0 0 ${BARS_WIDTH} ${BARS_HEIGHT + 24}`,
     role: "img",
     "aria-label": `Histogram of ${name}`,
   };

@@ -36,6 +36,7 @@ import {
   writeModelConfig,
   writeRunConfig,
 } from "./run_folder.ts";
+import { writeRunFacts } from "./run_facts.ts";
 import { savedTemplate } from "./saved_template.ts";
 import { beginScorer } from "./scorer.ts";
 
@@ -229,10 +230,12 @@ async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boo
 
 /** Trains in the run's folder, which is this run's alone. */
 async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
-  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
+  const { config, communicator, facts, loaded, prompts, scorer, judgeHashes } = parts;
+  const { runDir, memory } = facts;
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
     await writeRunConfig(runDir, config);
+    await writeRunFacts(facts);
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;
@@ -251,8 +254,9 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
   }, config);
   if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
-  const gpu = await openGpu();
-  return { ...result, peakBytes: gpu.memory().peakBytes };
+  const { peakBytes } = (await openGpu()).memory();
+  if (communicator.rank === 0) await writeRunFacts(facts, peakBytes);
+  return { ...result, peakBytes };
 }
 
 /** @throws Error when another run works in the folder */

@@ -3,7 +3,7 @@ import { quadrantOf } from "../rl/quadrants.ts";
 import type { Quadrant } from "../rl/quadrants.ts";
 import { formatNumber, niceTicks, paddedRange } from "./plot_axes.ts";
 import { escapeHtml } from "./printable.ts";
-import { extent, movingMean } from "./statistics.ts";
+import { evenlySpacedIndices, extent, movingMean } from "./statistics.ts";
 
 export interface Series {
   label: string;
@@ -38,6 +38,8 @@ const MARGIN = { left: 58, right: 14, top: 34, bottom: 40 };
 const BOTTOM = HEIGHT - MARGIN.bottom;
 const RIGHT = WIDTH - MARGIN.right;
 const SERIES_COLORS = 8;
+/** Points of a quadrant that are drawn; all are counted. */
+const MOST_POINTS = 500;
 /** Of a scatter plot's counts, which stand above and below its frame. */
 const COUNTS_HEIGHT = 22;
 
@@ -107,7 +109,8 @@ export function scatterPlot(plot: ScatterPlot): string {
   const layers = (Object.keys(QUADRANTS) as Quadrant[]).flatMap((quadrant) => {
     const { name, color, anchor, atTop } = QUADRANTS[quadrant];
     const members = quadrants.flatMap((other, index) => (other === quadrant ? [index] : []));
-    const points = members.map((index) => `M${x.at(rewards[index])} ${y.at(costs[index])}h0`).join("");
+    const drawn = evenlySpacedIndices(members.length, MOST_POINTS).map((at) => members[at]);
+    const points = drawn.map((index) => `M${x.at(rewards[index])} ${y.at(costs[index])}h0`).join("");
     const percent = rewards.length === 0 ? 0 : (100 * members.length) / rewards.length;
     spoken.push(`${quadrant}, ${name}: ${members.length}.`);
     const label = `${quadrant} ${members.length} (${percent.toFixed(0)}%)`;

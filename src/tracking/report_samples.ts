@@ -4,23 +4,17 @@ import { numberCell, numeric, table, text } from "./report_table.ts";
 import type { RunRecords } from "./run_records.ts";
 import { type Sample, type SampleTable, scoreNames } from "./samples.ts";
 
-/** A table's share of the page's 3 MB, characters of one text, and prompts that are laid side by side. */
-const TABLE_BYTES = 60_000;
+/** Characters of one text, parts of a score, and prompts that are laid side by side. */
 const TEXT_CHARACTERS = 4000;
+const MOST_PARTS = 20;
 const MOST_PROMPTS = 12;
 
 const shownText = (value: unknown) => escapeHtml(truncateText(String(value), TEXT_CHARACTERS));
 
-/** The first lines, as many as a table has room for. */
-function withinBytes(lines: readonly string[]): string[] {
-  let left = TABLE_BYTES;
-  return lines.filter((line) => (left -= Buffer.byteLength(line)) >= 0);
-}
-
 /** A table of samples as it is where no program runs. */
 export function sampleSection({ split, step, samples }: SampleTable): string {
-  const names = scoreNames(samples);
-  const lines = withinBytes(samples.map((sample) => {
+  const names = scoreNames(samples).slice(0, MOST_PARTS);
+  const lines = samples.map((sample) => {
     const texts = [sample.prompt, sample.completion].map((part) =>
       `<td class="text">${shownText(part)}</td>`
     );
@@ -28,15 +22,13 @@ export function sampleSection({ split, step, samples }: SampleTable): string {
     const numbers = [sample.reward, sample.cost, sample.combined, ...parts].map(numberCell);
     const verdict = sample.unsafe ? `<td class="unsafe">unsafe</td>` : `<td class="safe">safe</td>`;
     return `<tr>${texts.join("")}${numbers.join("")}${verdict}</tr>`;
-  }));
+  });
   const title = `${split === "eval" ? "Evaluation" : "Training"} samples, step ${step}`;
   const scores = ["reward", "cost", "combined", ...names].map(numeric);
   const columns = [text("prompt"), text("completion"), ...scores, text("verdict")];
-  const left = samples.length - lines.length;
-  const note = left === 0 ? "" : `<p class="note">${left} more have no room here.</p>`;
   return `<section class="static" data-part="${title}"><details open><summary><h2>${title}</h2></summary>${
     table(columns, lines)
-  }${note}</details></section>`;
+  }</details></section>`;
 }
 
 /** The first and the last table of each split, the last first. */
@@ -66,7 +58,7 @@ export function sideBySide(runs: readonly RunRecords[]): string {
     const answers = byPrompt.map((samples) => answerCell(samples.get(prompt)));
     return `<tr><td class="text">${shownText(prompt)}</td>${answers.join("")}</tr>`;
   });
-  return table([text("prompt"), ...columns.map(({ label }) => text(label))], withinBytes(lines));
+  return table([text("prompt"), ...columns.map(({ label }) => text(label))], lines);
 }
 
 function answerCell(sample: Sample | undefined): string {

@@ -8,8 +8,7 @@ import { numberCell, numeric, table, text } from "./report_table.ts";
 import type { RunRecords, SettingChange } from "./run_records.ts";
 import { TREND_STEPS, trendOf } from "./trend.ts";
 
-/** Settings that are shown, and characters of one: a page has 3 MB at the most. */
-const MOST_KEYS = 400;
+/** Characters of a name or a value. */
 const VALUE_CHARACTERS = 300;
 
 const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
@@ -65,7 +64,7 @@ export function comparisonTable(runs: readonly RunRecords[]): string {
 /** Settings that were others before a step. */
 export function changesTable(changes: readonly SettingChange[]): string {
   const lines = changes.map(({ step, key, before, now }) =>
-    `<tr><td class="number">${formatNumber(step)}</td><th scope="row"><code>${escapeHtml(key)}</code></th>` +
+    `<tr><td class="number">${formatNumber(step)}</td><th scope="row"><code>${shortText(key)}</code></th>` +
     [before, now].map((value) => `<td class="text">${shortText(JSON.stringify(value))}</td>`).join("") +
     "</tr>"
   );
@@ -74,8 +73,8 @@ export function changesTable(changes: readonly SettingChange[]): string {
 
 /** All settings. */
 export function configTable(config: Record<string, unknown>): string {
-  const lines = Object.entries(config).slice(0, MOST_KEYS).map(([key, value]) =>
-    `<tr><th scope="row"><code>${escapeHtml(key)}</code></th>` +
+  const lines = Object.entries(config).map(([key, value]) =>
+    `<tr><th scope="row"><code>${shortText(key)}</code></th>` +
     `<td class="text">${shortText(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`
   );
   return `<details><summary>${lines.length} keys</summary>${
@@ -133,7 +132,7 @@ export function differencesTable(runs: readonly RunRecords[]): string {
     return [`<tr><th scope="row"><code>${shortText(key)}</code></th>${cells.join("")}</tr>`];
   });
   if (lines.length === 0) return "";
-  return table([text("key"), ...runs.map(({ name }) => text(name))], lines.slice(0, MOST_KEYS));
+  return table([text("key"), ...runs.map(({ name }) => text(name))], lines);
 }
 
 /** Where the runs ended in reward and safety: by their last evaluations, where all have one. */
@@ -170,7 +169,7 @@ export function factsTable({ rows, facts }: RunRecords): string {
     : [["time in steps", `${formatNumber(seconds / 60, 3)} minutes, ${rows.length} rows of metrics`]];
   const tokens = rows.findLast((row) => row.num_tokens !== undefined)?.num_tokens;
   if (tokens !== undefined) derived.push(["tokens", `${formatNumber(tokens)} of prompts and completions`]);
-  const lines = [...own, ...derived].slice(0, MOST_KEYS).map(([name, value]) =>
+  const lines = [...own, ...derived].map(([name, value]) =>
     `<tr><th scope="row">${shortText(name)}</th><td class="text">${shortText(String(value))}</td></tr>`
   );
   return lines.length === 0 ? "" : table(["fact", "value"].map(text), lines);

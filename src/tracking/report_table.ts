@@ -21,13 +21,23 @@ export function numeric(label: string): Column {
   return { label, align: "number" };
 }
 
-/** @param lines HTML of the rows */
+/** A table's share of the page's 3 MB. */
+const TABLE_BYTES = 60_000;
+
+/**
+ * A table of the rows that there is room for.
+ * @param lines HTML of the rows
+ */
 export function table(columns: readonly Column[], lines: readonly string[]): string {
+  let room = TABLE_BYTES;
+  const shown = lines.filter((line) => (room -= Buffer.byteLength(line)) >= 0);
+  const left = lines.length - shown.length;
+  const note = left === 0 ? "" : `<p class="note">${left} more rows have no room here.</p>`;
   const head = columns.map(({ label, align }) =>
     `<th scope="col" class="${align}">${escapeHtml(label)}</th>`
   );
   return `<div class="scroll"><table><thead><tr>${head.join("")}</tr></thead>` +
-    `<tbody>${lines.join("\n")}</tbody></table></div>`;
+    `<tbody>${shown.join("\n")}</tbody></table></div>${note}`;
 }
 
 /**
