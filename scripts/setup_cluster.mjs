@@ -1,5 +1,5 @@
-// Readies what tests need of Debian: those of ranks and of SLURM its MPI libraries, SLURM and a C compiler, those of the
-// report's page a browser.
+// Readies what tests need of Debian: those of ranks and of SLURM its MPI libraries, SLURM and a C compiler, those of
+// the report's page a browser.
 import { existsSync } from "node:fs";
 import process from "node:process";
 import { readCommand } from "./run_command.mjs";
@@ -40,7 +40,11 @@ export async function ensureDebianPackages(whose, packages) {
         `then start again:\n\n  sudo apt-get ${install.join(" ")}\n`,
     );
   }
-  console.error(`Installing ${missing.join(", ")} (once, about a minute)...`);
+  console.error(
+    `Installing what the cluster's tests need (once, about a minute). As root:\n  apt-get update\n  apt-get ${
+      install.join(" ")
+    }`,
+  );
   // A source of something else may be broken; whether ours is, the installation shows.
   await apt(["update", "-qq"]);
   const code = await apt(install);

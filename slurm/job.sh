@@ -8,10 +8,31 @@ program=("$runtime" "$GRPO_WEBGPU_ROOT/scripts/start.mjs")
 # What the program exits with where it has saved and asks to be started again.
 REQUEUE_CODE=85
 
+# What it exits with where no scorer answered for long: it has saved. The next start reads the scorer's address again.
+NO_SCORER_CODE=75
+NO_SCORER_RESTARTS=3
+
 # The scorer's words for the program, into SCORER_SETTING: SCORER_URL, else the files in SCORER_URL_FILE, else none.
 scorer_files="${SCORER_URL_FILE:+file:${SCORER_URL_FILE//,/,file:}}"
 scorer="${SCORER_URL:-$scorer_files}"
 SCORER_SETTING=(${scorer:+--set "scorer_url=$scorer"})
+
+# A file with the token of a scorer, which its owner alone reads. One that is there stays, for trainings that know it.
+ready_token() {
+  mkdir -p "$(dirname "$1")"
+  if [[ -L "$1" ]] || [[ -e "$1" && (! -f "$1" || ! -O "$1") ]]; then
+    echo "slurm: $1 is not a file of your own, and a token would be read by others; remove it" >&2
+    return 1
+  fi
+  if [[ -n "${SCORER_TOKEN:-}" || ! -s "$1" ]]; then
+    # Another file in its place: whoever holds the old one open would read along.
+    local partial
+    partial="$(mktemp "$1.XXXXXX")"
+    echo "${SCORER_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}" >"$partial"
+    mv -f "$partial" "$1"
+  fi
+  chmod 600 "$1"
+}
 
 # Packages are installed by one process, before all ranks start at once.
 ready_packages() { "${program[@]}" "$1" --help >/dev/null; }
@@ -43,12 +64,14 @@ run_ranks() {
   ready_packages "$1"
   choose_mpi_type
   # The job's signals reach the ranks, which save and end; this shell waits for them.
-  trap : TERM USR1
+  trap : TERM USR1 USR2
   local code=0
   # One rank's death ends all. --cpus-per-task is not handed on from the job to srun.
   srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${program[@]}" "$@" || code=$?
   if ((code == REQUEUE_CODE)); then
     requeue "$1 has saved and asks to be started again"
+  elif ((code == NO_SCORER_CODE && ${SLURM_RESTART_COUNT:-0} < NO_SCORER_RESTARTS)); then
+    requeue "no scorer answered; $1 has saved"
   elif ((code != 0)) && has_lost_node; then
     requeue "a node is lost"
   else

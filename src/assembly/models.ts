@@ -1,4 +1,5 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
+import { shortJson } from "../config/parsed_json.ts";
 import { basename, join, resolve } from "node:path";
 import { isThere } from "../io/files/presence.ts";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
@@ -16,7 +17,8 @@ import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import { givesScores } from "../policy/score_config.ts";
-import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
+import { disposeWeights, type Holding, listWeights, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
 import { type EndToken, endTokens } from "./ends.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -75,9 +77,7 @@ export function parsePolicyConfig(text: string, path: string): ModelConfig {
   const { architectures, score_type } = json;
   throw new TypeError(
     `${path}: a model that writes text is required, got one that gives scores (architectures ` +
-      `${JSON.stringify(architectures)}, score_type ${
-        JSON.stringify(score_type)
-      }); give it as reward_model or ` +
+      `${shortJson(architectures)}, score_type ${shortJson(score_type)}); give it as reward_model or ` +
       "cost_model, and a causal language model as model_name",
   );
 }
@@ -155,6 +155,7 @@ export function loadPolicy(
  * Loads a model's folder alone: no adapter.
  * @param tokenizer given: it must fit the model, and names an end of completions beside the model's files
  * @throws RangeError when the tokenizer knows more tokens than the model, or no completion could end
+ * @throws NonfinitePolicyError when weights are infinite or NaN
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadTrunk(
@@ -174,6 +175,10 @@ export async function loadTrunk(
     const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
     const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
+    await assertFiniteSource(folder.source, listWeights(weights)).catch((error) => {
+      disposeWeights(listWeights(weights));
+      throw error;
+    });
     const policy = makeTrunk({ ...config, eosIds }, weights, mostPositions);
     return { policy, configText: folder.configText, ends };
   } finally {

@@ -1,9 +1,9 @@
 /** Run folders as one HTML page. */
-import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { comparisonPage, type PageOptions, runPage } from "../tracking/report_page.ts";
-import { readRun } from "../tracking/run_records.ts";
 import { runLabels } from "./run_labels.ts";
+import { readRun } from "./run_records.ts";
 
 /**
  * Writes the report of one run to `<runDir>/report.html`, or of several to `comparison.html` in the deepest
@@ -55,7 +55,6 @@ export function commonFolder(folders: readonly string[]): string {
 }
 
 async function writePage(path: string, html: string): Promise<string> {
-  await writeFile(`${path}.partial`, html);
-  await rename(`${path}.partial`, path);
+  await writeFileAtomic(path, html);
   return path;
 }

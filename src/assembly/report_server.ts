@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { isLoopback } from "../scorer/loopback.ts";
-import { closeGracefully, listen } from "../scorer/serve.ts";
+import { listen } from "../scorer/serve.ts";
 import { contentPolicy, pagePrograms } from "../tracking/page_programs.ts";
 import { CHANGES_FILE, RUN_CONFIG_FILE, RUN_FACTS_FILE } from "../tracking/run_records.ts";
 import { reportPage } from "./report.ts";
@@ -79,7 +79,10 @@ export async function serveReport(
   let closing: Promise<void> | undefined;
   return {
     url: `http://${HOST}:${boundPort}/`,
-    close: () => (closing ??= closeGracefully(server, 0)),
+    close: () => (closing ??= new Promise((resolve, reject) => {
+      server.close((error) => error ? reject(error) : resolve());
+      server.closeAllConnections();
+    })),
   };
 }
 

@@ -1,5 +1,4 @@
 /** `--dry-run`: tries out every path, and says what a run would do. Needs no GPU, writes nothing, asks no scorer. */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { lookUpName } from "../assembly/hub.ts";
 import { loadTokenizerOf } from "../assembly/models.ts";
@@ -11,12 +10,16 @@ import { scorerAddresses } from "../config/scorer_addresses.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { precisionText } from "../policy/precision.ts";
 import { parseScorerUrls } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
 import type { Prompt } from "../train/prompts.ts";
 import type { Requirement } from "./doctor/diagnosis.ts";
 import { probeRequirements } from "./doctor/requirements.ts";
+import { labelled } from "./terminal/columns.ts";
+
+const COMMENT = "# ";
 
 type Line = readonly [label: string, text: string];
 
@@ -25,12 +28,13 @@ type Line = readonly [label: string, text: string];
  * @param more lines of the command's own: where the results would go, what is worth noticing
  * @param isTraining whether the policy is trained and not only evaluated
  * @param worldSize ranks that train together
+ * @param columns of the terminal; left out, no line is wrapped
  * @throws Error when something that the run needs is not there; it names all that is missing
  */
 export async function dryRunText(
   config: Config,
   more: readonly Line[],
-  { isTraining, worldSize = 1 }: { isTraining: boolean; worldSize?: number },
+  { isTraining, worldSize = 1, columns }: { isTraining: boolean; worldSize?: number; columns?: number },
 ): Promise<string> {
   const requirements = await probeRequirements(config, { probeService: probeScorerFiles, isTraining });
   const failures = requirements.flatMap(({ subject, outcome }) =>
@@ -43,10 +47,8 @@ export async function dryRunText(
     ...await (isTraining ? trainingLines(run, worldSize) : evaluationLines(run)),
     ...more,
   ];
-  const width = Math.max(...lines.map(([label]) => label.length));
-  const plan = lines.map(([label, text]) => `# ${label.padEnd(width)}  ${text.replaceAll("\n", "\n# ")}\n`)
-    .join("");
-  return `# The plan; nothing was run.\n${plan}\n${formatConfig(config)}`;
+  const plan = labelled(lines, columns && columns - COMMENT.length).replaceAll("\n", `\n${COMMENT}`);
+  return `# The plan; nothing was run.\n${COMMENT}${plan}\n\n${formatConfig(config)}`;
 }
 
 /** Why prompts cannot be measured; undefined where they can. */
@@ -115,7 +117,7 @@ async function probeScorerFile(address: string): Promise<Requirement> {
   if (!address.startsWith("file:")) return { subject, outcome: { detail: `${address}: not asked` } };
   const path = address.slice("file:".length);
   try {
-    const text = await readFile(path, "utf8");
+    const text = await readText(path, "read the scorer's address from");
     return { subject, outcome: { detail: `${path}: ${parseScorerUrls(text, path).join(", ")}, not asked` } };
   } catch (error) {
     const failure = messageOf(error);

@@ -8,7 +8,7 @@ import { parseArguments, pathOf } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { countProgress } from "./terminal/count_progress.ts";
-import { standardOutput } from "./terminal/output.ts";
+import { standardOutput, writeData } from "./terminal/output.ts";
 
 interface EvalOptions extends ConfigOptions {
   output?: string;
@@ -53,7 +53,8 @@ export async function evalCommand(args: string[]): Promise<number> {
   });
   if (options.dryRun) {
     const { dryRunText } = await import("./dry_run.ts");
-    process.stdout.write(await dryRunText(config, [["results", folder]], { isTraining: false }));
+    const { columns } = standardOutput();
+    writeData(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
     return 0;
   }
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");

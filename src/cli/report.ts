@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { buildReport, reportPage } from "../assembly/report.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { portNumber } from "./port.ts";
+import { writeData, writeError } from "./terminal/output.ts";
 
 interface ReportOptions {
   serve?: true;
@@ -24,16 +25,16 @@ export async function reportCommand(args: string[]): Promise<number> {
   const { serve, port } = parsed.opts<ReportOptions>();
   if (serve) return await serveUntilSignal(folders, port);
   // Beside the page's path, which a script may read.
-  const { stderr } = process;
-  if (stderr.isTTY) {
-    stderr.write(`reading ${folders.length === 1 ? folders[0] : `${folders.length} runs`} ...`);
+  const { isTTY } = process.stderr;
+  if (isTTY) {
+    writeError(`reading ${folders.length === 1 ? folders[0] : `${folders.length} runs`} ...`);
   }
   try {
     const page = await buildReport(folders);
-    if (stderr.isTTY) stderr.write("\r\x1b[K");
-    process.stdout.write(`${page}\n`);
+    if (isTTY) writeError("\r\x1b[K");
+    writeData(`${page}\n`);
   } catch (error) {
-    if (stderr.isTTY) stderr.write("\n");
+    if (isTTY) writeError("\n");
     throw error;
   }
   return 0;
@@ -43,7 +44,7 @@ async function serveUntilSignal(folders: readonly string[], port: number): Promi
   await reportPage(folders); // a folder that is no run is told at once
   const { serveReport } = await import("../assembly/report_server.ts");
   const server = await serveReport(() => folders, { port });
-  process.stdout.write(`${server.url}\n`);
+  writeData(`${server.url}\n`);
   try {
     await new Promise<void>((resolve) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);

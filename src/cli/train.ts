@@ -10,7 +10,8 @@ import { configCommand, type ConfigOptions, defaultsNotices, readRun } from "./o
 import { type Launch, type LaunchOptions, readLaunch, withLaunchOptions } from "./launch_options.ts";
 import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
-import { SILENT, standardOutput, type TerminalOutput } from "./terminal/output.ts";
+import { wrapText } from "./terminal/columns.ts";
+import { SILENT, standardOutput, type TerminalOutput, writeData } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
@@ -49,7 +50,8 @@ export async function trainCommand(args: string[]): Promise<number> {
       ["GPU memory", `planned by: ${doctor}`] as const,
       ...notices.map((notice) => ["note", notice] as const),
     ];
-    process.stdout.write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size }));
+    const { columns } = standardOutput();
+    writeData(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size, columns }));
     return 0;
   }
   const output = (launch.world?.rank ?? 0) > 0 ? SILENT : standardOutput();
@@ -57,7 +59,9 @@ export async function trainCommand(args: string[]): Promise<number> {
     const { runRanks } = await import("./launch.ts");
     return await runRanks(launch.size, ["train", ...args], output);
   }
-  for (const notice of notices) output.write(`Note: ${notice}\n`);
+  for (const notice of notices) {
+    output.write(`${wrapText(`Note: ${notice}`, output.columns ?? Infinity, 6, 0)}\n`);
+  }
   const stop = stopSignal((text) => output.write(text));
   answerRollCall(launch.world?.rank ?? 0);
   const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
@@ -70,7 +74,9 @@ export async function trainCommand(args: string[]): Promise<number> {
       (communicator) => trainRuns(runs, { output, stop, communicator, watch: options.watch }),
     );
   } catch (error) {
-    if (!(error instanceof EndedBySignal)) throw error;
+    // Ranks that were asked to end at once leave each other amid what they did together.
+    if (!(error instanceof EndedBySignal) && !stop.isHurried()) throw error;
+    if (stop.isHurried()) output.write(`${(error as Error).message}\n`);
   }
   return stop.exitCode();
 }

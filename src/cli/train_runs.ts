@@ -1,4 +1,5 @@
 /** The runs of a `train` command, one after the other, on the terminal. */
+import { join } from "node:path";
 import { type ModelPins, modelPins, resolveModel } from "../assembly/hub.ts";
 import { writeReport } from "../assembly/report.ts";
 import { serveReport } from "../assembly/report_server.ts";
@@ -6,7 +7,10 @@ import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
 import { runFolder } from "../assembly/run_folder.ts";
 import { batchShape } from "../config/batch.ts";
+import { commandLine } from "../config/command_line.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { messageOf } from "../io/files/errors.ts";
+import { isThere } from "../io/files/presence.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { openGpu } from "../gpu/device.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
@@ -16,7 +20,7 @@ import { bannerText, bestStepText, memoryLines } from "./terminal/banner.ts";
 import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 import { runEvents } from "./terminal/run_events.ts";
-import { comparisonLine, summaryText } from "./terminal/summary.ts";
+import { comparisonLine, shellWord, summaryText } from "./terminal/summary.ts";
 import type { StopSignal } from "./signals.ts";
 import { weightsHash } from "./weights_hash.ts";
 
@@ -95,7 +99,7 @@ async function trainOne(
     }, output.columns);
   };
   try {
-    const trained = await train(shown.training(banner), stop.shouldStop);
+    const trained = await train(shown.training(banner), stop);
     shown.close();
     const steps = trained.progress.step - doneBefore;
     if (communicator.rank === 0) await reportRun(output, config, facts, { ...trained, steps });
@@ -105,6 +109,14 @@ async function trainOne(
   }
   return facts.runDir;
 }
+
+/** Writes the report, whose path it returns; what trained is not lost where it cannot be written. */
+const reportText = (runDir: string): Promise<string> =>
+  writeReport(runDir).catch((error) =>
+    `not written: ${messageOf(error)}; then ${
+      commandLine(process.env, "report", shellWord(runDir))
+    } writes it`
+  );
 
 async function reportRun(
   output: TerminalOutput,
@@ -116,9 +128,15 @@ async function reportRun(
     output.write(
       `Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`,
     );
+    // The run before may have ended before it came to that.
+    if (!await isThere(join(runDir, "report.html"))) output.write(`report  ${await reportText(runDir)}\n`);
     return;
   }
-  const report = await writeReport(runDir);
+  if (progress.step === 0) {
+    output.write("Stopped before the first step was done; the same command starts again.\n");
+    return;
+  }
+  const report = await reportText(runDir);
   const weights = finished ? await weightsHash(runDir, weightsFile(config)) : null;
   const plannedBytes = memory.plan.peakBytes;
   const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes, best };

@@ -145,8 +145,8 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or with " +
-    "commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
+    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or " +
+    "with commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
     "cost_model in this process.",
     "free",
   ]),
@@ -459,6 +459,13 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "Global gradient norm is clipped to this; 0 for no clipping.",
     "named",
+  ]),
+  max_nonfinite_steps: integer(3, { min: 1 }, [
+    OPTIMIZER,
+    "A step whose loss or gradient is infinite or NaN is skipped: weights and moments stay to the bit, step number " +
+    "and schedule go on, nonfinite_steps counts it. After so many in a row the run ends, saved, with the last of " +
+    "their batches in nonfinite/ of its folder.",
+    "free",
   ]),
   zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,

@@ -1,6 +1,7 @@
 /** A file of settings as its keys and values, each with its place. */
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Given } from "./given.ts";
+import { shortJson } from "./parsed_json.ts";
 
 const MESSAGE_CHARS = 160;
 
@@ -32,7 +33,9 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
   const aliases = aliasesOf(document);
   for (const { name, offset } of aliases) {
     problems.push(
-      `${at(offset)}: "*${name}" stands for a value elsewhere, which is not read; write the value here`,
+      `${at(offset)}: ${
+        shortJson(`*${name}`)
+      } stands for a value elsewhere, which is not read; write the value here`,
     );
   }
   if (aliases.length > 0) return given;
@@ -44,7 +47,11 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
   for (const { key, value } of document.contents.items) {
     const place = at(isScalar(key) ? key.range?.[0] ?? 0 : rangeOf(key));
     if (!isScalar(key) || typeof key.value !== "string") {
-      problems.push(`${place}: a key must be a word, got ${String(key)}; docs/config.md lists every key`);
+      problems.push(
+        `${place}: a key must be a word, got ${
+          shortened(String(key).replace(/\s*\n\s*/g, " "))
+        }; docs/config.md lists every key`,
+      );
       continue;
     }
     given.set(key.value, { value: isNode(value) ? value.toJS(document) : value, where: place });
@@ -66,7 +73,7 @@ const rangeOf = (node: unknown): number => (node as { range?: [number] | null } 
 /** null where the parser ran out of stack. */
 function parsed(text: string, lineCounter: LineCounter) {
   try {
-    return parseDocument(text, { lineCounter, prettyErrors: false });
+    return parseDocument(text, { lineCounter, prettyErrors: false, logLevel: "error" });
   } catch (error) {
     if (error instanceof RangeError) return null;
     throw error;

@@ -2,7 +2,14 @@
 import type { ScorerApi } from "./apis/api.ts";
 import { WrongSetting } from "./apis/api.ts";
 import { ScorerContractError } from "./errors.ts";
-import { type Answer, contractError, describe, type Exchange, exchangeJson, exchangeText } from "./exchange.ts";
+import {
+  type Answer,
+  contractError,
+  describe,
+  type Exchange,
+  exchangeJson,
+  exchangeText,
+} from "./exchange.ts";
 import type { Health } from "./protocol.ts";
 import { backoffMs, ConnectionFault, type RetryPolicy } from "./retry.ts";
 import type { Service } from "./services.ts";
@@ -42,8 +49,12 @@ export class Endpoint {
   /** In a row. */
   #faults = 0;
   #lastFault: ConnectionFault | null = null;
-  /** Whether anything has come that a scorer would say. */
   #isKnown = false;
+
+  /** Whether anything has come that a scorer would say. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
 
   constructor({ url, token }: Service, options: EndpointOptions) {
     this.url = url;

@@ -1,8 +1,9 @@
 /** What the page's own program is given: columns of numbers, points and samples, each within its share of 3 MB. */
+import { escapeControls } from "../config/controls.ts";
 import type { MetricName } from "./metrics.ts";
 import { inertJson } from "./page_programs.ts";
 import { comparisonPlans, type PlotPlan, runPlans } from "./plot_plans.ts";
-import { escapeControls, truncateText } from "./printable.ts";
+import { truncateText } from "./printable.ts";
 import type { RunRecords } from "./run_records.ts";
 import type { Sample } from "./samples.ts";
 import { evenlySpacedIndices } from "./statistics.ts";

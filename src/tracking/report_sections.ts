@@ -72,7 +72,7 @@ export function changesTable(changes: readonly SettingChange[]): string {
 }
 
 /** All settings. */
-export function configTable(config: Record<string, unknown>): string {
+export function configTable(config: RunRecords["config"]): string {
   const lines = Object.entries(config).map(([key, value]) =>
     `<tr><th scope="row"><code>${shortText(key)}</code></th>` +
     `<td class="text">${shortText(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`

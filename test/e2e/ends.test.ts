@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { idOf } from "./config_models.ts";
-import { rowsOf, runFolderOf, tableOf } from "./config_read.ts";
+import { configValue, rowsOf, runFolderOf, tableOf } from "./config_read.ts";
 import {
   closeStage,
   openStage,
@@ -44,11 +44,12 @@ describe("completions", () => {
     await closeGpu();
   });
 
-  it("end at the tokenizer's end token where config.json names another", async () => {
+  it("end at the tokenizer's end token where config.json names another, and run_config.json holds both", async () => {
     const ran = await train({ model_name: copyPolicy("other_end", {}) });
     assert.equal(ran.error, null);
     assert.deepEqual(completionsOf(ran), completionsOf(asIs).map((text) => text.split("~")[0]));
     assert.ok(clippedRatio(ran) < 1);
+    assert.deepEqual(configValue(ran, "eos_token_ids"), [idOf("~"), 1]);
   });
 
   it("end at those of generation_config.json too, which the scored text never holds, and which is carried", async () => {

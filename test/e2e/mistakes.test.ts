@@ -29,7 +29,7 @@ interface Mistake {
   /** What it must not. */
   saysNot?: RegExp;
   /** 0 where it is no mistake: it must work. */
-  code?: 0;
+  code?: 0 | 75;
 }
 
 const set = (...assignments: string[]) => assignments.flatMap((assignment) => ["--set", assignment]);
@@ -216,8 +216,12 @@ function mistakes(other: string): Mistake[] {
     {
       number: 17,
       typed: "a scorer that is not running",
-      words: ["train", ...set("scorer_url=http://127.0.0.1:1", out())],
-      says: [/http:\/\/127\.0\.0\.1:1/, /`(npm run|deno task) scorer`/],
+      words: ["train", ...set("scorer_url=http://127.0.0.1:59998", "scorer_retry_max_s=1", out())],
+      code: 75,
+      says: [
+        /^Scorer http:\/\/127\.0\.0\.1:59998 does not answer .* up to 1 s .*`(npm run|deno task) scorer` starts one/m,
+        /Scorer API at http:\/\/127\.0\.0\.1:59998 is not responding/,
+      ],
     },
     rows("rows.parquet"),
     rows("rows.jsonl.gz"),

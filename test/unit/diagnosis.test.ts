@@ -123,6 +123,16 @@ test("on a terminal of 80 columns every line fits, and what goes on stands under
   assert.equal(text.replace(/\s+/g, " "), `Model missing model ${failure} to do: ${remedy} Not ready.`);
 });
 
+test("each section is as wide as its own subjects: a long one elsewhere takes no room of the details", () => {
+  const section = (title: string, subject: string) => ({
+    title,
+    findings: requirementFindings([{ subject, outcome: { detail: "x" } }]),
+  });
+  const text = formatDiagnosis([section("A", "os"), section("B", "the next generation batch")], VERDICT);
+  assert.match(text, /^ {2}ok {7}os {2}x$/m);
+  assert.match(text, /^ {2}ok {7}the next generation batch {2}x$/m);
+});
+
 test("the verdict is ready where nothing is missing, and controls in a message stay text", () => {
   const findings = machineFindings({
     programVersion: "1.2.3",

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { mock, test, type TestContext } from "node:test";
 import { answers } from "../answers.ts";
 import { openScorer } from "../../src/assembly/scorer.ts";
+import { commandLine } from "../../src/config/command_line.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 
@@ -123,7 +124,8 @@ test("scorer_retry_max_s is in seconds; a long outage is told when it begins, an
   assert.deepEqual(more, []);
   assert.equal(
     line,
-    `Scorer ${url} does not answer (503: no explanation); asking again for up to 1 s (scorer_retry_max_s)`,
+    `Scorer ${url} does not answer (503: no explanation); asking again for up to 1 s (scorer_retry_max_s); ` +
+      `\`${commandLine(process.env, "scorer")}\` starts one, Ctrl-C ends the wait`,
   );
 });
 
@@ -136,7 +138,10 @@ test("scores beyond scorer_max_abs_score are refused with their place and prompt
   await assert.rejects(scorer.score(answers(["a", "why so?"], ["", ""])), (error: Error) => {
     assert.equal(error.name, "ScorerContractError");
     assert.ok(error.message.includes(url));
-    assert.match(error.message, /"rewards"\[1\] is -2000000, for an answer to "why so\?"; need a score between/);
+    assert.match(
+      error.message,
+      /"rewards"\[1\] is -2000000, for an answer to "why so\?"; need a score between/,
+    );
     assert.match(error.message, /raise scorer_max_abs_score$/);
     return true;
   });
@@ -144,7 +149,10 @@ test("scores beyond scorer_max_abs_score are refused with their place and prompt
   assert.deepEqual((await wide.scorer.score(answers(["a", "b"], ["", ""]))).rewards, [1, -2e6]);
   const own = { score: () => Promise.resolve({ rewards: [0], costs: [1e300] }) };
   const bounded = await openScorer({ ...defaultConfig(), scorer_url: null }, { device: "fake", scorer: own });
-  await assert.rejects(bounded.scorer.score(answers(["a"], [""])), /Scores are broken: "costs"\[0\] is 1e\+300/);
+  await assert.rejects(
+    bounded.scorer.score(answers(["a"], [""])),
+    /Scores are broken: "costs"\[0\] is 1e\+300/,
+  );
 });
 
 test("conversations that a service cut are told once, and counted", async (t) => {
@@ -223,4 +231,23 @@ test("options out of range are refused by name, those at the bound are taken", (
   refused({ retryMaxMs: 0.5 }, /retryMaxMs is 0.5: need a whole number, at least 0/);
   refused({ rank: -1 }, /rank is -1: need a whole number, at least 0/);
   createScorerClient({ url, timeoutMs: 1, batchSize: 1, retryMaxMs: 0 });
+});
+
+test("a scorer of one's own class keeps what it says of itself", async () => {
+  class Own {
+    get sharesGpu() {
+      return true;
+    }
+    takeStats() {
+      return { retries: 1, waitSeconds: 2, told: 3, cut: 0 };
+    }
+    score() {
+      return Promise.resolve({ rewards: [1], costs: [2] });
+    }
+  }
+  const { scorer } = await openScorer({ ...defaultConfig(), scorer_url: null }, {
+    device: "fake",
+    scorer: new Own(),
+  });
+  assert.deepEqual([scorer.sharesGpu, scorer.takeStats!().retries], [true, 1]);
 });

@@ -2,9 +2,19 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readRun } from "../../src/tracking/run_records.ts";
+import { readRun } from "../../src/assembly/run_records.ts";
 import { seriesOf, trendOf } from "../../src/tracking/trend.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+
+const sample = (prompt: string) => ({
+  prompt,
+  completion: "c",
+  reward: 1,
+  cost: -1,
+  combined: 0.5,
+  unsafe: false,
+});
+const points = (step: number) => ({ step, from_step: 1, total: 1, rewards: [1], costs: [2] });
 
 /** A run folder that holds these files under samples/. */
 async function writeRun(
@@ -29,13 +39,13 @@ test("readRun() takes the tables of each split in order, by number and not by le
       "xtrain_1.jsonl",
       "train_5.jsonl.partial",
     ];
-    await writeRun(dir, Object.fromEntries(names.map((name) => [name, { prompt: name }])));
+    await writeRun(dir, Object.fromEntries(names.map((name) => [name, sample(name)])));
     const { tables } = await readRun(dir);
     assert.deepEqual(tables, [
-      { split: "train", step: 9, samples: [{ prompt: "train_9.jsonl" }] },
-      { split: "train", step: 10, samples: [{ prompt: "train_10.jsonl" }] },
-      { split: "train", step: 100, samples: [{ prompt: "train_100.jsonl" }] },
-      { split: "eval", step: 7, samples: [{ prompt: "eval_7.jsonl" }] },
+      { split: "train", step: 9, samples: [sample("train_9.jsonl")] },
+      { split: "train", step: 10, samples: [sample("train_10.jsonl")] },
+      { split: "train", step: 100, samples: [sample("train_100.jsonl")] },
+      { split: "eval", step: 7, samples: [sample("eval_7.jsonl")] },
     ]);
   }));
 
@@ -43,7 +53,7 @@ test("readRun() takes the windows of training and the evaluations, the first and
   withScratchFolder(async (dir) => {
     const steps = { train: [50, 9, 100], eval: [20, 100, 9] };
     const files = Object.entries(steps).flatMap(([split, all]) =>
-      all.map((step) => [`${split}_scatter_${step}.json`, { step }] as const)
+      all.map((step) => [`${split}_scatter_${step}.json`, points(step)] as const)
     );
     await writeRun(dir, {
       ...Object.fromEntries(files),
@@ -53,10 +63,10 @@ test("readRun() takes the windows of training and the evaluations, the first and
       "train_scatter_500.json.partial": {},
     });
     assert.deepEqual((await readRun(dir)).scatters, [
-      ...[9, 50, 100].map((step) => ({ step, split: "train" })),
-      ...[9, 20, 100].map((step) => ({ step, split: "eval" })),
+      ...[9, 50, 100].map((step) => ({ ...points(step), split: "train" })),
+      ...[9, 20, 100].map((step) => ({ ...points(step), split: "eval" })),
     ]);
-    const many = Array.from({ length: 101 }, (_, i) => [`eval_scatter_${i}.json`, { step: i }] as const);
+    const many = Array.from({ length: 101 }, (_, i) => [`eval_scatter_${i}.json`, points(i)] as const);
     await writeRun(join(dir, "many"), Object.fromEntries(many));
     const read = (await readRun(join(dir, "many"))).scatters.map(({ step }) => step);
     assert.deepEqual([read.length, read[0], read.at(-1)], [60, 0, 100]);
@@ -64,7 +74,7 @@ test("readRun() takes the windows of training and the evaluations, the first and
 
 test("a run of one table has it once, one without samples has none, and its name is its folder's", () =>
   withScratchFolder(async (dir) => {
-    await writeRun(join(dir, "a"), { "train_3.jsonl": {} });
+    await writeRun(join(dir, "a"), { "train_3.jsonl": sample("a") });
     assert.equal((await readRun(join(dir, "a"))).tables.length, 1);
     await mkdir(join(dir, "b"));
     await writeFile(join(dir, "b", "metrics.jsonl"), '{"step":1}\n \n\n{"step":2}\n');
@@ -100,6 +110,33 @@ test("what cannot be read is an error, not an empty run", () =>
       assert.ok(error.cause instanceof SyntaxError);
       return true;
     });
+  }));
+
+test("what is no sample, no window, no row or no config of a run is named with its file, and its line", () =>
+  withScratchFolder(async (dir) => {
+    const bad: [Record<string, unknown>, RegExp][] = [
+      [
+        { "train_1.jsonl": { ...sample("a"), reward: "1" } },
+        /train_1\.jsonl:1: required prompt.*; remove it/,
+      ],
+      [{ "train_1.jsonl": null }, /train_1\.jsonl:1: required a JSON object, got null; remove it/],
+      [
+        { "eval_scatter_1.json": { ...points(1), costs: [] } },
+        /eval_scatter_1\.json: required step.*; remove it/,
+      ],
+      [{ "eval_scatter_1.json": [] }, /eval_scatter_1\.json: required a JSON object, got a list/],
+    ];
+    for (const [i, [files, message]] of bad.entries()) {
+      await writeRun(join(dir, `${i}`), files);
+      await assert.rejects(readRun(join(dir, `${i}`)), message);
+    }
+    for (const row of ["null", '{"step":"1"}', '{"kl":1}', '{"step":1,"kl":[1]}']) {
+      await writeRun(join(dir, "row"), {}, `{"step":0}\n${row}\n`);
+      await assert.rejects(readRun(join(dir, "row")), /metrics\.jsonl:2: need a JSON object of numbers/);
+    }
+    await writeRun(join(dir, "config"), {});
+    await writeFile(join(dir, "config", "run_config.json"), "null");
+    await assert.rejects(readRun(join(dir, "config")), /run_config\.json: required a JSON object, got null/);
   }));
 
 test("seriesOf() keeps each value with its own step, and leaves out rows without one", () => {

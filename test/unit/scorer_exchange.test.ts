@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { test, type TestContext } from "node:test";
 import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
-import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
+import { saysNoScorer, ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
 import { excerpt } from "../../src/scorer/messages.ts";
 import { assertHealth, assertScores } from "../../src/scorer/protocol.ts";
@@ -71,7 +71,10 @@ test("a token goes along where there is one, and a scorer that repeats it does n
   });
   const refused = (token?: string) =>
     exchangeJson({ url, path: "/x", timeoutMs: 60_000, token }).catch((error: Error) => error.message);
-  assert.match(String(await refused()), /answered 401: .*it asks for a token: set SCORER_TOKEN in the environm/);
+  assert.match(
+    String(await refused()),
+    /answered 401: .*it asks for a token: set SCORER_TOKEN in the environm/,
+  );
   const message = String(await refused("s3cret"));
   assert.match(message, /answered 403: no: Bearer \*\*\*; .*the token that was sent is not this scorer's/);
   assert.ok(!message.includes("s3cret"));
@@ -244,6 +247,8 @@ test("a scorer that stays away is told with one attempt or several, and for how 
     }).message;
   assert.match(of(1, 0), /tried: GET \/health, 1 attempt; last error: refused/);
   assert.match(of(2, 600), /2 attempts in 600 s;/);
+  assert.ok(saysNoScorer(new Error(`Rank 1 has left the run: ${of(1, 0)}`)), "what the other ranks end with");
+  assert.ok(!saysNoScorer(new ScorerContractError("http://a", "GET /health", 404, "not found")));
 });
 
 const scoreTexts = (texts: string[]) =>
@@ -253,7 +258,7 @@ test("a service takes 256 texts a request and no more, and is not told of a clie
   const app = createScorerApp({
     scoreTexts,
     device: "fake",
-    onError: () => assert.fail("a mistake of the client's"),
+    onRefusal: ({ status }) => status < 500 || assert.fail("a mistake of the client's"),
   });
   const send = (texts: string[]) =>
     app.request("/score_texts", { method: "POST", body: JSON.stringify({ texts }) });
@@ -276,10 +281,27 @@ test("a body of exactly the limit is read, one byte more is not", async () => {
 
 test("a service names an address that others can use", async (t) => {
   const urlOf = async (hostname: string) => {
-    const scorer = await serveScorer({ scoreTexts, device: "fake", hostname });
+    const scorer = await serveScorer({ scoreTexts, device: "fake", hostname, insecure: true });
     t.after(() => scorer.close());
     return scorer.url.replace(/:\d+$/, "");
   };
   assert.equal(await urlOf("127.0.0.1"), "http://127.0.0.1");
   assert.ok(!/0\.0\.0\.0/.test(await urlOf("0.0.0.0")));
+});
+
+test("an answer in which a key stands twice is refused, one that stands deeper or as a value is not", async (t) => {
+  const asked = (body: string) =>
+    exchanged(t, 200, body).then(({ json }) => json, (error: Error) => error.message);
+  assert.match(String(await asked('{"a": [1], "b": 2, "a": [3]}')), /"a" stands twice in \{"a": \[1\]/);
+  assert.match(String(await asked('{"a\\"b": 1, "a\\u0022b" : 2}')), /stands twice/);
+  for (
+    const text of [
+      '{"a": {"a": 1, "b": "a"}, "b": ["a", "a"]}',
+      '[{"a": 1}, {"a": 2}]',
+      '{"a": "\\"a\\":"}',
+      "7",
+    ]
+  ) {
+    assert.deepEqual(await asked(text), JSON.parse(text));
+  }
 });

@@ -3,7 +3,13 @@ import { appendFile, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { parseScorerUrl, scorerUrlsAt, waitForScorers, type WaitForUrlOptions, writeScorerUrl } from "../../src/scorer/url.ts";
+import {
+  parseScorerUrl,
+  scorerUrlsAt,
+  waitForScorers,
+  type WaitForUrlOptions,
+  writeScorerUrl,
+} from "../../src/scorer/url.ts";
 
 async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "scorer-url-"));
@@ -90,7 +96,10 @@ describe("waitForScorers()", () => {
     }
     await writeFile(path, "http://a:1/\n\nhttp://b:1\n");
     assert.deepEqual(await waitFor(path), ["http://a:1", "http://b:1"]);
-    await assert.rejects(waitFor(tmpdir()), { code: "EISDIR" });
+    await assert.rejects(
+      waitFor(tmpdir()),
+      /must be the file that a scorer writes its URL into, got a folder, pipe or device/,
+    );
   });
 
   it("an abort ends the wait", async (t) => {

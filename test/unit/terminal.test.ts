@@ -8,7 +8,9 @@ import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
 import { commandLine } from "../../src/config/command_line.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
-import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
+import { standardOutput, terminalText } from "../../src/cli/terminal/output.ts";
+import { escapeControls } from "../../src/config/controls.ts";
+import { escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";
 
 const CONFIG: TerminalConfig = {
@@ -33,7 +35,7 @@ function openFake(
 
 /** A column of a step's line. */
 const WHOLE =
-  /^(\d+\/\d+|(safe|reward|cost|lambda|KL) +-?\d+\.\d+|clipped \d+%|cut prompts \d+%|ETA [\d:]+|[\d.]+ steps\/s)( +[\d.]+ steps\/s)?$/;
+  /^(\d+\/\d+|(safe|reward|cost|lambda|KL) +-?\d+\.\d+|clipped \d+%|cut prompts \d+%|ETA [\d:]+|[\d.]+ s(teps)?\/s(tep)?)( +[\d.]+ s(teps)?\/s(tep)?)?$/;
 
 const rowOf = (step: number) => ({ ...stepRow(stepRecord({ step })), "completions/clipped_ratio": 0 });
 
@@ -182,8 +184,16 @@ describe("progressLine()", () => {
     const line = progressLine(rowOf(2), 12, [1, 3]);
     assert.equal(
       line,
-      " 2/12  safe 0.50  reward  2.50  cost  0.50  lambda 1.50  KL 0.0100  ETA 0:20  0.50 steps/s",
+      " 2/12  safe 0.50  reward  2.50  cost  0.50  lambda 1.50  KL 0.0100  ETA 0:20  2.00 s/step",
     );
+  });
+
+  it("says how many steps a second, or how many seconds a step: never 0.00; and no ETA once nothing is left", () => {
+    const end = (seconds: number, step = 2) => progressLine(rowOf(step), 12, [seconds]).split("  ").slice(-2);
+    assert.deepEqual(end(0.25), ["ETA 0:03", "4.00 steps/s"]);
+    assert.deepEqual(end(1), ["ETA 0:10", "1.00 steps/s"]);
+    assert.deepEqual(end(435.4), ["ETA 1:12:34", "435 s/step"]);
+    assert.deepEqual(end(2000, 12), ["KL 0.0100", "2000 s/step"]);
   });
 
   it("keeps everything up to lambda in 60 columns, and KL and ETA too in 80, of a run of 999 steps", () => {
@@ -238,7 +248,7 @@ it("bannerText() shows how the batch comes about", () => {
   const banner = bannerText(facts);
   assert.match(
     banner,
-    /1 completions x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
+    /1 completion x 15 accumulation steps x 4 devices = 60 completions = 2 prompts x 30 per step/,
   );
   assert.match(banner, /1\.23M parameters\)/);
   assert.match(banner, /^precision +matmul_precision float16, kv_cache_dtype float16$/m);
@@ -249,7 +259,15 @@ it("bannerText() shows how the batch comes about", () => {
     /1\.23M parameters, 20\.5K in adapters trained/,
   );
   const several = bannerText({ ...facts, shape: { ...facts.shape, updatesPerGeneration: 4 } });
-  assert.match(several, /1 completions x 15 passes .* x 30 per generation, trained on in 4 steps/);
+  assert.match(several, /1 completion x 15 passes .* x 30 per generation, trained on in 4 steps/);
+  const narrow = bannerText({ ...facts, shape: { ...facts.shape, stepsPerGeneration: 1 } }, 50).split("\n");
+  const batch = narrow.findIndex((line) => line.startsWith("batch"));
+  assert.deepEqual(narrow.slice(batch, batch + 3).map((line) => line.slice(12)), [
+    "1 completion x 1 accumulation step",
+    "x 4 devices = 60 completions",
+    "= 2 prompts x 30 per step",
+  ]);
+  assert.ok(narrow.includes(`${" ".repeat(12)}weights 13 GiB, generation 32 GiB`), narrow.join("\n"));
 });
 
 it("summaryText() says how the run went and how to look at it", () => {
@@ -312,4 +330,23 @@ it("truncateText() never cuts a character in two", () => {
 
 it("escapeMarkdownCell() keeps a cell one cell of text", () => {
   assert.equal(escapeMarkdownCell("a|b\n<b>*"), "a\\|b<br>&lt;b&gt;\\*");
+});
+
+it("a text of others gets no control of the terminal, wherever it stands in what is written", () => {
+  const hostile = "\u001b[2J\u001b]0;owned\u0007\r\u009b31m\u202ex";
+  const spelled = "\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\u{d}\\u{9b}31m\\u{202e}x";
+  assert.equal(terminalText(`Skipped ${hostile}\n`), `Skipped ${spelled}\n`);
+  assert.equal(terminalText(`${hostile}\n`), `${spelled}\n`);
+  assert.equal(terminalText(`\r\u001b[K${hostile}`), `\r\u001b[K${spelled}`, "a line that is drawn anew");
+  for (const drawn of ["\u001b[0K", "\u001b[1G", "\u001b[?7l"]) assert.equal(terminalText(drawn), drawn);
+  const { write } = process.stdout;
+  let written = "";
+  process.stdout.write = ((text: string) => (written += text, true)) as typeof write;
+  try {
+    standardOutput({}).write(hostile);
+  } finally {
+    process.stdout.write = write;
+  }
+  assert.equal(written, spelled);
+  assert.equal(terminalText("plain \u4e2d \u{1f600}\ttext\n"), "plain \u4e2d \u{1f600}\ttext\n");
 });

@@ -2,7 +2,7 @@
 import { basename, dirname } from "node:path";
 import { formatBytes } from "../../config/units.ts";
 import type { GpuInfo } from "../../gpu/device.ts";
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { wrapText } from "../terminal/columns.ts";
 
 /** ok: there. missing: training cannot start without it. note: worth knowing, nothing to fix or optional. */
@@ -200,19 +200,19 @@ export function formatDiagnosis(
   verdict: { ready: string; notReady: string },
   columns = Infinity,
 ): string {
-  const width = Math.max(
-    ...sections.flatMap(({ findings }) => findings.map(({ subject }) => subject.length)),
-  );
-  const indent = width + 13;
-  const wrapped = (text: string) => wrapText(oneLine(text), columns, indent);
-  const lines = sections.flatMap(({ title, findings }) => [
-    title,
-    ...findings.flatMap(({ mark, subject, detail, remedy }) => {
-      const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${wrapped(detail)}`;
-      return remedy === undefined ? [line] : [line, `${" ".repeat(indent)}${wrapped(`to do: ${remedy}`)}`];
-    }),
-    "",
-  ]);
+  const lines = sections.flatMap(({ title, findings }) => {
+    const width = Math.max(...findings.map(({ subject }) => subject.length));
+    const indent = width + 13;
+    const wrapped = (text: string) => wrapText(oneLine(text), columns, indent);
+    return [
+      title,
+      ...findings.flatMap(({ mark, subject, detail, remedy }) => {
+        const line = `  ${mark.padEnd(7)}  ${subject.padEnd(width)}  ${wrapped(detail)}`;
+        return remedy === undefined ? [line] : [line, `${" ".repeat(indent)}${wrapped(`to do: ${remedy}`)}`];
+      }),
+      "",
+    ];
+  });
   return [...lines, wrapText(exitCodeOf(sections) === 0 ? verdict.ready : verdict.notReady, columns, 0)].join(
     "\n",
   );

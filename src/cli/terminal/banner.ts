@@ -5,8 +5,8 @@ import type { RunFacts } from "../../assembly/run.ts";
 import { type BestConfig, bestMetricOf } from "../../rl/best_metric.ts";
 import type { BatchShape } from "../../config/batch.ts";
 import { formatBytes } from "../../config/units.ts";
-import { escapeControls } from "../../tracking/printable.ts";
-import { labelled } from "./columns.ts";
+import { escapeControls } from "../../config/controls.ts";
+import { labelled, type Wrapped } from "./columns.ts";
 
 /** What a run says about itself before its first step. */
 export interface BannerFacts extends Omit<RunFacts, "memory"> {
@@ -29,38 +29,46 @@ export interface BannerFacts extends Omit<RunFacts, "memory"> {
  * @param columns of the terminal; left out, no line is wrapped
  */
 export function bannerText(facts: BannerFacts, columns?: number): string {
-  const { perDeviceTrainBatchSize: perDevice, shape, worldSize } = facts;
-  const updates = shape.updatesPerGeneration;
-  const isOne = updates === 1;
   const trained = facts.trainedCount === facts.parameterCount
     ? ""
     : `, ${formatCount(facts.trainedCount)} in adapters trained`;
-  const devices = worldSize === 1 ? "" : ` x ${worldSize} devices`;
   const start = facts.firstStep > 1
     ? `${facts.firstStep} to ${facts.maxSteps} (resumed)`
     : `${facts.maxSteps}`;
-  const entries: [label: string, text: string][] = [
+  const entries: [label: string, text: Wrapped][] = [
     ["device", facts.device],
     ["precision", facts.precision],
     ["model", `${facts.modelName}  (${formatCount(facts.parameterCount)} parameters${trained})`],
     ["prompts", facts.promptFormat],
     ["ends at", endsText(facts.ends)],
     ["scorer", facts.judges],
-    [
-      "batch",
-      `${perDevice} completions x ${shape.stepsPerGeneration} ` +
-      `${isOne ? "accumulation steps" : "passes"}${devices} ` +
-      `= ${shape.completionsPerGeneration} completions ` +
-      `= ${shape.promptsPerGeneration} prompts x ${facts.numGenerations} per ` +
-      (isOne ? "step" : `generation, trained on in ${updates} steps`),
-    ],
+    ["batch", batchParts(facts)],
     ["steps", start],
     ...(!facts.best ? [] : [["best step", facts.best] as [string, string]]),
     ["GPU memory", facts.memory[0]],
-    ["", facts.memory[1]],
+    ["", facts.memory[1].split(/(?<=,) /)],
     ["run", facts.runDir],
   ];
-  return labelled(entries.map(([label, text]) => [label, escapeControls(text)]), columns);
+  const shown = (text: Wrapped) => typeof text === "string" ? escapeControls(text) : text.map(escapeControls);
+  return labelled(entries.map(([label, text]) => [label, shown(text)]), columns);
+}
+
+/** "64 completions x 2 accumulation steps", "= 128 completions", "= 16 prompts x 8 per step". */
+function batchParts(facts: BannerFacts): string[] {
+  const { perDeviceTrainBatchSize: perDevice, shape, worldSize, numGenerations } = facts;
+  const { updatesPerGeneration: updates, stepsPerGeneration: passes } = shape;
+  const counted = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
+  const completions = (count: number) => counted(count, "completion", "completions");
+  const times = updates === 1
+    ? counted(passes, "accumulation step", "accumulation steps")
+    : counted(passes, "pass", "passes");
+  const prompts = `= ${counted(shape.promptsPerGeneration, "prompt", "prompts")} x ${numGenerations} per`;
+  return [
+    `${completions(perDevice)} x ${times}`,
+    ...(worldSize === 1 ? [] : [`x ${worldSize} devices`]),
+    `= ${completions(shape.completionsPerGeneration)}`,
+    ...(updates === 1 ? [`${prompts} step`] : [`${prompts} generation,`, `trained on in ${updates} steps`]),
+  ];
 }
 
 /** "the most eval/safe_ratio; its weights are the final ones; ends after 3 evaluations without improvement" */

@@ -11,16 +11,22 @@ export function padColumns(text: string, width: number): string {
   return text + " ".repeat(Math.max(0, width - widthOf(text)));
 }
 
+/** A text, or the parts of one: it breaks between them where each has room in a line. */
+export type Wrapped = string | readonly string[];
+
 /**
  * `text` in lines of at most `columns`, broken at spaces; all but the first begin with `indent` spaces. A word that is
  * wider stays whole, so that a path can be copied.
  * @param used columns of the first line that are taken
  */
-export function wrapText(text: string, columns: number, indent: number, used = indent): string {
+export function wrapText(text: Wrapped, columns: number, indent: number, used = indent): string {
   const lines: string[] = [];
   let line = "";
   let room = columns - used;
-  for (const word of text.split(" ")) {
+  const parts = typeof text === "string"
+    ? text.split(" ")
+    : text.flatMap((part) => widthOf(part) > columns - indent ? part.split(" ") : [part]);
+  for (const word of parts) {
     const longer = line === "" ? word : `${line} ${word}`;
     if (line !== "" && widthOf(longer) > room) {
       lines.push(line.trimEnd());
@@ -33,9 +39,17 @@ export function wrapText(text: string, columns: number, indent: number, used = i
   return [...lines, line].join(`\n${" ".repeat(indent)}`);
 }
 
+/** Every line of `text` in lines of at most `columns`, under its own beginning. */
+export function wrapLines(text: string, columns = Infinity): string {
+  return text.split("\n").map((line) => {
+    const indent = line.length - line.trimStart().length;
+    return line.slice(0, indent) + wrapText(line.slice(indent), columns, indent);
+  }).join("\n");
+}
+
 /** Labels and their texts as a table; texts are wrapped beside their label. */
 export function labelled(
-  entries: readonly (readonly [label: string, text: string])[],
+  entries: readonly (readonly [label: string, text: Wrapped])[],
   columns = Infinity,
 ): string {
   const width = Math.max(...entries.map(([label]) => widthOf(label)));

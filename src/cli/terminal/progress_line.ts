@@ -7,7 +7,7 @@ export const stepOf = (step: number, maxSteps: number) =>
   `${String(step).padStart(String(maxSteps).length)}/${maxSteps}`;
 
 /**
- * `12/500  safe 0.43  reward -0.28  cost  1.55  lambda 1.00  KL 0.0100  ETA 18:54  0.43 steps/s`, and before ETA the
+ * `12/500  safe 0.43  reward -0.28  cost  1.55  lambda 1.00  KL 0.0100  ETA 18:54  2.32 s/step`, and before ETA the
  * share of completions that reached max_completion_length and of prompts that were cut, where there are any.
  * @param recentStepSeconds of the last steps, without the first, whose kernels had to be compiled; none: no ETA
  * @param room columns; what does not fit is left out, whole
@@ -28,6 +28,7 @@ export function progressLine(
     return value > 0 ? `${label} ${atLeastOnePercent(value)}%` : undefined;
   };
   const hasRate = Number.isFinite(seconds);
+  const isLeft = hasRate && row.step < maxSteps;
   return fittingColumns([
     { rank: 0, text: stepOf(row.step, maxSteps) },
     { rank: 1, text: number("safe", "safety/safe_ratio", 2, 4) },
@@ -37,9 +38,15 @@ export function progressLine(
     { rank: 8, text: number("KL", "kl", 4, 6) },
     { rank: 5, text: share("clipped", "completions/clipped_ratio") },
     { rank: 6, text: share("cut prompts", "prompts/truncated_ratio") },
-    { rank: 7, text: hasRate ? `ETA ${formatDuration((maxSteps - row.step) * seconds)}` : undefined },
-    { rank: 9, text: hasRate ? `${(1 / seconds).toFixed(2)} steps/s` : undefined },
+    { rank: 7, text: isLeft ? `ETA ${formatDuration((maxSteps - row.step) * seconds)}` : undefined },
+    { rank: 9, text: hasRate ? rateText(seconds) : undefined },
   ], room);
+}
+
+/** Three digits of it, whichever is above 1: a step of minutes would be 0.00 steps/s. */
+function rateText(secondsPerStep: number): string {
+  if (secondsPerStep <= 1) return `${(1 / secondsPerStep).toFixed(2)} steps/s`;
+  return `${secondsPerStep < 100 ? secondsPerStep.toPrecision(3) : Math.round(secondsPerStep)} s/step`;
 }
 
 /** What is not 0 is not shown as 0. */

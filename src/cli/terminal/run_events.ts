@@ -4,7 +4,7 @@ import type { RunConfig } from "../../config/sweep.ts";
 import type { MetricRow } from "../../tracking/metrics.ts";
 import type { TrainingEvents } from "../../train/run.ts";
 import { assemblyEvents } from "./assembly_events.ts";
-import { fittingColumns } from "./columns.ts";
+import { fittingColumns, wrapLines } from "./columns.ts";
 import type { TerminalOutput } from "./output.ts";
 import { roomOf } from "./progress_bar.ts";
 import { openTerminal, type Terminal } from "./run_terminal.ts";
@@ -20,7 +20,11 @@ export interface RunEvents {
 /** Shows a run on the terminal, which is opened once the first step is known. */
 export function runEvents(output: TerminalOutput, config: RunConfig): RunEvents {
   let terminal: Terminal | null = null;
-  const onMessage = (text: string) => terminal ? terminal.print(text) : output.write(`${text}\n`);
+  const onMessage = (text: string) => {
+    const lines = wrapLines(text, output.columns);
+    if (terminal) terminal.print(lines);
+    else output.write(`${lines}\n`);
+  };
   return {
     assembly: { ...assemblyEvents(output), onMessage },
     training: (banner) => ({

@@ -38,12 +38,54 @@ const REMEDIES: Readonly<Record<string, { required: string; actual: string; reme
   },
   EISDIR: { required: "a file", actual: "it is a folder", remedy: "correct the path" },
   ENOENT: { required: "an existing path", actual: "it does not exist", remedy: "correct the path" },
+  ELOOP: {
+    required: "a path that leads somewhere",
+    actual: "its links lead in a circle",
+    remedy: "remove or correct the links",
+  },
+  ENAMETOOLONG: {
+    required: "names that the file system takes",
+    actual: "one is too long",
+    remedy: "choose a shorter one",
+  },
+  EIO: {
+    required: "a disk that works",
+    actual: "it reports a fault",
+    remedy: "look at the system's log, or set output_dir to another disk; what was saved before is untouched",
+  },
+  ESTALE: {
+    required: "a file system that is there",
+    actual: "the server has forgotten the file",
+    remedy: "mount it again, or choose a folder on another disk",
+  },
+  EBUSY: {
+    required: "a file that nothing else holds",
+    actual: "it is in use",
+    remedy: "end what uses it, or choose another folder",
+  },
+  ENOTEMPTY: {
+    required: "a folder that can be emptied",
+    actual: "something in it stays",
+    remedy: "end what uses it and remove it by hand",
+  },
+  ENFILE: {
+    required: "a free file handle",
+    actual: "the system has none left",
+    remedy: "end programs that hold files open",
+  },
   EMFILE: {
     required: "a free file handle",
     actual: "too many open files",
     remedy: "raise the limit with 'ulimit -n 4096'",
   },
 };
+
+/** Of codes that are not in the table: what the system said. */
+const otherwise = (error: Error) => ({
+  required: "a file system that lets it",
+  actual: `it says "${error.message.replace(/[\r\n]+/g, " ")}"`,
+  remedy: "correct the path, or choose another one",
+});
 
 /** The system code of an error ("ENOSPC"), or undefined. */
 export function systemCode(error: unknown): string | undefined {
@@ -56,13 +98,15 @@ export const messageOf = (error: unknown): string => error instanceof Error ? er
 
 /**
  * Turns a file-system error into one that says what failed, what is required, what is the case and what to do.
- * Errors without a known system code are returned as they are. The original stays in `cause`.
+ * Errors that are not the system's are returned as they are. The original stays in `cause`.
  * @param action what was tried, as in "write"; the message reads `Cannot ${action} '${path}': ...`
  */
 export function explainFsError(error: unknown, action: string, path: string): unknown {
   const code = systemCode(error);
-  const known = code === undefined ? undefined : REMEDIES[code];
-  if (known === undefined || (error as { explained?: boolean }).explained === true) return error;
+  // Codes with "_" are of the runtime, as ERR_INVALID_ARG_TYPE.
+  if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
+  if ((error as { explained?: boolean }).explained === true) return error;
+  const known = REMEDIES[code] ?? otherwise(error as Error);
   const message = `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ` +
     known.remedy;
   return Object.assign(new Error(message, { cause: error }), { code, explained: true });

@@ -1,14 +1,11 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError } from "../files/errors.ts";
-import { isAbsence } from "../files/presence.ts";
+import { readIfThere } from "../files/presence.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import type { RowRange, WeightFormat } from "../../ops/weight/weight.ts";
 import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "../tensors/dtype.ts";
-import { refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { describeModel } from "./config_text.ts";
 import { convertedWeights } from "./converted_weights.ts";
 import { missingModel } from "./missing_model.ts";
@@ -26,6 +23,8 @@ export interface ModelFolder {
 
 export interface TensorValues {
   path: string;
+  /** The file that a tensor lies in. */
+  fileOf(name: string): string | undefined;
   /** Of all tensors as they are stored; a load that needs not all of them, as with a tied head, reads fewer. */
   totalBytes: number;
   names(): Iterable<string>;
@@ -84,6 +83,7 @@ export function tensorValues(reader: TensorReader, path: string, onBytes?: OnByt
   };
   return {
     path,
+    fileOf: (name) => reader.fileOf?.(name),
     totalBytes: [...reader.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
     names: () => reader.tensors.keys(),
     shapeOf: (name) => reader.tensors.get(name)?.shape,
@@ -150,13 +150,9 @@ export async function openModelFolder(
  * @throws Error when there is no model, or the file cannot be read
  */
 export async function readConfig(dir: string): Promise<string> {
-  const configPath = join(dir, "config.json");
-  const bytes = await readFile(configPath).catch(async (error) => {
-    if (isAbsence(error)) throw await missingModel(dir);
-    throw explainFsError(error, "read the model's config from", configPath);
-  });
-  refuseLfsPointer(bytes, configPath);
-  return new TextDecoder().decode(bytes);
+  const text = await readIfThere(join(dir, "config.json"), "read the model's config from");
+  if (text === null) throw await missingModel(dir);
+  return text;
 }
 
 function renamedWeights(reader: TensorReader, dir: string): TensorReader {
@@ -164,5 +160,5 @@ function renamedWeights(reader: TensorReader, dir: string): TensorReader {
   const tensors = new Map([...stored].map(([name, original]) => [name, reader.tensors.get(original)!]));
   const read: TensorReader["read"] = (name, offset, length) =>
     reader.read(stored.get(name) ?? name, offset, length);
-  return { ...reader, tensors, read };
+  return { ...reader, tensors, read, fileOf: (name) => reader.fileOf?.(stored.get(name) ?? name) };
 }

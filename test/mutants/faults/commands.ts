@@ -123,10 +123,10 @@ export const faults: readonly Fault[] = [
     "unit/slurm.test.ts",
   ),
   fault(
-    "src/config/scorer_addresses.ts",
-    "rank % addresses.length",
-    "0",
-    "all ranks ask the first of several scorers",
+    "src/scorer/pool.ts",
+    "- rank % this.size",
+    "- 0",
+    "all ranks ask the first of several scorers first",
     "unit/open_scorer.test.ts",
   ),
   fault(
@@ -233,6 +233,13 @@ export const faults: readonly Fault[] = [
     '""',
     "a reward function moved here from TRL fails without a word of what it is called with",
     "unit/function_scorers.test.ts",
+  ),
+  fault(
+    "src/cli/dry_run.ts",
+    '.replaceAll("\\n", `\\n${COMMENT}`)',
+    "",
+    "a plan that a terminal breaks is no file of settings any more",
+    "unit/dry_run.test.ts",
   ),
   fault(
     "src/cli/dry_run.ts",

@@ -105,8 +105,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "if (service) parts.unshift(service.scorer);",
-    replace: "if (service && parts.length === 0) parts.unshift(service.scorer);",
+    find: "if (service) parts.unshift(",
+    replace: "if (service && parts.length === 0) parts.unshift(",
     harm: "with reward_functions the service at scorer_url is not asked",
     tests: ["e2e/config_effects.test.ts#reward_functions="],
   },
@@ -133,8 +133,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "{ ...scorer, sharesGpu: true }",
-    replace: "scorer",
+    find: "{ ...scorer, score, sharesGpu: true }",
+    replace: "{ ...scorer, score }",
     harm: "score models in this process are asked while completions are sampled",
     tests: ["gpu/own_scorer.test.ts"],
   },
@@ -160,7 +160,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/metrics_values.test.ts"],
   },
   {
-    file: "src/tracking/report_plots.ts",
+    file: "src/tracking/plot_plans.ts",
     find: "const part = /^((?:rewards|costs)\\/.+)\\/mean$/",
     replace: "const part = /^((?:reward|cost)\\/.+)\\/mean$/",
     harm: "the report does not show what each function said",

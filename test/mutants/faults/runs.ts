@@ -7,6 +7,7 @@ const CADENCE = ["gpu/training_cadence.test.ts#optimizer steps"];
 const EVALUATION = ["gpu/training_cadence.test.ts#evaluation"];
 const LIMIT = ["gpu/training_cadence.test.ts#save_total_limit"];
 const FAILS = ["gpu/training_failure.test.ts"];
+const SKIPS = ["gpu/nonfinite.test.ts"];
 const SCORER_GONE = ["e2e/resume.test.ts#scorer goes away"];
 const INTERRUPTED = ["e2e/resume.test.ts#at SIGINT"];
 
@@ -94,8 +95,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1)',
-    replace: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step + 9 : -1)',
+    find: "openAppendLog(path, restored ? step : -1)",
+    replace: "openAppendLog(path, restored ? step + 9 : -1)",
     harm: "the rows of steps that a kill lost stay in the log, and are in it twice",
     tests: ["gpu/training_run.test.ts#after a kill"],
   },
@@ -113,6 +114,20 @@ const resume: Fault[] = [
     replace: "const start = facts.firstStep > facts.maxSteps",
     harm: "the banner does not say that a run goes on",
     tests: ["e2e/hub.test.ts"],
+  },
+  {
+    file: "src/cli/terminal/columns.ts",
+    find: 'widthOf(part) > columns - indent ? part.split(" ") : [part]',
+    replace: 'part.split(" ")',
+    harm: "lines of the banner break between a number and its unit",
+    tests: ["unit/terminal_columns.test.ts", "unit/terminal.test.ts"],
+  },
+  {
+    file: "src/cli/terminal/progress_line.ts",
+    find: "if (secondsPerStep <= 1)",
+    replace: "if (secondsPerStep <= 1e9)",
+    harm: "a step of minutes is 0.00 steps/s",
+    tests: ["unit/terminal.test.ts"],
   },
   {
     file: "src/train/run.ts",
@@ -201,8 +216,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(lambda)",
-    replace: "await deps.evaluate(run.config.lambda_cost)",
+    find: "await deps.evaluate(lambda, ",
+    replace: "await deps.evaluate(run.config.lambda_cost, ",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,
   },
@@ -237,8 +252,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    if (config.save_total_limit !== null) {",
-    replace: "    if (config.save_total_limit === 0) {",
+    find: "if (config.save_total_limit === null) return;",
+    replace: "if (config.save_total_limit !== 0) return;",
     harm: "save_total_limit is ignored and the disk fills up",
     tests: LIMIT,
     claim: 4,
@@ -300,16 +315,16 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/signals.ts",
-    find: "if (received) process.exit(EXIT_CODES[name]);",
-    replace: "if (received) return;",
+    find: "        isHurried = true;\n",
+    replace: "",
     harm: "a second signal is ignored",
     tests: ["e2e/resume.test.ts#second signal"],
     claim: 3,
   },
   {
     file: "src/cli/signals.ts",
-    find: "SIGTERM: 143,",
-    replace: "SIGHUP: 129,",
+    find: "SIGTERM: 143, ",
+    replace: "",
     harm: "SIGTERM, which a cluster sends before it takes a node, loses the step in progress",
     tests: ["e2e/resume.test.ts#SIGTERM"],
     claim: 3,
@@ -324,8 +339,8 @@ const stopping: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "  await save(run, progress);\n  if (finished",
-    replace: "  if (finished",
+    find: "    await save(run, progress).catch(async (error) => {",
+    replace: "    await Promise.resolve().catch(async (error) => {",
     harm: "a run that is asked to stop loses the steps since its last checkpoint",
     tests: STOPS,
     claim: 3,
@@ -356,8 +371,8 @@ const stopping: Fault[] = [
   },
   {
     file: "src/cli/terminal/run_events.ts",
-    find: "terminal ? terminal.print(text) : output.write(`${text}\\n`)",
-    replace: "terminal?.print(text)",
+    find: "else output.write(`${lines}\\n`);",
+    replace: "",
     harm: "what is said before the first step, as which checkpoint was passed over, is not shown",
     tests: ["e2e/resume.test.ts#second signal"],
     claim: 9,
@@ -366,27 +381,27 @@ const stopping: Fault[] = [
 
 const failing: Fault[] = [
   {
-    file: "src/train/generation_batch.ts",
-    find: '  assertFinite("the loss", stats.loss, step);',
+    file: "src/train/update.ts",
+    find: "      spoilGradient(learner.optimizer, log, learner.rowsPerPass);\n",
     replace: "",
-    harm: "a loss that is NaN is told as another fault, or not at all",
-    tests: FAILS,
+    harm: "a step whose loss alone is not finite is made",
+    tests: SKIPS,
     claim: 9,
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: '  assertFinite("the gradient norm", stats.gradNorm, step);',
-    replace: "",
-    harm: "a gradient norm that is not finite stops nothing: the run goes on without learning",
-    tests: FAILS,
+    file: "src/train/nonfinite_steps.ts",
+    find: "run.skippedInRow = update ? run.skippedInRow + 1 : 0;",
+    replace: "run.skippedInRow = 0;",
+    harm: "a run whose every gradient is NaN goes on to its last step without learning",
+    tests: SKIPS,
     claim: 9,
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: "if (Number.isFinite(value)) return;",
-    replace: "if (!Number.isNaN(value)) return;",
-    harm: "an infinite gradient norm stops nothing",
-    tests: FAILS,
+    file: "src/train/update.ts",
+    find: "if (Number.isFinite(stats.gradNorm)) continue;",
+    replace: "if (!Number.isNaN(stats.gradNorm)) continue;",
+    harm: "a step that is skipped for an infinite gradient norm is not counted",
+    tests: SKIPS,
     claim: 9,
   },
   {
@@ -399,7 +414,7 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);",
+    find: "    if (mayBeSaved(error)) await saveAfterFailure(run, progress);",
     replace: "",
     harm: "a scorer that goes away costs the steps since the last checkpoint",
     tests: [...FAILS, ...SCORER_GONE],
@@ -431,8 +446,8 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    disposeLearner(learner);\n  }",
-    replace: "  }",
+    find: "    disposeLearner(learner);\n",
+    replace: "",
     harm: "each run of a sweep leaves optimizer and reference on the GPU",
     tests: ["gpu/training_failure.test.ts#frees"],
   },
