@@ -8,6 +8,7 @@ import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { type FolderLock, lockFolder } from "../io/files/folder_lock.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
@@ -270,7 +271,10 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
   if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
   const { peakBytes } = (await openGpu()).memory();
-  if (communicator.rank === 0) await writeRunFacts(facts, peakBytes);
+  if (communicator.rank === 0) {
+    // What trained is not lost where a line for the report cannot be written.
+    await writeRunFacts(facts, peakBytes).catch((error) => events.onMessage(messageOf(error)));
+  }
   return { ...result, peakBytes };
 }
 

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { buildReport, reportPage } from "../assembly/report.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { portNumber } from "./port.ts";
+import { STOP_SIGNALS } from "./signals.ts";
 import { writeData, writeError } from "./terminal/output.ts";
 
 interface ReportOptions {
@@ -47,7 +48,7 @@ async function serveUntilSignal(folders: readonly string[], port: number): Promi
   writeData(`${server.url}\n`);
   try {
     await new Promise<void>((resolve) => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
+      for (const signal of STOP_SIGNALS) process.once(signal, () => resolve());
     });
   } finally {
     await server.close();
