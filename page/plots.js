@@ -3,6 +3,8 @@ import { choice, element, formatNumber, labelled } from "./elements.js";
 
 const X_NAMES = { step: "step", tokens: "tokens", minutes: "minutes in steps" };
 const SERIES_COLORS = 8;
+/** What steps are counted in: nothing lies between two of them. */
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]);
 
 /**
  * What the reader has chosen; kept while the data change.
@@ -171,7 +173,14 @@ function drawPlot(data, plan, { choices, figure, full, setZoom }) {
         y: { distr: isLog ? 3 : 1, range: shownRange },
       },
       axes: [
-        { stroke, grid: { show: false }, ticks: lines, values: ticks, size: 32 },
+        {
+          stroke,
+          grid: { show: false },
+          ticks: lines,
+          values: ticks,
+          size: 32,
+          ...(choices.x === "step" && { incrs: WHOLE }),
+        },
         { stroke, grid: lines, ticks: { show: false }, values: ticks, size: 62 },
       ],
       series,
