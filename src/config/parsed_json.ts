@@ -1,4 +1,4 @@
-/** JSON of files and of networks. Nobody has checked it yet. Pure. */
+/** JSON of files and of networks, and what is said of it. Nobody has checked it yet. Pure. */
 
 /** Deeper JSON means no harm to a parser, but to whoever walks or prints it afterwards; no real file has 50. */
 const MAX_DEPTH = 200;
@@ -28,6 +28,12 @@ export function parsedJson(text: string): unknown {
 export function shortJson(value: unknown, limit = 80): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > limit ? `${text.slice(0, limit)}...` : text;
+}
+
+/** The first line of another program's words, which may quote as much of a file as they like. */
+export function shortLine(words: string, limit = 160): string {
+  const line = words.split("\n")[0];
+  return line.length <= limit ? line : `${line.slice(0, limit)}...`;
 }
 
 /** Of valid JSON. */

@@ -1,9 +1,7 @@
 /** A file of settings as its keys and values, each with its place. */
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Given } from "./given.ts";
-import { shortJson } from "./parsed_json.ts";
-
-const MESSAGE_CHARS = 160;
+import { shortJson, shortLine } from "./parsed_json.ts";
 
 /** The text of a config file; reading it is the caller's. */
 export interface ConfigSource {
@@ -26,7 +24,7 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     return given;
   }
   for (const fault of [...document.errors, ...document.warnings]) {
-    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${shortened(fault.message)}`);
+    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${shortLine(fault.message)}`);
   }
   if (document.errors.length > 0) return given;
   // An alias may stand for itself, or for more values than memory holds.
@@ -49,7 +47,7 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     if (!isScalar(key) || typeof key.value !== "string") {
       problems.push(
         `${place}: a key must be a word, got ${
-          shortened(String(key).replace(/\s*\n\s*/g, " "))
+          shortLine(String(key).replace(/\s*\n\s*/g, " "))
         }; docs/config.md lists every key`,
       );
       continue;
@@ -57,12 +55,6 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     given.set(key.value, { value: isNode(value) ? value.toJS(document) : value, where: place });
   }
   return given;
-}
-
-/** The parser's words, which may quote as much of the file as it likes. */
-function shortened(message: string): string {
-  const line = message.split("\n")[0];
-  return line.length <= MESSAGE_CHARS ? line : `${line.slice(0, MESSAGE_CHARS)}...`;
 }
 
 const isNode = (value: unknown): value is { toJS(document: Document): unknown } =>

@@ -89,6 +89,9 @@ function ropesOf(json: Json, family: Family, headDim: number, path: string) {
   };
 }
 
+/** Far more than any model has; a number like 1e12 is a damaged file's. */
+const MOST_LAYERS = 10_000;
+
 /**
  * Reads config.json text.
  * @param path named in errors
@@ -102,6 +105,7 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
   const hiddenSize = positiveInteger(json, "hidden_size", path);
   const heads = headsOf(json, family, hiddenSize, path);
   const layers = positiveInteger(json, "num_hidden_layers", path);
+  if (layers > MOST_LAYERS) refuse(path, `num_hidden_layers ${layers}`, `${MOST_LAYERS} at the most`);
   return {
     layout: family.layout,
     hiddenSize,

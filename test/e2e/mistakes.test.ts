@@ -81,7 +81,9 @@ const MODULES = {
     `export const judge = (a: unknown[]) => other(a).map((n) => n + join("a").length);\n`,
 };
 
-const out = () => `output_dir=${scratch("out")}`;
+/** One each: two starts side by side in one folder are a mistake of their own. */
+let folders = 0;
+const out = () => `output_dir=${scratch(`out${folders++}`)}`;
 
 /** @param other address of a server that is no scorer */
 function mistakes(other: string): Mistake[] {
@@ -126,7 +128,7 @@ function mistakes(other: string): Mistake[] {
       words: [
         "train",
         ...set(
-          "report_to=wandb",
+          "logging_nan_inf_filter=true",
           "vllm_mode=colocate",
           "per_device_batch=1",
           "max_new_tokens=9",
@@ -134,7 +136,7 @@ function mistakes(other: string): Mistake[] {
         ),
       ],
       says: [
-        /"report_to", which is TRL's: every run writes metrics\.jsonl/,
+        /"logging_nan_inf_filter", which is TRL's: every run writes metrics\.jsonl/,
         /"vllm_mode", which is TRL's: completions are sampled in this process/,
         /"per_device_batch"; set per_device_train_batch_size/,
         /"max_new_tokens"; set max_completion_length/,

@@ -5,7 +5,7 @@
 // or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text, and
 // encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
-import { shortJson } from "../../config/parsed_json.ts";
+import { shortJson, shortLine } from "../../config/parsed_json.ts";
 import { join, resolve } from "node:path";
 import { messageOf } from "../files/errors.ts";
 import { cutToFit } from "../prompts/prompt_cut.ts";
@@ -184,7 +184,7 @@ async function openJson(
   try {
     return { coder: jsonCoder(json, { ...files.config, ...named }, roles), named, leftOut };
   } catch (cause) {
-    const problem = messageOf(cause);
+    const problem = shortLine(messageOf(cause));
     throw new Error(
       `Cannot load the tokenizer '${files.tokensPath}' with the tokenizer_config.json beside it: ${problem}; ` +
         "save it again with transformers",
