@@ -109,6 +109,10 @@ export async function runGate(root) {
   /** @type {[string, () => Promise<number>][]} */
   const parts = [
     ["types", () => runCommand(process.execPath, [...script(root, "typescript/bin/tsc"), "-p", root])],
+    [
+      "types of the page",
+      () => runCommand(process.execPath, [...script(root, "typescript/bin/tsc"), "-p", join(root, "page")]),
+    ],
     ["lint", () => runCommand(denoProgram(root), ["lint", "--quiet"], { cwd: root })],
     ["format", () => runCommand(denoProgram(root), ["fmt", "--check", "--quiet"], { cwd: root })],
     ["tests", () => runTests(root, [])],
@@ -125,7 +129,7 @@ export async function runGate(root) {
 }
 
 /** Folders of tests that are tasks of their own. */
-const OTHER_TASKS = ["package", "gpu_variants", "cluster", "chaos_runs"];
+const OTHER_TASKS = ["package", "gpu_variants", "cluster", "browser", "chaos_runs"];
 
 /**
  * All but those of other tasks.

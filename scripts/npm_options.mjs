@@ -9,7 +9,7 @@ const LAUNCH = { num_processes: false, config_file: false, deepspeed_config_file
 
 /** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
 export const NPM_OPTIONS = {
-  train: { config: false, beta: false, seed: false, set: false, dry_run: true, ...LAUNCH },
+  train: { config: false, beta: false, seed: false, set: false, dry_run: true, watch: true, ...LAUNCH },
   eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
   doctor: {
     config: false,
@@ -54,6 +54,7 @@ export const NPM_OPTIONS = {
     scorer: false,
     array_beta: true,
   },
+  report: { serve: true, port: false },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -56,6 +56,8 @@ const TASKS = {
   "test:gpu-variants": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Several processes as ranks of MPI, and a SLURM of one machine: minutes, and Debian's packages.
   "test:cluster": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
+  // The report's page in a headless browser, which Debian has: a minute.
+  "test:browser": { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   // Runs that are killed, signalled and lied to: minutes.
   chaos: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   ok: { needsGpu: true, needsDev: true },

@@ -1,7 +1,8 @@
 /** Run folders as one HTML page. */
 import { dirname, join, resolve } from "node:path";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
-import { comparisonPage, runPage } from "../tracking/report_page.ts";
+import { comparisonPage, type PageOptions, runPage } from "../tracking/report_page.ts";
+import { runLabels } from "./run_labels.ts";
 import { readRun } from "./run_records.ts";
 
 /**
@@ -18,15 +19,25 @@ export async function buildReport(runDirs: readonly string[]): Promise<string> {
       "Cannot build a report: need at least one run folder, got none; give <output_dir>/<run>",
     );
   }
-  const [first] = runDirs;
-  if (runDirs.length === 1) return await writeReport(first);
+  const isOne = runDirs.length === 1;
+  const path = isOne ? join(runDirs[0], "report.html") : join(commonFolder(runDirs), "comparison.html");
+  return await writePage(path, await reportPage(runDirs));
+}
+
+/**
+ * The page of one run, or the comparison of several under short names, from what they have logged so far.
+ * @throws Error when a folder holds no metrics.jsonl
+ */
+export async function reportPage(runDirs: readonly string[], options?: PageOptions): Promise<string> {
   const runs = await Promise.all(runDirs.map(readRun));
-  return await writePage(join(commonFolder(runDirs), "comparison.html"), comparisonPage(runs));
+  if (runs.length === 1) return runPage(runs[0], options);
+  const labels = runLabels(runDirs);
+  return comparisonPage(runs.map((run, i) => ({ ...run, name: labels[i] })), options);
 }
 
 /** Writes `<runDir>/report.html` from what the run has logged so far, and returns its path. */
 export async function writeReport(runDir: string): Promise<string> {
-  return await writePage(join(runDir, "report.html"), runPage(await readRun(runDir)));
+  return await buildReport([runDir]);
 }
 
 /** The deepest folder above all of the given ones. */

@@ -8,6 +8,7 @@ import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
+import { messageOf } from "../io/files/errors.ts";
 import { type FolderLock, lockFolder } from "../io/files/folder_lock.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
@@ -39,6 +40,7 @@ import {
   writeModelConfig,
   writeRunConfig,
 } from "./run_folder.ts";
+import { writeRunFacts } from "./run_facts.ts";
 import { savedTemplate } from "./saved_template.ts";
 import { beginScorer } from "./scorer.ts";
 
@@ -238,13 +240,15 @@ async function assertSameRun(
 }
 
 async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promise<TrainedRun> {
-  const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
+  const { config, communicator, facts, loaded, prompts, scorer, judgeHashes } = parts;
+  const { runDir, memory } = facts;
   if (communicator.rank === 0) await readyFolder(config, runDir, events);
   await communicator.barrier();
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
     const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
     await writeRunConfig(runDir, { ...config, eos_token_ids: eosTokenIds });
+    await writeRunFacts(facts);
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;
@@ -266,8 +270,12 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
   }, config);
   if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
-  const gpu = await openGpu();
-  return { ...result, peakBytes: gpu.memory().peakBytes };
+  const { peakBytes } = (await openGpu()).memory();
+  if (communicator.rank === 0) {
+    // What trained is not lost where a line for the report cannot be written.
+    await writeRunFacts(facts, peakBytes).catch((error) => events.onMessage(messageOf(error)));
+  }
+  return { ...result, peakBytes };
 }
 
 /**

@@ -11,11 +11,14 @@ import {
   parseChanges,
   parseMetrics,
   RUN_CONFIG_FILE,
+  RUN_FACTS_FILE,
   type RunRecords,
 } from "../tracking/run_records.ts";
-import type { Sample, SampleTable, ScatterPoints, Split } from "../tracking/samples.ts";
+import type { Sample, SampleTable, ScatterPoints } from "../tracking/samples.ts";
 
 const READ = "read";
+/** Files of a kind and split that are read: a run of thousands of steps may have as many. */
+const MOST_FILES = 60;
 const REMEDY = "remove it, or copy the run's folder again";
 
 /**
@@ -38,6 +41,8 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   });
   const configPath = join(runDir, RUN_CONFIG_FILE);
   const config = await readIfThere(configPath, READ);
+  const factsPath = join(runDir, RUN_FACTS_FILE);
+  const facts = await readIfThere(factsPath, READ);
   const changesPath = join(runDir, CHANGES_FILE);
   const changes = await readIfThere(changesPath, READ);
   return {
@@ -46,6 +51,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
     tables: await readTables(samplesDir, names),
     scatters: await readScatters(samplesDir, names),
     config: config === null ? {} : parsedObject(config, configPath, REMEDY),
+    facts: facts === null ? {} : parsedObject(facts, factsPath, REMEDY),
     changes: changes === null ? [] : parseChanges(changes, changesPath),
   };
 }
@@ -53,7 +59,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
 async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
   const tables: SampleTable[] = [];
   for (const split of ["train", "eval"] as const) {
-    for (const step of ends(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
       const path = join(samplesDir, `${split}_${step}.jsonl`);
       const lines = (await readText(path, READ)).split("\n");
       tables.push({
@@ -85,16 +91,14 @@ function sampleOf(line: string, place: string): Sample {
 }
 
 async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
-  const trainSteps = ends(stepsOf(names, /^train_scatter_(\d+)\.json$/));
-  const evalSteps = stepsOf(names, /^eval_scatter_(\d+)\.json$/).slice(-1);
-  const read = async (split: Split, step: number) => {
-    const path = join(samplesDir, `${split}_scatter_${step}.json`);
-    return { ...pointsOf(parsedObject(await readText(path, READ), path, REMEDY), path), split };
-  };
-  return await Promise.all([
-    ...trainSteps.map((step) => read("train", step)),
-    ...evalSteps.map((step) => read("eval", step)),
-  ]);
+  const scatters: RunRecords["scatters"] = [];
+  for (const split of ["train", "eval"] as const) {
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_scatter_(\\d+)\\.json$`)))) {
+      const path = join(samplesDir, `${split}_scatter_${step}.json`);
+      scatters.push({ ...pointsOf(parsedObject(await readText(path, READ), path, REMEDY), path), split });
+    }
+  }
+  return scatters;
 }
 
 function pointsOf(json: JsonObject, path: string): ScatterPoints {
@@ -114,7 +118,9 @@ function stepsOf(names: readonly string[], pattern: RegExp): number[] {
   return steps.map(Number).sort((a, b) => a - b);
 }
 
-/** The first and the last element, once if they are the same. */
-function ends(values: readonly number[]): number[] {
-  return values.filter((_, index) => index === 0 || index === values.length - 1);
+/** At most MOST_FILES of the elements, evenly spaced, the first and the last among them. */
+function spread(values: readonly number[]): number[] {
+  const last = values.length - 1;
+  if (last < MOST_FILES) return [...values];
+  return Array.from({ length: MOST_FILES }, (_, i) => values[Math.round((i * last) / (MOST_FILES - 1))]);
 }

@@ -1,15 +1,30 @@
-/** The `report` command: report.html of one run, or a comparison of several. */
+/** The `report` command: report.html of one run, or a comparison of several; or the same page served, as they grow. */
 import { Command } from "commander";
-import { buildReport } from "../assembly/report.ts";
+import { buildReport, reportPage } from "../assembly/report.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
+import { portNumber } from "./port.ts";
+import { STOP_SIGNALS } from "./signals.ts";
 import { writeData, writeError } from "./terminal/output.ts";
 
-/** `report RUN_FOLDER...`: prints the page's path; returns the exit code. */
+interface ReportOptions {
+  serve?: true;
+  port: number;
+}
+
+/** `report RUN_FOLDER...`: prints the page's path, or its URL where it serves; returns the exit code. */
 export async function reportCommand(args: string[]): Promise<number> {
   const command = new Command("report")
-    .description("Write report.html of a run, or comparison.html of several.")
-    .argument("<run_folder...>", "folders with a metrics.jsonl");
-  const folders = parseArguments(command, args).args.map(pathOf);
+    .description("Write report.html of a run, or comparison.html of several; or serve it as they grow.")
+    .argument("<run_folder...>", "folders with a metrics.jsonl")
+    .option(
+      "--serve",
+      "serve the page on this machine alone, with what the runs write meanwhile, until Ctrl-C",
+    )
+    .option("--port <number>", "port to serve on; 0 takes a free one", portNumber, 8008);
+  const parsed = parseArguments(command, args);
+  const folders = parsed.args.map(pathOf);
+  const { serve, port } = parsed.opts<ReportOptions>();
+  if (serve) return await serveUntilSignal(folders, port);
   // Beside the page's path, which a script may read.
   const { isTTY } = process.stderr;
   if (isTTY) {
@@ -22,6 +37,21 @@ export async function reportCommand(args: string[]): Promise<number> {
   } catch (error) {
     if (isTTY) writeError("\n");
     throw error;
+  }
+  return 0;
+}
+
+async function serveUntilSignal(folders: readonly string[], port: number): Promise<number> {
+  await reportPage(folders); // a folder that is no run is told at once
+  const { serveReport } = await import("../assembly/report_server.ts");
+  const server = await serveReport(() => folders, { port });
+  writeData(`${server.url}\n`);
+  try {
+    await new Promise<void>((resolve) => {
+      for (const signal of STOP_SIGNALS) process.once(signal, () => resolve());
+    });
+  } finally {
+    await server.close();
   }
   return 0;
 }

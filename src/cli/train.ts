@@ -16,13 +16,15 @@ import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
 
-interface TrainOptions extends ConfigOptions, LaunchOptions {}
+interface TrainOptions extends ConfigOptions, LaunchOptions {
+  watch?: true;
+}
 
 /** `train`: returns the exit code. */
 export async function trainCommand(args: string[]): Promise<number> {
   const command = withLaunchOptions(
     configCommand("train", "Train a policy with GRPO under a cost constraint."),
-  );
+  ).option("--watch", "serve the report on this machine while it trains, and say where");
   const options = parseArguments(command, args).opts<TrainOptions>();
   const launch = await readLaunch(options);
   const { config, notices: ofDeepspeed } = await readRun(options, launch);
@@ -66,7 +68,11 @@ export async function trainCommand(args: string[]): Promise<number> {
   await assertModelNames(modelKeys(config).map((key) => config[key]));
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
-    await withRanks(launch, output, (communicator) => trainRuns(runs, { output, stop, communicator }));
+    await withRanks(
+      launch,
+      output,
+      (communicator) => trainRuns(runs, { output, stop, communicator, watch: options.watch }),
+    );
   } catch (error) {
     // Ranks that were asked to end at once leave each other amid what they did together.
     if (!(error instanceof EndedBySignal) && !stop.isHurried()) throw error;

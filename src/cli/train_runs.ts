@@ -2,8 +2,10 @@
 import { join } from "node:path";
 import { type ModelPins, modelPins, resolveModel } from "../assembly/hub.ts";
 import { writeReport } from "../assembly/report.ts";
+import { serveReport } from "../assembly/report_server.ts";
 import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
+import { runFolder } from "../assembly/run_folder.ts";
 import { batchShape } from "../config/batch.ts";
 import { commandLine } from "../config/command_line.ts";
 import type { RunConfig } from "../config/sweep.ts";
@@ -29,20 +31,40 @@ interface Sweep {
   communicator: Communicator;
 }
 
+interface Watched {
+  /** Whether the report is served meanwhile. */
+  watch?: boolean;
+}
+
 /**
  * Trains one run after the other until a signal comes, and says of several how to compare them.
  * @throws EndedBySignal when one comes before a run's training has begun
  */
 export async function trainRuns(
   runs: readonly RunConfig[],
-  { output, stop, communicator }: Omit<Sweep, "pinModels">,
+  { output, stop, communicator, watch = false }: Omit<Sweep, "pinModels"> & Watched,
 ): Promise<void> {
   await stop.untilAsked(() => withoutDriverNoise(openGpu));
+  const begun: string[] = [];
+  const server = watch && communicator.rank === 0 ? await serveReport(() => begun) : null;
+  if (server !== null) output.write(`Report while it trains: ${server.url}\n`);
+  try {
+    await trainEach(runs, { output, stop, communicator, onRun: (run) => begun.push(runFolder(run)) });
+  } finally {
+    await server?.close();
+  }
+}
+
+async function trainEach(
+  runs: readonly RunConfig[],
+  { output, stop, communicator, onRun }: Omit<Sweep, "pinModels"> & { onRun(run: RunConfig): void },
+): Promise<void> {
   const { onBytes } = assemblyEvents(output);
   const pinModels = modelPins((name) => resolveModel(name, { onBytes }));
   const folders: string[] = [];
   for (const run of runs) {
     if (await isOnAnyRank(communicator, stop.shouldStop())) break;
+    onRun(run);
     folders.push(await trainOne(run, { output, pinModels, stop, communicator }));
   }
   if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);

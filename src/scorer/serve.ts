@@ -57,7 +57,8 @@ export async function serveScorer(options: ServeScorerOptions): Promise<RunningS
   };
 }
 
-function listen(server: Server, port: number, hostname: string): Promise<void> {
+/** @throws Error when the port is taken or the address is not this machine's */
+export function listen(server: Server, port: number, hostname: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: Error) => {
       const remedy = "choose another port (0 takes a free one) or an address of this machine";

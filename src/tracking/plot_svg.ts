@@ -1,9 +1,9 @@
-/** Line and scatter plots as SVG text. Colours come from PLOT_CSS, which the page must hold once. */
+/** Line, scatter and frontier plots as SVG text. Colours come from PLOT_CSS, which the page must hold once. */
 import { quadrantOf } from "../rl/quadrants.ts";
 import type { Quadrant } from "../rl/quadrants.ts";
 import { formatNumber, niceTicks, paddedRange } from "./plot_axes.ts";
 import { escapeHtml } from "./printable.ts";
-import { extent, movingMean } from "./statistics.ts";
+import { evenlySpacedIndices, extent, movingMean } from "./statistics.ts";
 
 export interface Series {
   label: string;
@@ -38,6 +38,10 @@ const MARGIN = { left: 58, right: 14, top: 34, bottom: 40 };
 const BOTTOM = HEIGHT - MARGIN.bottom;
 const RIGHT = WIDTH - MARGIN.right;
 const SERIES_COLORS = 8;
+/** Points of a quadrant that are drawn; all are counted. */
+const MOST_POINTS = 500;
+/** Of a scatter plot's counts, which stand above and below its frame. */
+const COUNTS_HEIGHT = 22;
 
 /** After Okabe and Ito's colours, which colour-blind readers can tell apart, adapted to both backgrounds. */
 export const PLOT_CSS = `
@@ -95,7 +99,7 @@ const QUADRANTS: Record<Quadrant, { name: string; color: number; anchor: "start"
     UU: { name: "unsafe, unhelpful", color: 1, anchor: "start", atTop: true },
   };
 
-/** Reward (x) against cost (y), with the four quadrants coloured, named and counted. */
+/** Reward (x) against cost (y), with the four quadrants coloured, and counted beside the frame. */
 export function scatterPlot(plot: ScatterPlot): string {
   const { rewards, costs } = plot;
   const x = axis(plot.ranges?.x ?? scatterRange(rewards), MARGIN.left, RIGHT);
@@ -105,12 +109,13 @@ export function scatterPlot(plot: ScatterPlot): string {
   const layers = (Object.keys(QUADRANTS) as Quadrant[]).flatMap((quadrant) => {
     const { name, color, anchor, atTop } = QUADRANTS[quadrant];
     const members = quadrants.flatMap((other, index) => (other === quadrant ? [index] : []));
-    const points = members.map((index) => `M${x.at(rewards[index])} ${y.at(costs[index])}h0`).join("");
+    const drawn = evenlySpacedIndices(members.length, MOST_POINTS).map((at) => members[at]);
+    const points = drawn.map((index) => `M${x.at(rewards[index])} ${y.at(costs[index])}h0`).join("");
     const percent = rewards.length === 0 ? 0 : (100 * members.length) / rewards.length;
     spoken.push(`${quadrant}, ${name}: ${members.length}.`);
     const label = `${quadrant} ${members.length} (${percent.toFixed(0)}%)`;
-    const at = `x="${anchor === "end" ? RIGHT - 6 : MARGIN.left + 6}" y="${
-      atTop ? MARGIN.top + 14 : BOTTOM - 8
+    const at = `x="${anchor === "end" ? RIGHT : MARGIN.left}" y="${
+      atTop ? MARGIN.top - 8 : BOTTOM + MARGIN.bottom + 4
     }"`;
     return [
       `<path class="points s${color}" d="${points}"/>`,
@@ -120,7 +125,51 @@ export function scatterPlot(plot: ScatterPlot): string {
   const zero = `<path class="threshold" d="M${x.at(0)} ${MARGIN.top}V${BOTTOM}M${MARGIN.left} ${
     y.at(0)
   }H${RIGHT}"/>`;
-  return figure(plot.title, spoken.join(" "), [frame(x, y, "reward", "cost"), zero, ...layers]);
+  // The counts stand outside of the frame, where no point is: the whole is moved down below those of the top.
+  const body = `<g transform="translate(0 ${COUNTS_HEIGHT})">${
+    [frame(x, y, "reward", "cost"), zero, ...layers].join("")
+  }</g>`;
+  return figure(plot.title, spoken.join(" "), [body], HEIGHT + 2 * COUNTS_HEIGHT);
+}
+
+/** Where a run ended, such as one of a sweep. */
+export interface FrontierPoint {
+  label: string;
+  reward: number;
+  safeRatio: number;
+}
+
+/**
+ * Reward (x) against safe ratio (y) of several runs, each named; a line joins those that no other run beats in both.
+ */
+export function frontierPlot(title: string, runs: readonly FrontierPoint[]): string {
+  const x = axis(paddedRange(...(extent(runs.map(({ reward }) => reward)) ?? [0, 1])), MARGIN.left, RIGHT);
+  const y = axis(
+    paddedRange(...(extent(runs.map(({ safeRatio }) => safeRatio)) ?? [0, 1])),
+    BOTTOM,
+    MARGIN.top,
+  );
+  const best = runs.filter((one) =>
+    !runs.some((other) =>
+      other.reward >= one.reward && other.safeRatio >= one.safeRatio &&
+      (other.reward > one.reward || other.safeRatio > one.safeRatio)
+    )
+  ).sort((a, b) => a.reward - b.reward);
+  const line = best.map(({ reward, safeRatio }, i) => `${i ? "L" : "M"}${x.at(reward)} ${y.at(safeRatio)}`);
+  const points = runs.map(({ label, reward, safeRatio }, i) => {
+    const [px, py] = [x.at(reward), y.at(safeRatio)];
+    const [anchor, beside] = px > (MARGIN.left + RIGHT) / 2 ? ["end", -8] : ["start", 8];
+    return `<path class="dots s${i % SERIES_COLORS}" d="M${px} ${py}h0"/>` +
+      `<text x="${px + beside}" y="${py + 4}" text-anchor="${anchor}">${escapeHtml(label)}</text>`;
+  });
+  const spoken = runs.map(({ label, reward, safeRatio }) =>
+    `${label}: reward ${formatNumber(reward)}, safe ratio ${formatNumber(safeRatio)}.`
+  );
+  return figure(title, spoken.join(" "), [
+    frame(x, y, "reward", "safe ratio"),
+    `<path class="threshold" d="${line.join("")}"/>`,
+    ...points,
+  ]);
 }
 
 /** Range of a scatter plot's axis; 0 is always in it, since it parts the quadrants. */
@@ -183,8 +232,13 @@ function thresholdLine({ value, label }: { value: number; label: string }, y: Ax
     `<text class="muted" x="${RIGHT}" y="${at - 5}" text-anchor="end">${escapeHtml(label)}</text>`;
 }
 
-function figure(title: string, description: string, body: readonly string[]): string {
-  return `<svg class="plot" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">` +
+function figure(
+  title: string,
+  description: string,
+  body: readonly string[],
+  height: number = HEIGHT,
+): string {
+  return `<svg class="plot" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(title)}">` +
     `<desc>${escapeHtml(description)}</desc><text class="title" x="4" y="18">${escapeHtml(title)}</text>` +
     `${body.join("")}</svg>`;
 }

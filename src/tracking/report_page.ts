@@ -1,171 +1,67 @@
-/** The report as one HTML page that needs nothing else: no script, no request, light and dark. */
-import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
-import type { MetricName, MetricRow } from "./metrics.ts";
-import { formatNumber } from "./plot_axes.ts";
+/** The report as one HTML page that needs nothing else: no request, light and dark. It is whole without its program. */
 import { PLOT_CSS, plotLegend } from "./plot_svg.ts";
+import { contentPolicy, inertJson, pagePrograms } from "./page_programs.ts";
 import { escapeHtml } from "./printable.ts";
+import { pageData } from "./report_data.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "./report_plots.ts";
-import type { RunRecords, SettingChange } from "./run_records.ts";
-import { type SampleTable, scoreNames } from "./samples.ts";
-import { TREND_STEPS, trendOf } from "./trend.ts";
+import { endTables, sampleSection, sideBySide } from "./report_samples.ts";
+import {
+  beforeAfterTable,
+  bestSentence,
+  changesTable,
+  comparisonTable,
+  configTable,
+  differencesTable,
+  factsTable,
+  frontier,
+  headlineTable,
+} from "./report_sections.ts";
+import { section } from "./report_table.ts";
+import type { RunRecords } from "./run_records.ts";
 
-const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
-  ["safety/safe_ratio", "Safe ratio"],
-  ["helpfulness/mean", "Helpfulness (reward)"],
-  ["cost/mean", "Cost"],
-  ["lambda/value", "lambda"],
-  ["eval/safe_ratio", "Safe ratio, evaluation"],
-  ["eval/mean_reward", "Helpfulness, evaluation"],
-  ["kl", "KL"],
-];
-
-const SHORT_RUN_NOTE = `<p class="note">Where a metric has fewer than ${
-  2 * TREND_STEPS
-} values, the means take half of them each.</p>`;
+export interface PageOptions {
+  /** Whether the page asks the server that it came from for newer rows. */
+  isLive?: boolean;
+}
 
 /** Page of one run. */
-export function runPage(run: RunRecords): string {
+export function runPage(run: RunRecords, options: PageOptions = {}): string {
   const steps = run.rows.length === 0
     ? "no steps yet"
     : `steps ${run.rows[0].step} to ${run.rows.at(-1)!.step}`;
   const scatters = scatterPlots(run);
-  return page(run.name, [
-    `<p class="lead">GRPO run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
+  return page(run.name, [run], [
+    `<p class="lead" data-part="lead">GRPO run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
     section("In numbers", headlineTable(run.rows)),
-    section("Over the steps", SMOOTHING_NOTE + plots(runPlots(run))),
+    ...unlessEmpty("Before and after", beforeAfterTable(run.rows) + sideBySide([run])),
+    drawn("Over the steps", "plots", SMOOTHING_NOTE + plots(runPlots(run))),
     ...(run.changes.length === 0 ? [] : [section("Changed on the way", changesTable(run.changes))]),
-    ...(scatters.length === 0 ? [] : [section("Reward against cost", plots(scatters))]),
-    ...run.tables.toReversed().map(sampleSection),
+    ...(scatters.length === 0 ? [] : [drawn("Reward against cost", "scatter", plots(scatters))]),
+    `<div id="samples"></div>`,
+    ...endTables(run).map(sampleSection),
+    ...unlessEmpty("Run", factsTable(run)),
     ...(Object.keys(run.config).length === 0 ? [] : [section("Config", configTable(run.config))]),
-  ]);
+  ], options);
 }
 
 /** Page that lays several runs, such as a sweep over beta, over each other. */
-export function comparisonPage(runs: readonly RunRecords[]): string {
+export function comparisonPage(runs: readonly RunRecords[], options: PageOptions = {}): string {
   const legend = plotLegend(runs.map((run) => run.name));
-  return page(`${runs.length} runs compared`, [
+  return page(`${runs.length} runs compared`, runs, [
     section("In numbers", comparisonTable(runs)),
-    section("Over the steps", `${SMOOTHING_NOTE}${legend}${plots(comparisonPlots(runs))}`),
-  ]);
+    ...unlessEmpty("Reward and safety", frontier(runs)),
+    ...unlessEmpty("Settings that differ", differencesTable(runs)),
+    drawn("Over the steps", "plots", `${SMOOTHING_NOTE}${legend}${plots(comparisonPlots(runs))}`),
+    ...unlessEmpty("Side by side", sideBySide(runs)),
+    `<div id="samples"></div>`,
+  ], options);
 }
 
-function headlineTable(rows: readonly MetricRow[]): string {
-  const lines = HEADLINES.flatMap(([name, label]) => {
-    const trend = trendOf(rows, name);
-    if (trend === undefined) return [];
-    const cells = [trend.first, trend.last, trend.firstMean, trend.lastMean].map(numberCell);
-    return [`<tr><th scope="row">${label}</th>${cells.join("")}</tr>`];
-  });
-  const columns = ["first", "last", `mean of first ${TREND_STEPS}`, `mean of last ${TREND_STEPS}`].map(
-    numeric,
-  );
-  return table([text("metric"), ...columns], lines) + SHORT_RUN_NOTE;
-}
+const unlessEmpty = (title: string, content: string) => content === "" ? [] : [section(title, content)];
 
-function comparisonTable(runs: readonly RunRecords[]): string {
-  const present = HEADLINES.filter(([name]) => runs.some((run) => trendOf(run.rows, name) !== undefined));
-  const lines = runs.map((run) => {
-    const cells = present.map(([name]) => {
-      const trend = trendOf(run.rows, name);
-      return trend === undefined
-        ? "<td></td>"
-        : `<td class="number">${formatNumber(trend.firstMean, 3)} → <b>${
-          formatNumber(trend.lastMean, 3)
-        }</b></td>`;
-    });
-    return `<tr><th scope="row">${escapeHtml(run.name)}</th>${cells.join("")}</tr>`;
-  });
-  const caption =
-    `<p class="lead">Mean of the first ${TREND_STEPS} → mean of the last ${TREND_STEPS} values.</p>`;
-  return caption + table([text("run"), ...present.map(([, label]) => numeric(label))], lines) +
-    SHORT_RUN_NOTE;
-}
-
-function sampleSection({ split, step, samples }: SampleTable): string {
-  const names = scoreNames(samples);
-  const lines = samples.map((sample) => {
-    const texts = [sample.prompt, sample.completion].map((part) =>
-      `<td class="text">${escapeHtml(part)}</td>`
-    );
-    const parts = names.map((name) => sample.scores?.[name] ?? null);
-    const numbers = [sample.reward, sample.cost, sample.combined, ...parts].map(numberCell);
-    const verdict = sample.unsafe ? `<td class="unsafe">unsafe</td>` : `<td class="safe">safe</td>`;
-    return `<tr>${texts.join("")}${numbers.join("")}${verdict}</tr>`;
-  });
-  const title = `${split === "eval" ? "Evaluation" : "Training"} samples, step ${step}`;
-  const scores = ["reward", "cost", "combined", ...names].map(numeric);
-  const columns = [text("prompt"), text("completion"), ...scores, text("verdict")];
-  return `<section><details open><summary><h2>${title}</h2></summary>${
-    table(columns, lines)
-  }</details></section>`;
-}
-
-/** Which evaluation was the best, where the settings ask for one. */
-function bestSentence({ rows, config }: RunRecords): string {
-  const settings = {
-    metric_for_best_model: null,
-    greater_is_better: null,
-    early_stopping_patience: null,
-    early_stopping_threshold: 0,
-    ...config,
-  } as BestConfig;
-  const name = settings.metric_for_best_model;
-  if (typeof name !== "string") return "";
-  const best = rows.filter((row) => row["eval/total_samples"] !== undefined)
-    .reduce<BestState | null>((before, row) => bestAfter(before, row, settings), null);
-  if (best === null) return "";
-  const whose = config.load_best_model_at_end === true ? "; its weights are the final ones" : "";
-  return ` Best evaluation: ${bestText(best)}${whose}.`;
-}
-
-function changesTable(changes: readonly SettingChange[]): string {
-  const lines = changes.map(({ step, key, before, now }) =>
-    `<tr><td class="number">${formatNumber(step)}</td><th scope="row"><code>${escapeHtml(key)}</code></th>` +
-    [before, now].map((value) => `<td class="text">${escapeHtml(JSON.stringify(value))}</td>`).join("") +
-    "</tr>"
-  );
-  return table([numeric("from step"), ...["key", "before", "now"].map(text)], lines);
-}
-
-function configTable(config: RunRecords["config"]): string {
-  const lines = Object.entries(config).map(([key, value]) =>
-    `<tr><th scope="row"><code>${escapeHtml(key)}</code></th>` +
-    `<td class="text">${escapeHtml(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`
-  );
-  return `<details><summary>${lines.length} keys</summary>${
-    table(["key", "value"].map(text), lines)
-  }</details>`;
-}
-
-/** @param value null where a score does not apply */
-function numberCell(value: number | null): string {
-  return `<td class="number">${value === null ? "" : formatNumber(value)}</td>`;
-}
-
-/** A column's heading, aligned like its cells. */
-interface Column {
-  label: string;
-  align: "text" | "number";
-}
-
-function text(label: string): Column {
-  return { label, align: "text" };
-}
-
-function numeric(label: string): Column {
-  return { label, align: "number" };
-}
-
-function table(columns: readonly Column[], lines: readonly string[]): string {
-  const head = columns.map(({ label, align }) =>
-    `<th scope="col" class="${align}">${escapeHtml(label)}</th>`
-  );
-  return `<div class="scroll"><table><thead><tr>${head.join("")}</tr></thead>` +
-    `<tbody>${lines.join("\n")}</tbody></table></div>`;
-}
-
-function section(title: string, content: string): string {
-  return `<section><h2>${title}</h2>${content}</section>`;
+/** A section that the page's program draws anew into `id`, in the place of what stands here. */
+function drawn(title: string, id: string, content: string): string {
+  return `<section><h2>${title}</h2><div id="${id}"></div><div class="static">${content}</div></section>`;
 }
 
 const SMOOTHING_NOTE = `<p class="note">Faint: each step. Bold: moving mean over neighbouring steps.</p>`;
@@ -194,19 +90,23 @@ td.text{white-space:pre-wrap;overflow-wrap:anywhere;min-width:14rem}
 .safe{color:var(--good)}.unsafe{color:var(--bad);font-weight:600}summary{cursor:pointer}
 `;
 
-/**
- * The policy forbids every request and script: text of the model stays text, even past a mistake in escaping.
- */
-const CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'";
-
-function page(title: string, sections: readonly string[]): string {
+function page(
+  title: string,
+  runs: readonly RunRecords[],
+  sections: readonly string[],
+  { isLive = false }: PageOptions,
+): string {
+  const { scripts, css } = pagePrograms();
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${CONTENT_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="${contentPolicy(scripts, isLive)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title><style>${PAGE_CSS}${PLOT_CSS}</style></head>
-<body><main><h1>${escapeHtml(title)}</h1>
+<title>${escapeHtml(title)}</title><style>${css}${PAGE_CSS}${PLOT_CSS}</style></head>
+<body${isLive ? " data-live" : ""}><main><h1>${escapeHtml(title)}</h1>
 ${sections.join("\n")}
-</main></body></html>
+</main>
+<script type="application/json" id="data">${inertJson(pageData(runs))}</script>
+${scripts.map((script) => `<script>${script}</script>`).join("\n")}
+</body></html>
 `;
 }

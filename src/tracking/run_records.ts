@@ -9,6 +9,9 @@ export const RUN_CONFIG_FILE = "run_config.json";
 /** What was changed where a run went on, one setting to a line. */
 export const CHANGES_FILE = "changes.jsonl";
 
+/** What a run was made with: device, versions, memory. */
+export const RUN_FACTS_FILE = "run_facts.json";
+
 /** Of a run whose final weights are those of its best step: which step that is. */
 export const BEST_MODEL_FILE = "best_model.json";
 
@@ -25,14 +28,16 @@ export interface RunRecords {
   name: string;
   /** One row per step, ascending; a step's evaluation is in the same row. */
   rows: MetricRow[];
-  /** First and last table of each split that has one. */
+  /** Tables of each split by step, the first and the last among them where not all of very many are read. */
   tables: SampleTable[];
-  /** First and last train window and the last evaluation, as far as they exist. */
+  /** Windows of training, then evaluations, by step, as the tables. */
   scatters: (ScatterPoints & { split: Split })[];
   /** The resolved config; empty when the folder does not hold it. */
   config: Readonly<Record<string, unknown>>;
   /** What was changed on the way, in order. */
   changes: SettingChange[];
+  /** What it was made with, by name; empty where the folder does not tell. */
+  facts: Readonly<Record<string, unknown>>;
 }
 
 /**

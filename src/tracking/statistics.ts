@@ -32,6 +32,18 @@ export function evenlySpacedIndices(total: number, count: number): number[] {
   return Array.from({ length: taken }, (_, index) => Math.floor((index * total) / taken));
 }
 
+/** At most `most` values: means of as many runs of neighbours, the values themselves where they are no more. */
+export function thinned(values: readonly number[], most: number): number[] {
+  if (values.length <= most) return [...values];
+  return Array.from({ length: most }, (_, i) => {
+    const part = values.slice(
+      Math.floor((i * values.length) / most),
+      Math.floor(((i + 1) * values.length) / most),
+    );
+    return mean(part)!;
+  });
+}
+
 /** Centred moving mean over 2 * halfWidth + 1 values; at both ends over those of them that there are. */
 export function movingMean(values: readonly number[], halfWidth: number): number[] {
   return values.map((_, center) => {

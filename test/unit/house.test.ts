@@ -108,6 +108,7 @@ const READ_OWN_FILES = [
   "src/cli/weights_hash.ts",
   "src/gpu/wgsl.ts",
   "src/io/hub/blob.ts",
+  "src/tracking/page_programs.ts",
   // With checks of their own: what lies there is asked before it is opened.
   "src/io/records/append_log.ts",
   "src/io/records/checkpoint.ts",

@@ -9,7 +9,8 @@ import { ROOT } from "./source_files.ts";
 
 const ENTRIES = {
   "src/cli/main.ts": 'train, eval, scorer, data, report, rollouts, slurm, doctor; did you mean "train"?',
-  "scripts/dev.ts": "bench, chaos, gpu-report, mutants, parity, test:cluster, test:gpu-variants",
+  "scripts/dev.ts":
+    "bench, chaos, gpu-report, mutants, parity, test:browser, test:cluster, test:gpu-variants",
 };
 
 for (const [entry, tasks] of Object.entries(ENTRIES)) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -63,9 +64,26 @@ describe("buildReport() of one run", () => {
       await writeRun(dir);
       const html = await readFile(await buildReport([dir]), "utf8");
       assert.match(html, /&lt;script&gt;alert\(1\)&lt;\/script&gt;/);
-      assert.doesNotMatch(html, /<script|<img|<link|@import|url\(/);
+      assert.doesNotMatch(html, /<img|<link|@import|url\(/);
       assert.ok(!html.includes("\u001b"));
-      assert.match(html, /Content-Security-Policy" content="default-src 'none'/);
+      const policy = /Content-Security-Policy" content="([^"]*)"/.exec(html)![1];
+      assert.match(
+        policy,
+        /^default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-\S+' 'sha256-\S+';/,
+      );
+      assert.doesNotMatch(policy, /connect-src|unsafe-eval|http|\*/);
+      // Every script that begins, one of data apart, is one of ours, whose hash the policy names.
+      const scripts = [...html.matchAll(/<script([^>]*)>(.*?)<\/script/gs)];
+      assert.equal(html.match(/<script/g)!.length, scripts.length);
+      assert.deepEqual(scripts.map(([, attributes]) => attributes), [
+        ' type="application/json" id="data"',
+        "",
+        "",
+      ]);
+      for (const [, , text] of scripts.slice(1)) {
+        assert.ok(policy.includes(`'sha256-${createHash("sha256").update(text).digest("base64")}'`));
+      }
+      assert.ok(JSON.parse(scripts[0][2]).samples[0].prompt.startsWith("<script>alert(1)</script>"));
     }));
 
   it("can be made while a run has only begun", () =>
@@ -93,7 +111,7 @@ it("buildReport() of several runs lays them over each other in the folder above"
     const html = await readFile(path, "utf8");
     assert.match(
       html,
-      /<li class="s0">beta0\.01_seed1_unified<\/li><li class="s1">beta0\.1_seed1_unified<\/li>/,
+      /<li class="s0">beta0\.01<\/li><li class="s1">beta0\.1<\/li>/,
     );
     assert.match(html, /0\.25 → <b>0\.75<\/b>/);
   }));

@@ -12,6 +12,7 @@ const runOf = (rows: MetricRow[], more: Partial<RunRecords> = {}): RunRecords =>
   scatters: [],
   config: {},
   changes: [],
+  facts: {},
   ...more,
 });
 

@@ -29,7 +29,7 @@ async function writeRun(
   }
 }
 
-test("readRun() takes the first and last table of each split, by number and not by letter", () =>
+test("readRun() takes the tables of each split in order, by number and not by letter", () =>
   withScratchFolder(async (dir) => {
     const names = [
       "train_9.jsonl",
@@ -43,12 +43,13 @@ test("readRun() takes the first and last table of each split, by number and not 
     const { tables } = await readRun(dir);
     assert.deepEqual(tables, [
       { split: "train", step: 9, samples: [sample("train_9.jsonl")] },
+      { split: "train", step: 10, samples: [sample("train_10.jsonl")] },
       { split: "train", step: 100, samples: [sample("train_100.jsonl")] },
       { split: "eval", step: 7, samples: [sample("eval_7.jsonl")] },
     ]);
   }));
 
-test("readRun() takes the first and last window of training and the last evaluation", () =>
+test("readRun() takes the windows of training and the evaluations, the first and the last of very many among them", () =>
   withScratchFolder(async (dir) => {
     const steps = { train: [50, 9, 100], eval: [20, 100, 9] };
     const files = Object.entries(steps).flatMap(([split, all]) =>
@@ -62,10 +63,13 @@ test("readRun() takes the first and last window of training and the last evaluat
       "train_scatter_500.json.partial": {},
     });
     assert.deepEqual((await readRun(dir)).scatters, [
-      { ...points(9), split: "train" },
-      { ...points(100), split: "train" },
-      { ...points(100), split: "eval" },
+      ...[9, 50, 100].map((step) => ({ ...points(step), split: "train" })),
+      ...[9, 20, 100].map((step) => ({ ...points(step), split: "eval" })),
     ]);
+    const many = Array.from({ length: 101 }, (_, i) => [`eval_scatter_${i}.json`, points(i)] as const);
+    await writeRun(join(dir, "many"), Object.fromEntries(many));
+    const read = (await readRun(join(dir, "many"))).scatters.map(({ step }) => step);
+    assert.deepEqual([read.length, read[0], read.at(-1)], [60, 0, 100]);
   }));
 
 test("a run of one table has it once, one without samples has none, and its name is its folder's", () =>
@@ -82,7 +86,10 @@ test("a run of one table has it once, one without samples has none, and its name
       scatters: [],
       config: { seed: 7 },
       changes: [],
+      facts: {},
     });
+    await writeFile(join(dir, "b", "run_facts.json"), '{"ranks":2}');
+    assert.deepEqual((await readRun(join(dir, "b"))).facts, { ranks: 2 });
     await writeFile(join(dir, "b", "changes.jsonl"), '{"step":2,"key":"max_steps","before":1,"now":2}\n{"st');
     assert.deepEqual((await readRun(join(dir, "b"))).changes, [
       { step: 2, key: "max_steps", before: 1, now: 2 },

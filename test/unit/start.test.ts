@@ -75,7 +75,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, gpu-report, parity, mutants, data, report, rollouts, slurm, doctor, test, test:package, test:gpu-variants, test:cluster, chaos, ok, build`,
+            }"; tasks: train, eval, scorer, bench, gpu-report, parity, mutants, data, report, rollouts, slurm, doctor, test, test:package, test:gpu-variants, test:cluster, test:browser, chaos, ok, build`,
           ),
           0,
           stderr,

@@ -160,7 +160,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/metrics_values.test.ts"],
   },
   {
-    file: "src/tracking/report_plots.ts",
+    file: "src/tracking/plot_plans.ts",
     find: "const part = /^((?:rewards|costs)\\/.+)\\/mean$/",
     replace: "const part = /^((?:reward|cost)\\/.+)\\/mean$/",
     harm: "the report does not show what each function said",

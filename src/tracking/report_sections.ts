@@ -1,0 +1,176 @@
+/** What a report says in tables: how metrics went, what was set and what was changed. */
+import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
+import type { MetricName, MetricRow } from "./metrics.ts";
+import { formatNumber } from "./plot_axes.ts";
+import { frontierPlot } from "./plot_svg.ts";
+import { escapeHtml, truncateText } from "./printable.ts";
+import { numberCell, numeric, table, text } from "./report_table.ts";
+import type { RunRecords, SettingChange } from "./run_records.ts";
+import { TREND_STEPS, trendOf } from "./trend.ts";
+
+/** Characters of a name or a value. */
+const VALUE_CHARACTERS = 300;
+
+const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
+
+const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
+  ["safety/safe_ratio", "Safe ratio"],
+  ["helpfulness/mean", "Helpfulness (reward)"],
+  ["cost/mean", "Cost"],
+  ["lambda/value", "lambda"],
+  ["eval/safe_ratio", "Safe ratio, evaluation"],
+  ["eval/mean_reward", "Helpfulness, evaluation"],
+  ["kl", "KL"],
+];
+
+const SHORT_RUN_NOTE = `<p class="note">Where a metric has fewer than ${
+  2 * TREND_STEPS
+} values, the means take half of them each.</p>`;
+
+/** How the most telling metrics went. */
+export function headlineTable(rows: readonly MetricRow[]): string {
+  const lines = HEADLINES.flatMap(([name, label]) => {
+    const trend = trendOf(rows, name);
+    if (trend === undefined) return [];
+    const cells = [trend.first, trend.last, trend.firstMean, trend.lastMean].map(numberCell);
+    return [`<tr><th scope="row">${label}</th>${cells.join("")}</tr>`];
+  });
+  const columns = ["first", "last", `mean of first ${TREND_STEPS}`, `mean of last ${TREND_STEPS}`].map(
+    numeric,
+  );
+  return table([text("metric"), ...columns], lines) + SHORT_RUN_NOTE;
+}
+
+/** The same of several runs, a run to a line. */
+export function comparisonTable(runs: readonly RunRecords[]): string {
+  const present = HEADLINES.filter(([name]) => runs.some((run) => trendOf(run.rows, name) !== undefined));
+  const lines = runs.map((run) => {
+    const cells = present.map(([name]) => {
+      const trend = trendOf(run.rows, name);
+      return trend === undefined
+        ? "<td></td>"
+        : `<td class="number">${formatNumber(trend.firstMean, 3)} → <b>${
+          formatNumber(trend.lastMean, 3)
+        }</b></td>`;
+    });
+    return `<tr><th scope="row">${escapeHtml(run.name)}</th>${cells.join("")}</tr>`;
+  });
+  const caption =
+    `<p class="lead">Mean of the first ${TREND_STEPS} → mean of the last ${TREND_STEPS} values.</p>`;
+  return caption + table([text("run"), ...present.map(([, label]) => numeric(label))], lines) +
+    SHORT_RUN_NOTE;
+}
+
+/** Settings that were others before a step. */
+export function changesTable(changes: readonly SettingChange[]): string {
+  const lines = changes.map(({ step, key, before, now }) =>
+    `<tr><td class="number">${formatNumber(step)}</td><th scope="row"><code>${shortText(key)}</code></th>` +
+    [before, now].map((value) => `<td class="text">${shortText(JSON.stringify(value))}</td>`).join("") +
+    "</tr>"
+  );
+  return table([numeric("from step"), ...["key", "before", "now"].map(text)], lines);
+}
+
+/** All settings. */
+export function configTable(config: RunRecords["config"]): string {
+  const lines = Object.entries(config).map(([key, value]) =>
+    `<tr><th scope="row"><code>${shortText(key)}</code></th>` +
+    `<td class="text">${shortText(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`
+  );
+  return `<details><summary>${lines.length} keys</summary>${
+    table(["key", "value"].map(text), lines)
+  }</details>`;
+}
+
+/** Which evaluation was the best, where the settings ask for one. */
+export function bestSentence({ rows, config }: RunRecords): string {
+  const settings = {
+    metric_for_best_model: null,
+    greater_is_better: null,
+    early_stopping_patience: null,
+    early_stopping_threshold: 0,
+    ...config,
+  } as BestConfig;
+  const name = settings.metric_for_best_model;
+  if (typeof name !== "string") return "";
+  const best = rows.filter((row) => row["eval/total_samples"] !== undefined)
+    .reduce<BestState | null>((before, row) => bestAfter(before, row, settings), null);
+  if (best === null) return "";
+  const whose = config.load_best_model_at_end === true ? "; its weights are the final ones" : "";
+  return ` Best evaluation: ${bestText(best)}${whose}.`;
+}
+
+/** First and last evaluation, number by number; empty where there are not two. */
+export function beforeAfterTable(rows: readonly MetricRow[]): string {
+  const evaluations = rows.filter((row) => row["eval/total_samples"] !== undefined);
+  if (evaluations.length < 2) return "";
+  const [first, last] = [evaluations[0], evaluations.at(-1)!];
+  const lines = BEFORE_AFTER.flatMap(([name, label]) => {
+    const [before, after] = [first[name], last[name]];
+    if (before === undefined || after === undefined) return [];
+    const cells = [before, after, after - before].map(numberCell).join("");
+    return [`<tr><th scope="row">${label}</th>${cells}</tr>`];
+  });
+  const columns = [`step ${first.step}`, `step ${last.step}`, "change"].map(numeric);
+  return table([text("evaluation"), ...columns], lines);
+}
+
+const BEFORE_AFTER: readonly (readonly [name: MetricName, label: string])[] = [
+  ["eval/safe_ratio", "Safe ratio"],
+  ["eval/mean_reward", "Helpfulness (reward)"],
+  ["eval/mean_cost", "Cost"],
+  ["eval/mean_combined", "Combined"],
+];
+
+/** Settings in which the runs differ; empty where they do not. */
+export function differencesTable(runs: readonly RunRecords[]): string {
+  const keys = [...new Set(runs.flatMap(({ config }) => Object.keys(config)))];
+  const lines = keys.flatMap((key) => {
+    const values = runs.map(({ config }) => JSON.stringify(config[key]) ?? "");
+    if (new Set(values).size === 1) return [];
+    const cells = values.map((value) => `<td class="text short">${shortText(value)}</td>`);
+    return [`<tr><th scope="row"><code>${shortText(key)}</code></th>${cells.join("")}</tr>`];
+  });
+  if (lines.length === 0) return "";
+  return table([text("key"), ...runs.map(({ name }) => text(name))], lines);
+}
+
+/** Where the runs ended in reward and safety: by their last evaluations, where all have one. */
+export function frontier(runs: readonly RunRecords[]): string {
+  const ends = (names: readonly [reward: MetricName, safe: MetricName]) =>
+    runs.flatMap(({ name, rows }) => {
+      const [reward, safe] = names.map((metric) => trendOf(rows, metric));
+      if (reward === undefined || safe === undefined) return [];
+      const of = (trend: typeof reward) => names[0].startsWith("eval/") ? trend.last : trend.lastMean;
+      return [{ label: name, reward: of(reward), safeRatio: of(safe) }];
+    });
+  const evaluated = ends(["eval/mean_reward", "eval/safe_ratio"]);
+  const isOfAll = evaluated.length === runs.length;
+  const points = isOfAll ? evaluated : ends(["helpfulness/mean", "safety/safe_ratio"]);
+  if (points.length < 2) return "";
+  const title = isOfAll
+    ? "Last evaluation: reward against safe ratio"
+    : `Last ${TREND_STEPS} steps of training: reward against safe ratio`;
+  return `<div class="plots"><figure>${
+    frontierPlot(title, points)
+  }<figcaption>Up and to the right is better; ` +
+    "the dashed line joins the runs that no other beats in both.</figcaption></figure></div>";
+}
+
+/** What the run's folder tells of how it was made. */
+export function factsTable({ rows, facts }: RunRecords): string {
+  const total = (name: MetricName) => rows.reduce((sum, row) => sum + (row[name] ?? 0), 0);
+  const seconds = total("step_time");
+  const own = Object.entries(facts).filter(([, value]) =>
+    typeof value === "string" || typeof value === "number"
+  );
+  const derived: [string, string][] = seconds === 0
+    ? []
+    : [["time in steps", `${formatNumber(seconds / 60, 3)} minutes, ${rows.length} rows of metrics`]];
+  const tokens = rows.findLast((row) => row.num_tokens !== undefined)?.num_tokens;
+  if (tokens !== undefined) derived.push(["tokens", `${formatNumber(tokens)} of prompts and completions`]);
+  const lines = [...own, ...derived].map(([name, value]) =>
+    `<tr><th scope="row">${shortText(name)}</th><td class="text">${shortText(String(value))}</td></tr>`
+  );
+  return lines.length === 0 ? "" : table(["fact", "value"].map(text), lines);
+}
