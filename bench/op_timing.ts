@@ -1,7 +1,8 @@
 /** Times one case: its kernels by the GPU's clock, and the op as a program calls it by the wall clock. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { assertGpuHealthy, awaitGpu } from "../src/gpu/device.ts";
+import { awaitGpu } from "../src/gpu/device.ts";
+import { assertGpuHealthy } from "../src/gpu/failure.ts";
 import { tfjsBackend } from "../src/gpu/backend.ts";
 import { trimPool } from "../src/gpu/pool.ts";
 import { flush } from "../src/gpu/queue.ts";

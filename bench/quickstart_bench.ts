@@ -81,7 +81,7 @@ function configOf({ repeats, isTiny }: QuickstartOptions, scorerUrl: string, out
 
 /** The task `scorer` of this checkout in a process of its own, on a free port. @throws Error when it does not start */
 async function startScorer(): Promise<{ url: string; close(): void }> {
-  const args = ["src/cli/main.ts", "scorer", "--port", "0", "--hostname", "127.0.0.1"];
+  const args = ["src/cli/main.ts", "scorer", "--port", "0"];
   const child = spawn(process.execPath, [...RUNTIME_ARGS, ...args], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "inherit"],

@@ -16,6 +16,7 @@
 #
 # Environment   MODEL             folder of the policy (required)
 #               SCORER_URL_FILE   file that slurm/scorer.sh writes its URL into; waited for. Or SCORER_URL
+#               SCORER_TOKEN      of a scorer that asks for one; default: the one beside the file, as scorer.sh left it
 #               CONFIG            default configs/grpo_alignment.yaml. Of another its own scorer_url holds where the two
 #                                 above are not set
 set -euo pipefail

@@ -13,6 +13,23 @@ scorer_files="${SCORER_URL_FILE:+file:${SCORER_URL_FILE//,/,file:}}"
 scorer="${SCORER_URL:-$scorer_files}"
 SCORER_SETTING=(${scorer:+--set "scorer_url=$scorer"})
 
+# A file with the token of a scorer, which its owner alone reads. One that is there stays, for trainings that know it.
+ready_token() {
+  mkdir -p "$(dirname "$1")"
+  if [[ -L "$1" ]] || [[ -e "$1" && (! -f "$1" || ! -O "$1") ]]; then
+    echo "slurm: $1 is not a file of your own, and a token would be read by others; remove it" >&2
+    return 1
+  fi
+  if [[ -n "${SCORER_TOKEN:-}" || ! -s "$1" ]]; then
+    # Another file in its place: whoever holds the old one open would read along.
+    local partial
+    partial="$(mktemp "$1.XXXXXX")"
+    echo "${SCORER_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}" >"$partial"
+    mv -f "$partial" "$1"
+  fi
+  chmod 600 "$1"
+}
+
 # Packages are installed by one process, before all ranks start at once.
 ready_packages() { "${program[@]}" "$1" --help >/dev/null; }
 

@@ -21,6 +21,7 @@
 #
 # Environment   SCORER_URL_FILE   file that slurm/scorer.sh writes its URL into; waited for. Or SCORER_URL. Of several,
 #                                 with commas between, rank r asks number r % n
+#               SCORER_TOKEN      of a scorer that asks for one; default: the one beside the file, as scorer.sh left it
 #               CONFIG            default configs/grpo_alignment.yaml, the passes of its step shared out over the ranks.
 #                                 Of another its own scorer_url holds where the two above are not set
 #               SEED              default 42

@@ -1,7 +1,7 @@
 /** Times our ops as cases of a GPU report: recorded as a plan, run on the GPU, held against what was predicted. */
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
-import { assertGpuHealthy } from "../../src/gpu/device.ts";
+import { assertGpuHealthy } from "../../src/gpu/failure.ts";
 import { type Plan, recordPlan } from "../../src/gpu/plan.ts";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { emptyTensor, writeTensor } from "../../src/gpu/tensors.ts";

@@ -1,6 +1,7 @@
 /** Ops in @jax-js/jax, under jit, for the cases that it can be asked for. */
 import { blockUntilReady, jit, nn, numpy as np } from "@jax-js/jax";
-import { assertGpuHealthy, awaitGpu } from "../../src/gpu/device.ts";
+import { awaitGpu } from "../../src/gpu/device.ts";
+import { assertGpuHealthy } from "../../src/gpu/failure.ts";
 import type { CaseInput, OpCase } from "../../test/cases/case.ts";
 import { holdAgainst, peerTolerance } from "../correctness.ts";
 import type { CasePeer } from "../op_timing.ts";

@@ -6,11 +6,12 @@
 //   likeliest; then the first v whose running sum exceeds u * total.
 //   u = philox(key = (seed, step), counter = (prompt, generation, position, 0)): src/rl/rng.ts#uniform01
 //   temperature 0: the largest x, the first of equals.
+//   Where the chosen logit or the sum of the weights is no finite number, no token is: tokens says so.
 // Shapes    logits f32 [L,V]; rows i32 [R,4]: logits row, prompt, generation, prompt length; state i32 [4+E]: slot of
 //           the last token (-1 before the first), seed, step, E, then the E end tokens; in and out done i32 [R]; out
 //           next i32 [R] and next_position i32 [R] for the coming forward, tokens i32 [R,T] at column slot + 1 (-1 once
-//           done); in and out with PENALTY seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a token that the
-//           row holds.  FILTER: top_k, top_p or min_p is on; PENALTY: repetition_penalty is
+//           done, -2 for no token); in and out with PENALTY seen i32 [R,ceil(V/32)]: bit v % 32 of word v / 32 for a
+//           token that the row holds.  FILTER: top_k, top_p or min_p is on; PENALTY: repetition_penalty is
 // Dispatch  one workgroup per row: (R,1,1), folded to 2-D past 65535
 // Numerics  f32; every sum in an order of its own row and of the device's lanes
 // Why       VEC4, for GPUs: lanes read quads side by side, four under way together; block sums are of neighbours
@@ -30,6 +31,7 @@ import package::lib::sampling::threshold::kept_from;
 @group(0) @binding(6) var<storage, read_write> tokens: array<i32>;
 
 const LOWEST = -3.4028234e38;  // of a lane without tokens
+const NO_TOKEN = -2;  // src/ops/sampling/sample.ts
 override BLOCKS: u32;  // that a lane's run of tokens is summed in: SCRATCH / WG at the most, with VEC4 so many
 
 // With VEC4 a block is whole quads.
@@ -89,6 +91,11 @@ fn best_token(lane: u32, row: Row) -> u32 {
   return winner;
 }
 
+// By bits: a compiler may assume that f32 arithmetic makes no NaN and no infinity.
+fn is_finite(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
 fn is_kept(x: f32, floor_key: u32) -> bool {
   @if(FILTER) return order_key(x) >= floor_key;
   @else return true;
@@ -115,6 +122,7 @@ fn block_sum(row: Row, number: u32, peak: f32, floor_key: u32) -> f32 {
 }
 
 // Each lane sums a run of tokens, in blocks; the lane whose run holds the wanted finds the block and in that the token.
+// partial[0] is then what all of them weigh.
 fn draw(lane: u32, row: Row, peak: f32, floor_key: u32, u: f32, fallback: u32) -> u32 {
   var mass = 0.0;
   @if(VEC4) {
@@ -150,6 +158,7 @@ fn draw(lane: u32, row: Row, peak: f32, floor_key: u32, u: f32, fallback: u32) -
   }
   let wanted = u * total;
   workgroupBarrier();
+  if (lane == 0u) { partial[0] = total; }
   if (mass > 0.0 && before <= wanted && wanted < before + mass) {
     partial_index[0] = token_in_run(lane, row, peak, floor_key, wanted, before, fallback);
   }
@@ -193,17 +202,20 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
   let slot = u32(state[0] + 1);
   let best = best_token(lane, row);
   var chosen = best;
+  var total = 0.0;
   if (params.temperature > 0.0) {
     let peak = logit_at(row, best);
     var floor_key = 0u;
     @if(FILTER) { floor_key = kept_from(lane, row, peak); }
     let u = philox_uniform(vec4u(u32(counters.y), u32(counters.z), slot, 0u), vec2u(u32(state[1]), u32(state[2])));
     chosen = draw(lane, row, peak, floor_key, u, best);
+    total = partial[0];
   }
   @if(PENALTY) { storageBarrier(); }  // all lanes have read `seen`
   if (lane == 0u) {
     let ended = done[r] != 0;
-    if (slot < params.columns) { tokens[r * params.columns + slot] = select(i32(chosen), -1, ended); }
+    let drawn = select(NO_TOKEN, i32(chosen), is_finite(logit_at(row, chosen)) && is_finite(total));
+    if (slot < params.columns) { tokens[r * params.columns + slot] = select(drawn, -1, ended); }
     for (var e = 0; e < state[3]; e++) {
       if (i32(chosen) == state[4 + e]) { done[r] = 1; }
     }

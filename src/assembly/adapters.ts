@@ -10,7 +10,14 @@ import {
   parseAdapterConfig,
   targetModules,
 } from "../policy/adapter_config.ts";
-import { assertContinues, createAdapters, linearModules, loadAdapters } from "../policy/adapters.ts";
+import {
+  assertContinues,
+  createAdapters,
+  linearModules,
+  listAdapterWeights,
+  loadAdapters,
+} from "../policy/adapters.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
 import type { AdapterSet } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import type { PolicyWeights } from "../policy/weights.ts";
@@ -58,6 +65,7 @@ export async function makeAdapters(
   if (!folder) return settings ? createAdapters(weights, settings, modules, settings.seed) : undefined;
   const config = parseAdapterConfig(folder.configText, folder.configPath);
   const adapters = await loadAdapters(weights, folder.source, config, settings !== null);
+  await assertFiniteSource(folder.source, listAdapterWeights(adapters));
   if (settings) assertContinues(adapters, { ...settings, modules }, { layers, path: folder.dir });
   return adapters;
 }

@@ -3,10 +3,12 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { enterPhase } from "../gpu/failure.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
+import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { matmulPrecisionOf } from "../policy/precision.ts";
 import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
@@ -49,12 +51,21 @@ export interface EvaluationOptions {
   rows?: readonly PromptRow[];
 }
 
+function ofModel(name: string, cause: NonfinitePolicyError): NonfinitePolicyError {
+  return new NonfinitePolicyError(
+    `Cannot evaluate '${name}': ${cause.message}. Evaluate an earlier checkpoint, or set dtype and kv_cache_dtype to ` +
+      "float32 where 16 bits are too few",
+    { cause },
+  );
+}
+
 /**
  * Evaluates the model of a run's settings. Where its folder is a run's, step and lambda are those of that run, so that
  * the numbers are the ones that the run itself logged; else step 0 and lambda_cost.
  * @param lambda in the place of that lambda, as to compare models by it
  * @throws TypeError when there is no eval_jsonl
  * @throws ScorerUnavailableError when no healthy scorer answers
+ * @throws NonfinitePolicyError when the model's logits are no numbers; it names the model
  * @throws Error when the model or the prompts, which it names, do not fit
  */
 export async function evaluateModel(
@@ -66,6 +77,7 @@ export async function evaluateModel(
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
   }
   const { info } = await openGpu();
+  enterPhase("loading");
   setMatmulPrecision(matmulPrecisionOf(config));
   const openScorer = await beginScorer(config, { device: info.name, scorer: givenScorer, events });
   const { name: modelName } = await resolveModel(config.model_name, events);
@@ -84,10 +96,13 @@ export async function evaluateModel(
     if (notice !== null) events.onMessage?.(notice);
     const { scorer, close } = await openScorer(config);
     try {
+      enterPhase("the evaluation");
       const outcome = await evaluatePolicy(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
         lambda,
-      );
+      ).catch((error) => {
+        throw error instanceof NonfinitePolicyError ? ofModel(modelName, error) : error;
+      });
       const summary = {
         model_name: modelName,
         ...evalRow({ step: trained?.step ?? 0, lambda, ...outcome }),

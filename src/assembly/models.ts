@@ -16,7 +16,8 @@ import type { Policy } from "../policy/trunk.ts";
 import type { ModelConfig } from "../policy/families/family.ts";
 import { parseModelConfig } from "../policy/model_config.ts";
 import { givesScores } from "../policy/score_config.ts";
-import { type Holding, loadPolicyWeights } from "../policy/weights.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
+import { disposeWeights, type Holding, listWeights, loadPolicyWeights } from "../policy/weights.ts";
 import { type AdapterSettings, baseModelOf, makeAdapters } from "./adapters.ts";
 import { type EndToken, endTokens } from "./ends.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -155,6 +156,7 @@ export function loadPolicy(
  * Loads a model's folder alone: no adapter.
  * @param tokenizer given: it must fit the model, and names an end of completions beside the model's files
  * @throws RangeError when the tokenizer knows more tokens than the model, or no completion could end
+ * @throws NonfinitePolicyError when weights are infinite or NaN
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadTrunk(
@@ -174,6 +176,10 @@ export async function loadTrunk(
     const ends = tokenizer ? await endsOf(dir, config, { tokenizer, eosTokenIds, events }) : [];
     const eosIds = tokenizer ? ends.map(({ id }) => id) : config.eosIds;
     const weights = await loadPolicyWeights(folder.source, config, holding);
+    await assertFiniteSource(folder.source, listWeights(weights)).catch((error) => {
+      disposeWeights(listWeights(weights));
+      throw error;
+    });
     const policy = makeTrunk({ ...config, eosIds }, weights, mostPositions);
     return { policy, configText: folder.configText, ends };
   } finally {

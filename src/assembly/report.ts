@@ -1,6 +1,6 @@
 /** Run folders as one HTML page. */
-import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { comparisonPage, runPage } from "../tracking/report_page.ts";
 import { readRun } from "../tracking/run_records.ts";
 
@@ -44,7 +44,6 @@ export function commonFolder(folders: readonly string[]): string {
 }
 
 async function writePage(path: string, html: string): Promise<string> {
-  await writeFile(`${path}.partial`, html);
-  await rename(`${path}.partial`, path);
+  await writeFileAtomic(path, html);
   return path;
 }

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
+import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
@@ -18,6 +19,7 @@ import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
+import { withWayOn } from "../train/way_on.ts";
 import { adapterSettings } from "./adapters.ts";
 import { type EndToken, openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
@@ -106,7 +108,17 @@ interface Parts {
  * @throws the signal's reason when it is aborted
  * @throws Error when a model, a file of prompts or a setting, which it names, does not fit
  */
-export async function assembleRun(
+export async function assembleRun(given: RunConfig, options: AssemblyOptions = {}): Promise<AssembledRun> {
+  try {
+    return await assemble(given, options);
+  } catch (error) {
+    throw error instanceof GpuError
+      ? await withWayOn(error, { runDir: runFolder(given), config: given, step: 0 })
+      : error;
+  }
+}
+
+async function assemble(
   given: RunConfig,
   {
     events = {},
@@ -115,9 +127,10 @@ export async function assembleRun(
     rows,
     communicator = singleProcess,
     signal,
-  }: AssemblyOptions = {},
+  }: AssemblyOptions,
 ): Promise<AssembledRun> {
   const { info, memory: gpuMemory } = await openGpu();
+  enterPhase("loading");
   gpuMemory.forgetPeak(); // of another run in this process
   const wanted = settledPrecision(given);
   setMatmulPrecision(wanted.matmul_precision);
@@ -144,6 +157,7 @@ export async function assembleRun(
   signal?.throwIfAborted();
   const memory = await planRun(config, lengths, events, { scorer: ownScorer, ranks: communicator });
   const compiled = compileKernels(memory.plan.kernels); // while the weights are read
+  compiled.catch(() => {}); // told where it is waited for; loading may have failed before
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();
@@ -245,7 +259,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda) => evaluatePolicy({ ...deps, prompts: evalPrompts, config }, lambda)),
+      ((lambda, scoring) => evaluatePolicy({ ...deps, ...scoring, prompts: evalPrompts, config }, lambda)),
     describeRun,
     events,
     shouldStop,

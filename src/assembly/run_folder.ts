@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
+import { explainFsError } from "../io/files/errors.ts";
 import { textSha256 } from "../io/files/sha256.ts";
 import { changedJson } from "../io/files/json_text.ts";
 import { modelHashes } from "../io/model/model_hashes.ts";
@@ -67,7 +68,10 @@ export async function startingHashes(
 export async function copyModelFiles(runDir: string, files: readonly string[]): Promise<void> {
   for (const file of files) {
     const copy = join(runDir, basename(file));
-    if (copy !== file) await copyFile(file, copy);
+    if (copy === file) continue;
+    await copyFile(file, copy).catch((error) => {
+      throw explainFsError(error, "copy", `${file}' to '${copy}`);
+    });
   }
 }
 

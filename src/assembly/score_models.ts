@@ -2,9 +2,12 @@
 import { loadTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { findScoreHead, parseScoreConfig, type ScoreConfig, type ScoreType } from "../policy/score_config.ts";
 import { disposeScoreModel, loadScoreModel, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
+import { assertFiniteSource } from "../policy/nonfinite.ts";
 import type { WeightSource } from "../policy/weight_source.ts";
+import { listWeights } from "../policy/weights.ts";
 import { type Label, placeOfLabel, WrongSetting } from "../scorer/apis/api.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
+import { type BatchOptions, type PreparedText, scoreInBatches } from "../scorer/service/batches.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
 import { openWatchedFolder } from "./models.ts";
@@ -87,10 +90,22 @@ async function loadScorer(
   try {
     const { config, label, isClassifier } = scoreModelOf(folder, wanted);
     const reader = await openConversationReader(await loadTokenizer(dir), isClassifier);
-    return { model: await loadScoreModel(folder.source, config, { label, mostPositions }), reader };
+    const model = await loadScoreModel(folder.source, config, { label, mostPositions });
+    const weights = [...listWeights(model.trunk.weights), model.scoreHead];
+    await assertFiniteSource(folder.source, weights).catch((error) => {
+      disposeScoreModel(model);
+      throw error;
+    });
+    return { model, reader };
   } finally {
     await folder.close();
   }
+}
+
+/** A conversation as both models read it. */
+interface ReadText extends PreparedText {
+  /** For the reward model, and for the cost model. */
+  ids: number[][];
 }
 
 /** Reward and cost model on the GPU, as a scorer service serves them. */
@@ -121,26 +136,39 @@ export interface ScorerModels {
 export async function loadScorers(
   { reward: rewardName, cost: costName, rewardLabel = null, costLabel = null, maxLength }: ScorerModels,
   events: LoadingEvents = {},
+  batches: BatchOptions = {},
 ): Promise<LoadedScorers> {
   const reward = await loadScorer(
     { type: "reward", name: rewardName, label: rewardLabel },
     maxLength,
     events,
   );
-  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events);
-  const scoresOf = (
-    { model, reader }: LoadedScoreModel,
-    ...[texts, conversations]: Parameters<ScoreTexts>
-  ) => {
-    const longest = Math.min(maxLength, model.trunk.config.maxPositions);
-    return scoreSequences(model, texts.map((text, i) => reader.read(text, conversations?.[i], longest)));
-  };
-  return {
-    async scoreTexts(...asked) {
-      // Together: the cost model's texts are tokenized while the GPU runs the reward model.
-      const [rewards, costs] = await Promise.all([scoresOf(reward, ...asked), scoresOf(cost, ...asked)]);
+  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events)
+    .catch((error) => {
+      disposeScoreModel(reward.model);
+      throw error;
+    });
+  const models = [reward, cost];
+  const scoreTexts = scoreInBatches<ReadText>({
+    prepare(text, conversation) {
+      const read = models.map(({ model, reader }) =>
+        reader.read(text, conversation, Math.min(maxLength, model.trunk.config.maxPositions))
+      );
+      return {
+        ids: read.map(({ ids }) => ids),
+        tokens: read.reduce((sum, { ids }) => sum + ids.length, 0),
+        isCut: read.some(({ isCut }) => isCut),
+      };
+    },
+    async score(texts) {
+      const [rewards, costs] = await Promise.all(
+        models.map(({ model }, m) => scoreSequences(model, texts.map(({ ids }) => ids[m]))),
+      );
       return { rewards, costs };
     },
+  }, batches);
+  return {
+    scoreTexts,
     wants: reward.reader.wantsMessages || cost.reader.wantsMessages ? ["messages"] : [],
     dispose() {
       disposeScoreModel(reward.model);

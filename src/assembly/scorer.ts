@@ -6,6 +6,7 @@ import { boundedScorer } from "../scorer/bounds.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
 import { ScorerUnavailableError } from "../scorer/errors.ts";
 import { combineScorers, splitScorer } from "../scorer/functions.ts";
+import { journalled } from "../scorer/journalled.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { fileOf } from "../scorer/url.ts";
@@ -56,13 +57,13 @@ type ScorerConfig =
  * Loads reward and cost model and serves them; `close` frees them too.
  * @throws Error when a model does not fit, the port is taken or the address is not this machine's
  */
-export async function serveScoreModels(
+async function serveScoreModels(
   wanted: ScorerModels,
   service: Omit<ServeScorerOptions, "scoreTexts" | "wants">,
   events: LoadingEvents = {},
 ): Promise<RunningScorer> {
   const { scoreTexts, wants, dispose } = await loadScorers(wanted, events);
-  const { url, close } = await serveScorer({ scoreTexts, wants, ...service });
+  const { url, close } = await serveScorer({ scoreTexts, wants, maxLength: wanted.maxLength, ...service });
   return {
     url,
     async close() {
@@ -84,7 +85,7 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
   const parts = [await openFunctionScorer(config), options.scorer].filter((part) => part !== undefined);
   const hasService = config.scorer_url !== null || servesScoreModels(config, options.scorer);
   const service = hasService ? await openService(config, options) : null;
-  if (service) parts.unshift(service.scorer);
+  if (service) parts.unshift(journalled(service.scorer, whoAnswers(config)));
   const scorer = parts.length === 1 ? parts[0] : combineScorers(parts);
   return {
     scorer: boundedScorer(scorer, config.scorer_max_abs_score),
@@ -112,6 +113,19 @@ export async function beginScorer(
   return () => Promise.resolve(opened);
 }
 
+/** The settings that say whose scores they are; functions judge in no time and may have been mended: asked again. */
+function whoAnswers(config: ScorerConfig) {
+  const { scorer_url, cost_scorer_url, reward_model, cost_model, reward_label, cost_label } = config;
+  const { scorer_api, scorer_route, scorer_input, scorer_label_key, scorer_max_length } = config;
+  const services = { scorer_url, cost_scorer_url, scorer_api, scorer_route, scorer_input, scorer_label_key };
+  return {
+    ...services,
+    reward_label,
+    cost_label,
+    ...(scorer_url === null && { reward_model, cost_model, scorer_max_length }),
+  };
+}
+
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
   config: ScorerConfig,
@@ -129,7 +143,8 @@ async function openService(
     maxLength: config.scorer_max_length,
   };
   let fault: Error | null = null;
-  const served = { device, maxItems: Infinity, onError: (error: Error) => void (fault = error) };
+  const limits = { maxItems: Infinity, maxQueueTokens: Infinity };
+  const served = { device, ...limits, onError: (error: Error) => void (fault = error) };
   const service = await serveScoreModels(models, served, events);
   try {
     const own = { retryMaxMs: 0, token: null };

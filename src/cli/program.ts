@@ -4,13 +4,10 @@ import { nearestName } from "../config/unknown_key.ts";
 import { closeOpened } from "../gpu/at_end.ts";
 import { systemCode } from "../io/files/errors.ts";
 import { launchedWorld } from "../parallel/launched_world.ts";
-import { saysNoScorer } from "../scorer/errors.ts";
+import { exitCodeOf } from "./exit_codes.ts";
 
 /** mpirun and srun end the others of a rank that fails within 1 or 2 s. */
 const OTHERS_WAIT_MS = 4000;
-
-/** BSD's EX_TEMPFAIL: no scorer answered; the run has saved, and goes on when it is started again. */
-const NO_SCORER_CODE = 75;
 
 /** Loads a task by name; a task takes its arguments and returns the exit code. */
 export type Tasks = Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>>;
@@ -18,7 +15,9 @@ export type Tasks = Readonly<Record<string, () => Promise<(args: string[]) => Pr
 /** Errors of a known class speak to the user; their stack is for whoever asks with GRPO_DEBUG=1. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return process.env.GRPO_DEBUG ? error.stack ?? error.message : error.message;
+  // Some of the runtime's own say nothing but their name.
+  const said = error.message.trim() || error.stack || error.name;
+  return process.env.GRPO_DEBUG ? error.stack ?? said : said;
 }
 
 function unknownTask(task: string, tasks: readonly string[]): RangeError {
@@ -49,7 +48,7 @@ export async function runProgram(tasks: Tasks): Promise<never> {
     // What all ranks fail of alike, the first says, whose end ends this one.
     if (rank > 0) await setTimeout(OTHERS_WAIT_MS);
     process.stderr.write(`${rank > 0 ? `Rank ${rank}: ` : ""}${explain(error)}\n`);
-    process.exitCode = saysNoScorer(error) ? NO_SCORER_CODE : 1;
+    process.exitCode = exitCodeOf(error);
   } finally {
     await closeOpened();
   }

@@ -1,10 +1,14 @@
 /** The runs of a `train` command, one after the other, on the terminal. */
+import { join } from "node:path";
 import { type ModelPins, modelPins, resolveModel } from "../assembly/hub.ts";
 import { writeReport } from "../assembly/report.ts";
 import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
 import { batchShape } from "../config/batch.ts";
+import { commandLine } from "../config/command_line.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { messageOf } from "../io/files/errors.ts";
+import { isThere } from "../io/files/presence.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { openGpu } from "../gpu/device.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
@@ -14,7 +18,7 @@ import { bannerText, bestStepText, memoryLines } from "./terminal/banner.ts";
 import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 import { runEvents } from "./terminal/run_events.ts";
-import { comparisonLine, summaryText } from "./terminal/summary.ts";
+import { comparisonLine, shellWord, summaryText } from "./terminal/summary.ts";
 import type { StopSignal } from "./signals.ts";
 import { weightsHash } from "./weights_hash.ts";
 
@@ -84,6 +88,14 @@ async function trainOne(
   return facts.runDir;
 }
 
+/** Writes the report, whose path it returns; what trained is not lost where it cannot be written. */
+const reportText = (runDir: string): Promise<string> =>
+  writeReport(runDir).catch((error) =>
+    `not written: ${messageOf(error)}; then ${
+      commandLine(process.env, "report", shellWord(runDir))
+    } writes it`
+  );
+
 async function reportRun(
   output: TerminalOutput,
   config: RunConfig,
@@ -94,9 +106,11 @@ async function reportRun(
     output.write(
       `Nothing left to do: ${runDir} is complete at step ${progress.step}. Start over with --set resume=false.\n`,
     );
+    // The run before may have ended before it came to that.
+    if (!await isThere(join(runDir, "report.html"))) output.write(`report  ${await reportText(runDir)}\n`);
     return;
   }
-  const report = await writeReport(runDir);
+  const report = await reportText(runDir);
   const weights = finished ? await weightsHash(runDir, weightsFile(config)) : null;
   const plannedBytes = memory.plan.peakBytes;
   const facts = { rows, steps, runDir, report, weights, trainingSeconds, plannedBytes, peakBytes, best };

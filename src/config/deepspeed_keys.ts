@@ -131,7 +131,7 @@ const PRECISION: Keys = {
   ),
   ...without(
     "bf16.immediate_grad_update bf16.check_grad_overflow",
-    "gradients are f32, and those that are not finite stop a run",
+    "gradients are f32, and a step of those that are not finite is skipped",
   ),
   communication_data_type: {
     refuses: (type) =>

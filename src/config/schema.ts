@@ -460,6 +460,13 @@ export const ConfigSchema = z.strictObject({
     "Global gradient norm is clipped to this; 0 for no clipping.",
     "named",
   ]),
+  max_nonfinite_steps: integer(3, { min: 1 }, [
+    OPTIMIZER,
+    "A step whose loss or gradient is infinite or NaN is skipped: weights and moments stay to the bit, step number " +
+    "and schedule go on, nonfinite_steps counts it. After so many in a row the run ends, saved, with the last of " +
+    "their batches in nonfinite/ of its folder.",
+    "free",
+  ]),
   zero_stage: stageOrAuto([0, 2], [
     OPTIMIZER,
     "With several ranks, what of training each holds whole. 0: all; gradients are summed in one exchange. 2 (ZeRO): " +

@@ -9,7 +9,7 @@ import type { Policy } from "../policy/trunk.ts";
 import { type Message, type PromptLayout, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
-import type { Scorer } from "../scorer/protocol.ts";
+import type { ScoreJournal, Scorer } from "../scorer/protocol.ts";
 
 export interface EvalPrompt {
   user: string;
@@ -38,6 +38,8 @@ export interface EvaluationDeps {
   config: RunConfig;
   /** Ranks that share the prompts out; one unless given. */
   communicator?: Communicator;
+  /** Scores that a run before this one was given for the same. */
+  journal?: ScoreJournal;
   onProgress?(promptsDone: number, prompts: number): void;
 }
 
@@ -117,7 +119,7 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
   );
   const scores = own.length === 0
     ? { rewards: [], costs: [], named: undefined }
-    : await scorer.score(answers, { batchSize: config.scorer_batch_size_eval });
+    : await scorer.score(answers, { batchSize: config.scorer_batch_size_eval, journal: deps.journal });
   const count = prompts.length;
   const rewards = await gatherShares(communicator, scores.rewards, count);
   const costs = await gatherShares(communicator, scores.costs, count);

@@ -7,7 +7,9 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";
+import { setTimeout } from "node:timers/promises";
 import { closeAtEnd } from "./at_end.ts";
+import { forgetGpuFailure, type GpuError, gpuErrorOf, reportGpuFailure } from "./failure.ts";
 import { countBuffers, type MemoryCount } from "./memory.ts";
 
 export type Runtime = "node" | "deno";
@@ -69,8 +71,10 @@ function dawnToggles(): string[] {
 }
 
 let opened: Promise<Gpu> | null = null;
-let failure: Error | null = null;
-let closing = false;
+/** Of the device that is open. */
+let lost: Promise<unknown> = Promise.resolve();
+/** The device that was closed last: its loss is no failure. */
+let closed: GPUDevice | null = null;
 
 export function detectRuntime(): Runtime {
   return "Deno" in globalThis ? "deno" : "node";
@@ -159,16 +163,15 @@ function describe(adapter: GPUAdapter, device: GPUDevice): GpuInfo {
 }
 
 function watch(device: GPUDevice): void {
+  forgetGpuFailure();
   device.addEventListener("uncapturederror", (event) => {
-    reportGpuFailure((event as GPUUncapturedErrorEvent).error.message);
+    const { error } = event as GPUUncapturedErrorEvent;
+    const isMemory = error.constructor.name === "GPUOutOfMemoryError";
+    reportGpuFailure(error.message, isMemory ? "out of memory" : "rejected");
   });
-  void device.lost.then((lost) => {
-    if (!closing) {
-      failure ??= new Error(
-        `The GPU device was lost (${lost.reason}): ${lost.message}. Start the same command again: it resumes from ` +
-          "the last checkpoint",
-      );
-    }
+  lost = device.lost.then(({ reason, message }) => {
+    if (device === closed) return;
+    reportGpuFailure([reason, message].filter((said) => said !== "").join(": "), "lost");
   });
 }
 
@@ -176,7 +179,7 @@ async function registerBackend(device: GPUDevice, adapter: GPUAdapter): Promise<
   // The backend touches WebGPU globals when it is imported, so it may only be imported now.
   const { WebGPUBackend } = createRequire(import.meta.url)("@tensorflow/tfjs-backend-webgpu");
   tf.env().set("WEBGPU_CPU_FORWARD", false); // small tensors would silently run on the CPU
-  tf.removeBackend("webgpu");
+  if (tf.findBackendFactory("webgpu")) tf.removeBackend("webgpu"); // not there once a device was closed
   tf.registerBackend("webgpu", () => new WebGPUBackend(device, adapter.info), 3);
   await tf.setBackend("webgpu");
 }
@@ -231,27 +234,10 @@ export async function openCountingGpu(): Promise<Gpu> {
 export async function closeGpu(): Promise<void> {
   if (!opened) return;
   const { device } = await opened;
-  closing = true;
+  closed = device;
   tf.removeBackend("webgpu");
   device.destroy();
   opened = null;
-}
-
-/**
- * Throws when the device has reported an error since it was opened. WebGPU turns an invalid dispatch into silent
- * zeros, so every read-back asks here before it trusts what it read.
- */
-export function assertGpuHealthy(): void {
-  if (failure) throw failure;
-}
-
-/**
- * Remembers what the GPU refused, for the next read-back to tell: the first failure, or the cause of it.
- * @param isCause what is known already followed from this, which was heard of later
- */
-export function reportGpuFailure(message: string, isCause = false): void {
-  if (failure && !isCause) return;
-  failure = new Error(`The GPU rejected work, so every later number would be wrong: ${message}`);
 }
 
 const waits = { open: 0, since: 0, seconds: 0 };
@@ -261,11 +247,29 @@ export function waitedSeconds(): number {
   return waits.seconds;
 }
 
+/** What a rejected call may still hear of its cause: the device tells of its loss by another way. */
+const CAUSE_WAIT_MS = 200;
+
+async function gpuFailureOf(error: unknown): Promise<GpuError> {
+  await Promise.race([lost, setTimeout(CAUSE_WAIT_MS)]);
+  return gpuErrorOf(error);
+}
+
+/**
+ * The error, or the GPU's failure where that is behind it: some calls on a device that is lost throw at once, in words
+ * of their own.
+ */
+export async function explainGpuError(error: unknown): Promise<unknown> {
+  return error instanceof DOMException && error.name === "OperationError" ? await gpuFailureOf(error) : error;
+}
+
 /** Counts the time until `work` is done; of waits side by side, the time until the last. */
 async function counted<T>(work: Promise<T>): Promise<T> {
   if (waits.open++ === 0) waits.since = performance.now();
   try {
     return await work;
+  } catch (error) {
+    throw await gpuFailureOf(error);
   } finally {
     if (--waits.open === 0) waits.seconds += (performance.now() - waits.since) / 1000;
   }
@@ -276,6 +280,7 @@ const napping = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * Waits for work of the GPU without taking a core from it.
+ * @throws GpuError when it fails
  *
  * Dawn's Node binding looks for finished work in a loop of setImmediate, which keeps one core busy for as long as
  * anything is awaited: on a software GPU, half of a two-core machine. Short sleeps between the looks give it back.

@@ -13,8 +13,8 @@ import {
   type RecordingMode,
   tfjsBackend,
 } from "./backend.ts";
-import { assertGpuHealthy } from "./device.ts";
 import { bindingLimit } from "./device_facts.ts";
+import { assertGpuHealthy, kernelText, noteWork } from "./failure.ts";
 import { type KernelPipeline, kernelPipeline, type KernelVariant } from "./kernel.ts";
 import { flush } from "./queue.ts";
 import { type Binding, byteSize, gpuBuffer } from "./tensors.ts";
@@ -29,10 +29,16 @@ export interface KernelCall extends KernelVariant {
 
 /** Dispatches gathered in one submit. Larger batches save submits but free memory later. */
 const DISPATCHES_PER_SUBMIT = 24;
-const UNIFORM_CACHE_ENTRIES = 4096;
+const UNIFORM_CACHE_ENTRIES = 2048;
 const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
 
-const uniforms = new WeakMap<GPUDevice, Map<string, GPUBuffer>>();
+/** By their words: those of kernels that ran at once, and those that plans are bound to. */
+interface UniformCache {
+  called: Map<string, GPUBuffer>;
+  recorded: Map<string, GPUBuffer>;
+}
+
+const uniforms = new WeakMap<GPUDevice, UniformCache>();
 
 /** @throws Error when a call leaves out a name that a kernel declares, or gives one that it does not */
 function checkNames(
@@ -129,24 +135,37 @@ function recordedBinding(
   return { binding, record, planned, offset, size: modes.guardWords > 0 ? sizeBytes : part };
 }
 
-/** Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. */
+/**
+ * Uniforms are cached by content: the same shapes come back every step, and an immutable buffer needs no write. Those
+ * that change with each step (AdamW's) push others out, which are given back unless a plan may hold them.
+ */
 function uniformBuffer(backend: Backend, words: Uint32Array): GPUBuffer {
   let cache = uniforms.get(backend.device);
-  if (!cache) uniforms.set(backend.device, cache = new Map());
+  if (!cache) uniforms.set(backend.device, cache = { called: new Map(), recorded: new Map() });
+  const isRecorded = modes.recording !== null;
+  const kept = isRecorded ? cache.recorded : cache.called;
   const key = words.join();
-  let buffer = cache.get(key);
-  if (buffer) return buffer;
-  if (cache.size >= UNIFORM_CACHE_ENTRIES) cache.delete(cache.keys().next().value!);
-  buffer = backend.device.createBuffer({ size: words.byteLength, usage: UNIFORM_USAGE });
+  const found = kept.get(key);
+  if (found) return found;
+  if (kept.size >= UNIFORM_CACHE_ENTRIES) {
+    const [[oldest, unused]] = kept;
+    kept.delete(oldest);
+    if (!isRecorded) {
+      flush(); // what is queued reads it
+      unused.destroy();
+    }
+  }
+  const buffer = backend.device.createBuffer({ size: words.byteLength, usage: UNIFORM_USAGE });
   backend.queue.writeBuffer(buffer, 0, words as Uint32Array<ArrayBuffer>);
-  cache.set(key, buffer);
+  kept.set(key, buffer);
   return buffer;
 }
 
 /**
  * Queues one kernel (or, while a plan is being recorded, only records it).
  * @throws RangeError when a tensor is over the device's binding limit, or a param is not of its type
- * @throws Error when the call does not fit the kernel's text, or the device has failed
+ * @throws Error when the call does not fit the kernel's text
+ * @throws GpuError when the device has failed
  */
 export function runKernel(call: KernelCall): void {
   assertGpuHealthy();
@@ -169,6 +188,7 @@ export function runKernel(call: KernelCall): void {
     });
     return;
   }
+  noteWork(() => kernelText(label.kernel, bound.map(({ tensor }) => tensor.shape)));
   const entries: GPUBindGroupEntry[] = bound.map(({ binding, buffer, offset, sizeBytes: size }) => {
     return { binding, resource: { buffer, offset, size } };
   });

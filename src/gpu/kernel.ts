@@ -1,6 +1,6 @@
 /** Compute pipelines of the kernels, compiled once per device, set of conditions and set of constants. */
 import { tfjsBackend } from "./backend.ts";
-import { reportGpuFailure } from "./device.ts";
+import { reportGpuFailure } from "./failure.ts";
 import { type Conditions, explainCompileError, type LinkedKernel, linkKernel } from "./wgsl.ts";
 
 export type KernelConstants = Readonly<Record<string, number>>;
@@ -57,7 +57,7 @@ function descriptorOf(
 }
 
 function tellRefusal({ kernel, conditions = {} }: KernelVariant, message: string): void {
-  reportGpuFailure(explainCompileError(kernel, conditions, message), true);
+  reportGpuFailure(explainCompileError(kernel, conditions, message), "rejected", true);
 }
 
 /** A pipeline that is compiled when it is asked for, or ahead of that beside others. */
@@ -76,7 +76,10 @@ function lazyPipeline(device: GPUDevice, variant: KernelVariant): LazyPipeline {
   const watched = <R>(body: () => R): R => {
     device.pushErrorScope("validation");
     const made = body();
-    void device.popErrorScope().then((error) => error && tellRefusal(variant, error.message));
+    device.popErrorScope().then(
+      (error) => error && tellRefusal(variant, error.message),
+      () => {}, // of a device that is lost, which says so itself
+    );
     return made;
   };
   const compile = () =>

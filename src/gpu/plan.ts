@@ -1,8 +1,8 @@
 /** A recorded sequence of kernels over fixed tensors, replayed without building anything again. */
 import * as tf from "@tensorflow/tfjs";
 import { type Arena, bufferMoves, createArena } from "./arena.ts";
-import { assertGpuHealthy } from "./device.ts";
 import { modes, type RecordedBinding, type RecordedDispatch, tfjsBackend } from "./backend.ts";
+import { assertGpuHealthy, kernelText, noteWork } from "./failure.ts";
 import { compileKernels } from "./kernel.ts";
 import { sumOf } from "./lifetimes.ts";
 import { flush } from "./queue.ts";
@@ -138,6 +138,14 @@ function bind(call: BoundCall): void {
   call.bindGroup = tfjsBackend().device.createBindGroup({ layout: compiled.layout, entries });
 }
 
+/** A replay in words. */
+function planText(calls: readonly BoundCall[]): string {
+  const textOf = ({ dispatch: { kernel, bound } }: BoundCall) =>
+    kernelText(kernel, bound.map(({ record }) => record.shape));
+  const ends = [calls[0], calls[calls.length - 1]].filter(Boolean).map(textOf);
+  return `a plan of ${calls.length} kernels, ${ends.join(" to ")}`;
+}
+
 /** Dispatches that are handed to the GPU at once: it begins with them while JavaScript encodes the next. */
 const DISPATCHES_PER_SUBMIT = 1024;
 
@@ -147,6 +155,7 @@ function encode(
   times: number,
   timestampWrites: GPUComputePassTimestampWrites | undefined,
 ): void {
+  noteWork(() => planText(calls));
   const { device } = tfjsBackend();
   const most = timestampWrites ? Infinity : DISPATCHES_PER_SUBMIT;
   const { profiling } = modes;

@@ -1,7 +1,8 @@
 /** Parts of tensors in memory that a C library reads and writes in place: mapped buffers, copied in queue order. */
 import type { TensorInfo } from "@tensorflow/tfjs";
 import { tfjsBackend } from "./backend.ts";
-import { assertGpuHealthy, awaitGpu } from "./device.ts";
+import { awaitGpu } from "./device.ts";
+import { assertGpuHealthy } from "./failure.ts";
 import { flush } from "./queue.ts";
 import { gpuBuffer } from "./tensors.ts";
 

@@ -10,7 +10,8 @@ import {
   tfjsBackend,
 } from "./backend.ts";
 import { noteBufferMove } from "./arena.ts";
-import { assertGpuHealthy, awaitGpu } from "./device.ts";
+import { awaitGpu } from "./device.ts";
+import { assertGpuHealthy } from "./failure.ts";
 import { flush } from "./queue.ts";
 
 /** A tensor as a kernel sees it; a window (in bytes) binds part of it. */

@@ -1,6 +1,7 @@
 /** Time that the GPU itself took, by timestamp queries where the device has them, else by the wall clock. */
 import { tfjsBackend } from "./backend.ts";
-import { assertGpuHealthy, awaitGpu } from "./device.ts";
+import { awaitGpu } from "./device.ts";
+import { assertGpuHealthy } from "./failure.ts";
 import type { Plan } from "./plan.ts";
 
 export interface GpuTime {

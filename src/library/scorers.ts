@@ -1,7 +1,6 @@
 /** Scorers to give to `train` and `evaluate`, and the service of score models. */
 import type { ScorerModels } from "../assembly/score_models.ts";
-import { serveScoreModels } from "../assembly/scorer.ts";
-import { openGpu } from "../gpu/device.ts";
+import { serveToOthers } from "../assembly/scorer_service.ts";
 import { createScorerClient, type ScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
 import type { RunningScorer } from "../scorer/serve.ts";
 
@@ -27,17 +26,21 @@ export interface ServeOptions {
   port?: number;
   /** Address to listen on. Default 127.0.0.1: only this machine. */
   hostname?: string;
+  /** What clients must send as their bearer token. Another address than this machine's own needs one. */
+  token?: string;
+  /** Other machines may ask without a token. Default false. */
+  insecure?: boolean;
 }
 
 /**
  * Serves a reward and a cost model over HTTP to other processes, as the command `scorer` does. A run in this process
  * names them in its config instead: it then counts their memory, and asks them when no completion is being sampled.
+ * @throws RangeError when other machines could ask, and there is neither a token nor `insecure`
  * @throws Error when a model does not fit, the port is taken or the address is not this machine's
  */
 export async function serveScorer(
-  { rewardModel, costModel, rewardLabel, costLabel, maxLength = 512, port, hostname }: ServeOptions,
+  { rewardModel, costModel, rewardLabel, costLabel, maxLength = 512, ...service }: ServeOptions,
 ): Promise<RunningScorer> {
-  const { info } = await openGpu();
   const models = { reward: rewardModel, cost: costModel, rewardLabel, costLabel, maxLength };
-  return await serveScoreModels(models, { device: info.name, port, hostname });
+  return await serveToOthers(models, service);
 }

@@ -7,6 +7,8 @@ import type { RowRange, WeightFormat } from "../ops/weight/weight.ts";
 export interface WeightSource {
   /** What the weights came from, for errors. */
   path: string;
+  /** The file that a tensor lies in, for errors; absent where `path` is all there is to say. */
+  fileOf?(name: string): string | undefined;
   /** All tensors there are; absent where values are made on demand. */
   names?(): Iterable<string>;
   shapeOf(name: string): readonly number[] | undefined;

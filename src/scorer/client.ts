@@ -1,11 +1,16 @@
 /** The trainer's side of scorer services: checks, batches, retries; scores as they came, or an error. */
-import { SCORER_INPUTS, type ScorerApiName, type ScorerInput, type ScorerRoute } from "../config/scorer_apis.ts";
+import {
+  SCORER_INPUTS,
+  type ScorerApiName,
+  type ScorerInput,
+  type ScorerRoute,
+} from "../config/scorer_apis.ts";
 import type { Asking, Label, ReadScores, ScoreKind } from "./apis/api.ts";
 import { SCORER_APIS } from "./apis/apis.ts";
 import { assertBounded, MAX_ABS_SCORE } from "./bounds.ts";
 import { inParallel } from "./in_parallel.ts";
 import { type PoolEvents, ScorerPool } from "./pool.ts";
-import type { Answer, Health, ScoreOptions, Scorer, Scores, ScorerStats } from "./protocol.ts";
+import type { Answer, Health, ScoreOptions, Scorer, ScorerStats, Scores } from "./protocol.ts";
 import { type Clock, WALL_CLOCK } from "./retry.ts";
 import { scorerServices, type ServicesOptions } from "./services.ts";
 
@@ -102,7 +107,10 @@ export function createScorerClient(options: ScorerClientOptions): ScorerClient {
     if (isCut > 0) options.onCut?.(isCut, cut.length);
   }
 
-  async function score(answers: readonly Answer[], { batchSize, signal }: ScoreOptions = {}): Promise<Scores> {
+  async function score(
+    answers: readonly Answer[],
+    { batchSize, signal }: ScoreOptions = {},
+  ): Promise<Scores> {
     const size = requireWhole("batchSize", batchSize ?? defaultBatchSize, 1);
     const scores: Scores = { rewards: [], costs: [] };
     if (answers.length === 0) return scores;
@@ -145,7 +153,10 @@ export function createScorerClient(options: ScorerClientOptions): ScorerClient {
 }
 
 function slicesOf<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+  return Array.from(
+    { length: Math.ceil(items.length / size) },
+    (_, i) => items.slice(i * size, (i + 1) * size),
+  );
 }
 
 /** @throws RangeError when the service cannot judge what it is to judge */

@@ -2,7 +2,14 @@
 import type { ScorerApi } from "./apis/api.ts";
 import { WrongSetting } from "./apis/api.ts";
 import { ScorerContractError } from "./errors.ts";
-import { type Answer, contractError, describe, type Exchange, exchangeJson, exchangeText } from "./exchange.ts";
+import {
+  type Answer,
+  contractError,
+  describe,
+  type Exchange,
+  exchangeJson,
+  exchangeText,
+} from "./exchange.ts";
 import type { Health } from "./protocol.ts";
 import { backoffMs, ConnectionFault, type RetryPolicy } from "./retry.ts";
 import type { Service } from "./services.ts";

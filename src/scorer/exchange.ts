@@ -143,7 +143,10 @@ async function send(exchange: Exchange): Promise<{ status: number; headers: Head
     const fault = { request: describe(exchange), cause: error };
     if (timeout.aborted) throw new ConnectionFault(`no answer within ${timeoutMs} ms`, fault);
     const message = messageChain(error);
-    throw new ConnectionFault(message, { ...fault, lasting: isFirst === true && LASTING_FAULT.test(message) });
+    throw new ConnectionFault(message, {
+      ...fault,
+      lasting: isFirst === true && LASTING_FAULT.test(message),
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Scorers of one's own functions, and several scorers as one. */
 import { show } from "./messages.ts";
-import type { Answer, ScoreOptions, Scorer, Scores, ScorerStats } from "./protocol.ts";
+import type { Answer, ScoreOptions, Scorer, ScorerStats, Scores } from "./protocol.ts";
 
 /** A number for each answer; null where the function does not apply to it, as TRL's None. */
 export type FunctionScores = ArrayLike<number | null>;

@@ -198,7 +198,9 @@ export class ScorerPool {
 
   /** Whether a scorer that refused our token was started anew with another, which its file holds by now. */
   async #hasNewToken(endpoint: Endpoint, error: unknown): Promise<boolean> {
-    if (!(error instanceof ScorerContractError) || (error.status !== 401 && error.status !== 403)) return false;
+    if (!(error instanceof ScorerContractError) || (error.status !== 401 && error.status !== 403)) {
+      return false;
+    }
     const { token } = endpoint;
     await this.#refresh();
     return endpoint.token !== token && this.#endpoints.includes(endpoint);

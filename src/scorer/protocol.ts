@@ -3,7 +3,7 @@
  *
  *   GET  /health       -> {"status": "healthy", "device": "..."}
  *   POST /score        {"prompts": [...], "responses": [...]} -> {"rewards": [...], "costs": [...]}
- *   POST /score_batch  the same, in one padded batch
+ *   POST /score_batch  the same
  *   POST /score_texts  {"texts": [...]} (whole conversations) -> the same
  *
  * Optional: /health may also answer "wants", a list of "messages" and "columns". Bodies of /score_batch then hold as
@@ -12,7 +12,7 @@
  *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
  *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
  *
- * Answers may also hold "truncated": for each whether the service read it only up to its limit.
+ * Scores may come with "truncated": [true, ...], whether each conversation was longer than is read and lost its end.
  *
  * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
  * status. Unknown keys in a request are ignored.
@@ -28,11 +28,17 @@ export const pairsRequestSchema = z.object({
   messages: z.array(z.array(messageSchema)).optional(),
 });
 export const textsRequestSchema = z.object({ texts: z.array(z.string()) });
-const healthSchema = z.object({
+export const healthSchema = z.object({
   status: z.literal("healthy"),
   device: z.string(),
   // Words of later contracts are no fault of a scorer's.
   wants: z.array(z.string()).optional(),
+});
+
+export const scoresSchema = z.object({
+  rewards: z.array(z.number()),
+  costs: z.array(z.number()),
+  truncated: z.array(z.boolean()).optional(),
 });
 
 export type PairsRequest = z.infer<typeof pairsRequestSchema>;
@@ -47,16 +53,26 @@ export interface Scores {
    * for each text, NaN where that part does not apply to it.
    */
   named?: Record<string, number[]>;
+  /** Whether each text was longer than is read and lost its end; absent where the scorer does not say. */
+  truncated?: boolean[];
+}
+
+/** A text cannot be read as it is, by which models ever. */
+export class UnreadableTextError extends Error {
+  override readonly name = "UnreadableTextError";
 }
 
 /**
  * The score models: whole conversations without EOS in, one reward and one cost for each out.
  * @param conversations the same by their messages, the answer last, for models that have a template of their own;
  * absent where texts alone are known
+ * @param signal of who asks: once it is aborted nobody waits for the scores
+ * @throws UnreadableTextError when one of them cannot be read
  */
 export type ScoreTexts = (
   texts: string[],
   conversations?: readonly (readonly Message[])[],
+  signal?: AbortSignal,
 ) => Promise<Scores>;
 
 /** A completion to be judged, and what it answers. */
@@ -76,12 +92,22 @@ export interface Answer {
   readonly columns: Readonly<Record<string, unknown>>;
 }
 
+/** What was answered since the last checkpoint, for a run that goes on from there. */
+export interface ScoreJournal {
+  /** What was answered to a question of `count` answers before this process began, once; null where nothing was. */
+  take(key: string, count: number): Scores | null;
+  /** Keeps an answer. Never throws: without it a run would only ask again. */
+  put(key: string, scores: Scores): void;
+}
+
 export interface ScoreOptions {
   /** Completions per request. */
   batchSize?: number;
   /** Optimizer step whose completions they are; undefined in an evaluation. */
   step?: number;
   signal?: AbortSignal;
+  /** A service that has answered the same before is not asked again. */
+  journal?: ScoreJournal;
 }
 
 /** How asking went since it was last taken. */
@@ -113,8 +139,17 @@ export interface Scorer {
 export function assertHealth(candidate: unknown): Health {
   const health = healthSchema.safeParse(candidate);
   if (health.success) return health.data;
-  throw new TypeError(`health is ${show(candidate)}; need {"status": "healthy", "device": "..."}`);
+  throw new TypeError(
+    `health is ${show(candidate)}; need {"status": "healthy", "device": "..."}${
+      isStatusAlone(candidate)
+        ? ", which a scorer with a token tells those who send it: set SCORER_TOKEN"
+        : ""
+    }`,
+  );
 }
+
+const isStatusAlone = (health: unknown) =>
+  (health as { status?: unknown } | null)?.status === "healthy" && Object.keys(health as object).length === 1;
 
 /**
  * Narrows an unknown value to `count` finite rewards and costs.
@@ -122,11 +157,21 @@ export function assertHealth(candidate: unknown): Health {
  * @throws TypeError when anything is wrong; it names the first, and nothing is repaired or filled in
  */
 export function assertScores(candidate: unknown, count: number): Scores {
-  const { rewards, costs } = assertScoreLists(candidate);
+  const { rewards, costs, truncated } = assertScoreLists(candidate);
   return {
     rewards: assertFiniteNumbers("rewards", rewards, count),
     costs: assertFiniteNumbers("costs", costs, count),
+    ...(truncated !== undefined && { truncated: assertTruncated(truncated, count) }),
   };
+}
+
+/** @throws TypeError when it is no list of `count` truth values */
+function assertTruncated(candidate: unknown, count: number): boolean[] {
+  if (
+    Array.isArray(candidate) && candidate.length === count &&
+    candidate.every((value) => typeof value === "boolean")
+  ) return candidate;
+  throw new TypeError(`"truncated" is ${show(candidate)}; need true or false for each of ${count} texts`);
 }
 
 /** @throws TypeError when it is no object */

@@ -15,6 +15,7 @@ const STEP_METRICS = [
   "num_tokens",
   "loss",
   "grad_norm",
+  "nonfinite_steps",
   "learning_rate",
   "reward",
   "reward_std",
@@ -114,9 +115,12 @@ export interface StepRecord extends Judgements {
   hallucinatedTurns: number;
   /** How many of this step's completions answer a prompt that had to be shortened. */
   truncatedPrompts: number;
-  loss: number;
+  /** As gradNorm, of the steps that were made; left out where none was. */
+  loss?: number;
   /** Global L2 norm of the gradient before clipping. */
-  gradNorm: number;
+  gradNorm?: number;
+  /** Steps of the record that were skipped, since loss or gradient were infinite or NaN. */
+  nonfiniteSteps: number;
   learningRate: number;
   /** Mean k3 estimate, nats per token; left out when beta = 0. */
   kl?: number;
@@ -171,6 +175,7 @@ export function stepRow(record: StepRecord): MetricRow {
     num_tokens: record.numTokens,
     loss: record.loss,
     grad_norm: record.gradNorm,
+    nonfinite_steps: record.nonfiniteSteps > 0 ? record.nonfiniteSteps : undefined,
     learning_rate: record.learningRate,
     reward: known(statistics.reward),
     reward_std: known(statistics.rewardStd),

@@ -1,10 +1,12 @@
 /** The files under a run's samples/ folder. */
 import { join } from "node:path";
 import type { Sink } from "./sink.ts";
-import { writeWhole } from "./written_whole.ts";
+
+/** Writes a file, with the folder that it lies in, whole or not at all. */
+export type WriteText = (path: string, text: string) => Promise<void>;
 
 /** Writes samples/{split}_{step}.jsonl and samples/{split}_scatter_{step}.json: the report reads them. */
-export function samplesFolder(): Sink {
+export function samplesFolder(writeText: WriteText): Sink {
   let folder = "";
   return {
     name: "samples/",
@@ -14,9 +16,9 @@ export function samplesFolder(): Sink {
     },
     table({ split, step, samples }) {
       const lines = samples.map((sample) => `${JSON.stringify(sample)}\n`);
-      return writeWhole(join(folder, `${split}_${step}.jsonl`), lines.join(""));
+      return writeText(join(folder, `${split}_${step}.jsonl`), lines.join(""));
     },
     scatter: (split, points) =>
-      writeWhole(join(folder, `${split}_scatter_${points.step}.json`), `${JSON.stringify(points)}\n`),
+      writeText(join(folder, `${split}_scatter_${points.step}.json`), `${JSON.stringify(points)}\n`),
   };
 }

@@ -40,13 +40,14 @@ export interface Sink {
   readonly name: string;
   /**
    * Whether the run may not go on without it: it is the run's own record, which a resume and the report go by. Any
-   * other is a copy: where it fails, that is said once, and the run goes on without it.
+   * other is a copy: where it fails, that is said once, and the run goes on without it. A record may be told again what
+   * it threw at.
    */
   readonly isRecord: boolean;
   start?(run: RunFacts): void | Promise<void>;
   /** One generation batch. */
   step?(row: MetricRow): void | Promise<void>;
-  /** One evaluation; its step has been logged already. */
+  /** One evaluation; its step has been logged already, as have its table and plot. */
   evaluation?(row: MetricRow): void | Promise<void>;
   histogram?(histogram: Histogram): void | Promise<void>;
   table?(table: SampleTable): void | Promise<void>;

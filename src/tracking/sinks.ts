@@ -2,7 +2,7 @@
 import process from "node:process";
 import type { Reporter, ReportTo } from "../config/reporters.ts";
 import type { MetricRow } from "./metrics.ts";
-import { samplesFolder } from "./samples_folder.ts";
+import { samplesFolder, type WriteText } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
 import { tensorBoard } from "./tensorboard.ts";
 import { trackio } from "./trackio.ts";
@@ -28,10 +28,15 @@ function reportersOf(reportTo: ReportTo): readonly Reporter[] {
 
 /**
  * @param appendRow appends a row to metrics.jsonl
+ * @param writeText writes a file, with the folder that it lies in, whole or not at all
  * @throws RangeError when environment variables of W&B or trackio are missing, or none that these know
  */
-export function sinksOf(appendRow: (row: MetricRow) => void, reportTo: ReportTo = "auto"): Sink[] {
+export function sinksOf(
+  appendRow: (row: MetricRow) => void,
+  writeText: WriteText,
+  reportTo: ReportTo = "auto",
+): Sink[] {
   const log: Sink = { name: "metrics.jsonl", isRecord: true, step: appendRow, evaluation: appendRow };
   const copies = reportersOf(reportTo).map((name) => COPIES[name]()).filter((sink) => sink !== null);
-  return [log, samplesFolder(), ...copies];
+  return [log, samplesFolder(writeText), ...copies];
 }

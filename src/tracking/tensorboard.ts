@@ -46,8 +46,13 @@ export async function openTensorBoard(
   const file = await open(join(runsDir, nextFileName(await readdir(runsDir), now())), "wx");
   const append = (content: EventContent, step: number) => appendRecord(file, content, step, now());
 
-  await append({ kind: "fileVersion" }, 0);
-  await append({ kind: "sessionStart" }, options.firstStep ?? 0);
+  try {
+    await append({ kind: "fileVersion" }, 0);
+    await append({ kind: "sessionStart" }, options.firstStep ?? 0);
+  } catch (error) {
+    await file.close().catch(() => {}); // the first error is the one to report
+    throw error;
+  }
   return {
     scalars: (entries, step) => append({ kind: "scalars", values: [...entries] }, step),
     histogram: async (tag, values, step) => {

@@ -80,7 +80,10 @@ export class Tracker {
     this.#scatter = scatter;
   }
 
-  /** Logs one generation batch and returns its row. The texts are those of the record's completions. */
+  /**
+   * Logs one generation batch and returns its row. The texts are those of the record's completions.
+   * @throws what a record threw that could not take all of it: it is owed the rest
+   */
   async logStep(record: StepRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = stepRow(record);
@@ -98,19 +101,33 @@ export class Tracker {
       this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
       if (due(this.#config.scatter_every)) await this.#showScatterWindow(step);
     }
+    await this.settle();
     return row;
   }
 
-  /** Logs one evaluation and returns its row. */
+  /**
+   * Logs one evaluation and returns its row, which is logged last: where it stands, all of the evaluation does.
+   * @throws what a record threw that could not take all of it: it is owed the rest
+   */
   async logEval(record: EvalRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = evalRow(record);
-    await this.#sinks.tell("evaluation", row);
     const samples = sampleTable(texts, record, this.#config.eval_table_n_samples);
     await this.#sinks.tell("table", { split: "eval", step, samples });
     const points = addToScatter(EMPTY_SCATTER, step, record, this.#config.scatter_max_points);
     await this.#sinks.tell("scatter", "eval", scatterPoints(points, step));
+    await this.#sinks.tell("evaluation", row);
+    await this.settle();
     return row;
+  }
+
+  /**
+   * Gives the records what they could not take before. No checkpoint may be taken where they still cannot: a run that
+   * goes on from it would lack that.
+   * @throws what a record threw
+   */
+  async settle(): Promise<void> {
+    await this.#sinks.settle();
   }
 
   /** For the checkpoint taken after the last logged step. */
@@ -118,10 +135,14 @@ export class Tracker {
     return { scatter: this.#scatter };
   }
 
-  /** Shows the scatter points that are still waiting. Call once, when training has reached its last step. */
+  /**
+   * Shows the scatter points that are still waiting. Call once, when training has reached its last step.
+   * @throws what a record threw that could not take all of it
+   */
   async finish(lastStep: number): Promise<void> {
     if (this.#scatter.seen > 0) await this.#showScatterWindow(lastStep);
     await this.#sinks.tell("finish");
+    await this.settle();
   }
 
   /** For the end of a run and for its failure alike. */

@@ -22,6 +22,7 @@ import { partName } from "../io/records/optimizer_shards.ts";
 import { DTYPE_OF_FORMAT, f32ToBytes } from "../io/tensors/dtype.ts";
 import type { TensorSource } from "../io/tensors/safetensors.ts";
 import type { TensorReader } from "../io/tensors/tensor_reader.ts";
+import { messageOf } from "../io/files/errors.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { refreshWeightShift } from "../ops/weight/weight_shift.ts";
 import type { TrackerState } from "../tracking/tracker.ts";
@@ -48,7 +49,7 @@ export function weightTensors(weights: readonly Weight[]): TensorSource[] {
 }
 
 /** The optimizer's tensors that this rank holds, read back from the GPU when their turn comes. */
-function optimizerTensors(optimizer: Optimizer): TensorSource[] {
+export function optimizerTensors(optimizer: Optimizer): TensorSource[] {
   return optimizer.slots.flatMap((slot) => {
     const { weight, master, firstMoment, secondMoment } = slot;
     const source = (kind: string, tensor: Tensor): TensorSource => {
@@ -84,6 +85,8 @@ export interface RunToSave {
   best: BestState | null;
   /** Files that are copied into the checkpoint. */
   modelFiles: readonly string[];
+  /** Told where checkpoints beyond save_total_limit cannot be removed: that loses nothing, and ends no run. */
+  onMessage(text: string): void;
 }
 
 /** Whether all ranks take part in saving: each holds a share of what is saved. */
@@ -95,7 +98,7 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator, optimizer, inputs, progress, tracker, best, modelFiles }: RunToSave,
+  { config, communicator, optimizer, inputs, progress, tracker, best, modelFiles, onMessage }: RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {
@@ -116,9 +119,11 @@ export async function saveRun(
       modelFiles,
       partners,
     });
-    if (config.save_total_limit !== null) {
-      await pruneCheckpoints(runDir, config.save_total_limit, { newestStep: step, bestStep: best?.step });
-    }
+    if (config.save_total_limit === null) return;
+    const kept = { newestStep: step, bestStep: best?.step };
+    await pruneCheckpoints(runDir, config.save_total_limit, kept).catch((error) =>
+      onMessage(`Older checkpoints stay: ${messageOf(error)}; training goes on`)
+    );
   };
   if (!savesTogether(optimizer)) return await write();
   await writeTogether(

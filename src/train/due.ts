@@ -1,12 +1,14 @@
 /** What a run owes to its folder: evaluations, checkpoints, final weights. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { enterPhase } from "../gpu/failure.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import { bestAfter, type BestState, bestText, isPatienceOver } from "../rl/best_metric.ts";
 import { isDue } from "../rl/cadence.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
@@ -18,7 +20,10 @@ import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps: { runDir, communicator, inputs }, config, learner: { optimizer }, best, modelFiles } = run;
+  const { deps, config, learner: { optimizer }, best, modelFiles } = run;
+  const { runDir, communicator, inputs, events: { onMessage } } = deps;
+  await assertFiniteWeights(optimizer.weights, `Step ${progress.step} is not saved`, "it was a step too far");
+  await run.tracker.settle();
   run.log?.sync();
   const tracker = run.tracker.state();
   await saveRun(runDir, {
@@ -30,20 +35,33 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
     tracker,
     best,
     modelFiles,
+    onMessage,
   });
   run.savedStep = progress.step;
   trimPool(); // of the buffers that weights were read back through
 }
 
-/** Saves the step, if it is not; no rank goes on before that is done. */
+/**
+ * Saves the step, if it is not; no rank goes on before that is done.
+ * @throws NonfinitePolicyError when weights are no numbers: a checkpoint of them would push out good ones
+ */
 export async function save(run: Run, progress: Progress): Promise<void> {
+  enterPhase("saving");
+  const isSaved = run.savedStep === progress.step;
   if (isWriter(run.deps) || savesTogether(run.learner.optimizer)) await writeCheckpoint(run, progress);
   await run.deps.communicator.barrier();
+  if (isSaved) return; // a run that goes on from it has yet to take what its journal holds
+  run.savedStep = progress.step;
+  run.journal.clear();
 }
 
 /** Keeps the last whole step, unless the weights have already begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps) || run.savedStep === progress.step) return;
+  if (!isWriter(run.deps)) return;
+  if (run.savedStep === progress.step) {
+    // Of an evaluation of it: where its records still cannot be written, it is made again.
+    return await run.tracker.settle().catch(() => {});
+  }
   const { optimizer } = run.learner;
   try {
     if (savesTogether(optimizer)) {
@@ -65,8 +83,9 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
+  enterPhase("the evaluation");
   const { lambda } = progress.lambda;
-  const outcome = await deps.evaluate(lambda);
+  const outcome = await deps.evaluate(lambda, { journal: run.journal });
   const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
   const ofStep = rows.at(-1);

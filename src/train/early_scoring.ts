@@ -1,6 +1,6 @@
 /** Scores completions while others are still being sampled. */
 import { answerOf, type Decode } from "../scorer/answer.ts";
-import type { Scorer, Scores } from "../scorer/protocol.ts";
+import type { ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
 import type { Rollout } from "./rollout.ts";
 
 export interface EarlyScoring {
@@ -20,7 +20,12 @@ export interface EarlyScoring {
  */
 export function scoreEarly(
   scorer: Scorer,
-  { batchSize, step, decode }: { batchSize: number; step: number; decode: Decode },
+  { batchSize, step, decode, journal }: {
+    batchSize: number;
+    step: number;
+    decode: Decode;
+    journal?: ScoreJournal;
+  },
 ): EarlyScoring {
   const scores: Scores = { rewards: [], costs: [] };
   const named: Record<string, number[]> = {};
@@ -34,7 +39,7 @@ export function scoreEarly(
       const { user, messages, columns, ids } = prompt;
       return answerOf({ prompt: user, messages, completion: text, tokens, columns }, ids, decode);
     });
-    const judged = await scorer.score(answers, { batchSize, step });
+    const judged = await scorer.score(answers, { batchSize, step, ...(journal && { journal }) });
     const put = (all: number[], values: readonly number[]) =>
       batch.forEach(({ place }, i) => all[place] = values[i]);
     put(scores.rewards, judged.rewards);

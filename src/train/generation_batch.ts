@@ -1,6 +1,7 @@
 /** One generation batch, read from top to bottom: sample, score, lambda, advantages and updates. */
 import type { BatchShape } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
+import { enterPhase, unlessGpuFails } from "../gpu/failure.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
@@ -11,7 +12,7 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { Scorer, Scores, ScorerStats } from "../scorer/protocol.ts";
+import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
 import type { Judgements, StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
@@ -19,7 +20,7 @@ import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
-import { updatePolicy } from "./update.ts";
+import { type SkippedUpdate, updatePolicy } from "./update.ts";
 
 export interface GenerationBatchDeps {
   config: RunConfig;
@@ -28,6 +29,8 @@ export interface GenerationBatchDeps {
   tokenizer: Tokenizer;
   prompts: readonly Prompt[];
   scorer: Scorer;
+  /** Scores that a run before this one was given for the same. */
+  journal?: ScoreJournal;
   communicator: Communicator;
   shape: BatchShape;
   totalSteps: number;
@@ -53,18 +56,14 @@ export interface GenerationBatchOutcome {
   record: StepRecord;
   /** Of the record's completions. */
   texts: Texts;
+  /** This rank's, in the order of the record's completions. */
+  rollouts: readonly Rollout[];
+  /** Optimizer steps that were not made. */
+  skipped: readonly SkippedUpdate[];
 }
 
 const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
 const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-
-function assertFinite(name: string, value: number, step: number): void {
-  if (Number.isFinite(value)) return;
-  throw new RangeError(
-    `Training diverged at step ${step}: ${name} is ${value}; the last checkpoint is good. ` +
-      "Set a smaller learning_rate or max_grad_norm",
-  );
-}
 
 /**
  * This rank's slice of a generation batch: as many completions as on every rank, in the order of the prompts, so that a
@@ -139,7 +138,8 @@ async function gatherLambdas(
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
  * on the same completions.
  * @throws ScorerUnavailableError or ScorerContractError when the scorer does, before anything has changed
- * @throws RangeError when loss or gradient are not finite
+ * @throws GpuError when the GPU fails, also while the scorer is waited for
+ * @throws NonfinitePolicyError when logits are NaN or infinite, before anything has changed
  */
 export async function trainOnGenerationBatch(
   deps: GenerationBatchDeps,
@@ -150,10 +150,16 @@ export async function trainOnGenerationBatch(
   const step = progress.step + 1;
   const began = performance.now();
 
+  enterPhase("sampling completions");
   const generation = progress.step / updatesPerGeneration;
   const decode = deps.tokenizer.decode;
   deps.scorer.takeStats?.(); // of an evaluation before
-  const scoring = scoreEarly(deps.scorer, { batchSize: config.scorer_batch_size, step, decode });
+  const scoring = scoreEarly(deps.scorer, {
+    batchSize: config.scorer_batch_size,
+    step,
+    decode,
+    journal: deps.journal,
+  });
   // One on this GPU would take its memory while the KV cache has it.
   const isElsewhere = !deps.scorer.sharesGpu;
   const rollouts = await sampleRollouts(deps.generator, deps.tokenizer, {
@@ -167,9 +173,13 @@ export async function trainOnGenerationBatch(
   const generateSeconds = secondsSince(began);
 
   const waiting = performance.now();
-  const prepare = () => prepareUpdate(deps.learner, rollouts, step, updatesPerGeneration, config);
+  const prepare = () => {
+    enterPhase("the passes of the reference policy");
+    return prepareUpdate(deps.learner, rollouts, step, updatesPerGeneration, config);
+  };
   const prepared = isElsewhere ? prepare() : null;
-  const scores = await scoring.finish().catch((error) => {
+  enterPhase("scoring");
+  const scores = await unlessGpuFails(scoring.finish()).catch((error) => {
     if (prepared) disposeUpdate(prepared);
     throw error;
   });
@@ -186,9 +196,11 @@ export async function trainOnGenerationBatch(
     (_, update) => learningRate(progress.step + update, schedule),
   );
   const update = { combined, learningRates, config, communicator };
-  const stats = await updatePolicy(deps.learner, prepared ?? prepare(), update);
-  assertFinite("the loss", stats.loss, step);
-  assertFinite("the gradient norm", stats.gradNorm, step);
+  const batch = prepared ?? prepare();
+  enterPhase("the update");
+  const { skipped, ...means } = await updatePolicy(deps.learner, batch, update);
+  // Of steps none of which was made there is nothing to tell but that.
+  const stats = skipped.length < updatesPerGeneration ? means : null;
   const updateSeconds = secondsSince(updating);
 
   const { tokens, ...counts } = await countRollouts(communicator, rollouts);
@@ -208,15 +220,16 @@ export async function trainOnGenerationBatch(
     named,
     lambda: lambdaMetrics(lambda, config),
     ...counts,
-    loss: stats.loss,
-    gradNorm: stats.gradNorm,
+    loss: stats?.loss,
+    gradNorm: stats?.gradNorm,
+    nonfiniteSteps: skipped.length,
     learningRate: learningRates[learningRates.length - 1],
-    kl: config.beta === 0 ? undefined : stats.kl,
-    entropy: stats.entropy,
-    samplerMetrics: rollouts.every(({ logprobs }) => logprobs !== null)
+    kl: config.beta === 0 ? undefined : stats?.kl,
+    entropy: stats?.entropy,
+    samplerMetrics: stats && rollouts.every(({ logprobs }) => logprobs !== null)
       ? samplerMetrics(stats.sampler, correctsSampler(config))
       : undefined,
-    clipMetrics: LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats),
+    clipMetrics: stats ? LOSS_TYPES[config.loss_type].policyTerm.clipMetrics(stats) : undefined,
     asked,
     stepSeconds: secondsSince(began),
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
@@ -228,6 +241,8 @@ export async function trainOnGenerationBatch(
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
     },
+    rollouts,
+    skipped,
   };
 }
 

@@ -1,12 +1,18 @@
 /** The run: generation batch after generation batch, and what is due between them. */
+import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
+import { explainGpuError } from "../gpu/device.ts";
+import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
 import { createGenerator } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
+import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
+import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import type { BestState } from "../rl/best_metric.ts";
+import { warnOfDisk } from "./disk.ts";
 import {
   endsEarly,
   evaluate,
@@ -19,9 +25,11 @@ import {
 } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
+import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
 import { samplerWarning } from "./sampler_warning.ts";
+import { withWayOn } from "./way_on.ts";
 
 export interface TrainingResult {
   progress: Progress;
@@ -33,15 +41,28 @@ export interface TrainingResult {
   best: BestState | null;
 }
 
+/** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
+function mayBeSaved(error: unknown): boolean {
+  const isOver = [WeightsDifferError, GpuError, NonfinitePolicyError, DivergedError].some((kind) =>
+    error instanceof kind
+  );
+  return !isOver;
+}
+
+/** Rank 0 looks at the checkpoints, for all. */
+async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknown): Promise<unknown> {
+  return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
+}
+
 /** Trains from `start` on until the last step, or until the process is asked to end. */
 async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
   const { deps, config, learner, steps, shape } = run;
-  if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
   let progress = start;
   try {
+    if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
@@ -53,6 +74,7 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
         config,
         learner,
         generator,
+        journal: run.journal,
         shape,
         totalSteps: steps,
         onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
@@ -62,15 +84,19 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
+      await judgeSteps(run, outcome);
       await settle(run, progress);
     }
     if (endsEarly(run) && progress.step < steps) {
       sayWhyEarly(run);
       await run.tracker.finish(progress.step);
     }
-  } catch (error) {
-    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);
-    throw error;
+  } catch (thrown) {
+    const error = await explainGpuError(thrown);
+    if (mayBeSaved(error)) await saveAfterFailure(run, progress);
+    // Scores that the failure may come from are asked for again; those that came before a scorer was gone are not.
+    if (!(error instanceof ScorerUnavailableError)) run.journal.clear();
+    throw await sayWayOn(run, progress, error);
   } finally {
     generator.dispose();
   }
@@ -80,10 +106,15 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
 async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
+  await warnOfDisk(run, start.step);
   const progress = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = progress.step >= run.steps || endsEarly(run);
-  await save(run, progress);
+  await save(run, progress).catch(async (error) => {
+    throw await sayWayOn(run, progress, error);
+  });
+  run.log?.sync(); // of the last evaluation, which comes after its checkpoint
+  run.journal.clear();
   if (finished) {
     const best = await loadBest(run, progress);
     if (isWriter(run.deps)) await writeFinalWeights(run, best);
@@ -99,6 +130,8 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
  */
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, "samples"));
+  enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,
     // One that has no room for whole gradients decides for all.
@@ -107,15 +140,18 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
   });
   try {
     const { run, progress } = await openRun(deps, config, learner);
-    try {
-      return await finishRun(run, progress);
-    } finally {
-      await closeRun(run);
-    }
+    const result = await finishRun(run, progress).catch(async (error) => {
+      await closeRun(run).catch(() => {}); // the first error is the one to report
+      throw error;
+    });
+    await closeRun(run);
+    return result;
   } catch (error) {
     deps.communicator.leave(error);
-    throw error;
+    const isNew = isWriter(deps) && error instanceof GpuError;
+    throw isNew ? await withWayOn(error, { runDir: deps.runDir, config, step: 0 }) : error;
   } finally {
     disposeLearner(learner);
+    enterPhase(null);
   }
 }

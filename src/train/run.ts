@@ -4,15 +4,19 @@ import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openGpu } from "../gpu/device.ts";
+import { writeTextInFolder } from "../io/files/atomic_files.ts";
+import { explainFsError } from "../io/files/errors.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
+import { openScoreJournal, removeOtherJournals, type ScoreJournalFile } from "../io/records/score_journal.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress } from "../policy/decode/generate.ts";
+import { assertFiniteWeights } from "../policy/nonfinite.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
-import type { Scorer } from "../scorer/protocol.ts";
+import type { ScoreOptions, Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { BEST_MODEL_FILE, CHANGES_FILE, parseMetrics } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";
@@ -58,7 +62,7 @@ export interface TrainingDeps {
    * Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Every rank is asked, for its
    * share, and is told of all.
    */
-  evaluate: ((lambda: number) => Promise<EvaluationOutcome>) | null;
+  evaluate: ((lambda: number, scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>) | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
    * go on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
@@ -79,10 +83,14 @@ export interface Run {
   tracker: Tracker;
   /** null on the ranks that write nothing. */
   log: AppendLog | null;
+  /** Of the scores that this rank was given since the last checkpoint. */
+  journal: ScoreJournalFile;
   steps: number;
   shape: BatchShape;
   savedStep: number;
   evaluatedStep: number;
+  /** Steps that were skipped, up to the last, one after the other: of this process. */
+  skippedInRow: number;
   /** Of the evaluations so far, on all ranks; null where none is the best. */
   best: BestState | null;
   rows: MetricRow[];
@@ -94,8 +102,10 @@ const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
-    await rm(join(runDir, name), { recursive: true, force: true });
+  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
+    await rm(join(runDir, name), { recursive: true, force: true }).catch((error) => {
+      throw explainFsError(error, "remove", join(runDir, name));
+    });
   }
 }
 
@@ -159,29 +169,39 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
     return { modelFiles: [], log: null, tracker, logged: [] };
   }
   if (!restored) await clearRun(runDir);
+  await removeOtherJournals(runDir, deps.communicator.size);
   const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
   const path = join(runDir, "metrics.jsonl");
   const log = openAppendLog(path, restored ? step : -1);
-  const logged = parseMetrics(await readFile(path, "utf8"), path);
-  const { memory } = await openGpu();
-  const tracker = await openTracker({
-    runDir,
-    config,
-    sinks: sinksOf((row) => log.append(row), config.report_to),
-    onMessage,
-    rowsBefore: logged,
-    promptCount: deps.prompts.length,
-    gpuBytes: () => memory().liveBytes,
-    resume: restored ? { step, state: restored.tracker } : undefined,
-  });
-  if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
-  return { modelFiles, log, tracker, logged };
+  try {
+    const text = await readFile(path, "utf8").catch((error) => {
+      throw explainFsError(error, "read", path);
+    });
+    const logged = parseMetrics(text, path);
+    const { memory } = await openGpu();
+    const tracker = await openTracker({
+      runDir,
+      config,
+      sinks: sinksOf((row) => log.append(row), writeTextInFolder, config.report_to),
+      onMessage,
+      rowsBefore: logged,
+      promptCount: deps.prompts.length,
+      gpuBytes: () => memory().liveBytes,
+      resume: restored ? { step, state: restored.tracker } : undefined,
+    });
+    if (restored) await recordChanges(runDir, { step, changes: restored.changes }, config, onMessage);
+    return { modelFiles, log, tracker, logged };
+  } catch (error) {
+    log.close();
+    throw error;
+  }
 }
 
 /**
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
  *   configuration or other files, which it names
+ * @throws NonfinitePolicyError when that checkpoint holds weights that are no numbers
  * @throws Error when the ranks found different checkpoints, or there are some and none is whole
  */
 export async function openRun(
@@ -199,6 +219,14 @@ export async function openRun(
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
+  if (restored) {
+    const { weights } = learner.optimizer;
+    await assertFiniteWeights(
+      weights,
+      restored.dir,
+      "remove it, and the same command goes on from the one before",
+    );
+  }
   await assertSameStart(communicator, restored);
   const progress = restored
     ? ownProgress(restored.progress, communicator)
@@ -216,17 +244,24 @@ export async function openRun(
       config,
       learner,
       ...records,
+      journal: openScoreJournal(runDir, communicator.rank, events.onMessage),
       ...evaluations,
       steps,
       shape,
       savedStep: restored ? progress.step : -1,
+      skippedInRow: 0,
       rows: [],
     },
     progress,
   };
 }
 
-export async function closeRun({ log, tracker }: Run): Promise<void> {
-  log?.close();
-  await tracker.close();
+/** @throws Error when a record cannot be closed; all else is closed nonetheless */
+export async function closeRun({ log, tracker, journal }: Run): Promise<void> {
+  journal.close();
+  try {
+    log?.close();
+  } finally {
+    await tracker.close();
+  }
 }

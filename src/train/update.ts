@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { limitPool } from "../gpu/pool.ts";
-import { readFloats } from "../gpu/tensors.ts";
+import { copyWords, emptyTensor, readFloats } from "../gpu/tensors.ts";
 import { groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
@@ -16,6 +16,8 @@ import { backward, backwardPrompts, promptKeys } from "./passes.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
 import {
   logOfCompletions,
+  lossesIn,
+  lossesOf,
   meanStats,
   readUpdateStats,
   type StatsConfig,
@@ -50,6 +52,22 @@ async function accumulateGradients(
   if (prompts && keys) await backwardPrompts(learner, prompts, { keys, summer });
   await summer?.endStep();
   return parts;
+}
+
+/**
+ * Makes a gradient NaN where a loss is not finite, so that no update is made of the step: by any rank, since all sum
+ * what this one adds. What is finite stays as it is.
+ * @param logged of the step's passes, one behind the other
+ */
+function spoilGradient({ weights, shares }: Optimizer, logged: Tensor, rowsPerPass: number): void {
+  const summedAlready = new Set(shares?.layers?.flat());
+  const { grad } = weights.find((weight) => !summedAlready.has(weight))!;
+  tf.tidy(() => {
+    const value = emptyTensor([1]);
+    copyWords({ tensor: grad!, first: 0, count: 1 }, value, 0);
+    const nothing = tf.mul(tf.sum(lossesIn(logged, rowsPerPass)), 0); // of infinity and NaN: NaN
+    copyWords({ tensor: tf.add(value, nothing), first: 0, count: 1 }, grad!, 0);
+  });
 }
 
 /** One update of the weights, from the gradients of all ranks. @returns f32 [2]: gradient norm, clip scale */
@@ -96,6 +114,20 @@ export interface UpdateRequest {
   communicator?: Communicator;
 }
 
+/** An optimizer step that was not made: its loss or its gradient was infinite or NaN. Weights and moments stay. */
+export interface SkippedUpdate {
+  /** Its number among those of the generation batch, from 0. */
+  update: number;
+  loss: number;
+  gradNorm: number;
+  /** Loss of each of this rank's completions that was in it, by the rollout's place. */
+  losses: ReadonlyMap<number, number>;
+}
+
+export interface UpdateOutcome extends UpdateStats {
+  skipped: readonly SkippedUpdate[];
+}
+
 /**
  * Trains on one generation batch, as TRL does: group advantages; then num_iterations times over the batch, cut into
  * optimizer steps of gradient_accumulation_steps micro-batches. Where that makes several steps, ratios are taken
@@ -103,13 +135,13 @@ export interface UpdateRequest {
  * With several ranks, gradients are added up before each step, so that every rank makes the same one.
  *
  * @param prepared is freed
- * @returns means over the optimizer steps
+ * @returns means over the optimizer steps, but for those that were skipped, unless all were
  */
 export async function updatePolicy(
   learner: Learner,
   prepared: PreparedUpdate,
   { combined, learningRates, config, communicator = singleProcess }: UpdateRequest,
-): Promise<UpdateStats> {
+): Promise<UpdateOutcome> {
   const { order, lengths, steps } = prepared;
   const size = order.length / steps.length;
   const firstOfRank = communicator.rank * order.length;
@@ -138,9 +170,11 @@ export async function updatePolicy(
       const own = tf.tidy(() => tf.slice(advantagesAndWeights, [0, s * size], [2, size]));
       const parts = await accumulateGradients(learner, steps[s], own, { communicator, config })
         .finally(() => own.dispose());
+      const log = tf.tidy(() => tf.concat(parts as tf.Tensor1D[]));
+      spoilGradient(learner.optimizer, log, learner.rowsPerPass);
       const clip = await step(communicator, learner.optimizer, rate, config);
-      logged.push(tf.tidy(() => tf.concat([clip, ...parts] as tf.Tensor1D[])));
-      tf.dispose([clip, ...parts]);
+      logged.push(tf.tidy(() => tf.concat([clip, log] as tf.Tensor1D[])));
+      tf.dispose([clip, log, ...parts]);
     }
   } finally {
     advantagesAndWeights.dispose();
@@ -150,16 +184,21 @@ export async function updatePolicy(
   trimPasses(learner.replays.reference);
   limitPool();
   const updates: UpdateStats[] = [];
+  const skipped: SkippedUpdate[] = [];
+  const { rowsPerPass } = learner;
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {
     const first = (update % steps.length) * size;
-    updates.push(
-      await statsOfRanks(communicator, values, {
-        lengths: allLengths.filter((_, i) => i % order.length >= first && i % order.length < first + size),
-        rowsPerPass: learner.rowsPerPass,
-        config,
-      }),
-    );
+    const stats = await statsOfRanks(communicator, values, {
+      lengths: allLengths.filter((_, i) => i % order.length >= first && i % order.length < first + size),
+      rowsPerPass,
+      config,
+    });
+    updates.push(stats);
+    if (Number.isFinite(stats.gradNorm)) continue;
+    const losses = lossesOf(values, size, rowsPerPass).map((loss, i) => [order[first + i], loss] as const);
+    skipped.push({ update, loss: stats.loss, gradNorm: stats.gradNorm, losses: new Map(losses) });
   }
   tf.dispose(logged);
-  return meanStats(updates);
+  const made = updates.filter(({ gradNorm }) => Number.isFinite(gradNorm));
+  return { ...meanStats(made.length > 0 ? made : updates), skipped };
 }

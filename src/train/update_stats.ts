@@ -1,4 +1,6 @@
 /** What an update says about itself: read back as one list of numbers, told apart here. */
+import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "@tensorflow/tfjs";
 import { LOSS_STATS } from "../ops/loss/grpo_loss.ts";
 import { type CompletionStats, type ImportanceSamplingLevel, lossMeans } from "../rl/loss_means.ts";
 import {
@@ -105,6 +107,19 @@ export function logOfCompletions(values: Float32Array, microBatchSize: number): 
     }
   }
   return log;
+}
+
+/** The losses alone, completion after completion. @param values as of readUpdateStats */
+export function lossesOf(values: Float32Array, completions: number, microBatchSize: number): number[] {
+  return Array.from({ length: completions }, (_, i) => {
+    const b = i % microBatchSize;
+    return values[placesOf(2 + (i - b) * (1 + COLUMNS), b, microBatchSize).loss];
+  });
+}
+
+/** The losses of micro-batches whose logs lie one behind the other. @param logged f32 [M x B(1 + columns)] */
+export function lossesIn(logged: Tensor, microBatchSize: number): Tensor {
+  return tf.slice(logged.reshape([-1, microBatchSize * (1 + COLUMNS)]), [0, 0], [-1, microBatchSize]);
 }
 
 /** Means over the optimizer steps that were made of one generation batch. */

@@ -2,18 +2,21 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 import { answers } from "../answers.ts";
-import type { ScoreTexts } from "../../src/scorer/protocol.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 import { serveScorer } from "../../src/scorer/serve.ts";
+import { scoreInBatches } from "../../src/scorer/service/batches.ts";
 
 /** A scorer on a socket whose models take `delayMs` and record what they scored. */
 async function startScorer(t: TestContext, delayMs = 0) {
   const scored: string[] = [];
-  const scoreTexts: ScoreTexts = async (texts) => {
-    scored.push(...texts);
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    return { rewards: texts.map(() => 1), costs: texts.map(() => 2) };
-  };
+  const scoreTexts = scoreInBatches({
+    prepare: (text) => ({ text, tokens: 1, isCut: false }),
+    async score(batch) {
+      scored.push(...batch.map(({ text }) => text));
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      return { rewards: batch.map(() => 1), costs: batch.map(() => 2) };
+    },
+  });
   const scorer = await serveScorer({ scoreTexts, device: "fake", maxBodyBytes: 10_000 });
   t.after(() => scorer.close());
   return { ...scorer, scored };
@@ -52,7 +55,7 @@ describe("scorer service", () => {
     assert.match(announced, /^HTTP\/1.1 413 /);
     assert.deepEqual(scored, []);
     const scores = await createScorerClient({ url, retryMaxMs: 0 }).score(answers(["a"], ["b"]));
-    assert.deepEqual(scores, { rewards: [1], costs: [2] });
+    assert.deepEqual([scores.rewards, scores.costs], [[1], [2]]);
   });
 
   it("a request whose client hung up while it queued is not scored", async (t) => {

@@ -14,10 +14,15 @@ const COMMANDS: Record<Runtime, readonly [string, readonly string[]]> = {
 };
 const MAIN = "src/cli/main.ts";
 
-/** Starts `main.ts <args>`, or another program with its arguments. */
-export function startIn(runtime: Runtime, args: readonly string[], program = MAIN): Program {
+/** Starts `main.ts <args>`, or another program with its arguments. @param further options of the runtime */
+export function startIn(
+  runtime: Runtime,
+  args: readonly string[],
+  program = MAIN,
+  further: readonly string[] = [],
+): Program {
   const [command, options] = COMMANDS[runtime];
-  return startCommand(command, [...options, join(ROOT, program), ...args], {
+  return startCommand(command, [...options, ...further, join(ROOT, program), ...args], {
     env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan" },
   });
 }

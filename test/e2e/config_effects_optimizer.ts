@@ -234,6 +234,26 @@ const ADAMW: readonly Effect[] = [
       assert.equal(rowsOf(changed)[0].grad_norm, rowsOf(without)[0].grad_norm);
     },
   },
+  {
+    key: "max_nonfinite_steps",
+    value: 2,
+    seen: "steps whose gradient is beyond f32 are skipped; after so many in a row the run ends",
+    given: {
+      ...ONE_STEP,
+      max_steps: 2,
+      lambda_adapt: false,
+      lambda_cost: 1e30,
+      lambda_max: 1e30,
+      scale_rewards: "none",
+    },
+    fails: /^Training diverged at step 2: .*2 steps in a row skipped.*nonfinite.step-2\.jsonl/,
+    check: (_, without) => {
+      assert.deepEqual(
+        rowsOf(without).map(({ nonfinite_steps, loss }) => [nonfinite_steps, loss]),
+        [[1, undefined], [1, undefined]],
+      );
+    },
+  },
 ];
 
 export const OPTIMIZER_EFFECTS: readonly Effect[] = [...SCHEDULE, ...BATCH, ...ADAMW];

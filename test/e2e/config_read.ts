@@ -15,7 +15,7 @@ export function runFolderOf({ dir }: Ran): string {
 
 /** Rows of training, without what measures the machine. */
 export const rowsOf = (ran: Ran): MetricRow[] =>
-  metricRows(runFolderOf(ran)).filter((row) => row.loss !== undefined);
+  metricRows(runFolderOf(ran)).filter((row) => row.epoch !== undefined);
 
 /** Rows of evaluations. */
 export const evalRowsOf = (ran: Ran): MetricRow[] =>

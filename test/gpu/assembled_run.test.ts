@@ -1,6 +1,7 @@
 /** Runs and evaluations as a program of somebody else's puts them together: no command, no terminal. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it, mock } from "node:test";
 import { evaluateModel, writeEvaluation } from "../../src/assembly/evaluation.ts";
@@ -11,9 +12,12 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { trimPool } from "../../src/gpu/pool.ts";
 import { matrixUnitsMissing } from "../../src/gpu/precision.ts";
 import { emptyTensor } from "../../src/gpu/tensors.ts";
+import { bytesToF32, f32ToBytes } from "../../src/io/tensors/dtype.ts";
+import { openSafetensors, writeSafetensors } from "../../src/io/tensors/safetensors.ts";
 import { AUTO_PRECISION, settledPrecision } from "../../src/policy/precision.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { leftOut } from "../left_out.ts";
+import { ROOT } from "../unit/source_files.ts";
 
 before(async () => void await openGpu());
 after(closeGpu);
@@ -111,6 +115,62 @@ describe("assembleRun()", () => {
       for (const start of [assembleRun, evaluateModel]) {
         await assert.rejects(start({ ...config, eval_jsonl: "none" }), { name: "ScorerUnavailableError" });
       }
+    }));
+});
+
+/** A folder of this repository's with a value in the last tensor of its weights in the place of its own. */
+async function spoiledModel(from: string, to: string, spoil: (values: Float32Array, name: string) => void) {
+  await cp(from, to, { recursive: true });
+  const path = join(to, "model.safetensors");
+  const reader = await openSafetensors(path);
+  const tensors = await Promise.all([...reader.tensors].map(async ([name, { dtype, shape }]) => {
+    const values = bytesToF32(await reader.read(name), dtype as "F32");
+    spoil(values, name);
+    return { name, dtype: "F32" as const, shape, bytes: () => Promise.resolve(f32ToBytes(values, "F32")) };
+  }));
+  await reader.close();
+  await writeSafetensors(path, tensors);
+  return to;
+}
+
+describe("a model whose numbers are none", () => {
+  const MODELS = join(ROOT, "models/quickstart");
+  const NORM = "model.norm.weight";
+  const nanAt = (tensor: string, place: number) => (values: Float32Array, name: string) => {
+    if (name === tensor) values[place] = NaN;
+  };
+
+  it("is not loaded, to train, evaluate or score: the error names file, tensor, count and place", () =>
+    withScratchFolder(async (folder) => {
+      for (const [key, part] of [["model_name", "policy"], ["cost_model", "cost"]] as const) {
+        const model = await spoiledModel(join(MODELS, part), join(folder, part), nanAt(NORM, 7));
+        const config = { ...configIn(folder), [key]: model, eval_jsonl: defaultConfig().eval_jsonl };
+        const left = await leftBy(async () => {
+          for (const start of [assembleRun, evaluateModel]) {
+            await assert.rejects(start(config), (error: Error) => {
+              assert.equal(error.name, "NonfinitePolicyError");
+              assert.match(
+                error.message,
+                /"model.norm.weight" \[\d+\] holds 1, the first at \[7\] NaN or infinite/,
+              );
+              assert.ok(error.message.startsWith(`${join(model, "model.safetensors")}: `), error.message);
+              return true;
+            });
+          }
+        });
+        assert.ok(left.bytes < 16_384, `${left.bytes} bytes`);
+      }
+    }));
+
+  it("is not evaluated where its weights are numbers and its logits are not", () =>
+    withScratchFolder(async (folder) => {
+      const model = await spoiledModel(join(MODELS, "policy"), join(folder, "policy"), (values, name) => {
+        if (name === NORM) values.fill(3e38);
+      });
+      await assert.rejects(
+        evaluateModel({ ...configIn(folder), model_name: model, eval_jsonl: defaultConfig().eval_jsonl }),
+        /^NonfinitePolicyError: Cannot evaluate '.*policy': The policy's logits are NaN or infinite where token 1 of comp/,
+      );
     }));
 });
 

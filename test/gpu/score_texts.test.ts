@@ -32,7 +32,7 @@ describe("loadScorers()", () => {
 
   it("reads no further than a model has positions, whatever max_length says", async () => {
     const tokenizer = await loadTokenizer(REWARD);
-    const tokens = (text: string) => conversationIds(tokenizer, text, 10_000).length;
+    const tokens = (text: string) => conversationIds(tokenizer, text, 10_000).ids.length;
     let long = "USER: why? ASSISTANT:";
     while (tokens(long) < POSITIONS + 8) long += " and so it goes on";
     const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, cost: COST, maxLength: 10_000 });

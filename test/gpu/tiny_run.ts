@@ -1,16 +1,18 @@
 /** Whole training runs of a tiny policy in this process: a scorer that remembers, a folder, what the user is told. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { defaultConfig } from "../../src/config/schema.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
+import { writeFileAtomic } from "../../src/io/files/atomic_files.ts";
 import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import { type Communicator, singleProcess } from "../../src/parallel/communicator.ts";
 import { disposePolicyWeights } from "../../src/policy/adapters.ts";
 import { disposeTrunk } from "../../src/policy/transformer.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
+import { journalled } from "../../src/scorer/journalled.ts";
 import type { Scorer, Scores } from "../../src/scorer/protocol.ts";
 import { type MetricRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { runTraining, type TrainingResult } from "../../src/train/loop.ts";
@@ -78,7 +80,7 @@ export interface TinyRunOptions {
   /** Asked to end after so many generation batches of this process. */
   stopAfter?: number;
   /** In the place of scores by text. @param request from 1, of this process */
-  score?(request: number, completions: string[]): Scores;
+  score?(request: number, completions: string[]): Scores | Promise<Scores>;
   evaluate?(lambda: number): Promise<EvaluationOutcome>;
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
@@ -142,13 +144,13 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
       tokenizer: wordsOf as Tokenizer,
       prompts: PROMPTS,
       inputs: options.inputs ?? INPUTS,
-      scorer,
+      scorer: journalled(scorer, "the tiny run's"),
       communicator: options.communicator ?? singleProcess,
       passes: options.passes ?? {},
       evaluate: options.evaluate ?? null,
       async describeRun() {
         run.events.push("describe");
-        await writeFile(join(runDir, "config.json"), "{}\n");
+        await writeFileAtomic(join(runDir, "config.json"), "{}\n");
         return [join(runDir, "config.json")];
       },
       events: {

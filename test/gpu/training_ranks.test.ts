@@ -1,6 +1,6 @@
 /** Trainers side by side, as ranks of one run: what they agree on, and that it is what one trainer would have done. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
@@ -296,10 +296,18 @@ describe("two ranks", () => {
         },
       });
       const errors = errorsOf(
-        await trainAsTwo(dir, { settings: { ...SETTINGS, scale_rewards: "none" } }, huge),
+        await trainAsTwo(
+          dir,
+          { settings: { ...SETTINGS, scale_rewards: "none", max_nonfinite_steps: 1 } },
+          huge,
+        ),
       );
       assert.match(errors[0]!, /^Training diverged at step 1: the loss is NaN/);
-      assert.equal(errors[1], errors[0]);
+      assert.match(errors[1]!, /^Training diverged at step 1: the loss is NaN/);
+      assert.deepEqual(checkpointsIn(dir), [1]);
+      for (const rank of [0, 1]) {
+        assert.ok(existsSync(join(dir, "nonfinite", `step-1.rank-${rank}.jsonl`)), `rank ${rank}`);
+      }
     }));
 
   it("refuse completions that are no whole groups, and checkpoints that only one of them finds", () =>

@@ -10,8 +10,8 @@ export const CLAIMS: readonly string[] = [
   "Every op equals its twin where its grid folds, at an odd number of workgroups above 65535.",
   "No op leaves a word of its outputs unwritten.",
   "What is due every k steps happens in the generation batch that holds a multiple of k.",
-  "A loss or gradient norm that is not finite ends the run with the documented line, a failure amid an " +
-  "update saves nothing, and skipped checkpoints are named.",
+  "A step whose loss or gradient is not finite leaves weights and moments as they are and is counted, a failure amid " +
+  "an update saves nothing, and skipped checkpoints are named.",
   "Rows per pass divide every batch size from 1 to 64, the GPU's budget is the least of all GPUs in " +
   "MiB, and refusals on resume name the key.",
 ];

@@ -100,7 +100,7 @@ async function differentIds(): Promise<number> {
   const reader = await openConversationReader(tokenizer, true);
   return conversations.reduce(
     (count, conversation, i) =>
-      count + differences(reader.read("", conversation, 4096), REWARD.conversation_ids![i]),
+      count + differences(reader.read("", conversation, 4096).ids, REWARD.conversation_ids![i]),
     0,
   );
 }

@@ -97,7 +97,7 @@ function conversationDifferences(name: string, tokenizer: Tokenizer): number {
     const { user, ids: promptIds } = prompts[i];
     const text = formatConversation(user, answer);
     count += differences(promptIds, ids[name][0]) + differences([text], [conversation]);
-    count += differences(conversationIds(tokenizer, text, 4096), ids[name][1]);
+    count += differences(conversationIds(tokenizer, text, 4096).ids, ids[name][1]);
   }
   return count;
 }

@@ -1,10 +1,27 @@
 /** Checkpoints that must not be resumed, and what is said of them. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFile, copyFile, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from "../../src/io/records/checkpoint.ts";
+import {
+  latestCheckpoint,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+} from "../../src/io/records/checkpoint.ts";
+import { leftOut } from "../left_out.ts";
 import { contentOf } from "./checkpoint_content.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
@@ -18,6 +35,12 @@ async function editManifest(dir: string, edit: (manifest: Manifest) => void): Pr
   const manifest = JSON.parse(await readFile(path, "utf8"));
   edit(manifest);
   await writeFile(path, JSON.stringify(manifest));
+}
+
+async function flipBit(dir: string): Promise<void> {
+  const bytes = await readFile(join(dir, "model.safetensors"));
+  bytes[bytes.length - 1] ^= 1;
+  await writeFile(join(dir, "model.safetensors"), bytes);
 }
 
 const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
@@ -88,11 +111,44 @@ const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
     (dir) => rm(join(dir, "optimizer.safetensors")),
     /optimizer.safetensors.*got no such file/,
   ],
-  ["with one flipped bit", async (dir) => {
-    const bytes = await readFile(join(dir, "model.safetensors"));
-    bytes[bytes.length - 1] ^= 1;
-    await writeFile(join(dir, "model.safetensors"), bytes);
-  }, /model.safetensors is damaged: required SHA-256/],
+  [
+    "with weights that are a link",
+    async (dir) => {
+      await rename(join(dir, "model.safetensors"), join(dir, "..", "outside"));
+      await symlink(join("..", "outside"), join(dir, "model.safetensors"));
+    },
+    /model.safetensors is damaged: required \d+ bytes, got a link/,
+  ],
+  [
+    "with a manifest that is a link",
+    async (dir) => {
+      await rename(join(dir, "checkpoint_manifest.json"), join(dir, "..", "outside"));
+      await symlink(join("..", "outside"), join(dir, "checkpoint_manifest.json"));
+    },
+    /checkpoint_manifest.json is damaged: required a plain file .*, got a link/,
+  ],
+  [
+    "with a device in the place of its optimizer",
+    async (dir) => {
+      await rm(join(dir, "optimizer.safetensors"));
+      await symlink("/dev/zero", join(dir, "optimizer.safetensors"));
+    },
+    /optimizer.safetensors is damaged: .*got a link/,
+  ],
+  [
+    "with a folder in the place of its state",
+    async (dir) => {
+      await rm(join(dir, "trainer_state.json"));
+      await mkdir(join(dir, "trainer_state.json"));
+    },
+    /trainer_state.json is damaged: .*got a folder/,
+  ],
+  [
+    "with a manifest without end",
+    (dir) => truncate(join(dir, "checkpoint_manifest.json"), 2 ** 24 + 1),
+    /checkpoint_manifest.json is damaged: .*at most 16777216 bytes, got 16777217 bytes/,
+  ],
+  ["with one flipped bit", flipBit, /model.safetensors is damaged: required SHA-256/],
 ];
 
 for (const [what, damage, message] of DAMAGE) {
@@ -108,6 +164,35 @@ for (const [what, damage, message] of DAMAGE) {
       assert.match(latest.skipped[0].reason, message);
     }));
 }
+
+const NO_FIFO = process.platform === "win32" && "there is no mkfifo";
+for (const name of ["checkpoint_manifest.json", "model.safetensors", "trainer_state.json"]) {
+  test(`a pipe in the place of ${name} is refused at once: it is never opened`, {
+    skip: leftOut("a pipe in a checkpoint", NO_FIFO),
+  }, () =>
+    withScratchFolder(async (dir) => {
+      const good = await saveCheckpoint(dir, contentOf(4));
+      const bad = await saveCheckpoint(dir, contentOf(9));
+      await rm(join(bad, name));
+      execFileSync("mkfifo", [join(bad, name)]);
+      await assert.rejects(loadCheckpoint(bad), /got a device, pipe or socket; use another checkpoint/);
+      const latest = await latestCheckpoint(dir);
+      assert.equal(latest.dir, good);
+      assert.ok(latest.skipped[0].reason.includes(name));
+    }));
+}
+
+test("save_total_limit counts no checkpoint with a flipped bit: another good one stays beside the one just saved", () =>
+  withScratchFolder(async (dir) => {
+    for (const step of [1, 2, 3, 4]) await saveCheckpoint(dir, contentOf(step));
+    for (const step of [2, 3]) await flipBit(join(dir, `checkpoint-${step}`));
+    assert.deepEqual(await pruneCheckpoints(dir, 2, { newestStep: 4 }), []);
+    await saveCheckpoint(dir, contentOf(5));
+    const surplus = [1, 2, 3].map((step) => join(dir, `checkpoint-${step}`));
+    assert.deepEqual(await pruneCheckpoints(dir, 2, { newestStep: 5 }), surplus);
+    await flipBit(join(dir, "checkpoint-5"));
+    assert.equal((await latestCheckpoint(dir)).dir, join(dir, "checkpoint-4"));
+  }));
 
 test("a manifest may not name a folder above, itself, or a path of more than one part", () =>
   withScratchFolder(async (dir) => {

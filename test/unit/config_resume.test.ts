@@ -101,7 +101,7 @@ const FREE = [
   ["eval_jsonl", "scorer_url", "cost_scorer_url", "scorer_batch_size", "scorer_batch_size_eval"],
   ["scorer_timeout", "scorer_retry_max_s", "scorer_max_abs_score", "scorer_route", "scorer_token_file"],
   ["readback_every", "lora_merge", "lora_merge_dtype"],
-  ["lora_merge_bin", "gradient_checkpointing", "gpu_memory_gib"],
+  ["lora_merge_bin", "gradient_checkpointing", "gpu_memory_gib", "max_nonfinite_steps"],
   ["zero_stage", "reduce_bucket_size", "allgather_bucket_size", "overlap_comm"],
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "report_to"],

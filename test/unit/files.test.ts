@@ -141,9 +141,19 @@ test("what killed writers left is removed: of one folder when it is written agai
     for (const name of left) await mkdir(join(dir, name));
     await writeFile(join(dir, ".hidden"), "");
     await writeDirectoryAtomic(join(dir, "a"), async () => {});
-    assert.deepEqual((await readdir(dir)).sort(), [left[1], left[2], ".hidden", "a"]);
+    await mkdir(join(dir, "b"));
+    assert.deepEqual((await readdir(dir)).sort(), [left[1], left[2], ".hidden", "a", "b"]);
     assert.deepEqual((await removeStalePartials(dir)).sort(), left.slice(1));
-    assert.deepEqual((await readdir(dir)).sort(), [".hidden", "a"]);
+    assert.deepEqual((await readdir(dir)).sort(), [".hidden", "a", "b"]);
+  }));
+
+test("what a run that was killed amid replacing it has only under another name comes back; what was removed does not", () =>
+  withScratchFolder(async (dir) => {
+    for (const kind of ["replaced", "removed"]) {
+      await mkdir(join(dir, `.${kind}-before.${kind}-0123456789abcdef`));
+    }
+    await removeStalePartials(dir);
+    assert.deepEqual(await readdir(dir), ["replaced-before"]);
   }));
 
 test("stringifyExact() round-trips every JSON value and double, -0 included, on one line or indented", () => {

@@ -31,6 +31,7 @@ const RECORD: StepRecord = {
   truncatedPrompts: 1,
   loss: 0.03,
   gradNorm: 7.5,
+  nonfiniteSteps: 0,
   learningRate: 2e-4,
   kl: 0.01,
   entropy: 2.25,

@@ -136,7 +136,10 @@ test("scores beyond scorer_max_abs_score are refused with their place and prompt
   await assert.rejects(scorer.score(answers(["a", "why so?"], ["", ""])), (error: Error) => {
     assert.equal(error.name, "ScorerContractError");
     assert.ok(error.message.includes(url));
-    assert.match(error.message, /"rewards"\[1\] is -2000000, for an answer to "why so\?"; need a score between/);
+    assert.match(
+      error.message,
+      /"rewards"\[1\] is -2000000, for an answer to "why so\?"; need a score between/,
+    );
     assert.match(error.message, /raise scorer_max_abs_score$/);
     return true;
   });
@@ -144,7 +147,10 @@ test("scores beyond scorer_max_abs_score are refused with their place and prompt
   assert.deepEqual((await wide.scorer.score(answers(["a", "b"], ["", ""]))).rewards, [1, -2e6]);
   const own = { score: () => Promise.resolve({ rewards: [0], costs: [1e300] }) };
   const bounded = await openScorer({ ...defaultConfig(), scorer_url: null }, { device: "fake", scorer: own });
-  await assert.rejects(bounded.scorer.score(answers(["a"], [""])), /Scores are broken: "costs"\[0\] is 1e\+300/);
+  await assert.rejects(
+    bounded.scorer.score(answers(["a"], [""])),
+    /Scores are broken: "costs"\[0\] is 1e\+300/,
+  );
 });
 
 test("conversations that a service cut are told once, and counted", async (t) => {

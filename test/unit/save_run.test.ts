@@ -13,6 +13,8 @@ import { restoreRun, saveRun } from "../../src/train/checkpointing.ts";
 import type { Optimizer } from "../../src/train/optimizer.ts";
 import type { Progress } from "../../src/train/generation_batch.ts";
 import type { RunInputs } from "../../src/train/run_inputs.ts";
+import { leftOut } from "../left_out.ts";
+import { withFault } from "./faulty_files.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const optimizerOf = () => ({ weights: [], slots: [], shares: null, updates: 0 }) as unknown as Optimizer;
@@ -54,7 +56,11 @@ const save = (
   dir: string,
   step: number,
   change: Partial<RunConfig> = {},
-  { modelFiles = [], best = null }: { modelFiles?: string[]; best?: BestState | null } = {},
+  { modelFiles = [], best = null, onMessage = assert.fail }: {
+    modelFiles?: string[];
+    best?: BestState | null;
+    onMessage?: (text: string) => void;
+  } = {},
 ) =>
   saveRun(dir, {
     communicator: singleProcess,
@@ -65,6 +71,7 @@ const save = (
     tracker: TRACKER,
     best,
     modelFiles,
+    onMessage,
   });
 
 const unexpected = (dir: string, reason: string) => assert.fail(`skipped ${dir}: ${reason}`);
@@ -88,6 +95,34 @@ test("nothing is removed before the new checkpoint is whole: a save that fails c
     );
     assert.deepEqual((await readdir(dir)).sort(), ["checkpoint-1", "checkpoint-2"]);
   }));
+
+// Deno binds an import of node:fs once; what is set on the module later is not seen through it.
+const skip = "Deno" in globalThis &&
+  leftOut("older checkpoints that cannot be removed", "Deno's node:fs cannot be made to fail from outside");
+
+test(
+  "an older checkpoint that cannot be removed is told of, and the new one is saved",
+  { skip },
+  () =>
+    withScratchFolder(async (dir) => {
+      await save(dir, 1);
+      const messages: string[] = [];
+      const saving = () => save(dir, 2, { save_total_limit: 1 }, { onMessage: (text) => messages.push(text) });
+      const { calls } = await withFault(dir, { at: Infinity, code: "EACCES", kind: "once" }, saving);
+      await rm(join(dir, "checkpoint-2"), { recursive: true });
+      await save(dir, 1);
+      const at = calls.findIndex((call) => call === "rename .checkpoint-1.removed") + 1;
+      assert.ok(at > 0, calls.join("\n"));
+      const { error } = await withFault(dir, { at, code: "EACCES", kind: "once" }, saving);
+      assert.ifError(error);
+      assert.equal(messages.length, 1);
+      assert.match(
+        messages[0],
+        /^Older checkpoints stay: Cannot remove '.*checkpoint-1': .*EACCES.*; training goes on$/,
+      );
+      assert.deepEqual((await readdir(dir)).sort(), ["checkpoint-1", "checkpoint-2"]);
+    }),
+);
 
 test("a run goes on from its newest checkpoint, with all that it had counted", () =>
   withScratchFolder(async (dir) => {

@@ -22,7 +22,7 @@ const reader = await openConversationReader(tokenizer, true);
 
 describe("a classifier with a chat template", () => {
   const read = (answer: string, maxLength = 512) =>
-    tokenizer.decode(reader.read("", conversation(answer), maxLength));
+    tokenizer.decode(reader.read("", conversation(answer), maxLength).ids);
 
   it("reads the whole conversation by it, to the end of the answer and no further", () => {
     assert.equal(reader.wantsMessages, true);
@@ -31,14 +31,14 @@ describe("a classifier with a chat template", () => {
   });
 
   it("cuts the end of an answer that is too long, and keeps the template behind it", () => {
-    const whole = reader.read("", conversation("abcdef"), 512);
-    const cut = reader.read("", conversation("abcdef"), whole.length - 2);
+    const whole = reader.read("", conversation("abcdef"), 512).ids;
+    const cut = reader.read("", conversation("abcdef"), whole.length - 2).ids;
     assert.equal(cut.length, whole.length - 2);
     assert.ok(tokenizer.decode(cut).endsWith(`assistant\nabcd${END}`), tokenizer.decode(cut));
   });
 
   it("takes a control token in an answer for text: an answer cannot end its own turn", () => {
-    const ids = reader.read("", conversation(`So.${END}\n${BEGIN}user\nGreat!`), 512);
+    const { ids } = reader.read("", conversation(`So.${END}\n${BEGIN}user\nGreat!`), 512);
     const [end] = tokenizer.encodeRendered(END);
     assert.equal(ids.filter((id) => id === end).length, 3, "those of the template");
   });
@@ -46,14 +46,14 @@ describe("a classifier with a chat template", () => {
   it("says so where a conversation is too long without any answer", () => {
     assert.throws(
       () => reader.read("", conversation("So."), 20),
-      /RangeError: a conversation takes \d\d tokens without its answer, and 20 are read; raise scorer_max_length/,
+      /UnreadableTextError: a conversation takes \d\d tokens without its answer, and 20 are read; raise scorer_max_length/,
     );
   });
 
   it("reads a text whose messages are not known as one that has been through a template", () => {
     const text = read("So.");
     assert.deepEqual(reader.read(text, undefined, 512), reader.read("", conversation("So."), 512));
-    assert.equal(reader.read(text, undefined, 7).length, 7);
+    assert.equal(reader.read(text, undefined, 7).ids.length, 7);
   });
 
   it("tells what a template says that refuses a conversation", () =>
@@ -74,6 +74,6 @@ describe("a classifier with a chat template", () => {
 it("a safe-rlhf model reads Beaver's text, whatever template its tokenizer has", async () => {
   const beaver = await openConversationReader(tokenizer, false);
   assert.equal(beaver.wantsMessages, false);
-  const ids = beaver.read("USER: a ASSISTANT:b", conversation("b"), 512);
+  const { ids } = beaver.read("USER: a ASSISTANT:b", conversation("b"), 512);
   assert.equal(tokenizer.decode(ids), `<s>USER: a ASSISTANT:b${END}`);
 });

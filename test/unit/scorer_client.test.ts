@@ -12,7 +12,10 @@ import { serveScorer, type ServeScorerOptions } from "../../src/scorer/serve.ts"
 /** A reward and a cost that tell which text they belong to. */
 const sum = (text: string) => Array.from(text, (c) => c.codePointAt(0) ?? 0).reduce((a, b) => a + b, 0);
 const scoreTexts: ScoreTexts = (texts) =>
-  Promise.resolve({ rewards: texts.map((text) => text.length / 3), costs: texts.map((text) => -sum(text) / 4096) });
+  Promise.resolve({
+    rewards: texts.map((text) => text.length / 3),
+    costs: texts.map((text) => -sum(text) / 4096),
+  });
 
 /** A scorer on a free port of this machine, its score model recording the texts of each call. */
 async function startScorer(t: TestContext, options: Partial<ServeScorerOptions> = {}) {

@@ -1,6 +1,6 @@
 /** The `scorer` command: where it listens, whom it tells, how much it reads, and how it ends. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { after, describe, it } from "node:test";
@@ -21,7 +21,7 @@ describe("the scorer command", () => {
     withScratchFolder(async (folder) => {
       const urlFile = join(folder, "jobs", "scorer_url");
       const ended = scorerCommand(
-        ["--port", "0", "--hostname", "127.0.0.1", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
+        ["--port", "0", "--url_file", urlFile, "--max_length", `${READ_TOKENS}`],
       );
       let url = "";
       try {
@@ -47,6 +47,32 @@ describe("the scorer command", () => {
       await assert.rejects(fetch(url), TypeError);
     }));
 
+  it("takes its token from a file, warns of one that others may read, and never shows it", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "token");
+      writeFileSync(file, "a secret with spaces\n", { mode: 0o644 });
+      const { write } = process.stderr;
+      let said = "";
+      process.stderr.write = ((text: string) => (said += text, true)) as typeof write;
+      try {
+        await assert.rejects(scorerCommand(["--host", "0.0.0.0", "--token_file", file]), (error: Error) => {
+          assert.match(
+            error.message,
+            /token" holds no token: need .* without spaces, got 20 characters/,
+          );
+          assert.doesNotMatch(error.message, /secret/);
+          return true;
+        });
+        await assert.rejects(
+          scorerCommand(["--token_file", join(folder, "none")]),
+          /--token_file is .*none, where there is no file/,
+        );
+      } finally {
+        process.stderr.write = write;
+      }
+      if (process.platform !== "win32") assert.match(said, /token can be read by other users; chmod 600/);
+    }));
+
   it("refuses numbers that are none before it loads anything", async () => {
     for (
       const [args, message] of [
@@ -54,6 +80,8 @@ describe("the scorer command", () => {
         [["--port", "80.5"], /--port .* got "80\.5"/],
         [["--max_length", "1"], /^--max_length must be a whole number of at least 2, got "1"$/],
         [["--max_length", "many"], /--max_length .* got "many"/],
+        [["--max_queue_tokens", "0"], /--max_queue_tokens .* got "0"/],
+        [["--host", "0.0.0.0"], /listens on 0\.0\.0\.0 is open to other machines/],
       ] as const
     ) {
       await assert.rejects(scorerCommand([...args]), { name: "RangeError", message });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { formatConversation, formatPrompt } from "../../src/rl/conversation.ts";
-import type { Scores, ScoreTexts } from "../../src/scorer/protocol.ts";
+import { type Scores, type ScoreTexts, UnreadableTextError } from "../../src/scorer/protocol.ts";
 import { createScorerApp, type ScorerAppOptions } from "../../src/scorer/server.ts";
 
 /** Reward = length, cost = code of the last character: each text has its own, so order and content show. */
@@ -48,14 +48,18 @@ describe("scorer endpoints", () => {
     assert.deepEqual((await post("/score_texts", { texts })).body, one.body);
   });
 
-  it("/score runs the models text by text, /score_batch once", async () => {
-    const body = { prompts: ["a", "b"], responses: ["1", "2"] };
-    const single = recorder();
-    await post("/score", body, single);
-    assert.deepEqual(single.calls.map((texts) => texts.length), [1, 1]);
-    const batched = recorder();
-    await post("/score_batch", body, batched);
-    assert.deepEqual(batched.calls.map((texts) => texts.length), [2]);
+  it("says which conversations were cut where the models do, and tells whoever watches", async () => {
+    const cut: number[] = [];
+    const models: ScoreTexts = async (texts) => ({
+      ...await scoreTexts(texts),
+      truncated: [true, false, true],
+    });
+    const options = { scoreTexts: models, onCut: (conversations: number) => cut.push(conversations) };
+    const { body } = await post("/score_texts", { texts: ["a", "b", "c"] }, options);
+    assert.deepEqual(body.truncated, [true, false, true]);
+    assert.deepEqual(cut, [2]);
+    const wrong = () => Promise.resolve({ rewards: [1], costs: [1], truncated: [] });
+    assert.equal((await post("/score_texts", { texts: ["a"] }, { scoreTexts: wrong })).status, 500);
   });
 
   it("empty lists get empty lists, without a call of the models", async () => {
@@ -187,10 +191,24 @@ describe("scorer refusals", () => {
     assert.match(bytes.body.detail ?? "", /100 bytes/);
   });
 
-  it("an unknown path or method is 404 with a detail", async () => {
+  it("an unknown path is 404, a method that a path does not take is 405 with those that it does", async () => {
     const { status, body } = await post("/scores", {});
     assert.equal(status, 404);
-    assert.match(body.detail ?? "", /POST \/scores/);
+    assert.match(body.detail ?? "", /No \/scores here/);
+    const app = createScorerApp({ scoreTexts, device: "fake" });
+    for (const method of ["PUT", "OPTIONS", "DELETE", "PATCH", "GET"]) {
+      const response = await app.request("/score_batch", { method });
+      assert.deepEqual([response.status, response.headers.get("allow")], [405, "POST"], method);
+    }
+    const health = await app.request("/health", { method: "POST" });
+    assert.deepEqual([health.status, health.headers.get("allow")], [405, "GET, HEAD"]);
+    assert.equal((await app.request("/health", { method: "HEAD" })).status, 200);
+  });
+
+  it("a text that no model can read is 422, which is no failure of the service's", async () => {
+    const unreadable = () => Promise.reject(new UnreadableTextError("a conversation takes 600 tokens"));
+    const { status, body } = await post("/score_texts", { texts: ["a"] }, { scoreTexts: unreadable });
+    assert.deepEqual([status, body.detail], [422, "a conversation takes 600 tokens"]);
   });
 });
 
@@ -201,13 +219,13 @@ describe("scorer failures", () => {
     const app = createScorerApp({
       device: "fake",
       scoreTexts: (texts) => ++calls === 1 ? Promise.reject(new Error("device lost")) : scoreTexts(texts),
-      onError: (error) => errors.push(error.message),
+      onRefusal: ({ route, status, detail }) => errors.push(`${route} ${status} ${detail}`),
     });
     const send = () => app.request("/score_texts", { method: "POST", body: '{"texts": ["a"]}' });
     const failed = await send();
     assert.equal(failed.status, 500);
     assert.deepEqual(await failed.json(), { detail: "Scoring failed: device lost" });
-    assert.deepEqual(errors, ["device lost"]);
+    assert.deepEqual(errors, ["/score_texts 500 Scoring failed: device lost"]);
     assert.equal((await send()).status, 200);
   });
 
@@ -225,28 +243,6 @@ describe("scorer failures", () => {
       assert.deepEqual(Object.keys(body), ["detail"]);
       assert.match(body.detail ?? "", /"(rewards|costs)"/);
     }
-  });
-
-  it("requests take turns: no text of one is scored between two texts of another", async () => {
-    const log: string[] = [];
-    let running = 0;
-    const app = createScorerApp({
-      device: "fake",
-      scoreTexts: async (texts) => {
-        assert.equal(++running, 1, "two calls of the models at once");
-        log.push(...texts);
-        await new Promise((resolve) => setTimeout(resolve, 2));
-        running--;
-        return scoreTexts(texts);
-      },
-    });
-    const names = ["A", "B", "C"];
-    await Promise.all(names.map(async (name) => {
-      const body = JSON.stringify({ prompts: [name, name], responses: ["1", "2"] });
-      assert.equal((await app.request("/score", { method: "POST", body })).status, 200);
-    }));
-    const owners = log.map((text) => /USER: (.)/.exec(text)?.[1]);
-    assert.equal(owners.join("").replace(/AA|BB|CC/g, ""), "");
   });
 
   it("a request whose client has gone is not scored", async () => {

@@ -3,7 +3,13 @@ import { appendFile, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { parseScorerUrl, scorerUrlsAt, waitForScorers, type WaitForUrlOptions, writeScorerUrl } from "../../src/scorer/url.ts";
+import {
+  parseScorerUrl,
+  scorerUrlsAt,
+  waitForScorers,
+  type WaitForUrlOptions,
+  writeScorerUrl,
+} from "../../src/scorer/url.ts";
 
 async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "scorer-url-"));

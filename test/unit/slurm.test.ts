@@ -1,6 +1,16 @@
 /** slurm/: what the jobs start is what the program understands. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { leftOut } from "../left_out.ts";
@@ -48,19 +58,46 @@ describe("a Slurm job", { skip: leftOut("a Slurm job", NO_BASH) }, () => {
     assert.deepEqual([config.model_name, config.scorer_url], ["out/run", "file:/shared/scorer.url"]);
   });
 
+  const MODELS = { REWARD_MODEL: "reward", COST_MODEL: "cost" };
+
   it("serves the scorer where the others look for it, and the address of a job before is gone", () =>
     withScratchFolder(async (folder) => {
       const urlFile = join(folder, "jobs", "url");
       mkdirSync(dirname(urlFile));
       writeFileSync(urlFile, "http://old:1\n");
-      const models = { REWARD_MODEL: "reward", COST_MODEL: "cost" };
-      const { words } = await runJob("scorer.sh", { ...models, SCORER_URL_FILE: urlFile });
-      const expected = `scorer --reward_model reward --cost_model cost --port 0 --url_file ${urlFile}`;
+      const { words } = await runJob("scorer.sh", { ...MODELS, SCORER_URL_FILE: urlFile });
+      const served = "scorer --reward_model reward --cost_model cost --host 0.0.0.0 --port 0";
+      const expected = `${served} --url_file ${urlFile} --token_file ${urlFile}.token`;
       assert.deepEqual(words, expected.split(" "));
       assert.equal(existsSync(urlFile), false);
       const source = readFileSync(join(ROOT, "src/cli/scorer.ts"), "utf8");
       const options = words.filter((word) => word.startsWith("--"));
       assert.deepEqual(options.filter((option) => !source.includes(`${option} <`)), []);
+    }));
+
+  it("gives its scorer a token that nobody else can read, and that trainings know after a requeue", () =>
+    withScratchFolder(async (folder) => {
+      const file = join(folder, "jobs", "url.token");
+      const tokenAfter = async (variables: Record<string, string> = {}) => {
+        const scorer = { ...MODELS, SCORER_URL_FILE: join(folder, "jobs", "url"), ...variables };
+        const { code, stderr } = await runJob("scorer.sh", scorer);
+        assert.equal(code, 0, stderr);
+        assert.equal(statSync(file).mode & 0o777, 0o600);
+        assert.deepEqual(readdirSync(dirname(file)), ["url.token"]);
+        return readFileSync(file, "utf8");
+      };
+      const first = await tokenAfter();
+      assert.match(first, /^[0-9a-f]{64}\n$/);
+      chmodSync(file, 0o644);
+      assert.equal(await tokenAfter(), first);
+      assert.equal(await tokenAfter({ SCORER_TOKEN: "of-ones-own" }), "of-ones-own\n");
+      rmSync(file);
+      assert.notEqual(await tokenAfter(), first);
+      rmSync(file);
+      symlinkSync(join(folder, "another"), file);
+      const linked = await runJob("scorer.sh", { ...MODELS, SCORER_URL_FILE: join(folder, "jobs", "url") });
+      assert.deepEqual([linked.code, linked.words], [1, []]);
+      assert.match(linked.stderr, /url\.token is not a file of your own/);
     }));
 
   it("starts its ranks by srun, which ends all where one ends badly, once the packages are there", async () => {

@@ -19,6 +19,7 @@ export function stepRecord(parts: Partial<StepRecord>): StepRecord {
     truncatedPrompts: 0,
     loss: 0.125,
     gradNorm: 1,
+    nonfiniteSteps: 0,
     learningRate: 1e-4,
     kl: 0.01,
     entropy: 2,

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
+import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker } from "../../src/tracking/tracker.ts";
 import type { TrackerConfig, TrackerState } from "../../src/tracking/tracker.ts";
@@ -35,7 +36,7 @@ async function logSteps(
   const tracker = await openTracker({
     runDir,
     config: CONFIG,
-    sinks: sinksOf((row) => void rows.push(row)),
+    sinks: sinksOf((row) => void rows.push(row), writeTextInFolder),
     onMessage: assert.fail,
     resume,
   });
@@ -116,7 +117,7 @@ describe("Tracker", () => {
       const tracker = await openTracker({
         runDir: dir,
         config,
-        sinks: sinksOf(() => {}),
+        sinks: sinksOf(() => {}, writeTextInFolder),
         onMessage: assert.fail,
       });
       await tracker.logStep(recordOf(6), TEXTS);

@@ -7,6 +7,7 @@ import { samplesMarkdown, sampleTable } from "../../src/tracking/samples.ts";
 import { histogramBuckets } from "../../src/tracking/statistics.ts";
 import { encodeEvent, type EventContent, frameRecord } from "../../src/tracking/tensorboard_events.ts";
 import { nextFileName, openTensorBoard } from "../../src/tracking/tensorboard.ts";
+import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
@@ -43,7 +44,7 @@ const openAt = (dir: string, rows: MetricRow[], resume?: { step: number; state: 
   openTracker({
     runDir: dir,
     config: CONFIG,
-    sinks: sinksOf((row) => void rows.push(row)),
+    sinks: sinksOf((row) => void rows.push(row), writeTextInFolder),
     onMessage: assert.fail,
     now: () => NOW,
     resume,
@@ -91,7 +92,7 @@ test("a run that goes on tells readers to forget the steps after its checkpoint"
     assert.deepEqual(await onlyFileIn(join(dir, "runs")), fileOf(startOf(8)));
   }));
 
-test("an evaluation sends its scalars and a table", () =>
+test("an evaluation sends a table and its scalars", () =>
   withScratchFolder(async (dir) => {
     const rows: MetricRow[] = [];
     const tracker = await openAt(dir, rows);
@@ -103,8 +104,8 @@ test("an evaluation sends its scalars and a table", () =>
       await onlyFileIn(join(dir, "runs")),
       fileOf([
         ...startOf(0),
-        scalarsOf(rows[0]),
         [{ kind: "text", tag: "eval/samples", markdown }, 5],
+        scalarsOf(rows[0]),
       ]),
     );
   }));

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import type { RunFacts, Sink, SinkCall } from "../../src/tracking/sink.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
@@ -49,7 +50,7 @@ async function logRun(runDir: string, ahead: Sink[]): Promise<Logged> {
   const tracker = await openTracker({
     runDir,
     config: CONFIG,
-    sinks: [...ahead, ...sinksOf((row) => void lines.push(`${JSON.stringify(row)}\n`))],
+    sinks: [...ahead, ...sinksOf((row) => void lines.push(`${JSON.stringify(row)}\n`), writeTextInFolder)],
     onMessage: (text) => messages.push(text),
     now: () => 1700000000,
   });
@@ -74,7 +75,7 @@ describe("a sink", () => {
         "step",
         ...["step", "histogram", "histogram", "table", "scatter"],
         "step",
-        ...["evaluation", "table", "scatter"],
+        ...["table", "scatter", "evaluation"],
         ...["scatter", "finish", "close"],
       ]);
       const { now, gpuBytes: _gpuBytes, onMessage: _onMessage, ...facts } = told[0][1][0] as RunFacts;
@@ -126,7 +127,7 @@ describe("a sink", () => {
 
 it("metrics.jsonl and samples/ are the run's own records; TensorBoard is not, and its folder may be missing", () =>
   withScratchFolder(async (dir) => {
-    const sinks = sinksOf(() => {});
+    const sinks = sinksOf(() => {}, writeTextInFolder);
     assert.deepEqual(sinks.map(({ name, isRecord }) => [name, isRecord]), [
       ["metrics.jsonl", true],
       ["samples/", true],

@@ -108,6 +108,7 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   decode_advance: advance,
   weight_largest: overSpans("w", { instructions: 24, bytes: 16 }),
   word_sums: overSpans("words", { instructions: 14, bytes: 4 }),
+  nonfinite: overSpans("words", { instructions: 14, bytes: 4 }),
   weight_shift: ({ call, workgroups }) => ({
     workgroups: gridOf(workgroups),
     lanes: call.constants.WG,

@@ -21,6 +21,7 @@ import { parseScoreConfig } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
 import { fileOf, scorerUrlsAt } from "../../scorer/url.ts";
 import type { Requirement } from "./diagnosis.ts";
+import { probeDisk } from "./disk_probe.ts";
 
 const HEALTH_TIMEOUT_MS = 5000;
 
@@ -57,7 +58,7 @@ export async function probeRequirements(
     requirements.push({ subject: "eval_jsonl", outcome });
   }
   requirements.push(...await (config.scorer_url === null ? probeScorer : probeService)(config));
-  if (isTraining) requirements.push(await probeOutput(config.output_dir));
+  if (isTraining) requirements.push(await probeOutput(config.output_dir), await probeDisk(config));
   return requirements;
 }
 

@@ -6,9 +6,9 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { explainFsError, systemCode } from "./errors.ts";
-import { isFolder, isThere } from "./presence.ts";
+import { isAbsence, isFolder, isThere } from "./presence.ts";
 
-const PARTIAL = /^\..+\.(partial|replaced)-[0-9a-f]{16}$/;
+const PARTIAL = /^\.(.+)\.(partial|replaced|removed)-[0-9a-f]{16}$/;
 
 /** fsync of a folder, so that a rename inside it survives a power cut. */
 async function syncFolder(path: string): Promise<void> {
@@ -25,7 +25,7 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 /** Path beside `target` that no reader takes for a finished file. */
-function besideOf(target: string, kind: "partial" | "replaced"): string {
+function besideOf(target: string, kind: "partial" | "replaced" | "removed"): string {
   return join(dirname(target), `.${basename(target)}.${kind}-${randomBytes(8).toString("hex")}`);
 }
 
@@ -64,6 +64,17 @@ export async function writeFileAtomic(
     await rm(partial, { force: true }).catch(() => undefined);
     throw explainFsError(error, "write", path);
   }
+}
+
+/**
+ * Writes a text file as writeFileAtomic does, and the folder that it lies in where there is none.
+ * @throws Error when it cannot be written (see explainFsError)
+ */
+export async function writeTextInFolder(path: string, text: string): Promise<void> {
+  await makeFolders(dirname(path)).catch((error) => {
+    throw explainFsError(error, "make the folder", dirname(path));
+  });
+  await writeFileAtomic(path, text);
 }
 
 /** fsync of every file and folder below `dir`, deepest first. */
@@ -127,32 +138,48 @@ async function moveInto(partial: string, finalDir: string, files: Files): Promis
       await files.rename(replaced, finalDir).catch(() => undefined); // the first failure is the one to report
       throw failure;
     }
-    await files.rm(replaced, { recursive: true, force: true });
+    // The new one stands: what cannot be removed now is so when the next run begins.
+    await files.rm(replaced, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
 /** Removes a folder so that no reader ever sees it half deleted: out of the way by rename, then deleted. */
 export async function removeDirectoryAtomic(dir: string): Promise<void> {
-  const replaced = besideOf(dir, "replaced");
+  const removed = besideOf(dir, "removed");
   try {
-    await rename(dir, replaced);
-    await rm(replaced, { recursive: true, force: true });
+    await rename(dir, removed);
+    await rm(removed, { recursive: true, force: true });
   } catch (error) {
     throw explainFsError(error, "remove", dir);
   }
 }
 
 /**
- * Deletes what killed writers left in `dir` and returns the names.
+ * Deletes what killed writers left in `dir` and returns the names; what was to be replaced and was not comes back.
  * Only the one process that owns the folder may call it: a partial file of a living writer looks the same.
  * @param name only leftovers of this file or folder; all when left out
+ * @throws Error when they cannot be removed (see explainFsError)
  */
 export async function removeStalePartials(dir: string, name?: string): Promise<string[]> {
-  const stale = (await readdir(dir)).filter((entry) =>
-    PARTIAL.test(entry) && (name === undefined || entry.slice(1, entry.lastIndexOf(".")) === name)
-  );
-  for (const entry of stale) await rm(join(dir, entry), { recursive: true, force: true });
-  return stale;
+  try {
+    const entries = await readdir(dir).catch((error) => {
+      if (isAbsence(error)) return [];
+      throw error;
+    });
+    const stale = entries.filter((entry) =>
+      PARTIAL.test(entry) && (name === undefined || entry.slice(1, entry.lastIndexOf(".")) === name)
+    );
+    for (const entry of stale) {
+      const [, target, kind] = PARTIAL.exec(entry)!;
+      const path = join(dir, entry);
+      const isOnlyOne = kind === "replaced" && !await isThere(join(dir, target)); // killed between two renames
+      if (isOnlyOne) await rename(path, join(dir, target));
+      else await rm(path, { recursive: true, force: true });
+    }
+    return stale;
+  } catch (error) {
+    throw explainFsError(error, "clear the folder", dir);
+  }
 }
 
 /**

@@ -38,6 +38,31 @@ const REMEDIES: Readonly<Record<string, { required: string; actual: string; reme
   },
   EISDIR: { required: "a file", actual: "it is a folder", remedy: "correct the path" },
   ENOENT: { required: "an existing path", actual: "it does not exist", remedy: "correct the path" },
+  EIO: {
+    required: "a disk that works",
+    actual: "it reports a fault",
+    remedy: "look at the system's log, or set output_dir to another disk; what was saved before is untouched",
+  },
+  ESTALE: {
+    required: "a file system that is there",
+    actual: "the server has forgotten the file",
+    remedy: "mount it again, or choose a folder on another disk",
+  },
+  EBUSY: {
+    required: "a file that nothing else holds",
+    actual: "it is in use",
+    remedy: "end what uses it, or choose another folder",
+  },
+  ENOTEMPTY: {
+    required: "a folder that can be emptied",
+    actual: "something in it stays",
+    remedy: "end what uses it and remove it by hand",
+  },
+  ENFILE: {
+    required: "a free file handle",
+    actual: "the system has none left",
+    remedy: "end programs that hold files open",
+  },
   EMFILE: {
     required: "a free file handle",
     actual: "too many open files",
@@ -51,20 +76,26 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** Whether a call of the system failed, whatever its code. */
+const isOfSystem = (error: unknown): boolean =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
+
 /** What an error says; of anything else that is thrown, its text. */
 export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
 
 /**
  * Turns a file-system error into one that says what failed, what is required, what is the case and what to do.
- * Errors without a known system code are returned as they are. The original stays in `cause`.
+ * Errors that are not the system's are returned as they are. The original stays in `cause`.
  * @param action what was tried, as in "write"; the message reads `Cannot ${action} '${path}': ...`
  */
 export function explainFsError(error: unknown, action: string, path: string): unknown {
   const code = systemCode(error);
   const known = code === undefined ? undefined : REMEDIES[code];
-  if (known === undefined || (error as { explained?: boolean }).explained === true) return error;
-  const message = `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ` +
-    known.remedy;
+  if ((error as { explained?: boolean } | null)?.explained === true) return error;
+  if (known === undefined && !isOfSystem(error)) return error;
+  const message = known === undefined
+    ? `Cannot ${action} '${path}': ${messageOf(error)}; mend that, or choose another folder`
+    : `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ${known.remedy}`;
   return Object.assign(new Error(message, { cause: error }), { code, explained: true });
 }
 

@@ -37,7 +37,8 @@ export async function openAdapterFolder(dir: string): Promise<AdapterFolder | nu
 
 async function openWeights(dir: string): Promise<TensorReader> {
   const path = await adapterWeightsPath(dir);
-  return path.endsWith(".bin") ? await openTorchBin(path) : await openSafetensors(path);
+  const reader = path.endsWith(".bin") ? await openTorchBin(path) : await openSafetensors(path);
+  return { ...reader, fileOf: () => path };
 }
 
 /**

@@ -26,6 +26,8 @@ export interface ModelFolder {
 
 export interface TensorValues {
   path: string;
+  /** The file that a tensor lies in. */
+  fileOf(name: string): string | undefined;
   /** Of all tensors as they are stored; a load that needs not all of them, as with a tied head, reads fewer. */
   totalBytes: number;
   names(): Iterable<string>;
@@ -84,6 +86,7 @@ export function tensorValues(reader: TensorReader, path: string, onBytes?: OnByt
   };
   return {
     path,
+    fileOf: (name) => reader.fileOf?.(name),
     totalBytes: [...reader.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
     names: () => reader.tensors.keys(),
     shapeOf: (name) => reader.tensors.get(name)?.shape,
@@ -164,5 +167,5 @@ function renamedWeights(reader: TensorReader, dir: string): TensorReader {
   const tensors = new Map([...stored].map(([name, original]) => [name, reader.tensors.get(original)!]));
   const read: TensorReader["read"] = (name, offset, length) =>
     reader.read(stored.get(name) ?? name, offset, length);
-  return { ...reader, tensors, read };
+  return { ...reader, tensors, read, fileOf: (name) => reader.fileOf?.(stored.get(name) ?? name) };
 }

@@ -38,7 +38,7 @@ const FORMATS: readonly Format[] = [
 export async function openModelWeights(dir: string): Promise<TensorReader> {
   for (const format of FORMATS) {
     const single = join(dir, format.single);
-    if (await exists(single)) return await format.open(single);
+    if (await exists(single)) return { ...await format.open(single), fileOf: () => single };
     const index = join(dir, format.index);
     if (await exists(index)) return await openShards(dir, index, format);
   }
@@ -106,6 +106,7 @@ async function openShards(dir: string, indexPath: string, format: Format): Promi
         if (shard === undefined) throw unknownTensor(name, indexPath, shardOf.keys());
         return await shard.read(name, offset, length);
       },
+      fileOf: (name) => shardOf.has(name) ? join(dir, shardOf.get(name)!) : undefined,
       close,
     };
   } catch (error) {

@@ -46,7 +46,10 @@ export function cutUserText(userText: string, fit: Fit): { ids: number[]; kept: 
 }
 
 /** A beginning of the text that is certainly too long; null where only the whole text can tell. */
-function tooLongBeginning(text: string, { idsOf, maxPromptLength, longestToken }: Fit): string | null {
+export function tooLongBeginning(
+  text: string,
+  { idsOf, maxPromptLength, longestToken }: Omit<Fit, "encode">,
+): string | null {
   const most = maxPromptLength * longestToken;
   for (let length = FIRST_LOOK * maxPromptLength; length < text.length; length *= 2) {
     if (length >= most) return text.slice(0, most + 1);

@@ -6,8 +6,11 @@
 //
 // Durability: append() hands the row to the kernel before it returns, so SIGKILL of this process loses nothing.
 // Only sync() protects against a power cut or kernel crash; calling it per row would cost a disk flush each.
+//
+// A row that a full disk takes half of is cut off again: append() may be called with it once more. A flush that failed
+// is not tried again: the system counts what it could not write as written, and a second flush would say so.
 
-import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { explainFsError } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
 
@@ -16,12 +19,15 @@ export type LogRow = { readonly step: number } & Readonly<Record<string, unknown
 
 export interface AppendLog {
   /**
-   * Appends one row.
+   * Appends one row, whole or not at all.
    * @throws RangeError when `step` is no whole number or goes back
    * @throws TypeError when a value is NaN
    */
   append(row: LogRow): void;
-  /** Flushes to the disk. */
+  /**
+   * Flushes to the disk.
+   * @throws Error when it cannot, or could not before
+   */
   sync(): void;
   close(): void;
 }
@@ -44,12 +50,32 @@ export function openAppendLog(path: string, resumeStep: number): AppendLog {
   };
   const descriptor = guarded(() => openSync(path, "a+"));
   let lastStep = -1;
+  let sizeBytes = 0;
+  let isTorn = false;
+  let failedSync: unknown = null;
+  const cutTornRow = () => {
+    ftruncateSync(descriptor, sizeBytes);
+    isTorn = false;
+  };
+  const flush = () => {
+    if (failedSync !== null) throw failedSync;
+    try {
+      fsyncSync(descriptor);
+    } catch (error) {
+      failedSync = error;
+      throw error;
+    }
+  };
   try {
-    const kept = keptPart(readFileSync(path), resumeStep, path);
+    const kept = keptPart(guarded(() => wholeOf(descriptor, path)), resumeStep, path);
     guarded(() => ftruncateSync(descriptor, kept.sizeBytes));
-    lastStep = kept.lastStep;
+    ({ lastStep, sizeBytes } = kept);
   } catch (error) {
-    closeSync(descriptor);
+    try {
+      closeSync(descriptor);
+    } catch {
+      // The first error is the one to report.
+    }
     throw error;
   }
   return {
@@ -61,15 +87,34 @@ export function openAppendLog(path: string, resumeStep: number): AppendLog {
       }
       const bytes = new TextEncoder().encode(`${stringifyExact(row)}\n`);
       guarded(() => {
-        for (let done = 0; done < bytes.length;) {
-          done += writeSync(descriptor, bytes, done, bytes.length - done);
+        if (isTorn) cutTornRow();
+        isTorn = true;
+        try {
+          for (let done = 0; done < bytes.length;) {
+            done += writeSync(descriptor, bytes, done, bytes.length - done);
+          }
+          isTorn = false;
+        } catch (error) {
+          try {
+            cutTornRow();
+          } catch {
+            // The next row tries again; a run that goes on cuts it off too.
+          }
+          throw error;
         }
       });
+      sizeBytes += bytes.length;
       lastStep = row.step;
     },
-    sync: () => guarded(() => fsyncSync(descriptor)),
-    close: () => closeSync(descriptor),
+    sync: () => guarded(flush),
+    close: () => guarded(() => closeSync(descriptor)),
   };
+}
+
+/** @throws Error when it is no plain file, whose end may never come */
+function wholeOf(descriptor: number, path: string): Uint8Array {
+  if (fstatSync(descriptor).isFile()) return readFileSync(path);
+  throw new Error(`Cannot append to '${path}': required a plain file, got a device or pipe; remove it`);
 }
 
 /** Length of the longest beginning of whole rows with step <= resumeStep. */

@@ -9,7 +9,7 @@
 //     checkpoint_manifest.json   size and SHA-256 of each file above, written last
 
 import { createHash } from "node:crypto";
-import { copyFile, type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { copyFile, type FileHandle, lstat, open, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { removeDirectoryAtomic, writeDirectoryAtomic, writeFileAtomic } from "../files/atomic_files.ts";
 import { explainFsError, messageOf, systemCode } from "../files/errors.ts";
@@ -19,6 +19,8 @@ import type { TensorReader } from "../tensors/tensor_reader.ts";
 import { openOptimizer, optimizerFile, optimizerFilesIn } from "./optimizer_shards.ts";
 
 const VERSION = 1;
+/** Far more than the names of a checkpoint's files take. */
+const MOST_MANIFEST_BYTES = 2 ** 24;
 const MANIFEST = "checkpoint_manifest.json";
 const WEIGHTS = ["model.safetensors", "adapter_model.safetensors"] as const;
 const STATE = "trainer_state.json";
@@ -167,6 +169,14 @@ export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
   }
 }
 
+/** Bytes of a file, or what lies there instead: what is no plain file is never opened, for that may take for ever. */
+async function plainSize(path: string): Promise<number | string> {
+  const found = await lstat(path).catch(() => null);
+  if (found === null) return "no such file";
+  if (found.isFile()) return found.size;
+  return found.isSymbolicLink() ? "a link" : found.isDirectory() ? "a folder" : "a device, pipe or socket";
+}
+
 /** @throws Error when the text is no state of this version and step */
 function stateOf(text: string, step: number, dir: string): unknown {
   let saved: unknown;
@@ -212,7 +222,7 @@ async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"
       `Cannot load '${dir}': ${name} is damaged: required ${required}, got ${actual}; use another checkpoint`,
     );
   for (const file of files) {
-    const size = await stat(join(dir, file.name)).then((stats) => stats.size, () => "no such file");
+    const size = await plainSize(join(dir, file.name));
     if (size !== file.size_bytes) throw fault(file.name, `${file.size_bytes} bytes`, size);
   }
   if (depth === "sizes") return manifest;
@@ -225,6 +235,13 @@ async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"
 
 async function readManifest(dir: string): Promise<Manifest> {
   let manifest: { version?: unknown; step?: unknown; files?: unknown } | null;
+  const size = await plainSize(join(dir, MANIFEST));
+  if (size !== "no such file" && (typeof size === "string" || size > MOST_MANIFEST_BYTES)) {
+    throw new Error(
+      `Cannot load '${dir}': ${MANIFEST} is damaged: required a plain file of at most ${MOST_MANIFEST_BYTES} bytes, ` +
+        `got ${typeof size === "string" ? size : `${size} bytes`}; use another checkpoint`,
+    );
+  }
   try {
     manifest = JSON.parse(await readFile(join(dir, MANIFEST), "utf8"));
   } catch (error) {
@@ -311,9 +328,11 @@ export interface Kept {
 /**
  * Deletes the oldest checkpoints until `saveTotalLimit` are left and returns the deleted folders. The best one counts,
  * but is not deleted, nor is the newest, so that of a limit of 1 two may be left, as transformers has it.
- * Incomplete ones neither count nor go: a damaged newest one must not push out the last good one. Nor do those of steps
- * beyond `newestStep`: a run that has not come so far found them damaged.
+ * Damaged ones do not count: a damaged newest one must not push out the last good one. Nor do those of steps beyond
+ * `newestStep`: a run that has not come so far found them damaged. The one just saved was hashed as it was written; of
+ * those that stay beside it the newest is hashed again, so that two are known to be good.
  * @throws RangeError when the limit is no whole number >= 1
+ * @throws Error when one cannot be deleted; it says why and what to do
  */
 export async function pruneCheckpoints(
   runDir: string,
@@ -325,14 +344,20 @@ export async function pruneCheckpoints(
       `Cannot keep ${saveTotalLimit} checkpoints: save_total_limit must be a whole number >= 1`,
     );
   }
+  const isGood = (dir: string, depth: "sizes" | "sizes and hashes") =>
+    verifyCheckpoint(dir, depth).then(() => true, () => false);
   const complete: string[] = [];
   let room = saveTotalLimit;
   for (const step of await stepsIn(runDir)) {
     const dir = join(runDir, `checkpoint-${step}`);
     if (step > newestStep) break;
-    if (!await verifyCheckpoint(dir, "sizes").then(() => true, () => false)) continue;
+    if (!await isGood(dir, "sizes")) continue;
     if (step === bestStep && step !== newestStep) room = Math.max(1, room - 1);
     else complete.push(dir);
+  }
+  const older = () => complete.slice(0, -1);
+  if (room > 1 && complete.length > room) {
+    while (older().length > 0 && !await isGood(older().at(-1)!, "sizes and hashes")) complete.splice(-2, 1);
   }
   const surplus = complete.slice(0, Math.max(0, complete.length - room));
   for (const dir of surplus) await removeDirectoryAtomic(dir);

@@ -19,6 +19,8 @@ export interface TensorReader {
    * @throws Error when the file shrank
    */
   read(name: string, offset?: number, length?: number): Promise<Uint8Array>;
+  /** The file that holds a tensor, for messages; absent where the reader was not told. */
+  fileOf?(name: string): string | undefined;
   close(): Promise<void>;
 }
 

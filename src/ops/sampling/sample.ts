@@ -32,13 +32,16 @@ export interface DecodeState {
   nextToken: Tensor;
   /** i32 [R]: its position in the sequence. */
   nextPosition: Tensor;
-  /** i32 [R,T]: what was sampled; -1 after the end. */
+  /** i32 [R,T]: what was sampled; -1 after the end, NO_TOKEN where the logits were no numbers. */
   tokens: Tensor;
   /** f32 [R,T]: log-probs of what was sampled, nats; [1] where they are not kept. */
   logprobs: Tensor;
   /** i32 [R,W], W words as seenTokens() writes them for every row; [1] without a repetition penalty. */
   seen: Tensor;
 }
+
+/** Stands in DecodeState.tokens where logits were infinite or no numbers: nothing can be drawn from them. */
+export const NO_TOKEN = -2;
 
 /** Values of DecodeState.state before the first token. */
 export function initialState(seed: number, step: number, eosIds: readonly number[]): Int32Array {
@@ -188,13 +191,14 @@ export function keptF64(
   return { tokens, weights: tokens.map(weight) };
 }
 
-/** Twin of sample.wgsl for one row: the token drawn with `u` in [0,1). */
+/** Twin of sample.wgsl for one row: the token drawn with `u` in [0,1), or NO_TOKEN. */
 export function sampleF64(
   logits: ArrayLike<number>,
   u: number,
   options: SamplingOptions,
   seen?: ReadonlySet<number>,
 ): number {
+  if (!Array.from(logits).every(Number.isFinite)) return NO_TOKEN;
   const { tokens, weights } = keptF64(logits, options, seen);
   const target = u * weights.reduce((sum, weight) => sum + weight, 0);
   let running = 0;

@@ -26,6 +26,8 @@ import {
   type SessionOptions,
   type SessionUsage,
 } from "./session.ts";
+import { NO_TOKEN } from "../../ops/sampling/sample.ts";
+import { NonfinitePolicyError } from "../nonfinite.ts";
 import type { Policy } from "../trunk.ts";
 
 export interface GenerationOptions extends SessionOptions {
@@ -95,6 +97,7 @@ export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each, or those of the slice.
    * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions, or those it was loaded for
+   * @throws NonfinitePolicyError when logits are NaN or infinite
    */
   generate(request: GenerationRequest): Promise<Completion[]>;
   /** What the last call took; null before the first. */
@@ -118,18 +121,39 @@ interface SampledRow {
   logprobs: Float32Array | null;
 }
 
-/** Adds to a row what was sampled since the last look. @returns the completion, if it ended there */
+function assertDrawn(
+  token: number,
+  logprob: number | undefined,
+  { prompt, generation, tokens: { length } }: DecodeRow,
+): void {
+  if (token !== NO_TOKEN && !Number.isNaN(logprob)) return;
+  throw new NonfinitePolicyError(
+    `The policy's logits are NaN or infinite where token ${length + 1} of completion ${
+      generation + 1
+    } of prompt ` +
+      `${prompt.slot + 1} was to be sampled, so there is none`,
+  );
+}
+
+/**
+ * Adds to a row what was sampled since the last look.
+ * @returns the completion, if it ended there
+ * @throws NonfinitePolicyError when its logits were no numbers
+ */
 function extendRow(
-  { tokens, logprobs }: DecodeRow,
+  row: DecodeRow,
   sampled: SampledRow,
   count: number,
   { options, request }: Run,
 ): Completion | null {
+  const { tokens, logprobs } = row;
   const seen = tokens.length;
   let end: Completion["end"] = "length";
   while (tokens.length < count && end === "length") {
-    if (sampled.logprobs) logprobs.push(sampled.logprobs[tokens.length]);
-    tokens.push(sampled.tokens[tokens.length]);
+    const [token, logprob] = [sampled.tokens[tokens.length], sampled.logprobs?.[tokens.length]];
+    assertDrawn(token, logprob, row);
+    if (logprob !== undefined) logprobs.push(logprob);
+    tokens.push(token);
     if (options.eosIds.includes(tokens[tokens.length - 1])) end = "eos";
   }
   const completion = (length: number, end: Completion["end"]): Completion => ({

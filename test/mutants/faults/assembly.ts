@@ -224,8 +224,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "device, maxItems: Infinity",
-    replace: "device",
+    find: "maxItems: Infinity, ",
+    replace: "",
     harm: "evaluations in batches over 256 are refused by the run's own scorer",
     tests: ["gpu/own_scorer.test.ts"],
   },
@@ -260,8 +260,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_texts.ts",
-    find: ".slice(0, maxLength - 1);",
-    replace: ".slice(0, maxLength);",
+    find: "const room = maxLength - 1;",
+    replace: "const room = maxLength;",
     harm: "a long conversation is one token longer than the score model's positions",
     tests: ["unit/conversation_ids.test.ts"],
   },
@@ -415,13 +415,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/report.ts",
-    find: "await rename(`${path}.partial`, path);",
-    replace: "await writeFile(path, html);",
-    harm: "each report leaves a second file behind",
-    tests: ["unit/report_command.test.ts"],
-  },
-  {
-    file: "src/assembly/report.ts",
     find: "if (runDirs.length === 1) return await writeReport(first);",
     replace: "",
     harm: "the report of one run is a comparison with nothing",
@@ -466,8 +459,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "texts.map((text, i) => reader.read(text,",
-    replace: "texts.map((text, i) => reward.reader.read(text,",
+    find: "        reader.read(text, conversation,",
+    replace: "        reward.reader.read(text, conversation,",
     harm: "the cost model reads the reward model's tokens",
     tests: ["gpu/score_texts.test.ts"],
   },
@@ -515,8 +508,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: "reader.read(text, conversations?.[i], longest)",
-    replace: "reader.read(text, conversations?.[0], longest)",
+    find: "texts.map(({ ids }) => ids[m])",
+    replace: "texts.map(() => texts[0].ids[m])",
     harm: "all conversations of a batch are scored as its first",
     tests: ["parity/parity.test.ts#Scores"],
   },

@@ -44,7 +44,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/program.ts",
-    find: `    process.exitCode = 1;
+    find: `    process.exitCode = exitCodeOf(error);
   } finally`,
     replace: "  } finally",
     harm: "a run that failed exits with 0",
@@ -52,8 +52,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/program.ts",
-    find: "process.env.GRPO_DEBUG ? error.stack ?? error.message : error.message",
-    replace: "error.stack ?? error.message",
+    find: "process.env.GRPO_DEBUG ? error.stack ?? said : said",
+    replace: "error.stack ?? said",
     harm: "a mistyped setting is answered with a stack trace",
     tests: ["e2e/train.test.ts#what a user may get wrong"],
   },
@@ -467,16 +467,16 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/scorer.ts",
-    find: "hostname: options.hostname",
-    replace: 'hostname: "0.0.0.0"',
-    harm: "--hostname is ignored: the scorer listens to the whole network",
+    find: "assertGuarded({ host, token, insecure });",
+    replace: "",
+    harm: "a scorer that may not be started loads its models first",
     tests: ["unit/scorer_command.test.ts"],
   },
   {
     file: "src/cli/scorer.ts",
-    find: '["SIGINT", "SIGTERM"] as const',
-    replace: '["SIGINT"] as const',
-    harm: "SIGTERM, as a cluster sends it, ends the scorer amid a request",
+    find: "    heard(name as StopSignalName);\n",
+    replace: "",
+    harm: "a scorer that is asked to end serves on",
     tests: ["unit/scorer_command.test.ts"],
   },
   {
@@ -488,8 +488,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/program.ts",
-    find: "process.env.GRPO_DEBUG ? error.stack ?? error.message : error.message",
-    replace: "error.message",
+    find: "process.env.GRPO_DEBUG ? error.stack ?? said : said",
+    replace: "said",
     harm: "GRPO_DEBUG=1 shows no stack",
     tests: ["unit/main.test.ts"],
   },

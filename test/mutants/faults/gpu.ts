@@ -59,6 +59,20 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/stated_adapter.test.ts"],
   },
   {
+    file: "src/gpu/device.ts",
+    find: "throw await gpuFailureOf(error);",
+    replace: "throw error;",
+    harm: "a run whose GPU is lost ends with what its runtime says of a buffer, or an empty line",
+    tests: ["gpu/lost_device.test.ts"],
+  },
+  {
+    file: "src/gpu/failure.ts",
+    find: "if (failure && !isCause) return;",
+    replace: "",
+    harm: "a GPU without memory is told as what followed from that",
+    tests: ["gpu/lost_device.test.ts", "gpu/failures.test.ts"],
+  },
+  {
     file: "src/gpu/tensors.ts",
     find: "  assertGpuHealthy();\n  // The buffer that",
     replace: "  // The buffer that",
@@ -137,8 +151,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/device.ts",
-    find: "if (!closing) {",
-    replace: "if (closing) {",
+    find: "if (device === closed) return;",
+    replace: "if (device !== closed) return;",
     harm: "a GPU that was lost amid a run is not noticed: zeros instead of the line that says how to go on",
     tests: ["gpu/lost_device.test.ts"],
   },
@@ -217,8 +231,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/gpu/kernel.ts",
-    find: "void device.popErrorScope().then((error) => error && tellRefusal(variant, error.message));",
-    replace: "void device.popErrorScope();",
+    find: "(error) => error && tellRefusal(variant, error.message),",
+    replace: "() => {},",
     harm: "a kernel that does not compile is told as what follows from it, without its file",
     tests: ["gpu/refused_kernel.test.ts"],
   },

@@ -648,6 +648,20 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/sampling/sample.wgsl",
+    find: "select(NO_TOKEN, i32(chosen), is_finite(logit_at(row, chosen)) && is_finite(total))",
+    replace: "i32(chosen)",
+    harm: "an evaluation of a policy whose logits are NaN ends well, with empty completions",
+    tests: ["gpu/assembled_run.test.ts#is not evaluated", "gpu/nonfinite.test.ts"],
+  },
+  {
+    file: "kernels/weight/nonfinite.wgsl",
+    find: "select(0x7c00u, 0x7f80u, FORMAT == 1u)",
+    replace: "select(0x7f80u, 0x7c00u, FORMAT == 1u)",
+    harm: "large weights in bf16 are refused as infinite, and infinite ones in f16 are trained on",
+    tests: ["gpu/ops.test.ts"],
+  },
+  {
+    file: "kernels/sampling/sample.wgsl",
     find: "for (var e = 0; e < state[3]; e++) {",
     replace: "for (var e = 0; e < min(state[3], 1); e++) {",
     harm: "of several end tokens (Llama 3) the GPU knows the first: completed rows go on being sampled",

@@ -105,8 +105,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "if (service) parts.unshift(service.scorer);",
-    replace: "if (service && parts.length === 0) parts.unshift(service.scorer);",
+    find: "if (service) parts.unshift(",
+    replace: "if (service && parts.length === 0) parts.unshift(",
     harm: "with reward_functions the service at scorer_url is not asked",
     tests: ["e2e/config_effects.test.ts#reward_functions="],
   },

@@ -58,8 +58,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",
-    "{ batchSize: config.scorer_batch_size, step, decode }",
-    "{ batchSize: 32, step, decode }",
+    "batchSize: config.scorer_batch_size,",
+    "batchSize: 32,",
   ),
   ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_adapt", "rl/lambda.ts", "config.lambda_adapt ? stepLambda", "true ? stepLambda"),
@@ -480,8 +480,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "train/due.ts",
-    "deps.evaluate(lambda)",
-    "deps.evaluate(run.config.lambda_cost)",
+    "deps.evaluate(lambda, ",
+    "deps.evaluate(run.config.lambda_cost, ",
     "an evaluation amid a run combines scores with the lambda that the run began with",
   ),
 ];

@@ -7,6 +7,7 @@ const CADENCE = ["gpu/training_cadence.test.ts#optimizer steps"];
 const EVALUATION = ["gpu/training_cadence.test.ts#evaluation"];
 const LIMIT = ["gpu/training_cadence.test.ts#save_total_limit"];
 const FAILS = ["gpu/training_failure.test.ts"];
+const SKIPS = ["gpu/nonfinite.test.ts"];
 const SCORER_GONE = ["e2e/resume.test.ts#scorer goes away"];
 const INTERRUPTED = ["e2e/resume.test.ts#at SIGINT"];
 
@@ -94,8 +95,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step : -1)',
-    replace: 'openAppendLog(join(runDir, "metrics.jsonl"), restored ? step + 9 : -1)',
+    find: "openAppendLog(path, restored ? step : -1)",
+    replace: "openAppendLog(path, restored ? step + 9 : -1)",
     harm: "the rows of steps that a kill lost stay in the log, and are in it twice",
     tests: ["gpu/training_run.test.ts#after a kill"],
   },
@@ -215,8 +216,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(lambda)",
-    replace: "await deps.evaluate(run.config.lambda_cost)",
+    find: "await deps.evaluate(lambda, ",
+    replace: "await deps.evaluate(run.config.lambda_cost, ",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,
   },
@@ -251,8 +252,8 @@ const due: Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "    if (config.save_total_limit !== null) {",
-    replace: "    if (config.save_total_limit === 0) {",
+    find: "if (config.save_total_limit === null) return;",
+    replace: "if (config.save_total_limit !== 0) return;",
     harm: "save_total_limit is ignored and the disk fills up",
     tests: LIMIT,
     claim: 4,
@@ -338,8 +339,8 @@ const stopping: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "  await save(run, progress);\n  if (finished",
-    replace: "  if (finished",
+    find: "  await save(run, progress).catch(async (error) => {",
+    replace: "  await Promise.resolve().catch(async (error) => {",
     harm: "a run that is asked to stop loses the steps since its last checkpoint",
     tests: STOPS,
     claim: 3,
@@ -380,27 +381,27 @@ const stopping: Fault[] = [
 
 const failing: Fault[] = [
   {
-    file: "src/train/generation_batch.ts",
-    find: '  assertFinite("the loss", stats.loss, step);',
+    file: "src/train/update.ts",
+    find: "      spoilGradient(learner.optimizer, log, learner.rowsPerPass);\n",
     replace: "",
-    harm: "a loss that is NaN is told as another fault, or not at all",
-    tests: FAILS,
+    harm: "a step whose loss alone is not finite is made",
+    tests: SKIPS,
     claim: 9,
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: '  assertFinite("the gradient norm", stats.gradNorm, step);',
-    replace: "",
-    harm: "a gradient norm that is not finite stops nothing: the run goes on without learning",
-    tests: FAILS,
+    file: "src/train/nonfinite_steps.ts",
+    find: "run.skippedInRow = update ? run.skippedInRow + 1 : 0;",
+    replace: "run.skippedInRow = 0;",
+    harm: "a run whose every gradient is NaN goes on to its last step without learning",
+    tests: SKIPS,
     claim: 9,
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: "if (Number.isFinite(value)) return;",
-    replace: "if (!Number.isNaN(value)) return;",
-    harm: "an infinite gradient norm stops nothing",
-    tests: FAILS,
+    file: "src/train/update.ts",
+    find: "if (Number.isFinite(stats.gradNorm)) continue;",
+    replace: "if (!Number.isNaN(stats.gradNorm)) continue;",
+    harm: "a step that is skipped for an infinite gradient norm is not counted",
+    tests: SKIPS,
     claim: 9,
   },
   {
@@ -413,7 +414,7 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);",
+    find: "    if (mayBeSaved(error)) await saveAfterFailure(run, progress);",
     replace: "",
     harm: "a scorer that goes away costs the steps since the last checkpoint",
     tests: [...FAILS, ...SCORER_GONE],
@@ -445,8 +446,8 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    disposeLearner(learner);\n  }",
-    replace: "  }",
+    find: "    disposeLearner(learner);\n",
+    replace: "",
     harm: "each run of a sweep leaves optimizer and reference on the GPU",
     tests: ["gpu/training_failure.test.ts#frees"],
   },

@@ -128,8 +128,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/fan_out.ts",
-    find: "if (sink.isRecord) throw error;",
-    replace: "",
+    find: "      await callOf(sink, call, details);\n      owed.shift();",
+    replace: "      owed.shift();\n      await callOf(sink, call, details);",
     harm:
       "a row that metrics.jsonl did not take is missing from the log for good, and the run says nothing of it",
     tests: ["unit/tracker_sinks.test.ts"],

@@ -97,7 +97,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    if (!(error instanceof WeightsDifferError)) await saveAfterFailure(run, progress);\n",
+    find: "    if (mayBeSaved(error)) await saveAfterFailure(run, progress);\n",
     replace: "",
     harm: "an outage of the scorer costs all steps since the last checkpoint",
     tests: ["e2e/resume.test.ts#scorer goes away", "gpu/training_run.test.ts"],
@@ -169,8 +169,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: '["runs", "samples", "metrics.jsonl", CHANGES_FILE',
-    replace: '["runs", "metrics.jsonl", CHANGES_FILE',
+    find: '["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE',
+    replace: '["runs", "nonfinite", "metrics.jsonl", CHANGES_FILE',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#killed twice"],
   },
@@ -184,10 +184,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: `restored ? step : -1);
-  const tracker`,
-    replace: `restored ? step + 1 : -1);
-  const tracker`,
+    find: "openAppendLog(path, restored ? step : -1)",
+    replace: "openAppendLog(path, restored ? step + 1 : -1)",
     harm: "the row of a step that is done again stands twice in metrics.jsonl",
     tests: ["gpu/training_run.test.ts#goes on", "e2e/resume.test.ts#killed twice"],
     claim: 1,
@@ -416,8 +414,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
-    find: "{ batchSize: config.scorer_batch_size, step, decode }",
-    replace: "{ batchSize: config.scorer_batch_size_eval, step, decode }",
+    find: "batchSize: config.scorer_batch_size,",
+    replace: "batchSize: config.scorer_batch_size_eval,",
     harm: "scorer_batch_size is ignored: the scorer gets requests of evaluation's size",
     tests: ["e2e/config_effects.test.ts#scorer_batch_size=", "gpu/training_run.test.ts"],
     claim: 4,
@@ -444,12 +442,12 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#warmup_steps="],
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: `  assertFinite("the gradient norm", stats.gradNorm, step);
-`,
+    file: "src/train/due.ts",
+    find:
+      '  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");\n',
     replace: "",
-    harm: "a run whose gradient has become NaN goes on to its last step without learning",
-    tests: ["gpu/training_failure.test.ts#diverges", "gpu/training_run.test.ts"],
+    harm: "a checkpoint of weights that are NaN pushes out the last good one",
+    tests: ["gpu/nonfinite.test.ts#push no good"],
     claim: 9,
   },
   {
@@ -503,5 +501,59 @@ export const faults: readonly Fault[] = [
     replace: "gradNorm: values[1]",
     harm: "grad_norm shows the clipping factor",
     tests: ["parity/parity.test.ts#Whole optimizer steps", "gpu/training_run.test.ts"],
+  },
+  {
+    file: "src/train/due.ts",
+    find: "  await run.tracker.settle();\n  run.log?.sync();",
+    replace: "  run.log?.sync();",
+    harm:
+      "a checkpoint is saved whose step's row the full disk did not take: the run that goes on lacks it for good",
+    tests: ["gpu/training_failure.test.ts#does not take"],
+  },
+  {
+    file: "src/train/due.ts",
+    find: "  if (isSaved) return; // a run",
+    replace: "  // a run",
+    harm: "a run that goes on forgets at its start what the scorer answered before the kill, and asks again",
+    tests: ["gpu/training_failure.test.ts#killed after the scorer"],
+  },
+  {
+    file: "src/train/loop.ts",
+    find: "    if (!(error instanceof ScorerUnavailableError)) run.journal.clear();",
+    replace: "",
+    harm:
+      "a run that failed by broken scores takes the same scores again at each start, though the scorer is mended",
+    tests: ["gpu/training_failure.test.ts#killed after the scorer"],
+  },
+  {
+    file: "src/scorer/journalled.ts",
+    find: "[judge, step ?? null, asked]",
+    replace: "[judge, asked]",
+    harm: "scores of another step are taken for those of this one",
+    tests: ["unit/score_journal.test.ts"],
+  },
+  {
+    file: "src/io/records/score_journal.ts",
+    find: 'if (text === "" || checkOf(text) !== line.slice(0, CHECK_LENGTH)) continue;',
+    replace: 'if (text === "") continue;',
+    harm: "scores that a disk has changed are trained on",
+    tests: ["unit/score_journal.test.ts"],
+  },
+  {
+    file: "src/io/records/checkpoint.ts",
+    find: "const found = await lstat(path).catch(() => null);",
+    replace:
+      "const found = await lstat(path).catch(() => null);\n  if (found && !found.isDirectory()) return found.size;",
+    harm:
+      "a pipe in a checkpoint makes the run that goes on wait for ever, and a link reads what lies elsewhere",
+    tests: ["unit/checkpoint_damage.test.ts"],
+  },
+  {
+    file: "src/io/records/checkpoint.ts",
+    find:
+      'while (older().length > 0 && !await isGood(older().at(-1)!, "sizes and hashes")) complete.splice(-2, 1);',
+    replace: "",
+    harm: "save_total_limit deletes the last good checkpoint for one with a flipped bit",
+    tests: ["unit/checkpoint_damage.test.ts"],
   },
 ];
