@@ -10,7 +10,21 @@ const LAUNCH = { num_processes: false, config_file: false, deepspeed_config_file
 /** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
 export const NPM_OPTIONS = {
   train: { config: false, beta: false, seed: false, set: false, dry_run: true, ...LAUNCH },
-  eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
+  eval: {
+    config: false,
+    beta: false,
+    seed: false,
+    set: false,
+    dry_run: true,
+    model: false,
+    base: false,
+    models: false,
+    scored: false,
+    responses: false,
+    preset: false,
+    output: false,
+    lambda: false,
+  },
   doctor: {
     config: false,
     beta: false,

@@ -32,9 +32,13 @@ export const textWidth = (text: string, scale: number): number =>
 
 /** A white picture. */
 export class Picture {
+  readonly width: number;
+  readonly height: number;
   readonly #pixels: Uint8Array;
 
-  constructor(readonly width: number, readonly height: number) {
+  constructor(width: number, height: number) {
+    this.width = width;
+    this.height = height;
     this.#pixels = new Uint8Array(width * height * 3).fill(255);
   }
 
