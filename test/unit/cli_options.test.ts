@@ -10,7 +10,6 @@ import { parseArguments } from "../../src/cli/arguments.ts";
 import { defaultFolder } from "../../src/cli/eval_subjects.ts";
 import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "../../src/cli/options.ts";
 import { withLaunchOptions } from "../../src/cli/launch_options.ts";
-import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const optionsOf = (...args: string[]) =>
