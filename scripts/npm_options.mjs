@@ -25,6 +25,14 @@ export const NPM_OPTIONS = {
     output: false,
     lambda: false,
   },
+  judge: {
+    judge: false,
+    judge_model: false,
+    prompts: false,
+    seed: false,
+    concurrency: false,
+    output: false,
+  },
   doctor: {
     config: false,
     beta: false,
@@ -112,9 +120,12 @@ function spelled(name, value, isFlag) {
   );
 }
 
+/** Options that have no underscores. */
+const HYPHENATED = ["dry_run", "judge_model"];
+
 /** @param {string} name as npm writes it into the environment */
 function optionName(name) {
-  return name === "dry_run" ? "dry-run" : name;
+  return HYPHENATED.includes(name) ? name.replaceAll("_", "-") : name;
 }
 
 /**

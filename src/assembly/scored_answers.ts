@@ -27,6 +27,24 @@ export async function readScored(file: string, promptKey: string): Promise<Point
   return (await rowsOf(file, promptKey)).map(scoredPoint);
 }
 
+/** An answer and what it answers. */
+export interface GivenAnswer {
+  prompt: string;
+  response: string;
+}
+
+/**
+ * Answers of a file, whether they are scored or not: each row has "prompt", and "response" or "completion".
+ * @throws TypeError when a row has not; it names the row
+ * @throws Error when the file cannot be read
+ */
+export async function readAnswers(file: string): Promise<GivenAnswer[]> {
+  return (await rowsOf(file, "prompt")).map((row) => ({
+    prompt: promptText(row),
+    response: responseOf(row),
+  }));
+}
+
 interface ScoringOptions {
   events?: EvaluationEvents;
   /** As of EvaluationOptions. */

@@ -6,8 +6,8 @@ import { combineScores } from "../rl/lambda.ts";
 import type { Judgements } from "../tracking/metrics.ts";
 import { namedScores } from "../tracking/samples.ts";
 import { type Answered, answerPrompts, type EvaluationDeps } from "./evaluate.ts";
-import { categoryOf, type Point } from "./points.ts";
-import { openPointsLog } from "./points_log.ts";
+import { categoryOf, loggedPoint, type Point } from "./points.ts";
+import { openKeptRows } from "./kept_rows.ts";
 
 /** Settings that completions or scores depend on, beside the files of models and prompts; a service may move. */
 const ANSWER_SETTINGS = [
@@ -57,7 +57,9 @@ export async function pointsInParts(
   { count, size, make }: Parts,
   { path, inputs, onMessage }: Kept,
 ): Promise<Point[]> {
-  const log = path === undefined ? null : await openPointsLog(path, textSha256(JSON.stringify(inputs)));
+  const log = path === undefined
+    ? null
+    : await openKeptRows(path, textSha256(JSON.stringify(inputs)), loggedPoint);
   try {
     const points = [...log?.kept ?? []];
     if (points.length > 0) {

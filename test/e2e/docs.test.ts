@@ -27,6 +27,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
 const SOURCES: Readonly<Record<string, string>> = {
   train: "src/cli/train.ts",
   eval: "src/cli/eval.ts",
+  judge: "src/cli/judge.ts",
   scorer: "src/cli/scorer.ts",
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",

@@ -7,9 +7,9 @@ import { tagOf } from "../../src/assembly/evaluations.ts";
 import { readScored } from "../../src/assembly/scored_answers.ts";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { subjectsOf } from "../../src/cli/eval_subjects.ts";
+import { openKeptRows } from "../../src/evaluate/kept_rows.ts";
 import { rounded } from "../../src/evaluate/parts.ts";
-import type { Point } from "../../src/evaluate/points.ts";
-import { openPointsLog } from "../../src/evaluate/points_log.ts";
+import { loggedPoint, type Point } from "../../src/evaluate/points.ts";
 import { pairsOf, summarize } from "../../src/evaluate/summary.ts";
 import { npyOfNumbers, npyOfTexts } from "../../src/io/records/npy.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
@@ -120,6 +120,8 @@ describe("the summary", () => {
     assert.equal(rounded(-0.1, "float32"), -0.1);
   });
 });
+
+const openPointsLog = (path: string, identity: string) => openKeptRows(path, identity, loggedPoint);
 
 describe("what an evaluation keeps", () => {
   it("is there after a kill, but for a line without its end; another evaluation begins anew", () =>
