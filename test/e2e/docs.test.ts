@@ -58,8 +58,20 @@ const OWN_MODULE = "rewards.ts";
 const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} = () => [];\n`).join("");
 /** Functions of Python's libraries that pages name. */
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
+/** Answers of the reader's own, and a list of models. */
+const OWN_FILES: Readonly<Record<string, string>> = {
+  "answers.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
+  "base_points.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
+  "models.yaml": "mine: models/quickstart/policy\n",
+};
+/** Say what is evaluated, so that model_name does not. */
+const SUBJECTS = ["--model", "--models", "--scored", "--responses"];
 const typedOf = ({ words }: Command) =>
-  words.map((word) => EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`));
+  words.map((word) =>
+    Object.hasOwn(OWN_FILES, word)
+      ? scratch(word)
+      : EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`)
+  );
 
 /** Models and prompts of the quickstart in the place of those that a reader downloads. */
 const HERE = {
@@ -97,8 +109,11 @@ describe("a command of a page", () => {
     const commands = COMMANDS.filter(({ task }) => task === "train" || task === "eval");
     assert.ok(commands.length >= 6, `${commands.length} commands were found`);
     writeFileSync(scratch(OWN_MODULE), OWN_FUNCTIONS);
-    const models = Object.entries(HERE).flatMap(([key, path]) => ["--set", `${key}=${path}`]);
+    for (const [name, text] of Object.entries(OWN_FILES)) writeFileSync(scratch(name), text);
     for (const command of commands) {
+      const isNamed = command.words.some((word) => SUBJECTS.includes(word));
+      const models = Object.entries(HERE).filter(([key]) => !isNamed || key !== "model_name")
+        .flatMap(([key, path]) => ["--set", `${key}=${path}`]);
       const args = [...typedOf(command), ...models, "--set", `output_dir=${scratch("out")}`, "--dry-run"];
       const { code, error, output } = await capture(() =>
         (command.task === "train" ? trainCommand : evalCommand)(args)
