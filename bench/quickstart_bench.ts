@@ -129,7 +129,7 @@ function ourRunner(run: AssembledRun): Runner {
       },
       onEvaluation: () => Promise.resolve(),
       onMessage() {},
-    }, () => isStopped);
+    }, { shouldStop: () => isStopped });
   return {
     name: "this project",
     async step() {

@@ -23,6 +23,8 @@ function endSurviving() {
  * @property {string} [cwd]
  * @property {Record<string, string | undefined>} [env]
  * @property {import("node:child_process").StdioOptions} [stdio] this terminal unless given
+ * @property {string} [input] given to the program in the place of this terminal's
+ * @property {NodeJS.Signals[]} [handsOn] signals that the program answers, beside SIGTERM and SIGHUP
  */
 
 /**
@@ -34,23 +36,28 @@ function endSurviving() {
  * @returns {Promise<number>}
  * @throws when the program cannot be started
  */
-export async function runCommand(command, args, options = {}) {
+export async function runCommand(command, args, { input, handsOn = [], ...options } = {}) {
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
   // Not child.kill, after which Deno says that the signal ended the program, however it exited.
   const handOn = (/** @type {NodeJS.Signals} */ signal) => child?.pid && process.kill(child.pid, signal);
   // Before the program starts: none may end the door alone.
-  process.on("SIGTERM", handOn).on("SIGHUP", handOn);
+  const handedOn = /** @type {NodeJS.Signals[]} */ (["SIGTERM", "SIGHUP", ...handsOn]);
+  for (const signal of handedOn) process.on(signal, handOn);
   surviveInterrupts();
   try {
     return await new Promise((resolve, reject) => {
       // npm is a .cmd file on Windows, which only a shell can start.
-      child = spawn(command, args, { stdio: "inherit", shell: command.endsWith(".cmd"), ...options });
-      child.on("error", reject);
-      child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
+      /** @type {import("node:child_process").StdioOptions} */
+      const stdio = [input === undefined ? "inherit" : "pipe", "inherit", "inherit"];
+      const started = spawn(command, args, { stdio, shell: command.endsWith(".cmd"), ...options });
+      child = started;
+      started.stdin?.on("error", () => {}).end(input); // one that reads nothing has its own exit code
+      started.on("error", reject);
+      started.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
     });
   } finally {
-    process.off("SIGTERM", handOn).off("SIGHUP", handOn);
+    for (const signal of handedOn) process.off(signal, handOn);
     // Deno hands a signal on from a thread of its own, maybe after the program has ended: without a listener by then, a
     // Ctrl-C that the program answered would kill the door in place of the program's exit code.
     setTimeout(endSurviving, LATE_SIGNAL_MS).unref();

@@ -34,7 +34,11 @@ export async function ensureClusterPackages() {
         `then start again:\n\n  sudo apt-get ${install.join(" ")}\n`,
     );
   }
-  console.error(`Installing ${missing.join(", ")} (once, about a minute)...`);
+  console.error(
+    `Installing what the cluster's tests need (once, about a minute). As root:\n  apt-get update\n  apt-get ${
+      install.join(" ")
+    }`,
+  );
   // A source of something else may be broken; whether ours is, the installation shows.
   await apt(["update", "-qq"]);
   const code = await apt(install);

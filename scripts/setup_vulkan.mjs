@@ -7,6 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { backportsSource } from "./apt_sources.mjs";
+import { mayUseRoot, YES_OPTION } from "./root.mjs";
 import { readCommand, runCommand } from "./run_command.mjs";
 
 const PACKAGE = "mesa-vulkan-drivers";
@@ -19,6 +20,10 @@ const APT_MS = 20 * 60_000;
 const SOURCES = "/etc/apt/sources.list.d";
 /** A sudo that asks a server or a person first would keep its caller waiting. */
 const SUDO_MS = 5000;
+/** Read by apt. They may hold a password, which stands on no command line, where every user could read it. */
+const PROXY_VARIABLES = ["http_proxy", "https_proxy", "no_proxy"];
+/** The program is then given the proxies on its standard input. */
+const READ_PROXIES = "--proxies-on-stdin";
 const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
 /**
@@ -122,13 +127,27 @@ async function installAsRoot(complaint) {
         `  sudo ${program.join(" ")}\n`,
     );
   }
-  const proxies = ["http_proxy", "https_proxy", "no_proxy"].filter((name) => process.env[name])
-    .map((name) => `${name}=${process.env[name]}`);
-  const code = await runCommand("sudo", ["-n", "env", ...proxies, ...program]);
+  console.error(`No GPU adapter answers. With sudo, as root, this is to be run:\n${rootCommands()}`);
+  if (!await mayUseRoot(process.env, process.stdin.isTTY === true && process.stderr.isTTY === true)) {
+    throw new Error(
+      `Software Vulkan was not installed. Say yes, start with ${YES_OPTION} (or GRPO_WEBGPU_YES=1), or run this once:` +
+        `\n\n  sudo ${program.join(" ")}\n`,
+    );
+  }
+  const proxies = Object.fromEntries(PROXY_VARIABLES.map((name) => [name, process.env[name]]));
+  const code = await runCommand("sudo", ["-n", ...program, READ_PROXIES], { input: JSON.stringify(proxies) });
   if (code !== 0) {
     throw new Error(`Cannot install software Vulkan through sudo: exit code ${code}; see the lines above`);
   }
 }
+
+/** What installDriver() runs, for whoever is to agree to it. */
+const rootCommands = () =>
+  [
+    "apt-get update",
+    `apt-get install -y --no-install-recommends ${PACKAGE}`,
+    `(where the release's own Mesa is older than ${MIN_MESA}, its backports are added to ${SOURCES} first)`,
+  ].map((line) => `  ${line}\n`).join("");
 
 /**
  * Installs the package, from the release's backports where the release itself is too old (Debian 12).
@@ -136,7 +155,8 @@ async function installAsRoot(complaint) {
  */
 async function installDriver() {
   console.error(
-    `No GPU adapter answers: installing software Vulkan (package ${PACKAGE}, once, about a minute)...`,
+    `No GPU adapter answers: installing software Vulkan (package ${PACKAGE}, once, about a minute). As root:\n` +
+      rootCommands(),
   );
   const startMs = performance.now();
   // A source of something else may be broken; whether ours is, the installation shows.
@@ -239,6 +259,10 @@ function nvidiaHint() {
 
 if (process.argv[1] === PROGRAM) {
   try {
+    if (process.argv.includes(READ_PROXIES)) {
+      const proxies = JSON.parse(readFileSync(0, "utf8"));
+      for (const name of PROXY_VARIABLES) if (proxies[name]) process.env[name] = proxies[name];
+    }
     await installDriver();
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);

@@ -5,6 +5,7 @@
 // and where the npm package is installed, which has its packages and none of the developers' tasks:
 //   npx grpo-webgpu <task> [arguments]                deno run -A npm:grpo-webgpu <task> [arguments]
 // Plain JavaScript without packages, because it runs before they are installed.
+import "./door_signals.mjs";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -14,6 +15,8 @@ import { runGate, runTests } from "./check.mjs";
 import { nearestOf } from "./nearest.mjs";
 import { nameNvidiaDriver } from "./nvidia_manifest.mjs";
 import { refuseKeptOptions } from "./npm_options.mjs";
+import { watchNpm } from "./npm_parent.mjs";
+import { takeYes } from "./root.mjs";
 import { runCommand } from "./run_command.mjs";
 import { ensurePackages } from "./setup_packages.mjs";
 import { ensureAdapter } from "./setup_vulkan.mjs";
@@ -64,8 +67,6 @@ const PACKAGE_TEST = join("test", "package", "installed.test.ts");
 const CALLS = IS_CHECKOUT
   ? { node: "npm run", deno: "deno task" }
   : { node: "npx grpo-webgpu", deno: "deno run -A npm:grpo-webgpu" };
-/** As src/cli/signals.ts. */
-const EXIT_REQUEUE = 85;
 const ASKS_ONLY = ["--help", "-h", "--dry-run"];
 
 /**
@@ -118,17 +119,17 @@ const lacksWebGpu = () => !IS_CHECKOUT && !("gpu" in navigator);
 
 /** A Deno that started without packages does not see them appear, nor a GPU without its flag: a new one does. */
 function runAgain() {
-  return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)]);
+  return runCommand(process.execPath, ["run", "-A", "--unstable-webgpu", ...process.argv.slice(1)], {
+    handsOn: ["SIGUSR1", "SIGUSR2"],
+  });
 }
 
-// SLURM's warning before a job's end, which a run answers itself once it can: until then the job is to be queued again.
-// Node without a listener would open its debugger, and Deno end with another code.
-if (process.argv[2] === "train" && process.platform !== "win32") {
-  process.on("SIGUSR1", () => process.exit(EXIT_REQUEUE));
-}
 // `deno task train -- --dry-run` hands "--" on, which `npm run` takes away.
 if (process.argv[3] === "--") process.argv.splice(3, 1);
+takeYes(process.argv, process.env);
 const [name = "", ...args] = process.argv.slice(2);
+// Commands that run for long, and save or serve.
+if (["train", "eval", "scorer"].includes(name)) watchNpm(name);
 let ready;
 try {
   ready = await setUp(name, args);

@@ -8,6 +8,10 @@ program=("$runtime" "$GRPO_WEBGPU_ROOT/scripts/start.mjs")
 # What the program exits with where it has saved and asks to be started again.
 REQUEUE_CODE=85
 
+# What it exits with where no scorer answered for long: it has saved. The next start reads the scorer's address again.
+NO_SCORER_CODE=75
+NO_SCORER_RESTARTS=3
+
 # The scorer's words for the program, into SCORER_SETTING: SCORER_URL, else the files in SCORER_URL_FILE, else none.
 scorer_files="${SCORER_URL_FILE:+file:${SCORER_URL_FILE//,/,file:}}"
 scorer="${SCORER_URL:-$scorer_files}"
@@ -60,12 +64,14 @@ run_ranks() {
   ready_packages "$1"
   choose_mpi_type
   # The job's signals reach the ranks, which save and end; this shell waits for them.
-  trap : TERM USR1
+  trap : TERM USR1 USR2
   local code=0
   # One rank's death ends all. --cpus-per-task is not handed on from the job to srun.
   srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${program[@]}" "$@" || code=$?
   if ((code == REQUEUE_CODE)); then
     requeue "$1 has saved and asks to be started again"
+  elif ((code == NO_SCORER_CODE && ${SLURM_RESTART_COUNT:-0} < NO_SCORER_RESTARTS)); then
+    requeue "no scorer answered; $1 has saved"
   elif ((code != 0)) && has_lost_node; then
     requeue "a node is lost"
   else

@@ -20,8 +20,8 @@
 #   SCORER_URL=http://host:8000 sbatch --ntasks-per-node=1 slurm/run.sh               one GPU for each
 #
 # Environment   SCORER_URL_FILE   file that slurm/scorer.sh writes its URL into; waited for. Or SCORER_URL. Of several,
-#                                 with commas between, rank r asks number r % n
-#               SCORER_TOKEN      of a scorer that asks for one; default: the one beside the file, as scorer.sh left it
+#                                 with commas between, each rank asks the least busy
+#               SCORER_TOKEN      of a scorer that asks for one; default: the one in FILE.token, as scorer.sh left it
 #               CONFIG            default configs/grpo_alignment.yaml, the passes of its step shared out over the ranks.
 #                                 Of another its own scorer_url holds where the two above are not set
 #               SEED              default 42

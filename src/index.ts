@@ -24,5 +24,5 @@ export { ScorerContractError, ScorerUnavailableError } from "./scorer/errors.ts"
 export type { Answer, ScoreOptions, Scorer, Scores } from "./scorer/protocol.ts";
 export type { RunningScorer } from "./scorer/serve.ts";
 export type { MetricRow } from "./tracking/metrics.ts";
-export { readRun } from "./tracking/run_records.ts";
+export { readRun } from "./assembly/run_records.ts";
 export type { RunRecords } from "./tracking/run_records.ts";

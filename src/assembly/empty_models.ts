@@ -18,7 +18,7 @@ import type { PlannedScorer } from "../train/memory_plan.ts";
 import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
-import { withModel } from "./models.ts";
+import { adapterNeedsPeft, withModel } from "./models.ts";
 import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
 interface ShapesOfModel {
@@ -98,14 +98,20 @@ export async function emptyPolicy(
   };
 }
 
-/** The same, of the model that the run names. */
+/**
+ * The same, of the model that the run names.
+ * @throws RangeError when that is an adapter and the run trains whole weights
+ */
 export function emptyPolicyOf(
   config: RunConfig,
   { events, fromConfig, mostPositions }: ShapeOptions,
 ): Promise<Policy> {
   const load = ({ configText, configPath, source }: ShapesOfModel) =>
     emptyPolicy(source, parseModelConfig(configText, configPath), config, mostPositions);
-  return withModel(config.model_name, ({ base }) => withShapes(base.dir, load, fromConfig), events);
+  return withModel(config.model_name, ({ base, adapterFolder }) => {
+    if (adapterFolder && !config.use_peft) throw adapterNeedsPeft(config.model_name);
+    return withShapes(base.dir, load, fromConfig);
+  }, events);
 }
 
 /** The score models that a run serves itself. */

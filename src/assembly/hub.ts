@@ -1,5 +1,4 @@
 /** Names of models to folders: a folder as it is, else a hub id ("org/name", "org/name@revision"). */
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
@@ -9,6 +8,7 @@ import { messageOf } from "../io/files/errors.ts";
 import { isJsonObject } from "../io/files/json_object.ts";
 import { ownFile } from "../io/files/own_files.ts";
 import { isFolder, isThere } from "../io/files/presence.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { modelHashes } from "../io/model/model_hashes.ts";
 import { missingModel } from "../io/model/missing_model.ts";
 import type { Scorer } from "../scorer/protocol.ts";
@@ -22,12 +22,36 @@ export interface ResolvedModel {
   dir: string;
 }
 
-/** Settings from the environment variables of Python's huggingface_hub, and from its login. */
+const DEFAULT_ENDPOINT = "https://huggingface.co";
+
+/**
+ * @throws TypeError when HF_ENDPOINT is no http:// or https:// address, or holds a user or password, which it does not
+ *   show
+ */
+function endpointOf({ HF_ENDPOINT }: Readonly<Record<string, string | undefined>>): string {
+  const given = HF_ENDPOINT?.trim() || DEFAULT_ENDPOINT;
+  const url = URL.canParse(given) ? new URL(given) : null;
+  if (url?.username || url?.password) {
+    throw new TypeError("HF_ENDPOINT holds a user or password, which a hub does not take: remove them");
+  }
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError(
+      `HF_ENDPOINT is "${given}": required an address as ${DEFAULT_ENDPOINT}; correct or unset it`,
+    );
+  }
+  return given.replace(/\/+$/, "");
+}
+
+/**
+ * Settings from the environment variables of Python's huggingface_hub, and from its login.
+ * @throws TypeError when HF_ENDPOINT is no address of a hub
+ */
 export async function hubSettings(env: Readonly<Record<string, string | undefined>>): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
-  const savedToken = () => readFile(env.HF_TOKEN_PATH || join(home, "token"), "utf8").catch(() => "");
+  const savedToken = () =>
+    readText(env.HF_TOKEN_PATH || join(home, "token"), "read the token of").catch(() => "");
   return {
-    endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
+    endpoint: endpointOf(env),
     cacheDir: env.HF_HUB_CACHE || join(home, "hub"),
     token: (env.HF_TOKEN || await savedToken()).trim() || undefined,
     offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ""),
@@ -145,7 +169,7 @@ export async function scoreModelHashes(config: RunConfig, scorer?: Scorer): Prom
 /** The settings a run was started with; none when there is no run. */
 async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unknown>>> {
   try {
-    const saved: unknown = JSON.parse(await readFile(join(runDir, RUN_CONFIG_FILE), "utf8"));
+    const saved: unknown = JSON.parse(await readText(join(runDir, RUN_CONFIG_FILE), "read"));
     return isJsonObject(saved) ? saved : {};
   } catch {
     return {}; // The file is a record for people; a run is resumed from its checkpoint.

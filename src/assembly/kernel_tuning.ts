@@ -3,12 +3,12 @@
  * speed depends on it: a cache that is missing, broken or cannot be written costs the seconds that measuring takes.
  */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { trimPool } from "../gpu/pool.ts";
 import type { GpuInfo } from "../gpu/device.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { ownCache } from "../io/files/own_cache.ts";
 import { type LinearTuning, useLinearTuning } from "../ops/linear/facts.ts";
 import { linearSizes, linearSources, type TunedWeight, tuneLinear } from "../ops/linear/tuning.ts";
@@ -34,7 +34,7 @@ export function tuningFile(device: Device, kernels: string, environment: Environ
 /** What a tuning file holds: of one that is missing or broken, what can be read of it. */
 export async function readTuning(path: string): Promise<LinearTuning> {
   try {
-    const { matmuls } = JSON.parse(await readFile(path, "utf8")) as { matmuls: Record<string, unknown> };
+    const { matmuls } = JSON.parse(await readText(path, "read")) as { matmuls: Record<string, unknown> };
     return Object.fromEntries(
       Object.entries(matmuls).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
     );

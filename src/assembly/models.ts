@@ -1,4 +1,5 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
+import { shortJson } from "../config/parsed_json.ts";
 import { basename, join, resolve } from "node:path";
 import { isThere } from "../io/files/presence.ts";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
@@ -76,9 +77,7 @@ export function parsePolicyConfig(text: string, path: string): ModelConfig {
   const { architectures, score_type } = json;
   throw new TypeError(
     `${path}: a model that writes text is required, got one that gives scores (architectures ` +
-      `${JSON.stringify(architectures)}, score_type ${
-        JSON.stringify(score_type)
-      }); give it as reward_model or ` +
+      `${shortJson(architectures)}, score_type ${shortJson(score_type)}); give it as reward_model or ` +
       "cost_model, and a causal language model as model_name",
   );
 }

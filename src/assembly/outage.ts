@@ -1,4 +1,5 @@
 /** Lines about scorers that do not answer: one when it begins, one a minute, one when it is over. */
+import { commandLine } from "../config/command_line.ts";
 import type { PoolEvents } from "../scorer/pool.ts";
 
 const MINUTE_MS = 60_000;
@@ -11,13 +12,16 @@ export function outageLines(
   let isTold = false;
   let toldAtMs = -Infinity;
   return {
-    onRetry({ url, error, spentMs, maxMs }) {
+    onRetry({ url, error, isKnown, spentMs, maxMs }) {
       // Faults that come and go say so once a minute too.
       if (nowMs() - toldAtMs < MINUTE_MS) return;
       const spent = Math.round(spentMs / 1000);
       print(
         `Scorer ${url} does not answer (${error.message.split("\n")[0]}); asking again for ` +
-          (isTold ? `${spent} s so far, ` : "") + `up to ${Math.round(maxMs / 1000)} s (scorer_retry_max_s)`,
+          (isTold ? `${spent} s so far, ` : "") + `up to ${Math.round(maxMs / 1000)} s (scorer_retry_max_s)` +
+          (isKnown || isTold
+            ? ""
+            : `; \`${commandLine(process.env, "scorer")}\` starts one, Ctrl-C ends the wait`),
       );
       isTold = true;
       toldAtMs = nowMs();

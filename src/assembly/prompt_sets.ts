@@ -1,7 +1,7 @@
 /** Prompt sets made of published data: prompts of PKU-SafeRLHF, some to train on and others to evaluate. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { isDatasetName } from "../io/hub/dataset_files.ts";
 import { readPrompts } from "../io/prompts/prompts.ts";
 import { shuffledOrder, STREAM } from "../rl/rng.ts";
@@ -93,7 +93,7 @@ ${PKU_DATASET.slice("hf:".length)} on the Hugging Face hub. Many of its prompts 
 
 /** @throws Error when another file is at the path; one with the same text is none */
 async function assertFree(path: string, text: string): Promise<void> {
-  const there = await readFile(path, "utf8").catch(() => undefined);
+  const there = await readText(path, "read").catch(() => undefined);
   if (there === undefined || there === text) return;
   throw new Error(`Cannot write '${path}': another file is there; move it away, or give another --output`);
 }

@@ -2,7 +2,7 @@
 import { dirname, join, resolve } from "node:path";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { comparisonPage, runPage } from "../tracking/report_page.ts";
-import { readRun } from "../tracking/run_records.ts";
+import { readRun } from "./run_records.ts";
 
 /**
  * Writes the report of one run to `<runDir>/report.html`, or of several to `comparison.html` in the deepest

@@ -1,5 +1,5 @@
 /** A training run, put together from its settings: models, tokenizer, prompts, memory plan, kernels and scorer. */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { evaluatePolicy } from "../evaluate/evaluate.ts";
 import { openGpu } from "../gpu/device.ts";
@@ -7,7 +7,7 @@ import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { compileKernels } from "../gpu/kernel.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
-import { assertWritableFolder, makeFolders, setAside } from "../io/files/atomic_files.ts";
+import { assertWritableFolder, setAside } from "../io/files/atomic_files.ts";
 import { type FolderLock, lockFolder } from "../io/files/folder_lock.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { assertSameOnRanks } from "../parallel/same_on_ranks.ts";
@@ -17,6 +17,7 @@ import { precisionText, settledPrecision } from "../policy/precision.ts";
 import { disposeTrunk } from "../policy/transformer.ts";
 import { listWeights, parameterCount } from "../policy/weights.ts";
 import type { Scorer } from "../scorer/protocol.ts";
+import { type Asked, assertUnhurried, scorerWhileWanted } from "../train/given_up.ts";
 import { runTraining, type TrainingResult } from "../train/loop.ts";
 import type { TrainingEvents } from "../train/run.ts";
 import { withWayOn } from "../train/way_on.ts";
@@ -83,8 +84,8 @@ export interface AssembledRun {
   /** The settings, with the commits of its models, and the precisions of the device in the place of `auto`. */
   config: RunConfig;
   facts: RunFacts;
-  /** Trains to the last step, or until `shouldStop`; then writes what makes the folder a model. */
-  train(events: TrainingEvents, shouldStop?: () => boolean): Promise<TrainedRun>;
+  /** Trains to the last step, or until it is asked to stop; then writes what makes the folder a model. */
+  train(events: TrainingEvents, asked?: Asked): Promise<TrainedRun>;
   /** Frees the models and the scorer. */
   close(): Promise<void>;
 }
@@ -102,16 +103,22 @@ interface Parts {
 }
 
 /**
- * Puts a run together; nothing is written yet. One run at a time has room on the GPU: close it before the next.
+ * Puts a run together in a folder that is this run's alone until it is closed; nothing is written there yet. One run at
+ * a time has room on the GPU: close it before the next.
  * @throws RangeError when it takes more GPU memory than there is
  * @throws ScorerUnavailableError when no healthy scorer answers
  * @throws the signal's reason when it is aborted
- * @throws Error when a model, a file of prompts or a setting, which it names, does not fit
+ * @throws Error when another run works in the folder, or a model, a file of prompts or a setting, which it names, does
+ *   not fit
  */
 export async function assembleRun(given: RunConfig, options: AssemblyOptions = {}): Promise<AssembledRun> {
+  const { communicator = singleProcess, events = {} } = options;
+  // Before models load, which takes minutes and the GPU's memory from the one that is there.
+  const lock = communicator.rank === 0 ? await takeFolder(runFolder(given), events) : null;
   try {
-    return await assemble(given, options);
+    return await assemble(lock, given, options);
   } catch (error) {
+    lock?.release();
     throw error instanceof GpuError
       ? await withWayOn(error, { runDir: runFolder(given), config: given, step: 0 })
       : error;
@@ -119,6 +126,7 @@ export async function assembleRun(given: RunConfig, options: AssemblyOptions = {
 }
 
 async function assemble(
+  lock: FolderLock | null,
   given: RunConfig,
   {
     events = {},
@@ -204,10 +212,11 @@ async function assemble(
     return {
       config,
       facts,
-      train: (training, shouldStop = () => false) => train(parts, training, shouldStop),
+      train: (training, asked = { shouldStop: () => false }) => train(parts, training, asked),
       async close() {
         await closeScorer();
         freePolicy();
+        lock?.release();
       },
     };
   } catch (error) {
@@ -228,22 +237,10 @@ async function assertSameRun(
   await assertSameOnRanks(communicator, "their prompts, as token ids", read.join("\n"));
 }
 
-async function train(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
-  const { config, communicator, facts: { runDir } } = parts;
-  const isWriter = communicator.rank === 0;
-  const lock = isWriter ? await takeFolder(runDir, events) : null;
-  try {
-    if (isWriter) await readyFolder(config, runDir, events);
-    await communicator.barrier();
-    return await trainIn(parts, events, shouldStop);
-  } finally {
-    lock?.release();
-  }
-}
-
-/** Trains in the run's folder, which is this run's alone. */
-async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => boolean): Promise<TrainedRun> {
+async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promise<TrainedRun> {
   const { config, communicator, facts: { runDir, memory }, loaded, prompts, scorer, judgeHashes } = parts;
+  if (communicator.rank === 0) await readyFolder(config, runDir, events);
+  await communicator.barrier();
   const { policy, tokenizer } = loaded;
   const describeRun = async () => {
     const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
@@ -252,6 +249,7 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
   };
   const { evalPrompts, sources } = prompts;
   const deps = { policy, tokenizer, scorer, communicator };
+  const endable = endableEvaluation(scorer, communicator, asked);
   const result = await runTraining({
     ...deps,
     runDir,
@@ -259,10 +257,12 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
     inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda, scoring) => evaluatePolicy({ ...deps, ...scoring, prompts: evalPrompts, config }, lambda)),
+      ((lambda, scoring) =>
+        evaluatePolicy({ ...deps, ...endable, ...scoring, prompts: evalPrompts, config }, lambda)),
     describeRun,
     events,
-    shouldStop,
+    shouldStop: asked.shouldStop,
+    isHurried: asked.isHurried,
   }, config);
   if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
@@ -270,13 +270,25 @@ async function trainIn(parts: Parts, events: TrainingEvents, shouldStop: () => b
   return { ...result, peakBytes: gpu.memory().peakBytes };
 }
 
+/**
+ * An evaluation that a run which is asked to end gives up: the run that goes on makes up for it. Ranks evaluate
+ * together, and give up what all of them were asked twice to.
+ */
+function endableEvaluation(scorer: Scorer, { size }: Communicator, asked: Asked) {
+  const what = "the evaluation; it is made up for when the run goes on";
+  const once = { shouldStop: asked.shouldStop, isHurried: size === 1 ? asked.shouldStop : asked.isHurried };
+  return {
+    scorer: scorerWhileWanted(scorer, once, what),
+    onGenerating: () => assertUnhurried(once, what),
+  };
+}
+
 /** @throws Error when another run works in the folder */
-async function takeFolder(runDir: string, events: TrainingEvents): Promise<FolderLock> {
-  await makeFolders(dirname(runDir));
+async function takeFolder(runDir: string, events: AssemblyEvents): Promise<FolderLock> {
   const lock = await lockFolder(runDir);
   if (lock.before) {
     const { pid, host, since } = lock.before;
-    events.onMessage(`The run before in this folder, process ${pid} on ${host} since ${since}, is gone`);
+    events.onMessage?.(`The run before in this folder, process ${pid} on ${host} since ${since}, is gone`);
   }
   return lock;
 }

@@ -1,5 +1,4 @@
 /** `--dry-run`: tries out every path, and says what a run would do. Needs no GPU, writes nothing, asks no scorer. */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { lookUpName } from "../assembly/hub.ts";
 import { loadTokenizerOf } from "../assembly/models.ts";
@@ -11,6 +10,7 @@ import { scorerAddresses } from "../config/scorer_addresses.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { messageOf, systemCode } from "../io/files/errors.ts";
 import { isFolder } from "../io/files/presence.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { precisionText } from "../policy/precision.ts";
 import { parseScorerUrls } from "../scorer/url.ts";
 import { mean } from "../tracking/statistics.ts";
@@ -117,7 +117,7 @@ async function probeScorerFile(address: string): Promise<Requirement> {
   if (!address.startsWith("file:")) return { subject, outcome: { detail: `${address}: not asked` } };
   const path = address.slice("file:".length);
   try {
-    const text = await readFile(path, "utf8");
+    const text = await readText(path, "read the scorer's address from");
     return { subject, outcome: { detail: `${path}: ${parseScorerUrls(text, path).join(", ")}, not asked` } };
   } catch (error) {
     const failure = messageOf(error);

@@ -8,7 +8,7 @@ import { assertOneKind, defaultFolder, type SubjectOptions, subjectsOf } from ".
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { countProgress } from "./terminal/count_progress.ts";
-import { standardOutput } from "./terminal/output.ts";
+import { standardOutput, writeData } from "./terminal/output.ts";
 
 interface EvalOptions extends ConfigOptions, SubjectOptions {
   preset: EvalPresetName;
@@ -86,8 +86,8 @@ export async function evalCommand(args: string[]): Promise<number> {
   });
   if (options.dryRun) {
     const { dryRunText } = await import("./dry_run.ts");
-    const { write, columns } = standardOutput();
-    write(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
+    const { columns } = standardOutput();
+    writeData(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
     return 0;
   }
   const { preset, lambda } = options;

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { detectRuntime } from "../gpu/device.ts";
 import { openRollCall, type RollCall } from "./roll_call.ts";
-import { exitCodeAfter, listen, STOP_SIGNALS } from "./signals.ts";
+import { exitCodeAfter, STOP_SIGNALS } from "./signals.ts";
 import { COLUMNS_VARIABLE, type TerminalOutput } from "./terminal/output.ts";
 
 const START = fileURLToPath(new URL("../../scripts/start.mjs", import.meta.url));
@@ -117,20 +117,19 @@ function handOnSignals(mpirun: () => number, rollCall: RollCall, { write }: Term
   const handOn = (signal: NodeJS.Signals) => {
     received++;
     const ranks = rollCall.present();
-    // The second has ranks end at once; one that is stuck in its driver hears of none.
-    if (ranks !== null && received < 3) return ranks.forEach((pid) => send(pid, signal));
+    // The third has ranks end at once; one that is stuck in its driver hears of none.
+    if (ranks !== null && received < 4) return ranks.forEach((pid) => send(pid, signal));
     endedBy = exitCodeAfter(signal);
     if (ranks === null) write(`\n${signal}: ended before the first step; the same command starts again.\n`);
     endAll();
   };
-  const signals = [...STOP_SIGNALS, "SIGHUP"] as const;
-  for (const signal of signals) listen(signal, handOn);
+  for (const signal of STOP_SIGNALS) process.on(signal, handOn);
   return {
     /** The exit code of ranks that were ended before they could answer for themselves. */
     endedBy: () => endedBy,
     close() {
       clearTimeout(timer);
-      for (const signal of signals) process.off(signal, handOn);
+      for (const signal of STOP_SIGNALS) process.off(signal, handOn);
     },
   };
 }

@@ -1,5 +1,4 @@
 /** Command-line options that every config-driven command shares. */
-import { open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { Command } from "commander";
 import { readDeepspeedFile } from "../assembly/deepspeed_file.ts";
@@ -8,9 +7,10 @@ import { formatConfig } from "../config/describe.ts";
 import { deepspeedPath, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { ConfigSource } from "../config/yaml_file.ts";
-import { explainFsError } from "../io/files/errors.ts";
 import { ownFile } from "../io/files/own_files.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { once, pathOf } from "./arguments.ts";
+import { writeData } from "./terminal/output.ts";
 
 const DEFAULT_CONFIG = "configs/quickstart.yaml";
 /** A file of settings is some kilobytes; a file of weights, named by mistake, is not read. */
@@ -107,34 +107,16 @@ export async function readRun(
  * @throws Error when it cannot be read, is no text, or is too long for one
  */
 export async function readSettings(path: string): Promise<string> {
-  try {
-    const file = await open(path);
-    try {
-      const { size } = await file.stat();
-      if (size > MAX_CONFIG_BYTES) {
-        throw new RangeError(
-          `Cannot read settings from '${path}': required a YAML file of at most ${MAX_CONFIG_BYTES} bytes, got ` +
-            `${size}; give a file as those in configs/`,
-        );
-      }
-      const text = await file.readFile("utf8");
-      if (text.includes("\0")) {
-        throw new RangeError(
-          `Cannot read settings from '${path}': required a YAML file, got one that is no text; ` +
-            "give a file as those in configs/",
-        );
-      }
-      return text;
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw explainFsError(error, "read settings from", path);
-  }
+  const text = await readText(path, "read settings from", MAX_CONFIG_BYTES);
+  if (!text.includes("\0")) return text;
+  throw new RangeError(
+    `Cannot read settings from '${path}': required a YAML file, got one that is no text; ` +
+      "give a file as those in configs/",
+  );
 }
 
 /** --dry-run: prints the resolved settings. @returns whether that was all that was asked for */
 export function isDryRun({ dryRun }: ConfigOptions, config: Config): boolean {
-  if (dryRun) process.stdout.write(formatConfig(config));
+  if (dryRun) writeData(formatConfig(config));
   return dryRun ?? false;
 }

@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { nearestName } from "../config/unknown_key.ts";
 import { closeOpened } from "../gpu/at_end.ts";
 import { systemCode } from "../io/files/errors.ts";
+import { writeError } from "./terminal/output.ts";
 import { launchedWorld } from "../parallel/launched_world.ts";
 import { exitCodeOf } from "./exit_codes.ts";
 
@@ -47,7 +48,7 @@ export async function runProgram(tasks: Tasks): Promise<never> {
     const rank = launchedWorld(process.env)?.rank ?? 0;
     // What all ranks fail of alike, the first says, whose end ends this one.
     if (rank > 0) await setTimeout(OTHERS_WAIT_MS);
-    process.stderr.write(`${rank > 0 ? `Rank ${rank}: ` : ""}${explain(error)}\n`);
+    writeError(`${rank > 0 ? `Rank ${rank}: ` : ""}${explain(error)}\n`);
     process.exitCode = exitCodeOf(error);
   } finally {
     await closeOpened();

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { buildReport } from "../assembly/report.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
+import { writeData, writeError } from "./terminal/output.ts";
 
 /** `report RUN_FOLDER...`: prints the page's path; returns the exit code. */
 export async function reportCommand(args: string[]): Promise<number> {
@@ -10,16 +11,16 @@ export async function reportCommand(args: string[]): Promise<number> {
     .argument("<run_folder...>", "folders with a metrics.jsonl");
   const folders = parseArguments(command, args).args.map(pathOf);
   // Beside the page's path, which a script may read.
-  const { stderr } = process;
-  if (stderr.isTTY) {
-    stderr.write(`reading ${folders.length === 1 ? folders[0] : `${folders.length} runs`} ...`);
+  const { isTTY } = process.stderr;
+  if (isTTY) {
+    writeError(`reading ${folders.length === 1 ? folders[0] : `${folders.length} runs`} ...`);
   }
   try {
     const page = await buildReport(folders);
-    if (stderr.isTTY) stderr.write("\r\x1b[K");
-    process.stdout.write(`${page}\n`);
+    if (isTTY) writeError("\r\x1b[K");
+    writeData(`${page}\n`);
   } catch (error) {
-    if (stderr.isTTY) stderr.write("\n");
+    if (isTTY) writeError("\n");
     throw error;
   }
   return 0;

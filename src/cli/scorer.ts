@@ -7,11 +7,10 @@ import type { RefusedRequest } from "../scorer/server.ts";
 import { assertGuarded, isLoopback } from "../scorer/service/access.ts";
 import { parseToken, readTokenFile, TOKEN_VARIABLE } from "../scorer/token.ts";
 import { writeScorerUrl } from "../scorer/url.ts";
-import { escapeControls } from "../tracking/printable.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
-import { exitCodeAfter, listen, STOP_SIGNALS, type StopSignalName } from "./signals.ts";
+import { exitCodeAfter, STOP_SIGNALS, type StopSignalName } from "./signals.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
-import { standardOutput } from "./terminal/output.ts";
+import { standardOutput, writeError } from "./terminal/output.ts";
 
 interface ScorerOptions {
   reward_model: string;
@@ -109,7 +108,7 @@ export async function scorerCommand(args: string[]): Promise<number> {
     }
     const name = await Promise.race([ended.signal, service.failed]);
     output.write(`${name}: answering what has been asked; once more ends at once.\n`);
-    return name === "SIGUSR1" ? exitCodeAfter(name) : 0;
+    return name.startsWith("SIGUSR") ? exitCodeAfter(name) : 0;
   } finally {
     await service.close();
     ended.forget();
@@ -135,7 +134,7 @@ function firstSignal(): { signal: Promise<StopSignalName>; isServing(): void; fo
     firstAt = now;
     heard(name as StopSignalName);
   };
-  for (const name of STOP_SIGNALS) listen(name, onSignal);
+  for (const name of STOP_SIGNALS) process.on(name, onSignal);
   return {
     signal,
     isServing: () => void (isServing = true),
@@ -156,7 +155,7 @@ async function readToken(file: string | undefined): Promise<string | undefined> 
 
 /** A line of the log, which goes to standard error. */
 function log(text: string): void {
-  process.stderr.write(`${new Date().toISOString()} ${escapeControls(text).replaceAll("\n", " ")}\n`);
+  writeError(`${new Date().toISOString()} ${text.replaceAll("\n", " ")}\n`);
 }
 
 function logRefusal({ method, route, status, detail }: RefusedRequest): void {

@@ -12,6 +12,7 @@ import { parseArguments, pathOf } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { shellWord } from "./terminal/summary.ts";
 import { SAVE_SECONDS, slurmScript } from "./slurm_job.ts";
+import { writeData } from "./terminal/output.ts";
 
 interface SlurmOptions extends ConfigOptions {
   print?: boolean;
@@ -106,7 +107,7 @@ export async function slurmCommand(args: string[]): Promise<number> {
     command: commandLine(process.env, "slurm", ...args.map(shellWord)),
   });
   if (options.submit) return await submit(script);
-  process.stdout.write(script);
+  writeData(script);
   return 0;
 }
 

@@ -11,7 +11,7 @@ import { type Launch, type LaunchOptions, readLaunch, withLaunchOptions } from "
 import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
 import { wrapText } from "./terminal/columns.ts";
-import { SILENT, standardOutput, type TerminalOutput } from "./terminal/output.ts";
+import { SILENT, standardOutput, type TerminalOutput, writeData } from "./terminal/output.ts";
 import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
@@ -48,8 +48,8 @@ export async function trainCommand(args: string[]): Promise<number> {
       ["GPU memory", `planned by: ${doctor}`] as const,
       ...notices.map((notice) => ["note", notice] as const),
     ];
-    const { write, columns } = standardOutput();
-    write(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size, columns }));
+    const { columns } = standardOutput();
+    writeData(await dryRunText(config, lines, { isTraining: true, worldSize: launch.size, columns }));
     return 0;
   }
   const output = (launch.world?.rank ?? 0) > 0 ? SILENT : standardOutput();
@@ -68,7 +68,9 @@ export async function trainCommand(args: string[]): Promise<number> {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
     await withRanks(launch, output, (communicator) => trainRuns(runs, { output, stop, communicator }));
   } catch (error) {
-    if (!(error instanceof EndedBySignal)) throw error;
+    // Ranks that were asked to end at once leave each other amid what they did together.
+    if (!(error instanceof EndedBySignal) && !stop.isHurried()) throw error;
+    if (stop.isHurried()) output.write(`${(error as Error).message}\n`);
   }
   return stop.exitCode();
 }

@@ -77,7 +77,7 @@ async function trainOne(
     }, output.columns);
   };
   try {
-    const trained = await train(shown.training(banner), stop.shouldStop);
+    const trained = await train(shown.training(banner), stop);
     shown.close();
     const steps = trained.progress.step - doneBefore;
     if (communicator.rank === 0) await reportRun(output, config, facts, { ...trained, steps });
@@ -108,6 +108,10 @@ async function reportRun(
     );
     // The run before may have ended before it came to that.
     if (!await isThere(join(runDir, "report.html"))) output.write(`report  ${await reportText(runDir)}\n`);
+    return;
+  }
+  if (progress.step === 0) {
+    output.write("Stopped before the first step was done; the same command starts again.\n");
     return;
   }
   const report = await reportText(runDir);

@@ -3,6 +3,7 @@
  * of machinery that is not here is named with the reason; what would be another run is refused.
  */
 import { ConfigError } from "./load.ts";
+import { shortJson } from "./parsed_json.ts";
 import { nearestName } from "./unknown_key.ts";
 import { type ConfigSource, readYaml } from "./yaml_file.ts";
 
@@ -28,7 +29,7 @@ interface Entry {
 type Judge = (value: unknown) => string | null;
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
-const quoted = (value: unknown) => JSON.stringify(value) ?? "nothing";
+const quoted = (value: unknown) => value === undefined ? "nothing" : shortJson(value);
 
 const count: Judge = (value) => isCount(value) ? null : `must be a whole number from 1, got ${quoted(value)}`;
 const yesOrNo: Judge = (value) =>
@@ -179,7 +180,7 @@ function problemOf({ key, value }: Entry): string | null {
   const problem = Object.hasOwn(READ, key) ? READ[key](value) : undefined;
   if (problem !== undefined) return problem && `${key} ${problem}`;
   const nearest = nearestName(key, [...Object.keys(READ), ...Object.keys(WITHOUT)]);
-  return `unknown key "${key}"; ${
+  return `unknown key ${quoted(key)}; ${
     nearest ? `did you mean "${nearest}"?` : "remove it, or give it to the run by --set"
   }`;
 }
@@ -192,7 +193,9 @@ function deepspeedOf(value: unknown, fileName: string, problems: string[]): Acce
   const known = [...Object.keys(DEEPSPEED_WORDS), ...DEEPSPEED_WITHOUT, "deepspeed_config_file"];
   for (const [key] of asked.filter(([key]) => !Object.hasOwn(DEEPSPEED_WORDS, key))) {
     const nearest = nearestName(key, known);
-    problems.push(`${place}: unknown key "${key}"; ${nearest ? `did you mean "${nearest}"?` : "remove it"}`);
+    problems.push(
+      `${place}: unknown key ${quoted(key)}; ${nearest ? `did you mean "${nearest}"?` : "remove it"}`,
+    );
   }
   if (typeof path === "string") {
     if (asked.length === 0) return { path };

@@ -4,6 +4,7 @@
  * refused; what tunes DeepSpeed's own machinery is named as without meaning.
  */
 import type { Given } from "./given.ts";
+import { parsedObject, shortJson } from "./parsed_json.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 import { nearestName } from "./unknown_key.ts";
 import type { ConfigSource } from "./yaml_file.ts";
@@ -65,8 +66,8 @@ export function readDeepspeed({ text, fileName }: ConfigSource, problems: string
         const ours = compare(config, worldSize);
         if (JSON.stringify(ours.value) === JSON.stringify(value)) return [];
         return [
-          `${fileName}: ${path} must agree with ${ours.name} = ${JSON.stringify(ours.value)}, got ` +
-          `${JSON.stringify(value)}; write "auto", or change one of the two`,
+          `${fileName}: ${path} must agree with ${ours.name} = ${shortJson(ours.value)}, got ` +
+          `${shortJson(value)}; write "auto", or change one of the two`,
         ];
       }),
   };
@@ -74,18 +75,16 @@ export function readDeepspeed({ text, fileName }: ConfigSource, problems: string
 
 function parsed(text: string, fileName: string, problems: string[]): Record<string, unknown> {
   try {
-    const values: unknown = JSON.parse(text);
-    if (isMapping(values)) return values;
-    problems.push(`${fileName}: need a JSON object of DeepSpeed's keys, got ${text.slice(0, 40)}`);
+    return parsedObject(text, fileName, "write DeepSpeed's keys, as its documentation has them");
   } catch (error) {
-    problems.push(`${fileName}: this is not valid JSON: ${(error as Error).message}; correct it there`);
+    problems.push((error as Error).message);
+    return {};
   }
-  return {};
 }
 
 function unknownPath(path: string): string {
   const nearest = nearestName(path, DEEPSPEED_KEYS);
-  return `unknown key "${path}"; ${
+  return `unknown key ${shortJson(path)}; ${
     nearest ? `did you mean "${nearest}"?` : "remove it, or write it as DeepSpeed does"
   }`;
 }
@@ -96,8 +95,8 @@ export function deepspeedConflicts(asks: DeepspeedAsks, given: ReadonlyMap<strin
     const own = given.get(key);
     if (!own || own.value === value || own.value === "auto") return [];
     return [
-      `${own.where}: ${key} = ${JSON.stringify(own.value)} must agree with ${where}, which asks for ` +
-      `${JSON.stringify(value)}; change one of the two, or leave ${key} out`,
+      `${own.where}: ${key} = ${shortJson(own.value)} must agree with ${where}, which asks for ` +
+      `${shortJson(value)}; change one of the two, or leave ${key} out`,
     ];
   });
 }

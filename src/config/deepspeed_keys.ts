@@ -1,4 +1,5 @@
 /** The keys of a DeepSpeed configuration, by their paths, and what becomes of each here. */
+import { shortJson } from "./parsed_json.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 
 export interface DeepspeedKey {
@@ -50,7 +51,7 @@ const TYPES: Readonly<Record<string, string>> = { fp32: "float32", bf16: "bfloat
 
 function stageProblem(stage: unknown): string | null {
   if (stage === 0 || stage === 1 || stage === 2 || stage === "auto") return null;
-  const asked = `zero_optimization.stage must be 0, 1 or 2, got ${JSON.stringify(stage)}`;
+  const asked = `zero_optimization.stage must be 0, 1 or 2, got ${shortJson(stage)}`;
   return stage === 3
     ? `${asked}: weights are not split over ranks; instead set use_peft (LoRA), start more ranks under stage 2, or ` +
       "leave frozen weights packed as their file holds them"
@@ -138,7 +139,7 @@ const PRECISION: Keys = {
       type === null || type === "auto" || typeof type === "string" && Object.hasOwn(TYPES, type)
         ? null
         : `communication_data_type must be "fp32", "bf16" or null, got ${
-          JSON.stringify(type)
+          shortJson(type)
         }; set "bf16", which has ` +
           "the range of f32",
     sets: (type) => type === null ? null : { key: "communication_dtype", value: TYPES[String(type)] },
@@ -148,7 +149,7 @@ const PRECISION: Keys = {
       type === null || type === "auto" || type === "fp32"
         ? null
         : `data_types.grad_accum_dtype must be "fp32" or null, got ${
-          JSON.stringify(type)
+          shortJson(type)
         }: gradients are summed in ` +
           'f32; set "fp32"',
   },
@@ -158,7 +159,7 @@ const PRECISION: Keys = {
 function optimizerProblem(type: unknown): string | null {
   return type === "AdamW" || type === "Adam" || type === "auto"
     ? null
-    : `optimizer.type must be "AdamW", got ${JSON.stringify(type)}: there is no other; remove the section`;
+    : `optimizer.type must be "AdamW", got ${shortJson(type)}: there is no other; remove the section`;
 }
 
 const OPTIMIZER: Keys = {

@@ -1,6 +1,7 @@
 import { deepspeedConflicts, readDeepspeed } from "./deepspeed.ts";
 import { deepFreeze } from "./freeze.ts";
 import type { Given } from "./given.ts";
+import { shortJson } from "./parsed_json.ts";
 import { parseOverride } from "./overrides.ts";
 import { expandHome } from "./paths.ts";
 import { RULES } from "./rules.ts";
@@ -28,13 +29,17 @@ export interface LoadOptions {
   deepspeed?: ConfigSource;
 }
 
+/** A file of settings has fewer; one of something else, named by mistake, may have thousands. */
+const MAX_PROBLEMS = 100;
+
 /** Every problem of a configuration at once. Its own class: the command line prints it without a stack. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(problems.join("\n"));
+    const more = problems.length - MAX_PROBLEMS;
+    super([...problems.slice(0, MAX_PROBLEMS), ...more > 0 ? [`and ${more} more`] : []].join("\n"));
     this.problems = problems;
   }
 }
@@ -156,14 +161,14 @@ const accepts = (key: ConfigKey, value: unknown) => ConfigSchema.shape[key].safe
 function valueWithout(key: ConfigKey, where: string, ofFile: ReadonlyMap<string, Given>): string {
   const inFile = ofFile.get(key);
   return inFile && inFile.where !== where && accepts(key, inFile.value)
-    ? `${JSON.stringify(inFile.value)} of ${inFile.where}`
+    ? `${shortJson(inFile.value)} of ${inFile.where}`
     : `the default ${JSON.stringify(defaultConfig()[key])}`;
 }
 
 function wrongValue(key: ConfigKey, value: unknown, otherwise: string): string {
   const { requirement, refused } = fieldMeta(key);
   if (typeof value === "string" && refused && Object.hasOwn(refused, value)) {
-    return `${key}: "${value}" is refused: ${refused[value]}`;
+    return `${key}: ${shortJson(value)} is refused: ${refused[value]}`;
   }
   const meant = typeof value === "string" ? fieldMeta(key).meant?.(value) : null;
   const isNumber = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value));
@@ -173,8 +178,8 @@ function wrongValue(key: ConfigKey, value: unknown, otherwise: string): string {
 
 function describeValue(value: unknown): string {
   if (value === null || value === undefined) return "nothing";
-  if (typeof value === "string") return `the string ${JSON.stringify(value)}`;
-  if (Array.isArray(value)) return `the list ${JSON.stringify(value)}`;
-  if (typeof value === "object") return `the mapping ${JSON.stringify(value)}`;
+  if (typeof value === "string") return `the string ${shortJson(value)}`;
+  if (Array.isArray(value)) return `the list ${shortJson(value)}`;
+  if (typeof value === "object") return `the mapping ${shortJson(value)}`;
   return String(value);
 }

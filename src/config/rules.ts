@@ -1,3 +1,4 @@
+import { shortJson } from "./parsed_json.ts";
 import { QUALITY_NAMES, qualityName } from "../rl/eval_metrics.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { isMasked } from "../rl/sampler_weights.ts";
@@ -19,7 +20,7 @@ function scheduleProblem(config: Config): string | null {
       return `lr_scheduler_kwargs: "${type}" takes ${names || "no arguments"}, got "${name}"; remove it`;
     }
     if (!argument.accepts(value)) {
-      const got = JSON.stringify(value);
+      const got = shortJson(value);
       return `lr_scheduler_kwargs: ${name} must be ${argument.requirement}, got ${got}; change it`;
     }
   }

@@ -145,8 +145,8 @@ export const ConfigSchema = z.strictObject({
 
   scorer_url: addressesOrNull(null, [
     SCORER,
-    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or with " +
-    "commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
+    "Address of the scorer service, or file:PATH of a file that will hold it, a line each; of several, a list or " +
+    "with commas between, each rank asks the least busy, and another where one fails; null serves reward_model and " +
     "cost_model in this process.",
     "free",
   ]),

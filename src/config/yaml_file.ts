@@ -1,8 +1,7 @@
 /** A file of settings as its keys and values, each with its place. */
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Given } from "./given.ts";
-
-const MESSAGE_CHARS = 160;
+import { shortJson, shortLine } from "./parsed_json.ts";
 
 /** The text of a config file; reading it is the caller's. */
 export interface ConfigSource {
@@ -25,14 +24,16 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
     return given;
   }
   for (const fault of [...document.errors, ...document.warnings]) {
-    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${shortened(fault.message)}`);
+    problems.push(`${at(fault.pos[0])}: this is not valid YAML: ${shortLine(fault.message)}`);
   }
   if (document.errors.length > 0) return given;
   // An alias may stand for itself, or for more values than memory holds.
   const aliases = aliasesOf(document);
   for (const { name, offset } of aliases) {
     problems.push(
-      `${at(offset)}: "*${name}" stands for a value elsewhere, which is not read; write the value here`,
+      `${at(offset)}: ${
+        shortJson(`*${name}`)
+      } stands for a value elsewhere, which is not read; write the value here`,
     );
   }
   if (aliases.length > 0) return given;
@@ -44,18 +45,16 @@ export function readYaml({ text, fileName }: ConfigSource, problems: string[]): 
   for (const { key, value } of document.contents.items) {
     const place = at(isScalar(key) ? key.range?.[0] ?? 0 : rangeOf(key));
     if (!isScalar(key) || typeof key.value !== "string") {
-      problems.push(`${place}: a key must be a word, got ${String(key)}; docs/config.md lists every key`);
+      problems.push(
+        `${place}: a key must be a word, got ${
+          shortLine(String(key).replace(/\s*\n\s*/g, " "))
+        }; docs/config.md lists every key`,
+      );
       continue;
     }
     given.set(key.value, { value: isNode(value) ? value.toJS(document) : value, where: place });
   }
   return given;
-}
-
-/** The parser's words, which may quote as much of the file as it likes. */
-function shortened(message: string): string {
-  const line = message.split("\n")[0];
-  return line.length <= MESSAGE_CHARS ? line : `${line.slice(0, MESSAGE_CHARS)}...`;
 }
 
 const isNode = (value: unknown): value is { toJS(document: Document): unknown } =>
@@ -66,7 +65,7 @@ const rangeOf = (node: unknown): number => (node as { range?: [number] | null } 
 /** null where the parser ran out of stack. */
 function parsed(text: string, lineCounter: LineCounter) {
   try {
-    return parseDocument(text, { lineCounter, prettyErrors: false });
+    return parseDocument(text, { lineCounter, prettyErrors: false, logLevel: "error" });
   } catch (error) {
     if (error instanceof RangeError) return null;
     throw error;

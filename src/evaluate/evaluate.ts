@@ -47,6 +47,8 @@ export interface EvaluationDeps {
   /** Scores that a run before this one was given for the same. */
   journal?: ScoreJournal;
   onProgress?(promptsDone: number, prompts: number): void;
+  /** At every read-back; what it throws ends the evaluation. */
+  onGenerating?(): void;
 }
 
 /** How a completion ended. */
@@ -76,6 +78,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         groupSize: 1,
         seed: 0,
         step: 0,
+        onProgress: deps.onGenerating,
       });
       const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
       for (const { tokens, end } of made) {

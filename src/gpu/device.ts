@@ -3,7 +3,7 @@
  *
  * We open the device ourselves (stock tfjs asks for few limits and no optional features) and register tfjs's
  * WebGPU backend on it again, so stock tfjs ops and our kernels share one queue and one memory pool.
- * This is the only file that knows whether it runs in Node or in Deno.
+ * This file, and for an HTTP client scorer/loopback.ts, are all that know whether they run in Node or in Deno.
  */
 import * as tf from "@tensorflow/tfjs";
 import { createRequire } from "node:module";

@@ -102,7 +102,7 @@ export async function train(options: TrainOptions): Promise<TrainedModel> {
       },
       onEvaluation: (row, outcome) => ask(options.onEvaluation?.(row, judged(outcome, outcome))),
       onMessage,
-    }, () => isStopped || (signal?.aborted ?? false));
+    }, { shouldStop: () => isStopped || (signal?.aborted ?? false) });
     const { runDir } = run.facts;
     const { rows, finished, progress: { step } } = trained;
     return {

@@ -1,4 +1,6 @@
 /** adapter_config.json of a LoRA adapter as `peft` writes it: read and checked, and written. */
+import { parsedObject, shortJson } from "../config/parsed_json.ts";
+
 export interface AdapterConfig {
   rank: number;
   alpha: number;
@@ -75,12 +77,12 @@ function refusedKey(json: Json): string | undefined {
 
 /**
  * Which modules the file says it adapts is not read: the weights beside it hold a pair for each.
- * @throws SyntaxError or TypeError when it is no LoRA of a causal language model, or a variant that is not computed
+ * @throws TypeError when it is no JSON object, no LoRA of a causal language model, or a variant that is not computed
  */
 export function parseAdapterConfig(text: string, path: string): SavedAdapterConfig {
-  const json = JSON.parse(text) as Json;
+  const json = parsedObject(text, path, "save the adapter again with peft");
   const fail = (key: string, required: string) => {
-    throw new TypeError(`${path}: ${key} must be ${required}, got ${JSON.stringify(json[key])}`);
+    throw new TypeError(`${path}: ${key} must be ${required}, got ${shortJson(json[key])}`);
   };
   if (json.peft_type !== "LORA") fail("peft_type", '"LORA"');
   if (!isUnset(json.task_type) && json.task_type !== "CAUSAL_LM") fail("task_type", '"CAUSAL_LM"');
@@ -90,7 +92,7 @@ export function parseAdapterConfig(text: string, path: string): SavedAdapterConf
   if (refused !== undefined) {
     throw new TypeError(
       `${path}: ${refused} ${
-        JSON.stringify(json[refused])
+        shortJson(json[refused])
       } is not supported, only plain LoRA is; merge the adapter ` +
         "with peft (merge_and_unload) and take the merged model",
     );

@@ -1,4 +1,5 @@
 /** config.json of a model, read by the rules of its family. */
+import { parsedObject, shortJson } from "../config/parsed_json.ts";
 import { positive, positiveInteger, refuse } from "./families/config_values.ts";
 import { FAMILIES } from "./families/families.ts";
 import type { Activation, Arithmetic, Family, Json, ModelConfig } from "./families/family.ts";
@@ -13,7 +14,7 @@ function familyOf(json: Json, path: string): Family {
   const family = FAMILIES.find(({ modelType }) => modelType === json.model_type);
   if (family) return family;
   const known = FAMILIES.map(({ modelType }) => modelType).join(", ");
-  return refuse(path, `model_type ${JSON.stringify(json.model_type)}`, `one of ${known}`);
+  return refuse(path, `model_type ${shortJson(json.model_type)}`, `one of ${known}`);
 }
 
 /** Where config.json names each activation, and how. */
@@ -26,13 +27,13 @@ const ACTIVATIONS: Record<Activation, { key: string; name: string }> = {
 function assertComputable(json: Json, path: string, computed: Activation): void {
   const { key, name } = ACTIVATIONS[computed];
   const activation = json[key] ?? name;
-  if (activation !== name) refuse(path, `${key} ${JSON.stringify(activation)}`, JSON.stringify(name));
-  if (json.attention_dropout) refuse(path, `attention_dropout ${json.attention_dropout}`, "0");
+  if (activation !== name) refuse(path, `${key} ${shortJson(activation)}`, shortJson(name));
+  if (json.attention_dropout) refuse(path, `attention_dropout ${shortJson(json.attention_dropout)}`, "0");
   if (json.quantization_config) refuse(path, "quantization_config", "weights in f32, bf16 or f16");
   const layerTypes = Array.isArray(json.layer_types) ? json.layer_types : [];
   const other = layerTypes.find((type) => type !== "full_attention" && type !== "sliding_attention");
   if (other !== undefined) {
-    refuse(path, `layer type ${JSON.stringify(other)}`, '"full_attention" or "sliding_attention"');
+    refuse(path, `layer type ${shortJson(other)}`, '"full_attention" or "sliding_attention"');
   }
 }
 
@@ -88,24 +89,23 @@ function ropesOf(json: Json, family: Family, headDim: number, path: string) {
   };
 }
 
+/** Far more than any model has; a number like 1e12 is a damaged file's. */
+const MOST_LAYERS = 10_000;
+
 /**
  * Reads config.json text.
  * @param path named in errors
  * @throws TypeError when the family is another, or has a feature that this program does not compute
  */
 export function parseModelConfig(text: string, path: string): ModelConfig {
-  let json: Json;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new TypeError(`${path}: not valid JSON (${(error as Error).message})`);
-  }
+  const json = parsedObject(text, path, "download or copy it again");
   const family = familyOf(json, path);
   const arithmetic = { ...LLAMA_ARITHMETIC, ...family.arithmetic?.(json, path) };
   assertComputable(json, path, arithmetic.activation);
   const hiddenSize = positiveInteger(json, "hidden_size", path);
   const heads = headsOf(json, family, hiddenSize, path);
   const layers = positiveInteger(json, "num_hidden_layers", path);
+  if (layers > MOST_LAYERS) refuse(path, `num_hidden_layers ${layers}`, `${MOST_LAYERS} at the most`);
   return {
     layout: family.layout,
     hiddenSize,

@@ -1,4 +1,5 @@
 /** The rope of a config.json: its base, its scaling, and how far it is the same function for every sequence. */
+import { shortJson } from "../config/parsed_json.ts";
 import type { RopeScaling } from "../ops/attention/rope_table.ts";
 import { isObject, positive, positiveInteger, refuse } from "./families/config_values.ts";
 import type { Json } from "./families/family.ts";
@@ -71,7 +72,7 @@ function scalingOf(parameters: Json, json: Json, positions: number, path: string
     default:
       return refuse(
         path,
-        `rope type ${JSON.stringify(type)}`,
+        `rope type ${shortJson(type)}`,
         "default, linear, dynamic, llama3, yarn or longrope",
       );
   }

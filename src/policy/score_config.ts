@@ -1,4 +1,5 @@
 /** What config.json and the names of its weights say about a score model. */
+import { shortJson } from "../config/parsed_json.ts";
 import type { ModelConfig } from "./families/family.ts";
 import { parseModelConfig } from "./model_config.ts";
 import type { WeightSource } from "./weight_source.ts";
@@ -44,7 +45,7 @@ function labelsOf(id2label: unknown, path: string): string[] | null {
 function padIdOf(json: Record<string, unknown>, path: string): number | null {
   const id = json.pad_token_id === undefined ? PAD_IDS[String(json.model_type)] ?? null : json.pad_token_id;
   if (id === null || Number.isInteger(id)) return id as number | null;
-  throw new TypeError(`${path}: pad_token_id must be an integer or null, got ${JSON.stringify(id)}`);
+  throw new TypeError(`${path}: pad_token_id must be an integer or null, got ${shortJson(id)}`);
 }
 
 /**
@@ -64,9 +65,11 @@ export function parseScoreConfig(text: string, path: string): ScoreConfig {
   const isClassifier = architecture.endsWith("ForSequenceClassification");
   const type = json.score_type ?? (isClassifier ? null : "reward");
   if (type !== "reward" && type !== "cost" && type !== null) {
-    throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${JSON.stringify(type)}`);
+    throw new TypeError(`${path}: score_type must be "reward" or "cost", got ${shortJson(type)}`);
   }
-  if ((json.score_dim ?? 1) !== 1) throw new TypeError(`${path}: score_dim must be 1, got ${json.score_dim}`);
+  if ((json.score_dim ?? 1) !== 1) {
+    throw new TypeError(`${path}: score_dim must be 1, got ${shortJson(json.score_dim)}`);
+  }
   return {
     model,
     type,

@@ -25,8 +25,11 @@ export function assertBounded(
 
 /** A scorer whose scores are held to +-maxAbs; functions and sums of scorers have no answer of a service to check. */
 export function boundedScorer(scorer: Scorer, maxAbs: number): Scorer {
+  // By name, as a scorer that is given may be of a class.
   return {
-    ...scorer,
+    sharesGpu: scorer.sharesGpu,
+    ...(scorer.takeStats && { takeStats: () => scorer.takeStats!() }),
+    ...(scorer.callsAtOnce && { callsAtOnce: () => scorer.callsAtOnce!() }),
     async score(answers, options) {
       const scores = await scorer.score(answers, options);
       try {

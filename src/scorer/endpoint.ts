@@ -49,8 +49,12 @@ export class Endpoint {
   /** In a row. */
   #faults = 0;
   #lastFault: ConnectionFault | null = null;
-  /** Whether anything has come that a scorer would say. */
   #isKnown = false;
+
+  /** Whether anything has come that a scorer would say. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
 
   constructor({ url, token }: Service, options: EndpointOptions) {
     this.url = url;

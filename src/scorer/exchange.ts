@@ -1,6 +1,8 @@
 /** One HTTP exchange with a scorer, and how it went: JSON, a connection fault, or a broken contract. */
+import { parsedJson } from "../config/parsed_json.ts";
 import { Agent } from "undici";
 import { ScorerContractError, somethingElse } from "./errors.ts";
+import { repeatedKey } from "./json_keys.ts";
 import { directClient } from "./loopback.ts";
 import { excerpt } from "./messages.ts";
 import { ConnectionFault, parseRetryAfterMs } from "./retry.ts";
@@ -66,8 +68,16 @@ export function contractError(
 export async function exchangeJson(exchange: Exchange): Promise<Answer> {
   const { status, text } = await exchangeText(exchange);
   try {
-    return { status, json: JSON.parse(text) };
-  } catch {
+    const json = parsedJson(text);
+    const twice = repeatedKey(text);
+    if (twice === null) return { status, json };
+    throw contractError(
+      exchange,
+      status,
+      `"${excerpt(twice, 40)}" stands twice in ${excerpt(hidden(text, exchange))}`,
+    );
+  } catch (error) {
+    if (error instanceof ScorerContractError) throw error;
     throw contractError(exchange, status, `not JSON: ${excerpt(hidden(text, exchange)) || "nothing"}`);
   }
 }

@@ -15,7 +15,7 @@ const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/i;
 const NO_PROXY_NAMES = ["NO_PROXY", "no_proxy"] as const;
 
 /** Whether a URL leads to this machine itself. */
-export const isLoopback = (url: string): boolean => LOOPBACK.test(new URL(url).hostname);
+const isLoopback = (url: string): boolean => LOOPBACK.test(new URL(url).hostname);
 
 /** By host; each holds connections open. */
 const clients = new Map<string, object>();

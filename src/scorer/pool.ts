@@ -9,6 +9,8 @@ import type { Services } from "./services.ts";
 export interface RetryEvent {
   url: string;
   error: Error;
+  /** Whether it has ever answered as a scorer does. */
+  isKnown: boolean;
   /** Of the call's budget. */
   spentMs: number;
   maxMs: number;
@@ -82,7 +84,7 @@ export class ScorerPool {
 
   /**
    * The health of a service that is well. Of several each is asked, and those that do not answer are told.
-   * @throws as `request`
+   * @throws ScorerUnavailableError or ScorerContractError when `request` does
    */
   async health(signal?: AbortSignal): Promise<Health> {
     return await this.call(async (budget) => {
@@ -133,7 +135,8 @@ export class ScorerPool {
           attempts.tried.add(endpoint);
           endpoint.failed(error);
           this.#assertMayGoOn(budget, attempts);
-          events.onRetry?.({ url: endpoint.url, error, spentMs: budget.spentMs, maxMs: budget.maxMs });
+          const { url, isKnown } = endpoint;
+          events.onRetry?.({ url, error, isKnown, spentMs: budget.spentMs, maxMs: budget.maxMs });
         } finally {
           endpoint.inFlight--;
         }

@@ -37,8 +37,12 @@ export async function readTokenFile(
   onNotice?: (text: string) => void,
 ): Promise<string | null> {
   try {
+    const found = await stat(path);
+    if (!found.isFile()) {
+      throw new TypeError(`"${path}" must be a file with the scorer's token; correct the path`);
+    }
+    const { mode } = found;
     const text = await readFile(path, "utf8");
-    const { mode } = await stat(path);
     if (process.platform !== "win32" && (mode & READ_BY_OTHERS) !== 0) {
       onNotice?.(`The scorer's token in ${path} can be read by other users; chmod 600 ${path}`);
     }

@@ -1,6 +1,7 @@
 /** Where scorers are: their URLs, or files that scorers write their URLs into and a trainer waits for. */
 import { randomUUID } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { shortJson } from "../config/parsed_json.ts";
 import { sleep } from "./retry.ts";
 
 const FILE_PREFIX = "file:";
@@ -23,17 +24,21 @@ export function parseScorerUrl(text: string): string {
   const trimmed = text.trim();
   if (!/^https?:\/\//i.test(trimmed)) {
     const suggestion = /^[\w.-]+(:\d+)?(\/|$)/.test(trimmed) ? `http://${trimmed}` : "http://localhost:8000";
-    throw new TypeError(`scorer_url is "${trimmed}": need http:// or https:// in front; try "${suggestion}"`);
+    throw new TypeError(
+      `scorer_url is ${shortJson(trimmed)}: need http:// or https:// in front; try "${suggestion}"`,
+    );
   }
   if (!URL.canParse(trimmed)) {
-    throw new TypeError(`scorer_url is "${trimmed}": not a URL; it looks like "http://localhost:8000"`);
+    throw new TypeError(
+      `scorer_url is ${shortJson(trimmed)}: not a URL; it looks like "http://localhost:8000"`,
+    );
   }
   const url = new URL(trimmed);
   // The text is not shown: it may hold a password. fetch refuses such URLs anyway.
   if (url.username || url.password) throw new TypeError("scorer_url holds a user or password: remove them");
   if (url.search || url.hash) {
     throw new TypeError(
-      `scorer_url is "${trimmed}": need a URL without "?" and "#"; requests add their own path`,
+      `scorer_url is ${shortJson(trimmed)}: need a URL without "?" and "#"; requests add their own path`,
     );
   }
   return url.href.replace(/\/+$/, "");
@@ -110,8 +115,18 @@ export async function writeScorerUrl(path: string, url: string): Promise<void> {
   await rename(partial, path);
 }
 
+/** Lines of addresses take some hundred bytes. */
+const MAX_FILE_BYTES = 2 ** 20;
+
 async function readIfPresent(path: string): Promise<string> {
   try {
+    const found = await stat(path); // a pipe would be waited for without end
+    if (!found.isFile() || found.size > MAX_FILE_BYTES) {
+      const what = found.isFile() ? `one of ${found.size} bytes` : "a folder, pipe or device";
+      throw new TypeError(
+        `"${path}" must be the file that a scorer writes its URL into, got ${what}; correct the path`,
+      );
+    }
     return await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";

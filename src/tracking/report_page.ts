@@ -127,7 +127,7 @@ function changesTable(changes: readonly SettingChange[]): string {
   return table([numeric("from step"), ...["key", "before", "now"].map(text)], lines);
 }
 
-function configTable(config: Record<string, unknown>): string {
+function configTable(config: RunRecords["config"]): string {
   const lines = Object.entries(config).map(([key, value]) =>
     `<tr><th scope="row"><code>${escapeHtml(key)}</code></th>` +
     `<td class="text">${escapeHtml(typeof value === "string" ? value : JSON.stringify(value))}</td></tr>`

@@ -1,6 +1,5 @@
-/** Reads back what a run has written: metrics.jsonl, samples/ and the config. */
-import { readdir, readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+/** What a run has written: metrics.jsonl, samples/ and the config. */
+import { parsedJson } from "../config/parsed_json.ts";
 import type { MetricRow } from "./metrics.ts";
 import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
 
@@ -31,34 +30,9 @@ export interface RunRecords {
   /** First and last train window and the last evaluation, as far as they exist. */
   scatters: (ScatterPoints & { split: Split })[];
   /** The resolved config; empty when the folder does not hold it. */
-  config: Record<string, unknown>;
+  config: Readonly<Record<string, unknown>>;
   /** What was changed on the way, in order. */
   changes: SettingChange[];
-}
-
-/**
- * @throws Error when the folder holds no metrics.jsonl
- * @throws SyntaxError when a line that a run finished writing is not JSON
- */
-export async function readRun(runDir: string): Promise<RunRecords> {
-  const text = await readOptional(join(runDir, "metrics.jsonl"));
-  if (text === undefined) {
-    throw new Error(
-      `Cannot read run "${runDir}": no metrics.jsonl in it; give the folder of a run that has started`,
-    );
-  }
-  const samplesDir = join(runDir, "samples");
-  const names = await readdir(samplesDir).catch(emptyIfMissing);
-  const config = await readOptional(join(runDir, RUN_CONFIG_FILE));
-  const changes = await readOptional(join(runDir, CHANGES_FILE)) ?? "";
-  return {
-    name: basename(runDir.replace(/[/\\]+$/, "")),
-    rows: parseMetrics(text, join(runDir, "metrics.jsonl")),
-    tables: await readTables(samplesDir, names),
-    scatters: await readScatters(samplesDir, names),
-    config: config === undefined ? {} : JSON.parse(config),
-    changes: wholeLines(changes).map((line, i) => parseLine(line, `${join(runDir, CHANGES_FILE)}:${i + 1}`)),
-  };
 }
 
 /**
@@ -66,75 +40,61 @@ export async function readRun(runDir: string): Promise<RunRecords> {
  * newline is what a run that was killed left behind, and is skipped.
  *
  * @throws SyntaxError when a line is not JSON; it names the line
+ * @throws TypeError when it is no row of metrics
  */
 export function parseMetrics(text: string, path: string): MetricRow[] {
   const byStep = new Map<number, MetricRow>();
-  wholeLines(text).forEach((line, index) => {
-    if (line.trim() === "") return;
-    const row = parseLine<MetricRow>(line, `${path}:${index + 1}`);
+  for (const { row, place, line } of rowsIn(text, path)) {
+    if (!isMetricRow(row)) {
+      throw new TypeError(
+        `Cannot read ${place}: need a JSON object of numbers with a whole "step", got "${
+          line.slice(0, 60)
+        }"; ` +
+          "remove the line",
+      );
+    }
     byStep.set(row.step, { ...byStep.get(row.step), ...row });
-  });
+  }
   return [...byStep.values()].sort((a, b) => a.step - b.step);
 }
 
-/** Lines that end; the last of a killed writer may not. */
-const wholeLines = (text: string) => text.split("\n").slice(0, -1);
-
-function parseLine<Row>(line: string, place: string): Row {
-  try {
-    return JSON.parse(line);
-  } catch (error) {
-    throw new SyntaxError(
-      `Cannot read ${place}: need one JSON object, got "${line.slice(0, 60)}"; remove the line`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
-  const tables: SampleTable[] = [];
-  for (const split of ["train", "eval"] as const) {
-    for (const step of ends(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
-      const text = await readFile(join(samplesDir, `${split}_${step}.jsonl`), "utf8");
-      tables.push({ split, step, samples: text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) });
+/**
+ * What changes.jsonl says.
+ * @throws SyntaxError when a line is not JSON; it names the line
+ * @throws TypeError when it is no change of a setting
+ */
+export function parseChanges(text: string, path: string): SettingChange[] {
+  return rowsIn(text, path).map(({ row, place, line }) => {
+    if (isObject(row) && Number.isSafeInteger(row.step) && typeof row.key === "string") {
+      return row as unknown as SettingChange;
     }
-  }
-  return tables;
-}
-
-async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
-  const trainSteps = ends(stepsOf(names, /^train_scatter_(\d+)\.json$/));
-  const evalSteps = stepsOf(names, /^eval_scatter_(\d+)\.json$/).slice(-1);
-  const read = async (split: Split, step: number) => ({
-    ...JSON.parse(await readFile(join(samplesDir, `${split}_scatter_${step}.json`), "utf8")),
-    split,
-  });
-  return await Promise.all([
-    ...trainSteps.map((step) => read("train", step)),
-    ...evalSteps.map((step) => read("eval", step)),
-  ]);
-}
-
-function stepsOf(names: readonly string[], pattern: RegExp): number[] {
-  const steps = names.flatMap((name) => pattern.exec(name)?.[1] ?? []);
-  return steps.map(Number).sort((a, b) => a - b);
-}
-
-/** The first and the last element, once if they are the same. */
-function ends(values: readonly number[]): number[] {
-  return values.filter((_, index) => index === 0 || index === values.length - 1);
-}
-
-async function readOptional(path: string): Promise<string | undefined> {
-  return await readFile(path, "utf8").catch((error) => {
-    emptyIfMissing(error);
-    return undefined;
+    throw new TypeError(
+      `Cannot read ${place}: need a JSON object with step and key, got "${
+        line.slice(0, 60)
+      }"; remove the line`,
+    );
   });
 }
 
-function emptyIfMissing(error: NodeJS.ErrnoException): string[] {
-  if (error.code === "ENOENT") return [];
-  throw error;
+/** Lines that end, as JSON; the last of a killed writer may not. */
+function rowsIn(text: string, path: string): { row: unknown; place: string; line: string }[] {
+  return text.split("\n").slice(0, -1).flatMap((line, index) => {
+    if (line.trim() === "") return [];
+    const place = `${path}:${index + 1}`;
+    try {
+      return [{ row: parsedJson(line), place, line }];
+    } catch (cause) {
+      throw new SyntaxError(
+        `Cannot read ${place}: need one JSON object, got "${line.slice(0, 60)}"; remove the line`,
+        { cause },
+      );
+    }
+  });
+}
+
+const isObject = (row: unknown): row is Record<string, unknown> => typeof row === "object" && row !== null;
+
+function isMetricRow(row: unknown): row is MetricRow {
+  return isObject(row) && Number.isSafeInteger(row.step) &&
+    Object.values(row).every((value) => typeof value === "number" || value === null);
 }

@@ -1,4 +1,4 @@
-/** trackio: rows, histograms and config go to its server by HTTP, in the background; tables it takes from Python only. */
+/** trackio: rows, histograms and config go to its server by HTTP, in the background; tables it takes from Python. */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

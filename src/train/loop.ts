@@ -24,6 +24,7 @@ import {
   writeFinalWeights,
 } from "./due.ts";
 import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
+import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
@@ -41,6 +42,8 @@ export interface TrainingResult {
   best: BestState | null;
 }
 
+const STEP_IN_PROGRESS = "the step in progress";
+
 /** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
 function mayBeSaved(error: unknown): boolean {
   const isOver = [WeightsDifferError, GpuError, NonfinitePolicyError, DivergedError].some((kind) =>
@@ -54,12 +57,19 @@ async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknow
   return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
 }
 
-/** Trains from `start` on until the last step, or until the process is asked to end. */
-async function runGenerationBatches(run: Run, start: Progress): Promise<Progress> {
+/**
+ * Trains from `start` on until the last step, or until the process is asked to end; then it may have given up a step or
+ * an evaluation, without which no run is finished.
+ */
+async function runGenerationBatches(
+  run: Run,
+  start: Progress,
+): Promise<{ progress: Progress; gaveUp: boolean }> {
   const { deps, config, learner, steps, shape } = run;
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
+  const scorer = scorerWhileWanted(deps.scorer, deps, STEP_IN_PROGRESS);
   let progress = start;
   try {
     if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
@@ -71,13 +81,17 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       const done = progress.step;
       const outcome = await trainOnGenerationBatch({
         ...deps,
+        scorer,
         config,
         learner,
         generator,
         journal: run.journal,
         shape,
         totalSteps: steps,
-        onGenerating: (generated) => deps.events.onGenerating?.(done, generated),
+        onGenerating(generated) {
+          assertUnhurried(deps, STEP_IN_PROGRESS);
+          deps.events.onGenerating?.(done, generated);
+        },
       }, progress);
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts);
@@ -92,6 +106,10 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
       await run.tracker.finish(progress.step);
     }
   } catch (thrown) {
+    if (thrown instanceof GivenUp && deps.communicator.size === 1) {
+      deps.events.onMessage(thrown.message);
+      return { progress, gaveUp: true };
+    }
     const error = await explainGpuError(thrown);
     if (mayBeSaved(error)) await saveAfterFailure(run, progress);
     // Scores that the failure may come from are asked for again; those that came before a scorer was gone are not.
@@ -100,21 +118,23 @@ async function runGenerationBatches(run: Run, start: Progress): Promise<Progress
   } finally {
     generator.dispose();
   }
-  return progress;
+  return { progress, gaveUp: false };
 }
 
 async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
   await warnOfDisk(run, start.step);
-  const progress = await runGenerationBatches(run, start);
+  const { progress, gaveUp } = await runGenerationBatches(run, start);
   const trainingSeconds = (performance.now() - began) / 1000;
-  const finished = progress.step >= run.steps || endsEarly(run);
-  await save(run, progress).catch(async (error) => {
-    throw await sayWayOn(run, progress, error);
-  });
+  const finished = !gaveUp && (progress.step >= run.steps || endsEarly(run));
+  if (progress.step > 0) {
+    await save(run, progress).catch(async (error) => {
+      throw await sayWayOn(run, progress, error);
+    });
+  }
   run.log?.sync(); // of the last evaluation, which comes after its checkpoint
-  run.journal.clear();
+  if (!gaveUp) run.journal.clear();
   if (finished) {
     const best = await loadBest(run, progress);
     if (isWriter(run.deps)) await writeFinalWeights(run, best);

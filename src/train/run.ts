@@ -1,11 +1,12 @@
 /** What a run is made of, and how it begins: new, or from its newest checkpoint. */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeTextInFolder } from "../io/files/atomic_files.ts";
 import { explainFsError } from "../io/files/errors.ts";
+import { readText } from "../io/files/whole_file.ts";
 import { type AppendLog, openAppendLog } from "../io/records/append_log.ts";
 import { openScoreJournal, removeOtherJournals, type ScoreJournalFile } from "../io/records/score_journal.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
@@ -24,6 +25,7 @@ import { sinksOf } from "../tracking/sinks.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
 import { type RestoredRun, restoreRun } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
+import type { Asked } from "./given_up.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import type { Prompt } from "./prompts.ts";
 import { missingRows, recordChanges } from "./run_history.ts";
@@ -46,7 +48,7 @@ export interface TrainingEvents {
   onMessage(text: string): void;
 }
 
-export interface TrainingDeps {
+export interface TrainingDeps extends Asked {
   /** Written to by rank 0 alone, read by every rank. */
   runDir: string;
   policy: Policy;
@@ -69,8 +71,6 @@ export interface TrainingDeps {
    */
   describeRun(): Promise<readonly string[]>;
   events: TrainingEvents;
-  /** True once the process was asked to end: the run saves and stops after the step in progress. */
-  shouldStop(): boolean;
 }
 
 /** Everything a run holds while it runs. */
@@ -175,10 +175,7 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   const path = join(runDir, "metrics.jsonl");
   const log = openAppendLog(path, restored ? step : -1);
   try {
-    const text = await readFile(path, "utf8").catch((error) => {
-      throw explainFsError(error, "read", path);
-    });
-    const logged = parseMetrics(text, path);
+    const logged = parseMetrics(await readText(path, "read"), path);
     const { memory } = await openGpu();
     const tracker = await openTracker({
       runDir,

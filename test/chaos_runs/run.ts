@@ -2,6 +2,7 @@
  * The `chaos` command: runs that are killed, signalled, misled and starved, one test file at a time, in Node; what a
  * test starts runs in Node and in Deno. Its table is docs/reliability.md.
  */
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { countingLeftOut } from "../../scripts/check.mjs";
@@ -41,21 +42,19 @@ async function tryFile(file: string, env: Record<string, string>, limitMs: numbe
 async function writePage(files: readonly FileRows[], isFull: boolean): Promise<void> {
   const { pageFacts, runShell } = await import("../../bench/measurements.ts");
   const facts = await pageFacts(runShell, false, PAGE);
-  await writeFileAtomic(join(ROOT, PAGE), reliabilityPage(facts, files, isFull));
+  const before = await readFile(join(ROOT, PAGE), "utf8").catch(() => "");
+  await writeFileAtomic(join(ROOT, PAGE), reliabilityPage(facts, files, isFull, before));
   console.log(`Wrote ${PAGE}.`);
 }
 
-/** `chaos`: returns the exit code, 1 when a test fails; then no page is written. */
+/** `chaos`: returns the exit code, 1 when a test fails; then nothing is written. */
 export async function chaosCommand(args: string[]): Promise<number> {
   const { file: pattern, full = false, write = false } = new Command("chaos")
     .description("Kill, signal, mislead and starve runs, and see that nothing is lost; in Node and Deno.")
     .option("--file <pattern>", "test files whose path matches", (text) => new RegExp(text))
     .option("--full", "as often as docs/reliability.md states, which takes hours")
-    .option("--write", "write docs/reliability.md")
+    .option("--write", "write docs/reliability.md; with --file those sections of it")
     .parse(args, { from: "user" }).opts<ChaosOptions>();
-  if (write && pattern) {
-    throw new RangeError(`Cannot write ${PAGE} of some files: leave out --file, or leave out --write`);
-  }
   const files = filesUnder("test/chaos_runs", ".test.ts").filter((path) => !pattern || pattern.test(path));
   if (files.length === 0) throw new RangeError(`No test file of test/chaos_runs/ matches ${pattern}`);
   return await countingLeftOut(async (notes) => {

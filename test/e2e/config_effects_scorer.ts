@@ -255,13 +255,15 @@ export const SCORER_EFFECTS: readonly Effect[] = [
     prepare: ({ scorer }) => scorer.refusal = 503,
     fails: /POST \/score_batch, \d+ attempts; last error: 503: busy/,
     failsWithout: /POST \/score_batch, 1 attempt; last error: 503: busy/,
-    check: (changed, without) => assert.deepEqual([changed.batches.length > 1, without.batches.length], [true, 1]),
+    check: (changed, without) =>
+      assert.deepEqual([changed.batches.length > 1, without.batches.length], [true, 1]),
   },
   {
     key: "scorer_max_abs_score",
     value: 0.01,
     seen: "larger scores are refused with the prompt that they answer",
-    fails: /broke the contract: .*"rewards"\[\d\] is -?[\d.]+, for an answer to "[a-z ]+"; .*between -0.01 and 0.01/,
+    fails:
+      /broke the contract: .*"rewards"\[\d\] is -?[\d.]+, for an answer to "[a-z ]+"; .*between -0.01 and 0.01/,
   },
   {
     key: "scorer_route",

@@ -29,7 +29,7 @@ interface Mistake {
   /** What it must not. */
   saysNot?: RegExp;
   /** 0 where it is no mistake: it must work. */
-  code?: 0;
+  code?: 0 | 75;
 }
 
 const set = (...assignments: string[]) => assignments.flatMap((assignment) => ["--set", assignment]);
@@ -81,7 +81,9 @@ const MODULES = {
     `export const judge = (a: unknown[]) => other(a).map((n) => n + join("a").length);\n`,
 };
 
-const out = () => `output_dir=${scratch("out")}`;
+/** One each: two starts side by side in one folder are a mistake of their own. */
+let folders = 0;
+const out = () => `output_dir=${scratch(`out${folders++}`)}`;
 
 /** @param other address of a server that is no scorer */
 function mistakes(other: string): Mistake[] {
@@ -126,7 +128,7 @@ function mistakes(other: string): Mistake[] {
       words: [
         "train",
         ...set(
-          "report_to=wandb",
+          "logging_nan_inf_filter=true",
           "vllm_mode=colocate",
           "per_device_batch=1",
           "max_new_tokens=9",
@@ -134,7 +136,7 @@ function mistakes(other: string): Mistake[] {
         ),
       ],
       says: [
-        /"report_to", which is TRL's: every run writes metrics\.jsonl/,
+        /"logging_nan_inf_filter", which is TRL's: every run writes metrics\.jsonl/,
         /"vllm_mode", which is TRL's: completions are sampled in this process/,
         /"per_device_batch"; set per_device_train_batch_size/,
         /"max_new_tokens"; set max_completion_length/,
@@ -216,8 +218,12 @@ function mistakes(other: string): Mistake[] {
     {
       number: 17,
       typed: "a scorer that is not running",
-      words: ["train", ...set("scorer_url=http://127.0.0.1:1", out())],
-      says: [/http:\/\/127\.0\.0\.1:1/, /`(npm run|deno task) scorer`/],
+      words: ["train", ...set("scorer_url=http://127.0.0.1:59998", "scorer_retry_max_s=1", out())],
+      code: 75,
+      says: [
+        /^Scorer http:\/\/127\.0\.0\.1:59998 does not answer .* up to 1 s .*`(npm run|deno task) scorer` starts one/m,
+        /Scorer API at http:\/\/127\.0\.0\.1:59998 is not responding/,
+      ],
     },
     rows("rows.parquet"),
     rows("rows.jsonl.gz"),

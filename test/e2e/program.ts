@@ -14,7 +14,10 @@ export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const DEADLINE_MS = 300_000;
 
 export interface Finished {
+  /** null after a signal. */
   code: number | null;
+  /** What ended it; null where it ended by itself. */
+  signal: NodeJS.Signals | null;
   output: string;
 }
 
@@ -62,9 +65,9 @@ export function startCommand(
         new Error(`The program hung for ${DEADLINE_MS / 1000} s and was killed. Its output:\n${output}`),
       );
     }, DEADLINE_MS);
-    child.on("close", (code) => {
+    child.on("close", (code, signal) => {
       clearTimeout(timer);
-      resolve({ code, output });
+      resolve({ code, signal, output });
     });
   });
   finished.catch(() => {}); // whoever waits hears of it

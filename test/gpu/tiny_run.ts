@@ -81,6 +81,8 @@ export interface TinyRunOptions {
   stopAfter?: number;
   /** In the place of scores by text. @param request from 1, of this process */
   score?(request: number, completions: string[]): Scores | Promise<Scores>;
+  /** Asked to end at once. */
+  isHurried?(): boolean;
   evaluate?(lambda: number): Promise<EvaluationOutcome>;
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
@@ -163,6 +165,7 @@ export async function tinyRun(runDir: string, options: TinyRunOptions = {}): Pro
         onEvaluation: (row) => run.events.push(`evaluate ${row.step}`),
         onMessage: (text) => run.messages.push(text),
       },
+      isHurried: options.isHurried,
       shouldStop: () => batches >= (options.stopAfter ?? Infinity),
     }, config);
   } catch (error) {

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { trainedModel } from "../../src/assembly/evaluated_run.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { readRun } from "../../src/assembly/run_records.ts";
 import { inProcessRanks } from "../../src/parallel/in_process.ts";
-import { readRun } from "../../src/tracking/run_records.ts";
 import type { EvaluationOutcome } from "../../src/train/run.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {

@@ -117,7 +117,7 @@ const DAMAGE: [string, (dir: string) => Promise<void>, RegExp][] = [
       await rename(join(dir, "model.safetensors"), join(dir, "..", "outside"));
       await symlink(join("..", "outside"), join(dir, "model.safetensors"));
     },
-    /model.safetensors is damaged: required \d+ bytes, got a link/,
+    /model.safetensors is damaged: required \d+ bytes \(by checkpoint_manifest.json\), got a link/,
   ],
   [
     "with a manifest that is a link",
@@ -243,7 +243,10 @@ test("a copied file of the model is as much a part of the checkpoint as its weig
     const modelFiles = [join(dir, "config.json")];
     const damages: [(path: string) => Promise<void>, RegExp][] = [
       [(path) => writeFile(path, "[]"), /config.json is damaged: required SHA-256/],
-      [(path) => writeFile(path, "{ }"), /config.json is damaged: required 2 bytes, got 3/],
+      [
+        (path) => writeFile(path, "{ }"),
+        /config.json is damaged: required 2 bytes \(by checkpoint_manifest\.json\), got 3/,
+      ],
       [(path) => rm(path), /config.json is damaged: .*got no such file/],
     ];
     for (const [damage, words] of damages) {

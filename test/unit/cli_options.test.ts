@@ -161,6 +161,7 @@ it("options that npm may keep for itself are those that the commands have", asyn
     const elsewhere: Record<string, string> = {
       doctor: "src/cli/doctor/doctor.ts",
       "gpu-report": "bench/gpu_report/command.ts",
+      chaos: "test/chaos_runs/run.ts",
     };
     const file = elsewhere[task] ?? `src/cli/${task}.ts`;
     const source = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");

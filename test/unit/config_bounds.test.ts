@@ -37,9 +37,9 @@ const NUMERIC = CONFIG_KEYS.filter((key) =>
 
 /** The bounds in a requirement's words, each with the nearest value inside it and outside it. */
 function edges(words: string): { inside: number; outside: number }[] {
-  const step = words.startsWith("an integer") ? 1 : 1e-12;
   return [...words.matchAll(/([<>]=?) (\S+?)(?=,| |$)/g)].map(([, sign, written]) => {
     const bound = Number(written);
+    const step = words.startsWith("an integer") ? 1 : 1e-12 * Math.max(1, Math.abs(bound));
     const inward = sign!.startsWith(">") ? step : -step;
     return sign!.endsWith("=")
       ? { inside: bound, outside: bound - inward }
@@ -87,7 +87,7 @@ test("every key takes its default, and a list only where its words say so", () =
   for (const key of CONFIG_KEYS) {
     assert.ok(accepts(key, config[key]), key);
     assert.equal(
-      [["q_proj"], ["wandb"], [0.5], [7]].some((list) => accepts(key, list)),
+      [["q_proj"], ["wandb"], ["http://a"], [0.5], [7]].some((list) => accepts(key, list)),
       fieldMeta(key).requirement.includes("list"),
       key,
     );

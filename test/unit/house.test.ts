@@ -96,6 +96,50 @@ test("folders are made by makeFolders(): Node's own mkdir never ends below /proc
   assert.deepEqual(makers, []);
 });
 
+/** Read what no user names: the program's own files, its folders, descriptors and what they have just written. */
+const READ_OWN_FILES = [
+  "src/assembly/ranks.ts",
+  "src/assembly/vulkan_selection.ts",
+  "src/cli/doctor/machine_probe.ts",
+  "src/cli/roll_call.ts",
+  "src/cli/signals.ts",
+  "src/cli/slurm.ts",
+  "src/cli/terminal/driver_noise.ts",
+  "src/cli/weights_hash.ts",
+  "src/gpu/wgsl.ts",
+  "src/io/hub/blob.ts",
+  // With checks of their own: what lies there is asked before it is opened.
+  "src/io/records/append_log.ts",
+  "src/io/records/checkpoint.ts",
+  "src/io/records/score_journal.ts",
+  "src/scorer/token.ts",
+  "src/scorer/url.ts",
+  // Of runs of their own; tracking does not import io.
+  "src/tracking/trackio.ts",
+  "src/tracking/wandb/offline_run.ts",
+  "src/tracking/wandb/record_log.ts",
+  "src/tracking/wandb/settings.ts",
+  "src/tracking/wandb/upload.ts",
+];
+
+test("files are read by io/files, which opens no pipe and no device, and knows a pointer of Git LFS", () => {
+  const readers = filesUnder("src", ".ts").filter((file) =>
+    !file.startsWith("src/io/files/") &&
+    /\b(readFile|readFileSync|createReadStream)\(/.test(withoutComments(textOf(file)))
+  );
+  assert.deepEqual(readers.filter((file) => !READ_OWN_FILES.includes(file)), []);
+});
+
+/** The one place, and a rank of MPI that ends the others with it, which escapes by itself. */
+const WRITES_OUT = ["src/cli/terminal/output.ts", "src/parallel/mpi/world.ts"];
+
+test("standard output and standard error are written to in one place, which gives texts no control of them", () => {
+  const writers = filesUnder("src", ".ts").filter((file) =>
+    /\b(stdout|stderr)\.write\(|\bconsole\.(log|error|warn|info)\(/.test(withoutComments(textOf(file)))
+  );
+  assert.deepEqual(writers, WRITES_OUT);
+});
+
 test("names in kernels are snake_case; a T behind one says transposed", () => {
   const named = /\b(?:fn|let|var|override|const|alias)(?:<[\w, ]+>)? +([a-z]\w*)/g;
   const wrong = filesUnder("kernels", ".wgsl").flatMap(lines).flatMap(({ line, place }) =>
@@ -159,7 +203,7 @@ test("package.json and deno.json have the same tasks, each of which passes its o
   const tasks: Record<string, string> = JSON.parse(textOf("deno.json")).tasks;
   assert.deepEqual(Object.keys(scripts), Object.keys(tasks));
   for (const name of Object.keys(scripts)) {
-    assert.equal(scripts[name], `node scripts/start.mjs ${name}`);
+    assert.equal(scripts[name], `exec node scripts/start.mjs ${name}`);
     assert.equal(tasks[name], `/usr/bin/env deno run -A scripts/start.mjs ${name}`);
   }
 });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { bytesProgress } from "../../src/cli/terminal/bytes_progress.ts";
 import { hubSettings, modelPins, resolveModel } from "../../src/assembly/hub.ts";
+import { getFromHub } from "../../src/io/hub/http.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { sweepRuns } from "../../src/config/sweep.ts";
 import { parseHubName, pinnedCommit } from "../../src/io/hub/name.ts";
@@ -186,5 +187,63 @@ describe("the progress of a download", () => {
   it("is nothing when all was there, and never leaves a half line", () => {
     assert.equal(show(true, [4], 1), "");
     assert.match(show(true, [0, 1], 1000), /\n$/);
+  });
+});
+
+describe("the hub's token", () => {
+  /** What one request to an endpoint carried. */
+  async function shownTo(endpoint: string, status = 200) {
+    const { fetch } = globalThis;
+    let shown: string | null = null;
+    let refused = "";
+    globalThis.fetch = (_url, init) => {
+      shown = new Headers(init?.headers).get("authorization");
+      return Promise.resolve(new Response("{}", { status }));
+    };
+    try {
+      const { signal } = new AbortController();
+      await getFromHub({ endpoint, token: "hf_secret" }, "api", { id: "a/b", revision: "main" }, { signal })
+        .catch((error: Error) => refused = error.message);
+    } finally {
+      globalThis.fetch = fetch;
+    }
+    return { shown, refused };
+  }
+
+  it("is shown over https, or within this machine, and to nobody who could be listened to", async () => {
+    for (
+      const endpoint of [
+        "https://huggingface.co",
+        "https://mirror.example:8443",
+        "http://127.0.0.1:9",
+        "http://[::1]",
+      ]
+    ) {
+      assert.equal((await shownTo(endpoint)).shown, "Bearer hf_secret", endpoint);
+    }
+    for (
+      const endpoint of ["http://huggingface.co", "http://127.0.0.1.example", "http://localhost.example"]
+    ) {
+      assert.equal((await shownTo(endpoint)).shown, null, endpoint);
+    }
+    assert.match(
+      (await shownTo("http://mirror.example", 401)).refused,
+      /the token was kept back: .*https:\/\/ alone/,
+    );
+  });
+
+  it("goes to an address; one with a password is refused without showing it", async () => {
+    await assert.rejects(hubSettings({ HF_ENDPOINT: "https://me:secret@hub.example" }), (error: Error) => {
+      assert.match(error.message, /^HF_ENDPOINT holds a user or password/);
+      assert.doesNotMatch(error.message, /secret/);
+      return true;
+    });
+    for (const endpoint of ["hub.example", "file:///etc", "not a url"]) {
+      await assert.rejects(hubSettings({ HF_ENDPOINT: endpoint }), /^TypeError: HF_ENDPOINT is "/, endpoint);
+    }
+    assert.equal(
+      (await hubSettings({ HF_ENDPOINT: " https://hub.example// " })).endpoint,
+      "https://hub.example",
+    );
   });
 });

@@ -132,8 +132,8 @@ describe("a DeepSpeed file", () => {
       problemsOf(() => under({ zero_optimization: { reduce_bucket_sise: 1 } }))[0],
       /unknown key "zero_optimization.reduce_bucket_sise"; did you mean "zero_optimization.reduce_bucket_size"\?/,
     );
-    assert.match(problemsOf(() => under('{"bf16": '))[0], /^ds.json: this is not valid JSON/);
-    assert.match(problemsOf(() => under("[]"))[0], /need a JSON object/);
+    assert.match(problemsOf(() => under('{"bf16": '))[0], /^ds.json: not valid JSON/);
+    assert.match(problemsOf(() => under("[]"))[0], /^ds.json: required a JSON object, got a list/);
   });
 });
 

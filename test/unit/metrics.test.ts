@@ -11,7 +11,15 @@ describe("stepRow()", () => {
   it("holds exactly the documented names when everything was measured", () => {
     const clipMetrics = Object.fromEntries(CLIP_METRICS.map((name) => [name, 0]));
     const samplerMetrics = Object.fromEntries(SAMPLER_METRICS.map((name) => [name, 0]));
-    const record = stepRecord({ kl: 0.01, entropy: 2, clipMetrics, samplerMetrics, nonfiniteSteps: 1 });
+    const asked = { retries: 2, waitSeconds: 0.5, cutFraction: 0.25 };
+    const record = stepRecord({
+      kl: 0.01,
+      entropy: 2,
+      clipMetrics,
+      samplerMetrics,
+      asked,
+      nonfiniteSteps: 1,
+    });
     const { step: _, ...metrics } = stepRow(record);
     const expected = METRIC_NAMES.filter((name) => !name.startsWith("eval/"));
     assert.deepEqual(Object.keys(metrics).sort(), [...expected].sort());

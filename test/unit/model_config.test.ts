@@ -328,6 +328,11 @@ describe("parseModelConfig()", () => {
     ["a rope for each kind of layer", { rope_parameters: { full_attention: yarn } }, /"full_attention"/],
     ["a missing size", { hidden_size: undefined }, /"hidden_size" must be a positive number/],
     ["a fraction", { num_hidden_layers: 2.5 }, /"num_hidden_layers" must be an integer/],
+    [
+      "too many layers",
+      { num_hidden_layers: 1e12 },
+      /config\.json: num_hidden_layers 1000000000000 is not supported; need 10000/,
+    ],
     ["heads that do not divide", { num_key_value_heads: 5 }, /must be a multiple of num_key_value_heads 5/],
     ["an unknown rope", { rope_scaling: { rope_type: "spiral", factor: 2 } }, /rope type "spiral"/],
   ];

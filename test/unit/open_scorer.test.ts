@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { mock, test, type TestContext } from "node:test";
 import { answers } from "../answers.ts";
 import { openScorer } from "../../src/assembly/scorer.ts";
+import { commandLine } from "../../src/config/command_line.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { createScorerClient } from "../../src/scorer/client.ts";
 
@@ -123,7 +124,8 @@ test("scorer_retry_max_s is in seconds; a long outage is told when it begins, an
   assert.deepEqual(more, []);
   assert.equal(
     line,
-    `Scorer ${url} does not answer (503: no explanation); asking again for up to 1 s (scorer_retry_max_s)`,
+    `Scorer ${url} does not answer (503: no explanation); asking again for up to 1 s (scorer_retry_max_s); ` +
+      `\`${commandLine(process.env, "scorer")}\` starts one, Ctrl-C ends the wait`,
   );
 });
 
@@ -229,4 +231,23 @@ test("options out of range are refused by name, those at the bound are taken", (
   refused({ retryMaxMs: 0.5 }, /retryMaxMs is 0.5: need a whole number, at least 0/);
   refused({ rank: -1 }, /rank is -1: need a whole number, at least 0/);
   createScorerClient({ url, timeoutMs: 1, batchSize: 1, retryMaxMs: 0 });
+});
+
+test("a scorer of one's own class keeps what it says of itself", async () => {
+  class Own {
+    get sharesGpu() {
+      return true;
+    }
+    takeStats() {
+      return { retries: 1, waitSeconds: 2, told: 3, cut: 0 };
+    }
+    score() {
+      return Promise.resolve({ rewards: [1], costs: [2] });
+    }
+  }
+  const { scorer } = await openScorer({ ...defaultConfig(), scorer_url: null }, {
+    device: "fake",
+    scorer: new Own(),
+  });
+  assert.deepEqual([scorer.sharesGpu, scorer.takeStats!().retries], [true, 1]);
 });

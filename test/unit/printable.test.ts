@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  escapeControls,
-  escapeHtml,
-  escapeMarkdownCell,
-  truncateText,
-} from "../../src/tracking/printable.ts";
+import { escapeControls } from "../../src/config/controls.ts";
+import { escapeHtml, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 
 test("escapeControls() spells out what moves a cursor, hides or turns text, and keeps the rest", () => {
   const controls =

@@ -212,6 +212,6 @@ describe("a scorer service", () => {
       await mkdir(dirname(file));
       const probed = probe({ scorer_url: `file:${file}` });
       const { scorer_url } = await withinAMinute(probed, "doctor looks at the file");
-      assert.match(scorer_url, /^missing: .* holds no address yet/);
+      assert.match(scorer_url, /^missing: No scorer URL in .* need a line with a URL/);
     }));
 });

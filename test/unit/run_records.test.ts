@@ -2,9 +2,19 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readRun } from "../../src/tracking/run_records.ts";
+import { readRun } from "../../src/assembly/run_records.ts";
 import { seriesOf, trendOf } from "../../src/tracking/trend.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+
+const sample = (prompt: string) => ({
+  prompt,
+  completion: "c",
+  reward: 1,
+  cost: -1,
+  combined: 0.5,
+  unsafe: false,
+});
+const points = (step: number) => ({ step, from_step: 1, total: 1, rewards: [1], costs: [2] });
 
 /** A run folder that holds these files under samples/. */
 async function writeRun(
@@ -29,12 +39,12 @@ test("readRun() takes the first and last table of each split, by number and not 
       "xtrain_1.jsonl",
       "train_5.jsonl.partial",
     ];
-    await writeRun(dir, Object.fromEntries(names.map((name) => [name, { prompt: name }])));
+    await writeRun(dir, Object.fromEntries(names.map((name) => [name, sample(name)])));
     const { tables } = await readRun(dir);
     assert.deepEqual(tables, [
-      { split: "train", step: 9, samples: [{ prompt: "train_9.jsonl" }] },
-      { split: "train", step: 100, samples: [{ prompt: "train_100.jsonl" }] },
-      { split: "eval", step: 7, samples: [{ prompt: "eval_7.jsonl" }] },
+      { split: "train", step: 9, samples: [sample("train_9.jsonl")] },
+      { split: "train", step: 100, samples: [sample("train_100.jsonl")] },
+      { split: "eval", step: 7, samples: [sample("eval_7.jsonl")] },
     ]);
   }));
 
@@ -42,7 +52,7 @@ test("readRun() takes the first and last window of training and the last evaluat
   withScratchFolder(async (dir) => {
     const steps = { train: [50, 9, 100], eval: [20, 100, 9] };
     const files = Object.entries(steps).flatMap(([split, all]) =>
-      all.map((step) => [`${split}_scatter_${step}.json`, { step }] as const)
+      all.map((step) => [`${split}_scatter_${step}.json`, points(step)] as const)
     );
     await writeRun(dir, {
       ...Object.fromEntries(files),
@@ -52,15 +62,15 @@ test("readRun() takes the first and last window of training and the last evaluat
       "train_scatter_500.json.partial": {},
     });
     assert.deepEqual((await readRun(dir)).scatters, [
-      { step: 9, split: "train" },
-      { step: 100, split: "train" },
-      { step: 100, split: "eval" },
+      { ...points(9), split: "train" },
+      { ...points(100), split: "train" },
+      { ...points(100), split: "eval" },
     ]);
   }));
 
 test("a run of one table has it once, one without samples has none, and its name is its folder's", () =>
   withScratchFolder(async (dir) => {
-    await writeRun(join(dir, "a"), { "train_3.jsonl": {} });
+    await writeRun(join(dir, "a"), { "train_3.jsonl": sample("a") });
     assert.equal((await readRun(join(dir, "a"))).tables.length, 1);
     await mkdir(join(dir, "b"));
     await writeFile(join(dir, "b", "metrics.jsonl"), '{"step":1}\n \n\n{"step":2}\n');
@@ -93,6 +103,33 @@ test("what cannot be read is an error, not an empty run", () =>
       assert.ok(error.cause instanceof SyntaxError);
       return true;
     });
+  }));
+
+test("what is no sample, no window, no row or no config of a run is named with its file, and its line", () =>
+  withScratchFolder(async (dir) => {
+    const bad: [Record<string, unknown>, RegExp][] = [
+      [
+        { "train_1.jsonl": { ...sample("a"), reward: "1" } },
+        /train_1\.jsonl:1: required prompt.*; remove it/,
+      ],
+      [{ "train_1.jsonl": null }, /train_1\.jsonl:1: required a JSON object, got null; remove it/],
+      [
+        { "eval_scatter_1.json": { ...points(1), costs: [] } },
+        /eval_scatter_1\.json: required step.*; remove it/,
+      ],
+      [{ "eval_scatter_1.json": [] }, /eval_scatter_1\.json: required a JSON object, got a list/],
+    ];
+    for (const [i, [files, message]] of bad.entries()) {
+      await writeRun(join(dir, `${i}`), files);
+      await assert.rejects(readRun(join(dir, `${i}`)), message);
+    }
+    for (const row of ["null", '{"step":"1"}', '{"kl":1}', '{"step":1,"kl":[1]}']) {
+      await writeRun(join(dir, "row"), {}, `{"step":0}\n${row}\n`);
+      await assert.rejects(readRun(join(dir, "row")), /metrics\.jsonl:2: need a JSON object of numbers/);
+    }
+    await writeRun(join(dir, "config"), {});
+    await writeFile(join(dir, "config", "run_config.json"), "null");
+    await assert.rejects(readRun(join(dir, "config")), /run_config\.json: required a JSON object, got null/);
   }));
 
 test("seriesOf() keeps each value with its own step, and leaves out rows without one", () => {

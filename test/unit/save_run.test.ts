@@ -107,7 +107,8 @@ test(
     withScratchFolder(async (dir) => {
       await save(dir, 1);
       const messages: string[] = [];
-      const saving = () => save(dir, 2, { save_total_limit: 1 }, { onMessage: (text) => messages.push(text) });
+      const saving = () =>
+        save(dir, 2, { save_total_limit: 1 }, { onMessage: (text) => messages.push(text) });
       const { calls } = await withFault(dir, { at: Infinity, code: "EACCES", kind: "once" }, saving);
       await rm(join(dir, "checkpoint-2"), { recursive: true });
       await save(dir, 1);

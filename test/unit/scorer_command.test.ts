@@ -41,7 +41,7 @@ describe("the scorer command", () => {
         assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]], "text beyond max_length was read");
         assert.notDeepEqual([rewards[0], costs[0]], [rewards[2], costs[2]]);
       } finally {
-        process.emit("SIGTERM");
+        process.emit("SIGTERM", "SIGTERM");
       }
       assert.equal(await withinAMinute(ended, "the scorer ends"), 0);
       await assert.rejects(fetch(url), TypeError);

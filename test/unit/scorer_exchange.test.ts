@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { test, type TestContext } from "node:test";
 import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
-import { ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
+import { saysNoScorer, ScorerContractError, ScorerUnavailableError } from "../../src/scorer/errors.ts";
 import { describe, exchangeJson } from "../../src/scorer/exchange.ts";
 import { excerpt } from "../../src/scorer/messages.ts";
 import { assertHealth, assertScores } from "../../src/scorer/protocol.ts";
@@ -247,6 +247,8 @@ test("a scorer that stays away is told with one attempt or several, and for how 
     }).message;
   assert.match(of(1, 0), /tried: GET \/health, 1 attempt; last error: refused/);
   assert.match(of(2, 600), /2 attempts in 600 s;/);
+  assert.ok(saysNoScorer(new Error(`Rank 1 has left the run: ${of(1, 0)}`)), "what the other ranks end with");
+  assert.ok(!saysNoScorer(new ScorerContractError("http://a", "GET /health", 404, "not found")));
 });
 
 const scoreTexts = (texts: string[]) =>
@@ -285,4 +287,21 @@ test("a service names an address that others can use", async (t) => {
   };
   assert.equal(await urlOf("127.0.0.1"), "http://127.0.0.1");
   assert.ok(!/0\.0\.0\.0/.test(await urlOf("0.0.0.0")));
+});
+
+test("an answer in which a key stands twice is refused, one that stands deeper or as a value is not", async (t) => {
+  const asked = (body: string) =>
+    exchanged(t, 200, body).then(({ json }) => json, (error: Error) => error.message);
+  assert.match(String(await asked('{"a": [1], "b": 2, "a": [3]}')), /"a" stands twice in \{"a": \[1\]/);
+  assert.match(String(await asked('{"a\\"b": 1, "a\\u0022b" : 2}')), /stands twice/);
+  for (
+    const text of [
+      '{"a": {"a": 1, "b": "a"}, "b": ["a", "a"]}',
+      '[{"a": 1}, {"a": 2}]',
+      '{"a": "\\"a\\":"}',
+      "7",
+    ]
+  ) {
+    assert.deepEqual(await asked(text), JSON.parse(text));
+  }
 });

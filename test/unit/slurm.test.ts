@@ -147,6 +147,14 @@ describe("a Slurm job", { skip: leftOut("a Slurm job", NO_BASH) }, () => {
     assert.deepEqual([failed.code, failed.calls.scontrol], [1, []]);
   });
 
+  it("that no scorer answered goes back to the queue, three times at most", async () => {
+    const restarted = (count: string) =>
+      runJob("run.sh", { ...SCORER, SLURM_RESTART_COUNT: count }, { srun: "exit 75" });
+    const [first, last] = [await restarted("2"), await restarted("3")];
+    assert.deepEqual([first.code, first.calls.scontrol], [0, ["requeue 71"]]);
+    assert.deepEqual([last.code, last.calls.scontrol], [75, []]);
+  });
+
   it("of several nodes goes back to the queue where one of them no longer answers", async () => {
     const nodes = { ...SCORER, SLURM_JOB_NUM_NODES: "2", SLURM_NTASKS: "2" };
     const lost = await runJob("run.sh", nodes, { srun: "exit 1" });

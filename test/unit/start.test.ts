@@ -1,6 +1,6 @@
 /** scripts/start.mjs, the door of every command, in a checkout whose program, packages and GPU probe stand in. */
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
@@ -191,22 +191,43 @@ describe("the GPU's adapter", {
     }));
 
   it(
-    "is installed through sudo where that asks for no password, with this user's proxies",
+    "is installed through sudo where the user says yes, with this user's proxies, which no command line shows",
     { skip: leftOut("a start by another user", NO_USER) },
     () =>
       withCheckout(async ({ root, start, probes, installerCalls }) => {
         const driver = join(root, "scripts/driver");
-        writeStub(join(root, "bin/sudo"), `case "$*" in *setup_vulkan.mjs) : > "${driver}";; esac`);
-        const proxies = { http_proxy: "http://proxy:1", https_proxy: "", no_proxy: "a,b" };
-        const { code, stderr } = await start(["train"], proxies, AS_USER);
+        writeStub(join(root, "bin/sudo"), `case "$*" in *on-stdin) /bin/cat > "${driver}";; esac`);
+        const proxies = { http_proxy: "http://me:secret@proxy:1", no_proxy: "a,b" };
+        const finished = await start(["train", "--yes"], proxies, AS_USER);
+        const { code, stderr } = finished;
         assert.equal(code, 0, stderr);
+        assert.deepEqual(started(finished).args, ["train"], "the answer is no option of the command");
         assert.match(stderr, /^GPU adapter: An installed GPU$/m);
+        const said = stderr.indexOf("as root, this is to be run:\n  apt-get update\n  apt-get install");
+        assert.ok(said >= 0 && said < stderr.indexOf("GPU adapter:"), stderr);
         const program = `${process.execPath} ${join(root, "scripts/setup_vulkan.mjs")}`;
-        const environment = "http_proxy=http://proxy:1 no_proxy=a,b";
-        assert.deepEqual(installerCalls(), ["-n true", `-n env ${environment} ${program}`]);
+        assert.deepEqual(installerCalls(), ["-n true", `-n ${program} --proxies-on-stdin`]);
+        assert.deepEqual(JSON.parse(readFileSync(driver, "utf8")), proxies);
+        assert.doesNotMatch(stderr, /secret/);
         assert.equal(probes(), 2);
         started(await start(["train"], {}, AS_USER));
         assert.equal(probes(), 2, "what answers after the installation is remembered");
+      }),
+  );
+
+  it(
+    "is not installed by sudo where nobody can be asked and nobody said yes",
+    { skip: leftOut("a start by another user", NO_USER) },
+    () =>
+      withCheckout(async ({ root, start, installerCalls }) => {
+        writeStub(join(root, "bin/sudo"));
+        const { code, stderr } = await start(["train"], {}, AS_USER);
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /was not installed\. Say yes, start with --yes \(or GRPO_WEBGPU_YES=1\), or run this once:/,
+        );
+        assert.deepEqual(installerCalls(), ["-n true"]);
       }),
   );
 

@@ -90,7 +90,15 @@ function startIn(
   variables: Record<string, string>,
   preload = "",
 ): Promise<Finished> {
-  const hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "DENO_WEBGPU_BACKEND", "npm_execpath"];
+  const hidden = [
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",
+    "DENO_WEBGPU_BACKEND",
+    "npm_execpath",
+    "CI",
+    "GRPO_WEBGPU_YES",
+    "npm_config_yes",
+  ];
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !hidden.includes(name)));
   const runtime = RUNS_IN_DENO
     ? ["run", "-A"]

@@ -8,7 +8,9 @@ import { comparisonLine, summaryText } from "../../src/cli/terminal/summary.ts";
 import { commandLine } from "../../src/config/command_line.ts";
 import { formatDuration } from "../../src/config/units.ts";
 import { stepRow } from "../../src/tracking/metrics.ts";
-import { escapeControls, escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
+import { standardOutput, terminalText } from "../../src/cli/terminal/output.ts";
+import { escapeControls } from "../../src/config/controls.ts";
+import { escapeMarkdownCell, truncateText } from "../../src/tracking/printable.ts";
 import { stepRecord } from "./step_record.ts";
 
 const CONFIG: TerminalConfig = {
@@ -328,4 +330,23 @@ it("truncateText() never cuts a character in two", () => {
 
 it("escapeMarkdownCell() keeps a cell one cell of text", () => {
   assert.equal(escapeMarkdownCell("a|b\n<b>*"), "a\\|b<br>&lt;b&gt;\\*");
+});
+
+it("a text of others gets no control of the terminal, wherever it stands in what is written", () => {
+  const hostile = "\u001b[2J\u001b]0;owned\u0007\r\u009b31m\u202ex";
+  const spelled = "\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\u{d}\\u{9b}31m\\u{202e}x";
+  assert.equal(terminalText(`Skipped ${hostile}\n`), `Skipped ${spelled}\n`);
+  assert.equal(terminalText(`${hostile}\n`), `${spelled}\n`);
+  assert.equal(terminalText(`\r\u001b[K${hostile}`), `\r\u001b[K${spelled}`, "a line that is drawn anew");
+  for (const drawn of ["\u001b[0K", "\u001b[1G", "\u001b[?7l"]) assert.equal(terminalText(drawn), drawn);
+  const { write } = process.stdout;
+  let written = "";
+  process.stdout.write = ((text: string) => (written += text, true)) as typeof write;
+  try {
+    standardOutput({}).write(hostile);
+  } finally {
+    process.stdout.write = write;
+  }
+  assert.equal(written, spelled);
+  assert.equal(terminalText("plain \u4e2d \u{1f600}\ttext\n"), "plain \u4e2d \u{1f600}\ttext\n");
 });

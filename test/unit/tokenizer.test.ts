@@ -262,11 +262,11 @@ test("missing and broken tokenizer files are named with what to do", () =>
     await writeTokenizer(dir, { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, llama2Config);
     await fails(/"model.vocab" of tokens and their ids/);
     await writeTokenizer(dir, [], llama2Config);
-    await fails(/tokenizer.json' is required to be a JSON object: it holds no object/);
+    await fails(/tokenizer.json': required a JSON object, got a list; save it again/);
     await writeTokenizer(dir, llama2Json(), llama2Config);
     await writeFile(join(dir, "tokenizer_config.json"), "{");
-    await fails(/tokenizer_config.json' is required to be a JSON object/);
+    await fails(/tokenizer_config.json': not valid JSON/);
     await rm(join(dir, "tokenizer_config.json"));
     await mkdir(join(dir, "tokenizer_config.json"));
-    await fails(/cannot be read \(EISDIR\)/);
+    await fails(/tokenizer_config\.json.: required a file, but it is a folder \(EISDIR\)/);
   }));

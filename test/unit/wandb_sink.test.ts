@@ -1,6 +1,6 @@
 /** A run in W&B: what its file and its server have of it, whatever becomes of the run and the server. */
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -51,6 +51,7 @@ interface Begun {
 }
 
 async function begin(runDir: string, { environment = {}, resume }: Begun = {}): Promise<Logged> {
+  await mkdir(runDir, { recursive: true });
   const messages: string[] = [];
   const rows: MetricRow[] = resume?.rowsBefore.map((row) => ({ ...row })) ?? [];
   const tracker = await openTracker({
@@ -73,9 +74,15 @@ async function logEvaluation({ tracker, rows }: Logged, step: number): Promise<v
   Object.assign(rows.at(-1)!, await tracker.logEval({ ...stepRecord({}), step, lambda: 1 }, TEXTS));
 }
 
-/** Records of the only run in the folder. */
-async function recordsOf(runDir: string): Promise<ReadRecord[]> {
+/** The folder and the id of the run's only run in W&B. */
+async function knownRun(runDir: string): Promise<{ folder: string; id: string }> {
   const { folder, id } = JSON.parse(await readFile(join(runDir, "wandb_run.json"), "utf8"));
+  return { folder: join(runDir, folder), id };
+}
+
+/** Its records. */
+async function recordsOf(runDir: string): Promise<ReadRecord[]> {
+  const { folder, id } = await knownRun(runDir);
   const records: ReadRecord[] = [];
   for await (const { payload } of recordsBehind(join(folder, `run-${id}.wandb`), 0)) {
     records.push(readRecord(payload));
@@ -127,7 +134,7 @@ describe("a run in W&B without a key", () => {
       assert.equal(history[1]["cost/dist"].values.length + 1, history[1]["cost/dist"].bins.length);
       for (const key of ["debug/train_batch_samples", "eval/samples", "scatter/reward_vs_cost_table"]) {
         const { path, nrows, ncols } = history[2][key];
-        const { folder } = JSON.parse(await readFile(join(dir, "wandb_run.json"), "utf8"));
+        const { folder } = await knownRun(dir);
         const { columns, data } = JSON.parse(await readFile(join(folder, "files", path), "utf8"));
         assert.deepEqual([data.length, columns.length], [nrows, ncols], key);
         assert.ok(data.every((row: unknown[]) => row.length === ncols), key);
@@ -136,7 +143,7 @@ describe("a run in W&B without a key", () => {
         items[0][0][2]
       );
       assert.deepEqual(panels, ["scatter/reward_vs_cost", "scatter/eval_reward_vs_cost"]);
-      const { folder } = JSON.parse(await readFile(join(dir, "wandb_run.json"), "utf8"));
+      const { folder } = await knownRun(dir);
       assert.deepEqual(logged.messages, [
         `W&B has this run when it is uploaded: wandb beta sync "${folder}"`,
       ]);
@@ -154,6 +161,20 @@ describe("a run in W&B without a key", () => {
       await logSteps(resumed, [3, 4, 5]);
       await resumed.tracker.close();
       assert.deepEqual(asMetrics(await historyOf(dir)), plain(resumed.rows));
+    }));
+
+  it("goes on in the same file where its folder was moved", () =>
+    withScratchFolder(async (dir) => {
+      const first = await begin(join(dir, "here"));
+      await logSteps(first, [1, 2]);
+      await first.tracker.close();
+      await rename(join(dir, "here"), join(dir, "there"));
+      const resume = { step: 2, state: first.tracker.state(), rowsBefore: [...first.rows] };
+      const resumed = await begin(join(dir, "there"), { resume });
+      await logSteps(resumed, [3]);
+      await resumed.tracker.close();
+      assert.deepEqual(asMetrics(await historyOf(join(dir, "there"))), plain(resumed.rows));
+      assert.equal((await readdir(join(dir, "there", "wandb"))).length, 2, "the run and the link to it");
     }));
 
   it("gets the row that a kill took with its checkpoint, and all rows where W&B is new to the run", () =>

@@ -2,7 +2,7 @@
 import { basename, dirname } from "node:path";
 import { formatBytes } from "../../config/units.ts";
 import type { GpuInfo } from "../../gpu/device.ts";
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { wrapText } from "../terminal/columns.ts";
 
 /** ok: there. missing: training cannot start without it. note: worth knowing, nothing to fix or optional. */

@@ -1,12 +1,13 @@
 /** Looks at a model for `doctor --model`: config.json, tokenizer, weights if there are any. Changes nothing. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { endsText } from "../../assembly/ends.ts";
 import { endsOf } from "../../assembly/models.ts";
 import { withModelTexts } from "../../assembly/model_texts.ts";
+import { parsedObject } from "../../config/parsed_json.ts";
 import { formatBytes } from "../../config/units.ts";
 import { messageOf } from "../../io/files/errors.ts";
-import { isJsonObject, type JsonObject } from "../../io/files/json_object.ts";
+import { isJsonObject } from "../../io/files/json_object.ts";
+import { readIfThere } from "../../io/files/presence.ts";
 import { quantizationOf, textPart } from "../../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../../io/model/model_folder.ts";
 import { hasWeights } from "../../io/model/model_weights.ts";
@@ -36,7 +37,7 @@ async function findingsOf(
   { dir, isConfigAlone }: { dir: string; isConfigAlone: boolean },
 ): Promise<Finding[]> {
   const path = join(dir, "config.json");
-  const json = parsedObject(await readConfig(dir), path);
+  const json = parsedObject(await readConfig(dir), path, "download or copy it again");
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
   // Weights that are dequantized as they are read: the rest is as if they had never been quantized.
@@ -57,17 +58,13 @@ async function findingsOf(
 
 const note = (subject: string, detail: string): Finding => ({ mark: "note", subject, detail });
 
-function parsedObject(text: string, path: string): JsonObject {
-  const json: unknown = JSON.parse(text);
-  if (isJsonObject(json)) return json;
-  throw new TypeError(`${path}: required a JSON object`);
-}
-
 /** What kind of tokenizer lies in a folder. */
 async function tokenizerKind(dir: string): Promise<string> {
-  const text = await readFile(join(dir, "tokenizer.json"), "utf8").catch(() => null);
+  const path = join(dir, "tokenizer.json");
+  const text = await readIfThere(path, "read the tokenizer from");
   if (text === null) return "tokenizer.model";
-  return `tokenizer.json, ${(JSON.parse(text) as { model?: { type?: string } }).model?.type ?? "BPE"}`;
+  const { model } = parsedObject(text, path, TOKENIZER_REMEDY);
+  return `tokenizer.json, ${isJsonObject(model) ? model.type ?? "BPE" : "no model"}`;
 }
 
 /** Whether the model has a chat template, and one that is read. */

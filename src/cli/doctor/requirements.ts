@@ -19,7 +19,7 @@ import { loadTokenizer, type Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { ModelConfig } from "../../policy/families/family.ts";
 import { parseScoreConfig } from "../../policy/score_config.ts";
 import { createScorerClient } from "../../scorer/client.ts";
-import { fileOf, scorerUrlsAt } from "../../scorer/url.ts";
+import { scorerServices } from "../../scorer/services.ts";
 import type { Requirement } from "./diagnosis.ts";
 import { probeDisk } from "./disk_probe.ts";
 
@@ -170,8 +170,9 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
     "or to null to serve it in this process";
   const probe = (key: string, address: string) =>
     tryOut(key, remedy, async () => {
-      const urls = (await scorerUrlsAt(address)).join(", ");
-      if (urls === "") throw new Error(`"${fileOf(address)}" holds no address yet: need a line with a URL`);
+      const tokenFile = config.scorer_token_file ?? undefined;
+      const services = await scorerServices(address, { tokenFile }).wait({ timeoutMs: 0 });
+      const urls = services.map(({ url }) => url).join(", ");
       if (config.scorer_api === "openrlhf") {
         return `${urls}: an openrlhf service has no health to be asked for`;
       }
@@ -179,7 +180,7 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
         // With its file, as a token may lie beside that.
         url: address,
         api: config.scorer_api,
-        tokenFile: config.scorer_token_file ?? undefined,
+        tokenFile,
         timeoutMs: HEALTH_TIMEOUT_MS,
         retryMaxMs: 0,
       };

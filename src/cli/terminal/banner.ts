@@ -5,7 +5,7 @@ import type { RunFacts } from "../../assembly/run.ts";
 import { type BestConfig, bestMetricOf } from "../../rl/best_metric.ts";
 import type { BatchShape } from "../../config/batch.ts";
 import { formatBytes } from "../../config/units.ts";
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { labelled, type Wrapped } from "./columns.ts";
 
 /** What a run says about itself before its first step. */

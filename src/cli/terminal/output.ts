@@ -1,4 +1,8 @@
-/** Where a command's text goes. */
+/**
+ * Where a command's text goes: the one place that writes to standard output and standard error. Texts of others
+ * (models, prompts, scorers, hubs, files) get no control of the terminal here, whoever put them into a line.
+ */
+import { escapeControls } from "../../config/controls.ts";
 
 /** Where text goes: usually standard output. */
 export interface TerminalOutput {
@@ -11,6 +15,24 @@ export interface TerminalOutput {
 /** Width of the terminal of whoever started this process's ranks, whose output passes through mpirun; 0: none. */
 export const COLUMNS_VARIABLE = "GRPO_WEBGPU_COLUMNS";
 
+/** What this program draws with: the line cleared that is written anew, or one control that is a write of its own. */
+// deno-lint-ignore no-control-regex
+const DRAWING = /^(?:\r\u001b\[K|\u001b\[\??\d*[A-Za-z]$)/;
+
+/** What a terminal is sent for a text. */
+export function terminalText(text: string): string {
+  const [drawing = ""] = DRAWING.exec(text) ?? [];
+  return drawing + escapeControls(text.slice(drawing.length));
+}
+
+/** Writes to standard error. */
+export const writeError = (text: string) => void process.stderr.write(terminalText(text));
+
+/** Writes what a program may read, such as a script or a path: as it is, but to a terminal. */
+export function writeData(text: string): void {
+  process.stdout.write(process.stdout.isTTY ? terminalText(text) : text);
+}
+
 /** Of a rank beside the first, which alone talks. */
 export const SILENT: TerminalOutput = { write: () => {}, isTTY: false };
 
@@ -21,7 +43,7 @@ export const SILENT: TerminalOutput = { write: () => {}, isTTY: false };
 export function standardOutput(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): TerminalOutput {
-  const write = (text: string) => void process.stdout.write(text);
+  const write = (text: string) => void process.stdout.write(terminalText(text));
   const passedOn = env[COLUMNS_VARIABLE];
   if (passedOn !== undefined) {
     return { write, isTTY: Number(passedOn) > 0, columns: Number(passedOn) || undefined };

@@ -1,6 +1,7 @@
 /** Completions with their prompts and scores, as they are printed. */
 import type { Judgements } from "../../tracking/metrics.ts";
-import { escapeControls, truncateText } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
+import { truncateText } from "../../tracking/printable.ts";
 import type { Texts } from "../../tracking/samples.ts";
 
 interface SamplesShown {

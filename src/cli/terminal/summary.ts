@@ -3,7 +3,7 @@ import { commandLine } from "../../config/command_line.ts";
 import { formatBytes, formatDuration } from "../../config/units.ts";
 import { type BestState, bestText } from "../../rl/best_metric.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
-import { escapeControls } from "../../tracking/printable.ts";
+import { escapeControls } from "../../config/controls.ts";
 import { trendOf } from "../../tracking/trend.ts";
 import { labelled } from "./columns.ts";
 

@@ -201,17 +201,20 @@ export async function setAside(dir: string): Promise<string | undefined> {
 /**
  * Makes a folder and those above it. Not mkdir's own `recursive`, which Node repeats for ever where a file system says
  * that what is above is not there, as /proc does.
+ * @returns those that were not there
  * @throws the system's error where it cannot be made
  */
-export async function makeFolders(dir: string): Promise<void> {
+export async function makeFolders(dir: string): Promise<string[]> {
   const folders = [resolve(dir)];
   for (let above = dirname(folders[0]); !await isThere(above); above = dirname(above)) folders.unshift(above);
+  const made: string[] = [];
   for (const folder of folders) {
-    await mkdir(folder).catch(async (error) => {
-      if (systemCode(error) === "EEXIST" && await isFolder(folder)) return; // another made it meanwhile
+    await mkdir(folder).then(() => made.push(folder), async (error) => {
+      if (systemCode(error) === "EEXIST" && await isFolder(folder)) return; // it is there, or another made it meanwhile
       throw error;
     });
   }
+  return made;
 }
 
 /**

@@ -38,6 +38,16 @@ const REMEDIES: Readonly<Record<string, { required: string; actual: string; reme
   },
   EISDIR: { required: "a file", actual: "it is a folder", remedy: "correct the path" },
   ENOENT: { required: "an existing path", actual: "it does not exist", remedy: "correct the path" },
+  ELOOP: {
+    required: "a path that leads somewhere",
+    actual: "its links lead in a circle",
+    remedy: "remove or correct the links",
+  },
+  ENAMETOOLONG: {
+    required: "names that the file system takes",
+    actual: "one is too long",
+    remedy: "choose a shorter one",
+  },
   EIO: {
     required: "a disk that works",
     actual: "it reports a fault",
@@ -70,15 +80,18 @@ const REMEDIES: Readonly<Record<string, { required: string; actual: string; reme
   },
 };
 
+/** Of codes that are not in the table: what the system said. */
+const otherwise = (error: Error) => ({
+  required: "a file system that lets it",
+  actual: `it says "${error.message.replace(/[\r\n]+/g, " ")}"`,
+  remedy: "correct the path, or choose another one",
+});
+
 /** The system code of an error ("ENOSPC"), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   return typeof code === "string" ? code : undefined;
 }
-
-/** Whether a call of the system failed, whatever its code. */
-const isOfSystem = (error: unknown): boolean =>
-  error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
 
 /** What an error says; of anything else that is thrown, its text. */
 export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
@@ -90,12 +103,12 @@ export const messageOf = (error: unknown): string => error instanceof Error ? er
  */
 export function explainFsError(error: unknown, action: string, path: string): unknown {
   const code = systemCode(error);
-  const known = code === undefined ? undefined : REMEDIES[code];
-  if ((error as { explained?: boolean } | null)?.explained === true) return error;
-  if (known === undefined && !isOfSystem(error)) return error;
-  const message = known === undefined
-    ? `Cannot ${action} '${path}': ${messageOf(error)}; mend that, or choose another folder`
-    : `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ${known.remedy}`;
+  // Codes with "_" are of the runtime, as ERR_INVALID_ARG_TYPE.
+  if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
+  if ((error as { explained?: boolean }).explained === true) return error;
+  const known = REMEDIES[code] ?? otherwise(error as Error);
+  const message = `Cannot ${action} '${path}': required ${known.required}, but ${known.actual} (${code}); ` +
+    known.remedy;
   return Object.assign(new Error(message, { cause: error }), { code, explained: true });
 }
 

@@ -1,7 +1,8 @@
 // Bytes of a file by position, so that files of any size are read in parts.
 
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { explainFsError, formatError } from "./errors.ts";
+import { openFile } from "./whole_file.ts";
 
 /** A file, or what stands for one. Positions and lengths are whole numbers of bytes below 2^53. */
 export interface FileBytes {
@@ -21,23 +22,20 @@ export interface FileBytes {
  * @throws Error when it cannot be read or is none
  */
 export async function openFileBytes(path: string): Promise<FileBytes> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, "r");
-  } catch (error) {
-    throw explainFsError(error, "read", path);
-  }
-  const stats = await handle.stat();
-  if (!stats.isFile()) {
-    await handle.close();
-    throw formatError(path, "required a file, got a folder or device; correct the path");
-  }
+  const { handle, size } = await openFile(path, "read");
   return {
     path,
-    size: stats.size,
+    size,
     read: (position, length) => readAt(handle, position, length, path),
     close: () => handle.close(),
   };
+}
+
+/** The bytes from `start` on, piece by piece. */
+export async function* piecesOf(file: FileBytes, pieceBytes: number, start = 0): AsyncGenerator<Uint8Array> {
+  for (let at = start; at < file.size; at += pieceBytes) {
+    yield await file.read(at, Math.min(pieceBytes, file.size - at));
+  }
 }
 
 async function readAt(
@@ -49,7 +47,10 @@ async function readAt(
   const bytes = new Uint8Array(length);
   const step = 2 ** 30; // one call of read(2) moves at most 2 GiB - 4 KiB
   for (let done = 0; done < length;) {
-    const { bytesRead } = await handle.read(bytes, done, Math.min(step, length - done), position + done);
+    const { bytesRead } = await handle.read(bytes, done, Math.min(step, length - done), position + done)
+      .catch((error) => {
+        throw explainFsError(error, "read", path);
+      });
     if (bytesRead === 0) {
       throw formatError(
         path,

@@ -3,14 +3,15 @@
  * writing into the same files. A note that nobody stands behind any more is taken over.
  */
 import { randomBytes } from "node:crypto";
-import { readFileSync, rmSync, utimesSync } from "node:fs";
-import { link, rename, rm, stat, writeFile } from "node:fs/promises";
+import { linkSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, utimesSync } from "node:fs";
+import { link, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
+import { makeFolders } from "./atomic_files.ts";
 import { explainFsError, systemCode } from "./errors.ts";
 import { isJsonObject } from "./json_object.ts";
-import { readIfThere } from "./presence.ts";
 
 /** A run that is alive says so this often, for those on other machines. */
 const BEAT_MS = 30_000;
@@ -18,6 +19,8 @@ const BEAT_MS = 30_000;
 const STALE_MS = 5 * 60_000;
 /** What file systems without hard links say. */
 const NO_LINKS = ["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP"];
+/** Within which a run that took a note for one of nobody's has moved what stands in its place, and another sees it. */
+const SETTLE_MS = 100;
 /** Takings over that may come before one's own. */
 const TRIES = 5;
 
@@ -99,7 +102,7 @@ function isHeld(owner: Owner, ageMs: number, { self, processOf }: Surroundings):
 
 /**
  * Takes a folder for this process, until it is released or the process ends.
- * @param folder need not be there; the one that it lies in must
+ * @param folder need not be there; folders that it lies in are made, and gone again with the lock if nothing is in them
  * @throws Error when another run works there; it says which and what to do
  * @throws Error when the note cannot be written (see explainFsError)
  */
@@ -109,9 +112,13 @@ export async function lockFolder(folder: string, around: Surroundings = here()):
   const text = `${JSON.stringify(owner)}\n`;
   let before: Owner | null = null;
   try {
+    const made = await makeFolders(dirname(folder));
     for (let tries = 0; tries < TRIES; tries++) {
-      if (await create(path, text)) return held(path, text, before);
-      before = await takeAside(path, folder, around) ?? before;
+      if (await create(path, text)) {
+        if (tries > 0) await setTimeout(SETTLE_MS);
+        if (tries === 0 || textIn(path) === text) return held(path, text, { before, made });
+      }
+      before = takeAside(path, folder, around) ?? before;
     }
   } catch (error) {
     throw explainFsError(error, "lock", path);
@@ -141,16 +148,17 @@ async function create(path: string, text: string): Promise<boolean> {
 }
 
 /**
- * Moves a note out of the way that nobody stands behind.
+ * Moves a note out of the way that nobody stands behind. Without a pause: what another run does between reading and
+ * moving is the less.
  * @returns whose it was; null where it is unreadable or gone
  * @throws Error when somebody does
  */
-async function takeAside(path: string, folder: string, around: Surroundings): Promise<Owner | null> {
-  const found = await stat(path).catch(() => null);
-  const text = await readIfThere(path, "read");
-  if (text === null || found === null) return null;
+function takeAside(path: string, folder: string, around: Surroundings): Owner | null {
+  const text = textIn(path);
+  const ageMs = around.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  if (text === null) return null;
   const owner = ownerIn(text);
-  if (owner && isHeld(owner, around.now() - found.mtimeMs, around)) {
+  if (owner && isHeld(owner, ageMs, around)) {
     throw new Error(
       `Cannot train in "${folder}": process ${owner.pid} on ${owner.host} has been at it since ${owner.since}. Wait ` +
         "for it or end it, or choose another output_dir; " +
@@ -158,16 +166,36 @@ async function takeAside(path: string, folder: string, around: Surroundings): Pr
     );
   }
   const aside = `${path}-${randomBytes(8).toString("hex")}`;
-  await rename(path, aside).catch((error) => {
+  try {
+    renameSync(path, aside);
+  } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error; // another one was quicker
-  });
-  // Between reading and moving another run may have taken it: then it is that one's again.
-  if (await readIfThere(aside, "read") !== text) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true });
+  }
+  try {
+    // Between reading and moving another run may have taken it: then it is that one's again.
+    if (textIn(aside) !== text) linkSync(aside, path);
+  } catch {
+    // A third one has it now; who held it sees that.
+  }
+  rmSync(aside, { force: true });
   return owner;
 }
 
-function held(path: string, text: string, before: Owner | null): FolderLock {
+/** null where there is none. */
+function textIn(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return null;
+    throw error;
+  }
+}
+
+function held(
+  path: string,
+  text: string,
+  { before, made }: { before: Owner | null; made: string[] },
+): FolderLock {
   const isOurs = () => {
     try {
       return readFileSync(path, "utf8") === text;
@@ -187,6 +215,11 @@ function held(path: string, text: string, before: Owner | null): FolderLock {
     clearInterval(beat);
     process.off("exit", release);
     if (isOurs()) rmSync(path, { force: true });
+    try {
+      for (const empty of made.toReversed()) rmdirSync(empty);
+    } catch {
+      // The run has left something there, as most do.
+    }
   };
   process.on("exit", release);
   return { before, release };

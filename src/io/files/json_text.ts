@@ -1,6 +1,7 @@
 // JSON that is changed and written again, with every number as it was spelled: Python tells 30.0 from 30, and
 // transformers refuses the one where it expects the other.
 
+import { parsedJson } from "../../config/parsed_json.ts";
 import type { JsonObject } from "./json_object.ts";
 
 /** A string, or a number. */
@@ -20,5 +21,5 @@ const isRespelled = (token: string) => token[0] !== '"' && String(Number(token))
  */
 export function changedJson(text: string, change: (json: JsonObject) => unknown): string {
   const marked = text.replace(TOKEN, (token) => isRespelled(token) ? JSON.stringify(MARK + token) : token);
-  return JSON.stringify(change(JSON.parse(marked)), null, 2).replace(MARKED, "$1");
+  return JSON.stringify(change(parsedJson(marked) as JsonObject), null, 2).replace(MARKED, "$1");
 }

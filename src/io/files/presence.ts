@@ -1,6 +1,7 @@
 /** What lies at a path, if anything. */
-import { readFile, stat } from "node:fs/promises";
-import { explainFsError, systemCode } from "./errors.ts";
+import { stat } from "node:fs/promises";
+import { systemCode } from "./errors.ts";
+import { readText } from "./whole_file.ts";
 
 /** Links count as what they lead to; one that leads nowhere is not there. */
 export const isThere = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
@@ -20,8 +21,8 @@ export const isAbsence = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].incl
  * @throws Error when there is one that cannot be read
  */
 export async function readIfThere(path: string, action: string): Promise<string | null> {
-  return await readFile(path, "utf8").catch((error) => {
+  return await readText(path, action).catch((error) => {
     if (isAbsence(error)) return null;
-    throw explainFsError(error, action, path);
+    throw error;
   });
 }

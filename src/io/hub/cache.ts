@@ -9,11 +9,12 @@
 // so only its request for the file list would have been of use.
 // Sources: https://huggingface.co/docs/hub/api, https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 
-import { link, readdir, readFile, rm, stat, statfs, symlink } from "node:fs/promises";
+import { link, readdir, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { makeFolders, writeFileAtomic } from "../files/atomic_files.ts";
 import { systemCode } from "../files/errors.ts";
 import { isThere } from "../files/presence.ts";
+import { readText } from "../files/whole_file.ts";
 import { downloadBlob, explainCacheError, type HubFile } from "./blob.ts";
 import { type HubAccess, type HubSubject, nameOf } from "./http.ts";
 import { COMMIT, type HubName } from "./name.ts";
@@ -48,7 +49,7 @@ async function lackingOf(snapshot: string): Promise<string[]> {
   for (const name of await readdir(snapshot).catch(() => [])) {
     if (await isThere(join(snapshot, name))) names.add(name);
   }
-  const weights = await weightFiles(names, (index) => readFile(join(snapshot, index), "utf8"));
+  const weights = await weightFiles(names, (index) => readText(join(snapshot, index), "read"));
   const lackingWeights = weights.length === 0 ? ["weights"] : weights.filter((name) => !names.has(name));
   return [...lackingTexts(names), ...lackingWeights];
 }
@@ -64,7 +65,7 @@ interface InCache {
 async function lookInCache(name: HubName, { cacheDir }: HubSettings, trustsRefs: boolean): Promise<InCache> {
   const { id, revision = DEFAULT_REVISION } = name;
   const repo = join(cacheDir, `models--${id.replace("/", "--")}`);
-  const readRef = () => readFile(join(repo, "refs", revision), "utf8").catch(() => "");
+  const readRef = () => readText(join(repo, "refs", revision), "read").catch(() => "");
   const commit = COMMIT.test(revision) ? revision : trustsRefs ? (await readRef()).trim() : "";
   const dir = join(repo, "snapshots", commit);
   const lacking = commit === "" ? ["the commit it stands for"] : await lackingOf(dir);
@@ -189,7 +190,7 @@ async function downloadFiles(
   const names = new Set(files.keys());
   const weights = await weightFiles(names, async (index) => {
     await fetchFile(place, files.get(index)!, settings);
-    return await readFile(join(dir, index), "utf8");
+    return await readText(join(dir, index), "read");
   });
   const lacking = [
     ...lackingTexts(names),

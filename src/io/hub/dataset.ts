@@ -1,9 +1,10 @@
 // Splits of data sets of a hub, in the cache that Python's huggingface_hub uses too: datasets--{org}--{name}, laid out
 // as a model's folder is.
 
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { isFile } from "../files/presence.ts";
+import { readText } from "../files/whole_file.ts";
 import {
   DEFAULT_REVISION,
   fetchFile,
@@ -27,7 +28,7 @@ async function namesBelow(dir: string): Promise<string[]> {
   return names.filter((_, i) => areFiles[i]).map((name) => name.split(sep).join("/"));
 }
 
-const readmeIn = (dir: string) => readFile(join(dir, README), "utf8").catch(() => undefined);
+const readmeIn = (dir: string) => readText(join(dir, README), "read").catch(() => undefined);
 
 /** The files of a split as the cache has them for what its revision stood for when last asked. */
 async function cachedSplit(name: DatasetName, settings: HubSettings): Promise<string[]> {
@@ -35,7 +36,7 @@ async function cachedSplit(name: DatasetName, settings: HubSettings): Promise<st
   const repo = repoOf(name, settings);
   const commit = isCommit(revision)
     ? revision
-    : (await readFile(join(repo, "refs", revision), "utf8")).trim();
+    : (await readText(join(repo, "refs", revision), "read")).trim();
   const dir = join(repo, "snapshots", commit);
   return splitFiles(await namesBelow(dir), name, await readmeIn(dir)).map((file) => join(dir, file));
 }

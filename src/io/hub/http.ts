@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface HubAccess {
   /** "https://huggingface.co", or a mirror; without a slash at the end. */
   readonly endpoint: string;
-  /** Sent as a bearer token to the endpoint alone, never to where it redirects. */
+  /** Sent as a bearer token to the endpoint alone, over https or within this machine, never to where it redirects. */
   readonly token?: string;
   /** Tries after the first; 4 unless given. */
   readonly maxRetries?: number;
@@ -38,6 +38,12 @@ export class PassingFault extends Error {
     super(message, { cause: options.cause });
     this.progressed = options.progressed ?? false;
   }
+}
+
+/** Whether nobody between here and the endpoint can read what is sent there. */
+function isPrivate(endpoint: string): boolean {
+  const { protocol, hostname } = new URL(endpoint);
+  return protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 /** Why a request failed; fetch hides it in `cause`. */
@@ -82,7 +88,7 @@ export async function getFromHub(
   const url = `${access.endpoint}/${path}`;
   // A compressed answer has other byte positions than the file.
   const all: Record<string, string> = { ...headers, "accept-encoding": "identity" };
-  if (access.token !== undefined) all.authorization = `Bearer ${access.token}`;
+  if (access.token !== undefined && isPrivate(access.endpoint)) all.authorization = `Bearer ${access.token}`;
   const response = await fetch(url, { headers: all, signal }).catch((cause) => {
     throw new PassingFault(`${unreachable(access, subject)}: ${reasonOf(cause)}`, { cause });
   });
@@ -129,6 +135,11 @@ function refusal({ status, headers }: Response, access: HubAccess, subject: HubS
   }
   if (status === 404) return new Error(`${failed}; the hub lists this file but does not have it`);
   if (status === 401 || status === 403) {
+    if (access.token !== undefined && !isPrivate(access.endpoint)) {
+      return new Error(
+        `${failed}: access is restricted, and the token was kept back: it is sent over https:// alone`,
+      );
+    }
     const token = access.token === undefined ? "set HF_TOKEN to a token" : "take a token in HF_TOKEN";
     return new Error(
       `${failed}: access is restricted; accept its terms at ${access.endpoint}/${

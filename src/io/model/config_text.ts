@@ -1,5 +1,6 @@
 // config.json as this program holds the model: the text part alone, its weights not quantized any more.
 
+import { parsedObject } from "../../config/parsed_json.ts";
 import { isJsonObject, type JsonObject } from "../files/json_object.ts";
 import { changedJson } from "../files/json_text.ts";
 import type { BlockSize, ScaleRules } from "./converted_weights.ts";
@@ -71,11 +72,11 @@ function isFloat8(config: JsonObject, method: string): boolean {
 /**
  * Reads what config.json says of the weights' form.
  * @param path named in errors
- * @throws TypeError when they are quantized in a way that is not read; it says how they come back
+ * @throws TypeError when the text is no JSON object, or they are quantized in a way that is not read; it says how they
+ *   come back
  */
 export function describeModel(text: string, path: string): ModelDescription {
-  const json = parsed(text);
-  if (json === null) return { text, rules: UNSCALED }; // whoever reads the model's sizes says what is wrong with it
+  const json = parsedObject(text, path, "download or copy it again");
   const whole = textPart(json);
   const quantization = quantizationOf(whole);
   if (quantization === null) {
@@ -92,15 +93,6 @@ export function describeModel(text: string, path: string): ModelDescription {
     text: changedJson(text, (marked) => withoutQuantization(textPart(marked))),
     rules: { areScaled: true, block: blockOf(whole.quantization_config as JsonObject) },
   };
-}
-
-function parsed(text: string): JsonObject | null {
-  try {
-    const json: unknown = JSON.parse(text);
-    return isJsonObject(json) ? json : null;
-  } catch {
-    return null;
-  }
 }
 
 /** The text part of a model that sees or hears, with what stands beside it for the whole; else the config as it is. */

@@ -1,7 +1,7 @@
 // generation_config.json of a model: how its makers generate with it. Only the end tokens are read.
 
 import { join } from "node:path";
-import { isJsonObject } from "../files/json_object.ts";
+import { parsedObject, shortJson } from "../../config/parsed_json.ts";
 import { readIfThere } from "../files/presence.ts";
 
 export const GENERATION_CONFIG = "generation_config.json";
@@ -14,21 +14,11 @@ export async function readGenerationEnds(dir: string): Promise<number[]> {
   const path = join(dir, GENERATION_CONFIG);
   const text = await readIfThere(path, "read how the model generates from");
   if (text === null) return [];
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new Error(`${path}: not valid JSON (${(cause as Error).message}); correct it, or delete it`, {
-      cause,
-    });
-  }
-  if (!isJsonObject(json)) {
-    throw new Error(`${path}: required a JSON object; correct it, or delete it`);
-  }
+  const json = parsedObject(text, path, "correct it, or delete it");
   const given = json.eos_token_id ?? [];
   const ids: unknown[] = Array.isArray(given) ? given : [given];
   if (ids.every((id): id is number => Number.isSafeInteger(id))) return ids;
   throw new Error(
-    `${path}: eos_token_id is required to be an id or a list of ids, got ${JSON.stringify(given)}`,
+    `${path}: eos_token_id is required to be an id or a list of ids, got ${shortJson(given)}`,
   );
 }

@@ -1,14 +1,11 @@
 /** A Hugging Face model folder: config.json, and the weights' values on demand, on the GPU or here. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { explainFsError } from "../files/errors.ts";
-import { isAbsence } from "../files/presence.ts";
+import { readIfThere } from "../files/presence.ts";
 import type { Tensor } from "@tensorflow/tfjs";
 import { settle } from "../../gpu/queue.ts";
 import { emptyTensor, writeTensor } from "../../gpu/tensors.ts";
 import type { RowRange, WeightFormat } from "../../ops/weight/weight.ts";
 import { bytesToF32, type FloatDtype, isFloatDtype, type StoredDtype } from "../tensors/dtype.ts";
-import { refuseLfsPointer } from "../files/lfs_pointer.ts";
 import { describeModel } from "./config_text.ts";
 import { convertedWeights } from "./converted_weights.ts";
 import { missingModel } from "./missing_model.ts";
@@ -153,13 +150,9 @@ export async function openModelFolder(
  * @throws Error when there is no model, or the file cannot be read
  */
 export async function readConfig(dir: string): Promise<string> {
-  const configPath = join(dir, "config.json");
-  const bytes = await readFile(configPath).catch(async (error) => {
-    if (isAbsence(error)) throw await missingModel(dir);
-    throw explainFsError(error, "read the model's config from", configPath);
-  });
-  refuseLfsPointer(bytes, configPath);
-  return new TextDecoder().decode(bytes);
+  const text = await readIfThere(join(dir, "config.json"), "read the model's config from");
+  if (text === null) throw await missingModel(dir);
+  return text;
 }
 
 function renamedWeights(reader: TensorReader, dir: string): TensorReader {

@@ -1,10 +1,12 @@
 // The weights of a model folder, in whichever of four ways it stores them, as one reader.
 
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { parsedJson, shortJson } from "../../config/parsed_json.ts";
 import { explainFsError, formatError, messageOf, systemCode } from "../files/errors.ts";
 import { isJsonObject } from "../files/json_object.ts";
 import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { readBytes } from "../files/whole_file.ts";
 import { duplicateKey } from "../tensors/safetensors_header.ts";
 import { openSafetensors } from "../tensors/safetensors.ts";
 import { type TensorInfo, type TensorReader, unknownTensor } from "../tensors/tensor_reader.ts";
@@ -64,7 +66,7 @@ export async function weightFiles(dir: string): Promise<string[]> {
     if (await exists(join(dir, single))) return [single];
     const path = join(dir, index);
     if (!await exists(path)) continue;
-    return [index, ...new Set(parseIndex(await readFile(path), path, suffix).values())];
+    return [index, ...new Set(parseIndex(await readBytes(path, "read"), path, suffix).values())];
   }
   return [];
 }
@@ -80,7 +82,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 async function openShards(dir: string, indexPath: string, format: Format): Promise<TensorReader> {
-  const shardOf = parseIndex(await readFile(indexPath), indexPath, format.suffix);
+  const shardOf = parseIndex(await readBytes(indexPath, "read"), indexPath, format.suffix);
   const files = [...new Set(shardOf.values())].sort();
   const missing: string[] = [];
   for (const file of files) if (!(await exists(join(dir, file)))) missing.push(file);
@@ -126,7 +128,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    const parsed: unknown = JSON.parse(text);
+    const parsed = parsedJson(text);
     weightMap = (parsed as { weight_map?: unknown } | null)?.weight_map;
   } catch (cause) {
     throw formatError(path, `required valid JSON (${messageOf(cause)})`);
@@ -137,7 +139,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
   // JSON.parse keeps the last of two: another reader may take the other shard.
   const duplicate = duplicateKey(text);
   if (duplicate !== undefined) {
-    throw formatError(path, `it names tensor "${duplicate}" twice; download the index again`);
+    throw formatError(path, `it names tensor ${shortJson(duplicate)} twice; download the index again`);
   }
   const shardOf = new Map<string, string>();
   for (const [name, file] of Object.entries(weightMap)) {
@@ -145,7 +147,7 @@ export function parseIndex(bytes: Uint8Array, path: string, suffix: string): Map
     if (typeof file !== "string" || !/^[^/\\\0]+$/.test(file) || !file.endsWith(suffix)) {
       throw formatError(
         path,
-        `"weight_map" of tensor "${name}" is required to name a ${suffix} file beside it`,
+        `"weight_map" of tensor ${shortJson(name)} is required to name a ${suffix} file beside it`,
       );
     }
     shardOf.set(name, file);
@@ -164,7 +166,7 @@ function mergeShards(
   for (const [name, file] of shardOf) {
     const info = shards.get(file)?.tensors.get(name);
     if (info === undefined) {
-      throw formatError(indexPath, `it places tensor "${name}" in ${file}, which lacks it`);
+      throw formatError(indexPath, `it places tensor ${shortJson(name)} in ${file}, which lacks it`);
     }
     merged.set(name, info);
   }
@@ -173,7 +175,9 @@ function mergeShards(
       if (shardOf.get(name) !== file) {
         throw formatError(
           indexPath,
-          `${file} holds tensor "${name}", which the index places in ${shardOf.get(name) ?? "no file"}`,
+          `${file} holds tensor ${shortJson(name)}, which the index places in ${
+            shardOf.get(name) ?? "no file"
+          }`,
         );
       }
     }

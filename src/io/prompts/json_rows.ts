@@ -1,6 +1,7 @@
 // Rows of JSON text that comes in pieces: one to a line, or the elements of one array. A piece may end anywhere, and
 // only one row is in memory at a time.
 
+import { parsedJson } from "../../config/parsed_json.ts";
 import { type RawRow, rowProblem } from "./row.ts";
 
 /** Longer rows are no rows: most likely the file holds something else. */
@@ -107,7 +108,7 @@ function parse(bytes: Uint8Array, place: string): unknown {
     );
   }
   try {
-    return JSON.parse(text);
+    return parsedJson(text);
   } catch (cause) {
     const problem = `required one JSON object, but ${(cause as Error).message}`;
     const opens = /^\s*\{\s*$/.test(text);

@@ -1,5 +1,6 @@
 // How a row becomes the policy's prompt: in Beaver's one turn, by a chat template, or as it stands.
 
+import { messageOf } from "../files/errors.ts";
 import { formatPrompt, type Message, type PromptLayout, userText } from "../../rl/conversation.ts";
 import {
   type ChatTemplate,
@@ -203,8 +204,14 @@ function chatFormat(
         });
         return { ids, user: kept, messages: truncated ? withLast(kept) : asked, truncated };
       } catch (error) {
-        if (!(error instanceof RefusedByTemplate)) throw error;
-        throw new Error(`the chat template of ${text.source} refuses it: ${error.message}`, { cause: error });
+        if (error instanceof RefusedByTemplate) {
+          throw new Error(`the chat template of ${text.source} refuses it: ${error.message}`, {
+            cause: error,
+          });
+        }
+        const message = messageOf(error);
+        if (message.includes(text.source)) throw error;
+        throw new RangeError(`${message} (by the chat template of ${text.source})`, { cause: error });
       }
     },
   };

@@ -87,7 +87,7 @@ export function promptOf(raw: RawRow, promptKey: string): PromptRow {
     ? "messages"
     : promptKey;
   if (!Object.hasOwn(row, key)) {
-    const keys = Object.keys(row).slice(0, 20).map((name) => JSON.stringify(name)).join(", ") || "none";
+    const keys = Object.keys(row).slice(0, 20).map(preview).join(", ") || "none";
     throw fail(
       `required the key ${JSON.stringify(key)}, keys present: ${keys}; ` +
         "set prompt_key to one of them or correct the row",

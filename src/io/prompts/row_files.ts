@@ -1,9 +1,8 @@
 // Files of rows: JSON Lines, a JSON array, either of them gzipped, or Parquet. What a file is, its first bytes tell.
 
-import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { type FileBytes, openFileBytes } from "../files/file_bytes.ts";
+import { type FileBytes, openFileBytes, piecesOf } from "../files/file_bytes.ts";
 import { isLfsPointer, LFS_PROBE_BYTES } from "../files/lfs_pointer.ts";
 import { PassingHash } from "../files/sha256.ts";
 import { jsonRows } from "./json_rows.ts";
@@ -51,7 +50,7 @@ async function* rowsOf(bytes: FileBytes, pieceBytes: number, hash: PassingHash):
     );
   }
   if (isParquet(head)) return yield* parquetRows(bytes);
-  const pieces = hash.watch(createReadStream(path, { highWaterMark: pieceBytes }));
+  const pieces = hash.watch(piecesOf(bytes, pieceBytes));
   if (head[0] !== 0x1f || head[1] !== 0x8b) return yield* jsonRows(pieces, path);
   const stream = Readable.from(pieces);
   const unzipped = createGunzip({ chunkSize: Math.max(64, pieceBytes) });

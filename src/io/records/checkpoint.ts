@@ -11,6 +11,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, type FileHandle, lstat, open, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { shortJson } from "../../config/parsed_json.ts";
 import { removeDirectoryAtomic, writeDirectoryAtomic, writeFileAtomic } from "../files/atomic_files.ts";
 import { explainFsError, messageOf, systemCode } from "../files/errors.ts";
 import { stringifyExact } from "../files/exact_json.ts";
@@ -195,7 +196,7 @@ function stateOf(text: string, step: number, dir: string): unknown {
       : ["version", version, VERSION];
     throw new Error(
       `Cannot load '${dir}': ${STATE} has ${key} ${
-        JSON.stringify(found)
+        shortJson(found)
       }, required ${required}; use another checkpoint`,
     );
   }
@@ -219,7 +220,8 @@ async function verifyCheckpoint(dir: string, depth: "sizes" | "sizes and hashes"
   const { files } = manifest;
   const fault = (name: string, required: unknown, actual: unknown) =>
     new Error(
-      `Cannot load '${dir}': ${name} is damaged: required ${required}, got ${actual}; use another checkpoint`,
+      `Cannot load '${dir}': ${name} is damaged: required ${required} (by ${MANIFEST}), got ${actual}; ` +
+        "use another checkpoint",
     );
   for (const file of files) {
     const size = await plainSize(join(dir, file.name));
@@ -258,7 +260,7 @@ async function readManifest(dir: string): Promise<Manifest> {
   const { version, step, files } = manifest ?? {};
   if (version !== VERSION) {
     throw new Error(
-      `Cannot load '${dir}': ${MANIFEST} has version ${JSON.stringify(version)}, required ${VERSION}`,
+      `Cannot load '${dir}': ${MANIFEST} has version ${shortJson(version)}, required ${VERSION}`,
     );
   }
   const named = Array.isArray(files) ? files.filter(isManifestFile) : [];
@@ -267,7 +269,7 @@ async function readManifest(dir: string): Promise<Manifest> {
   const optimizerFiles = optimizerFilesIn(named.map(({ name }) => name));
   if (
     !weightsFile || !optimizerFiles || !holds(STATE) || !Array.isArray(files) ||
-    named.length !== files.length ||
+    named.length !== files.length || !Number.isSafeInteger(step) ||
     `checkpoint-${step}` !== basename(dir)
   ) {
     throw new Error(
@@ -281,7 +283,7 @@ function isManifestFile(entry: unknown): entry is ManifestFile {
   const { name, size_bytes, sha256 } = (entry ?? {}) as Partial<Record<keyof ManifestFile, unknown>>;
   // Plain names only: a manifest must not reach outside its folder.
   return typeof name === "string" && /^[^/\\\0]+$/.test(name) && name !== "." && name !== ".." &&
-    Number.isSafeInteger(size_bytes) && typeof sha256 === "string";
+    Number.isSafeInteger(size_bytes) && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256);
 }
 
 /** Steps that have a checkpoint folder, whole or not, lowest first; none when the run folder does not exist. */

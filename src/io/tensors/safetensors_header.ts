@@ -5,6 +5,7 @@
 //          offsets count from the end of the header; tensors cover the rest of the file without hole or overlap
 // Source   https://github.com/huggingface/safetensors#format
 
+import { parsedJson } from "../../config/parsed_json.ts";
 import { formatError, messageOf } from "../files/errors.ts";
 import { isJsonObject } from "../files/json_object.ts";
 import { BYTES_PER_ELEMENT, type StoredDtype } from "./dtype.ts";
@@ -66,7 +67,7 @@ export function parseHeader(json: Uint8Array, bufferSizeBytes: number, path: str
   const text = decodeHeader(json, path);
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = parsedJson(text);
   } catch (cause) {
     throw formatError(
       path,

@@ -1,7 +1,9 @@
 // Chat templates (Jinja) to text, as transformers renders them: @huggingface/jinja, with Python's own string methods.
 
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { parse, tokenize } from "@huggingface/jinja";
+import { messageOf } from "../files/errors.ts";
 import type { Message } from "../../rl/conversation.ts";
+import { boundedRun } from "./bounded_template.ts";
 import { strftime, STRING_METHODS } from "./python_strings.ts";
 
 /** The text of a template and where it stands, for errors. */
@@ -44,8 +46,15 @@ const isNode = (value: unknown): value is Node =>
 /** A method under a name that no template can write. */
 const ownName = (method: string) => `python.${method}`;
 const LENGTH = "length";
+const MAX_PROBLEM = 300;
 /** As in jinja2's sandbox. */
 const MAX_RANGE = 100_000;
+
+/** Its words quote the template, as much of it as they like. */
+function problemOf(error: unknown): string {
+  const message = messageOf(error);
+  return message.length <= MAX_PROBLEM ? message : `${message.slice(0, MAX_PROBLEM)}...`;
+}
 
 /** Calls node() for every node below and with `value`, the innermost first. */
 function visit(value: unknown, node: (found: Node) => void): void {
@@ -155,23 +164,23 @@ function globals(onDate: () => void): Record<string, unknown> {
  */
 export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTemplate {
   let program: ReturnType<typeof parse>;
+  const literals: string[] = [];
   try {
     const lines = text.replace(/\r\n?/g, "\n");
     program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
+    visit(program, ({ type, value }) => {
+      if (type === "StringLiteral") literals.push(value as string);
+    });
+    callOurMethods(program);
   } catch (cause) {
     throw new SyntaxError(
       `Cannot read the chat template of ${source}: ${
-        (cause as Error).message
+        problemOf(cause)
       }; correct it, or set chat_template to ` +
         "file:PATH of another one",
       { cause },
     );
   }
-  const literals: string[] = [];
-  visit(program, ({ type, value }) => {
-    if (type === "StringLiteral") literals.push(value as string);
-  });
-  callOurMethods(program);
   let readsDate = false;
   const ours = globals(() => readsDate = true);
   return {
@@ -180,19 +189,17 @@ export function compileChatTemplate({ text, source }: ChatTemplateText): ChatTem
       return readsDate;
     },
     render(messages, variables) {
-      const environment = new Environment();
       const all = {
         ...ours,
         add_generation_prompt: true,
         ...variables,
         messages: messages.map(withoutNulls),
       };
-      for (const [name, value] of Object.entries(all)) environment.set(name, value);
       try {
-        return String(new Interpreter(environment).run(program).value);
+        return boundedRun(program, all);
       } catch (error) {
         if (error instanceof RefusedByTemplate) throw error;
-        const problem = (error as Error).message;
+        const problem = problemOf(error);
         throw new Error(`the chat template of ${source} cannot be followed: ${problem}`, { cause: error });
       }
     },

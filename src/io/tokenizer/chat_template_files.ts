@@ -2,6 +2,7 @@
 // in the order of transformers 5.
 
 import { join } from "node:path";
+import { parsedObject, shortJson } from "../../config/parsed_json.ts";
 import { readIfThere } from "../files/presence.ts";
 import type { ChatTemplateText } from "./chat_template.ts";
 
@@ -25,7 +26,7 @@ function templateOf(value: unknown, source: string): ChatTemplateText | null {
     : Object.entries(value as object);
   const [, text] = named.find(([name]) => name === "default") ?? [];
   if (typeof text === "string") return { text, source: `${source} ("default")` };
-  const names = named.map(([name]) => JSON.stringify(name)).join(", ") || "none";
+  const names = named.slice(0, 10).map(([name]) => shortJson(name)).join(", ") || "none";
   throw new Error(
     `Cannot take the chat template of ${source}: required a text, or one named "default" among several, got ` +
       `${names}; write the one you want into a file and set chat_template to file:PATH`,
@@ -47,14 +48,8 @@ export async function readChatTemplate(
   if (ofConfig !== null) return ofConfig;
   const json = await readIfThere(join(folder, JSON_FILE), READ);
   if (json === null) return null;
-  try {
-    return templateOf(JSON.parse(json)?.chat_template, join(folder, JSON_FILE));
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new Error(`Cannot read '${join(folder, JSON_FILE)}': required JSON, but ${cause.message}`, {
-      cause,
-    });
-  }
+  const path = join(folder, JSON_FILE);
+  return templateOf(parsedObject(json, path, "correct it, or delete it").chat_template, path);
 }
 
 /** What a chat_template that names a file begins with. */

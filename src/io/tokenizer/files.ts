@@ -1,11 +1,11 @@
 // The files of a tokenizer in a model's folder, read and checked.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf, systemCode } from "../files/errors.ts";
-import { isJsonObject, type JsonObject } from "../files/json_object.ts";
-import { refuseLfsPointer } from "../files/lfs_pointer.ts";
+import { parsedObject } from "../../config/parsed_json.ts";
+import { systemCode } from "../files/errors.ts";
+import type { JsonObject } from "../files/json_object.ts";
 import { isThere } from "../files/presence.ts";
+import { readBytes } from "../files/whole_file.ts";
 import { CHAT_TEMPLATE_FILES } from "./chat_template_files.ts";
 import { parseTokenizerJson, type TokenizerJson } from "./json.ts";
 import { contentOf } from "./named_tokens.ts";
@@ -14,6 +14,8 @@ import { parseSentencePieceModel, type SentencePieceModel } from "./sentencepiec
 export interface TokenizerFiles {
   /** What says how a text is split: tokenizer.json, or where there is none tokenizer.model. */
   readonly tokens: { readonly json: TokenizerJson } | { readonly sentencePiece: SentencePieceModel };
+  /** The path of that one. */
+  readonly tokensPath: string;
   /** tokenizer_config.json, with the tokens that special_tokens_map.json names. */
   readonly config: JsonObject;
   /** Whether there is a tokenizer_config.json. */
@@ -39,41 +41,28 @@ export const CARRIED_FILES = [
   "generation_config.json",
 ];
 
+const REMEDY = "save it again with tokenizer.save_pretrained() of transformers";
+
 /**
  * The bytes of one file.
  * @throws Error when it is not there; it says what is required of the folder
  */
 async function readTokenizerFile(folder: string, name: string): Promise<Uint8Array> {
   try {
-    const bytes = await readFile(join(folder, name));
-    refuseLfsPointer(bytes, join(folder, name));
-    return bytes;
+    return await readBytes(join(folder, name), "load the tokenizer from");
   } catch (cause) {
-    if (systemCode(cause) === undefined) throw cause;
-    const code = systemCode(cause);
+    if (systemCode(cause) !== "ENOENT") throw cause;
     throw new Error(
       `Cannot load the tokenizer in '${folder}': required tokenizer.json or a SentencePiece tokenizer.model, but ` +
-        `${name} ` +
-        `${code === "ENOENT" ? "is missing" : `cannot be read (${code ?? cause})`}; ` +
-        "save it with tokenizer.save_pretrained() of transformers",
+        `${name} is missing; save it with tokenizer.save_pretrained() of transformers`,
       { cause },
     );
   }
 }
 
 async function readJsonObject(folder: string, name: string): Promise<JsonObject> {
-  const bytes = await readTokenizerFile(folder, name);
-  try {
-    const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (!isJsonObject(parsed)) throw new SyntaxError("it holds no object");
-    return parsed;
-  } catch (cause) {
-    const problem = messageOf(cause);
-    throw new Error(
-      `Cannot load the tokenizer: '${join(folder, name)}' is required to be a JSON object: ${problem}`,
-      { cause },
-    );
-  }
+  const text = new TextDecoder().decode(await readTokenizerFile(folder, name));
+  return parsedObject(text, `Cannot load the tokenizer: '${join(folder, name)}'`, REMEDY);
 }
 
 async function readOptionalJson(folder: string, name: string): Promise<JsonObject> {
@@ -107,6 +96,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
     : { json: parseTokenizerJson(await readJsonObject(folder, "tokenizer.json"), path("tokenizer.json")) };
   return {
     tokens,
+    tokensPath: path(usesModel ? "tokenizer.model" : "tokenizer.json"),
     config: await withNamedTokens(folder, await readOptionalJson(folder, "tokenizer_config.json")),
     hasConfig: names.includes("tokenizer_config.json"),
     // Where it is broken, whoever reads the model says so.

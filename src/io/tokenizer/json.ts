@@ -1,4 +1,5 @@
 // The parts of a Hugging Face tokenizer.json relied on here, and the same file without control tokens. Pure.
+import { shortJson } from "../../config/parsed_json.ts";
 
 export interface AddedToken {
   readonly id: number;
@@ -47,7 +48,7 @@ export function parseTokenizerJson(file: Readonly<Record<string, unknown>>, path
   if (typeof model !== "object" || model === null) throw fault(`"model"`);
   if (model.type === "Unigram") throw unigramFault(path);
   if ((model.type ?? "BPE") !== "BPE") {
-    throw fault(`a "BPE" model, as the Llama family has (got ${JSON.stringify(model.type)})`);
+    throw fault(`a "BPE" model, as the Llama family has (got ${shortJson(model.type)})`);
   }
   const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0;
   if (typeof model.vocab !== "object" || model.vocab === null || !Object.values(model.vocab).every(isId)) {

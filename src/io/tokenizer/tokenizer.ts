@@ -5,6 +5,7 @@
 // or merge to arrive at), so "</s>" becomes the pieces "<", "/", "s", ">". encode() is for trusted text, and
 // encodeRendered for what a chat template made of texts (marked_chat.ts keeps their control tokens plain).
 
+import { shortJson, shortLine } from "../../config/parsed_json.ts";
 import { join, resolve } from "node:path";
 import { messageOf } from "../files/errors.ts";
 import { cutToFit } from "../prompts/prompt_cut.ts";
@@ -91,8 +92,8 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
   const word = coder.addedTokens.find(({ single_word }) => single_word);
   if (word !== undefined) {
     throw new Error(
-      `Cannot load the tokenizer in '${folder}': its added token ${
-        JSON.stringify(word.content)
+      `Cannot load the tokenizer '${files.tokensPath}': its added token ${
+        shortJson(word.content)
       } counts as a whole ` +
         'word alone ("single_word": true), which is not followed here; set it to false where it is listed',
     );
@@ -102,11 +103,9 @@ export async function loadTokenizer(dir: string, modelRows?: number): Promise<To
   const eosId = roleId("eos_token");
   if (eosId === undefined) {
     throw new Error(
-      `Cannot load the tokenizer in '${folder}': required an "eos_token" in tokenizer_config.json (or ` +
+      `Cannot load the tokenizer '${files.tokensPath}': required an "eos_token" in tokenizer_config.json (or ` +
         "special_tokens_map.json, or an eos_token_id in config.json) that is in the vocabulary, got " +
-        `${
-          JSON.stringify(named.eos_token ?? files.config.eos_token ?? null)
-        }; without it no completion could end`,
+        `${shortJson(named.eos_token ?? files.config.eos_token ?? null)}; without it no completion could end`,
     );
   }
   const roles = { eosId, bosId: roleId("bos_token"), padId: roleId("pad_token") ?? eosId };
@@ -166,7 +165,7 @@ function openSentencePiece(
 async function openJson(
   whole: TokenizerJson,
   files: TokenizerFiles,
-  { folder, rows }: Place,
+  { rows }: Place,
 ): Promise<OpenCoder> {
   const [kept, leftOut] = splitByRows(whole.added_tokens, rows);
   const json = { ...whole, added_tokens: kept };
@@ -185,10 +184,12 @@ async function openJson(
   try {
     return { coder: jsonCoder(json, { ...files.config, ...named }, roles), named, leftOut };
   } catch (cause) {
-    const problem = messageOf(cause);
-    throw new Error(`Cannot load the tokenizer in '${folder}': ${problem}; save it again with transformers`, {
-      cause,
-    });
+    const problem = shortLine(messageOf(cause));
+    throw new Error(
+      `Cannot load the tokenizer '${files.tokensPath}' with the tokenizer_config.json beside it: ${problem}; ` +
+        "save it again with transformers",
+      { cause },
+    );
   }
 }
 

@@ -2,6 +2,7 @@
  * The world of MPI that this process is a rank of: opened, called by others of its threads one call at a time, and left
  * so that no rank waits for ever. Whatever ends this process before the world is closed ends all ranks.
  */
+import { escapeControls } from "../../config/controls.ts";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Launcher } from "./launcher.ts";
@@ -186,7 +187,7 @@ function endings({ functions, handles, alarm }: MpiLibrary, rank: number): Pick<
   let isOpen = true;
   function abort(message: string, code = 1): never {
     isOpen = false;
-    process.stderr.write(`${message}\n`);
+    process.stderr.write(`${escapeControls(message)}\n`);
     // Does not return, nor does it on the other ranks.
     functions.Abort(handles.world, code || 1);
     process.exit(code || 1);

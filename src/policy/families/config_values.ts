@@ -1,4 +1,5 @@
 /** Values of config.json, read and checked. */
+import { shortJson } from "../../config/parsed_json.ts";
 import type { Json } from "./family.ts";
 
 export const isObject = (value: unknown): value is Json =>
@@ -13,7 +14,7 @@ export function refuse(path: string, what: string, need: string): never {
 export function positive(json: Json, key: string, path: string, fallback?: number): number {
   const value = json[key] ?? fallback;
   if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-  const got = JSON.stringify(value);
+  const got = shortJson(value);
   throw new TypeError(
     `${path}: "${key}" must be a positive number, got ${got}; is this the config.json of a language model?`,
   );

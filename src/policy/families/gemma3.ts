@@ -1,4 +1,5 @@
 /** Gemma 3: five layers of six slide, turned by a rope of their own; queries and keys are normed head by head. */
+import { shortJson } from "../../config/parsed_json.ts";
 import { isObject, positive, positiveInteger, refuse } from "./config_values.ts";
 import type { Family, Json } from "./family.ts";
 import { gemmaArithmetic, gemmaBiases } from "./gemma.ts";
@@ -14,7 +15,7 @@ function ropesOf(json: Json, path: string): { global: Json; local: Json } {
   ) {
     refuse(
       path,
-      `rope_parameters ${JSON.stringify(parameters)}`,
+      `rope_parameters ${shortJson(parameters)}`,
       '"full_attention" and "sliding_attention" in it',
     );
   }

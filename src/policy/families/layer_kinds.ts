@@ -1,4 +1,5 @@
 /** Which layers of a model slide, as transformers reads it from config.json. */
+import { shortJson } from "../../config/parsed_json.ts";
 import { positiveInteger, refuse } from "./config_values.ts";
 import type { Family, Json, LayerKind } from "./family.ts";
 
@@ -41,7 +42,7 @@ export function slidingLayers(
   if (Array.isArray(types) && types.length === layers) {
     return types.map((type) => type === "sliding_attention");
   }
-  return refuse(path, `layer_types ${JSON.stringify(types)}`, `one for each of the ${layers} layers`);
+  return refuse(path, `layer_types ${shortJson(types)}`, `one for each of the ${layers} layers`);
 }
 
 /** Layers from max_window_layers on slide, or those of layer_types, where use_sliding_window asks for it (Qwen). */

@@ -1,4 +1,5 @@
 /** Phi-3, 3.5 and 4: a Llama with fused matrices, whose attention may slide and whose rope may turn a part of heads. */
+import { shortJson } from "../../config/parsed_json.ts";
 import { refuse } from "./config_values.ts";
 import type { Family } from "./family.ts";
 import { slidingEverywhere } from "./layer_kinds.ts";
@@ -13,7 +14,7 @@ export const PHI3: Family = {
   layerKinds: slidingEverywhere(null),
   arithmetic(json, path) {
     for (const key of ["resid_pdrop", "embd_pdrop"]) {
-      if (json[key]) refuse(path, `${key} ${json[key]}`, "0");
+      if (json[key]) refuse(path, `${key} ${shortJson(json[key])}`, "0");
     }
     return {};
   },

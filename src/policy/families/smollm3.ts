@@ -1,4 +1,5 @@
 /** SmolLM3: a Llama in which the rope turns three layers of four; the fourth may slide. */
+import { shortJson } from "../../config/parsed_json.ts";
 import { positiveInteger, refuse } from "./config_values.ts";
 import type { Family, Json } from "./family.ts";
 import { slidingLayers, windowOf } from "./layer_kinds.ts";
@@ -13,7 +14,7 @@ function turnedLayers(json: Json, layers: number, path: string): boolean[] {
     return Array.from({ length: layers }, (_, l) => (l + 1) % interval !== 0);
   }
   if (Array.isArray(given) && given.length >= layers) return given.slice(0, layers).map(Boolean);
-  return refuse(path, `no_rope_layers ${JSON.stringify(given)}`, `a 0 or 1 for each of the ${layers} layers`);
+  return refuse(path, `no_rope_layers ${shortJson(given)}`, `a 0 or 1 for each of the ${layers} layers`);
 }
 
 export const SMOLLM3: Family = {

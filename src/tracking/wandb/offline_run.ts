@@ -6,7 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { writeWhole } from "../written_whole.ts";
 import { extendedJson } from "./extended_json.ts";
 import { openRecordLog, type RecordLog } from "./record_log.ts";
@@ -18,6 +18,7 @@ const WANDB_RUN_FILE = "wandb_run.json";
 /** What stays the same of a run that is stopped and goes on. */
 interface RunIdentity {
   id: string;
+  /** From the run's own folder, which may be moved. */
   folder: string;
   startSeconds: number;
 }
@@ -69,7 +70,8 @@ async function knownRun(runDir: string): Promise<RunIdentity | null> {
   const path = join(runDir, WANDB_RUN_FILE);
   if (!existsSync(path)) return null;
   const known = JSON.parse(await readFile(path, "utf8")) as RunIdentity;
-  return typeof known.id === "string" && existsSync(known.folder) ? known : null;
+  const folder = resolve(runDir, known.folder);
+  return existsSync(folder) ? { ...known, folder } : null;
 }
 
 /**
@@ -85,7 +87,7 @@ export async function openOfflineRun(options: OfflineRunOptions): Promise<Offlin
   await mkdir(join(folder, "files"), { recursive: true });
   await mkdir(join(folder, "logs"), { recursive: true });
   if (!known) {
-    const identity: RunIdentity = { id, folder, startSeconds };
+    const identity: RunIdentity = { id, folder: relative(runDir, folder), startSeconds };
     await writeWhole(join(runDir, WANDB_RUN_FILE), `${JSON.stringify(identity)}\n`);
   }
   await linkLatest(folder);

@@ -207,11 +207,11 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: `    maxRetries: config.scorer_max_retries,
+    find: `    retryMaxMs: Math.round(config.scorer_retry_max_s * 1000),
 `,
-    replace: "",
-    harm: "scorer_max_retries is ignored",
-    tests: ["e2e/config_effects.test.ts#scorer_max_retries="],
+    replace: "    retryMaxMs: 0,\n",
+    harm: "scorer_retry_max_s is ignored",
+    tests: ["e2e/config_effects.test.ts#scorer_retry_max_s="],
     claim: 4,
   },
   {

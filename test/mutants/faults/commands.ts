@@ -123,10 +123,10 @@ export const faults: readonly Fault[] = [
     "unit/slurm.test.ts",
   ),
   fault(
-    "src/config/scorer_addresses.ts",
-    "rank % addresses.length",
-    "0",
-    "all ranks ask the first of several scorers",
+    "src/scorer/pool.ts",
+    "- rank % this.size",
+    "- 0",
+    "all ranks ask the first of several scorers first",
     "unit/open_scorer.test.ts",
   ),
   fault(

@@ -370,14 +370,6 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "maxRetries: config.scorer_max_retries,",
-    replace: "",
-    harm: "scorer_max_retries is ignored",
-    tests: ["unit/open_scorer.test.ts"],
-    claim: 4,
-  },
-  {
-    file: "src/assembly/scorer.ts",
     find: "batchSize: config.scorer_batch_size,",
     replace: "",
     harm: "scorer_batch_size is ignored",
@@ -400,10 +392,10 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/retry.ts",
-    find: "attempt > policy.maxRetries",
-    replace: "attempt >= policy.maxRetries",
-    harm: "a scorer is asked once less than scorer_max_retries says",
-    tests: ["unit/scorer_exchange.test.ts", "unit/scorer_retry.test.ts"],
+    find: "this.#spentMs += this.#clock.nowMs() - this.#sinceMs",
+    replace: "this.#spentMs += 0",
+    harm: "outages of one call are not added up",
+    tests: ["unit/scorer_retry.test.ts"],
     claim: 4,
   },
   {
@@ -422,8 +414,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/scorer/exchange.ts",
-    find: "new Set([429, 502, 503, 504])",
-    replace: "new Set([429, 503, 504])",
+    find: "status >= 500 && status < 600",
+    replace: "status > 502 && status < 600",
     harm: "a restarting proxy ends the run",
     tests: ["unit/scorer_exchange.test.ts"],
   },
@@ -436,8 +428,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/early_scoring.ts",
-    find: "requests = requests.then(() => request(batch));",
-    replace: "requests = request(batch);",
+    find: "lines[line] = lines[line].then(() => request(batch));",
+    replace: "lines[line] = request(batch);",
     harm: "scores are asked for at once, and the last of them are not waited for",
     tests: ["unit/early_scoring.test.ts"],
   },
@@ -565,8 +557,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run.ts",
-    find: "const lock = isWriter ? await takeFolder(runDir, events) : null;",
-    replace: "const lock = isWriter ? { before: null, release() {} } : null;",
+    find: "await takeFolder(runFolder(given), events) : null;",
+    replace: "null : null;",
     harm: "a second start of the same command writes into the files of the first",
     tests: ["e2e/one_run.test.ts"],
   },
@@ -593,9 +585,9 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/files/folder_lock.ts",
-    find: 'if (await readIfThere(aside, "read") !== text) await link(aside, path).catch(() => {});',
+    find: "for (const empty of made.toReversed()) rmdirSync(empty);",
     replace: "",
-    harm: "of two runs that take over at once both go on",
-    tests: ["unit/folder_lock.test.ts"],
+    harm: "a run that is ended before its first step leaves empty folders",
+    tests: ["e2e/stopping.test.ts#health"],
   },
 ];

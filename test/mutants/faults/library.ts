@@ -133,8 +133,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/scorer.ts",
-    find: "{ ...scorer, sharesGpu: true }",
-    replace: "scorer",
+    find: "{ ...scorer, score, sharesGpu: true }",
+    replace: "{ ...scorer, score }",
     harm: "score models in this process are asked while completions are sampled",
     tests: ["gpu/own_scorer.test.ts"],
   },

@@ -50,11 +50,19 @@ const IGNORED: readonly Fault[] = [
   ignored("scorer_max_length", "assembly/scorer.ts", "config.scorer_max_length,", "512,"),
   ignored("scorer_timeout", "assembly/scorer.ts", "config.scorer_timeout * 1000", "300_000"),
   ignored(
-    "scorer_max_retries",
+    "scorer_retry_max_s",
     "assembly/scorer.ts",
-    "maxRetries: config.scorer_max_retries",
-    "maxRetries: 1",
+    "retryMaxMs: Math.round(config.scorer_retry_max_s * 1000)",
+    "retryMaxMs: 1",
   ),
+  ignored(
+    "scorer_max_abs_score",
+    "assembly/scorer.ts",
+    "maxAbsScore: config.scorer_max_abs_score",
+    "maxAbsScore: 1e6",
+  ),
+  ignored("scorer_route", "assembly/scorer.ts", "route: config.scorer_route", 'route: "score_batch"'),
+  ignored("scorer_token_file", "assembly/scorer.ts", "config.scorer_token_file ?? undefined", "undefined"),
   ignored(
     "scorer_batch_size",
     "train/generation_batch.ts",

@@ -220,7 +220,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/run_records.test.ts", "unit/report.test.ts"],
   },
   {
-    file: "src/tracking/run_records.ts",
+    file: "src/assembly/run_records.ts",
     find: "steps.map(Number).sort((a, b) => a - b)",
     replace: "steps.map(Number).sort()",
     harm: "the last table of a report is that of step 9 of 100",
@@ -309,7 +309,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/terminal.test.ts"],
   },
   {
-    file: "src/tracking/printable.ts",
+    file: "src/config/controls.ts",
     find: "\\u202e\\u2066",
     replace: "\\u2029\\u2066",
     harm: "a completion can turn the direction of the terminal's text",

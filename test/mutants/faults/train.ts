@@ -263,7 +263,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/early_scoring.ts",
-    find: `      await requests;
+    find: `      await Promise.all(lines);
 `,
     replace: "",
     harm: "scores are used before they have come; a scorer's refusal is not seen",
@@ -444,7 +444,7 @@ export const faults: readonly Fault[] = [
   {
     file: "src/train/due.ts",
     find:
-      '  await assertFiniteWeights(weights, `Step ${progress.step} is not saved`, "it was a step too far");\n',
+      '  await assertFiniteWeights(optimizer.weights, `Step ${progress.step} is not saved`, "it was a step too far");\n',
     replace: "",
     harm: "a checkpoint of weights that are NaN pushes out the last good one",
     tests: ["gpu/nonfinite.test.ts#push no good"],

@@ -1,5 +1,6 @@
 // The tokens that the files beside a tokenizer.model add to its pieces. Pure.
 
+import { shortJson } from "../../../config/parsed_json.ts";
 import type { AddedToken } from "../json.ts";
 import { contentOf, type NamedTokens } from "../named_tokens.ts";
 import { PIECE_TYPE, type SentencePieceModel } from "./model.ts";
@@ -56,8 +57,8 @@ export function addedTokensOf(
     if (got === token.id) continue;
     throw new Error(
       `Cannot load the tokenizer: '${path}' has ${model.pieces.length} pieces, so that the added token ` +
-        `${JSON.stringify(token.content)} is required to have id ${got}; ` +
-        `the files beside it say ${token.id}. ` +
+        `${shortJson(token.content)} is required to have id ${got}; ` +
+        `tokenizer_config.json, special_tokens_map.json or added_tokens.json beside it says ${token.id}. ` +
         "Take all files of the tokenizer from one model",
     );
   }

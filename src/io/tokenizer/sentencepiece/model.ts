@@ -1,5 +1,6 @@
 // Reads a SentencePiece tokenizer.model (protocol buffers; fields as numbered in sentencepiece_model.proto). Pure.
 
+import { shortJson } from "../../../config/parsed_json.ts";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { messageOf } from "../../files/errors.ts";
 import { charsmapOf } from "./charsmap.ts";
@@ -137,7 +138,7 @@ function faultyPieces({ pieces, byteFallback }: Settings): string | undefined {
     if (characters === 0 || characters > MAX_PIECE_CHARACTERS) {
       return `pieces of 1 to ${MAX_PIECE_CHARACTERS} characters; piece ${id} has ${characters}`;
     }
-    if (seen.has(text)) return `every piece once; ${JSON.stringify(text)} is there twice`;
+    if (seen.has(text)) return `every piece once; ${shortJson(text)} is there twice`;
     if (!Number.isFinite(score)) return `a number as score of every piece; piece ${id} has score ${score}`;
     seen.add(text);
   }
