@@ -194,12 +194,15 @@ describe("a page", () => {
   it("names settings that there are, with values that they take", () => {
     const options = new Set(Object.keys(SOURCES).flatMap((task) => [...optionsOf(task)]));
     const ofOthers = { ...TRL_KEYS, ...OTHER_NAMES };
+    // Keys of {model}_summary.json and {model}_points.jsonl.
+    const ofEvaluations = ["summary", "points"].map((name) => read(`src/evaluate/${name}.ts`)).join("");
     for (const user of USER_PAGES) {
       const { path } = user;
       for (const span of spansOf(user)) {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
         if (name === "" || PYTHON_NAMES.test(name)) continue;
-        const isKnown = isConfigKey(name) || options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
+        const isKnown = isConfigKey(name) || new RegExp(`\\b${name}\\b`).test(ofEvaluations) ||
+          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));
         assert.ok(isKnown, `${path}: there is no ${span}`);
         if (!isConfigKey(name) || value === undefined || /[A-Z]{3}/.test(value)) continue;
