@@ -13,7 +13,7 @@ const SHORT_FORM =
 const SOFTWARE = "The device is software that runs on the CPU: nothing here says how fast a GPU is.";
 
 /** Where and when a page was measured. */
-export function factsTable({ commit, date, device, driver, runtime, machine }: PageFacts): string {
+function factsTable({ commit, date, device, driver, runtime, machine }: PageFacts): string {
   const rows = { commit, date, device, driver, runtime, machine };
   return ["| | |", "| --- | --- |", ...Object.entries(rows).map(([name, value]) => `| ${name} | ${value} |`)]
     .join("\n");

@@ -55,9 +55,9 @@ export async function save(run: Run, progress: Progress): Promise<void> {
   run.journal.clear();
 }
 
-/** Keeps the last whole step, unless the weights have already begun to move on from it. */
+/** Keeps the last whole step, if there is one and the weights have not begun to move on from it. */
 export async function saveAfterFailure(run: Run, progress: Progress): Promise<void> {
-  if (!isWriter(run.deps)) return;
+  if (!isWriter(run.deps) || progress.step === 0) return;
   if (run.savedStep === progress.step) {
     // Of an evaluation of it: where its records still cannot be written, it is made again.
     return await run.tracker.settle().catch(() => {});

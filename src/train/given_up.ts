@@ -3,6 +3,8 @@ import type { Scorer } from "../scorer/protocol.ts";
 
 /** Whether the process was asked to end. */
 export interface Asked {
+  /** Aborted once nobody waits any more, as where the run has failed meanwhile. */
+  ended?: AbortSignal;
   /** Once: the run saves and stops after the step in progress. */
   shouldStop(): boolean;
   /** Again: the step in progress is given up, unless its update has begun; the one before is saved. */
@@ -34,6 +36,7 @@ async function whileWanted<R>(
   { what, graceMs }: { what: string; graceMs: number },
 ): Promise<R> {
   let timer: ReturnType<typeof setInterval> | undefined;
+  const endLooks = () => clearInterval(timer);
   const givenUp = new Promise<never>((_, reject) => {
     let askedAt: number | null = null;
     timer = setInterval(() => {
@@ -53,10 +56,12 @@ async function whileWanted<R>(
       );
     }, LOOK_MS);
   });
+  asked.ended?.addEventListener("abort", endLooks, { once: true });
   try {
     return await Promise.race([work, givenUp]);
   } finally {
-    clearInterval(timer);
+    endLooks();
+    asked.ended?.removeEventListener("abort", endLooks);
   }
 }
 

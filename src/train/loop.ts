@@ -69,7 +69,9 @@ async function runGenerationBatches(
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
-  const scorer = scorerWhileWanted(deps.scorer, deps, STEP_IN_PROGRESS);
+  const ended = new AbortController();
+  const asked = { ...deps, ended: ended.signal };
+  const scorer = scorerWhileWanted(deps.scorer, asked, STEP_IN_PROGRESS);
   let progress = start;
   try {
     if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
@@ -116,6 +118,7 @@ async function runGenerationBatches(
     if (!(error instanceof ScorerUnavailableError)) run.journal.clear();
     throw await sayWayOn(run, progress, error);
   } finally {
+    ended.abort();
     generator.dispose();
   }
   return { progress, gaveUp: false };

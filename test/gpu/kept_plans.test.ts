@@ -38,6 +38,7 @@ describe("a plan", () => {
   it("holds kernels alone: clearings, copies and other plans are refused, and all goes on as before", async () => {
     const x = filled(2, 4);
     add(x, x).dispose(); // its uniform stays
+    recordPlan(() => add(x, x)).dispose(); // and that of plans
     trimPool();
     const before = { tensors: tf.memory().numTensors, bytes: gpu.memory().liveBytes };
     const refused = (build: () => void, message: RegExp) =>

@@ -39,6 +39,8 @@ describe("a checkpoint", { skip }, () => {
       assert.deepEqual(flushed, [
         { lastStep: 1, checkpoints: [] },
         { lastStep: 2, checkpoints: ["checkpoint-1"] },
+        // At the end, for an evaluation that came after its checkpoint.
+        { lastStep: 2, checkpoints: ["checkpoint-1", "checkpoint-2"] },
       ]);
     }));
 });

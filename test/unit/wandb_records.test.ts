@@ -6,11 +6,11 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { openRecordLog, recordsIn } from "../../src/tracking/wandb/record_log.ts";
 import { encodeRecord, readRecord, type RecordContent } from "../../src/tracking/wandb/records.ts";
-import golden from "../golden/wandb_run.json" with { type: "json" };
+import golden from "./wandb_client/run.json" with { type: "json" };
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const START = 1700000000;
-/** As test/golden/make/wandb_run.py has them. */
+/** As wandb_client/make.py has them. */
 const RECORDS: readonly RecordContent[] = [
   { kind: "header" },
   {

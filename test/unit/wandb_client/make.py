@@ -1,7 +1,7 @@
-"""Writes test/golden/wandb_run.json: the record file that W&B's own client writes for a few records.
+"""Writes run.json beside it: the record file that W&B's own client writes for a few records.
 
-Run: python test/golden/make/wandb_run.py, where wandb==0.21.4 is installed, the last whose record files Python writes.
-It does not go with the protobuf of requirements.txt: give it an environment of its own.
+Run: python test/unit/wandb_client/make.py, where wandb==0.21.4 is installed, whose record files Python still writes. It
+does not go with the protobuf that test/golden/make/requirements.txt pins: give it an environment of its own.
 """
 
 import base64
@@ -14,7 +14,7 @@ import wandb
 from wandb.proto import wandb_internal_pb2 as pb
 from wandb.sdk.internal.datastore import DataStore
 
-OUT = pathlib.Path(__file__).resolve().parents[1]
+OUT = pathlib.Path(__file__).resolve().parent
 START = 1700000000
 
 
@@ -71,7 +71,7 @@ def main(out: pathlib.Path = OUT) -> None:
         store.close()
         packed = gzip.compress(path.read_bytes(), mtime=0)
     golden = {"versions": {"wandb": wandb.__version__}, "gzip": base64.b64encode(packed).decode()}
-    (out / "wandb_run.json").write_text(json.dumps(golden, indent=2) + "\n")
+    (out / "run.json").write_text(json.dumps(golden, indent=2) + "\n")
 
 
 if __name__ == "__main__":
