@@ -2,11 +2,11 @@
 import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { bigintText, pointsInParts, rounded, settingsOfAnswers } from "../evaluate/parts.ts";
-import { categoryOf, type Point, promptText, responseOf, scoredPoint } from "../evaluate/points.ts";
+import { knownOf, type Point, promptText, responseOf, scoredPoint } from "../evaluate/points.ts";
 import { openGpu } from "../gpu/device.ts";
 import { textSha256 } from "../io/files/sha256.ts";
 import { type PromptRow, readPrompts } from "../io/prompts/prompts.ts";
-import { formatConversation, formatPrompt, hasHallucinatedTurn } from "../rl/conversation.ts";
+import { formatConversation, formatPrompt } from "../rl/conversation.ts";
 import type { Answer } from "../scorer/protocol.ts";
 import { namedScores } from "../tracking/samples.ts";
 import type { EvaluationEvents } from "./evaluation.ts";
@@ -93,8 +93,7 @@ export async function scoreResponses(
       reward: rounded(rewards[i], dtype),
       cost: rounded(costs[i], dtype),
       ...(named && { scores: namedScores(named, i) }),
-      fake_turn: hasHallucinatedTurn(completion),
-      ...categoryOf(columns),
+      ...knownOf(columns),
     }));
   };
   try {

@@ -30,6 +30,19 @@ export function categoryOf(columns: Readonly<Record<string, unknown>>): Pick<Poi
   return Array.isArray(category) && category.length > 0 && category.every(isName) ? { category } : {};
 }
 
+/** What the row of an answer says of how it was made. */
+export function knownOf(
+  columns: Readonly<Record<string, unknown>>,
+): Pick<Point, "tokens" | "clipped" | "fake_turn" | "category"> {
+  const { tokens, clipped, fake_turn } = columns;
+  return {
+    ...(Number.isSafeInteger(tokens) && { tokens: tokens as number }),
+    ...(typeof clipped === "boolean" && { clipped }),
+    ...(typeof fake_turn === "boolean" && { fake_turn }),
+    ...categoryOf(columns),
+  };
+}
+
 /** The line of a point, with the name of its quadrant behind the keys that every such file has. */
 export function pointLine({ prompt, response, reward, cost, ...more }: Point): string {
   const label = quadrantOf(reward, cost);
@@ -69,16 +82,12 @@ export function scoredPoint(row: PromptRow): Point {
       }; have the rows scored with --responses, or correct the row`,
     );
   };
-  const { tokens, clipped, fake_turn } = columns;
   return {
     prompt: promptText(row),
     response: responseOf(row),
     reward: score("reward"),
     cost: score("cost"),
-    ...(Number.isSafeInteger(tokens) && { tokens: tokens as number }),
-    ...(typeof clipped === "boolean" && { clipped }),
-    ...(typeof fake_turn === "boolean" && { fake_turn }),
-    ...categoryOf(columns),
+    ...knownOf(columns),
   };
 }
 
