@@ -44,6 +44,7 @@ const TASKS = {
   mutants: { needsGpu: true, needsDev: true, entry: DEV_PROGRAM },
   data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
+  rollouts: { needsGpu: false, needsDev: false },
   judge: { needsGpu: false, needsDev: false },
   // Writes a script, on a login node without a GPU.
   slurm: { needsGpu: false, needsDev: false },

@@ -1,6 +1,6 @@
 /** docs/from-trl.md: every setting of TRL's GRPO script, and what becomes of it here. */
 import { markdownTable } from "./describe.ts";
-import { defaultConfig, isConfigKey } from "./schema.ts";
+import { defaultConfig, fieldMeta, isConfigKey } from "./schema.ts";
 import { TRL_KEYS } from "./trl_keys.ts";
 
 /** Names and defaults of TRL's classes: test/golden/trl_keys.json. */
@@ -27,6 +27,10 @@ export function describeTrl({ versions, classes }: TrlKeys): string {
 function answer(key: string, value: unknown): string {
   if (isConfigKey(key)) {
     const ours = defaultConfig()[key];
+    const { refused } = fieldMeta(key);
+    if (refused && Object.hasOwn(refused, String(value))) {
+      return Object.entries(refused).map(([other, remedy]) => `${code(other)}: ${remedy}`).join("; ");
+    }
     return JSON.stringify(ours) === JSON.stringify(value) ? "the same" : `the same; default ${code(ours)}`;
   }
   if (!Object.hasOwn(TRL_KEYS, key)) {

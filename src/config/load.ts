@@ -167,8 +167,8 @@ function valueWithout(key: ConfigKey, where: string, ofFile: ReadonlyMap<string,
 
 function wrongValue(key: ConfigKey, value: unknown, otherwise: string): string {
   const { requirement, refused } = fieldMeta(key);
-  if (typeof value === "string" && refused && Object.hasOwn(refused, value)) {
-    return `${key}: ${shortJson(value)} is refused: ${refused[value]}`;
+  if (refused && Object.hasOwn(refused, String(value))) {
+    return `${key}: ${shortJson(value)} is refused: ${refused[String(value)]}`;
   }
   const meant = typeof value === "string" ? fieldMeta(key).meant?.(value) : null;
   const isNumber = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value));

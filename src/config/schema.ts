@@ -596,6 +596,17 @@ export const ConfigSchema = z.strictObject({
     "free",
   ]),
   scatter_max_points: integer(2000, { min: 1 }, [OUTPUT, "Points of such a plot at most.", "free"]),
+  log_completions: oneOf(["table", "all"], "table", [
+    OUTPUT,
+    "Which completions a run keeps. table: some of a step, as debug_log_every and debug_log_n_samples say; all: each " +
+    "one besides, in rollouts/STEP.jsonl.gz, with its tokens, log-probs, scores and advantage (npm run rollouts).",
+    "free",
+  ], { true: "set log_completions=all", false: "set log_completions=table" }),
+  tensorboard_names: oneOf(["plain", "hf"], "plain", [
+    OUTPUT,
+    "Names in TensorBoard. plain: as in metrics.jsonl; hf: as transformers has them, train/ before TRL's.",
+    "free",
+  ]),
   hist_every: integer(25, { min: 0 }, [
     OUTPUT,
     "Optimizer steps between histograms of reward and cost; 0 for none.",

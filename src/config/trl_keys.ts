@@ -156,7 +156,6 @@ export const TRL_KEYS: Answers = {
     LOCAL_TRACKING,
   ),
   disable_tqdm: "redirect the output: without a terminal lines are printed, and no bar",
-  log_completions: "set debug_log_every, and debug_print_samples_per_batch for the terminal",
   num_completions_to_print: "set debug_print_samples_per_batch",
   log_completions_hub_repo: NO_HUB_UPLOAD,
   ...all("trackio_space_id trackio_bucket_id trackio_static_space_id", LOCAL_TRACKING),

@@ -9,6 +9,7 @@ const ACTIONS: Readonly<Record<SinkCall, string>> = {
   step: "a row of metrics",
   evaluation: "the row of an evaluation",
   histogram: "a histogram",
+  completions: "the completions of a step",
   table: "a table of samples",
   scatter: "a scatter plot",
   finish: "finishing it",

@@ -7,6 +7,23 @@ import { evenlySpacedIndices } from "./statistics.ts";
 /** Which prompts the completions answer. */
 export type Split = "train" | "eval";
 
+/** What trackers call the tables; the reference run's names. */
+export const TABLE_TAGS: Readonly<Record<Split, string>> = {
+  train: "debug/train_batch_samples",
+  eval: "eval/samples",
+};
+
+/** What they call the plots, likewise. */
+export const SCATTER_TAGS: Readonly<Record<Split, string>> = {
+  train: "scatter/reward_vs_cost",
+  eval: "scatter/eval_reward_vs_cost",
+};
+
+export const SCATTER_TITLES: Readonly<Record<Split, string>> = {
+  train: "Reward against cost",
+  eval: "Reward against cost, evaluation",
+};
+
 /** Texts of the judged completions, in the same order. */
 export interface Texts {
   prompts: readonly string[];

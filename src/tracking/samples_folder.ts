@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Sink } from "./sink.ts";
 
 /** Writes a file, with the folder that it lies in, whole or not at all. */
-export type WriteText = (path: string, text: string) => Promise<void>;
+export type WriteText = (path: string, text: string | Uint8Array) => Promise<void>;
 
 /** Writes samples/{split}_{step}.jsonl and samples/{split}_scatter_{step}.json: the report reads them. */
 export function samplesFolder(writeText: WriteText): Sink {

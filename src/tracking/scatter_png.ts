@@ -10,7 +10,9 @@ export interface ScatterPicture {
   costs: readonly number[];
 }
 
-const [WIDTH, HEIGHT] = [1200, 900];
+/** Pixels of the picture. */
+export const SCATTER_PIXELS = { width: 1200, height: 900 } as const;
+const { width: WIDTH, height: HEIGHT } = SCATTER_PIXELS;
 const [LEFT, RIGHT, TOP, BOTTOM] = [130, WIDTH - 40, 110, HEIGHT - 100];
 const [TEXT, AXIS, GRID]: Color[] = [[31, 41, 55], [107, 114, 128], [229, 231, 235]];
 /** The colours of the report's scatter plot. */

@@ -6,7 +6,8 @@
  * its file, and a line in sinks.ts.
  */
 import type { MetricRow } from "./metrics.ts";
-import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
+import type { StepRollouts } from "./rollout_records.ts";
+import type { Sample, SampleTable, ScatterPoints, Split } from "./samples.ts";
 
 /** What a sink knows of the run before its first row. */
 export interface RunFacts {
@@ -35,6 +36,12 @@ export interface Histogram {
   values: readonly number[];
 }
 
+/** A table as it is logged. */
+export interface LoggedTable extends SampleTable {
+  /** Every completion of the step, of which the table's samples are some. */
+  batch: readonly Sample[];
+}
+
 export interface Sink {
   /** As a message calls it. */
   readonly name: string;
@@ -50,7 +57,9 @@ export interface Sink {
   /** One evaluation; its step has been logged already, as have its table and plot. */
   evaluation?(row: MetricRow): void | Promise<void>;
   histogram?(histogram: Histogram): void | Promise<void>;
-  table?(table: SampleTable): void | Promise<void>;
+  /** All completions of one generation batch, where they are kept. */
+  completions?(completions: StepRollouts): void | Promise<void>;
+  table?(table: LoggedTable): void | Promise<void>;
   scatter?(split: Split, points: ScatterPoints): void | Promise<void>;
   /** Training has reached its last step, and all has been logged. */
   finish?(): void | Promise<void>;

@@ -2,6 +2,7 @@
 import process from "node:process";
 import type { Reporter, ReportTo } from "../config/reporters.ts";
 import type { MetricRow } from "./metrics.ts";
+import { rolloutsFolder } from "./rollouts_folder.ts";
 import { samplesFolder, type WriteText } from "./samples_folder.ts";
 import type { Sink } from "./sink.ts";
 import { tensorBoard } from "./tensorboard.ts";
@@ -38,5 +39,5 @@ export function sinksOf(
 ): Sink[] {
   const log: Sink = { name: "metrics.jsonl", isRecord: true, step: appendRow, evaluation: appendRow };
   const copies = reportersOf(reportTo).map((name) => COPIES[name]()).filter((sink) => sink !== null);
-  return [log, samplesFolder(writeText), ...copies];
+  return [log, samplesFolder(writeText), rolloutsFolder(writeText), ...copies];
 }

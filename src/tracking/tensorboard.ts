@@ -3,10 +3,13 @@ import { mkdir, open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { MetricRow } from "./metrics.ts";
-import { samplesMarkdown } from "./samples.ts";
+import { hfName } from "./hf_names.ts";
+import { escapeMarkdownCell } from "./printable.ts";
+import { samplesMarkdown, SCATTER_TAGS, SCATTER_TITLES, TABLE_TAGS } from "./samples.ts";
+import { SCATTER_PIXELS, scatterPng } from "./scatter_png.ts";
 import type { Sink } from "./sink.ts";
 import { encodeEvent, frameRecord } from "./tensorboard_events.ts";
-import type { EventContent } from "./tensorboard_events.ts";
+import type { EventContent, Image } from "./tensorboard_events.ts";
 
 export interface TensorBoardOptions {
   /**
@@ -24,6 +27,7 @@ export interface TensorBoardWriter {
   /** Distribution of the finite values; writes nothing when there are none. */
   histogram(tag: string, values: readonly number[], step: number): Promise<void>;
   text(tag: string, markdown: string, step: number): Promise<void>;
+  image(tag: string, image: Image, step: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -59,6 +63,7 @@ export async function openTensorBoard(
       if (values.some(Number.isFinite)) await append({ kind: "histogram", tag, values }, step);
     },
     text: (tag, markdown, step) => append({ kind: "text", tag, markdown }, step),
+    image: (tag, image, step) => append({ kind: "image", tag, ...image }, step),
     close: () => file.close(),
   };
 }
@@ -73,22 +78,35 @@ export function nextFileName(existing: readonly string[], nowSeconds: number): s
   return `events.out.tfevents.${String(stamp).padStart(10, "0")}.grpo-webgpu`;
 }
 
-/** Tags under which the tables are shown. */
-const TABLE_TAGS = { train: "debug/train_batch_samples", eval: "eval/samples" } as const;
+/** The config for the text panel, a key to a row. */
+function configMarkdown(config: Readonly<Record<string, unknown>>): string {
+  const rows = Object.entries(config).map(([key, value]) =>
+    `| ${escapeMarkdownCell(key)} | ${escapeMarkdownCell(JSON.stringify(value))} |`
+  );
+  return ["| setting | value |", "|---|---|", ...rows].join("\n");
+}
 
 export function tensorBoard(): Sink {
   let board: TensorBoardWriter | null = null;
-  const showRow = ({ step, ...metrics }: MetricRow) => board!.scalars(Object.entries(metrics), step);
+  let nameOf = (name: string) => name;
+  const showRow = ({ step, ...metrics }: MetricRow) =>
+    board!.scalars(Object.entries(metrics).map(([name, value]) => [nameOf(name), value] as const), step);
   return {
     name: "TensorBoard",
     isRecord: false,
-    async start({ runDir, firstStep, now }) {
+    async start({ runDir, config, firstStep, now }) {
+      if (config.tensorboard_names === "hf") nameOf = hfName;
       board = await openTensorBoard(join(runDir, "runs"), { firstStep, now });
+      await board.text("config", configMarkdown(config), firstStep);
     },
     step: showRow,
     evaluation: showRow,
     histogram: ({ tag, values, step }) => board!.histogram(tag, values, step),
     table: ({ split, samples, step }) => board!.text(TABLE_TAGS[split], samplesMarkdown(samples), step),
+    scatter(split, { step, rewards, costs }) {
+      const png = scatterPng({ title: SCATTER_TITLES[split], rewards, costs });
+      return board!.image(SCATTER_TAGS[split], { png, ...SCATTER_PIXELS }, step);
+    },
     close: () => board?.close(),
   };
 }

@@ -15,13 +15,22 @@ export type EventContent =
   | { kind: "sessionStart" }
   | { kind: "scalars"; values: readonly (readonly [tag: string, value: number])[] }
   | { kind: "histogram"; tag: string; values: readonly number[]; bucketCount?: number }
-  | { kind: "text"; tag: string; markdown: string };
+  | { kind: "text"; tag: string; markdown: string }
+  | ({ kind: "image"; tag: string } & Image);
+
+/** A PNG file and its size, pixels. */
+export interface Image {
+  png: Uint8Array;
+  width: number;
+  height: number;
+}
 
 const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5, sessionLog: 7 };
 const SESSION_LOG = { status: 1 };
 const SUMMARY = { value: 1 };
-const VALUE = { tag: 1, simpleValue: 2, histogram: 5, tensor: 8, metadata: 9 };
+const VALUE = { tag: 1, simpleValue: 2, image: 4, histogram: 5, tensor: 8, metadata: 9 };
 const HISTOGRAM = { min: 1, max: 2, count: 3, sum: 4, sumSquares: 5, bucketLimits: 6, bucketCounts: 7 };
+const IMAGE = { height: 1, width: 2, colorspace: 3, encoded: 4 };
 const METADATA = { pluginData: 1 };
 const PLUGIN_DATA = { pluginName: 1 };
 const TENSOR = { dtype: 1, shape: 2, stringValues: 8 };
@@ -30,6 +39,7 @@ const DIMENSION = { size: 1 };
 
 const SESSION_START = 1;
 const DTYPE_STRING = 7;
+const COLORSPACE_RGB = 3;
 
 type Field = (writer: BinaryWriter) => unknown;
 
@@ -101,6 +111,11 @@ function writeContent(event: BinaryWriter, content: EventContent): void {
         (summary) => summaryValue(summary, content.tag, textValue(content.markdown)),
       );
       return;
+    case "image":
+      message(event, EVENT.summary, (summary) => {
+        summaryValue(summary, content.tag, (value) => message(value, VALUE.image, image(content)));
+      });
+      return;
   }
 }
 
@@ -126,6 +141,15 @@ function histogram({ values, bucketCount }: { values: readonly number[]; bucketC
     writer.tag(HISTOGRAM.sumSquares, WireType.Bit64).double(sumOf(finite.map((value) => value * value)));
     packedDoubles(writer, HISTOGRAM.bucketLimits, buckets.map((bucket) => bucket.right));
     packedDoubles(writer, HISTOGRAM.bucketCounts, buckets.map((bucket) => bucket.count));
+  };
+}
+
+function image({ png, width, height }: Image): Field {
+  return (writer) => {
+    writer.tag(IMAGE.height, WireType.Varint).int32(height);
+    writer.tag(IMAGE.width, WireType.Varint).int32(width);
+    writer.tag(IMAGE.colorspace, WireType.Varint).int32(COLORSPACE_RGB);
+    writer.tag(IMAGE.encoded, WireType.LengthDelimited).bytes(png);
   };
 }
 

@@ -2,9 +2,10 @@
 import { isDue } from "../rl/cadence.ts";
 import { type FanOut, fanOut } from "./fan_out.ts";
 import { evalRow, stepRow } from "./metrics.ts";
-import type { EvalRecord, MetricRow, StepRecord } from "./metrics.ts";
+import type { EvalRecord, Judgements, MetricRow, StepRecord } from "./metrics.ts";
+import { rolloutRecords, type SampledCompletion } from "./rollout_records.ts";
 import { sampleTable } from "./samples.ts";
-import type { ScatterPoints, Texts } from "./samples.ts";
+import type { ScatterPoints, Split, Texts } from "./samples.ts";
 import { addToScatter, EMPTY_SCATTER } from "./scatter_window.ts";
 import type { ScatterWindow } from "./scatter_window.ts";
 import type { Sink } from "./sink.ts";
@@ -82,20 +83,27 @@ export class Tracker {
 
   /**
    * Logs one generation batch and returns its row. The texts are those of the record's completions.
+   * @param sampled of the same completions, where every one is kept
    * @throws what a record threw that could not take all of it: it is owed the rest
    */
-  async logStep(record: StepRecord, texts: Texts): Promise<MetricRow> {
+  async logStep(
+    record: StepRecord,
+    texts: Texts,
+    sampled: readonly SampledCompletion[] | null = null,
+  ): Promise<MetricRow> {
     const { step } = record;
     const row = stepRow(record);
     await this.#sinks.tell("step", row);
+    if (sampled) {
+      await this.#sinks.tell("completions", { step, rollouts: rolloutRecords(record, texts, sampled) });
+    }
     const due = (every: number) => isDue(every, step, record.optimizerSteps);
     if (due(this.#config.hist_every)) {
       await this.#sinks.tell("histogram", { tag: "helpfulness/dist", values: record.rewards, step });
       await this.#sinks.tell("histogram", { tag: "cost/dist", values: record.costs, step });
     }
     if (due(this.#config.debug_log_every)) {
-      const samples = sampleTable(texts, record, this.#config.debug_log_n_samples);
-      await this.#sinks.tell("table", { split: "train", step, samples });
+      await this.#showTable("train", texts, record, this.#config.debug_log_n_samples);
     }
     if (this.#config.scatter_every > 0) {
       this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
@@ -112,8 +120,7 @@ export class Tracker {
   async logEval(record: EvalRecord, texts: Texts): Promise<MetricRow> {
     const { step } = record;
     const row = evalRow(record);
-    const samples = sampleTable(texts, record, this.#config.eval_table_n_samples);
-    await this.#sinks.tell("table", { split: "eval", step, samples });
+    await this.#showTable("eval", texts, record, this.#config.eval_table_n_samples);
     const points = addToScatter(EMPTY_SCATTER, step, record, this.#config.scatter_max_points);
     await this.#sinks.tell("scatter", "eval", scatterPoints(points, step));
     await this.#sinks.tell("evaluation", row);
@@ -148,6 +155,17 @@ export class Tracker {
   /** For the end of a run and for its failure alike. */
   async close(): Promise<void> {
     await this.#sinks.tell("close");
+  }
+
+  async #showTable(
+    split: Split,
+    texts: Texts,
+    record: Judgements & { step: number },
+    count: number,
+  ): Promise<void> {
+    const samples = sampleTable(texts, record, count);
+    const batch = sampleTable(texts, record, texts.completions.length);
+    await this.#sinks.tell("table", { split, step: record.step, samples, batch });
   }
 
   async #showScatterWindow(step: number): Promise<void> {

@@ -19,6 +19,7 @@ import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
+import { beginReference } from "./reference_logprobs.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type SkippedUpdate, updatePolicy } from "./update.ts";
 
@@ -58,6 +59,8 @@ export interface GenerationBatchOutcome {
   texts: Texts;
   /** This rank's, in the order of the record's completions. */
   rollouts: readonly Rollout[];
+  /** Of each of its tokens under the reference policy; null without one, or where not every completion is kept. */
+  refLogprobs: readonly (readonly number[])[] | null;
   /** Optimizer steps that were not made. */
   skipped: readonly SkippedUpdate[];
 }
@@ -198,7 +201,9 @@ export async function trainOnGenerationBatch(
   const update = { combined, learningRates, config, communicator };
   const batch = prepared ?? prepare();
   enterPhase("the update");
+  const reference = config.log_completions === "all" ? beginReference(batch, rollouts) : null;
   const { skipped, ...means } = await updatePolicy(deps.learner, batch, update);
+  const refLogprobs = await reference?.values() ?? null;
   // Of steps none of which was made there is nothing to tell but that.
   const stats = skipped.length < updatesPerGeneration ? means : null;
   const updateSeconds = secondsSince(updating);
@@ -242,6 +247,7 @@ export async function trainOnGenerationBatch(
       completions: await gatherTexts(communicator, rollouts.map(({ text }) => text)),
     },
     rollouts,
+    refLogprobs,
     skipped,
   };
 }

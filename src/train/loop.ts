@@ -11,6 +11,7 @@ import { NonfinitePolicyError } from "../policy/nonfinite.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
 import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
+import { ROLLOUTS_FOLDER } from "../tracking/rollout_records.ts";
 import type { BestState } from "../rl/best_metric.ts";
 import { warnOfDisk } from "./disk.ts";
 import {
@@ -23,8 +24,9 @@ import {
   settle,
   writeFinalWeights,
 } from "./due.ts";
-import { type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
+import { type GenerationBatchOutcome, type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
+import { gatherSampled } from "./kept_completions.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
@@ -55,6 +57,11 @@ function mayBeSaved(error: unknown): boolean {
 /** Rank 0 looks at the checkpoints, for all. */
 async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknown): Promise<unknown> {
   return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
+}
+
+/** What is kept of each completion of all ranks; null where not every one is. */
+async function keptOf({ deps, config }: Run, outcome: GenerationBatchOutcome) {
+  return config.log_completions === "all" ? await gatherSampled(deps.communicator, outcome) : null;
 }
 
 /**
@@ -96,7 +103,7 @@ async function runGenerationBatches(
         },
       }, progress);
       progress = outcome.progress;
-      const row = await run.tracker.logStep(outcome.record, outcome.texts);
+      const row = await run.tracker.logStep(outcome.record, outcome.texts, await keptOf(run, outcome));
       run.rows.push(row);
       warnOfSampler(row);
       await deps.events.onStep(row, outcome.texts, outcome.record);
@@ -154,6 +161,7 @@ async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
 export async function runTraining(deps: TrainingDeps, config: RunConfig): Promise<TrainingResult> {
   if (isWriter(deps)) await removeStalePartials(deps.runDir);
   if (isWriter(deps)) await removeStalePartials(join(deps.runDir, "samples"));
+  if (isWriter(deps)) await removeStalePartials(join(deps.runDir, ROLLOUTS_FOLDER));
   enterPhase("loading");
   const learner = makeLearner(deps.policy, config, {
     ...deps.passes,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { assertClose, assertMore, changesNothing, type Effect } from "./config_effect.ts";
 import {
   checkpointsOf,
@@ -284,6 +285,37 @@ const LOGGING: readonly Effect[] = [
       const kept = scatterOf(without, 2).rewards.filter((_: number, i: number) => i % 4 === 0);
       assert.deepEqual(scatterOf(changed, 2).rewards, kept);
       assert.equal(scatterOf(changed, 2).total, 16);
+    },
+  },
+  {
+    key: "log_completions",
+    value: "all",
+    seen: "each of a step's completions is kept, and nothing else changes",
+    check(changed, without) {
+      changesNothing(changed, without);
+      assert.deepEqual([changed, without].map((ran) => existsSync(join(runFolderOf(ran), "rollouts"))), [
+        true,
+        false,
+      ]);
+      const kept = gunzipSync(readFileSync(join(runFolderOf(changed), "rollouts", "1.jsonl.gz"))).toString();
+      const rows = kept.trim().split("\n").map((line) => JSON.parse(line));
+      const { prompt, completion, reward } = tableOf(changed, "train", 1)[0];
+      assert.deepEqual([rows.length, rows[0].prompt, rows[0].completion, rows[0].reward], [
+        8,
+        prompt,
+        completion,
+        reward,
+      ]);
+      assert.equal(rows[0].logprobs.length, rows[0].completion_ids.length);
+    },
+  },
+  {
+    key: "tensorboard_names",
+    value: "hf",
+    seen: "TensorBoard has train/loss in the place of loss",
+    check(changed, without) {
+      changesNothing(changed, without);
+      assert.deepEqual([changed, without].map((ran) => countInEvents(ran, "train/loss")), [2, 0]);
     },
   },
   {

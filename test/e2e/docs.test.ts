@@ -31,6 +31,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   scorer: "src/cli/scorer.ts",
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",
+  rollouts: "src/cli/rollouts.ts",
   doctor: "src/cli/doctor/doctor.ts",
   slurm: "src/cli/slurm.ts",
   bench: "bench/run.ts",
@@ -58,6 +59,8 @@ const OWN_MODULE = "rewards.ts";
 const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} = () => [];\n`).join("");
 /** Functions of Python's libraries that pages name. */
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
+/** Fields of a kept completion that have two words. */
+const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
 /** Answers of the reader's own, and a list of models. */
 const OWN_FILES: Readonly<Record<string, string>> = {
   "answers.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
@@ -200,7 +203,7 @@ describe("a page", () => {
       const { path } = user;
       for (const span of spansOf(user)) {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
-        if (name === "" || PYTHON_NAMES.test(name)) continue;
+        if (name === "" || PYTHON_NAMES.test(name) || ROLLOUT_FIELDS.test(name)) continue;
         const isKnown = isConfigKey(name) || new RegExp(`\\b${name}\\b`).test(ofEvaluations) ||
           options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
+import { readRollouts } from "../../src/assembly/rollouts.ts";
 import type { RunConfig } from "../../src/config/sweep.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readTensor, writeTensor } from "../../src/gpu/tensors.ts";
@@ -11,6 +12,7 @@ import { inProcessRanks } from "../../src/parallel/in_process.ts";
 import { trainableWeights } from "../../src/policy/adapters.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import type { MetricName, MetricRow } from "../../src/tracking/metrics.ts";
+import type { RolloutRecord } from "../../src/tracking/rollout_records.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import {
   assertSameRun,
@@ -65,7 +67,13 @@ async function trainAsTwo(
 }
 
 /** What every run here begins with; one rank has in two passes what each of two has in one. */
-const SETTINGS: Partial<RunConfig> = { save_steps: 2, debug_log_every: 1, scatter_every: 2, zero_stage: 0 };
+const SETTINGS: Partial<RunConfig> = {
+  save_steps: 2,
+  debug_log_every: 1,
+  scatter_every: 2,
+  zero_stage: 0,
+  log_completions: "all",
+};
 const PASSES: Partial<RunConfig> = { gradient_accumulation_steps: 2 };
 
 const errorsOf = ({ runs }: Ranks) => runs.map(({ error }) => error?.message ?? null);
@@ -80,6 +88,18 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
   ["cispo, twice over the batch", { loss_type: "cispo", num_iterations: 2 }],
   ["ratios of sequences", { importance_sampling_level: "sequence", num_iterations: 2 }],
 ];
+
+/** What a run keeps of its completions, without what is computed in f32 from weights that differ a little. */
+async function keptIn(runDir: string): Promise<object[]> {
+  const kept: RolloutRecord[] = [];
+  for await (const record of readRollouts(runDir)) kept.push(record);
+  assert.ok(kept.length > 0);
+  assert.ok(kept.every(({ logprobs, completion_ids }) => logprobs!.length === completion_ids.length));
+  return kept.map(({ logprobs: _logprobs, ref_logprobs, ...record }) => ({
+    ...record,
+    refCount: ref_logprobs?.length,
+  }));
+}
 
 /** What is computed in f32 from the weights; all else depends on the texts alone. */
 const COMPUTED: readonly MetricName[] = ["loss", "grad_norm", "kl", "entropy"];
@@ -157,6 +177,7 @@ describe("two ranks", () => {
           const contents = [two, one].map((run) => readFileSync(join(run, "samples", file), "utf8"));
           assert.equal(contents[0], contents[1], file);
         }
+        assert.deepEqual(await keptIn(two), await keptIn(one));
         assert.deepEqual(both.runs[0].events.filter((event) => event === "describe"), ["describe"]);
         assert.ok(!both.runs[1].events.includes("describe"));
       }));

@@ -116,7 +116,7 @@ const FREE = [
     "scatter_max_points",
   ],
   ["hist_every", "debug_log_every", "debug_log_n_samples", "debug_print_first"],
-  ["debug_print_samples_per_batch", "debug_print_sample_chars"],
+  ["debug_print_samples_per_batch", "debug_print_sample_chars", "log_completions", "tensorboard_names"],
 ].flat();
 
 /** What may change and is named. */

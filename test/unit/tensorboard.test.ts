@@ -23,6 +23,16 @@ describe("an encoded and framed event", () => {
     { step: 7, content: { kind: "sessionStart" } },
     { step: 300, content: { kind: "scalars", values: [["reward", 1.5], ["lambda/value", -0.25]] } },
     { step: 25, content: { kind: "histogram", tag: "cost/dist", values: [5, 1, NaN, 3, 1], bucketCount: 2 } },
+    {
+      step: 25,
+      content: {
+        kind: "image",
+        tag: "scatter/reward_vs_cost",
+        png: Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0),
+        width: 5,
+        height: 3,
+      },
+    },
     { step: 3, content: { kind: "text", tag: "debug/train_batch_samples", markdown: "| é | b |" } },
   ];
   for (const { step, content } of events) {

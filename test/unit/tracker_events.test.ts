@@ -10,7 +10,8 @@ import { nextFileName, openTensorBoard } from "../../src/tracking/tensorboard.ts
 import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
 import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig, type TrackerState } from "../../src/tracking/tracker.ts";
-import type { MetricRow } from "../../src/tracking/metrics.ts";
+import { scatterPng } from "../../src/tracking/scatter_png.ts";
+import type { MetricRow, StepRecord } from "../../src/tracking/metrics.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { stepRecord } from "./step_record.ts";
 
@@ -22,6 +23,11 @@ const CONFIG: TrackerConfig = {
   debug_log_n_samples: 2,
   eval_table_n_samples: 1,
 };
+const CONFIG_MARKDOWN = [
+  "| setting | value |",
+  "|---|---|",
+  ...Object.entries(CONFIG).map(([key, value]) => `| ${key.replaceAll("_", "\\_")} | ${value} |`),
+].join("\n");
 const TEXTS = { prompts: ["p", "p", "q", "q"], completions: ["a", "b", "c", "d"] };
 const NOW = 1700000000.25;
 type Event = [content: EventContent, step: number];
@@ -34,16 +40,33 @@ const startOf = (
   firstStep: number,
 ): Event[] => [[{ kind: "fileVersion" }, 0], [{ kind: "sessionStart" }, firstStep]];
 
+/** With the settings, as a run has it. */
+const runStartOf = (firstStep: number): Event[] => [
+  ...startOf(firstStep),
+  [{ kind: "text", tag: "config", markdown: CONFIG_MARKDOWN }, firstStep],
+];
+
+/** A run's plot as its event has it. */
+const scatterOf = (tag: string, title: string, { rewards, costs }: StepRecord, step: number): Event => [
+  { kind: "image", tag, png: scatterPng({ title, rewards, costs }), width: 1200, height: 900 },
+  step,
+];
+
 const scalarsOf = ({ step, ...metrics }: MetricRow): Event => [
   { kind: "scalars", values: Object.entries(metrics) },
   step,
 ];
 
 /** A tracker at NOW, whose rows gather in `rows`. */
-const openAt = (dir: string, rows: MetricRow[], resume?: { step: number; state: TrackerState }) =>
+const openAt = (
+  dir: string,
+  rows: MetricRow[],
+  resume?: { step: number; state: TrackerState },
+  config: TrackerConfig = CONFIG,
+) =>
   openTracker({
     runDir: dir,
-    config: CONFIG,
+    config,
     sinks: sinksOf((row) => void rows.push(row), writeTextInFolder),
     onMessage: assert.fail,
     now: () => NOW,
@@ -71,7 +94,7 @@ test("a step sends its scalars, and histograms and samples where the generation 
     ];
     const markdown = samplesMarkdown(sampleTable(TEXTS, records[1], 2));
     const expected = fileOf([
-      ...startOf(0),
+      ...runStartOf(0),
       scalarsOf(rows[0]),
       // Of every 6th step, 6 is among 5 to 8 and 12 among 9 to 12; of every 8th, 8 is among 5 to 8.
       scalarsOf(rows[1]),
@@ -89,10 +112,10 @@ test("a run that goes on tells readers to forget the steps after its checkpoint"
     const resume = { step: 7, state };
     const tracker = await openAt(dir, [], resume);
     await tracker.close();
-    assert.deepEqual(await onlyFileIn(join(dir, "runs")), fileOf(startOf(8)));
+    assert.deepEqual(await onlyFileIn(join(dir, "runs")), fileOf(runStartOf(8)));
   }));
 
-test("an evaluation sends a table and its scalars", () =>
+test("an evaluation sends a table, a plot and its scalars", () =>
   withScratchFolder(async (dir) => {
     const rows: MetricRow[] = [];
     const tracker = await openAt(dir, rows);
@@ -103,11 +126,42 @@ test("an evaluation sends a table and its scalars", () =>
     assert.deepEqual(
       await onlyFileIn(join(dir, "runs")),
       fileOf([
-        ...startOf(0),
+        ...runStartOf(0),
         [{ kind: "text", tag: "eval/samples", markdown }, 5],
+        scatterOf("scatter/eval_reward_vs_cost", "Reward against cost, evaluation", record, 5),
         scalarsOf(rows[0]),
       ]),
     );
+  }));
+
+test("a plot of the completions is a picture of its window's points", () =>
+  withScratchFolder(async (dir) => {
+    const rows: MetricRow[] = [];
+    const tracker = await openAt(dir, rows, undefined, { ...CONFIG, scatter_every: 1 });
+    const record = stepRecord({ step: 1 });
+    await tracker.logStep(record, TEXTS);
+    await tracker.close();
+    const file = await onlyFileIn(join(dir, "runs"));
+    const plot = fileOf([scatterOf("scatter/reward_vs_cost", "Reward against cost", record, 1)]);
+    assert.deepEqual(file.subarray(-plot.length), plot);
+  }));
+
+test("with tensorboard_names=hf TRL's names stand under train/, and the reference's alone, also after a resume", () =>
+  withScratchFolder(async (dir) => {
+    const rows: MetricRow[] = [];
+    const tracker = await openAt(
+      dir,
+      rows,
+      undefined,
+      { ...CONFIG, tensorboard_names: "hf" } as TrackerConfig,
+    );
+    await tracker.logStep(stepRecord({ step: 1 }), TEXTS);
+    await tracker.close();
+    const text = (await onlyFileIn(join(dir, "runs"))).toString("latin1");
+    for (const name of ["train/loss", "train/completions/mean_length", "cost/mean", "lambda/value"]) {
+      assert.ok(text.includes(`${String.fromCharCode(name.length)}${name}`), name);
+    }
+    assert.ok(!text.includes("train/cost"));
   }));
 
 test("a histogram of a list with a hole in it counts the values that there are, in 30 buckets", () =>

@@ -20,10 +20,19 @@ const CONFIG: TrackerConfig = {
   eval_table_n_samples: 3,
 };
 const TEXTS = { prompts: ["p", "p", "p", "p"], completions: ["a", "b", "c", "d"] };
+const SAMPLED = TEXTS.completions.map((_, i) => ({
+  prompt_ids: [1],
+  completion_ids: [i],
+  logprobs: [-1],
+  ref_logprobs: null,
+  end: "eos" as const,
+  lambda: 1,
+}));
 const CALLS: readonly SinkCall[] = [
   "start",
   "step",
   "evaluation",
+  "completions",
   "histogram",
   "table",
   "scatter",
@@ -55,7 +64,7 @@ async function logRun(runDir: string, ahead: Sink[]): Promise<Logged> {
     now: () => 1700000000,
   });
   try {
-    for (const step of [1, 2, 3]) await tracker.logStep(stepRecord({ step }), TEXTS);
+    for (const step of [1, 2, 3]) await tracker.logStep(stepRecord({ step }), TEXTS, SAMPLED);
     await tracker.logEval({ ...stepRecord({}), step: 3, lambda: 1 }, TEXTS);
     await tracker.finish(3);
   } finally {
@@ -72,9 +81,9 @@ describe("a sink", () => {
       await logRun(dir, [sinkOf(false, (name, ...details) => told.push([name, details]))]);
       assert.deepEqual(told.map(([name]) => name), [
         "start",
-        "step",
-        ...["step", "histogram", "histogram", "table", "scatter"],
-        "step",
+        ...["step", "completions"],
+        ...["step", "completions", "histogram", "histogram", "table", "scatter"],
+        ...["step", "completions"],
         ...["table", "scatter", "evaluation"],
         ...["scatter", "finish", "close"],
       ]);
@@ -125,12 +134,13 @@ describe("a sink", () => {
     }));
 });
 
-it("metrics.jsonl and samples/ are the run's own records; TensorBoard is not, and its folder may be missing", () =>
+it("metrics.jsonl, samples/ and rollouts/ are the run's own records; TensorBoard is not, and its folder may be missing", () =>
   withScratchFolder(async (dir) => {
     const sinks = sinksOf(() => {}, writeTextInFolder);
     assert.deepEqual(sinks.map(({ name, isRecord }) => [name, isRecord]), [
       ["metrics.jsonl", true],
       ["samples/", true],
+      ["rollouts/", true],
       ["TensorBoard", false],
     ]);
     await writeFile(join(dir, "runs"), "");

@@ -25,7 +25,7 @@ const CONFIG = {
   scatter_every: 2,
   scatter_max_points: 100,
   debug_log_every: 1,
-  debug_log_n_samples: 4,
+  debug_log_n_samples: 1,
   eval_table_n_samples: 3,
   beta: 0.1,
   seed: 3,
@@ -139,6 +139,12 @@ describe("a run in W&B without a key", () => {
         assert.deepEqual([data.length, columns.length], [nrows, ncols], key);
         assert.ok(data.every((row: unknown[]) => row.length === ncols), key);
       }
+      // All that a step trained on; of an evaluation as many as are asked for.
+      assert.deepEqual(
+        [history[0]["debug/train_batch_samples"].nrows, history[2]["eval/samples"].nrows],
+        [4, 3],
+      );
+      assert.deepEqual(history.map((row) => row["debug/batch_size"]), [4, 4, 4]);
       const panels = (await recordsOf(dir)).filter(({ kind }) => kind === "config").map(({ items }) =>
         items[0][0][2]
       );

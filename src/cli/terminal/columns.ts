@@ -79,3 +79,16 @@ export function fittingColumns(columns: readonly Column[], room: number): string
   }
   return there.filter((column) => shown.has(column)).map(({ text }) => text).join(GAP);
 }
+
+/** `text` in at most `columns` columns, the last of them "…" where it had to be cut. */
+export function cutColumns(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  let cut = "";
+  let used = 1;
+  for (const character of text) {
+    used += widthOf(character);
+    if (used > columns) break;
+    cut += character;
+  }
+  return `${cut}…`;
+}

@@ -67,10 +67,10 @@ export async function writeFileAtomic(
 }
 
 /**
- * Writes a text file as writeFileAtomic does, and the folder that it lies in where there is none.
+ * Writes a text, packed or not, as writeFileAtomic does, and the folder that it lies in where there is none.
  * @throws Error when it cannot be written (see explainFsError)
  */
-export async function writeTextInFolder(path: string, text: string): Promise<void> {
+export async function writeTextInFolder(path: string, text: string | Uint8Array): Promise<void> {
   await makeFolders(dirname(path)).catch((error) => {
     throw explainFsError(error, "make the folder", dirname(path));
   });

@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { FileBytes } from "../files/file_bytes.ts";
+import { assertPages } from "./parquet_pages.ts";
 import { type RawRow, rowProblem } from "./row.ts";
 
 /** Rows decoded at once. */
@@ -51,10 +52,14 @@ function asJson(value: unknown): unknown {
 /** @throws Error when the file is no whole Parquet file, or holds an encoding that is not known */
 export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
   let isGivenUp = false;
+  /** By where a column of a row group begins: how many values it has. */
+  const columns = new Map<number, number>();
   const file = {
     byteLength: bytes.size,
     async slice(start: number, end = bytes.size) {
       const part = await bytes.read(start, end - start);
+      const values = columns.get(start);
+      if (values !== undefined) assertPages(part, values);
       await setImmediate();
       // hyparquet leaves what it has begun where it throws before it waits: an error of that would end the process.
       return isGivenUp ? await new Promise<never>(() => {}) : part.buffer as ArrayBuffer;
@@ -72,6 +77,11 @@ export async function* parquetRows(bytes: FileBytes): AsyncGenerator<RawRow> {
     }
   };
   const metadata = await explained("the Parquet file's end", () => parquetMetadataAsync(file));
+  for (const { meta_data } of metadata.row_groups.flatMap((group) => group.columns)) {
+    if (!meta_data) continue; // refused below
+    const { dictionary_page_offset: dictionary, data_page_offset: data, num_values } = meta_data;
+    columns.set(Number(dictionary || data), Number(num_values));
+  }
   let first = 0;
   for (const group of metadata.row_groups) {
     const claimed = group.columns.find(({ meta_data }) =>

@@ -1,17 +1,13 @@
 /** What W&B's charts call a run's measurements. Pure. */
+import { hfName } from "../hf_names.ts";
 import type { MetricRow } from "../metrics.ts";
 import { type Sample, scoreNames } from "../samples.ts";
 import { histogramBuckets } from "../statistics.ts";
 import type { Values } from "./records.ts";
 
-/** Names of the reference run; all others are TRL's, which transformers logs under train/. */
-const BARE = /^(helpfulness|cost|combined|safety|lambda|eval|debug)\//;
-
 /** A row under W&B's names; `train/global_step` is transformers' x axis. */
 export function wandbRow({ step, ...metrics }: MetricRow): Values {
-  const named = Object.entries(metrics).map((
-    [name, value],
-  ) => [BARE.test(name) ? name : `train/${name}`, value]);
+  const named = Object.entries(metrics).map(([name, value]) => [hfName(name), value]);
   return { ...Object.fromEntries(named), "train/global_step": step };
 }
 

@@ -2,8 +2,9 @@
 import { basename, join } from "node:path";
 import { displayName } from "../display_name.ts";
 import type { MetricRow } from "../metrics.ts";
-import type { SampleTable, ScatterPoints, Split } from "../samples.ts";
-import type { RunFacts, Sink } from "../sink.ts";
+import { SCATTER_TAGS, SCATTER_TITLES, TABLE_TAGS } from "../samples.ts";
+import type { ScatterPoints, Split } from "../samples.ts";
+import type { LoggedTable, RunFacts, Sink } from "../sink.ts";
 import { sampleRows, scatterPanel, wandbHistogram, wandbRow } from "./names.ts";
 import { type OfflineRun, openOfflineRun } from "./offline_run.ts";
 import type { Values } from "./records.ts";
@@ -12,15 +13,6 @@ import { type KnownRun, wandbServer } from "./server.ts";
 import { systemMonitor } from "./system_metrics.ts";
 import { startUpload, type Upload, type UploadDelays } from "./upload.ts";
 
-const TABLES: Readonly<Record<Split, string>> = { train: "debug/train_batch_samples", eval: "eval/samples" };
-const CHARTS: Readonly<Record<Split, string>> = {
-  train: "scatter/reward_vs_cost",
-  eval: "scatter/eval_reward_vs_cost",
-};
-const TITLES: Readonly<Record<Split, string>> = {
-  train: "Reward against cost",
-  eval: "Reward against cost, evaluation",
-};
 /** As W&B's own client. */
 const SYSTEM_EVERY_MS = 15_000;
 /** How long a run that has ended waits for what is not uploaded yet. */
@@ -83,8 +75,8 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
       now,
     });
     for (const split of ["train", "eval"] as const) {
-      const key = CHARTS[split];
-      const value = scatterPanel(`${key}_table`, "cost", "reward", TITLES[split]);
+      const key = SCATTER_TAGS[split];
+      const value = scatterPanel(`${key}_table`, "cost", "reward", SCATTER_TITLES[split]);
       run.append({ kind: "config", path: ["_wandb", "visualize", key], value });
     }
     rows = new StepRows(run);
@@ -113,13 +105,17 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
     });
   }
 
-  async function table({ split, step, samples }: SampleTable): Promise<void> {
-    const { columns, data } = sampleRows(samples);
-    rows!.add(step, { [TABLES[split]]: await run!.table(TABLES[split], step, columns, data) });
+  async function table({ split, step, samples, batch }: LoggedTable): Promise<void> {
+    // As the reference run: all that was trained on, and of an evaluation as many as are asked for.
+    const isTrain = split === "train";
+    const { columns, data } = sampleRows(isTrain ? batch : samples);
+    const key = TABLE_TAGS[split];
+    const size = isTrain ? { "debug/batch_size": batch.length } : {};
+    rows!.add(step, { [key]: await run!.table(key, step, columns, data), ...size });
   }
 
   async function scatter(split: Split, { step, rewards, costs }: ScatterPoints): Promise<void> {
-    const key = `${CHARTS[split]}_table`;
+    const key = `${SCATTER_TAGS[split]}_table`;
     const points = rewards.map((reward, i) => [reward, costs[i]]);
     rows!.add(step, { [key]: await run!.table(key, step, ["reward", "cost"], points) });
   }

@@ -1,4 +1,4 @@
-"""Writes test/golden/tensorboard_events.json: the bytes that the real TensorBoard package writes for five events.
+"""Writes test/golden/tensorboard_events.json: the bytes that the real TensorBoard package writes for six events.
 
 Run: python test/golden/make/tensorboard_events.py (packages: requirements.txt beside it)
 """
@@ -25,6 +25,11 @@ def histogram() -> HistogramProto:
     return HistogramProto(min=1, max=5, num=4, sum=10, sum_squares=36, bucket_limit=[3, 5], bucket=[2, 2])
 
 
+def image() -> Summary.Value:
+    picture = Summary.Image(height=3, width=5, colorspace=3, encoded_image_string=bytes([0x89, 0x50, 0x4E, 0x47, 0]))
+    return Summary.Value(tag="scatter/reward_vs_cost", image=picture)
+
+
 def text(markdown: str) -> Summary.Value:
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
@@ -46,6 +51,7 @@ def main(out: pathlib.Path = OUT) -> None:
         "sessionStart": framed(step=7, session_log=SessionLog(status=SessionLog.START)),
         "scalars": framed(step=300, summary=Summary(value=scalars)),
         "histogram": framed(step=25, summary=Summary(value=[Summary.Value(tag="cost/dist", histo=histogram())])),
+        "image": framed(step=25, summary=Summary(value=[image()])),
         "text": framed(step=3, summary=Summary(value=[text("| é | b |")])),
     }
     (out / "tensorboard_events.json").write_text(json.dumps(golden, indent=2) + "\n")

@@ -83,8 +83,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/tracker.ts",
-    find: "sampleTable(texts, record, this.#config.eval_table_n_samples)",
-    replace: "sampleTable(texts, record, this.#config.debug_log_n_samples)",
+    find: '"eval", texts, record, this.#config.eval_table_n_samples',
+    replace: '"eval", texts, record, this.#config.debug_log_n_samples',
     harm: "eval_table_n_samples is ignored",
     tests: ["unit/tracker.test.ts", "e2e/config_effects.test.ts#eval_table_n_samples="],
     claim: 4,
