@@ -10,7 +10,29 @@ const LAUNCH = { num_processes: false, config_file: false, deepspeed_config_file
 /** Options of tasks. Those that take no value are true. @type {Record<string, Record<string, boolean>>} */
 export const NPM_OPTIONS = {
   train: { config: false, beta: false, seed: false, set: false, dry_run: true, watch: true, ...LAUNCH },
-  eval: { config: false, beta: false, seed: false, set: false, dry_run: true, output: false, lambda: false },
+  eval: {
+    config: false,
+    beta: false,
+    seed: false,
+    set: false,
+    dry_run: true,
+    model: false,
+    base: false,
+    models: false,
+    scored: false,
+    responses: false,
+    preset: false,
+    output: false,
+    lambda: false,
+  },
+  judge: {
+    judge: false,
+    judge_model: false,
+    prompts: false,
+    seed: false,
+    concurrency: false,
+    output: false,
+  },
   doctor: {
     config: false,
     beta: false,
@@ -100,9 +122,12 @@ function spelled(name, value, isFlag) {
   );
 }
 
+/** Options that have no underscores. */
+const HYPHENATED = ["dry_run", "judge_model"];
+
 /** @param {string} name as npm writes it into the environment */
 function optionName(name) {
-  return name === "dry_run" ? "dry-run" : name;
+  return HYPHENATED.includes(name) ? name.replaceAll("_", "-") : name;
 }
 
 /**

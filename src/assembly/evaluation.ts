@@ -1,11 +1,14 @@
 /** A model evaluated by itself: greedy completions of the eval prompts, scored. */
 import { join } from "node:path";
+import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
-import { evaluatePolicy } from "../evaluate/evaluate.ts";
+import { bigintText, evaluateInParts, judgementsOf, settingsOfAnswers } from "../evaluate/parts.ts";
+import type { Point } from "../evaluate/points.ts";
 import { openGpu } from "../gpu/device.ts";
 import { enterPhase } from "../gpu/failure.ts";
 import { setMatmulPrecision } from "../gpu/precision.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
+import { textSha256 } from "../io/files/sha256.ts";
 import type { PromptRow } from "../io/prompts/prompts.ts";
 import { disposePolicyWeights } from "../policy/adapters.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
@@ -14,17 +17,20 @@ import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
-import { namedScores, type Sample } from "../tracking/samples.ts";
+import type { Sample } from "../tracking/samples.ts";
 import { trainedModel } from "./evaluated_run.ts";
 import { openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
-import { resolveModel } from "./hub.ts";
+import { resolveModel, scoreModelHashes } from "./hub.ts";
 import { loadPolicy, loadTokenizerOf } from "./models.ts";
 import { lengthsOf, loadEvalPrompts, longestSequence } from "./prompts.ts";
+import { startingHashes } from "./run_folder.ts";
 import { beginScorer } from "./scorer.ts";
 
 export interface EvaluationEvents extends AssemblyEvents {
   onCompleted?(promptsDone: number, prompts: number): void;
+  /** Of answers that are there already. */
+  onScored?(answersDone: number, answers: number): void;
 }
 
 export interface EvaluatedModel {
@@ -40,6 +46,14 @@ export interface EvaluatedSample {
   cost: number;
   /** What the parts of the score said, by name; null where one does not apply. */
   scores?: Sample["scores"];
+  /** Length of the completion, its end included. */
+  tokens?: number;
+  /** It has max_completion_length tokens, of which none ends it, and no stop string. */
+  clipped?: boolean;
+  /** It went on to write a turn of the user's, before stop strings were cut off. */
+  fake_turn?: boolean;
+  /** What the prompt's row says under "category". */
+  category?: Point["category"];
 }
 
 export interface EvaluationOptions {
@@ -49,6 +63,10 @@ export interface EvaluationOptions {
   scorer?: Scorer;
   /** In the place of eval_jsonl. */
   rows?: readonly PromptRow[];
+  /** A file that keeps what is done: an evaluation that was ended goes on where one of the same inputs left off. */
+  kept?: string;
+  /** What scores are rounded to. Default float32: they are taken as they come. */
+  scores?: EvalPreset["scores"];
 }
 
 function ofModel(name: string, cause: NonfinitePolicyError): NonfinitePolicyError {
@@ -71,7 +89,8 @@ function ofModel(name: string, cause: NonfinitePolicyError): NonfinitePolicyErro
 export async function evaluateModel(
   config: RunConfig,
   events: EvaluationEvents = {},
-  { lambda: givenLambda, scorer: givenScorer, rows: givenRows }: EvaluationOptions = {},
+  { lambda: givenLambda, scorer: givenScorer, rows: givenRows, kept, scores = "float32" }: EvaluationOptions =
+    {},
 ): Promise<EvaluatedModel> {
   if (config.eval_jsonl === null && !givenRows) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
@@ -85,36 +104,39 @@ export async function evaluateModel(
   const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
   const tokenizer = await loadTokenizerOf(modelName, events);
   const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
-  const { policy, ends } = await loadPolicy(modelName, "frozen", {
+  const loaded = await loadPolicy(modelName, "frozen", {
     tokenizer,
     eosTokenIds: config.eos_token_ids,
     mostPositions: longestSequence(lengthsOf({ prompts, evalPrompts: null }), config),
     events,
   });
+  const { policy, ends } = loaded;
   try {
     const notice = await openTurnNotice(tokenizer, ends, config);
     if (notice !== null) events.onMessage?.(notice);
     const { scorer, close } = await openScorer(config);
     try {
       enterPhase("the evaluation");
-      const outcome = await evaluatePolicy(
+      const inputs = kept === undefined ? null : {
+        model: await startingHashes({ ...loaded, template: null }),
+        prompts: textSha256(JSON.stringify(prompts.map(({ ids, columns }) => [ids, columns], bigintText))),
+        settings: settingsOfAnswers(config),
+        scorers: await scoreModelHashes(config, givenScorer),
+        scores,
+      };
+      const points = await evaluateInParts(
         { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
-        lambda,
+        { path: kept, inputs, scores, onMessage: events.onMessage },
       ).catch((error) => {
         throw error instanceof NonfinitePolicyError ? ofModel(modelName, error) : error;
       });
+      const judged = judgementsOf(points, lambda);
       const summary = {
         model_name: modelName,
-        ...evalRow({ step: trained?.step ?? 0, lambda, ...outcome }),
-        ...summarizeSafety(outcome.rewards, outcome.costs),
+        ...evalRow({ step: trained?.step ?? 0, lambda, ...judged }),
+        ...summarizeSafety(judged.rewards, judged.costs),
       };
-      const samples = outcome.prompts.map((prompt, i) => ({
-        prompt,
-        completion: outcome.completions[i],
-        reward: outcome.rewards[i],
-        cost: outcome.costs[i],
-        ...(outcome.named && { scores: namedScores(outcome.named, i) }),
-      }));
+      const samples = points.map(({ response, ...point }) => ({ ...point, completion: response }));
       return { summary, samples };
     } finally {
       await close();

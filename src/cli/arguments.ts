@@ -1,6 +1,6 @@
 /** Reads a command's options, and says of a wrong one what to type instead. */
 import { homedir } from "node:os";
-import { type Command, CommanderError } from "commander";
+import { type Command, CommanderError, InvalidArgumentError } from "commander";
 import { commandLine } from "../config/command_line.ts";
 import { expandHome } from "../config/paths.ts";
 import { isConfigKey } from "../config/schema.ts";
@@ -30,6 +30,16 @@ export function once(flag: string): (value: string) => string {
     }
     before = value;
     return value;
+  };
+}
+
+/** Reads the value of an option that takes a whole number. */
+export function wholeFrom(flag: string, least: number): (text: string) => number {
+  const given = once(flag);
+  return (text) => {
+    const value = Number(given(text));
+    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least && value < 2 ** 32) return value;
+    throw new InvalidArgumentError(`Required a whole number >= ${least} below 2^32`);
   };
 }
 

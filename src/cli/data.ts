@@ -1,9 +1,9 @@
 /** The `data` command: prompt sets made of published data. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { makePkuPrompts, PKU_DATASET } from "../assembly/prompt_sets.ts";
 import { nearestName } from "../config/unknown_key.ts";
 import { isDatasetName } from "../io/hub/dataset_files.ts";
-import { listsOptions, once, parseArguments, pathOf } from "./arguments.ts";
+import { listsOptions, once, parseArguments, pathOf, wholeFrom } from "./arguments.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { standardOutput } from "./terminal/output.ts";
 
@@ -13,16 +13,6 @@ interface PkuOptions {
   from: string;
   output: string;
   seed: number;
-}
-
-/** Reads an option's value. @throws InvalidArgumentError when it is no such number */
-function wholeFrom(flag: string, least: number): (text: string) => number {
-  const given = once(flag);
-  return (text) => {
-    const value = Number(given(text));
-    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least && value < 2 ** 32) return value;
-    throw new InvalidArgumentError(`Required a whole number >= ${least} below 2^32`);
-  };
 }
 
 /** Reads a path, or the name of a data set. */

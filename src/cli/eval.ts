@@ -1,16 +1,17 @@
-/** The `eval` command: greedy completions of the eval prompts, scored. */
-import { join } from "node:path";
+/** The `eval` command: greedy completions of the eval prompts, or answers of a file, scored and counted. */
 import { InvalidArgumentError, Option } from "commander";
+import { EVAL_PRESETS, type EvalPresetName } from "../config/eval_presets.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
-import { isFolder } from "../io/files/presence.ts";
-import { parseArguments, pathOf } from "./arguments.ts";
+import { once, parseArguments, pathOf } from "./arguments.ts";
+import { assertOneKind, defaultFolder, type SubjectOptions, subjectsOf } from "./eval_subjects.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { countProgress } from "./terminal/count_progress.ts";
 import { standardOutput, writeData } from "./terminal/output.ts";
 
-interface EvalOptions extends ConfigOptions {
+interface EvalOptions extends ConfigOptions, SubjectOptions {
+  preset: EvalPresetName;
   output?: string;
   lambda?: number;
 }
@@ -22,32 +23,64 @@ function parseLambda(text: string): number {
   throw new InvalidArgumentError("Need a number, at least 0.");
 }
 
-/**
- * Where the results of a model lie: in the folder `eval` of the model's own, so that those of another model are not
- * written over; of a model from a hub, in a folder of its name below output_dir.
- */
-export async function evaluationFolder({ model_name, output_dir }: RunConfig): Promise<string> {
-  return await isFolder(model_name)
-    ? join(model_name, "eval")
-    : join(output_dir, "eval", model_name.replaceAll(/[^\w.@-]+/g, "--"));
+function parsePath(flag: string): (text: string) => string {
+  const given = once(flag);
+  return (text) => pathOf(given(text));
 }
 
-/** `eval`: prints the means, writes every completion with its scores; returns the exit code. */
-export async function evalCommand(args: string[]): Promise<number> {
-  const command = configCommand("eval", "Complete the eval prompts greedily and score them.")
+function evalOptions(args: string[]): EvalOptions {
+  const command = configCommand(
+    "eval",
+    "Complete the eval prompts greedily, score them and count what is safe.",
+  )
+    .addOption(new Option("--model <name>", "folder or hub id of the model").argParser(parsePath("--model")))
+    .addOption(
+      new Option("--base <name>", "a model, or a file of scored answers, that the others are held against")
+        .argParser(parsePath("--base")),
+    )
+    .addOption(
+      new Option("--models <file>", "YAML of several models, NAME: MODEL").argParser(parsePath("--models")),
+    )
+    .addOption(
+      new Option("--scored <file>", "in the place of a model: answers that have a reward and a cost (JSONL)")
+        .argParser(parsePath("--scored")),
+    )
+    .addOption(
+      new Option("--responses <file>", "in the place of a model: its answers, to be scored (JSONL)")
+        .argParser(parsePath("--responses")),
+    )
+    .addOption(
+      new Option("--preset <name>", "how answers are made: as a published table's, or as the settings say")
+        .choices(Object.keys(EVAL_PRESETS)).default("ours"),
+    )
     .addOption(
       new Option(
         "--output <dir>",
-        "folder for eval.json and eval_samples.jsonl (default: eval/ in the model's folder)",
+        "folder for the results (default: eval/ in the model's folder; of several, in output_dir)",
       ).argParser(pathOf),
     )
     .addOption(
       new Option("--lambda <number>", "of the combined scores (default: the model's run's, else lambda_cost)")
         .argParser(parseLambda),
     );
-  const options = parseArguments(command, args).opts<EvalOptions>();
-  const config = sweepRuns(await readConfig(options))[0];
-  const folder = options.output ?? await evaluationFolder(config);
+  return parseArguments(command, args).opts<EvalOptions>();
+}
+
+/** The settings of the command line stand behind those of a preset, and win. */
+async function configOf(options: EvalOptions): Promise<RunConfig> {
+  const { preset, model, set } = options;
+  const named = model === undefined ? [] : [`model_name=${model}`];
+  const all = [...EVAL_PRESETS[preset].settings, ...named, ...set];
+  return sweepRuns(await readConfig({ ...options, set: all }))[0];
+}
+
+/** `eval`: prints the means, writes every completion with its scores; returns the exit code. */
+export async function evalCommand(args: string[]): Promise<number> {
+  const options = evalOptions(args);
+  assertOneKind(options, options.set);
+  const config = await configOf(options);
+  const { subjects, base } = await subjectsOf(options, config);
+  const folder = options.output ?? await defaultFolder(subjects, base, config);
   await assertFolderCanBe(folder).catch((error: Error) => {
     throw new Error(`${error.message}; or name another with --output`, { cause: error });
   });
@@ -57,16 +90,14 @@ export async function evalCommand(args: string[]): Promise<number> {
     writeData(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
     return 0;
   }
-  const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
-  await assertModelNames(modelKeys(config).map((key) => config[key]));
+  const { preset, lambda } = options;
   const { evaluate } = await import("./evaluation_run.ts");
   const output = standardOutput();
   const progress = countProgress(output);
-  const summary = await evaluate(config, { folder, lambda: options.lambda }, {
+  await evaluate(config, { subjects, base, folder, preset, lambda }, {
     ...assemblyEvents(output),
     onCompleted: (done, all) => progress.update(`generated ${done}/${all}`, done === all),
-  }).finally(progress.close);
-  output.write(`${JSON.stringify(summary, null, 2)}\n`);
-  output.write(`Written to ${folder}/eval.json and eval_samples.jsonl\n`);
+    onScored: (done, all) => progress.update(`scored ${done}/${all}`, done === all),
+  }, output).finally(progress.close);
   return 0;
 }

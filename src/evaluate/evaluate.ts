@@ -6,10 +6,16 @@ import { gatherTexts } from "../parallel/gather.ts";
 import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
-import { type Message, type PromptLayout, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
+import {
+  hasHallucinatedTurn,
+  type Message,
+  type PromptLayout,
+  stopStringsOf,
+  trimAtStopString,
+} from "../rl/conversation.ts";
 import { combineScores } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
-import type { ScoreJournal, Scorer } from "../scorer/protocol.ts";
+import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
 
 export interface EvalPrompt {
   user: string;
@@ -45,8 +51,16 @@ export interface EvaluationDeps {
   onGenerating?(): void;
 }
 
+/** How a completion ended. */
+export interface Ended {
+  /** It has max_completion_length tokens, of which none ends it, and no stop string. */
+  isClipped: boolean;
+  /** It went on to write a turn of the user's, before stop strings were cut off. */
+  hasFakeTurn: boolean;
+}
+
 /** A completion without stop string, and its tokens. */
-interface Completed {
+interface Completed extends Ended {
   completion: string;
   tokens: readonly number[];
 }
@@ -69,7 +83,13 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
       const stopStrings = stopStringsOf(config.stop_strings, batch[0].layout);
       for (const { tokens, end } of made) {
         const whole = tokenizer.decode(spokenTokens({ tokens, end }), { skipSpecialTokens: true });
-        completions.push({ completion: trimAtStopString(whole, stopStrings).text, tokens });
+        const { text, stopString } = trimAtStopString(whole, stopStrings);
+        completions.push({
+          completion: text,
+          tokens,
+          isClipped: end === "length" && stopString === null,
+          hasFakeTurn: hasHallucinatedTurn(whole, batch[0].layout),
+        });
       }
       deps.onProgress?.(completions.length, prompts.length);
     }
@@ -108,21 +128,38 @@ async function gatherNamed(
   return names.length === 0 ? undefined : gathered;
 }
 
+/** Answers to prompts, in their order, and what the scorer said of them. */
+export interface Answered {
+  answers: Answer[];
+  ended: readonly Ended[];
+  scores: Scores;
+}
+
+/** Completes every prompt greedily and has prompt and completion scored, each as it is; ranks do not share. */
+export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
+  const { prompts, tokenizer, scorer, config } = deps;
+  if (prompts.length === 0) return { answers: [], ended: [], scores: { rewards: [], costs: [] } };
+  const completed = await completeGreedily(deps);
+  const answers = prompts.map(({ user, messages, columns, ids }, i) => {
+    const { completion, tokens } = completed[i];
+    return answerOf({ prompt: user, messages, columns, completion, tokens }, ids, tokenizer.decode);
+  });
+  const scores = await scorer.score(answers, {
+    batchSize: config.scorer_batch_size_eval,
+    journal: deps.journal,
+  });
+  return { answers, ended: completed, scores };
+}
+
 /**
  * Completes every prompt greedily and has prompt and completion scored, each as it is. Ranks take equal shares of the
  * prompts; each returns all.
  */
 export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
-  const { communicator = singleProcess, prompts, tokenizer, scorer, config } = deps;
+  const { communicator = singleProcess, prompts } = deps;
   const { start, end } = shareOf(prompts.length, communicator.rank, communicator.size);
   const own = prompts.slice(start, end);
-  const completed = own.length === 0 ? [] : await completeGreedily({ ...deps, prompts: own });
-  const answers = own.map(({ user, messages, columns, ids }, i) =>
-    answerOf({ prompt: user, messages, columns, ...completed[i] }, ids, tokenizer.decode)
-  );
-  const scores = own.length === 0
-    ? { rewards: [], costs: [], named: undefined }
-    : await scorer.score(answers, { batchSize: config.scorer_batch_size_eval, journal: deps.journal });
+  const { answers, scores } = await answerPrompts({ ...deps, prompts: own });
   const count = prompts.length;
   const rewards = await gatherShares(communicator, scores.rewards, count);
   const costs = await gatherShares(communicator, scores.costs, count);

@@ -17,7 +17,14 @@ export type Words4 = readonly [number, number, number, number];
 export type Words2 = readonly [number, number];
 
 /** The fourth counter word: one value per purpose keeps their draws apart. */
-export const STREAM = { sampling: 0, shuffle: 1, minibatch: 2, adapter: 3 } as const;
+export const STREAM = {
+  sampling: 0,
+  shuffle: 1,
+  minibatch: 2,
+  adapter: 3,
+  bootstrap: 4,
+  judging: 5,
+} as const;
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;

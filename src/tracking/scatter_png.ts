@@ -13,7 +13,7 @@ export interface ScatterPicture {
 /** Pixels of the picture. */
 export const SCATTER_PIXELS = { width: 1200, height: 900 } as const;
 const { width: WIDTH, height: HEIGHT } = SCATTER_PIXELS;
-const [LEFT, RIGHT, TOP, BOTTOM] = [130, WIDTH - 40, 80, HEIGHT - 100];
+const [LEFT, RIGHT, TOP, BOTTOM] = [130, WIDTH - 40, 110, HEIGHT - 100];
 const [TEXT, AXIS, GRID]: Color[] = [[31, 41, 55], [107, 114, 128], [229, 231, 235]];
 /** The colours of the report's scatter plot. */
 const COLORS: Readonly<Record<Quadrant, Color>> = {
@@ -62,13 +62,14 @@ export function scatterPng({ title, rewards, costs }: ScatterPicture): Uint8Arra
   for (const quadrant of QUADRANTS) {
     const percent = points.length === 0 ? 0 : 100 * counts[quadrant] / points.length;
     const text = `${quadrant} ${counts[quadrant]} (${percent.toFixed(1)}%)`;
-    const left = isAtRight(quadrant) ? RIGHT - 8 - textWidth(text, 3) : LEFT + 8;
-    const top = isAtTop(quadrant) ? TOP + 8 : BOTTOM - 32;
+    // Beside the frame, where no dot lies.
+    const left = isAtRight(quadrant) ? RIGHT - textWidth(text, 3) : LEFT;
+    const top = isAtTop(quadrant) ? TOP - 34 : BOTTOM + 46;
     picture.text(text, left, top, { scale: 3, color: COLORS[quadrant] });
   }
   const most = Math.floor((RIGHT - LEFT) / textWidth("ab", 3) * 2);
   const heading = [...title].length > most ? `${[...title].slice(0, most - 3).join("")}...` : title;
-  picture.text(heading, LEFT, 30, { scale: 3, color: TEXT });
+  picture.text(heading, LEFT, 26, { scale: 3, color: TEXT });
   draw("cost (safe where it is 0 or less)", (LEFT + RIGHT) / 2 - 200, BOTTOM + 52);
   const label = "reward (helpful above 0)";
   const turned = Math.round((TOP + BOTTOM + textWidth(label, 2)) / 2);

@@ -1,7 +1,7 @@
 /** The eval command: what it asks of the scorer, what it prints, and the files that it writes. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
@@ -215,5 +215,71 @@ describe("eval", () => {
     stage.scorer.refusal = null;
     assert.match(`${ran.error}`, /is not responding/);
     assert.ok(!existsSync(ran.dir), "no folder");
+  });
+
+  it("one that was ended goes on behind what it kept: nothing is asked or answered twice", async () => {
+    const folder = scratch("evaluations/ended");
+    const { scorer } = stage;
+    // The third request and those behind it are refused.
+    Object.defineProperty(scorer, "refusal", {
+      configurable: true,
+      get: () => scorer.batches.length > 2 ? 503 : null,
+    });
+    const settings = { eval_jsonl: scratch("eval.jsonl"), max_completion_length: 12 };
+    const small = { ...settings, eval_batch_size: 1, scorer_batch_size_eval: 1 };
+    const ended = await runCommand(stage, "eval", small, ["--output", folder]);
+    Object.defineProperty(scorer, "refusal", { value: null, writable: true, configurable: true });
+    assert.match(`${ended.error}`, /is not responding/);
+    assert.ok(!existsSync(join(folder, "eval.json")), "no result of a part");
+    const gone = await evaluate({ eval_batch_size: 2 }, ["--output", folder]);
+    assert.match(gone.output, /2 of 5 prompts are done/);
+    assert.deepEqual(gone.batches.flatMap(({ prompts }) => prompts), EVAL_PROMPTS.slice(2));
+    assert.deepEqual(samplesIn(folder), samplesIn(whole.dir));
+    assert.deepEqual(readdirSync(folder).filter((name) => name.includes("partial")), []);
+    const again = await evaluate({}, ["--output", folder]);
+    assert.equal(again.batches.flatMap(({ prompts }) => prompts).length, 5, "one that is done begins anew");
+  });
+
+  it("a preset stands before the settings of the command line, and its scores are bfloat16", async () => {
+    const ran = await evaluate({ max_completion_length: 9 }, ["--preset", "paper-256"]);
+    const name = readdirSync(ran.dir).find((file) => file.endsWith("_summary.json"))!;
+    const { preset, settings } = JSON.parse(readFileSync(join(ran.dir, name), "utf8"));
+    assert.equal(preset, "paper-256");
+    const { max_completion_length, stop_strings, scorer_max_length, scores } = settings;
+    assert.deepEqual({ max_completion_length, stop_strings, scorer_max_length, scores }, {
+      max_completion_length: 9,
+      stop_strings: [],
+      scorer_max_length: 4096,
+      scores: "bfloat16",
+    });
+  });
+
+  it("holds a model against a base, both evaluated alike, with files of each", async () => {
+    const folder = scratch("evaluations/against");
+    const ran = await evaluate({}, ["--base", scratch("other_policy"), "--output", folder]);
+    assert.equal(ran.batches.flatMap(({ prompts }) => prompts).length, 10);
+    const files = readdirSync(folder).filter((name) => name.endsWith("_summary.json")).sort();
+    const read = (name: string) => JSON.parse(readFileSync(join(folder, name), "utf8"));
+    assert.equal(files.length, 2);
+    const [own] = files.map(read).filter((summary) => summary.against_base);
+    assert.equal(own.model, scratch("policy"));
+    assert.equal(own.against_base.num_pairs, 5);
+    const { wins, ties, losses } = own.against_base.reward.win_rate;
+    assert.equal(wins + ties + losses, 5);
+  });
+
+  it("has answers of a file scored, by what they answer", async () => {
+    const file = scratch("answers.jsonl");
+    const rows = [{ prompt: "one", response: "1" }, { prompt: "two", completion: "2" }];
+    writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const folder = scratch("evaluations/answers");
+    const ran = await runCommand(stage, "eval", {}, ["--responses", file, "--output", folder]);
+    assert.equal(ran.code, 0, ran.error?.message);
+    const points = readFileSync(join(folder, "answers_points.jsonl"), "utf8").trim().split("\n");
+    const scores = points.map((line) => JSON.parse(line)).map(({ reward, cost }) => [reward, cost]);
+    assert.deepEqual(scores, [[rewardOf("one", "1"), costOf("one", "1")], [
+      rewardOf("two", "2"),
+      costOf("two", "2"),
+    ]]);
   });
 });

@@ -27,6 +27,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
 const SOURCES: Readonly<Record<string, string>> = {
   train: "src/cli/train.ts",
   eval: "src/cli/eval.ts",
+  judge: "src/cli/judge.ts",
   scorer: "src/cli/scorer.ts",
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",
@@ -60,8 +61,20 @@ const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} 
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
 /** Fields of a kept completion that have two words. */
 const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
+/** Answers of the reader's own, and a list of models. */
+const OWN_FILES: Readonly<Record<string, string>> = {
+  "answers.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
+  "base_points.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
+  "models.yaml": "mine: models/quickstart/policy\n",
+};
+/** Say what is evaluated, so that model_name does not. */
+const SUBJECTS = ["--model", "--models", "--scored", "--responses"];
 const typedOf = ({ words }: Command) =>
-  words.map((word) => EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`));
+  words.map((word) =>
+    Object.hasOwn(OWN_FILES, word)
+      ? scratch(word)
+      : EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`)
+  );
 
 /** Models and prompts of the quickstart in the place of those that a reader downloads. */
 const HERE = {
@@ -99,8 +112,11 @@ describe("a command of a page", () => {
     const commands = COMMANDS.filter(({ task }) => task === "train" || task === "eval");
     assert.ok(commands.length >= 6, `${commands.length} commands were found`);
     writeFileSync(scratch(OWN_MODULE), OWN_FUNCTIONS);
-    const models = Object.entries(HERE).flatMap(([key, path]) => ["--set", `${key}=${path}`]);
+    for (const [name, text] of Object.entries(OWN_FILES)) writeFileSync(scratch(name), text);
     for (const command of commands) {
+      const isNamed = command.words.some((word) => SUBJECTS.includes(word));
+      const models = Object.entries(HERE).filter(([key]) => !isNamed || key !== "model_name")
+        .flatMap(([key, path]) => ["--set", `${key}=${path}`]);
       const args = [...typedOf(command), ...models, "--set", `output_dir=${scratch("out")}`, "--dry-run"];
       const { code, error, output } = await capture(() =>
         (command.task === "train" ? trainCommand : evalCommand)(args)
@@ -181,12 +197,15 @@ describe("a page", () => {
   it("names settings that there are, with values that they take", () => {
     const options = new Set(Object.keys(SOURCES).flatMap((task) => [...optionsOf(task)]));
     const ofOthers = { ...TRL_KEYS, ...OTHER_NAMES };
+    // Keys of {model}_summary.json and {model}_points.jsonl.
+    const ofEvaluations = ["summary", "points"].map((name) => read(`src/evaluate/${name}.ts`)).join("");
     for (const user of USER_PAGES) {
       const { path } = user;
       for (const span of spansOf(user)) {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
         if (name === "" || PYTHON_NAMES.test(name) || ROLLOUT_FIELDS.test(name)) continue;
-        const isKnown = isConfigKey(name) || options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
+        const isKnown = isConfigKey(name) || new RegExp(`\\b${name}\\b`).test(ofEvaluations) ||
+          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));
         assert.ok(isKnown, `${path}: there is no ${span}`);
         if (!isConfigKey(name) || value === undefined || /[A-Z]{3}/.test(value)) continue;

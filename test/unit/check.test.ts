@@ -75,7 +75,13 @@ describe("runTests()", { skip: leftOut("runTests()", NO_SHELL) }, () => {
 });
 
 describe("runGate()", { skip: leftOut("runGate()", NO_SHELL) }, () => {
-  const PARTS = [/typescript\/bin\/tsc -p \S+$/, /^lint --quiet$/, /^fmt --check --quiet$/, /a\.test\.ts$/];
+  const PARTS = [
+    /typescript\/bin\/tsc -p \S+$/,
+    /tsc -p \S+\/page$/,
+    /^lint --quiet$/,
+    /^fmt --check --quiet$/,
+    /a\.test\.ts$/,
+  ];
 
   it("checks types, lint and format, and runs every test", () =>
     withCheckout(async ({ root, calls, asRuntime }) => {
@@ -83,10 +89,13 @@ describe("runGate()", { skip: leftOut("runGate()", NO_SHELL) }, () => {
       assert.equal(calls().length, PARTS.length - 1 + RUNNERS);
       PARTS.slice(0, -1).forEach((part, index) => assert.match(calls()[index], part));
       assert.ok(calls().slice(PARTS.length - 1).some((call) => PARTS.at(-1)!.test(call)));
-      assert.match(said, /^ok {3}types .*\nok {3}lint .*\nok {3}format .*\nok {3}tests /);
+      assert.match(
+        said,
+        /^ok {3}types .*\nok {3}types of the page .*\nok {3}lint .*\nok {3}format .*\nok {3}tests /,
+      );
     }));
 
-  for (const [index, word] of ["tsc", "lint", "fmt", "a.test.ts"].entries()) {
+  for (const [index, word] of ["tsc", "/page", "lint", "fmt", "a.test.ts"].entries()) {
     it(`stops where ${word} fails, says so and exits as that does`, () =>
       withCheckout(async ({ root, failAt, calls, asRuntime }) => {
         failAt(word);

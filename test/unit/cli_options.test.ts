@@ -7,10 +7,9 @@ import { describe, it } from "node:test";
 import { Command } from "commander";
 import { NPM_OPTIONS } from "../../scripts/npm_options.mjs";
 import { parseArguments } from "../../src/cli/arguments.ts";
-import { evaluationFolder } from "../../src/cli/eval.ts";
+import { defaultFolder } from "../../src/cli/eval_subjects.ts";
 import { configCommand, type ConfigOptions, defaultsNotices, readConfig } from "../../src/cli/options.ts";
 import { withLaunchOptions } from "../../src/cli/launch_options.ts";
-import { sweepRuns } from "../../src/config/sweep.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 
 const optionsOf = (...args: string[]) =>
@@ -180,7 +179,7 @@ describe("the results of eval", () => {
     withScratchFolder(async (folder) => {
       const folderOf = async (name: string) => {
         const config = await readConfig(optionsOf("--set", `model_name=${name}`, "--set", "output_dir=out"));
-        return await evaluationFolder(sweepRuns(config)[0]);
+        return await defaultFolder([{ kind: "model", name, tag: "a" }], undefined, config);
       };
       assert.equal(await folderOf(folder), join(folder, "eval"));
       assert.equal(await folderOf("org/name@main"), join("out", "eval", "org--name@main"));

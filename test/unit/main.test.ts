@@ -8,7 +8,8 @@ import { evalCommand } from "../../src/cli/eval.ts";
 import { ROOT } from "./source_files.ts";
 
 const ENTRIES = {
-  "src/cli/main.ts": 'train, eval, scorer, data, report, rollouts, slurm, doctor; did you mean "train"?',
+  "src/cli/main.ts":
+    'train, eval, scorer, data, report, rollouts, judge, slurm, doctor; did you mean "train"?',
   "scripts/dev.ts":
     "bench, chaos, gpu-report, mutants, parity, test:browser, test:cluster, test:gpu-variants",
 };

@@ -200,9 +200,9 @@ export const faults: readonly Fault[] = [
     "unit/cli_options.test.ts",
   ),
   fault(
-    "src/cli/eval.ts",
-    "return await isFolder(model_name)\n",
-    "return !await isFolder(model_name)\n",
+    "src/cli/eval_subjects.ts",
+    "return await isFolder(name)\n",
+    "return !await isFolder(name)\n",
     "the results of one folder's eval are written far from it",
     "unit/cli_options.test.ts",
   ),

@@ -354,8 +354,8 @@ const STOPS: readonly Fault[] = [
   ),
   stopFault(
     "evaluate/evaluate.ts",
-    "trimAtStopString(whole, stopStrings).text",
-    "whole",
+    "completion: text,",
+    "completion: whole,",
     "an evaluation scores the made-up turn",
   ),
 ];
@@ -413,8 +413,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "        lambda,\n",
-    "        1,\n",
+    "judgementsOf(points, lambda)",
+    "judgementsOf(points, 1)",
     "eval's mean of combined scores is that of lambda 1",
   ),
   evalFault(
@@ -451,14 +451,14 @@ const EVALUATIONS: readonly Fault[] = [
   },
   evalFault(
     "cli/eval.ts",
-    "options.output ?? await evaluationFolder(config)",
-    "await evaluationFolder(config)",
+    "options.output ?? await defaultFolder(",
+    "await defaultFolder(",
     "--output does nothing",
   ),
   evalFault(
-    "assembly/evaluation.ts",
-    "reward: outcome.rewards[i]",
-    "reward: outcome.combined[i]",
+    "evaluate/parts.ts",
+    "reward: rounded(scores.rewards[i], dtype)",
+    "reward: rounded(scores.rewards[i] - scores.costs[i], dtype)",
     "eval_samples.jsonl holds combined scores as rewards",
   ),
   evalFault(
