@@ -52,6 +52,7 @@ export async function startHeldScorer(): Promise<HeldScorer> {
     }
     let text = "";
     request.setEncoding("utf8").on("data", (chunk) => text += chunk).on("end", () => {
+      if (text === "") return; // of a program that was ended while it asked
       const body = JSON.parse(text) as PairsRequest;
       asked.push(body);
       respond(asked.length, () => answer(response, scoresOf(body.responses)));
