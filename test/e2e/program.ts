@@ -139,7 +139,7 @@ export function trainArgs(outputDir: string, settings: Record<string, unknown> =
 
 /** Rows of metrics.jsonl without what measures the machine. */
 export function metricRows(runDir: string): MetricRow[] {
-  return readFileSync(join(runDir, "metrics.jsonl"), "utf8").trim().split("\n").map((line) => {
+  return readFileSync(join(runDir, "metrics.jsonl"), "utf8").split("\n").filter(Boolean).map((line) => {
     const row = JSON.parse(line) as MetricRow;
     for (const name of TIMING_METRICS) delete row[name];
     return row;
