@@ -245,10 +245,10 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
   if (communicator.rank === 0) await readyFolder(config, runDir, events);
   await communicator.barrier();
   const { policy, tokenizer } = loaded;
-  const describeRun = async () => {
+  const describeRun = async (hasSteps: boolean) => {
     const eosTokenIds = config.eos_token_ids ?? loaded.ends.map(({ id }) => id);
     await writeRunConfig(runDir, { ...config, eos_token_ids: eosTokenIds });
-    await writeRunFacts(facts);
+    if (hasSteps) await writeRunFacts(facts);
     return await writeModelConfig(runDir, loaded, config.dtype);
   };
   const { evalPrompts, sources } = prompts;
@@ -271,7 +271,7 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
   if (communicator.rank === 0) await finishFolder(parts, result, events);
   await communicator.barrier();
   const { peakBytes } = (await openGpu()).memory();
-  if (communicator.rank === 0) {
+  if (communicator.rank === 0 && result.rows.length > 0) {
     // What trained is not lost where a line for the report cannot be written.
     await writeRunFacts(facts, peakBytes).catch((error) => events.onMessage(messageOf(error)));
   }

@@ -67,9 +67,11 @@ export interface TrainingDeps extends Asked {
   evaluate: ((lambda: number, scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>) | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
-   * go on there. @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
+   * go on there.
+   * @param hasSteps whether there are steps left to do
+   * @returns config.json or adapter_config.json, and tokenizer files, which checkpoints copy
    */
-  describeRun(): Promise<readonly string[]>;
+  describeRun(hasSteps: boolean): Promise<readonly string[]>;
   events: TrainingEvents;
 }
 
@@ -162,7 +164,12 @@ async function knownToAll(
 }
 
 /** Files and tracker of the rank that writes; a tracker of rows alone on the others. */
-async function openRecords(deps: TrainingDeps, config: RunConfig, restored: RestoredRun | null) {
+async function openRecords(
+  deps: TrainingDeps,
+  config: RunConfig,
+  restored: RestoredRun | null,
+  steps: number,
+) {
   const { runDir, events: { onMessage } } = deps;
   if (!isWriter(deps)) {
     const tracker = await openTracker({ runDir, config, sinks: [], onMessage });
@@ -170,8 +177,8 @@ async function openRecords(deps: TrainingDeps, config: RunConfig, restored: Rest
   }
   if (!restored) await clearRun(runDir);
   await removeOtherJournals(runDir, deps.communicator.size);
-  const modelFiles = await deps.describeRun();
   const step = restored?.progress.step ?? 0;
+  const modelFiles = await deps.describeRun(step < steps);
   const path = join(runDir, "metrics.jsonl");
   const log = openAppendLog(path, restored ? step : -1);
   try {
@@ -228,7 +235,7 @@ export async function openRun(
   const progress = restored
     ? ownProgress(restored.progress, communicator)
     : { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 };
-  const { logged, ...records } = await openRecords(deps, config, restored);
+  const { logged, ...records } = await openRecords(deps, config, restored, steps);
   const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
   if (missing !== null) events.onMessage(missing);
   const evaluations = await knownToAll(

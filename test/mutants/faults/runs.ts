@@ -153,7 +153,7 @@ const resume: Fault[] = [
   {
     file: "src/train/run.ts",
     find: "  const restored = config.resume\n",
-    replace: "  await deps.describeRun();\n  const restored = config.resume\n",
+    replace: "  await deps.describeRun(true);\n  const restored = config.resume\n",
     harm: "a refused run has already overwritten what the folder says of its run",
     tests: ["gpu/training_run.test.ts#is refused"],
   },
