@@ -5,6 +5,8 @@ import { shortJson } from "../config/parsed_json.ts";
 import { sleep } from "./retry.ts";
 
 const FILE_PREFIX = "file:";
+/** What is longer is no address that somebody typed. */
+const MOST_SUGGESTED = 200;
 
 export interface WaitForUrlOptions {
   /** Default 1 hour: a scorer job may have to queue. */
@@ -23,7 +25,9 @@ export interface WaitForUrlOptions {
 export function parseScorerUrl(text: string): string {
   const trimmed = text.trim();
   if (!/^https?:\/\//i.test(trimmed)) {
-    const suggestion = /^[\w.-]+(:\d+)?(\/|$)/.test(trimmed) ? `http://${trimmed}` : "http://localhost:8000";
+    const suggestion = trimmed.length <= MOST_SUGGESTED && /^[\w.-]+(:\d+)?(\/|$)/.test(trimmed)
+      ? `http://${trimmed}`
+      : "http://localhost:8000";
     throw new TypeError(
       `scorer_url is ${shortJson(trimmed)}: need http:// or https:// in front; try "${suggestion}"`,
     );
