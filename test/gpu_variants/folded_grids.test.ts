@@ -4,14 +4,12 @@ import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { withGpuLanes } from "../../src/gpu/trial_modes.ts";
 import { checkForward, checkGradient, type Mode } from "../gpu/case_checks.ts";
 import { folded, foldedCases } from "../gpu/folded.ts";
+import { isMatmul, isOtherWidth } from "../gpu/heavy_cases.ts";
 
-/** A software GPU compiles matmuls of many lanes for minutes; they fold nothing, and Deno runs them in every test. */
-const MATMULS = ["linear", "swiglu_linear", "lm_head_logprobs"];
-/** Of attention in tiles, which take as long for each width of a head: one width, under all conditions. */
-const OTHER_WIDTH = /^attention(_decode)? .*heads of (?!16\b)/;
 const mode: Mode = (body) => folded(() => withGpuLanes(body));
-const cases = (await foldedCases()).filter(({ op }) => !MATMULS.includes(op))
-  .flatMap(({ cases }) => cases.filter(({ name }) => !OTHER_WIDTH.test(name)));
+/** Matmuls fold nothing, and Deno runs them in every test. */
+const cases = (await foldedCases()).filter(({ op }) => !isMatmul(op))
+  .flatMap(({ cases }) => cases.filter((opCase) => !isOtherWidth(opCase)));
 
 describe("folded grids of a GPU's kernels", () => {
   before(async () => void await openGpu());
