@@ -17,7 +17,6 @@ import { disposeTrunk } from "../policy/transformer.ts";
 import { summarizeSafety } from "../rl/quadrants.ts";
 import type { Scorer } from "../scorer/protocol.ts";
 import { evalRow } from "../tracking/metrics.ts";
-import type { Sample } from "../tracking/samples.ts";
 import { trainedModel } from "./evaluated_run.ts";
 import { openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
@@ -39,21 +38,9 @@ export interface EvaluatedModel {
   samples: EvaluatedSample[];
 }
 
-export interface EvaluatedSample {
-  prompt: string;
+/** A point whose response is called a completion, as everywhere in a run. */
+export interface EvaluatedSample extends Omit<Point, "response"> {
   completion: string;
-  reward: number;
-  cost: number;
-  /** What the parts of the score said, by name; null where one does not apply. */
-  scores?: Sample["scores"];
-  /** Length of the completion, its end included. */
-  tokens?: number;
-  /** It has max_completion_length tokens, of which none ends it, and no stop string. */
-  clipped?: boolean;
-  /** It went on to write a turn of the user's, before stop strings were cut off. */
-  fake_turn?: boolean;
-  /** What the prompt's row says under "category". */
-  category?: Point["category"];
 }
 
 export interface EvaluationOptions {

@@ -1,6 +1,7 @@
 /** A picture of pixels that is drawn on and written as PNG (ISO/IEC 15948): 8-bit RGB, no filter. */
 import { deflateSync } from "node:zlib";
 import { crc32 } from "./crc.ts";
+import { joinedBytes } from "./joined_bytes.ts";
 
 export type Color = readonly [red: number, green: number, blue: number];
 
@@ -105,19 +106,12 @@ export class Picture {
     new DataView(header.buffer).setUint32(0, this.width);
     new DataView(header.buffer).setUint32(4, this.height);
     header.set(FORMAT, 8);
-    const chunks = [
+    return joinedBytes([
       SIGNATURE,
       chunk("IHDR", header),
       chunk("IDAT", deflateSync(raw, { level: 9 })),
       chunk("IEND", new Uint8Array()),
-    ];
-    const file = new Uint8Array(chunks.reduce((size, { byteLength }) => size + byteLength, 0));
-    let at = 0;
-    for (const bytes of chunks) {
-      file.set(bytes, at);
-      at += bytes.byteLength;
-    }
-    return file;
+    ]);
   }
 }
 

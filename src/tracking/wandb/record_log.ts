@@ -6,6 +6,7 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { crc32 } from "../crc.ts";
+import { joinedBytes } from "../joined_bytes.ts";
 
 const FORMAT = Uint8Array.of(0x3a, 0x57, 0x26, 0x42, 0xe1, 0xbe, 0x00); // ":W&B", 0xBEE1, version 0
 const BLOCK_BYTES = 32 * 1024;
@@ -65,22 +66,11 @@ function* recordsFrom(bytes: Uint8Array, from: number): Generator<FiledRecord> {
     if (isBeginning !== (parts.length === 0)) return;
     parts.push(bytes.subarray(at + PIECE_HEADER_BYTES, end));
     if (type === WHOLE || type === LAST) {
-      yield { payload: joined(parts), end };
+      yield { payload: joinedBytes(parts), end };
       parts = [];
     }
     at = end;
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** The pieces of a record that begins at byte `at` of the file, zeros up to the next block before them where needed. */
@@ -106,7 +96,7 @@ function framed(payload: Uint8Array, at: number): Uint8Array {
     done += piece.length;
     isFirst = false;
   } while (done < payload.length);
-  return joined(parts);
+  return joinedBytes(parts);
 }
 
 export interface RecordLog {
