@@ -5,6 +5,7 @@ import { enterPhase } from "../gpu/failure.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
 import { messageOf } from "../io/files/errors.ts";
+import { explainFsError } from "../io/files/errors.ts";
 import { writeSafetensors } from "../io/tensors/safetensors.ts";
 import { writeTorchBin } from "../io/torch/writer.ts";
 import { trainableWeights } from "../policy/adapters.ts";
@@ -174,7 +175,11 @@ export async function writeFinalWeights(
   best: BestState | null,
 ): Promise<void> {
   const path = join(runDir, BEST_MODEL_FILE);
-  if (best === null) await rm(path, { force: true });
+  if (best === null) {
+    await rm(path, { force: true }).catch((error) => {
+      throw explainFsError(error, "remove", path);
+    });
+  }
   const tensors = weightTensors(trainableWeights(learner.policy));
   await writeSafetensors(join(runDir, weightsFile(config)), tensors);
   if (!config.use_peft) await writeTorchBin(join(runDir, "pytorch_model.bin"), tensors);

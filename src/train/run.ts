@@ -198,7 +198,7 @@ async function openRecords(
     return { modelFiles, log, tracker, logged };
   } catch (error) {
     log.close();
-    throw error;
+    throw explainFsError(error, "open the records in", runDir);
   }
 }
 
