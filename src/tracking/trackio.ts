@@ -7,14 +7,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { displayName } from "./display_name.ts";
 import type { MetricRow } from "./metrics.ts";
 import type { RunFacts, Sink } from "./sink.ts";
-import { histogramBuckets } from "./statistics.ts";
+import { trackedHistogram } from "./tracked_histogram.ts";
 import { writeWhole } from "./written_whole.ts";
 
 /** In the run's own folder: under which id trackio knows the run. */
 const RUN_FILE = "trackio_run.json";
 const TIMEOUT_MS = 30_000;
-/** As trackio.Histogram has it. */
-const BUCKETS = 64;
 const ENTRIES_AT_ONCE = 200;
 /** Answers below 500 that asking again may change. */
 const PASSING = new Set([408, 425, 429]);
@@ -142,12 +140,8 @@ export function trackio(
     step: addRow,
     evaluation: addRow,
     histogram({ tag, step, values }) {
-      const buckets = histogramBuckets(values, BUCKETS);
-      if (buckets.length === 0) return;
-      const bins = [buckets[0].left, ...buckets.map(({ right }) => right)];
-      add(step, tag, {
-        [tag]: { _type: "trackio.histogram", bins, values: buckets.map(({ count }) => count) },
-      });
+      const histogram = trackedHistogram("trackio.histogram", values);
+      if (histogram) add(step, tag, { [tag]: histogram });
     },
     async close() {
       const waiting = new AbortController();

@@ -2,26 +2,12 @@
 import { hfName } from "../hf_names.ts";
 import type { MetricRow } from "../metrics.ts";
 import { type Sample, scoreNames } from "../samples.ts";
-import { histogramBuckets } from "../statistics.ts";
 import type { Values } from "./records.ts";
 
 /** A row under W&B's names; `train/global_step` is transformers' x axis. */
 export function wandbRow({ step, ...metrics }: MetricRow): Values {
   const named = Object.entries(metrics).map(([name, value]) => [hfName(name), value]);
   return { ...Object.fromEntries(named), "train/global_step": step };
-}
-
-const BUCKETS = 64;
-
-/** A histogram of the finite values, as wandb.Histogram gives it; null where there are none. */
-export function wandbHistogram(values: readonly number[]): Values | null {
-  const buckets = histogramBuckets(values, BUCKETS);
-  if (buckets.length === 0) return null;
-  return {
-    _type: "histogram",
-    values: buckets.map(({ count }) => count),
-    bins: [buckets[0].left, ...buckets.map(({ right }) => right)],
-  };
 }
 
 /** Columns and rows of a table of completions. */

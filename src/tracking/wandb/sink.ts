@@ -5,7 +5,8 @@ import type { MetricRow } from "../metrics.ts";
 import { SCATTER_TAGS, SCATTER_TITLES, TABLE_TAGS } from "../samples.ts";
 import type { ScatterPoints, Split } from "../samples.ts";
 import type { LoggedTable, RunFacts, Sink } from "../sink.ts";
-import { sampleRows, scatterPanel, wandbHistogram, wandbRow } from "./names.ts";
+import { trackedHistogram } from "../tracked_histogram.ts";
+import { sampleRows, scatterPanel, wandbRow } from "./names.ts";
 import { type OfflineRun, openOfflineRun } from "./offline_run.ts";
 import type { Values } from "./records.ts";
 import type { WandbSettings } from "./settings.ts";
@@ -127,7 +128,7 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
     step: addRow,
     evaluation: addRow,
     histogram({ tag, step, values }) {
-      const histogram = wandbHistogram(values);
+      const histogram = trackedHistogram("histogram", values);
       if (histogram) rows!.add(step, { [tag]: histogram });
     },
     table,
