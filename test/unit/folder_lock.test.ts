@@ -17,6 +17,7 @@ function machine(
     self: { host: "here", pid: 10, process: "boot 1", job: "", ...self },
     processOf: (pid) => processes[pid] ?? null,
     now: () => NOW,
+    patienceMs: 0,
   };
 }
 
@@ -64,6 +65,15 @@ describe("a folder", () => {
         assert.equal(lock.before?.pid, 20);
         lock.release();
       }
+    }));
+
+  it("of a process that ends within a moment is taken over then: a killed job may come back before its ranks are gone", () =>
+    withRun(async (folder) => {
+      leaveNote(folder, {});
+      const processes: Record<number, string> = { 20: "boot 2" };
+      const taken = lockFolder(folder, { ...machine({}, processes), patienceMs: 60_000 });
+      setTimeout(() => delete processes[20], 150);
+      assert.equal((await taken).before?.pid, 20);
     }));
 
   it("of another machine is taken over once nothing has been heard of it for five minutes", () =>

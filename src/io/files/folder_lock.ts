@@ -23,6 +23,9 @@ const NO_LINKS = ["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP"];
 const SETTLE_MS = 100;
 /** Takings over that may come before one's own. */
 const TRIES = 5;
+/** A process of this machine that is at its end is waited for: the ranks of a killed mpirun outlive it by a moment. */
+const PATIENCE_MS = 5000;
+const LOOK_MS = 100;
 
 /** Who holds a folder. */
 export interface Owner {
@@ -41,6 +44,8 @@ export interface Surroundings {
   /** As Owner.process of any process here; null where there is none. */
   processOf(pid: number): string | null;
   now(): number;
+  /** For how long a process of this machine may be at its end before it counts as at work. */
+  patienceMs: number;
 }
 
 export interface FolderLock {
@@ -76,6 +81,7 @@ const here = (): Surroundings => ({
   },
   processOf: processHere,
   now: Date.now,
+  patienceMs: PATIENCE_MS,
 });
 
 /** Where the note of a folder lies: beside it, so that the folder may be moved aside. */
@@ -113,6 +119,7 @@ export async function lockFolder(folder: string, around: Surroundings = here()):
   let before: Owner | null = null;
   try {
     const made = await makeFolders(dirname(folder));
+    await outlast(path, around);
     for (let tries = 0; tries < TRIES; tries++) {
       if (await create(path, text)) {
         if (tries > 0) await setTimeout(SETTLE_MS);
@@ -126,6 +133,15 @@ export async function lockFolder(folder: string, around: Surroundings = here()):
   throw new Error(
     `Cannot train in "${folder}": others take it as soon as it is free; choose another output_dir`,
   );
+}
+
+/** Comes back once no process of this machine stands behind the note, or none is about to go. */
+async function outlast(path: string, around: Surroundings): Promise<void> {
+  const owner = ownerIn(textIn(path) ?? "");
+  if (owner?.host !== around.self.host) return;
+  for (let waitedMs = 0; waitedMs < around.patienceMs && isHeld(owner, 0, around); waitedMs += LOOK_MS) {
+    await setTimeout(LOOK_MS);
+  }
 }
 
 /** Writes the whole note at once where the file system can, if there is none. @returns false where there is one */

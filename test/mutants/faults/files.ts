@@ -585,6 +585,13 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/io/files/folder_lock.ts",
+    find: "await outlast(path, around);",
+    replace: "",
+    harm: "a killed job that comes back at once is refused while its ranks end",
+    tests: ["unit/folder_lock.test.ts"],
+  },
+  {
+    file: "src/io/files/folder_lock.ts",
     find: "for (const empty of made.toReversed()) rmdirSync(empty);",
     replace: "",
     harm: "a run that is ended before its first step leaves empty folders",
