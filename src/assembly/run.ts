@@ -51,6 +51,8 @@ export interface AssemblyOptions {
   /** Judges in the place of the score models of the settings, or beside the service and functions they name. */
   scorer?: Scorer;
   rows?: GivenRows;
+  /** What was typed to start the run, for its report. */
+  command?: string;
   /** Ranks that train together, each of which puts the run together; one unless given. */
   communicator?: Communicator;
   /** Aborted: no waiting goes on, and nothing further is loaded. */
@@ -74,6 +76,8 @@ export interface RunFacts {
   promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
+  /** What was typed to start it; none for a program's call. */
+  command?: string;
 }
 
 export interface TrainedRun extends TrainingResult {
@@ -136,6 +140,7 @@ async function assemble(
     scorer: ownScorer,
     rows,
     communicator = singleProcess,
+    command,
     signal,
   }: AssemblyOptions,
 ): Promise<AssembledRun> {
@@ -207,6 +212,7 @@ async function assemble(
       precision: precisionText(config),
       promptFormat,
       worldSize: communicator.size,
+      ...(command !== undefined && { command }),
     };
     const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
     const judgeHashes = () => scoreModelHashes(config, ownScorer);
