@@ -57,7 +57,7 @@ export const NPM_OPTIONS = {
     reward_label: false,
     cost_label: false,
   },
-  rollouts: { where: false, sort: false, limit: false, columns: false, json: true },
+  rollouts: { where: false, sort: false, limit: false, columns: false, json: true, report: false },
   "gpu-report": { small: true, part: false, out: false, python: false },
   chaos: { file: false, full: true, write: true },
   slurm: {

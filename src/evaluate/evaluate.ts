@@ -13,6 +13,7 @@ import {
   stopStringsOf,
   trimAtStopString,
 } from "../rl/conversation.ts";
+import { type End, ENDS } from "../rl/ends.ts";
 import { combineScores } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
@@ -32,6 +33,9 @@ export interface Evaluation {
   costs: number[];
   /** reward - lambda * cost with the lambda given. */
   combined: number[];
+  /** Tokens of each completion, its end included, and how it ended. */
+  completionLengths: number[];
+  ends: End[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;
 }
@@ -53,8 +57,8 @@ export interface EvaluationDeps {
 
 /** How a completion ended. */
 export interface Ended {
-  /** It has max_completion_length tokens, of which none ends it, and no stop string. */
-  isClipped: boolean;
+  /** "length": it has max_completion_length tokens, of which none ends it, and no stop string. */
+  end: End;
   /** It went on to write a turn of the user's, before stop strings were cut off. */
   hasFakeTurn: boolean;
 }
@@ -87,7 +91,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         completions.push({
           completion: text,
           tokens,
-          isClipped: end === "length" && stopString === null,
+          end: stopString === null ? end : "stop",
           hasFakeTurn: hasHallucinatedTurn(whole, batch[0].layout),
         });
       }
@@ -159,10 +163,12 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
   const { communicator = singleProcess, prompts } = deps;
   const { start, end } = shareOf(prompts.length, communicator.rank, communicator.size);
   const own = prompts.slice(start, end);
-  const { answers, scores } = await answerPrompts({ ...deps, prompts: own });
+  const { answers, ended, scores } = await answerPrompts({ ...deps, prompts: own });
   const count = prompts.length;
   const rewards = await gatherShares(communicator, scores.rewards, count);
   const costs = await gatherShares(communicator, scores.costs, count);
+  const lengths = await gatherShares(communicator, answers.map(({ tokens }) => tokens.length), count);
+  const ends = await gatherShares(communicator, ended.map(({ end }) => ENDS.indexOf(end)), count);
   const named = await gatherNamed(communicator, scores.named, { own: own.length, count });
   return {
     prompts: [...await gatherTexts(communicator, answers.map(({ prompt }) => prompt))],
@@ -170,6 +176,8 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
     rewards,
     costs,
     combined: Array.from(combineScores(rewards, costs, lambda)),
+    completionLengths: lengths,
+    ends: ends.map((index) => ENDS[index]),
     ...(named && { named }),
   };
 }

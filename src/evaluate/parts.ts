@@ -104,7 +104,7 @@ function pointsOf({ answers, ended, scores }: Answered, dtype: EvalPreset["score
     cost: rounded(scores.costs[i], dtype),
     ...(scores.named && { scores: namedScores(scores.named, i) }),
     tokens: tokens.length,
-    clipped: ended[i].isClipped,
+    clipped: ended[i].end === "length",
     fake_turn: ended[i].hasFakeTurn,
     ...categoryOf(columns),
   }));

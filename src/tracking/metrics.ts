@@ -7,6 +7,7 @@ import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
+import type { End } from "../rl/ends.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -109,8 +110,8 @@ export interface StepRecord extends Judgements {
   lambda: { value: number; jc: number; jcRaw: number; jcEma: number; d: number };
   /** Tokens of each completion, its EOS included. */
   completionLengths: readonly number[];
-  /** Which completions ended by themselves, before max_completion_length. */
-  terminated: readonly boolean[];
+  /** How each of them ended. */
+  ends: readonly End[];
   /** Completions that went on to write a turn of the user's. */
   hallucinatedTurns: number;
   /** How many of this step's completions answer a prompt that had to be shortened. */
@@ -152,6 +153,9 @@ export interface EvalRecord extends Judgements {
   step: number;
   /** The lambda of the combined scores. */
   lambda: number;
+  /** Tokens of each completion, and how it ended; for the table. */
+  completionLengths: readonly number[];
+  ends: readonly End[];
 }
 
 /**
@@ -210,7 +214,7 @@ export function stepRow(record: StepRecord): MetricRow {
  *
  * @throws RangeError when the judgements do not line up
  */
-export function evalRow(record: EvalRecord): MetricRow {
+export function evalRow(record: Omit<EvalRecord, "completionLengths" | "ends">): MetricRow {
   checkJudgements(record);
   const costs = record.costs.filter(Number.isFinite);
   return definedOnly({
@@ -257,8 +261,8 @@ function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<Met
 }
 
 /** Lengths of all completions, and of those that ended by themselves; 0 where none did, as in TRL. */
-function lengthMetrics({ completionLengths, terminated }: StepRecord): Partial<MetricRow> {
-  const ended = completionLengths.filter((_, i) => terminated[i]);
+function lengthMetrics({ completionLengths, ends }: StepRecord): Partial<MetricRow> {
+  const ended = completionLengths.filter((_, i) => ends[i] !== "length");
   const [min, max] = extent(completionLengths) ?? [];
   const [minEnded, maxEnded] = extent(ended) ?? [0, 0];
   return {

@@ -1,5 +1,6 @@
 /** What a report says in tables: how metrics went, what was set and what was changed. */
 import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
+import { equalBudgets } from "./budgets.ts";
 import type { MetricName, MetricRow } from "./metrics.ts";
 import { formatNumber } from "./plot_axes.ts";
 import { frontierPlot } from "./plot_svg.ts";
@@ -133,6 +134,23 @@ export function differencesTable(runs: readonly RunRecords[]): string {
   });
   if (lines.length === 0) return "";
   return table([text("key"), ...runs.map(({ name }) => text(name))], lines);
+}
+
+/** Reward and safety of the runs where they had spent the same: their steps may be of unequal sizes. */
+export function budgetsTable(runs: readonly RunRecords[]): string {
+  const lines = equalBudgets(runs).flatMap(({ kind, value, runs: ends }) =>
+    ends.map(({ run, step, reward, safeRatio }, i) => {
+      const budget = i === 0
+        ? `<th scope="row" rowspan="${ends.length}">${formatNumber(value, 3)} ${kind}</th>`
+        : "";
+      const cells = [step, reward, safeRatio].map(numberCell).join("");
+      return `<tr>${budget}<td class="text short">${shortText(runs[run].name)}</td>${cells}</tr>`;
+    })
+  );
+  if (lines.length === 0) return "";
+  const columns = [text("all had spent"), text("run"), ...["at step", "reward", "safe ratio"].map(numeric)];
+  return `<p class="lead">Means of the last ${TREND_STEPS} rows of training within what every run spent.</p>` +
+    table(columns, lines);
 }
 
 /** Where the runs ended in reward and safety: by their last evaluations, where all have one. */

@@ -4,17 +4,7 @@ import { comparisonPage, runPage } from "../../src/tracking/report_page.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "../../src/tracking/report_plots.ts";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
 import type { RunRecords } from "../../src/tracking/run_records.ts";
-
-const runOf = (rows: MetricRow[], more: Partial<RunRecords> = {}): RunRecords => ({
-  name: "run",
-  rows,
-  tables: [],
-  scatters: [],
-  config: {},
-  changes: [],
-  facts: {},
-  ...more,
-});
+import { runOf } from "./run_of.ts";
 
 /** Values 1 and 2 of each of these metrics, at steps 4 and 8. */
 const rowsOf = (...names: string[]) =>

@@ -1,20 +1,12 @@
 /** What a page says beside its plots: before and after, what differs between runs, and what a run was made with. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { comparisonPage, runPage } from "../../src/tracking/report_page.ts";
 import type { RunRecords } from "../../src/tracking/run_records.ts";
+import { runOf as recordsOf } from "./run_of.ts";
 
-const runOf = (name: string, rows: object[], more: Partial<RunRecords> = {}): RunRecords => ({
-  name,
-  rows: rows as MetricRow[],
-  tables: [],
-  scatters: [],
-  config: {},
-  changes: [],
-  facts: {},
-  ...more,
-});
+const runOf = (name: string, rows: object[], more: Partial<RunRecords> = {}) =>
+  recordsOf(rows, { name, ...more });
 const evaluation = (step: number, reward: number, safe: number) => ({
   step,
   "eval/mean_reward": reward,
