@@ -76,7 +76,7 @@ export const NPM_OPTIONS = {
     scorer: false,
     array_beta: true,
   },
-  report: { serve: true, port: false },
+  report: { serve: true, port: false, weight_change: true },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -14,6 +14,7 @@ import {
   RUN_FACTS_FILE,
   type RunRecords,
 } from "../tracking/run_records.ts";
+import { parseWeightChange, WEIGHT_CHANGE_FILE } from "../tracking/weight_change.ts";
 import { rolloutTables } from "./rollout_tables.ts";
 import type { Sample, SampleTable, ScatterPoints } from "../tracking/samples.ts";
 import { spread } from "../tracking/statistics.ts";
@@ -47,6 +48,8 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   const facts = await readIfThere(factsPath, READ);
   const changesPath = join(runDir, CHANGES_FILE);
   const changes = await readIfThere(changesPath, READ);
+  const changePath = join(runDir, WEIGHT_CHANGE_FILE);
+  const weightChange = await readIfThere(changePath, READ);
   const settings = config === null ? {} : parsedObject(config, configPath, REMEDY);
   return {
     name: basename(runDir.replace(/[/\\]+$/, "")),
@@ -54,6 +57,9 @@ export async function readRun(runDir: string): Promise<RunRecords> {
     tables: withKept(await readTables(samplesDir, names), await rolloutTables(runDir, settings)),
     scatters: await readScatters(samplesDir, names),
     config: settings,
+    weightChange: weightChange === null
+      ? null
+      : parseWeightChange(parsedObject(weightChange, changePath, REMEDY), changePath),
     facts: facts === null ? {} : parsedObject(facts, factsPath, REMEDY),
     changes: changes === null ? [] : parseChanges(changes, changesPath),
   };

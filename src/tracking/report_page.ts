@@ -18,6 +18,7 @@ import {
   headlineTable,
 } from "./report_sections.ts";
 import { section } from "./report_table.ts";
+import { weightsComparison, weightsSection } from "./report_weights.ts";
 import type { RunRecords } from "./run_records.ts";
 import type { TokenizedSample } from "./samples.ts";
 
@@ -44,6 +45,7 @@ export function runPage(run: RunRecords, options: PageOptions = {}): string {
     drawn("Over the steps", "plots", SMOOTHING_NOTE + plots(runPlots(run))),
     ...(run.changes.length === 0 ? [] : [section("Changed on the way", changesTable(run.changes))]),
     ...(scatters.length === 0 ? [] : [drawn("Reward against cost", "scatter", plots(scatters))]),
+    ...unlessEmpty("How far the weights moved", weightsSection(run)),
     `<div id="samples"></div>`,
     ...endTables(run).map(sampleSection),
     ...unlessEmpty("Run", factsTable(run)),
@@ -62,7 +64,7 @@ export function rolloutsPage(
   samples: readonly { step: number; sample: TokenizedSample }[],
 ): string {
   const tables = samples.map(({ step, sample }) => ({ split: "train" as const, step, samples: [sample] }));
-  const run = { name, rows: [], tables, scatters: [], config: {}, facts: {}, changes: [] };
+  const run = { name, rows: [], tables, scatters: [], config: {}, facts: {}, changes: [], weightChange: null };
   return page(name, [run], [
     `<p class="lead" data-part="lead">${escapeHtml(about)}</p>`,
     `<div id="samples"></div>`,
@@ -82,6 +84,7 @@ export function comparisonPage(runs: readonly RunRecords[], options: PageOptions
     ...unlessEmpty("At equal budgets", budgetsTable(runs)),
     ...unlessEmpty("Settings that differ", differencesTable(runs)),
     drawn("Over the steps", "plots", `${SMOOTHING_NOTE}${legend}${plots(comparisonPlots(runs))}`),
+    ...unlessEmpty("How far the weights moved", weightsComparison(runs)),
     ...unlessEmpty("Side by side", sideBySide(runs)),
     `<div id="samples"></div>`,
   ], options);

@@ -10,6 +10,7 @@ export const runOf = (rows: readonly object[], more: Partial<RunRecords> = {}): 
   scatters: [],
   config: {},
   changes: [],
+  weightChange: null,
   facts: {},
   ...more,
 });
