@@ -24,6 +24,7 @@ export const NPM_OPTIONS = {
     preset: false,
     output: false,
     lambda: false,
+    kl: true,
   },
   judge: {
     judge: false,

@@ -17,7 +17,15 @@ const HOST = "127.0.0.1";
 /** Seconds after which a browser asks again for a page that there is not yet. */
 const RETRY_SECONDS = 2;
 /** What a page is made of. */
-const FILES = ["metrics.jsonl", "samples", ROLLOUTS_FOLDER, RUN_CONFIG_FILE, CHANGES_FILE, RUN_FACTS_FILE, WEIGHT_CHANGE_FILE];
+const FILES = [
+  "metrics.jsonl",
+  "samples",
+  ROLLOUTS_FOLDER,
+  RUN_CONFIG_FILE,
+  CHANGES_FILE,
+  RUN_FACTS_FILE,
+  WEIGHT_CHANGE_FILE,
+];
 
 export interface ReportServer {
   url: string;

@@ -63,7 +63,9 @@ export async function writeWeightChange(
   const adapter = await openAdapterFolder(runDir);
   let measured: WeightChange;
   try {
-    measured = adapter ? await adapterChange(adapter, start, events) : await wholeChange(runDir, start, events);
+    measured = adapter
+      ? await adapterChange(adapter, start, events)
+      : await wholeChange(runDir, start, events);
   } finally {
     await adapter?.close();
   }
@@ -127,7 +129,11 @@ function watched(id: string, totalOf: () => number, events: LoadingEvents) {
   return { onBytes, close: () => watcher?.close() };
 }
 
-async function wholeChange(runDir: string, start: StartingModel, events: LoadingEvents): Promise<WeightChange> {
+async function wholeChange(
+  runDir: string,
+  start: StartingModel,
+  events: LoadingEvents,
+): Promise<WeightChange> {
   if (!await isThere(join(runDir, "config.json"))) {
     throw new Error(
       `Cannot measure the change of the weights of '${runDir}': required its final weights, found none; let the run ` +

@@ -6,6 +6,7 @@ import { gatherTexts } from "../parallel/gather.ts";
 import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
+import { answersKl } from "../policy/vocabulary_kl.ts";
 import {
   hasHallucinatedTurn,
   type Message,
@@ -50,6 +51,8 @@ export interface EvaluationDeps {
   communicator?: Communicator;
   /** Scores that a run before this one was given for the same. */
   journal?: ScoreJournal;
+  /** Another model of the same vocabulary, whose distributions the policy's are held against over its answers. */
+  klBase?: Policy;
   onProgress?(promptsDone: number, prompts: number): void;
   /** At every read-back; what it throws ends the evaluation. */
   onGenerating?(): void;
@@ -137,13 +140,17 @@ export interface Answered {
   answers: Answer[];
   ended: readonly Ended[];
   scores: Scores;
+  /** KL of the policy from klBase over each answer, summed over its tokens, nats; null without one. */
+  kls: readonly number[] | null;
 }
 
 /** Completes every prompt greedily and has prompt and completion scored, each as it is; ranks do not share. */
 export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
   const { prompts, tokenizer, scorer, config } = deps;
-  if (prompts.length === 0) return { answers: [], ended: [], scores: { rewards: [], costs: [] } };
+  if (prompts.length === 0) return { answers: [], ended: [], scores: { rewards: [], costs: [] }, kls: null };
   const completed = await completeGreedily(deps);
+  const whole = completed.map(({ tokens }, i) => ({ prompt: prompts[i].ids, tokens }));
+  const kls = deps.klBase ? await answersKl(deps.policy, deps.klBase, whole) : null;
   const answers = prompts.map(({ user, messages, columns, ids }, i) => {
     const { completion, tokens } = completed[i];
     return answerOf({ prompt: user, messages, columns, completion, tokens }, ids, tokenizer.decode);
@@ -152,7 +159,7 @@ export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
     batchSize: config.scorer_batch_size_eval,
     journal: deps.journal,
   });
-  return { answers, ended: completed, scores };
+  return { answers, ended: completed, scores, kls };
 }
 
 /**

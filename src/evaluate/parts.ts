@@ -96,7 +96,7 @@ export async function evaluateInParts(
   return await pointsInParts({ count: prompts.length, size: partSize(config), make }, kept);
 }
 
-function pointsOf({ answers, ended, scores }: Answered, dtype: EvalPreset["scores"]): Point[] {
+function pointsOf({ answers, ended, scores, kls }: Answered, dtype: EvalPreset["scores"]): Point[] {
   return answers.map(({ prompt, completion, tokens, columns }, i) => ({
     prompt,
     response: completion,
@@ -106,6 +106,7 @@ function pointsOf({ answers, ended, scores }: Answered, dtype: EvalPreset["score
     tokens: tokens.length,
     clipped: ended[i].end === "length",
     fake_turn: ended[i].hasFakeTurn,
+    ...(kls && { kl: kls[i] }),
     ...categoryOf(columns),
   }));
 }

@@ -39,7 +39,9 @@ export function barPlot({ title, yLabel, groups }: BarPlot): string {
     // The ends, which are named, and numbers in between as there is room.
     const isShown = i === 0 || i === groups.length - 1 || (i - 1) % every === 0;
     const text = isShown && !(i > groups.length - 1 - every / 2 && i < groups.length - 1)
-      ? `<text x="${round(left + wide / 2)}" y="${BOTTOM + 17}" text-anchor="middle">${escapeHtml(label)}</text>`
+      ? `<text x="${round(left + wide / 2)}" y="${BOTTOM + 17}" text-anchor="middle">${
+        escapeHtml(label)
+      }</text>`
       : "";
     return drawn.join("") + text;
   });
@@ -48,7 +50,9 @@ export function barPlot({ title, yLabel, groups }: BarPlot): string {
     ...rows,
     ...columns,
     `<line class="axis" x1="${MARGIN.left}" x2="${RIGHT}" y1="${BOTTOM}" y2="${BOTTOM}"/>`,
-    `<text class="muted" x="${(MARGIN.left + RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">layer</text>`,
+    `<text class="muted" x="${(MARGIN.left + RIGHT) / 2}" y="${
+      HEIGHT - 6
+    }" text-anchor="middle">layer</text>`,
     `<text class="muted" transform="translate(13 ${(MARGIN.top + BOTTOM) / 2}) rotate(-90)" ` +
     `text-anchor="middle">${escapeHtml(yLabel)}</text>`,
   ]);

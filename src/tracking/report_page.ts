@@ -64,7 +64,16 @@ export function rolloutsPage(
   samples: readonly { step: number; sample: TokenizedSample }[],
 ): string {
   const tables = samples.map(({ step, sample }) => ({ split: "train" as const, step, samples: [sample] }));
-  const run = { name, rows: [], tables, scatters: [], config: {}, facts: {}, changes: [], weightChange: null };
+  const run = {
+    name,
+    rows: [],
+    tables,
+    scatters: [],
+    config: {},
+    facts: {},
+    changes: [],
+    weightChange: null,
+  };
   return page(name, [run], [
     `<p class="lead" data-part="lead">${escapeHtml(about)}</p>`,
     `<div id="samples"></div>`,

@@ -1,13 +1,13 @@
 /** What a report says of how far training moved the weights: part by part, and layer by layer. */
 import { formatNumber } from "./plot_axes.ts";
-import { barPlot, type BarPlot } from "./plot_bars.ts";
+import { type BarPlot, barPlot } from "./plot_bars.ts";
 import { plotLegend } from "./plot_svg.ts";
 import { escapeHtml, truncateText } from "./printable.ts";
 import { numberCell, numeric, table, text } from "./report_table.ts";
 import type { RunRecords } from "./run_records.ts";
 import {
-  changeOf,
   type ChangedTensor,
+  changeOf,
   layerCount,
   type ModelPart,
   partLabel,
@@ -18,9 +18,15 @@ import {
 const NAME_CHARACTERS = 300;
 
 /** Their colours in the plot: of the layers' parts, then of what stands at the ends. */
-const SERIES: Readonly<Partial<Record<ModelPart, number>>> = { attention: 0, mlp: 1, embedding: 2, unembedding: 3 };
+const SERIES: Readonly<Partial<Record<ModelPart, number>>> = {
+  attention: 0,
+  mlp: 1,
+  embedding: 2,
+  unembedding: 3,
+};
 
-const NOTE = `<p class="note">L2 norms. Relative: norm of the change over that of the weights before. Share: of the ` +
+const NOTE =
+  `<p class="note">L2 norms. Relative: norm of the change over that of the weights before. Share: of the ` +
   "squared norm of the whole change.</p>";
 
 /** Plot and table of one run; empty where it was not measured. */
@@ -28,7 +34,9 @@ export function weightsSection({ weightChange: change }: RunRecords): string {
   if (change === null) return "";
   const start = escapeHtml(truncateText(change.start, NAME_CHARACTERS));
   return `<p class="lead">${change.end} against ${start}.</p>` +
-    `<div class="plots"><figure>${layersPlot(change)}${legendOf(change)}</figure></div>${partsTable(change)}${NOTE}`;
+    `<div class="plots"><figure>${layersPlot(change)}${legendOf(change)}</figure></div>${
+      partsTable(change)
+    }${NOTE}`;
 }
 
 const percent = (share: number | null) => share === null ? "" : `${formatNumber(100 * share, 3)} %`;
@@ -60,13 +68,18 @@ function layersPlot(change: WeightChange): string {
     bars: parts.flatMap((part) => {
       const found = changeOf(change, (tensor) => tensor.part === part && tensor.layer === layer);
       if (found === null || found.ratio === null) return [];
-      const name = layer === null ? partLabel(part, change.tied) : `layer ${layer}, ${partLabel(part, false)}`;
+      const name = layer === null
+        ? partLabel(part, change.tied)
+        : `layer ${layer}, ${partLabel(part, false)}`;
       return [{ series: SERIES[part]!, value: 100 * found.ratio, title: `${name}: ${percent(found.ratio)}` }];
     }),
   });
   const groups: BarPlot["groups"] = [
     group("embed.", null, ["embedding"]),
-    ...Array.from({ length: layerCount(change) }, (_, layer) => group(String(layer), layer, ["attention", "mlp"])),
+    ...Array.from(
+      { length: layerCount(change) },
+      (_, layer) => group(String(layer), layer, ["attention", "mlp"]),
+    ),
     ...change.tied ? [] : [group("unemb.", null, ["unembedding"])],
   ];
   return barPlot({ title: "Relative change of the weights", yLabel: "% of the norm before", groups });
@@ -81,7 +94,9 @@ const legendOf = ({ tied }: WeightChange) =>
 
 /** The same of several runs; empty where none was measured. */
 export function weightsComparison(runs: readonly RunRecords[]): string {
-  const measured = runs.flatMap(({ name, weightChange }) => weightChange === null ? [] : [{ name, weightChange }]);
+  const measured = runs.flatMap(({ name, weightChange }) =>
+    weightChange === null ? [] : [{ name, weightChange }]
+  );
   if (measured.length === 0) return "";
   const parts = PARTS.filter((part) =>
     measured.some(({ weightChange }) => weightChange.tensors.some((tensor) => tensor.part === part))
@@ -93,7 +108,9 @@ export function weightsComparison(runs: readonly RunRecords[]): string {
       return `<td class="number">${found ? percent(found.ratio) : ""}${share}</td>`;
     });
     const all = changeOf(weightChange, () => true);
-    return `<tr><th scope="row">${escapeHtml(name)}</th>${cells.join("")}${percentCell(all && all.ratio)}</tr>`;
+    return `<tr><th scope="row">${escapeHtml(name)}</th>${cells.join("")}${
+      percentCell(all && all.ratio)
+    }</tr>`;
   });
   const tied = measured.every(({ weightChange }) => weightChange.tied);
   const columns = [...parts.map((part) => numeric(partLabel(part, tied))), numeric("all")];

@@ -49,7 +49,11 @@ export function changeOf(
   if (wanted.length === 0) return null;
   const squares = (name: "change" | "start", of: readonly ChangedTensor[]) =>
     of.reduce((sum, tensor) => sum + tensor[name] ** 2, 0);
-  const [change, start, all] = [squares("change", wanted), squares("start", wanted), squares("change", tensors)];
+  const [change, start, all] = [
+    squares("change", wanted),
+    squares("start", wanted),
+    squares("change", tensors),
+  ];
   return {
     change: Math.sqrt(change),
     start: Math.sqrt(start),
