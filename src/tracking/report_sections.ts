@@ -14,6 +14,9 @@ const VALUE_CHARACTERS = 300;
 
 const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
 
+/** Of the tokens that training sampled, by the k3 estimate; the reference is what the run began with. */
+const KL_LABEL = "KL to the reference, nats per token";
+
 const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
   ["safety/safe_ratio", "Safe ratio"],
   ["helpfulness/mean", "Helpfulness (reward)"],
@@ -21,7 +24,7 @@ const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
   ["lambda/value", "lambda"],
   ["eval/safe_ratio", "Safe ratio, evaluation"],
   ["eval/mean_reward", "Helpfulness, evaluation"],
-  ["kl", "KL"],
+  ["kl", KL_LABEL],
 ];
 
 const SHORT_RUN_NOTE = `<p class="note">Where a metric has fewer than ${
@@ -112,6 +115,15 @@ export function beforeAfterTable(rows: readonly MetricRow[]): string {
     const cells = [before, after, after - before].map(numberCell).join("");
     return [`<tr><th scope="row">${label}</th>${cells}</tr>`];
   });
+  const kl = trendOf(rows, "kl");
+  // A run's first evaluation is of the reference itself where nothing was trained by then.
+  if (kl !== undefined && first.step === 0) {
+    lines.push(
+      `<tr><th scope="row">${KL_LABEL}, last ${TREND_STEPS} steps of training</th>${
+        [0, kl.lastMean, kl.lastMean].map(numberCell).join("")
+      }</tr>`,
+    );
+  }
   const columns = [`step ${first.step}`, `step ${last.step}`, "change"].map(numeric);
   return table([text("evaluation"), ...columns], lines);
 }

@@ -127,7 +127,7 @@ test("a comparison has a column for each metric that some run has, empty where a
   assert.match(html, /<h1>2 runs compared/);
   assert.match(
     html,
-    />run<\/th><th scope="col" class="number">Cost<\/th><th scope="col" class="number">KL<\/th><\/tr>/,
+    />run<\/th><th scope="col" class="number">Cost<\/th><th scope="col" class="number">KL to the reference, nats per token<\/th><\/tr>/,
   );
   assert.ok(html.includes('>a</th><td></td><td class="number">0.123 → <b>0.235</b></td></tr>'));
   assert.ok(html.includes('>b</th><td class="number">1 → <b>2</b></td><td></td></tr>'));
