@@ -146,7 +146,7 @@ test("a plot tells the value under the mouse, is zoomed by dragging, and takes o
     await page.evaluate(chosen("plots", "x", "completions"));
     await page.mouse(over, "mouseMoved", 0.99);
     await page.until(
-      "/^completions scored 38(40|0)/.test(document.querySelector('#plots .charttitle .note').textContent)",
+      "/^completions scored 3[78]/.test(document.querySelector('#plots .charttitle .note').textContent)",
     );
     await page.evaluate(chosen("plots", "x", "tokens"));
     await page.evaluate("document.querySelector('#plots input[type=checkbox]').click()");
@@ -166,7 +166,7 @@ test("kept completions are shown token by token, in the colour of what training 
     const spans = (name: string) => page.evaluate(texts(`#samples td .token${name}`));
     assert.equal((await page.evaluate(rows)).length, 8);
     const [all, more, less] = [await spans(""), await spans(".more"), await spans(".less")];
-    assert.ok(all.length > 40 && more.length > 0 && less.length > more.length - 8);
+    assert.ok(more.length > 20 && less.length > 20, `${all.length}, ${more.length}, ${less.length}`);
     assert.equal(all.length, more.length + less.length);
     const title = await page.evaluate("document.querySelector('#samples td .less').title");
     assert.match(title, /^".*": -1 nats \(log-prob -0\.5, reference 0\.5\)$/);
@@ -208,9 +208,9 @@ test("runs that log other metrics, and other numbers of completions a step, are 
     assert.deepEqual(budgets, ["3840 completions", "2 minutes"]);
     await page.evaluate(chosen("plots", "x", "completions"));
     const over = "#plots .u-over";
-    await page.mouse(over, "mouseMoved", 0.99);
+    await page.mouse(over, "mouseMoved", 0.998);
     await page.until(
-      "/^completions scored 38/.test(document.querySelector('#plots .charttitle .note').textContent)",
+      "/^completions scored 3840$/.test(document.querySelector('#plots .charttitle .note').textContent)",
     );
     // Both runs end there: each tells its value.
     const values = await page.evaluate(texts("#plots figure:first-child .legend output"));

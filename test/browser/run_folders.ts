@@ -1,6 +1,6 @@
 /** Folders of runs that never were: enough of everything that a page shows. */
-import { appendFile, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile, copyFile, mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { loadTokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 
@@ -108,6 +108,7 @@ export async function writeChange(dir: string): Promise<void> {
 /** The completions of a step, kept token by token; the first is of tokens that would be markup. */
 export async function writeRollouts(dir: string, step: number, model: string): Promise<void> {
   const tokenizer = await loadTokenizer(model);
+  for (const file of tokenizer.files) await copyFile(file, join(dir, basename(file)));
   const lines = samplesOf(step).map((sample, index) => {
     const ids = tokenizer.encodeWithoutSpecial(index === 0 ? ATTACK : sample.completion);
     const logprobs = ids.map((_, i) => -0.5 - i / 10);
