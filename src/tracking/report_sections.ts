@@ -11,6 +11,8 @@ import { TREND_STEPS, trendOf } from "./trend.ts";
 
 /** Characters of a name or a value. */
 const VALUE_CHARACTERS = 300;
+/** Of a fact: a command may have many settings, and is to be copied whole. */
+const FACT_CHARACTERS = 4000;
 
 const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
 
@@ -200,7 +202,9 @@ export function factsTable({ rows, facts }: RunRecords): string {
   const tokens = rows.findLast((row) => row.num_tokens !== undefined)?.num_tokens;
   if (tokens !== undefined) derived.push(["tokens", `${formatNumber(tokens)} of prompts and completions`]);
   const lines = [...own, ...derived].map(([name, value]) =>
-    `<tr><th scope="row">${shortText(name)}</th><td class="text">${shortText(String(value))}</td></tr>`
+    `<tr><th scope="row">${shortText(name)}</th><td class="text">${
+      escapeHtml(truncateText(String(value), FACT_CHARACTERS))
+    }</td></tr>`
   );
   return lines.length === 0 ? "" : table(["fact", "value"].map(text), lines);
 }
