@@ -195,7 +195,7 @@ describe("eval", () => {
       "--responses",
       join(folder, fileOf("_points.jsonl")),
       "--base",
-      scratch("policy"),
+      scratch("other_policy"),
       "--kl",
     ];
     const { error } = await capture(() => evalCommand(["--config", scratch("base.yaml"), ...responses]));
