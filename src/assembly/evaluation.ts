@@ -145,7 +145,7 @@ export async function evaluateModel(
   }
 }
 
-/** @throws RangeError when the models' tokenizers do not read the prompts alike, or their vocabularies differ in size */
+/** @throws RangeError when the models' tokenizers read a prompt otherwise, or their vocabularies differ in size */
 function assertSameTokens(own: LoadedPolicy, base: LoadedPolicy, prompts: readonly EvalPrompt[]): void {
   const [size, other] = [own, base].map(({ policy }) => policy.config.vocabSize);
   const idsOf = ({ tokenizer }: LoadedPolicy, text: string) => tokenizer.encodeWithoutSpecial(text).join(" ");

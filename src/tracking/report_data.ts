@@ -103,7 +103,7 @@ function means(values: readonly (number | null | undefined)[], count: number): C
 const short = (value: number): number | null =>
   Number.isFinite(value) ? Number(value.toPrecision(Number.isInteger(value) ? 12 : 5)) : null;
 
-/** The last tables first, then the first ones, then those between, unless they have an order: what there is room for. */
+/** What there is room for of the last tables, then of the first ones, then of those between; or in their order. */
 function shownSamples(
   runs: readonly RunRecords[],
   keepsOrder: boolean,

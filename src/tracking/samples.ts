@@ -78,11 +78,10 @@ export interface ScatterPoints {
   costs: readonly number[];
 }
 
-/** What is known of completions beside their texts and scores, in the same order. */
+/** What is known of completions beside their texts and scores, in the same order; an evaluation has no advantages. */
 export interface CompletionFacts {
-  completionLengths: readonly number[];
-  ends: readonly End[];
-  /** None of an evaluation, whose completions have no group. */
+  completionLengths?: readonly number[];
+  ends?: readonly End[];
   advantages?: ArrayLike<number>;
 }
 
@@ -100,8 +99,8 @@ export function sampleTable(
     cost: judgements.costs[index],
     combined: judgements.combined[index],
     unsafe: !isSafe(judgements.costs[index]),
-    end: ends[index],
-    length: completionLengths[index],
+    ...(ends && { end: ends[index] }),
+    ...(completionLengths && { length: completionLengths[index] }),
     ...(advantages && { advantage: advantages[index] }),
     ...(judgements.named && { scores: namedScores(judgements.named, index) }),
   }));

@@ -66,6 +66,32 @@ test("where not all samples have room, those of the end and of the start come be
   assert.ok(of(1) > 50 && of(1) < 300);
 });
 
+test("tokens are shown as far as there is room, of the end first, and only where a log-prob is known", () => {
+  const tokens = (count: number) =>
+    Array.from(
+      { length: count },
+      (_, i) => ({ text: `\u{1b}t${i}`, logprob: -1 / 3, refLogprob: i % 2 ? null : -2 }),
+    );
+  const tables = [1, 2].map((step) => ({
+    split: "train" as const,
+    step,
+    samples: Array.from({ length: 40 }, (_, i) => ({ ...sampleOf("x"), tokens: tokens(i === 0 ? 3 : 400) })),
+  }));
+  const { samples } = pageData([runOf([], { tables })]);
+  assert.equal(samples.length, 80);
+  assert.deepEqual(samples[0].tokens, {
+    texts: [0, 1, 2].map((i) => `\\u{1b}t${i}`),
+    logprobs: [-0.33333, -0.33333, -0.33333],
+    refLogprobs: [-2, null, -2],
+  });
+  const shown = samples.filter((sample) => sample.tokens !== undefined);
+  const of = (step: number) => shown.filter((sample) => sample.step === step).length;
+  assert.ok(of(2) > 10 && of(2) < 40 && of(1) <= 1, `${of(2)}, ${of(1)}`);
+  const unknown = [{ text: "t", logprob: null, refLogprob: null }];
+  const none = { split: "train" as const, step: 1, samples: [{ ...sampleOf("x"), tokens: unknown }] };
+  assert.equal(pageData([runOf([], { tables: [none] })]).samples[0].tokens, undefined);
+});
+
 test("a page has 3 MB at the most, whatever the runs hold", () => {
   const rows = Array.from({ length: 8000 }, (_, step) => ({
     step,

@@ -41,6 +41,17 @@ test("the first and the last evaluation stand side by side, in numbers and in an
   );
   assert.doesNotMatch(text, /alone/);
   assert.equal(sectionOf(runPage(runOf("a", rows.slice(0, 1))), "Before and after"), "");
+  const kl = { step: 5, kl: 0.125 };
+  const fromStart = sectionOf(
+    runPage(runOf("a", [rows[0], kl, rows[1]])),
+    "Before and after",
+  );
+  assert.match(
+    fromStart,
+    /KL to the reference, nats per token, last 5 steps of training.*0.*0\.125.*0\.125/s,
+  );
+  const later = [{ ...rows[0], step: 1 }, kl, rows[1]];
+  assert.doesNotMatch(sectionOf(runPage(runOf("a", later)), "Before and after"), /KL/);
 });
 
 test("a comparison names the settings that differ, and no other", () => {
