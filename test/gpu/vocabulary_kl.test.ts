@@ -84,7 +84,8 @@ describe("KL over answers", () => {
     return rowsOf(values, policy.config.vocabSize);
   }
 
-  for (const family of ["Qwen2", "Gemma 2"]) {
+  // Its logits have a softcap, and its embedding a scale.
+  for (const family of ["Gemma 2"]) {
     it(`sums what f64 makes of the logits in each place of each answer (${family})`, async () => {
       const policy = await familyPolicy(FAMILIES[family]);
       const base = await familyPolicy({ ...FAMILIES[family], rms_norm_eps: 0.3 });
