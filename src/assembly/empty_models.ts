@@ -1,5 +1,6 @@
 /** A run's models by their shapes alone, as a rehearsal runs them. */
 import { join } from "node:path";
+import { constraintsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { describeModel } from "../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../io/model/model_folder.ts";
@@ -132,8 +133,10 @@ export async function emptyScorer(
     );
   const models = [
     await load({ type: "reward", name: config.reward_model, label: config.reward_label }),
-    await load({ type: "cost", name: config.cost_model, label: config.cost_label }),
   ];
+  for (const { name: cost, model: name, label } of constraintsOf(config)) {
+    models.push(await load({ type: "cost", name, label, cost }));
+  }
   /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */
   const texts = (rows: number, length: number, own: number) =>
     Array.from({ length: rows }, (_, row) => {

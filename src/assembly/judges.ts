@@ -1,5 +1,6 @@
 /** Who judges a run's completions: score models in this process, a service, functions, or a scorer that is given. */
 import { resolve } from "node:path";
+import { constraintsOf } from "../config/constraints.ts";
 import { type FunctionName, parseFunctionName } from "../config/function_names.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { importModule } from "../io/files/user_module.ts";
@@ -17,14 +18,16 @@ export function servesScoreModels(
 }
 
 /** Who judges, in words. */
-export function judgesText(
-  config: JudgesConfig & Pick<RunConfig, "cost_scorer_url" | "reward_model" | "cost_model">,
-): string {
-  if (servesScoreModels(config)) return `${config.reward_model} and ${config.cost_model}, in this process`;
+export function judgesText(config: Omit<RunConfig, "beta">): string {
+  if (servesScoreModels(config)) return `${config.reward_model} and ${costModelsText(config)}, in this process`;
   const { scorer_url, cost_scorer_url, reward_functions, cost_functions } = config;
   return [scorer_url, cost_scorer_url, ...reward_functions, ...cost_functions]
     .filter((judge) => judge !== null).join(", ");
 }
+
+/** The cost models that the settings name, those with a name of their own under it. */
+export const costModelsText = (config: Omit<RunConfig, "beta">): string =>
+  constraintsOf(config).map(({ name, model }) => name === null ? model : `${model} (${name})`).join(", ");
 
 /**
  * The scorer of reward_functions and cost_functions; undefined where there are none.

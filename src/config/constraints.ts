@@ -1,12 +1,12 @@
 /** What is held to a limit, and what is rewarded: `costs` and `rewards`, with what an entry leaves out filled in. */
 import { OWN_LAMBDA_KEYS } from "./schema.ts";
 import type { Config } from "./schema.ts";
-import type { RunConfig } from "./sweep.ts";
 
-type AnyConfig = Config | RunConfig;
+/** Of a run, or of several. */
+type AnyConfig = Omit<Config, "beta">;
 
 /** A cost that is held to its limit by a lambda of its own. */
-export interface Constraint<C extends AnyConfig = RunConfig> {
+export interface Constraint<C extends AnyConfig = AnyConfig> {
   /** In metrics; null where there is one cost, which then needs none. */
   name: string | null;
   /** As the scorer calls it. */

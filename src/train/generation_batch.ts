@@ -1,5 +1,6 @@
 /** One generation batch, read from top to bottom: sample, score, lambda, advantages and updates. */
 import type { BatchShape } from "../config/batch.ts";
+import { constraintsOf, namedRewardsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { enterPhase, unlessGpuFails } from "../gpu/failure.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
@@ -7,6 +8,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { correctsSampler } from "../policy/precision.ts";
+import { type AdvantageTerms, advantageTerms } from "../rl/composition.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
@@ -43,10 +45,10 @@ export interface GenerationBatchDeps {
 export interface Progress {
   /** Optimizer steps done. */
   step: number;
-  /** This rank's: the same on all, but with `lambda_scope: rank`. */
-  lambda: LambdaState;
+  /** One of each cost, this rank's: the same on all, but with `lambda_scope: rank`. */
+  lambdas: readonly LambdaState[];
   /** Of every rank, where each has its own; else null. */
-  rankLambdas: readonly LambdaState[] | null;
+  rankLambdas: readonly (readonly LambdaState[])[] | null;
   /** Prompt and completion tokens seen, on all ranks. */
   numTokens: number;
 }
@@ -91,50 +93,86 @@ function sliceOfRank({ config, communicator, shape, prompts }: GenerationBatchDe
   };
 }
 
-/** What lambda made of the scores, on this rank and of all. */
+/** What the lambdas made of the scores, on this rank and of all. */
 interface Weighed {
-  lambda: LambdaUpdate;
-  /** Of each rank, where each has a lambda of its own; else null. */
-  rankLambdas: readonly LambdaState[] | null;
+  /** One of each cost. */
+  lambdas: readonly LambdaUpdate[];
+  /** Of each rank, where each has lambdas of its own; else null. */
+  rankLambdas: readonly (readonly LambdaState[])[] | null;
   /** Of all ranks, in the order of the prompts, as are rewards and costs. */
   combined: readonly number[];
+  /** What advantages are made of, where not of `combined`. */
+  terms: AdvantageTerms | null;
   rewards: readonly number[];
   costs: readonly number[];
+  named: Judgements["named"];
 }
 
 /**
- * Scores of all ranks meet, before anything is made of a group: one lambda for all and the same advantages everywhere,
- * with the bits that one rank would give them. With `lambda_scope: rank` each has its own, from its own costs.
+ * Scores of all ranks meet, before anything is made of a group: one lambda of each cost for all and the same advantages
+ * everywhere, with the bits that one rank would give them. With `lambda_scope: rank` each has its own, from its own
+ * costs.
  */
 async function weighScores(
   { communicator, config }: GenerationBatchDeps,
   own: Scores,
-  before: LambdaState,
+  before: readonly LambdaState[],
 ): Promise<Weighed> {
   const rewards = await gatherNumbers(communicator, own.rewards);
   const costs = await gatherNumbers(communicator, own.costs);
+  const named = await gatherNamed(communicator, own.named);
+  const all = { rewards, costs, named };
   const isOfRank = config.lambda_scope === "rank";
-  const counted = isOfRank ? own.costs : costs;
-  const lambda = updateLambda(before, sumOf(counted) / counted.length, config);
-  const combined = Array.from(combineScores(own.rewards, own.costs, lambda.lambda));
+  const constraints = constraintsOf(config);
+  const lambdas = constraints.map(({ name, settings }, k) => {
+    const counted = costsOf(isOfRank ? own : all, name);
+    return updateLambda(before[k], sumOf(counted) / counted.length, settings);
+  });
+  const combined = constraints.reduce<ArrayLike<number>>(
+    (sum, { name }, k) => combineScores(sum, costsOf(own, name), lambdas[k].lambda),
+    own.rewards,
+  );
+  const rankLambdas = isOfRank ? await gatherLambdas(communicator, lambdas) : null;
+  const perRank = rewards.length / communicator.size;
   return {
-    lambda,
-    rankLambdas: isOfRank ? await gatherLambdas(communicator, lambda) : null,
-    combined: await gatherNumbers(communicator, combined),
-    rewards,
-    costs,
+    lambdas,
+    rankLambdas,
+    combined: await gatherNumbers(communicator, Array.from(combined)),
+    terms: advantageTerms(config.advantage_composition, {
+      reward: rewards,
+      rewards: namedRewardsOf(config)?.map(({ name, weight }) => ({ weight, scores: named![`rewards/${name}`] })) ??
+        [{ weight: 1, scores: rewards }],
+      costs: constraints.map(({ name }, k) => ({
+        scores: costsOf(all, name),
+        lambdas: rewards.map((_, i) => (rankLambdas?.[Math.floor(i / perRank)] ?? lambdas)[k].lambda),
+      })),
+    }),
+    ...all,
   };
 }
 
+type Judged = Pick<Judgements, "rewards" | "costs" | "named">;
+
+/** The costs of a name; the only ones where there is none. */
+const costsOf = ({ costs, named }: Judged, name: string | null): readonly number[] =>
+  name === null ? costs : named![`costs/${name}`];
+
 async function gatherLambdas(
   communicator: Communicator,
-  { lambda, jEma, updates }: LambdaUpdate,
-): Promise<LambdaState[]> {
-  const all = await gatherNumbers(communicator, [lambda, jEma, updates]);
-  return Array.from({ length: communicator.size }, (_, rank) => {
-    const [lambda, jEma, updates] = all.slice(3 * rank);
+  own: readonly LambdaUpdate[],
+): Promise<LambdaState[][]> {
+  const all = await gatherNumbers(
+    communicator,
+    own.flatMap(({ lambda, jEma, updates }) => [lambda, jEma, updates]),
+  );
+  const states = Array.from({ length: all.length / 3 }, (_, i) => {
+    const [lambda, jEma, updates] = all.slice(3 * i);
     return { lambda, jEma, updates };
   });
+  return Array.from(
+    { length: communicator.size },
+    (_, rank) => states.slice(rank * own.length, (rank + 1) * own.length),
+  );
 }
 
 /**
@@ -188,8 +226,8 @@ export async function trainOnGenerationBatch(
   });
   const scoreSeconds = secondsSince(waiting);
 
-  const { lambda, rankLambdas, combined, rewards, costs } = await weighScores(deps, scores, progress.lambda);
-  const named = await gatherNamed(communicator, scores.named);
+  const weighed = await weighScores(deps, scores, progress.lambdas);
+  const { lambdas, rankLambdas, combined, terms, rewards, costs, named } = weighed;
   const asked = await gatherStats(communicator, deps.scorer.takeStats?.());
 
   const updating = performance.now();
@@ -198,7 +236,7 @@ export async function trainOnGenerationBatch(
     { length: updatesPerGeneration },
     (_, update) => learningRate(progress.step + update, schedule),
   );
-  const update = { combined, learningRates, config, communicator };
+  const update = { combined, terms, learningRates, config, communicator };
   const batch = prepared ?? prepare();
   enterPhase("the update");
   const reference = config.log_completions === "all" ? beginReference(batch, rollouts) : null;
@@ -210,7 +248,6 @@ export async function trainOnGenerationBatch(
 
   const { tokens, ...counts } = await countRollouts(communicator, rollouts);
   const numTokens = progress.numTokens + tokens;
-  const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const lastStep = progress.step + updatesPerGeneration;
   const record: StepRecord = {
     step: lastStep,
@@ -223,7 +260,8 @@ export async function trainOnGenerationBatch(
     costs,
     combined,
     named,
-    lambda: lambdaMetrics(lambda, config),
+    terms,
+    lambdas: lambdaMetrics(lambdas, config),
     ...counts,
     loss: stats?.loss,
     gradNorm: stats?.gradNorm,
@@ -240,7 +278,7 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambda: lambdaState, rankLambdas, numTokens },
+    progress: { step: lastStep, lambdas: lambdas.map(stateOf), rankLambdas, numTokens },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
@@ -281,14 +319,18 @@ async function gatherStats(
   };
 }
 
-function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
-  return {
-    value: lambda.lambda,
-    jc: lambda.j,
-    jcRaw: lambda.jRaw,
-    jcEma: lambda.jEma ?? lambda.j,
-    d: config.cost_threshold_d,
-  };
+/** What the next update needs of one. */
+const stateOf = ({ lambda, jEma, updates }: LambdaUpdate): LambdaState => ({ lambda, jEma, updates });
+
+function lambdaMetrics(lambdas: readonly LambdaUpdate[], config: RunConfig): StepRecord["lambdas"] {
+  return constraintsOf(config).map(({ name, settings }, k) => ({
+    name,
+    value: lambdas[k].lambda,
+    jc: lambdas[k].j,
+    jcRaw: lambdas[k].jRaw,
+    jcEma: lambdas[k].jEma ?? lambdas[k].j,
+    d: settings.cost_threshold_d,
+  }));
 }
 
 /** What is logged of the rollouts of all ranks, and the tokens of their prompts and completions. */

@@ -61,15 +61,15 @@ const State = z.strictObject({
   }),
   progress: z.strictObject({
     step: count,
-    lambda: Lambda,
-    rankLambdas: z.array(Lambda).min(1).nullable(),
+    lambdas: z.array(Lambda).min(1),
+    rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
     numTokens: count,
   }),
   tracker: z.strictObject({ scatter: Scatter }),
   best: Best.nullable(),
 });
 
-/** "progress.rankLambdas[1].lambda" */
+/** "progress.rankLambdas[1][0].lambda" */
 const pathText = (path: readonly PropertyKey[]): string =>
   path.map((part) => typeof part === "number" ? `[${part}]` : `.${String(part)}`).join("");
 
@@ -107,6 +107,12 @@ export function parseSavedState(
   }
   const { progress } = data;
   if (progress.step !== step) throw fault(".progress.step", `required ${step}`, progress.step);
+  const costs = Array.isArray(data.identity.costs) ? data.identity.costs.length : 1;
+  for (const lambdas of [progress.lambdas, ...progress.rankLambdas ?? []]) {
+    if (lambdas.length !== costs) {
+      throw fault(".progress", `required lambdas of ${costs}, a cost each`, lambdas);
+    }
+  }
   const isOfRanks = data.identity.lambda_scope === "rank";
   if (isOfRanks !== (progress.rankLambdas !== null)) {
     const required = isOfRanks

@@ -83,7 +83,7 @@ export interface TinyRunOptions {
   score?(request: number, completions: string[]): Scores | Promise<Scores>;
   /** Asked to end at once. */
   isHurried?(): boolean;
-  evaluate?(lambda: number): Promise<EvaluationOutcome>;
+  evaluate?(lambdas: readonly number[]): Promise<EvaluationOutcome>;
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
   makePolicy?(): Promise<Policy>;

@@ -10,7 +10,7 @@ const stateOf = () => ({
   identity: { seed: 42, lambda_scope: "rank" } as Record<string, unknown>,
   settings: { learning_rate: 5e-6, lr_scheduler_kwargs: { num_cycles: 2 }, ranks: 2 },
   inputs: { train: { name: "t", sha256: HASH }, eval: null, model: { "config.json": HASH } },
-  progress: { step: 3, lambda: lambda(1), rankLambdas: [lambda(1), lambda(2)], numTokens: 100 },
+  progress: { step: 3, lambdas: [lambda(1)], rankLambdas: [[lambda(1)], [lambda(2)]], numTokens: 100 },
   tracker: { scatter: { fromStep: 2, seen: 2, stride: 1, rewards: [1, 2], costs: [3, 4] } },
   best: { metric: "eval/safe_ratio", greaterIsBetter: true, step: 1, value: 0.5, stale: 1, lastStep: 2 },
 });
@@ -38,14 +38,14 @@ test("a state as it is written is read as it is", () => {
 });
 
 const FAULTS: readonly [place: string, value: unknown, key: string][] = [
-  ["progress.lambda.lambda", null, "progress.lambda.lambda"],
-  ["progress.lambda.lambda", Infinity, "progress.lambda.lambda"],
-  ["progress.lambda.lambda", -1, "progress.lambda.lambda"],
-  ["progress.lambda.jEma", "0", "progress.lambda.jEma"],
-  ["progress.lambda.jEma", null, "progress.lambda"],
-  ["progress.lambda.updates", 1.5, "progress.lambda.updates"],
-  ["progress.lambda", null, "progress.lambda"],
-  ["progress.rankLambdas.1.lambda", null, "progress.rankLambdas[1].lambda"],
+  ["progress.lambdas.0.lambda", null, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.lambda", Infinity, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.lambda", -1, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.jEma", "0", "progress.lambdas[0].jEma"],
+  ["progress.lambdas.0.jEma", null, "progress.lambdas[0]"],
+  ["progress.lambdas.0.updates", 1.5, "progress.lambdas[0].updates"],
+  ["progress.lambdas", [], "progress.lambdas"],
+  ["progress.rankLambdas.1.0.lambda", null, "progress.rankLambdas[1][0].lambda"],
   ["progress.rankLambdas", [], "progress.rankLambdas"],
   ["progress.rankLambdas", null, "progress.rankLambdas"],
   ["progress.step", 2, "progress.step"],

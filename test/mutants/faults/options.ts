@@ -488,7 +488,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "train/due.ts",
-    "deps.evaluate(lambda, ",
+    "deps.evaluate(values, ",
     "deps.evaluate(run.config.lambda_cost, ",
     "an evaluation amid a run combines scores with the lambda that the run began with",
   ),

@@ -216,7 +216,7 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(lambda, ",
+    find: "await deps.evaluate(values, ",
     replace: "await deps.evaluate(run.config.lambda_cost, ",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,
