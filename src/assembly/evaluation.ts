@@ -117,7 +117,7 @@ export async function evaluateModel(
       ).catch((error) => {
         throw error instanceof NonfinitePolicyError ? ofModel(modelName, error) : error;
       });
-      const judged = judgementsOf(points, lambda);
+      const judged = judgementsOf(points, lambda, config);
       const summary = {
         model_name: modelName,
         ...evalRow({ step: trained?.step ?? 0, lambda, ...judged }),

@@ -13,7 +13,7 @@ import {
   stopStringsOf,
   trimAtStopString,
 } from "../rl/conversation.ts";
-import { combineScores } from "../rl/lambda.ts";
+import { combineScores, weighedCosts } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
 
@@ -30,7 +30,7 @@ export interface Evaluation {
   completions: string[];
   rewards: number[];
   costs: number[];
-  /** reward - lambda * cost with the lambda given. */
+  /** reward - lambda * cost with the lambda given; the cost as training weighs it. */
   combined: number[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;
@@ -169,7 +169,7 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
     completions: [...await gatherTexts(communicator, answers.map(({ completion }) => completion))],
     rewards,
     costs,
-    combined: Array.from(combineScores(rewards, costs, lambda)),
+    combined: Array.from(combineScores(rewards, weighedCosts(costs, deps.config), lambda)),
     ...(named && { named }),
   };
 }

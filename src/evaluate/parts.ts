@@ -2,7 +2,7 @@
 import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { textSha256 } from "../io/files/sha256.ts";
-import { combineScores } from "../rl/lambda.ts";
+import { combineScores, type LambdaConfig, weighedCosts } from "../rl/lambda.ts";
 import type { Judgements } from "../tracking/metrics.ts";
 import { namedScores } from "../tracking/samples.ts";
 import { type Answered, answerPrompts, type EvaluationDeps } from "./evaluate.ts";
@@ -120,7 +120,7 @@ export function rounded(score: number, dtype: EvalPreset["scores"]): number {
 }
 
 /** Scores of points, as a run's evaluation has them. */
-export function judgementsOf(points: readonly Point[], lambda: number): Judgements {
+export function judgementsOf(points: readonly Point[], lambda: number, config: LambdaConfig): Judgements {
   const rewards = points.map(({ reward }) => reward);
   const costs = points.map(({ cost }) => cost);
   const names = Object.keys(points[0]?.scores ?? {});
@@ -128,7 +128,7 @@ export function judgementsOf(points: readonly Point[], lambda: number): Judgemen
   return {
     rewards,
     costs,
-    combined: Array.from(combineScores(rewards, costs, lambda)),
+    combined: Array.from(combineScores(rewards, weighedCosts(costs, config), lambda)),
     ...(names.length > 0 && { named: Object.fromEntries(names.map((name) => [name, valuesOf(name)])) }),
   };
 }

@@ -7,7 +7,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { correctsSampler } from "../policy/precision.ts";
-import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import { combineScores, type LambdaState, type LambdaUpdate, updateLambda, weighedCosts } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
@@ -115,8 +115,10 @@ async function weighScores(
   const costs = await gatherNumbers(communicator, own.costs);
   const isOfRank = config.lambda_scope === "rank";
   const counted = isOfRank ? own.costs : costs;
-  const lambda = updateLambda(before, sumOf(counted) / counted.length, config);
-  const combined = Array.from(combineScores(own.rewards, own.costs, lambda.lambda));
+  const lambda = updateLambda(before, { costs: counted }, config);
+  const combined = Array.from(
+    combineScores(own.rewards, weighedCosts(own.costs, config), lambda.lambda),
+  );
   return {
     lambda,
     rankLambdas: isOfRank ? await gatherLambdas(communicator, lambda) : null,
@@ -126,16 +128,13 @@ async function weighScores(
   };
 }
 
-async function gatherLambdas(
-  communicator: Communicator,
-  { lambda, jEma, updates }: LambdaUpdate,
-): Promise<LambdaState[]> {
-  const all = await gatherNumbers(communicator, [lambda, jEma, updates]);
-  return Array.from({ length: communicator.size }, (_, rank) => {
-    const [lambda, jEma, updates] = all.slice(3 * rank);
-    return { lambda, jEma, updates };
-  });
+/** The lambda of each rank, to the bit, as JSON keeps doubles. */
+async function gatherLambdas(communicator: Communicator, own: LambdaUpdate): Promise<LambdaState[]> {
+  const all = await gatherTexts(communicator, [JSON.stringify(stateOf(own))]);
+  return all.map((text) => JSON.parse(text));
 }
+
+const stateOf = ({ j: _j, jRaw: _jRaw, ...state }: LambdaUpdate): LambdaState => state;
 
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
@@ -210,7 +209,6 @@ export async function trainOnGenerationBatch(
 
   const { tokens, ...counts } = await countRollouts(communicator, rollouts);
   const numTokens = progress.numTokens + tokens;
-  const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const lastStep = progress.step + updatesPerGeneration;
   const record: StepRecord = {
     step: lastStep,
@@ -240,7 +238,7 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambda: lambdaState, rankLambdas, numTokens },
+    progress: { step: lastStep, lambda: stateOf(lambda), rankLambdas, numTokens },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
@@ -286,7 +284,7 @@ function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lam
     value: lambda.lambda,
     jc: lambda.j,
     jcRaw: lambda.jRaw,
-    jcEma: lambda.jEma ?? lambda.j,
+    jcEma: lambda.jEma,
     d: config.cost_threshold_d,
   };
 }
