@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { ADVANTAGE_COMPOSITIONS } from "../rl/composition.ts";
+import type { LambdaRuleName } from "../rl/lambda/rule.ts";
+import { LAMBDA_RULE_NAMES, LAMBDA_RULES } from "../rl/lambda/rules.ts";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
 import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
@@ -65,6 +67,9 @@ const LINEAR_MODULES = [
 
 /** "NAME what it does". */
 const lossTypeHelp = (name: LossType) => `${name} ${LOSS_TYPES[name].help}`;
+
+/** "NAME what it does". */
+const lambdaRuleHelp = (name: LambdaRuleName) => `${name}: ${LAMBDA_RULES[name].help}`;
 
 /** A sentence for a loss type that reads epsilon_high in another way than the others; none for those. */
 const epsilonHighHelp = (name: LossType): string[] => {
@@ -239,20 +244,38 @@ const Plain = z.strictObject({
     "free",
   ]),
 
-  lambda_cost: number(1, { min: 0 }, [LAMBDA, "Start value of lambda in combined = reward - lambda * cost."]),
-  lambda_adapt: flag(true, [LAMBDA, "Adapt lambda to the mean cost; false keeps it at lambda_cost."]),
+  lambda_rule: oneOf(LAMBDA_RULE_NAMES, "log_ema", [
+    LAMBDA,
+    `How lambda follows the costs. ${LAMBDA_RULE_NAMES.map(lambdaRuleHelp).join("; ")}. docs/constraints.md says when ` +
+    "to use which.",
+  ]),
+  lambda_cost: number(1, { min: 0 }, [
+    LAMBDA,
+    "Start value of lambda in combined = reward - lambda * cost; of pid that of its sum.",
+  ]),
+  lambda_adapt: flag(true, [LAMBDA, "false is the reference's word for lambda_rule: fixed."]),
   cost_threshold_d: number(0, {}, [
     LAMBDA,
     "Added to the mean cost: J = mean(cost) + d is to be brought to 0.",
   ]),
-  lambda_lr: number(0.005, { min: 0 }, [LAMBDA, "Step size of ln(lambda) per unit of averaged J."]),
-  lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda."]),
+  cost_bound: oneOf(["mean", "pessimistic"], "mean", [
+    LAMBDA,
+    "What of a batch's costs enters J: their mean, or Student's upper bound of it, so that lambda rests only where " +
+    "the batch shows with cost_confidence that the limit is kept.",
+  ]),
+  cost_confidence: number(0.9, { min: 0.5, below: 1 }, [LAMBDA, "Confidence of that bound, one-sided."]),
+  lambda_lr: number(0.005, { min: 0 }, [
+    LAMBDA,
+    "Step size of ln(lambda) per unit of averaged J: of log_ema, signed and per_prompt.",
+  ]),
+  lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda of these rules; pid's is 0."]),
   lambda_max: number(5, { above: 0 }, [LAMBDA, "Upper bound of lambda."]),
   jc_ema_beta: number(0.9, { min: 0, below: 1 }, [LAMBDA, "Memory of the moving average of J."]),
-  lambda_pos_cost_only: flag(true, [
-    LAMBDA,
-    "Count only J > 0, so that lambda never falls; false lets it fall while the policy is safe.",
-  ]),
+  lambda_pos_cost_only: flag(true, [LAMBDA, "false is the reference's word for lambda_rule: signed."]),
+  lambda_kp: number(0.1, { min: 0 }, [LAMBDA, "pid: lambda per unit of averaged J."]),
+  lambda_ki: number(0.01, { min: 0 }, [LAMBDA, "pid: what a unit of J adds to lambda for good, each batch."]),
+  lambda_kd: number(0.01, { min: 0 }, [LAMBDA, "pid: lambda per unit that the averaged J rises."]),
+  lambda_d_delay: integer(10, { min: 1 }, [LAMBDA, "pid: batches over which that rise is taken."]),
 
   lambda_scope: oneOf(["global", "rank"], "global", [
     LAMBDA,
@@ -631,6 +654,7 @@ const own = <T extends z.core.SomeType>(field: z.ZodDefault<T>) => z.optional(fi
 
 /** What an entry of `costs` may set for its cost alone; names are those of the settings. */
 const OWN_LAMBDA = {
+  lambda_rule: own(Plain.shape.lambda_rule),
   cost_threshold_d: own(Plain.shape.cost_threshold_d),
   lambda_cost: own(Plain.shape.lambda_cost),
   lambda_adapt: own(Plain.shape.lambda_adapt),
@@ -638,6 +662,12 @@ const OWN_LAMBDA = {
   lambda_min: own(Plain.shape.lambda_min),
   lambda_max: own(Plain.shape.lambda_max),
   jc_ema_beta: own(Plain.shape.jc_ema_beta),
+  cost_bound: own(Plain.shape.cost_bound),
+  cost_confidence: own(Plain.shape.cost_confidence),
+  lambda_kp: own(Plain.shape.lambda_kp),
+  lambda_ki: own(Plain.shape.lambda_ki),
+  lambda_kd: own(Plain.shape.lambda_kd),
+  lambda_d_delay: own(Plain.shape.lambda_d_delay),
   lambda_pos_cost_only: own(Plain.shape.lambda_pos_cost_only),
 };
 

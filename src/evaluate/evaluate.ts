@@ -14,7 +14,7 @@ import {
   stopStringsOf,
   trimAtStopString,
 } from "../rl/conversation.ts";
-import { combineScores } from "../rl/lambda.ts";
+import { combineScores, weighedCosts } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
 
@@ -31,7 +31,7 @@ export interface Evaluation {
   completions: string[];
   rewards: number[];
   costs: number[];
-  /** reward - lambda * cost with the lambda given; of several costs, each with its own. */
+  /** reward - lambda * cost with the lambda given, of several costs each with its own; costs as training weighs them. */
   combined: number[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;
@@ -162,7 +162,10 @@ export function combinedOf(
   lambdas: readonly number[],
 ): number[] {
   const combined = constraintsOf(config).reduce<ArrayLike<number>>(
-    (sum, { name }, k) => combineScores(sum, name === null ? costs : named![`costs/${name}`], lambdas[k]),
+    (sum, { name, settings }, k) => {
+      const own = name === null ? costs : named![`costs/${name}`];
+      return combineScores(sum, weighedCosts(own, settings), lambdas[k]);
+    },
     rewards,
   );
   return Array.from(combined);

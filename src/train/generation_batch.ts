@@ -1,6 +1,5 @@
 /** One generation batch, read from top to bottom: sample, score, lambda, advantages and updates. */
 import type { BatchShape } from "../config/batch.ts";
-import { constraintsOf, namedRewardsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { enterPhase, unlessGpuFails } from "../gpu/failure.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
@@ -8,14 +7,13 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { correctsSampler } from "../policy/precision.ts";
-import { type AdvantageTerms, advantageTerms } from "../rl/composition.ts";
-import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import type { LambdaState } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
-import type { Judgements, StepRecord } from "../tracking/metrics.ts";
+import type { ScoreJournal, Scorer, ScorerStats } from "../scorer/protocol.ts";
+import type { StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
@@ -24,6 +22,7 @@ import type { Prompt } from "./prompts.ts";
 import { beginReference } from "./reference_logprobs.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type SkippedUpdate, updatePolicy } from "./update.ts";
+import { weighScores } from "./weighed_scores.ts";
 
 export interface GenerationBatchDeps {
   config: RunConfig;
@@ -93,88 +92,6 @@ function sliceOfRank({ config, communicator, shape, prompts }: GenerationBatchDe
   };
 }
 
-/** What the lambdas made of the scores, on this rank and of all. */
-interface Weighed {
-  /** One of each cost. */
-  lambdas: readonly LambdaUpdate[];
-  /** Of each rank, where each has lambdas of its own; else null. */
-  rankLambdas: readonly (readonly LambdaState[])[] | null;
-  /** Of all ranks, in the order of the prompts, as are rewards and costs. */
-  combined: readonly number[];
-  /** What advantages are made of, where not of `combined`. */
-  terms: AdvantageTerms | null;
-  rewards: readonly number[];
-  costs: readonly number[];
-  named: Judgements["named"];
-}
-
-/**
- * Scores of all ranks meet, before anything is made of a group: one lambda of each cost for all and the same advantages
- * everywhere, with the bits that one rank would give them. With `lambda_scope: rank` each has its own, from its own
- * costs.
- */
-async function weighScores(
-  { communicator, config }: GenerationBatchDeps,
-  own: Scores,
-  before: readonly LambdaState[],
-): Promise<Weighed> {
-  const rewards = await gatherNumbers(communicator, own.rewards);
-  const costs = await gatherNumbers(communicator, own.costs);
-  const named = await gatherNamed(communicator, own.named);
-  const all = { rewards, costs, named };
-  const isOfRank = config.lambda_scope === "rank";
-  const constraints = constraintsOf(config);
-  const lambdas = constraints.map(({ name, settings }, k) => {
-    const counted = costsOf(isOfRank ? own : all, name);
-    return updateLambda(before[k], sumOf(counted) / counted.length, settings);
-  });
-  const combined = constraints.reduce<ArrayLike<number>>(
-    (sum, { name }, k) => combineScores(sum, costsOf(own, name), lambdas[k].lambda),
-    own.rewards,
-  );
-  const rankLambdas = isOfRank ? await gatherLambdas(communicator, lambdas) : null;
-  const perRank = rewards.length / communicator.size;
-  return {
-    lambdas,
-    rankLambdas,
-    combined: await gatherNumbers(communicator, Array.from(combined)),
-    terms: advantageTerms(config.advantage_composition, {
-      reward: rewards,
-      rewards: namedRewardsOf(config)?.map(({ name, weight }) => ({ weight, scores: named![`rewards/${name}`] })) ??
-        [{ weight: 1, scores: rewards }],
-      costs: constraints.map(({ name }, k) => ({
-        scores: costsOf(all, name),
-        lambdas: rewards.map((_, i) => (rankLambdas?.[Math.floor(i / perRank)] ?? lambdas)[k].lambda),
-      })),
-    }),
-    ...all,
-  };
-}
-
-type Judged = Pick<Judgements, "rewards" | "costs" | "named">;
-
-/** The costs of a name; the only ones where there is none. */
-const costsOf = ({ costs, named }: Judged, name: string | null): readonly number[] =>
-  name === null ? costs : named![`costs/${name}`];
-
-async function gatherLambdas(
-  communicator: Communicator,
-  own: readonly LambdaUpdate[],
-): Promise<LambdaState[][]> {
-  const all = await gatherNumbers(
-    communicator,
-    own.flatMap(({ lambda, jEma, updates }) => [lambda, jEma, updates]),
-  );
-  const states = Array.from({ length: all.length / 3 }, (_, i) => {
-    const [lambda, jEma, updates] = all.slice(3 * i);
-    return { lambda, jEma, updates };
-  });
-  return Array.from(
-    { length: communicator.size },
-    (_, rank) => states.slice(rank * own.length, (rank + 1) * own.length),
-  );
-}
-
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
  * on the same completions.
@@ -227,7 +144,7 @@ export async function trainOnGenerationBatch(
   const scoreSeconds = secondsSince(waiting);
 
   const weighed = await weighScores(deps, scores, progress.lambdas);
-  const { lambdas, rankLambdas, combined, terms, rewards, costs, named } = weighed;
+  const { lambdas, records, rankLambdas, combined, terms, rewards, costs, named } = weighed;
   const asked = await gatherStats(communicator, deps.scorer.takeStats?.());
 
   const updating = performance.now();
@@ -261,7 +178,7 @@ export async function trainOnGenerationBatch(
     combined,
     named,
     terms,
-    lambdas: lambdaMetrics(lambdas, config),
+    lambdas: records,
     ...counts,
     loss: stats?.loss,
     gradNorm: stats?.gradNorm,
@@ -278,7 +195,7 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambdas: lambdas.map(stateOf), rankLambdas, numTokens },
+    progress: { step: lastStep, lambdas, rankLambdas, numTokens },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
@@ -288,19 +205,6 @@ export async function trainOnGenerationBatch(
     refLogprobs,
     skipped,
   };
-}
-
-/** Named scores of all ranks, whose scorers give the same names. */
-async function gatherNamed(
-  communicator: Communicator,
-  named: Scores["named"],
-): Promise<Judgements["named"]> {
-  if (named === undefined) return undefined;
-  const gathered: Record<string, readonly number[]> = {};
-  for (const name of Object.keys(named).sort()) {
-    gathered[name] = await gatherNumbers(communicator, named[name]);
-  }
-  return gathered;
 }
 
 /** How asking went on all ranks, whose scorers are of the same kind. */
@@ -317,20 +221,6 @@ async function gatherStats(
     waitSeconds: Math.max(...waits),
     cutFraction: sumOf(told) === 0 ? undefined : sumOf(cut) / sumOf(told),
   };
-}
-
-/** What the next update needs of one. */
-const stateOf = ({ lambda, jEma, updates }: LambdaUpdate): LambdaState => ({ lambda, jEma, updates });
-
-function lambdaMetrics(lambdas: readonly LambdaUpdate[], config: RunConfig): StepRecord["lambdas"] {
-  return constraintsOf(config).map(({ name, settings }, k) => ({
-    name,
-    value: lambdas[k].lambda,
-    jc: lambdas[k].j,
-    jcRaw: lambdas[k].jRaw,
-    jcEma: lambdas[k].jEma ?? lambdas[k].j,
-    d: settings.cost_threshold_d,
-  }));
 }
 
 /** What is logged of the rollouts of all ranks, and the tokens of their prompts and completions. */

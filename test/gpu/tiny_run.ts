@@ -113,7 +113,7 @@ export function tinyConfig(settings: Partial<RunConfig> = {}): RunConfig {
 }
 
 /** An evaluation of one prompt, judged by lambda alone. */
-export const evaluation = (lambda: number): Promise<EvaluationOutcome> =>
+export const evaluation = ([lambda]: readonly number[]): Promise<EvaluationOutcome> =>
   Promise.resolve({
     prompts: ["eval"],
     completions: ["answer"],

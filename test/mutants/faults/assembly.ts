@@ -86,8 +86,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: "judgementsOf(points, lambda)",
-    replace: "judgementsOf(points, 0)",
+    find: "judgementsOf(points, lambda, config)",
+    replace: "judgementsOf(points, 0, config)",
     harm: "eval.json's combined score leaves out the cost",
     tests: ["e2e/config_eval_command.test.ts#writes and prints the means"],
     claim: 4,

@@ -429,8 +429,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/generation_batch.ts",
-    find: "combineScores(own.rewards, own.costs, lambda.lambda)",
-    replace: "combineScores(own.rewards, own.costs, before.lambda)",
+    find: "weighedCosts(own.costs, config), lambda.lambda)",
+    replace: "weighedCosts(own.costs, config), before.lambda)",
     harm: "the cost is weighed with the lambda of the step before",
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#lambda_lr="],
   },
