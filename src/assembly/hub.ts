@@ -130,13 +130,39 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
 type ModelKey = "model_name" | "reward_model" | "cost_model";
 
 /** The settings that name the models of a run; entries of `costs` may name more. */
-export function modelKeys(
+function modelKeys(
   config: JudgesConfig & Pick<RunConfig, "costs">,
   scorer?: Scorer,
 ): ModelKey[] {
   if (!servesScoreModels(config, scorer)) return ["model_name"];
   const isUsed = config.costs?.some(({ model }) => model === undefined) ?? true;
   return ["model_name", "reward_model", ...(isUsed ? ["cost_model" as const] : [])];
+}
+
+/** Where settings name a model. */
+export interface ModelPlace {
+  name: string;
+  /** The settings with another name there. */
+  with(config: RunConfig, name: string): RunConfig;
+}
+
+/** Every model of a run, the policy first. */
+export function modelPlaces(config: Omit<RunConfig, "beta">): ModelPlace[] {
+  const ofKeys = modelKeys(config).map((key): ModelPlace => ({
+    name: config[key],
+    with: (settings, name) => ({ ...settings, [key]: name }),
+  }));
+  const costs = servesScoreModels(config) ? config.costs ?? [] : [];
+  const ofCosts = costs.flatMap(({ model }, i): ModelPlace[] =>
+    model === undefined ? [] : [{
+      name: model,
+      with: (settings, name) => ({
+        ...settings,
+        costs: settings.costs!.map((entry, k) => k === i ? { ...entry, model: name } : entry),
+      }),
+    }]
+  );
+  return [...ofKeys, ...ofCosts];
 }
 
 /** @param scorer from outside: then there are no score models to pin */
