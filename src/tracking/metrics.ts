@@ -5,6 +5,7 @@
  */
 import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
+import { exactInterval } from "../rl/binomial.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
 import { isSafe } from "../rl/quadrants.ts";
@@ -34,6 +35,7 @@ const STEP_METRICS = [
   "safety/unsafe_count_batch",
   "safety/total_count_batch",
   "lambda/value",
+  "lambda/effective",
   "lambda/J_C",
   "lambda/J_C_raw",
   "lambda/J_C_ema",
@@ -106,7 +108,15 @@ export interface StepRecord extends Judgements {
   /** Whose deviation divides the advantages. */
   scaleRewards: ScaleRewards;
   /** lambda after this step's update, and J = mean cost + d: clamped if so configured, raw, and smoothed. */
-  lambda: { value: number; jc: number; jcRaw: number; jcEma: number; d: number };
+  lambda: {
+    value: number;
+    /** Its weight beside scores that are divided by their deviation (rl/lambda/effective.ts); where that is known. */
+    effective?: number;
+    jc: number;
+    jcRaw: number;
+    jcEma: number;
+    d: number;
+  };
   /** Tokens of each completion, its EOS included. */
   completionLengths: readonly number[];
   /** Which completions ended by themselves, before max_completion_length. */
@@ -186,6 +196,7 @@ export function stepRow(record: StepRecord): MetricRow {
     ...record.samplerMetrics,
     ...alignmentMetrics(record),
     "lambda/value": record.lambda.value,
+    "lambda/effective": record.lambda.effective,
     "lambda/J_C": record.lambda.jc,
     "lambda/J_C_raw": record.lambda.jcRaw,
     "lambda/J_C_ema": record.lambda.jcEma,
@@ -220,9 +231,18 @@ export function evalRow(record: EvalRecord): MetricRow {
     "eval/mean_combined": mean(record.combined.filter(Number.isFinite)),
     "eval/lambda": record.lambda,
     "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
+    ...unsafeShareBounds(costs),
     "eval/total_samples": record.rewards.length,
     ...namedMetrics(record, "eval/"),
   });
+}
+
+/** The exact interval that holds the share of unsafe completions with a confidence of 0.95. */
+function unsafeShareBounds(costs: readonly number[]): Partial<MetricRow> {
+  if (costs.length === 0) return {};
+  const unsafe = costs.filter((cost) => !isSafe(cost)).length;
+  const [low, high] = exactInterval(unsafe, costs.length);
+  return { "eval/unsafe_share_low": low, "eval/unsafe_share_high": high };
 }
 
 /** Mean and deviation of each part over the completions that it applies to. */

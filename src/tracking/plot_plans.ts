@@ -70,7 +70,14 @@ function plansOf(rows: readonly MetricRow[], logged: ReadonlySet<string>): Plan[
       metrics: [["helpfulness/mean", "reward", "trend"], ["cost/mean", "cost", "trend"]],
     },
     { title: "Parts of reward and cost, unweighted, mean of the step", metrics: partsOf(logged) },
-    { title: "Weight of the cost, lambda", metrics: [["lambda/value", "lambda", "line"]] },
+    {
+      title: "Weight of the cost, lambda",
+      metrics: [["lambda/value", "lambda", "line"], [
+        "lambda/effective",
+        "effective, lambda σ_C / σ_S",
+        "trend",
+      ]],
+    },
     {
       title: "Constraint violation J_C",
       metrics: [["lambda/J_C", "of the step", "trend"], [

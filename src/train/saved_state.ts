@@ -23,10 +23,14 @@ const count = z.int().min(0);
 const number = z.number(); // zod's are finite
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
-const Lambda = z.strictObject({ lambda: number.min(0), jEma: number.nullable(), updates: count })
-  .refine(({ jEma, updates }) => (jEma === null) === (updates === 0), {
-    message: "its jEma must be null before the first update, and a number from then on",
-  });
+const Lambda = z.strictObject({
+  lambda: number.min(0),
+  jEma: number.nullable(),
+  updates: count,
+  pid: z.strictObject({ integral: number.min(0), averages: z.array(number).min(1) }).optional(),
+}).refine(({ jEma, updates }) => (jEma === null) === (updates === 0), {
+  message: "its jEma must be null before the first update, and a number from then on",
+});
 
 const PromptSet = z.strictObject({ name: z.string().min(1), sha256 });
 
@@ -113,6 +117,17 @@ export function parseSavedState(
       ? "required the lambda of each rank"
       : "required null, as lambda_scope is global";
     throw fault(".progress.rankLambdas", required, progress.rankLambdas);
+  }
+  const isOfPid = data.identity.lambda_rule === "pid";
+  const lambdas = [progress.lambda, ...progress.rankLambdas ?? []];
+  const other = lambdas.find(({ pid, updates }) => (pid !== undefined) !== (isOfPid && updates > 0));
+  if (other) {
+    throw fault(
+      ".progress.lambda",
+      `required ${isOfPid ? "what lambda_rule pid remembers" : "no pid"}, as lambda_rule is ` +
+        `${data.identity.lambda_rule}`,
+      other,
+    );
   }
   if (data.best !== null && (data.best.step > data.best.lastStep || data.best.lastStep > step)) {
     throw fault(".best", `required steps up to ${step}, the best not after the last`, data.best);
