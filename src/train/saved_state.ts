@@ -125,7 +125,7 @@ export function parseSavedState(
     throw fault(
       ".progress.lambda",
       `required ${isOfPid ? "what lambda_rule pid remembers" : "no pid"}, as lambda_rule is ` +
-        `${data.identity.lambda_rule}`,
+        JSON.stringify(data.identity.lambda_rule),
       other,
     );
   }

@@ -37,6 +37,21 @@ test("a state as it is written is read as it is", () => {
   assert.equal(parse(changed("best", null)).best, null);
 });
 
+const withPid = (state: unknown) => {
+  const { progress, identity, ...rest } = state as ReturnType<typeof stateOf>;
+  const remembers = { ...lambda(1), pid: { integral: 0.5, averages: [0.25] } };
+  const ofPid = { ...progress, lambda: remembers, rankLambdas: [remembers, remembers] };
+  return { ...rest, identity: { ...identity, lambda_rule: "pid" }, progress: ofPid };
+};
+
+test("what pid remembers is there with lambda_rule pid, and with no other", () => {
+  assert.deepEqual(parse(withPid(stateOf())), withPid(stateOf()));
+  const pid = /state\.progress\.lambda: required what lambda_rule pid remembers/;
+  assert.throws(() => parse(changed("identity.lambda_rule", "pid")), pid);
+  const other = { ...withPid(stateOf()), identity: { lambda_scope: "rank", lambda_rule: "signed" } };
+  assert.throws(() => parse(other), /state\.progress\.lambda: required no pid, as lambda_rule is "signed"/);
+});
+
 const FAULTS: readonly [place: string, value: unknown, key: string][] = [
   ["progress.lambda.lambda", null, "progress.lambda.lambda"],
   ["progress.lambda.lambda", Infinity, "progress.lambda.lambda"],
