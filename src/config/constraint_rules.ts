@@ -34,6 +34,16 @@ export const CONSTRAINT_RULES: readonly Rule[] = [
       return null;
     },
   },
+  {
+    keys: ["costs", "lambda_rule"],
+    check(config) {
+      const found = config.costs && constraintsOf(config).find(({ settings }) => settings.lambda_rule === "one_shot");
+      return found
+        ? `costs, ${found.name}: lambda_rule one_shot solves for the lambda of one cost alone; set another, or leave ` +
+          "costs out"
+        : null;
+    },
+  },
   ...([["rewards", "reward_functions"], ["costs", "cost_functions"]] as const).map(([key, functions]): Rule => ({
     keys: [key, functions],
     check(config) {

@@ -18,23 +18,26 @@ export interface Constraint<C extends AnyConfig = AnyConfig> {
   settings: C;
 }
 
+/** The settings with those that an entry of `costs` has of its own. */
+export function settingsOfCost<C extends object>(settings: C, entry: NonNullable<Config["costs"]>[number]): C {
+  const own = OWN_LAMBDA_KEYS.filter((key) => entry[key] !== undefined).map((key) => [key, entry[key]]);
+  return { ...settings, ...Object.fromEntries(own) };
+}
+
 /** In the order of the config; one alone where `costs` is null. */
 export function constraintsOf<C extends AnyConfig>(config: C): Constraint<C>[] {
   const { cost_model, cost_label } = config;
   if (config.costs === null) {
     return [{ name: null, field: null, model: cost_model, label: cost_label, settings: config }];
   }
-  return config.costs.map((entry) => {
-    const own = OWN_LAMBDA_KEYS.filter((key) => entry[key] !== undefined).map((key) => [key, entry[key]]);
-    return {
-      name: entry.name,
-      field: entry.field ?? entry.name,
-      model: entry.model ?? cost_model,
-      // The label of the settings is one of cost_model's.
-      label: entry.label !== undefined ? entry.label : entry.model === undefined ? cost_label : null,
-      settings: { ...config, ...Object.fromEntries(own) },
-    };
-  });
+  return config.costs.map((entry) => ({
+    name: entry.name,
+    field: entry.field ?? entry.name,
+    model: entry.model ?? cost_model,
+    // The label of the settings is one of cost_model's.
+    label: entry.label !== undefined ? entry.label : entry.model === undefined ? cost_label : null,
+    settings: settingsOfCost(config, entry),
+  }));
 }
 
 /** A reward of several. */

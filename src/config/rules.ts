@@ -6,6 +6,7 @@ import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
 import { CONSTRAINT_RULES, rulesOfEachCost } from "./constraint_rules.ts";
 import { functionListProblem } from "./function_names.ts";
+import { LAMBDA_SETTING_RULES } from "./lambda_rules.ts";
 import type { Rule } from "./rule.ts";
 import type { Config } from "./schema.ts";
 import { SCORER_RULES } from "./scorer_rules.ts";
@@ -62,22 +63,7 @@ const SETTING_RULES: readonly Rule[] = [
     ],
     check: batchProblem,
   },
-  {
-    keys: ["lambda_min", "lambda_max"],
-    check: (config) =>
-      config.lambda_min <= config.lambda_max
-        ? null
-        : `lambda_min must not exceed lambda_max, got ${config.lambda_min} > ${config.lambda_max}; swap them`,
-  },
-  {
-    keys: ["lambda_cost", "lambda_adapt", "lambda_min", "lambda_max"],
-    check: (config) =>
-      !config.lambda_adapt ||
-        (config.lambda_min <= config.lambda_cost && config.lambda_cost <= config.lambda_max)
-        ? null
-        : `lambda_cost must lie between lambda_min = ${config.lambda_min} and lambda_max = ` +
-          `${config.lambda_max} while lambda adapts, got ${config.lambda_cost}; move it or widen the bounds`,
-  },
+  ...LAMBDA_SETTING_RULES,
   {
     keys: ["max_steps"],
     check: (config) =>

@@ -246,14 +246,18 @@ const Plain = z.strictObject({
 
   lambda_rule: oneOf(LAMBDA_RULE_NAMES, "log_ema", [
     LAMBDA,
-    `How lambda follows the costs. ${LAMBDA_RULE_NAMES.map(lambdaRuleHelp).join("; ")}. docs/constraints.md says when ` +
-    "to use which.",
+    `How lambda follows the costs (docs/constraints.md). ${
+      LAMBDA_RULE_NAMES.map(lambdaRuleHelp).join("; ")
+    }.`,
   ]),
   lambda_cost: number(1, { min: 0 }, [
     LAMBDA,
     "Start value of lambda in combined = reward - lambda * cost; of pid that of its sum.",
   ]),
-  lambda_adapt: flag(true, [LAMBDA, "false is the reference's word for lambda_rule: fixed."]),
+  lambda_adapt: flag(true, [
+    LAMBDA,
+    "With false lambda stays as it is: the reference's word for lambda_rule: fixed.",
+  ]),
   cost_threshold_d: number(0, {}, [
     LAMBDA,
     "Added to the mean cost: J = mean(cost) + d is to be brought to 0.",
@@ -271,11 +275,26 @@ const Plain = z.strictObject({
   lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda of these rules; pid's is 0."]),
   lambda_max: number(5, { above: 0 }, [LAMBDA, "Upper bound of lambda."]),
   jc_ema_beta: number(0.9, { min: 0, below: 1 }, [LAMBDA, "Memory of the moving average of J."]),
-  lambda_pos_cost_only: flag(true, [LAMBDA, "false is the reference's word for lambda_rule: signed."]),
-  lambda_kp: number(0.1, { min: 0 }, [LAMBDA, "pid: lambda per unit of averaged J."]),
-  lambda_ki: number(0.01, { min: 0 }, [LAMBDA, "pid: what a unit of J adds to lambda for good, each batch."]),
-  lambda_kd: number(0.01, { min: 0 }, [LAMBDA, "pid: lambda per unit that the averaged J rises."]),
-  lambda_d_delay: integer(10, { min: 1 }, [LAMBDA, "pid: batches over which that rise is taken."]),
+  lambda_pos_cost_only: flag(true, [
+    LAMBDA,
+    "Count only J > 0, so that lambda never falls; false is the reference's word for lambda_rule: signed.",
+  ]),
+  lambda_kp: number(0.1, { min: 0 }, [LAMBDA, "Of pid: lambda per unit of averaged J."]),
+  lambda_ki: number(0.01, { min: 0 }, [
+    LAMBDA,
+    "Of pid: what a unit of J adds to lambda for good, each batch.",
+  ]),
+  lambda_kd: number(0.01, { min: 0 }, [LAMBDA, "Of pid: lambda per unit that the averaged J rises."]),
+  lambda_d_delay: integer(10, { min: 1 }, [LAMBDA, "Of pid: batches over which that rise is taken."]),
+  lambda_dual_beta: number(0.1, { above: 0 }, [
+    LAMBDA,
+    "Of one_shot: weight of the KL divergence in the dual, in units of the reward.",
+  ]),
+  lambda_dual_prompts: integer(64, { min: 1 }, [
+    LAMBDA,
+    "Of one_shot: prompts whose completions (num_generations of each) are scored before the first step, in whole " +
+    "generation batches.",
+  ]),
 
   lambda_scope: oneOf(["global", "rank"], "global", [
     LAMBDA,

@@ -6,6 +6,8 @@ export const EVAL_METRICS = [
   "eval/mean_combined",
   "eval/lambda",
   "eval/safe_ratio",
+  "eval/unsafe_share_low",
+  "eval/unsafe_share_high",
   "eval/total_samples",
 ] as const;
 

@@ -13,7 +13,7 @@ export function costNames(rows: readonly MetricRow[]): string[] {
 /** What of lambda is shown: of one cost, or of each. @param part as in "lambda/value" */
 export function lambdaMetrics(
   rows: readonly MetricRow[],
-  part: "value" | "J_C" | "J_C_ema",
+  part: "value" | "effective" | "J_C" | "J_C_ema",
   label: string,
 ): Labelled[] {
   const names = costNames(rows);

@@ -5,6 +5,7 @@
  */
 import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
+import { exactInterval } from "../rl/binomial.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
 import type { AdvantageTerms } from "../rl/composition.ts";
@@ -35,6 +36,7 @@ const STEP_METRICS = [
   "safety/unsafe_count_batch",
   "safety/total_count_batch",
   "lambda/value",
+  "lambda/effective",
   "lambda/J_C",
   "lambda/J_C_raw",
   "lambda/J_C_ema",
@@ -69,7 +71,7 @@ export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS
 type PartMetric = `${"" | "eval/"}${"rewards" | "costs"}/${string}/${"mean" | "std"}`;
 /** Of each of several costs, what lambda/* and the safe ratios are of one. */
 type CostMetric =
-  | `lambda/${string}/${"value" | "J_C" | "J_C_raw" | "J_C_ema" | "d"}`
+  | `lambda/${string}/${"value" | "effective" | "J_C" | "J_C_raw" | "J_C_ema" | "d"}`
   | `${"" | "eval/"}costs/${string}/safe_ratio`
   | `eval/lambda/${string}`;
 type NamedMetric = PartMetric | CostMetric;
@@ -151,6 +153,8 @@ export interface LambdaRecord {
   /** Of the cost; null where there is one. */
   name: string | null;
   value: number;
+  /** Its weight beside scores that are divided by their deviation (rl/lambda/effective.ts); where that is known. */
+  effective?: number;
   jc: number;
   jcRaw: number;
   jcEma: number;
@@ -239,6 +243,7 @@ export function evalRow(record: EvalRecord): MetricRow {
       record.lambdas.map(({ name, value }) => [name === null ? "eval/lambda" : `eval/lambda/${name}`, value]),
     ),
     "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
+    ...unsafeShareBounds(costs),
     "eval/total_samples": record.rewards.length,
     ...namedMetrics(record, "eval/"),
     ...safeRatios(record, record.lambdas, "eval/"),
@@ -248,9 +253,9 @@ export function evalRow(record: EvalRecord): MetricRow {
 /** Under lambda/, of several costs under lambda/NAME/. */
 function lambdaMetrics(lambdas: readonly LambdaRecord[]): Partial<MetricRow> {
   return Object.fromEntries(
-    lambdas.flatMap(({ name, value, jc, jcRaw, jcEma, d }) => {
+    lambdas.flatMap(({ name, value, effective, jc, jcRaw, jcEma, d }) => {
       const prefix = name === null ? "lambda" : `lambda/${name}`;
-      return Object.entries({ value, J_C: jc, J_C_raw: jcRaw, J_C_ema: jcEma, d })
+      return Object.entries({ value, effective, J_C: jc, J_C_raw: jcRaw, J_C_ema: jcEma, d })
         .map(([key, number]) => [`${prefix}/${key}`, number]);
     }),
   );
@@ -270,6 +275,14 @@ function safeRatios(
       return ratio === undefined ? [] : [[`${prefix}costs/${name}/safe_ratio`, ratio]];
     }),
   );
+}
+
+/** The exact interval that holds the share of unsafe completions with a confidence of 0.95. */
+function unsafeShareBounds(costs: readonly number[]): Partial<MetricRow> {
+  if (costs.length === 0) return {};
+  const unsafe = costs.filter((cost) => !isSafe(cost)).length;
+  const [low, high] = exactInterval(unsafe, costs.length);
+  return { "eval/unsafe_share_low": low, "eval/unsafe_share_high": high };
 }
 
 /** Mean and deviation of each part over the completions that it applies to. */

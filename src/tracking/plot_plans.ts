@@ -79,7 +79,13 @@ function plansOf(rows: readonly MetricRow[], logged: ReadonlySet<string>): Plan[
         ...styled(ofEachCost(rows, "eval/", "safe_ratio", "evaluation"), "dots"),
       ],
     },
-    { title: "Weight of the cost, lambda", metrics: styled(lambdaMetrics(rows, "value", "lambda"), "line") },
+    {
+      title: "Weight of the cost, lambda",
+      metrics: [
+        ...styled(lambdaMetrics(rows, "value", "lambda"), "line"),
+        ...styled(lambdaMetrics(rows, "effective", "effective, lambda σ_C / σ_S"), "trend"),
+      ],
+    },
     {
       title: "Constraint violation J_C",
       metrics: [

@@ -1,6 +1,9 @@
 /** What a report says in tables: how metrics went, what was set and what was changed. */
 import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
 import { type Labelled, lambdaMetrics, ofEachCost } from "./cost_names.ts";
+import type { LambdaConfig } from "../rl/lambda.ts";
+import { LAMBDA_RULES } from "../rl/lambda/rules.ts";
+import { lambdaFindings } from "./lambda_findings.ts";
 import type { MetricName, MetricRow } from "./metrics.ts";
 import { formatNumber } from "./plot_axes.ts";
 import { frontierPlot } from "./plot_svg.ts";
@@ -104,6 +107,13 @@ export function bestSentence({ rows, config }: RunRecords): string {
   return ` Best evaluation: ${bestText(best)}${whose}.`;
 }
 
+/** What is to be known of a lambda that no longer does its work at the run's end; empty where it does. */
+export function lambdaNotes({ rows, config }: RunRecords): string {
+  if (typeof config.lambda_rule !== "string" || !Object.hasOwn(LAMBDA_RULES, config.lambda_rule)) return "";
+  const findings = lambdaFindings(rows, config as unknown as LambdaConfig);
+  return findings.map(({ text }) => `<p class="lead">At the end ${escapeHtml(text)}.</p>`).join("");
+}
+
 /** First and last evaluation, number by number; empty where there are not two. */
 export function beforeAfterTable(rows: readonly MetricRow[]): string {
   const evaluations = rows.filter((row) => row["eval/total_samples"] !== undefined);
@@ -121,6 +131,7 @@ export function beforeAfterTable(rows: readonly MetricRow[]): string {
 
 const BEFORE_AFTER: readonly (readonly [name: MetricName, label: string])[] = [
   ["eval/safe_ratio", "Safe ratio"],
+  ["eval/unsafe_share_high", "Unsafe share at the most (exact, 97.5 %)"],
   ["eval/mean_reward", "Helpfulness (reward)"],
   ["eval/mean_cost", "Cost"],
   ["eval/mean_combined", "Combined"],

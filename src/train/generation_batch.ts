@@ -9,7 +9,6 @@ import type { GenerationProgress, Generator } from "../policy/decode/generate.ts
 import { correctsSampler } from "../policy/precision.ts";
 import type { LambdaState } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
-import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { ScoreJournal, Scorer, ScorerStats } from "../scorer/protocol.ts";
@@ -19,6 +18,7 @@ import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
+import { sliceOfRank } from "./rank_slice.ts";
 import { beginReference } from "./reference_logprobs.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type SkippedUpdate, updatePolicy } from "./update.ts";
@@ -68,29 +68,6 @@ export interface GenerationBatchOutcome {
 
 const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
 const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-
-/**
- * This rank's slice of a generation batch: as many completions as on every rank, in the order of the prompts, so that a
- * group may lie across ranks.
- */
-function sliceOfRank({ config, communicator, shape, prompts }: GenerationBatchDeps, generation: number) {
-  const { promptsPerGeneration, completionsPerGeneration } = shape;
-  const slots = promptsOfGeneration(generation, {
-    promptCount: prompts.length,
-    promptsPerGeneration,
-    seed: config.seed,
-  });
-  const count = completionsPerGeneration / communicator.size;
-  const from = communicator.rank * count;
-  const firstPrompt = Math.floor(from / config.num_generations);
-  const endPrompt = Math.ceil((from + count) / config.num_generations);
-  const first = from - firstPrompt * config.num_generations;
-  return {
-    prompts: slots.slice(firstPrompt, endPrompt).map((index) => prompts[index]),
-    firstPrompt,
-    slice: { from: first, to: first + count },
-  };
-}
 
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow

@@ -5,6 +5,7 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import { type AdvantageTerms, advantageTerms } from "../rl/composition.ts";
 import { combineScores, type LambdaState, type LambdaUpdate, updateLambda, weighedCosts } from "../rl/lambda.ts";
+import { effectiveLambda } from "../rl/lambda/effective.ts";
 import type { Scores } from "../scorer/protocol.ts";
 import type { Judgements, LambdaRecord } from "../tracking/metrics.ts";
 
@@ -50,25 +51,29 @@ export async function weighScores(
   const perRank = own.rewards.length;
   const lambdasOf = (k: number) =>
     rewards.map((_, i) => rankLambdas?.[Math.floor(i / perRank)][k].lambda ?? updates[k].lambda);
+  const allCombined = await gatherNumbers(communicator, Array.from(combined));
+  const weighed = constraints.map(({ name, settings }) => weighedCosts(costsOf(all, name), settings));
   return {
     lambdas: updates.map(stateOf),
     rankLambdas,
     records: constraints.map(({ name, settings }, k) => ({
       name,
       value: updates[k].lambda,
+      effective: effectiveLambda(updates[k].lambda, {
+        costs: weighed[k],
+        combined: allCombined,
+        groupSize: config.num_generations,
+      }),
       jc: updates[k].j,
       jcRaw: updates[k].jRaw,
       jcEma: updates[k].jEma,
       d: settings.cost_threshold_d,
     })),
-    combined: await gatherNumbers(communicator, Array.from(combined)),
+    combined: allCombined,
     terms: advantageTerms(config.advantage_composition, {
       reward: rewards,
       rewards: rewardsOf(all, config),
-      costs: constraints.map(({ name, settings }, k) => ({
-        scores: weighedCosts(costsOf(all, name), settings),
-        lambdas: lambdasOf(k),
-      })),
+      costs: weighed.map((scores, k) => ({ scores, lambdas: lambdasOf(k) })),
     }),
     ...all,
   };

@@ -1,6 +1,11 @@
 /** The lambda rule over random sequences of costs, against Python doubles (golden/make/lambda_rule.py). */
 import { readFileSync } from "node:fs";
-import { initialLambdaState, type LambdaConfig, type LambdaState, updateLambda } from "../../src/rl/lambda.ts";
+import {
+  initialLambdaState,
+  type LambdaConfig,
+  type LambdaState,
+  updateLambda,
+} from "../../src/rl/lambda.ts";
 import { LAMBDA_CONFIG } from "../unit/lambda_config.ts";
 import { type ParityLine, worstRelative } from "./line.ts";
 
@@ -72,7 +77,7 @@ function runSequence(draws: Draws): LambdaState {
   const steps = 1 + draws.word() % 50;
   for (let step = 0; step < steps; step++) {
     state = updateLambda(state, { costs: [draws.unit() * scale] }, config);
-  };
+  }
   return state;
 }
 

@@ -1,6 +1,7 @@
 /** Every metric's value, from a record in which no two numbers that could be taken for each other are the same. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { exactInterval } from "../../src/rl/binomial.ts";
 import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { evalRow, METRIC_NAMES, type StepRecord, stepRow } from "../../src/tracking/metrics.ts";
 
@@ -24,7 +25,7 @@ const RECORD: StepRecord = {
   combined: [2, 2, 2, -5, NaN, 9],
   numGenerations: 3,
   scaleRewards: "group",
-  lambdas: [{ name: null, value: 1.5, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 }],
+  lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 }],
   completionLengths: [3, 8, 16, 5, 11, 17],
   terminated: [true, true, false, true, true, false],
   hallucinatedTurns: 3,
@@ -76,6 +77,7 @@ test("every metric of a step has the value that arithmetic gives it", () => {
     "safety/unsafe_count_batch": 2,
     "safety/total_count_batch": 5,
     "lambda/value": 1.5,
+    "lambda/effective": 0.75,
     "lambda/J_C": 0.5,
     "lambda/J_C_raw": -0.25,
     "lambda/J_C_ema": 0.125,
@@ -111,6 +113,8 @@ test("every metric of an evaluation counts the completions that have a score, an
     "eval/mean_combined": 10 / 5,
     "eval/lambda": 0.3,
     "eval/safe_ratio": 3 / 5,
+    "eval/unsafe_share_low": exactInterval(2, 5)[0],
+    "eval/unsafe_share_high": exactInterval(2, 5)[1],
     "eval/total_samples": 6,
   });
 });

@@ -37,6 +37,36 @@ test("a state as it is written is read as it is", () => {
   assert.equal(parse(changed("best", null)).best, null);
 });
 
+const withPid = (state: unknown) => {
+  const { progress, identity, ...rest } = state as ReturnType<typeof stateOf>;
+  const remembers = { ...lambda(1), pid: { integral: 0.5, averages: [0.25] } };
+  const ofPid = { ...progress, lambdas: [remembers], rankLambdas: [[remembers], [remembers]] };
+  return { ...rest, identity: { ...identity, lambda_rule: "pid" }, progress: ofPid };
+};
+
+test("what pid remembers is there with lambda_rule pid, and with no other", () => {
+  assert.deepEqual(parse(withPid(stateOf())), withPid(stateOf()));
+  const pid = /state\.progress\.lambdas\[0\]: required what lambda_rule pid remembers/;
+  assert.throws(() => parse(changed("identity.lambda_rule", "pid")), pid);
+  const other = { ...withPid(stateOf()), identity: { lambda_scope: "rank", lambda_rule: "signed" } };
+  assert.throws(() => parse(other), /state\.progress\.lambdas\[0\]: required no pid, as lambda_rule is "signed"/);
+});
+
+test("there is a lambda of each cost, which remembers what the rule of its own entry does", () => {
+  const costs = [{ name: "harm" }, { name: "tone", lambda_rule: "pid" }];
+  const ofBoth = [lambda(1), { ...lambda(2), pid: { integral: 0.5, averages: [0.25] } }];
+  const stateOfTwo = (lambdas: unknown[], ranks = lambdas) => {
+    const { identity, progress, ...rest } = stateOf();
+    const two = { ...progress, lambdas, rankLambdas: [ofBoth, ranks] };
+    return { ...rest, identity: { ...identity, lambda_rule: "signed", costs }, progress: two };
+  };
+  assert.deepEqual(parse(stateOfTwo(ofBoth)), stateOfTwo(ofBoth));
+  assert.throws(() => parse(stateOfTwo([lambda(1)])), /state\.progress\.lambdas: required 2, one of each cost/);
+  assert.throws(() => parse(stateOfTwo(ofBoth, [lambda(1), lambda(1)])), /lambdas\[1\]: required what lambda_rule pid/);
+  assert.throws(() => parse(stateOfTwo(ofBoth.toReversed())), /lambdas\[0\]: required no pid, as .* is "signed"/);
+  assert.throws(() => parse(changed("progress.lambdas", [lambda(1), lambda(1)])), /lambdas: required 1, one of each/);
+});
+
 const FAULTS: readonly [place: string, value: unknown, key: string][] = [
   ["progress.lambdas.0.lambda", null, "progress.lambdas[0].lambda"],
   ["progress.lambdas.0.lambda", Infinity, "progress.lambdas[0].lambda"],

@@ -18,5 +18,6 @@ export const fixed: LambdaRule = {
 export const oneShot: LambdaRule = {
   ...kept,
   source: "arXiv:2405.19544",
-  help: "all along the lambda that solves the dual over scored completions of the policy that the run begins with",
+  help:
+    "all along the lambda that solves the dual over scored completions of the policy that the run begins with",
 };

@@ -20,7 +20,8 @@ const inLogSpace = {
 export const logEma: LambdaRule = {
   ...inLogSpace,
   source: "the reference run; log-space steps as in arXiv:2310.12773",
-  help: "steps of ln(lambda) by lambda_lr times the averaged J, of which only J > 0 counts: lambda never falls",
+  help:
+    "steps of ln(lambda) by lambda_lr times the averaged J, of which only J > 0 counts: lambda never falls",
   countsOnlyExcess: true,
 };
 
@@ -34,7 +35,8 @@ export const signed: LambdaRule = {
 export const perPrompt: LambdaRule = {
   ...inLogSpace,
   source: "arXiv:2410.19933",
-  help: "as log_ema, with max(cost + d, 0) in the place of each cost, in J and in the score: safe answers earn " +
+  help:
+    "as log_ema, with max(cost + d, 0) in the place of each cost, in J and in the score: safe answers earn " +
     "nothing more, so they cannot pay for unsafe ones",
   rectifies: true,
   countsOnlyExcess: true,

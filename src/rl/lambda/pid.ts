@@ -24,7 +24,8 @@ function stepPid(state: LambdaState, { jRaw, jEma }: Violation, config: LambdaCo
 
 export const pid: LambdaRule = {
   source: "arXiv:2007.03964",
-  help: "lambda_kp times the averaged J, plus the sum of lambda_ki times J, plus lambda_kd times the rise of the " +
+  help:
+    "lambda_kp times the averaged J, plus the sum of lambda_ki times J, plus lambda_kd times the rise of the " +
     "averaged J, between 0 and lambda_max",
   rectifies: false,
   countsOnlyExcess: false,

@@ -1,0 +1,20 @@
+/** Looks at whether lambda still does its work. */
+import type { RunConfig } from "../config/sweep.ts";
+import { lambdaFindings } from "../tracking/lambda_findings.ts";
+import type { MetricRow } from "../tracking/metrics.ts";
+
+/** Says each finding once, at the first row that shows it. */
+export function lambdaWarning(
+  config: RunConfig,
+  onMessage: (text: string) => void,
+): (rows: readonly MetricRow[]) => void {
+  const said = new Set<string>();
+  return (rows) => {
+    for (const { kind, cost, text } of lambdaFindings(rows, config)) {
+      const key = `${kind} ${cost}`;
+      if (said.has(key)) continue;
+      said.add(key);
+      onMessage(`Warning: at step ${rows.at(-1)!.step} ${text}`);
+    }
+  };
+}
