@@ -36,7 +36,15 @@ import type { Weight } from "../../src/ops/weight/weight.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { createOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
 import { listRequests, policyRows, type Random, type ScoreRow, scoreRows, seededRandom } from "./corpus.ts";
-import { LAYERS, POLICY_RECIPE, policyConfig, type Recipe, SCORE_RECIPES, scoreConfig, type ScoreModelName } from "./recipe.ts";
+import {
+  LAYERS,
+  POLICY_RECIPE,
+  policyConfig,
+  type Recipe,
+  SCORE_RECIPES,
+  scoreConfig,
+  type ScoreModelName,
+} from "./recipe.ts";
 
 const MODELS = new URL("../../models/quickstart/", import.meta.url).pathname;
 const ADAM = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 };

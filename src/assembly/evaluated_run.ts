@@ -39,10 +39,12 @@ async function bestStepOf(runDir: string): Promise<number | null> {
 
 /** lambda/value, or lambda/NAME/value of several costs. */
 function lambdasIn(row: MetricRow): Map<string | null, number> {
-  return new Map(Object.entries(row).flatMap(([key, value]) => {
-    const [is, name = null] = /^lambda\/(?:(.+)\/)?value$/.exec(key) ?? [];
-    return is === undefined ? [] : [[name, value] as const];
-  }));
+  return new Map(
+    Object.entries(row).flatMap(([key, value]) => {
+      const [is, name = null] = /^lambda\/(?:(.+)\/)?value$/.exec(key) ?? [];
+      return is === undefined ? [] : [[name, value] as const];
+    }),
+  );
 }
 
 /**

@@ -19,7 +19,9 @@ export function servesScoreModels(
 
 /** Who judges, in words. */
 export function judgesText(config: Omit<RunConfig, "beta">): string {
-  if (servesScoreModels(config)) return `${config.reward_model} and ${costModelsText(config)}, in this process`;
+  if (servesScoreModels(config)) {
+    return `${config.reward_model} and ${costModelsText(config)}, in this process`;
+  }
   const { scorer_url, cost_scorer_url, reward_functions, cost_functions } = config;
   return [scorer_url, cost_scorer_url, ...reward_functions, ...cost_functions]
     .filter((judge) => judge !== null).join(", ");

@@ -177,7 +177,9 @@ export async function loadScorers(
       const [rewards, ...lists] = await Promise.all(
         models.map(({ model }, m) => scoreSequences(model, texts.map(({ ids }) => ids[m]))),
       );
-      const named = costs.flatMap(({ name }, k) => name === null ? [] : [[`costs/${name}`, lists[k]] as const]);
+      const named = costs.flatMap(({ name }, k) =>
+        name === null ? [] : [[`costs/${name}`, lists[k]] as const]
+      );
       return {
         rewards,
         costs: largestCosts(lists),

@@ -102,7 +102,8 @@ export async function beginScorer(
 
 /** Which scores the settings ask for by name. */
 function wantedScores(config: ScorerConfig): WantedScores {
-  const costs = config.costs && constraintsOf(config).map(({ name, field }) => ({ name: name!, field: field! }));
+  const costs = config.costs &&
+    constraintsOf(config).map(({ name, field }) => ({ name: name!, field: field! }));
   // Score models of this process give their costs under the names of the settings.
   const own = servesScoreModels(config) && costs?.map(({ name }) => ({ name, field: name }));
   return { rewards: namedRewardsOf(config), costs: own || costs };

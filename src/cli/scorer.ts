@@ -52,7 +52,9 @@ function costModelsOf({ cost_model, cost_label }: Pick<ScorerOptions, "cost_mode
   const names = models.map(({ name }) => name);
   if (models.length > 1 && (names.includes(null) || new Set(names).size < names.length)) {
     throw new RangeError(
-      `--cost_model is given ${models.length} times, as ${given.join(" and ")}; several need different names: ` +
+      `--cost_model is given ${models.length} times, as ${
+        given.join(" and ")
+      }; several need different names: ` +
         "--cost_model harm=FOLDER --cost_model tone=FOLDER",
     );
   }
@@ -61,7 +63,9 @@ function costModelsOf({ cost_model, cost_label }: Pick<ScorerOptions, "cost_mode
     if (names.includes(name)) continue;
     const named = names.map((known) => known === null ? "without a name" : `named ${known}`).join(", ");
     throw new RangeError(
-      `--cost_label ${name === null ? "has no name" : `is of "${name}"`}, and the cost models are ${named}; ` +
+      `--cost_label ${
+        name === null ? "has no name" : `is of "${name}"`
+      }, and the cost models are ${named}; ` +
         "give it as NAME=LABEL where they have names",
     );
   }

@@ -15,8 +15,8 @@ export const CONSTRAINT_RULES: readonly Rule[] = [
       const own = config.costs?.find(({ model, label }) => model !== undefined || label !== undefined);
       return own === undefined || servesModels(config)
         ? null
-        : `costs: ${own.name} names its score model, and none is served in this process while scorer_url or functions ` +
-          "are set; remove model and label there, or remove these";
+        : `costs: ${own.name} names its score model, and none is served in this process while scorer_url or ` +
+          "functions are set; remove model and label there, or remove these";
     },
   },
   {
@@ -27,7 +27,9 @@ export const CONSTRAINT_RULES: readonly Rule[] = [
       for (const { name, model, label } of constraintsOf(config)) {
         const score = JSON.stringify([model, label]);
         if (met.has(score)) {
-          return `costs: ${met.get(score)} and ${name} are both the score of ${model}; give one of them a model of its own`;
+          return `costs: ${
+            met.get(score)
+          } and ${name} are both the score of ${model}; give one of them a model of its own`;
         }
         met.set(score, name);
       }
@@ -37,14 +39,17 @@ export const CONSTRAINT_RULES: readonly Rule[] = [
   {
     keys: ["costs", "lambda_rule"],
     check(config) {
-      const found = config.costs && constraintsOf(config).find(({ settings }) => settings.lambda_rule === "one_shot");
+      const found = config.costs &&
+        constraintsOf(config).find(({ settings }) => settings.lambda_rule === "one_shot");
       return found
         ? `costs, ${found.name}: lambda_rule one_shot solves for the lambda of one cost alone; set another, or leave ` +
           "costs out"
         : null;
     },
   },
-  ...([["rewards", "reward_functions"], ["costs", "cost_functions"]] as const).map(([key, functions]): Rule => ({
+  ...([["rewards", "reward_functions"], ["costs", "cost_functions"]] as const).map((
+    [key, functions],
+  ): Rule => ({
     keys: [key, functions],
     check(config) {
       const weighted = config[functions].find((text) => (parseFunctionName(text)?.weight ?? 1) !== 1);

@@ -19,7 +19,10 @@ export interface Constraint<C extends AnyConfig = AnyConfig> {
 }
 
 /** The settings with those that an entry of `costs` has of its own. */
-export function settingsOfCost<C extends object>(settings: C, entry: NonNullable<Config["costs"]>[number]): C {
+export function settingsOfCost<C extends object>(
+  settings: C,
+  entry: NonNullable<Config["costs"]>[number],
+): C {
   const own = OWN_LAMBDA_KEYS.filter((key) => entry[key] !== undefined).map((key) => [key, entry[key]]);
   return { ...settings, ...Object.fromEntries(own) };
 }

@@ -31,7 +31,7 @@ export interface Evaluation {
   completions: string[];
   rewards: number[];
   costs: number[];
-  /** reward - lambda * cost with the lambda given, of several costs each with its own; costs as training weighs them. */
+  /** reward - lambda * cost, of several costs each with its own lambda; costs as training weighs them. */
   combined: number[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;

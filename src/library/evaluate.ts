@@ -10,7 +10,7 @@ export interface EvaluateOptions extends Judges {
   /** A file (the setting eval_jsonl) or rows. */
   prompts?: PromptSource;
   config?: Settings;
-  /** In combined = reward - lambda * cost, of each cost. Default: the last of the run that made the model, else lambda_cost. */
+  /** In combined = reward - lambda * cost, of each cost. Default: the last of the model's run, else lambda_cost. */
   lambda?: number;
   /** After each batch of completions. */
   onProgress?(promptsDone: number, prompts: number): void;

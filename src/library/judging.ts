@@ -5,7 +5,10 @@ import type { Scorer } from "../scorer/protocol.ts";
 import type { Settings } from "./settings.ts";
 
 /** Settings of a cost of its own, by their names in `costs` of the config. */
-export type OwnConstraint = Omit<NonNullable<Settings["costs"]>[number], "name" | "field" | "model" | "label">;
+export type OwnConstraint = Omit<
+  NonNullable<Settings["costs"]>[number],
+  "name" | "field" | "model" | "label"
+>;
 
 /** A cost function, and whether it is held to a limit of its own. */
 export interface CostFunction extends ScoreFunction {

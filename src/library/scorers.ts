@@ -46,7 +46,10 @@ export async function serveScorer(
 ): Promise<RunningScorer> {
   const costs = typeof costModel === "string"
     ? [{ name: null, model: costModel, label: costLabel }]
-    : Object.entries(costModel).map(([name, one]) => ({ name, ...(typeof one === "string" ? { model: one } : one) }));
+    : Object.entries(costModel).map(([name, one]) => ({
+      name,
+      ...(typeof one === "string" ? { model: one } : one),
+    }));
   if (costs.length === 0) throw new RangeError("serveScorer() needs a cost model, got none in costModel");
   return await serveToOthers({ reward: rewardModel, rewardLabel, costs, maxLength }, service);
 }

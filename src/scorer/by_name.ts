@@ -46,9 +46,7 @@ function taken(scores: Scores, { rewards, costs }: WantedScores): Scores {
   const ofRewards = rewards && take("rewards", rewards);
   return {
     ...scores,
-    rewards: ofRewards
-      ? scores.rewards.map((_, i) => weightedSum(ofRewards, rewards!, i))
-      : scores.rewards,
+    rewards: ofRewards ? scores.rewards.map((_, i) => weightedSum(ofRewards, rewards!, i)) : scores.rewards,
     costs: ofCosts ? largestCosts(ofCosts) : scores.costs,
     named,
   };
@@ -74,7 +72,9 @@ function assertEach(costs: readonly number[], name: string): void {
   const i = costs.findIndex((cost) => !Number.isFinite(cost));
   if (i < 0) return;
   throw new RangeError(
-    `Cost "${name}" of completion ${i} is ${show(Number.isNaN(costs[i]) ? null : costs[i])}; need a finite number of ` +
+    `Cost "${name}" of completion ${i} is ${
+      show(Number.isNaN(costs[i]) ? null : costs[i])
+    }; need a finite number of ` +
       "each cost that has a limit: have it give a cost at or below 0 where it does not apply",
   );
 }
@@ -87,7 +87,9 @@ function weightedSum(
 ): number {
   if (lists.every((values) => Number.isNaN(values[i]))) {
     const names = rewards.map(({ name }) => `"${name}"`).join(", ");
-    throw new RangeError(`No reward applies to completion ${i}: all of ${names} gave none; need one at least`);
+    throw new RangeError(
+      `No reward applies to completion ${i}: all of ${names} gave none; need one at least`,
+    );
   }
   return lists.reduce(
     (sum, values, k) => Number.isNaN(values[i]) ? sum : sum + rewards[k].weight * values[i],

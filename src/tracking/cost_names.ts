@@ -5,7 +5,7 @@ import type { MetricName, MetricRow } from "./metrics.ts";
 export type Labelled = readonly [name: MetricName, label: string];
 
 /** Names of the costs, in the order in which they are met; none where there is one cost, which has no name. */
-export function costNames(rows: readonly MetricRow[]): string[] {
+function costNames(rows: readonly MetricRow[]): string[] {
   const keys = new Set(rows.flatMap((row) => Object.keys(row)));
   return [...keys].flatMap((key) => /^lambda\/(.+)\/value$/.exec(key)?.[1] ?? []);
 }

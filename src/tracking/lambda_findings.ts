@@ -62,8 +62,11 @@ function findingsOf(cost: string | null, rows: readonly LambdaRow[], config: Own
     return [{
       kind: "at maximum",
       cost,
-      text: `${lambda} stands at lambda_max = ${config.lambda_max}, and ${costs} above the limit nonetheless, for ` +
-        `${AT_MAXIMUM_ROWS} rows and more: set lambda_max=${2 * config.lambda_max}${where}, or look in samples/ ` +
+      text:
+        `${lambda} stands at lambda_max = ${config.lambda_max}, and ${costs} above the limit nonetheless, for ` +
+        `${AT_MAXIMUM_ROWS} rows and more: set lambda_max=${
+          2 * config.lambda_max
+        }${where}, or look in samples/ ` +
         "whether the scorer calls everything unsafe",
     }];
   }
@@ -72,8 +75,13 @@ function findingsOf(cost: string | null, rows: readonly LambdaRow[], config: Own
     return [{
       kind: "cannot fall",
       cost,
-      text: `${lambda} stands at ${rows.at(-1)!.value.toPrecision(3)} and cannot fall with lambda_rule ${name}, though ` +
-        `${cost === null ? "costs" : "its costs"} have been within the limit for ${SAFE_ROWS} rows and more: where ` +
+      text:
+        `${lambda} stands at ${
+          rows.at(-1)!.value.toPrecision(3)
+        } and cannot fall with lambda_rule ${name}, though ` +
+        `${
+          cost === null ? "costs" : "its costs"
+        } have been within the limit for ${SAFE_ROWS} rows and more: where ` +
         `reward suffers, set lambda_rule=signed or pid${where}`,
     }];
   }

@@ -62,10 +62,12 @@ export interface TrainingDeps extends Asked {
   /** How micro-batches are trained on, by the memory plan. */
   passes: LearnerOptions;
   /**
-   * Greedy evaluation of the policy as it is, with these lambdas, one of each cost; null without eval prompts. Every rank is asked, for its
-   * share, and is told of all.
+   * Greedy evaluation of the policy as it is, with these lambdas, one of each cost; null without eval prompts. Every
+   * rank is asked, for its share, and is told of all.
    */
-  evaluate: ((lambdas: readonly number[], scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>) | null;
+  evaluate:
+    | ((lambdas: readonly number[], scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>)
+    | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
    * go on there.

@@ -4,7 +4,13 @@ import type { RunConfig } from "../config/sweep.ts";
 import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import { type AdvantageTerms, advantageTerms } from "../rl/composition.ts";
-import { combineScores, type LambdaState, type LambdaUpdate, updateLambda, weighedCosts } from "../rl/lambda.ts";
+import {
+  combineScores,
+  type LambdaState,
+  type LambdaUpdate,
+  updateLambda,
+  weighedCosts,
+} from "../rl/lambda.ts";
 import { effectiveLambda } from "../rl/lambda/effective.ts";
 import type { Scores } from "../scorer/protocol.ts";
 import type { Judgements, LambdaRecord } from "../tracking/metrics.ts";

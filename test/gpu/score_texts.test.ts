@@ -37,7 +37,11 @@ describe("loadScorers()", () => {
     const tokens = (text: string) => conversationIds(tokenizer, text, 10_000).ids.length;
     let long = "USER: why? ASSISTANT:";
     while (tokens(long) < POSITIONS + 8) long += " and so it goes on";
-    const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, costs: onlyCost(COST), maxLength: 10_000 });
+    const { scoreTexts, dispose } = await loadScorers({
+      reward: REWARD,
+      costs: onlyCost(COST),
+      maxLength: 10_000,
+    });
     const { rewards, costs } = await scoreTexts([long, `${long} until the end.`]);
     assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]]);
     dispose();
@@ -52,7 +56,11 @@ describe("loadScorers()", () => {
         (await loadTokenizer(COST)).encode(text).slice(3, 5),
       );
       const scoresWith = async (cost: string) => {
-        const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, costs: onlyCost(cost), maxLength: 512 });
+        const { scoreTexts, dispose } = await loadScorers({
+          reward: REWARD,
+          costs: onlyCost(cost),
+          maxLength: 512,
+        });
         const scores = await scoreTexts([text]);
         dispose();
         return scores;

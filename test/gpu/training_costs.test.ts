@@ -122,6 +122,9 @@ describe("a run of two costs", () => {
     withScratchFolder(async (dir) => {
       await tinyRun(dir, { ...options(), stopAfter: 1 });
       const { error } = await tinyRun(dir, { ...options({ costs: [COSTS![0]] }) });
-      assert.match(error!.message, /Cannot resume from .*costs: checkpoint \[.*"tone".*\], now \[\{"name":"harm"\}\]/);
+      assert.match(
+        error!.message,
+        /Cannot resume from .*costs: checkpoint \[.*"tone".*\], now \[\{"name":"harm"\}\]/,
+      );
     }));
 });

@@ -28,7 +28,10 @@ interface Case {
 const CASES: Case[] =
   JSON.parse(readFileSync(new URL("../golden/compositions.json", import.meta.url), "utf8")).cases;
 
-function termsOf(composition: AdvantageComposition, { weights, lambdas, rewards, costs }: Case): AdvantageTerms {
+function termsOf(
+  composition: AdvantageComposition,
+  { weights, lambdas, rewards, costs }: Case,
+): AdvantageTerms {
   const parts = rewards.map((scores, m) => ({
     weight: weights[m],
     scores: scores.map((score) => score ?? NaN),

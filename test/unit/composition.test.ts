@@ -22,7 +22,9 @@ const scoresOf = (lambdas: [harm: number, tone: number]): WeighedScores => ({
 });
 
 const near = (actual: ArrayLike<number>, expected: readonly number[]) =>
-  Array.from(actual).forEach((value, i) => assert.ok(Math.abs(value - expected[i]) < 1e-12, `${i}: ${value}`));
+  Array.from(actual).forEach((value, i) =>
+    assert.ok(Math.abs(value - expected[i]) < 1e-12, `${i}: ${value}`)
+  );
 
 describe("advantages of several costs", () => {
   it("are those of the combined score alone with `reward`", () => {
@@ -72,7 +74,9 @@ describe("advantages of several costs", () => {
     const advantages = (composition: "advantage" | "gdpo" | "ppo_lag", costs: WeighedScores["costs"]) =>
       composedAdvantagesF64(advantageTerms(composition, { ...scoresOf([1, 1]), costs })!, 2, "group");
     for (const composition of ["advantage", "gdpo", "ppo_lag"] as const) {
-      const [own, other] = [[harm, tone], [thousandfold, tone]].map((costs) => advantages(composition, costs));
+      const [own, other] = [[harm, tone], [thousandfold, tone]].map((costs) =>
+        advantages(composition, costs)
+      );
       // The 1e-4 beside a deviation of 1.4 is what is left of the unit.
       own.forEach((value, i) => assert.ok(Math.abs(value - other[i]) < 2e-4, composition));
     }

@@ -150,11 +150,14 @@ test("what has no value has no name: a step without scores, and one that took no
     0,
     0,
   ]);
-  assert.deepEqual(evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [], costs: [], combined: [] }), {
-    step: 1,
-    "eval/lambda": 1,
-    "eval/total_samples": 0,
-  });
+  assert.deepEqual(
+    evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [], costs: [], combined: [] }),
+    {
+      step: 1,
+      "eval/lambda": 1,
+      "eval/total_samples": 0,
+    },
+  );
 });
 
 test("a score that is infinite counts as none", () => {

@@ -49,7 +49,10 @@ test("what pid remembers is there with lambda_rule pid, and with no other", () =
   const pid = /state\.progress\.lambdas\[0\]: required what lambda_rule pid remembers/;
   assert.throws(() => parse(changed("identity.lambda_rule", "pid")), pid);
   const other = { ...withPid(stateOf()), identity: { lambda_scope: "rank", lambda_rule: "signed" } };
-  assert.throws(() => parse(other), /state\.progress\.lambdas\[0\]: required no pid, as lambda_rule is "signed"/);
+  assert.throws(
+    () => parse(other),
+    /state\.progress\.lambdas\[0\]: required no pid, as lambda_rule is "signed"/,
+  );
 });
 
 test("there is a lambda of each cost, which remembers what the rule of its own entry does", () => {
@@ -61,10 +64,22 @@ test("there is a lambda of each cost, which remembers what the rule of its own e
     return { ...rest, identity: { ...identity, lambda_rule: "signed", costs }, progress: two };
   };
   assert.deepEqual(parse(stateOfTwo(ofBoth)), stateOfTwo(ofBoth));
-  assert.throws(() => parse(stateOfTwo([lambda(1)])), /state\.progress\.lambdas: required 2, one of each cost/);
-  assert.throws(() => parse(stateOfTwo(ofBoth, [lambda(1), lambda(1)])), /lambdas\[1\]: required what lambda_rule pid/);
-  assert.throws(() => parse(stateOfTwo(ofBoth.toReversed())), /lambdas\[0\]: required no pid, as .* is "signed"/);
-  assert.throws(() => parse(changed("progress.lambdas", [lambda(1), lambda(1)])), /lambdas: required 1, one of each/);
+  assert.throws(
+    () => parse(stateOfTwo([lambda(1)])),
+    /state\.progress\.lambdas: required 2, one of each cost/,
+  );
+  assert.throws(
+    () => parse(stateOfTwo(ofBoth, [lambda(1), lambda(1)])),
+    /lambdas\[1\]: required what lambda_rule pid/,
+  );
+  assert.throws(
+    () => parse(stateOfTwo(ofBoth.toReversed())),
+    /lambdas\[0\]: required no pid, as .* is "signed"/,
+  );
+  assert.throws(
+    () => parse(changed("progress.lambdas", [lambda(1), lambda(1)])),
+    /lambdas: required 1, one of each/,
+  );
 });
 
 const FAULTS: readonly [place: string, value: unknown, key: string][] = [

@@ -69,11 +69,19 @@ describe("scores by name over HTTP", () => {
 
   for (
     const [what, costs, problem] of [
-      ["a list that is too short", { harm: [1, 2, 3], tone: [1, 2] }, /"costs\/tone" has 2 numbers; need one for each/],
+      [
+        "a list that is too short",
+        { harm: [1, 2, 3], tone: [1, 2] },
+        /"costs\/tone" has 2 numbers; need one for each/,
+      ],
       ["a number that is none", { harm: [1, null, 3] }, /"costs\/harm"\[1\] is null; need a finite number/],
       ["no names", {}, /"costs" is an object of 0 names; need 1 to 64/],
       ["a list of objects", [{ harm: 1 }], /"costs" has 1 numbers/],
-      ["a score too large, which is not the largest", { harm: [-1e7, 0, 0], tone: [0, 0, 0] }, /"costs\/harm"\[0\] is/],
+      [
+        "a score too large, which is not the largest",
+        { harm: [-1e7, 0, 0], tone: [0, 0, 0] },
+        /"costs\/harm"\[0\] is/,
+      ],
     ] as const
   ) {
     it(`are refused with ${what}`, async (t) => {
@@ -87,7 +95,10 @@ describe("scores by name over HTTP", () => {
       rewards: many(count, 0),
       costs: request === 0 ? { harm: many(count, 0) } : { tone: many(count, 0) },
     }), { batchSize: 2 });
-    await assert.rejects(client.score(THREE), /must all have scores of the same names, got costs\/harm and costs\/tone/);
+    await assert.rejects(
+      client.score(THREE),
+      /must all have scores of the same names, got costs\/harm and costs\/tone/,
+    );
   });
 
   it("are what the service answers with several cost models, and a list with one", async () => {
@@ -99,7 +110,9 @@ describe("scores by name over HTTP", () => {
             rewards: texts.map(({ tokens }) => tokens),
             costs: texts.map(() => 0),
             ...(names.length > 0 && {
-              named: Object.fromEntries(names.map((name) => [`costs/${name}`, texts.map(({ tokens }) => -tokens)])),
+              named: Object.fromEntries(
+                names.map((name) => [`costs/${name}`, texts.map(({ tokens }) => -tokens)]),
+              ),
             }),
           }),
       });
@@ -110,6 +123,9 @@ describe("scores by name over HTTP", () => {
     };
     const told = { rewards: [1, 2], truncated: [false, false] };
     assert.deepEqual(await answerOf([]), { ...told, costs: [0, 0] });
-    assert.deepEqual(await answerOf(["harm", "tone"]), { ...told, costs: { harm: [-1, -2], tone: [-1, -2] } });
+    assert.deepEqual(await answerOf(["harm", "tone"]), {
+      ...told,
+      costs: { harm: [-1, -2], tone: [-1, -2] },
+    });
   });
 });

@@ -61,7 +61,10 @@ describe("a scorer by name", () => {
     ));
 
   it("refuses a completion without a cost that has a limit, and one to which no reward applies", async () => {
-    const gaps = giving({ ...SCORES, named: { ...SCORES.named, "costs/harm": [0, NaN], "rewards/help": [1, NaN] } });
+    const gaps = giving({
+      ...SCORES,
+      named: { ...SCORES.named, "costs/harm": [0, NaN], "rewards/help": [1, NaN] },
+    });
     await assert.rejects(
       scorerByName(gaps, { rewards: null, costs: [cost("tone"), cost("harm")] }).score(ASKED),
       /Cost "harm" of completion 1 is null; need a finite number/,
@@ -73,7 +76,10 @@ describe("a scorer by name", () => {
   });
 
   it("holds each of the costs to scorer_max_abs_score, also one that is not the largest", () => {
-    const far = giving({ ...SCORES, named: { ...SCORES.named, "costs/tone": [-2e6, 0], "costs/length": [9e6, 0] } });
+    const far = giving({
+      ...SCORES,
+      named: { ...SCORES.named, "costs/tone": [-2e6, 0], "costs/length": [9e6, 0] },
+    });
     const scorer = scorerByName(far, { rewards: null, costs: [cost("harm"), cost("tone")] });
     return assert.rejects(
       boundedScorer(scorer, 1e6, ["costs/harm", "costs/tone"]).score(ASKED),
