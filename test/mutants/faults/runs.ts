@@ -80,7 +80,7 @@ const resume: Fault[] = [
   {
     file: "src/train/run.ts",
     find: "    ? ownProgress(restored.progress, communicator)",
-    replace: "    ? { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) }",
+    replace: "    ? { ...restored.progress, lambdas: initialLambdas(config) }",
     harm: "lambda and its average begin again when a run goes on",
     tests: GOES_ON,
     claim: 1,
