@@ -13,7 +13,9 @@ export function lambdaWarning(
     for (const { kind, text } of lambdaFindings(rows, config)) {
       if (said.has(kind)) continue;
       said.add(kind);
-      onMessage(`Warning: at step ${rows.at(-1)!.step} ${text}`);
+      // A constraint that is kept is no trouble yet.
+      const weight = kind === "at maximum" ? "Warning" : "Note";
+      onMessage(`${weight}: at step ${rows.at(-1)!.step} ${text}`);
     }
   };
 }
