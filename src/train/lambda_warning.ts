@@ -14,7 +14,9 @@ export function lambdaWarning(
       const key = `${kind} ${cost}`;
       if (said.has(key)) continue;
       said.add(key);
-      onMessage(`Warning: at step ${rows.at(-1)!.step} ${text}`);
+      // A constraint that is kept is no trouble yet.
+      const weight = kind === "at maximum" ? "Warning" : "Note";
+      onMessage(`${weight}: at step ${rows.at(-1)!.step} ${text}`);
     }
   };
 }

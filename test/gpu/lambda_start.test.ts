@@ -15,7 +15,7 @@ after(closeGpu);
 const SETTINGS: Partial<RunConfig> = {
   lambda_rule: "one_shot",
   lambda_dual_prompts: 6,
-  cost_threshold_d: -0.8,
+  cost_threshold_d: -0.95,
 };
 
 /** The same batch, by two ranks. */
@@ -46,7 +46,7 @@ describe("one_shot", () => {
         rewards: all.flatMap(({ rewards }) => rewards),
         costs: all.flatMap(({ costs }) => costs),
         groupSize: 2,
-      }, { beta: 0.1, cost_threshold_d: -1, lambda_max: 5 });
+      }, { beta: 0.1, cost_threshold_d: -0.95, lambda_max: 5 });
       assert.ok(lambda > 0 && lambda < 5, `${lambda}`);
       assert.deepEqual(rowsIn(dir).map((row) => row["lambda/value"]), Array(4).fill(lambda));
       assert.match(messages[0], /^lambda is \d.*: the dual's solution over 12 completions of 6 prompts$/);

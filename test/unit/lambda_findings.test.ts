@@ -57,5 +57,9 @@ test("a run says each finding once", () => {
   const told: string[] = [];
   const warn = lambdaWarning(sweepRuns(defaultConfig())[0], (text) => told.push(text));
   for (let count = 1; count <= 30; count++) warn(rowsOf(count, 5, 1));
-  assert.deepEqual(told.map((text) => text.slice(0, 41)), ["Warning: at step 20 lambda stands at lamb"]);
+  for (let count = 1; count <= 60; count++) warn([...rowsOf(30, 5, 1), ...rowsOf(count, 5, -1, 31)]);
+  assert.deepEqual(told.map((text) => text.slice(0, 34)), [
+    "Warning: at step 20 lambda stands ",
+    "Note: at step 80 lambda stands at ",
+  ]);
 });

@@ -145,9 +145,9 @@ describe("evalRow()", () => {
       "eval/mean_combined": 2.5,
       "eval/lambda": 0.7,
       "eval/safe_ratio": 0.5,
-      // scipy.stats.beta.ppf(0.025, 2, 3) and ppf(0.975, 3, 2)
-      "eval/unsafe_share_low": 0.06758599446644364,
-      "eval/unsafe_share_high": 0.9324140055335564,
+      // The x at which 1 - (1 - x)^4 - 4 x (1 - x)^3 = 0.025, and 1 minus it.
+      "eval/unsafe_share_low": 0.0675859864885431,
+      "eval/unsafe_share_high": 0.9324140135114569,
       "eval/total_samples": 4,
     });
   });

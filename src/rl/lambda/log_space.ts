@@ -27,7 +27,7 @@ export const logEma: LambdaRule = {
 
 export const signed: LambdaRule = {
   ...inLogSpace,
-  source: "arXiv:2310.12773",
+  source: "arXiv:2310.12773, without its factor lambda",
   help: "the same with J of both signs, so that lambda falls while the policy is safe",
   countsOnlyExcess: false,
 };

@@ -38,7 +38,7 @@ const IGNORED: readonly Fault[] = [
     'setMatmulPrecision("float32")',
   ),
   ignored("seed", "train/rollout.ts", "seed: config.seed", "seed: 42"),
-  ignored("seed", "train/generation_batch.ts", "seed: config.seed", "seed: 42"),
+  ignored("seed", "train/rank_slice.ts", "seed: config.seed", "seed: 42"),
   ignored("reward_model", "assembly/scorer.ts", "config.reward_model,", '"models/quickstart/reward",'),
   ignored("cost_scorer_url", "assembly/scorer.ts", "if (config.cost_scorer_url === null)", "if (true)"),
   ignored("scorer_api", "assembly/scorer.ts", "api: config.scorer_api,", 'api: "beaver" as const,'),

@@ -71,7 +71,7 @@ export const faults: readonly Fault[] = [
     claim: 3,
   },
   {
-    file: "src/train/generation_batch.ts",
+    file: "src/train/rank_slice.ts",
     find: "const from = communicator.rank * count;",
     replace: "const from = 0;",
     harm: "every rank answers the same prompts with the same completions",
@@ -190,7 +190,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/writing_together.test.ts"],
   },
   {
-    file: "src/train/generation_batch.ts",
+    file: "src/train/rank_slice.ts",
     find: "const endPrompt = Math.ceil((from + count) / config.num_generations);",
     replace: "const endPrompt = Math.floor((from + count) / config.num_generations);",
     harm: "a rank whose slice ends amid a group loses the group's beginning",
