@@ -12,8 +12,8 @@ Run: python test/golden/make/compositions.py (packages: requirements.txt beside 
 """
 
 import json
+import math
 import pathlib
-import statistics
 from collections import defaultdict
 from types import SimpleNamespace
 
@@ -55,15 +55,25 @@ def run_trl(code, case: dict, dtype: torch.dtype) -> list[float]:
     return names["advantages"].tolist()
 
 
+def mean_of(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def deviation(values: list[float]) -> float:
+    """Divisor n - 1."""
+    mean = mean_of(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
 def standardized(values: list[float], size: int, scale: str) -> list[float]:
     groups = [values[i : i + size] for i in range(0, len(values), size)]
     out = []
     for group in groups:
-        mean = statistics.fmean(group)
+        mean = mean_of(group)
         if scale == "none":
             divisor = 1.0
         else:
-            divisor = statistics.stdev(group if scale == "group" else values) + 1e-4
+            divisor = deviation(group if scale == "group" else values) + 1e-4
         out += [(value - mean) / divisor for value in group]
     return out
 
