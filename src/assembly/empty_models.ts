@@ -1,6 +1,5 @@
 /** A run's models by their shapes alone, as a rehearsal runs them. */
 import { join } from "node:path";
-import { constraintsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { describeModel } from "../io/model/config_text.ts";
 import { openModelFolder, readConfig } from "../io/model/model_folder.ts";
@@ -19,6 +18,7 @@ import type { PlannedScorer } from "../train/memory_plan.ts";
 import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
+import { costModelsOf } from "./judges.ts";
 import { adapterNeedsPeft, withModel } from "./models.ts";
 import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
@@ -134,7 +134,7 @@ export async function emptyScorer(
   const models = [
     await load({ type: "reward", name: config.reward_model, label: config.reward_label }),
   ];
-  for (const { name: cost, model: name, label } of constraintsOf(config)) {
+  for (const { name: cost, model: name, label } of costModelsOf(config)) {
     models.push(await load({ type: "cost", name, label, cost }));
   }
   /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */

@@ -12,7 +12,7 @@ import type { ScoreKind, Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { fileOf } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
-import { openFunctionScorer, servesScoreModels } from "./judges.ts";
+import { costModelsOf, openFunctionScorer, servesScoreModels } from "./judges.ts";
 import { outageLines } from "./outage.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
@@ -124,9 +124,7 @@ function whoAnswers(config: ScorerConfig) {
 
 /** What gives the costs, where score models do. */
 const costJudges = (config: ScorerConfig) =>
-  config.costs === null
-    ? { cost_model: config.cost_model }
-    : { costs: constraintsOf(config).map(({ name, model, label }) => ({ name, model, label })) };
+  config.costs === null ? { cost_model: config.cost_model } : { costs: costModelsOf(config) };
 
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
@@ -140,7 +138,7 @@ async function openService(
   const models = {
     reward: config.reward_model,
     rewardLabel: config.reward_label,
-    costs: constraintsOf(config).map(({ name, model, label }) => ({ name, model, label })),
+    costs: costModelsOf(config),
     maxLength: config.scorer_max_length,
   };
   let fault: Error | null = null;

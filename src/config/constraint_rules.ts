@@ -20,23 +20,6 @@ export const CONSTRAINT_RULES: readonly Rule[] = [
     },
   },
   {
-    keys: ["costs", "cost_model", "cost_label", "scorer_url", "reward_functions", "cost_functions"],
-    check(config) {
-      if (config.costs === null || !servesModels(config)) return null;
-      const met = new Map<string, string | null>();
-      for (const { name, model, label } of constraintsOf(config)) {
-        const score = JSON.stringify([model, label]);
-        if (met.has(score)) {
-          return `costs: ${
-            met.get(score)
-          } and ${name} are both the score of ${model}; give one of them a model of its own`;
-        }
-        met.set(score, name);
-      }
-      return null;
-    },
-  },
-  {
     keys: ["costs", "lambda_rule"],
     check(config) {
       const found = config.costs &&

@@ -1,6 +1,7 @@
 /** Several costs in the settings: what an entry takes from the keys above it, and what contradicts itself. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { costModelsOf } from "../../src/assembly/judges.ts";
 import { constraintsOf, namedRewardsOf } from "../../src/config/constraints.ts";
 import { load, problemsOf } from "./loaded_config.ts";
 
@@ -39,6 +40,17 @@ test("a reward weighs 1 unless it says more", () => {
   ]);
 });
 
+test("two costs of one score model are refused where score models judge", () => {
+  assert.deepEqual(costModelsOf(load(TWO)).map(({ name, model }) => [name, model]), [
+    ["harm", "/a"],
+    ["tone", "models/quickstart/cost"],
+  ]);
+  assert.throws(
+    () => costModelsOf(load("costs: [{name: a}, {name: b}]")),
+    /RangeError: costs: a and b are both the score of models\/quickstart\/cost; give one of them a model of its own/,
+  );
+});
+
 test("~ in the model of an entry is the home folder", () => {
   const config = load("costs: [{name: a, model: ~/a}]\n", { homeDir: "/h" });
   assert.equal(constraintsOf(config)[0].model, "/h/a");
@@ -54,10 +66,6 @@ for (
       /each with any of the keys name, field, model, label, .*cost_threshold_d/,
     ],
     ["costs: [{name: a, lambda_max: -1}]", /costs must be/],
-    [
-      "costs: [{name: a}, {name: b}]",
-      /costs: a and b are both the score of models\/quickstart\/cost; give one/,
-    ],
     [
       "costs: [{name: a, model: /a}]\nscorer_url: http://a:1",
       /costs: a names its score model, and none is served in this process/,
