@@ -16,8 +16,8 @@ export interface SampledCompletion {
   /** Likewise under the reference policy; null where there is none. */
   ref_logprobs: readonly number[] | null;
   end: End;
-  /** That its cost was weighed with. */
-  lambda: number;
+  /** That its cost was weighed with; of several costs, each by its name. */
+  lambda: number | Readonly<Record<string, number>>;
 }
 
 /** One line of the file. A score that was not given is null in it. */

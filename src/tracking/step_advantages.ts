@@ -1,14 +1,14 @@
 /** Advantages of a step's completions, for what is kept and shown of them. */
-import { groupAdvantagesF64 } from "../rl/advantages.ts";
+import { advantagesOf } from "../rl/composition.ts";
 import type { StepRecord } from "./metrics.ts";
 
 /** Of each completion among its group's, as the formula gives it in f64; 0 without a score. @returns [N] */
 export function stepAdvantages(
-  { combined, numGenerations, scaleRewards }: Pick<
+  { combined, terms, numGenerations, scaleRewards }: Pick<
     StepRecord,
-    "combined" | "numGenerations" | "scaleRewards"
+    "combined" | "terms" | "numGenerations" | "scaleRewards"
   >,
-): Float64Array {
+): ArrayLike<number> {
   const known = combined.map((score) => Number.isFinite(score) ? score : NaN);
-  return groupAdvantagesF64(known, numGenerations, scaleRewards).advantages;
+  return advantagesOf({ combined: known, terms }, numGenerations, scaleRewards);
 }

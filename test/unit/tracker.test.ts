@@ -106,7 +106,7 @@ describe("Tracker", () => {
     withScratchFolder(async (dir) => {
       const { tracker, rows } = await logSteps(dir, []);
       const { rewards } = recordOf(5);
-      await tracker.logEval({ ...recordOf(5), lambda: 1 }, TEXTS);
+      await tracker.logEval({ ...recordOf(5), lambdas: [{ name: null, value: 1 }] }, TEXTS);
       await tracker.close();
       assert.equal(rows[0]["eval/total_samples"], 4);
       const samples = (await readSample(dir, "eval_5.jsonl")).trimEnd().split("\n").map((line) =>
