@@ -64,6 +64,7 @@ const State = z.strictObject({
     lambda: Lambda,
     rankLambdas: z.array(Lambda).min(1).nullable(),
     numTokens: count,
+    entropyControl: z.strictObject({ coef: number, lastEntropy: number.nullable() }).nullable().default(null),
   }),
   tracker: z.strictObject({ scatter: Scatter }),
   best: Best.nullable(),

@@ -156,6 +156,7 @@ async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communica
       lambda: initialLambdaState(config.lambda_cost),
       rankLambdas: null,
       numTokens: 0,
+      entropyControl: null,
     };
     while (progress.step < config.max_steps) {
       const outcome = await trainOnGenerationBatch(deps, progress);

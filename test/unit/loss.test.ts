@@ -15,6 +15,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
+sapo_temperature_neg: 1.05,
+sapo_temperature_pos: 1,
 };
 
 /** Loss of a completion of one token with the given ratio. */
@@ -182,11 +184,11 @@ test("how the step is cut into micro-batches and ranks changes no weight but bnp
   }
 });
 
-test("a step without any active token has loss 0 and means 0, not NaN", () => {
+test("a step without any active token has loss 0, means 0 and weights 1, not NaN", () => {
   const { loss, completions } = grpoLossF64({ ...batch, completionMask: Array(6).fill(0) }, config);
   assert.equal(loss, 0);
   for (const level of ["token", "sequence"] as const) {
-    assert.deepEqual(Object.values(lossMeans(completions, level)), [0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(Object.values(lossMeans(completions, level)), [0, 0, 0, 0, 0, 0, 1]);
   }
 });
 

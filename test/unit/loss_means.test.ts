@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clipBounds, completionLosses, grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { lossMeans } from "../../src/rl/loss_means.ts";
-import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
+import { CLIPPED_RATIO, GAMMA_WEIGHTED, SOFT_GATE, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
@@ -14,6 +14,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
+sapo_temperature_neg: 1.05,
+sapo_temperature_pos: 1,
 };
 
 /** A completion of one token whose ratio is exp(difference). */
@@ -137,8 +139,8 @@ test("bnpo counts the micro-batches of all ranks; dapo the tokens of all ranks w
 });
 
 test("each policy term has a branch of the kernel of its own, and logs what it clips", () => {
-  assert.deepEqual(CLIPPED_RATIO.kernelConstants, { CISPO: 0 });
-  assert.deepEqual(WEIGHTED_LOGPROB.kernelConstants, { CISPO: 1 });
+  const terms = [CLIPPED_RATIO, WEIGHTED_LOGPROB, SOFT_GATE, GAMMA_WEIGHTED];
+  assert.deepEqual(terms.map(({ kernelConstants }) => kernelConstants.TERM), [0, 1, 2, 3]);
   const means = {
     kl: 0,
     clipRatioLow: 1,
@@ -146,6 +148,7 @@ test("each policy term has a branch of the kernel of its own, and logs what it c
     clipRatioRegion: 3,
     clipRatioLowMin: 4,
     clipRatioHighMax: 5,
+    sequenceWeight: 6,
   };
   assert.deepEqual(CLIPPED_RATIO.clipMetrics(means), {
     "clip_ratio/low_mean": 1,
@@ -155,4 +158,6 @@ test("each policy term has a branch of the kernel of its own, and logs what it c
     "clip_ratio/region_mean": 3,
   });
   assert.deepEqual(WEIGHTED_LOGPROB.clipMetrics(means), { cispo_clip_ratio: 2 });
+  assert.deepEqual(SOFT_GATE.clipMetrics(means), {});
+  assert.deepEqual(GAMMA_WEIGHTED.clipMetrics(means), { "vespo/phi_seq_mean": 6 });
 });
