@@ -48,7 +48,7 @@ interface GoldenFacts {
 }
 
 interface Golden extends GoldenFacts {
-  runs: Record<"on_policy" | "off_policy" | "sequence", GoldenRun>;
+  runs: Record<"on_policy" | "off_policy" | "sequence" | "followed", GoldenRun>;
 }
 
 interface GoldenOfRanks extends GoldenFacts {
