@@ -124,7 +124,7 @@ export const RULES: readonly Rule[] = [
           `the completion itself, got "${config.importance_sampling_mode}"; set token_truncate or token_mask`,
   },
   {
-    keys: ["use_adaptive_entropy", "entropy_coef", "entropy_coef_min", "entropy_coef_max"],
+    keys: ["entropy_coef", "use_adaptive_entropy", "entropy_coef_min", "entropy_coef_max"],
     check: ({ use_adaptive_entropy, entropy_coef: coef, entropy_coef_min: least, entropy_coef_max: most }) =>
       !use_adaptive_entropy || (least <= coef && coef <= most)
         ? null

@@ -138,6 +138,24 @@ test("cispo weighs the log-prob with the ratio, held constant and bounded by eps
   assert.equal(tokenLoss(-1.5, 0.1, null, -0.5, cispo).clippedLow, false);
 });
 
+test("sapo closes its gate softly: at a ratio of 1 it is the ratio, beyond it pulls less, by the advantage's sign", () => {
+  const sapo: TokenLossConfig = {
+    ...config,
+    beta: 0,
+    loss_type: "sapo",
+    sapo_temperature_pos: 1,
+    sapo_temperature_neg: 2,
+  };
+  assertNear(tokenLoss(-1, 1, null, 0.5, sapo).loss, -4 * 0.5 * 0.5);
+  assertNear(tokenLoss(-1, 1, null, 0.5, sapo).gradient, -0.5);
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+  assertNear(tokenLoss(-1, 1.5, null, 1, sapo).loss, -4 * sigmoid(0.5));
+  assertNear(tokenLoss(-1, 1.5, null, -1, sapo).loss, 2 * sigmoid(1));
+  assertNear(tokenLoss(-1, 1.5, null, -1, sapo).gradient, 4 * 1.5 * sigmoid(1) * (1 - sigmoid(1)));
+  assertNear(tokenLoss(-1, 1.5, null, 0, sapo).loss, 0);
+  assert.ok(Number.isFinite(tokenLoss(-1, 1e5, null, -1, sapo).gradient));
+});
+
 test("grpoLossF64() has the gradient that finite differences have, with ratios of tokens and of sequences", () => {
   const levels = ["token", "sequence"] as const;
   for (const [level, corrected] of levels.flatMap((level) => [[level, false], [level, true]] as const)) {
@@ -166,6 +184,9 @@ test("sequenceWeights() matches each loss_type worked by hand", () => {
   assert.deepEqual(weights("dr_grpo"), Array(4).fill(1 / 32));
   assert.deepEqual(weights("dapo"), Array(4).fill(1 / 10));
   assert.deepEqual(weights("cispo"), Array(4).fill(1 / 10));
+  assert.deepEqual(weights("sapo"), weights("grpo"));
+  assert.deepEqual(weights("luspo"), Array(4).fill(1 / 4));
+  assert.deepEqual(weights("vespo"), weights("dapo"));
 });
 
 test("how the step is cut into micro-batches and ranks changes no weight but bnpo's", () => {

@@ -51,14 +51,13 @@ test("a ratio of exactly delta still has its gradient", () => {
 });
 
 test("clipBounds() has epsilon on both sides, epsilon_high above alone, and no lower bound for cispo", () => {
-  assert.deepEqual(clipBounds({ ...config, epsilon: 0.25 }), { low: 0.75, high: 1.25, delta: Infinity });
+  const open = { low: -Infinity, high: Infinity, delta: Infinity, gatePos: 1, gateNeg: 1 };
+  assert.deepEqual(clipBounds({ ...config, epsilon: 0.25 }), { ...open, low: 0.75, high: 1.25 });
   const high = { ...config, epsilon: 0.25, epsilon_high: 0.5, delta: 4 };
-  assert.deepEqual(clipBounds(high), { low: 0.75, high: 1.5, delta: 4 });
-  assert.deepEqual(clipBounds({ ...high, loss_type: "cispo" }), {
-    low: -Infinity,
-    high: 0.5,
-    delta: Infinity,
-  });
+  assert.deepEqual(clipBounds(high), { ...open, low: 0.75, high: 1.5, delta: 4 });
+  assert.deepEqual(clipBounds({ ...high, loss_type: "cispo" }), { ...open, high: 0.5 });
+  const gated = { ...high, loss_type: "sapo" as const, sapo_temperature_pos: 3, sapo_temperature_neg: 7 };
+  assert.deepEqual(clipBounds(gated), { ...open, gatePos: 3, gateNeg: 7 });
 });
 
 test("without beta there is no KL, whatever the reference says", () => {
@@ -78,15 +77,15 @@ test("grpoLossF64() counts clipped tokens and KL of each completion", () => {
   }, { ...config, beta: 0.1 });
   // Ratios 1/e twice with A < 0; then 1 and e with A > 0. k3 of a token 1 below the policy: e^-1 + 1 - 1.
   assert.deepEqual(completions, [
-    { tokens: 2, kl: 0, clippedLow: 2, clippedHigh: 0 },
-    { tokens: 2, kl: Math.expm1(-1) + 1, clippedLow: 0, clippedHigh: 1 },
+    { tokens: 2, kl: 0, clippedLow: 2, clippedHigh: 0, sequenceWeight: 1 },
+    { tokens: 2, kl: Math.expm1(-1) + 1, clippedLow: 0, clippedHigh: 1, sequenceWeight: 1 },
   ]);
 });
 
 test("lossMeans() of tokens weighs every token alike, and its extremes are shares of a completion", () => {
   const stats = [
-    { tokens: 4, kl: 0.75, clippedLow: 1, clippedHigh: 2 },
-    { tokens: 2, kl: 0.75, clippedLow: 1, clippedHigh: 0 },
+    { tokens: 4, kl: 0.75, clippedLow: 1, clippedHigh: 2, sequenceWeight: 0.25 },
+    { tokens: 2, kl: 0.75, clippedLow: 1, clippedHigh: 0, sequenceWeight: 0.5 },
     { tokens: 0, kl: 0, clippedLow: 0, clippedHigh: 0 },
   ];
   assert.deepEqual(lossMeans(stats, "token"), {
@@ -96,6 +95,7 @@ test("lossMeans() of tokens weighs every token alike, and its extremes are share
     clipRatioRegion: 4 / 6,
     clipRatioLowMin: 1 / 4,
     clipRatioHighMax: 1 / 2,
+    sequenceWeight: (0.25 + 0.5 + 1) / 3, // one without tokens has weight 1
   });
 });
 
