@@ -222,8 +222,8 @@ export function policyLogprobs(
 ): Tensor[] {
   const hidden_MD = pickedHidden(policy, sequences, picked);
   return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, {
-    temperature,
     differentiatesEntropy,
+    temperature,
     chunkRows: HEAD_CHUNK_ROWS,
     ...finalOptions(policy.config),
   });

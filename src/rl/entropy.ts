@@ -17,9 +17,7 @@ export function entropyThreshold(entropies: Float32Array, keptShare: number): nu
   const high = sorted[Math.min(below + 1, sorted.length - 1)]!;
   const weight = fround(rank - below);
   const gap = fround(high - low);
-  return weight < 0.5
-    ? fround(low + fround(weight * gap))
-    : fround(high - fround(gap * fround(1 - weight)));
+  return weight < 0.5 ? fround(low + fround(weight * gap)) : fround(high - fround(gap * fround(1 - weight)));
 }
 
 /** The config keys of the entropy bonus. */

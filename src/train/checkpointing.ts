@@ -115,7 +115,8 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator, optimizer, following, inputs, progress, tracker, best, modelFiles, onMessage }: RunToSave,
+  { config, communicator, optimizer, following, inputs, progress, tracker, best, modelFiles, onMessage }:
+    RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {

@@ -93,7 +93,9 @@ export function frozenEntropies(
 ): Tensor[] {
   const { policy, replays } = learner;
   const build = (own: MicroBatch) => logprobsOf(policy, own, keys, config)[1];
-  return batches.map((batch) => copyOf(replays.policy.passes.run(`entropies ${placeOf(keys)}`, batch, build)));
+  return batches.map((batch) =>
+    copyOf(replays.policy.passes.run(`entropies ${placeOf(keys)}`, batch, build))
+  );
 }
 
 /** Runs a recorded pass; where layers are summed over the ranks, it stops at each. */
@@ -158,18 +160,19 @@ export async function backward(
         const trainer = oldLogprobs ?? logprobs;
         const sampler = samplerLogprobs ?? trainer;
         const held = samplerWeights({ trainer, sampler }, tokens.offsets, config);
+        const ofSampler = corrects ? held.weights : null;
         const own = hasPolicyWeights(config) || tokenMask
           ? policyWeights({
             logprobs,
             oldLogprobs: trainer,
             samplerLogprobs: sampler,
-            samplerWeights: corrects ? held.weights : null,
+            samplerWeights: ofSampler,
             tokenMask,
             offsets: tokens.offsets,
             advantagesAndWeights,
           }, config)
           : null;
-        const tokenWeights = own?.weights ?? (corrects ? held.weights : null);
+        const tokenWeights = own?.weights ?? ofSampler;
         const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, config);
         kept = {
           stats: tf.keep(made.stats),

@@ -239,15 +239,13 @@ export async function openRun(
     );
   }
   await assertSameStart(communicator, restored);
-  const progress = restored
-    ? ownProgress(restored.progress, communicator)
-    : {
-      step: 0,
-      lambda: initialLambdaState(config.lambda_cost),
-      rankLambdas: null,
-      numTokens: 0,
-      entropyControl: null,
-    };
+  const progress = restored ? ownProgress(restored.progress, communicator) : {
+    step: 0,
+    lambda: initialLambdaState(config.lambda_cost),
+    rankLambdas: null,
+    numTokens: 0,
+    entropyControl: null,
+  };
   const { logged, ...records } = await openRecords(deps, config, restored, steps);
   const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
   if (missing !== null) events.onMessage(missing);

@@ -44,8 +44,10 @@ async function ofAllRanks(own: Float32Array, { communicator, allLengths }: Entro
   const { size } = communicator;
   if (size === 1) return own;
   const perRank = allLengths.length / size;
-  const counts = Array.from({ length: size }, (_, rank) =>
-    sumOf(allLengths.slice(rank * perRank, (rank + 1) * perRank)));
+  const counts = Array.from(
+    { length: size },
+    (_, rank) => sumOf(allLengths.slice(rank * perRank, (rank + 1) * perRank)),
+  );
   const most = Math.max(...counts);
   const padded = new Float32Array(most);
   padded.set(own);
@@ -64,7 +66,7 @@ function countedIn(entropies: Float32Array, counts: readonly number[], lengths: 
   const places: number[] = [];
   let first = 0;
   counts.forEach((count, b) => {
-    if (lengths[b] > 0) for (let t = 0; t < count; t++) places.push(first + t);
+    if (lengths[b] > 0) { for (let t = 0; t < count; t++) places.push(first + t); }
     first += count;
   });
   return { places, size: entropies.length, values: places.map((place) => entropies[place]) };

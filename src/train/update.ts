@@ -191,8 +191,7 @@ export async function updatePolicy(
       tf.tensor1d(weightsOf(lengths, totals, config)),
     ]);
   });
-  const lengthsOfStep = (s: number) =>
-    allLengths.filter((_, i) => Math.floor(i % order.length / size) === s);
+  const lengthsOfStep = (s: number) => allLengths.filter((_, i) => Math.floor(i % order.length / size) === s);
   let entropyControl = request.entropyControl ?? initialEntropyControl(config);
   const bonuses: Bonus[] = [];
   const logged: Tensor[] = [];

@@ -59,7 +59,11 @@ export function readUpdateStats(
   let loss = 0, entropy = 0, tokens = 0;
   lengths.forEach((length, i) => {
     const b = i % microBatchSize;
-    const { loss: lossAt, stats: at, sampler, weight } = placesOf(2 + (i - b) * (1 + COLUMNS), b, microBatchSize);
+    const { loss: lossAt, stats: at, sampler, weight } = placesOf(
+      2 + (i - b) * (1 + COLUMNS),
+      b,
+      microBatchSize,
+    );
     const stat = (name: (typeof LOSS_STATS)[number]) =>
       length === 0 ? 0 : values[at + LOSS_STATS.indexOf(name)];
     loss += values[lossAt];

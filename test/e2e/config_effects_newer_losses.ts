@@ -8,7 +8,13 @@ import type { Ran, Settings } from "./config_run.ts";
 /** Each batch is trained on twice, the second time with ratios other than 1. */
 const OFF_POLICY: Settings = { num_iterations: 2 };
 const SAPO: Settings = { ...OFF_POLICY, loss_type: "sapo" };
-const VESPO: Settings = { ...OFF_POLICY, loss_type: "vespo", importance_sampling_mode: "token_truncate" };
+/** In small steps: far from a ratio of 1 a weight of vespo is too small to show. */
+const VESPO: Settings = {
+  ...OFF_POLICY,
+  loss_type: "vespo",
+  importance_sampling_mode: "token_truncate",
+  learning_rate: 1e-3,
+};
 
 /** The first loss of sapo: at a ratio of 1 a token's is -2 A / temperature. */
 function sapoLoss(ran: Ran, positive: number, negative: number): number {
@@ -21,7 +27,10 @@ function sapoLoss(ran: Ran, positive: number, negative: number): number {
 const phiOf = (ran: Ran) => rowsOf(ran)[0]["vespo/phi_seq_mean"]!;
 const coefsOf = (ran: Ran) => rowsOf(ran).map((row) => Number(row.entropy_coef!.toFixed(6)));
 
-const gateRow = (key: "sapo_temperature_pos" | "sapo_temperature_neg", temperatures: [number, number]): Effect => ({
+const gateRow = (
+  key: "sapo_temperature_pos" | "sapo_temperature_neg",
+  temperatures: [number, number],
+): Effect => ({
   key,
   value: 4,
   seen: "the first loss has 2 / temperature times the advantages of that sign",
@@ -79,7 +88,8 @@ export const NEWER_LOSS_EFFECTS: readonly Effect[] = [
     check(changed) {
       const table = tableOf(changed, "train", 1);
       const ofEach = advantages(table.map(({ combined }) => combined), 4, "group");
-      const expected = -ofEach.reduce((sum, a, i) => sum + a * tokenCount(table[i].completion, 6), 0) / table.length;
+      const expected = -ofEach.reduce((sum, a, i) => sum + a * tokenCount(table[i].completion, 6), 0) /
+        table.length;
       assertClose(rowsOf(changed)[0].loss, expected, 1e-5);
     },
   },
@@ -149,14 +159,26 @@ export const NEWER_LOSS_EFFECTS: readonly Effect[] = [
     entropy_coef: 0.1,
     entropy_target: 100,
   }, [[0.105, 0.11], [0.1, 0.1]]),
-  adaptiveRow("entropy_target", 100, "entropies below it raise the coefficient, above it they lower it", ADAPTIVE, [
-    [0.105, 0.11],
-    [0.095, 0.09],
-  ]),
-  adaptiveRow("entropy_coef_delta", 0.01, "the coefficient moves by it", { ...ADAPTIVE, entropy_target: 100 }, [
-    [0.11, 0.12],
-    [0.105, 0.11],
-  ]),
+  adaptiveRow(
+    "entropy_target",
+    100,
+    "entropies below it raise the coefficient, above it they lower it",
+    ADAPTIVE,
+    [
+      [0.105, 0.11],
+      [0.095, 0.09],
+    ],
+  ),
+  adaptiveRow(
+    "entropy_coef_delta",
+    0.01,
+    "the coefficient moves by it",
+    { ...ADAPTIVE, entropy_target: 100 },
+    [
+      [0.11, 0.12],
+      [0.105, 0.11],
+    ],
+  ),
   adaptiveRow("entropy_coef_min", 0.093, "the coefficient falls no lower", ADAPTIVE, [
     [0.095, 0.093],
     [0.095, 0.09],

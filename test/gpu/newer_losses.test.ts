@@ -112,7 +112,9 @@ describe("a reference that follows", () => {
     syncReference(learner, config);
     const followed = await readFloats(following.tensor);
     // Halves and eighths below 1: two roundings of f32.
-    followed.forEach((value, i) => assert.ok(Math.abs(value - start[i] - (i % 5) / 32) < 1e-7, `${i}: ${value}`));
+    followed.forEach((value, i) =>
+      assert.ok(Math.abs(value - start[i] - (i % 5) / 32) < 1e-7, `${i}: ${value}`)
+    );
     assert.deepEqual(await readFloats(weight.tensor), moved, "the policy stays as it is");
     disposeLearner(learner);
   });
@@ -120,7 +122,8 @@ describe("a reference that follows", () => {
   it("is held in f32, where one that stays is packed as its file is", async () => {
     const policy = await tinyPolicy("bfloat16");
     const [packed, written] = [freezeReference(policy), freezeReference(policy, true)];
-    const formats = (weights: typeof policy.weights) => new Set(listWeights(weights).map(({ format }) => format));
+    const formats = (weights: typeof policy.weights) =>
+      new Set(listWeights(weights).map(({ format }) => format));
     assert.ok(formats(packed.weights).has("bf16"));
     assert.deepEqual([...formats(written.weights)], ["f32"]);
   });

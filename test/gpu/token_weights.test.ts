@@ -33,8 +33,8 @@ describe("weights of a sampler that is the trainer", () => {
           epsilon_high: loss_type === "cispo" ? 2 : null,
           delta: null,
           use_bias_correction_kl: true,
-        sapo_temperature_neg: 1.05,
-        sapo_temperature_pos: 1,
+          sapo_temperature_neg: 1.05,
+          sapo_temperature_pos: 1,
         };
         const offsets = tf.tensor1d(
           LENGTHS.reduce((all, length) => [...all, all.at(-1)! + length], [0]),

@@ -86,9 +86,8 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
   ],
   ["bnpo, whose weights count the micro-batches of all ranks", { loss_type: "bnpo" }],
   ["cispo, twice over the batch", { loss_type: "cispo", num_iterations: 2 }],
-  ["luspo with an entropy bonus, whose mean counts the tokens of all ranks", {
-    loss_type: "luspo",
-    importance_sampling_level: "sequence",
+  ["dapo with an entropy bonus, whose mean counts the tokens of all ranks", {
+    loss_type: "dapo",
     entropy_coef: 0.05,
   }],
   ["vespo on the tokens of highest entropy of all ranks, with a reference that follows", {

@@ -3,11 +3,7 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
-import {
-  entropyBonus,
-  entropyBonusF64,
-  entropyBonusGradF64,
-} from "../../src/ops/loss/entropy_bonus.ts";
+import { entropyBonus, entropyBonusF64, entropyBonusGradF64 } from "../../src/ops/loss/entropy_bonus.ts";
 import { policyWeights } from "../../src/ops/loss/policy_weights.ts";
 import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
 import { grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
@@ -218,7 +214,11 @@ async function kernelMicroBatch(
     offsets: context.offsets,
     advantagesAndWeights: scales,
   }, golden_case);
-  const bonus = { bonusWeights: tf.tensor1d(bonusWeights.slice(start, end)), tokenMask, offsets: context.offsets };
+  const bonus = {
+    bonusWeights: tf.tensor1d(bonusWeights.slice(start, end)),
+    tokenMask,
+    offsets: context.offsets,
+  };
   let stats: Tensor | null = null;
   const { value, grads } = tf.valueAndGrads((logprobs: Tensor, entropy: Tensor) => {
     const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, golden_case);
@@ -235,7 +235,9 @@ async function kernelMicroBatch(
   tf.dispose([value, ...grads, stats!, held.stats, held.weights, tokenWeights, sequenceWeights]);
   const made = readUpdateStats(values, counted.slice(start, end), end - start, golden_case);
   // Where there is a bonus, this micro-batch is the step.
-  const kept = places.filter((place) => counted[Math.floor(place / golden.tokens)] > 0 && (mask?.[place] ?? 1) === 1);
+  const kept = places.filter((place) =>
+    counted[Math.floor(place / golden.tokens)] > 0 && (mask?.[place] ?? 1) === 1
+  );
   const entropy = kept.reduce((sum, place) => sum + inputs.entropies[place], 0) / Math.max(kept.length, 1);
   return { values, stats: { ...made, policyLoss: made.loss + golden_case.entropy_coef * entropy } };
 }

@@ -81,7 +81,13 @@ async function metricsError(name: RunName): Promise<number> {
   const run = golden.runs[name];
   const { rows } = await trainOnce(name);
   const steps = run.steps.length / rows.length;
-  const stepMetrics: MetricName[] = ["loss", "grad_norm", ...STEP_MEANS, "clip_ratio/low_min", "clip_ratio/high_max"]
+  const stepMetrics: MetricName[] = [
+    "loss",
+    "grad_norm",
+    ...STEP_MEANS,
+    "clip_ratio/low_min",
+    "clip_ratio/high_max",
+  ]
     .filter((metric) => metric in run.steps[0]) as MetricName[];
   // What a step leaves to the next.
   const lastMetrics: MetricName[] = "entropy_coef" in run.steps[0] ? ["entropy_coef"] : [];

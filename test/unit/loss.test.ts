@@ -15,8 +15,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
-sapo_temperature_neg: 1.05,
-sapo_temperature_pos: 1,
+  sapo_temperature_neg: 1.05,
+  sapo_temperature_pos: 1,
 };
 
 /** Loss of a completion of one token with the given ratio. */

@@ -14,8 +14,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
-sapo_temperature_neg: 1.05,
-sapo_temperature_pos: 1,
+  sapo_temperature_neg: 1.05,
+  sapo_temperature_pos: 1,
 };
 
 /** A completion of one token whose ratio is exp(difference). */

@@ -5,8 +5,8 @@ import { completionLosses, type TokenLossConfig } from "../../src/rl/loss.ts";
 import {
   hasPolicyWeights,
   type PolicyWeightsConfig,
-  type PolicyWeightsInputs,
   policyWeightsF64,
+  type PolicyWeightsInputs,
 } from "../../src/rl/policy_weights.ts";
 
 const config: PolicyWeightsConfig = {
@@ -45,7 +45,8 @@ test("the weight of vespo is 1 at a ratio of 1 and falls on both sides, by the s
     ).sequenceWeight;
   assert.equal(phi(0, 1), 1);
   assert.equal(phi(0, -1), 1);
-  const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-12, `${actual}`);
+  const near = (actual: number, expected: number) =>
+    assert.ok(Math.abs(actual - expected) < 1e-12, `${actual}`);
   // exp(3 + 2 ln(2) - 3 * 2), and with k = 1 and lambda = 1/2.
   near(phi(Math.log(2), 1), 4 * Math.exp(-3));
   near(phi(Math.log(2), -1), 2 * Math.exp(-0.5));

@@ -51,7 +51,14 @@ const restore = (
     inputs?: RunInputs;
     onSkipped?: (dir: string, reason: string) => void;
   } = {},
-) => restoreRun(dir, { config: configOf(change), communicator: singleProcess, optimizer, following: null, inputs }, onSkipped);
+) =>
+  restoreRun(dir, {
+    config: configOf(change),
+    communicator: singleProcess,
+    optimizer,
+    following: null,
+    inputs,
+  }, onSkipped);
 
 const save = (
   dir: string,

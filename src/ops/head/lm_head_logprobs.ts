@@ -142,7 +142,7 @@ export function lmHeadLogprobs(
   tokens: Tensor,
   options: LmHeadOptions,
 ): [Tensor, Tensor] {
-  const { temperature, chunkRows, softcap, divisor } = options;
+  const { temperature, chunkRows, softcap, divisor, differentiatesEntropy } = options;
   checkFinalLogits(options);
   if (h.rank !== 2 || h.shape[1] !== head.shape[1] || tokens.size !== h.shape[0]) {
     throw new RangeError(
@@ -156,11 +156,8 @@ export function lmHeadLogprobs(
         "aligned",
     );
   }
-  const attrs = { head, temperature, chunkRows, softcap, divisor };
-  const [logprobs, entropy] = lmHeadOp({ h, tokens }, {
-    ...attrs,
-    differentiatesEntropy: options.differentiatesEntropy,
-  });
+  const attrs = { head, differentiatesEntropy, temperature, chunkRows, softcap, divisor };
+  const [logprobs, entropy] = lmHeadOp({ h, tokens }, attrs);
   return [logprobs, entropy];
 }
 

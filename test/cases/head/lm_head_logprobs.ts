@@ -20,7 +20,15 @@ interface LmHeadCase extends FinalLogits {
 
 /** Every seventh row is padding. With `differentiatesEntropy` the sum of log-prob and entropy is what is made. */
 export function lmHeadCase(M: number, D: number, V: number, options: LmHeadCase): OpCase {
-  const { chunkRows, temperature = 1, format = "f32", softcap, divisor, differentiatesEntropy = false, benchOnly } = options;
+  const {
+    chunkRows,
+    temperature = 1,
+    format = "f32",
+    softcap,
+    divisor,
+    differentiatesEntropy = false,
+    benchOnly,
+  } = options;
   const sizes = { M, D, V, temperature, softcap, divisor };
   // Plain tfjs knows no spare rows.
   const tokens = randomInts(3, M, V).map((token, m) => m % 7 === 2 && !benchOnly ? -1 : token);
