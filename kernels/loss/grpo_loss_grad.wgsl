@@ -10,8 +10,8 @@
 // Twin      src/rl/loss.ts#completionLosses
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::grpo::{
-  CISPO, LEVEL, RATIO_KL, TERM, VESPO, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params, policy_gradient, ref_logp,
-  weight_of, weighted,
+  CISPO, LEVEL, RATIO_KL, TERM, VESPO, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params,
+  policy_gradient, ref_logp, weight_of, weighted,
 };
 import package::lib::reduce::workgroup_sum;
 

@@ -41,7 +41,11 @@ const LARGEST = 88.0;  // whose exp an f32 holds
 fn log_ratio(i: u32) -> f32 {
   @if(VESPO) {
     let own = clamp(logp[i] - old_logp[i], -MOST, MOST);
-    @if(SAMPLER_WEIGHTS) return own + clamp(log(max(sampler_weights[i], 1e-8)), LOWEST, MOST);
+    @if(SAMPLER_WEIGHTS) {
+      // A compiler's log(1) may be off by a rounding, and then a sampler that is the trainer would be corrected.
+      let weight = sampler_weights[i];
+      return own + select(clamp(log(max(weight, 1e-8)), LOWEST, MOST), 0.0, weight == 1.0);
+    }
     @else return own;
   }
   @else return 0.0;

@@ -111,7 +111,8 @@ export const RULES: readonly Rule[] = [
       const { policyTerm }: { policyTerm: PolicyTerm } = LOSS_TYPES[loss_type];
       return policyTerm.level === undefined || policyTerm.level === level
         ? null
-        : `importance_sampling_level must be "${policyTerm.level}" with loss_type "${loss_type}", got "${level}"; set it`;
+        : `importance_sampling_level must be "${policyTerm.level}" with loss_type "${loss_type}", got "${level}"; ` +
+          "set it";
     },
   },
   {

@@ -32,10 +32,10 @@ export interface PolicyWeightsInputs {
 }
 
 /** Bounds of a log ratio, of a token and of a completion: TRL's. */
-export const LOWEST_LOG_RATIO = Math.log(1e-8);
-export const MOST_LOG_RATIO = 20;
+const LOWEST_LOG_RATIO = Math.log(1e-8);
+const MOST_LOG_RATIO = 20;
 /** The least lambda of `vespo`: below, its weight would not fall for large ratios. */
-export const LEAST_VESPO_LAMBDA = 1e-4;
+const LEAST_VESPO_LAMBDA = 1e-4;
 
 /** Whether a loss type takes the sampler's correction into the weight of a completion instead of multiplying by it. */
 export const weighsCompletions = ({ loss_type }: Pick<PolicyWeightsConfig, "loss_type">): boolean => {
@@ -50,8 +50,8 @@ export const hasPolicyWeights = (
 
 /**
  *   weight    = sampler weight (with `vespo`: phi) * token mask * kept
- *   kept      = 1 where A >= 0 or mean(sampler - logprob) <= off_policy_mask_threshold, else 0  (arXiv:2512.02556, eq. 9)
- *   phi(w)    = exp(lambda + k ln(w) - lambda w), k and lambda by the sign of A                 (arXiv:2602.10693)
+ *   kept      = 1 where A >= 0 or mean(sampler - logprob) <= off_policy_mask_threshold, else 0   (arXiv:2512.02556)
+ *   phi(w)    = exp(lambda + k ln(w) - lambda w), k and lambda by the sign of A                  (arXiv:2602.10693)
  *   ln(w)     = sum over the completion of logprob - old + ln(sampler weight), bounded as TRL bounds it
  *
  * @returns weights [T], and phi, which is 1 for other loss types

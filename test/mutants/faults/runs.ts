@@ -79,8 +79,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: "    ? ownProgress(restored.progress, communicator)",
-    replace: "    ? { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) }",
+    find: "restored ? ownProgress(restored.progress, communicator) : {",
+    replace: "restored ? { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) } : {",
     harm: "lambda and its average begin again when a run goes on",
     tests: GOES_ON,
     claim: 1,
