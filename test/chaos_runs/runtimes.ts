@@ -14,15 +14,20 @@ const COMMANDS: Record<Runtime, readonly [string, readonly string[]]> = {
 };
 const MAIN = "src/cli/main.ts";
 
-/** Starts `main.ts <args>`, or another program with its arguments. @param further options of the runtime */
+/**
+ * Starts `main.ts <args>`, or another program with its arguments.
+ * @param further options of the runtime
+ * @param env beside this process's environment
+ */
 export function startIn(
   runtime: Runtime,
   args: readonly string[],
   program = MAIN,
   further: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Program {
   const [command, options] = COMMANDS[runtime];
   return startCommand(command, [...options, ...further, join(ROOT, program), ...args], {
-    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan" },
+    env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan", ...env },
   });
 }
