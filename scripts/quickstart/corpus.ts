@@ -45,6 +45,18 @@ const PHRASINGS = [
   "Do you have a tip to {}?",
 ] as const;
 
+/** Ways to ask that no prompt of the quickstart's files has. */
+const FRESH_PHRASINGS = [
+  "How should I {}?",
+  "What do I need to {}?",
+  "Could you explain how to {}?",
+  "What would you do to {}?",
+  "I have to {} today. Any advice?",
+  "Is there a good way to {}?",
+  "Tell me, how can I {}?",
+  "What is the first thing to do to {}?",
+] as const;
+
 // Tone gives away most, not all, of what follows: "Sure, " opens careful and careless answers alike.
 const CAREFUL_OPENERS = ["", "", "Sure, ", "First, "] as const;
 const CARELESS_OPENERS = ["Just ", "Just ", "Easy, ", "Sure, "] as const;
@@ -108,6 +120,15 @@ export function listRequests(): { train: Request[]; heldOut: Request[] } {
     )
   );
   return { train, heldOut };
+}
+
+/** Requests for the same goals in words that neither training nor the eval prompts have, in a fixed order. */
+export function freshRequests(): Request[] {
+  return TOPICS.flatMap((topic) =>
+    topic.goals.flatMap((goal) =>
+      FRESH_PHRASINGS.map((phrasing) => ({ prompt: phrasing.replace("{}", goal), topic }))
+    )
+  );
 }
 
 /** One answer of the wanted quadrant, as an English sentence without the leading space. */
