@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { cp, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
@@ -23,10 +23,10 @@ const LIMIT_MS = 300_000;
 /** Uploads a copy, for the program marks what it has uploaded. */
 async function sync(folder: string, program: string, url: string): Promise<void> {
   await withScratchFolder(async (scratch) => {
-    const copy = join(scratch, "run");
+    const copy = join(scratch, basename(folder)); // by its name it is an offline run
     await cp(folder, copy, { recursive: true });
     const env = { ...process.env, WANDB_BASE_URL: url, WANDB_API_KEY: "0".repeat(40) };
-    await promisify(execFile)(program, ["beta", "sync", copy], { env, timeout: LIMIT_MS });
+    await promisify(execFile)(program, ["beta", "sync", copy], { env, cwd: scratch, timeout: LIMIT_MS });
   });
 }
 
