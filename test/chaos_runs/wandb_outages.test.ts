@@ -18,8 +18,8 @@ import { type Runtime, RUNTIMES, startIn } from "./runtimes.ts";
 import { shortRunArgs } from "./short_run.ts";
 
 const AWAY_MS = countOf(5, 120) * 1000;
-/** Five steps while the server is away: the scorer sets the pace. On a busy machine the server is away for longer. */
-const STEP_MS = AWAY_MS / 5;
+/** Six steps while the server is away: the scorer sets the pace. On a busy machine the server is away for longer. */
+const STEP_MS = AWAY_MS / 6;
 const STEPS = 10;
 /** The server fails from the scores of this step on. */
 const FAILS_AT = 3;
