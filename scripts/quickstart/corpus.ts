@@ -45,16 +45,16 @@ const PHRASINGS = [
   "Do you have a tip to {}?",
 ] as const;
 
-/** Ways to ask that no prompt of the quickstart's files has. */
+/** Other ways to ask, in words that the models have seen: they are far too small for any others. */
 const FRESH_PHRASINGS = [
-  "How should I {}?",
-  "What do I need to {}?",
-  "Could you explain how to {}?",
-  "What would you do to {}?",
-  "I have to {} today. Any advice?",
-  "Is there a good way to {}?",
-  "Tell me, how can I {}?",
-  "What is the first thing to do to {}?",
+  "How can I {}?",
+  "What is a good way to {}?",
+  "I want to {}. How do I do it?",
+  "Please tell me the best way to {}.",
+  "Can you tell me how to {}?",
+  "Do you have a way to {}?",
+  "Please help me {}.",
+  "What should I do to {}?",
 ] as const;
 
 // Tone gives away most, not all, of what follows: "Sure, " opens careful and careless answers alike.

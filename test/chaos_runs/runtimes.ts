@@ -14,20 +14,26 @@ const COMMANDS: Record<Runtime, readonly [string, readonly string[]]> = {
 };
 const MAIN = "src/cli/main.ts";
 
-/**
- * Starts `main.ts <args>`, or another program with its arguments.
- * @param further options of the runtime
- * @param env beside this process's environment
- */
+export interface StartOptions {
+  /** Another program than the command line. */
+  program?: string;
+  /** Further options of the runtime. */
+  further?: readonly string[];
+  /** Beside this process's environment. */
+  env?: Readonly<Record<string, string>>;
+  /** One that takes longer hangs; as startCommand unless given. */
+  deadlineMs?: number;
+}
+
+/** Starts `main.ts <args>`, or another program with its arguments. */
 export function startIn(
   runtime: Runtime,
   args: readonly string[],
-  program = MAIN,
-  further: readonly string[] = [],
-  env: Readonly<Record<string, string>> = {},
+  { program = MAIN, further = [], env = {}, deadlineMs }: StartOptions = {},
 ): Program {
   const [command, options] = COMMANDS[runtime];
   return startCommand(command, [...options, ...further, join(ROOT, program), ...args], {
     env: { ...process.env, DENO_WEBGPU_BACKEND: "vulkan", ...env },
+    deadlineMs,
   });
 }

@@ -21,6 +21,7 @@ const AWAY_MS = countOf(5, 120) * 1000;
 /** Six steps while the server is away: the scorer sets the pace. On a busy machine the server is away for longer. */
 const STEP_MS = AWAY_MS / 6;
 const STEPS = 10;
+const DEADLINE_MS = 5 * AWAY_MS + 300_000;
 /** The server fails from the scores of this step on. */
 const FAILS_AT = 3;
 /** The run comes that far before the server is back; where it is killed, so far behind its checkpoint. */
@@ -85,7 +86,7 @@ async function runWith(outage: Outage, runtime: Runtime, isKilled: boolean): Pro
   const { scorer, reaches, letGo } = await pacedScorer();
   const env = { WANDB_API_KEY: "0".repeat(40), WANDB_BASE_URL: server.url, WANDB_MODE: "online" };
   const args = shortRunArgs(out, scorer.url, SETTINGS);
-  const start = () => startIn(runtime, args, undefined, undefined, env);
+  const start = () => startIn(runtime, args, { env, deadlineMs: DEADLINE_MS });
   const history = () => [...server.runs.values()].flatMap((run) => run.history);
 
   let program: Program = start();
