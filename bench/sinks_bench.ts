@@ -102,7 +102,10 @@ async function startServers(): Promise<{ close(): Promise<void> }> {
   };
 }
 
-/** Times pairs of runs; which of a pair is first alternates. @throws AssertionError when sinks change what is trained */
+/**
+ * Times pairs of runs; which of a pair is first alternates.
+ * @throws AssertionError when sinks change what is trained
+ */
 export async function benchSinks({ repeats, isTiny }: SinksOptions): Promise<SinksReport> {
   const folder = mkdtempSync(join(tmpdir(), "grpo-sinks-"));
   const servers = await startServers();

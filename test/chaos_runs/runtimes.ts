@@ -1,4 +1,5 @@
 /** The program in either runtime. */
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { type Program, ROOT, startCommand } from "../e2e/program.ts";
@@ -6,8 +7,15 @@ import { type Program, ROOT, startCommand } from "../e2e/program.ts";
 export const RUNTIMES = ["node", "deno"] as const;
 export type Runtime = typeof RUNTIMES[number];
 
-/** The Deno of the developers' packages. */
-export const DENO = join(ROOT, "node_modules/.bin/deno");
+/**
+ * The Deno of the developers' packages: the program itself. What npm links in .bin may be a wrapper, which hands on no
+ * signal, and where it is killed leaves Deno behind at work.
+ */
+export const DENO = execFileSync(
+  join(ROOT, "node_modules/.bin/deno"),
+  ["eval", "console.log(Deno.execPath())"],
+  { encoding: "utf8" },
+).trim();
 const COMMANDS: Record<Runtime, readonly [string, readonly string[]]> = {
   node: [process.execPath, ["--import", "tsx"]],
   deno: [DENO, ["run", "-A", "--no-check", "--unstable-webgpu"]],

@@ -1,6 +1,6 @@
 /**
- * W&B's server fails amid a run, answers nothing, or is away, and the run may be killed meanwhile: training goes on, and
- * in the end the server has what metrics.jsonl has.
+ * W&B's server fails amid a run, answers nothing, or is away, and the run may be killed meanwhile: training goes on,
+ * and in the end the server has what metrics.jsonl has.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -70,6 +70,10 @@ async function pacedScorer() {
   return { scorer, reaches, letGo };
 }
 
+const rowsIn = (out: string) =>
+  readFileSync(join(out, RUN, "metrics.jsonl"), "utf8").trim().split("\n")
+    .map((line) => JSON.parse(line) as MetricRow);
+
 interface Shown {
   /** Rows that the server had when it failed. */
   before: number;
@@ -100,7 +104,8 @@ async function runWith(outage: Outage, runtime: Runtime, isKilled: boolean): Pro
   await program.reaches(goesOn, `step ${GOES_ON_TO}`); // training does not wait
   if (isKilled) {
     program.signal("SIGKILL");
-    await program.finished;
+    assert.equal((await program.finished).signal, "SIGKILL");
+    assert.ok(rowsIn(out).length < STEPS, "the run was killed amid its steps");
     program = start();
   }
   await wait(Math.max(0, AWAY_MS - (performance.now() - began)));
@@ -117,9 +122,7 @@ async function runWith(outage: Outage, runtime: Runtime, isKilled: boolean): Pro
     Array.from({ length: STEPS }, (_, i) => i + 1),
     "no gap, none twice",
   );
-  const logged = readFileSync(join(out, RUN, "metrics.jsonl"), "utf8").trim().split("\n")
-    .map((line) => JSON.parse(line) as MetricRow);
-  assert.deepEqual(asMetrics(rows), plainRows(logged));
+  assert.deepEqual(asMetrics(rows), plainRows(rowsIn(out)));
   assert.equal(run.exitCode, 0, output);
   if (!isKilled) assert.equal(server.repeats(), 0);
   return { before, rows: rows.length };

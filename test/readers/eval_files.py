@@ -31,7 +31,8 @@ def check_summary(summary, rewards, costs, labels):
     counts = {name: int((labels == name).sum()) for name in QUADRANTS}
     percents = {name: 100 * counts[name] / len(labels) for name in QUADRANTS}
     assert summary["counts"] == counts and summary["num_points"] == len(labels)
-    numpy.testing.assert_allclose([summary["percents"][name] for name in QUADRANTS], list(percents.values()), rtol=1e-12)
+    ours = [summary["percents"][name] for name in QUADRANTS]
+    numpy.testing.assert_allclose(ours, list(percents.values()), rtol=1e-12)
     wanted = {
         "safe_ratio": percents["SH"] + percents["SU"],
         "R_mean": rewards.mean(),
