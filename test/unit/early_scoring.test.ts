@@ -204,7 +204,7 @@ async function askedMeanwhile(sharesGpu: boolean | undefined): Promise<number> {
   };
   const progress = {
     step: 0,
-    lambda: initialLambdaState(1),
+    lambdas: [initialLambdaState(1)],
     rankLambdas: null,
     numTokens: 0,
     entropyControl: null,
