@@ -3,6 +3,7 @@
  * command line, docs/config.md and the logged run config all use these spellings.
  */
 import { z } from "zod";
+import { ADVANTAGE_COMPOSITIONS } from "../rl/composition.ts";
 import type { LambdaRuleName } from "../rl/lambda/rule.ts";
 import { LAMBDA_RULE_NAMES, LAMBDA_RULES } from "../rl/lambda/rules.ts";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
@@ -12,6 +13,7 @@ import {
   addressesOrNull,
   argumentsOrNull,
   countOrShare,
+  entriesOrNull,
   type FieldMeta,
   flag,
   flagOrAuto,
@@ -78,7 +80,8 @@ const epsilonHighHelp = (name: LossType): string[] => {
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
 
-export const ConfigSchema = z.strictObject({
+/** All keys but those whose entries may set some of these again. */
+const Plain = z.strictObject({
   model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
@@ -663,6 +666,69 @@ export const ConfigSchema = z.strictObject({
   debug_print_first: flag(true, [OUTPUT, "Print samples of the first batch to the terminal.", "free"]),
   debug_print_samples_per_batch: integer(3, { min: 0 }, [OUTPUT, "How many samples that prints.", "free"]),
   debug_print_sample_chars: integer(2000, { min: 1 }, [OUTPUT, "Characters printed of each.", "free"]),
+});
+
+/** The type of a key in an entry of `costs`: left out, the setting of that name holds. */
+const own = <T extends z.core.SomeType>(field: z.ZodDefault<T>) => z.optional(field.unwrap());
+
+/** What an entry of `costs` may set for its cost alone; names are those of the settings. */
+const OWN_LAMBDA = {
+  lambda_rule: own(Plain.shape.lambda_rule),
+  cost_threshold_d: own(Plain.shape.cost_threshold_d),
+  lambda_cost: own(Plain.shape.lambda_cost),
+  lambda_adapt: own(Plain.shape.lambda_adapt),
+  lambda_lr: own(Plain.shape.lambda_lr),
+  lambda_min: own(Plain.shape.lambda_min),
+  lambda_max: own(Plain.shape.lambda_max),
+  jc_ema_beta: own(Plain.shape.jc_ema_beta),
+  cost_bound: own(Plain.shape.cost_bound),
+  cost_confidence: own(Plain.shape.cost_confidence),
+  lambda_kp: own(Plain.shape.lambda_kp),
+  lambda_ki: own(Plain.shape.lambda_ki),
+  lambda_kd: own(Plain.shape.lambda_kd),
+  lambda_d_delay: own(Plain.shape.lambda_d_delay),
+  lambda_pos_cost_only: own(Plain.shape.lambda_pos_cost_only),
+};
+
+export const OWN_LAMBDA_KEYS = Object.keys(OWN_LAMBDA) as (keyof typeof OWN_LAMBDA)[];
+
+/** A name in metrics, as "costs/NAME/mean" and "lambda/NAME/value". */
+const entryName = z.string().regex(/^[A-Za-z_][\w-]*$/);
+
+const CostEntry = z.strictObject({
+  name: entryName,
+  field: z.string().min(1).optional(),
+  model: z.string().min(1).optional(),
+  label: own(Plain.shape.cost_label),
+  ...OWN_LAMBDA,
+});
+
+const RewardEntry = z.strictObject({
+  name: entryName,
+  field: z.string().min(1).optional(),
+  weight: z.number().default(1),
+});
+
+export const ConfigSchema = Plain.extend({
+  rewards: entriesOrNull(RewardEntry, "name, weight, field", [
+    SCORER,
+    "Rewards by name, where the scorer gives several: the reward is their sum by weight, 1 unless given; weight 0 " +
+    "only watches. field: the scorer's own name for it, where that is another. null: there is one.",
+  ]),
+  costs: entriesOrNull(CostEntry, `name, field, model, label, ${OWN_LAMBDA_KEYS.join(", ")}`, [
+    LAMBDA,
+    "Costs by name, where the scorer gives several, each held to its own limit by its own lambda: what an entry " +
+    "leaves out it takes from the setting of that name. field: the scorer's own name for it, where that is another; " +
+    "model and label: its score model, where these are served in this process, else cost_model and cost_label. A " +
+    "completion is safe where all of them are <= 0; `cost` is then the largest of them. null: there is one.",
+  ]),
+  advantage_composition: oneOf(ADVANTAGE_COMPOSITIONS, "reward", [
+    LAMBDA,
+    "How rewards, costs and lambdas make advantages. reward: reward - lambda * cost, then standardized as " +
+    "scale_rewards says; advantage: the standardized reward - lambda * the standardized cost; ppo_lag: the same, " +
+    "divided by 1 + lambda; gdpo: each reward and each cost standardized in its group, their sum by weight and " +
+    "lambda then over the batch (TRL's normalize_then_sum).",
+  ]),
 });
 
 /** A complete, validated configuration; `loadConfig` freezes it. */

@@ -10,9 +10,10 @@ export function lambdaWarning(
 ): (rows: readonly MetricRow[]) => void {
   const said = new Set<string>();
   return (rows) => {
-    for (const { kind, text } of lambdaFindings(rows, config)) {
-      if (said.has(kind)) continue;
-      said.add(kind);
+    for (const { kind, cost, text } of lambdaFindings(rows, config)) {
+      const key = `${kind} ${cost}`;
+      if (said.has(key)) continue;
+      said.add(key);
       // A constraint that is kept is no trouble yet.
       const weight = kind === "at maximum" ? "Warning" : "Note";
       onMessage(`${weight}: at step ${rows.at(-1)!.step} ${text}`);

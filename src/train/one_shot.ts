@@ -59,5 +59,5 @@ export async function withOneShotLambda(
       : `Warning: lambda is lambda_max = ${lambda}: over ${from} no lambda up to it brings the mean cost to the ` +
         "limit; raise lambda_max or lambda_dual_beta, or take another lambda_rule",
   );
-  return { ...start, lambda: { ...start.lambda, lambda } };
+  return { ...start, lambdas: [{ ...start.lambdas[0], lambda }] };
 }

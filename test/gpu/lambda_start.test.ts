@@ -58,7 +58,7 @@ describe("one_shot", () => {
       const two = await asTwo(join(dir, "two"), { ...SETTINGS, max_steps: 1 });
       for (const { error, result } of two) {
         assert.equal(error, null);
-        assert.deepEqual(result!.progress.lambda, one.result!.progress.lambda);
+        assert.deepEqual(result!.progress.lambdas, one.result!.progress.lambdas);
       }
       assert.deepEqual(two.map(({ messages }) => messages.length), [1, 0]);
     }));
@@ -105,7 +105,7 @@ describe("pid", () => {
       const first = await asTwo(whole, settings);
       await asTwo(parts, settings, 2);
       const rest = await asTwo(parts, settings);
-      const lambdasOf = (runs: TinyRun[]) => runs.map(({ result }) => result!.progress.lambda);
+      const lambdasOf = (runs: TinyRun[]) => runs.map(({ result }) => result!.progress.lambdas[0]);
       assert.deepEqual(lambdasOf(rest), lambdasOf(first));
       assert.notEqual(lambdasOf(rest)[0].pid!.integral, lambdasOf(rest)[1].pid!.integral);
     }));

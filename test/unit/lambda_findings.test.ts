@@ -34,6 +34,25 @@ test("a lambda that can never fall is told once the policy was safe for 50 rows;
   assert.match(lambdaFindings(rowsOf(50, 3, 0), LAMBDA_CONFIG)[0].text, /set lambda_rule=signed or pid/);
 });
 
+test("of several costs each lambda is told of by its name, its rule and its maximum", () => {
+  const costs = [{ name: "harm" }, { name: "tone", lambda_max: 3 }, {
+    name: "length",
+    lambda_rule: "pid" as const,
+  }];
+  const rows = Array.from({ length: 20 }, (_, i): MetricRow => ({
+    step: i,
+    ...Object.fromEntries(
+      costs.flatMap(({ name }) => [[`lambda/${name}/value`, 3], [`lambda/${name}/J_C_raw`, 1]]),
+    ),
+  }));
+  const [finding, ...more] = lambdaFindings(rows, { ...LAMBDA_CONFIG, costs });
+  assert.deepEqual([finding.cost, finding.kind, more], ["tone", "at maximum", []]);
+  assert.match(
+    finding.text,
+    /^lambda of tone stands at lambda_max = 3, .* set lambda_max=6 in the entry of tone, or/,
+  );
+});
+
 test("a run says each finding once", () => {
   const told: string[] = [];
   const warn = lambdaWarning(sweepRuns(defaultConfig())[0], (text) => told.push(text));

@@ -133,7 +133,7 @@ describe("evalRow()", () => {
   it("matches the numbers worked by hand", () => {
     const row = evalRow({
       step: 20,
-      lambda: 0.7,
+      lambdas: [{ name: null, value: 0.7 }],
       rewards: [1, 2, 3, 6],
       costs: [-1, 0, 1, 2],
       combined: [2, 2, 2, 4],

@@ -25,7 +25,7 @@ const RECORD: StepRecord = {
   combined: [2, 2, 2, -5, NaN, 9],
   numGenerations: 3,
   scaleRewards: "group",
-  lambda: { value: 1.5, effective: 0.75, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 },
+  lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 }],
   completionLengths: [3, 8, 16, 5, 11, 17],
   terminated: [true, true, false, true, true, false],
   hallucinatedTurns: 3,
@@ -106,7 +106,7 @@ test("a row holds its metrics in the order of their names", () => {
 
 test("every metric of an evaluation counts the completions that have a score, and names all of them", () => {
   const { rewards, costs, combined } = RECORD;
-  assert.deepEqual(evalRow({ step: 20, lambda: 0.3, rewards, costs, combined }), {
+  assert.deepEqual(evalRow({ step: 20, lambdas: [{ name: null, value: 0.3 }], rewards, costs, combined }), {
     step: 20,
     "eval/mean_reward": 10 / 5,
     "eval/mean_cost": -5 / 5,
@@ -150,11 +150,14 @@ test("what has no value has no name: a step without scores, and one that took no
     0,
     0,
   ]);
-  assert.deepEqual(evalRow({ step: 1, lambda: 1, rewards: [], costs: [], combined: [] }), {
-    step: 1,
-    "eval/lambda": 1,
-    "eval/total_samples": 0,
-  });
+  assert.deepEqual(
+    evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [], costs: [], combined: [] }),
+    {
+      step: 1,
+      "eval/lambda": 1,
+      "eval/total_samples": 0,
+    },
+  );
 });
 
 test("a score that is infinite counts as none", () => {
@@ -169,9 +172,9 @@ test("a score that is infinite counts as none", () => {
 test("lists of different lengths are refused with all three lengths", () => {
   const lists = { rewards: [1], costs: [1], combined: [1, 2] };
   assert.throws(() => stepRow({ ...RECORD, ...lists }), /got 1, 1 and 2/);
-  assert.throws(() => evalRow({ step: 1, lambda: 1, ...lists }), RangeError);
+  assert.throws(() => evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], ...lists }), RangeError);
   assert.throws(
-    () => evalRow({ step: 1, lambda: 1, rewards: [1], costs: [], combined: [1] }),
+    () => evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [1], costs: [], combined: [1] }),
     /got 1, 0 and 1/,
   );
 });
@@ -190,7 +193,7 @@ test("what each part of a scorer said has TRL's names, over the completions that
     ...rest
   } = row;
   assert.deepEqual(rest, stepRow(RECORD), "nothing else changes");
-  const evaluated = evalRow({ ...RECORD, lambda: 1.5, named });
+  const evaluated = evalRow({ ...RECORD, lambdas: [{ name: null, value: 1.5 }], named });
   assert.equal(evaluated["eval/rewards/brief/mean"], 4);
   assert.ok(!("rewards/brief/mean" in evaluated), "an evaluation does not overwrite its step's");
   const none = stepRow({ ...RECORD, named: { "rewards/never": Array(6).fill(NaN) } });

@@ -1,6 +1,7 @@
 /** What `doctor` says of lambda: what its rule cannot do, and what the rows of a run that began show of it. */
 import { join } from "node:path";
 import { runFolder } from "../../assembly/run_folder.ts";
+import { constraintsOf } from "../../config/constraints.ts";
 import type { Config } from "../../config/schema.ts";
 import { sweepRuns } from "../../config/sweep.ts";
 import { messageOf } from "../../io/files/errors.ts";
@@ -12,16 +13,14 @@ import type { Finding } from "./diagnosis.ts";
 
 /** Of the settings, then of each of their runs that has rows. */
 export async function lambdaNotes(config: Config): Promise<Finding[]> {
-  const name = ruleNameOf(config);
-  const { adapts, countsOnlyExcess } = LAMBDA_RULES[name];
-  const rests: Finding[] = adapts && countsOnlyExcess
-    ? [{
-      mark: "note",
-      subject: "lambda",
-      detail:
-        `lambda_rule ${name}: it rises while costs are above the limit and can never fall; signed and pid let it`,
-    }]
-    : [];
+  const rests = constraintsOf(config).flatMap(({ name: cost, settings }): Finding[] => {
+    const name = ruleNameOf(settings);
+    const { adapts, countsOnlyExcess } = LAMBDA_RULES[name];
+    if (!adapts || !countsOnlyExcess) return [];
+    const detail =
+      `lambda_rule ${name}: it rises while costs are above the limit and can never fall; signed and pid let it`;
+    return [{ mark: "note", subject: cost === null ? "lambda" : `lambda of ${cost}`, detail }];
+  });
   const ofRuns = await Promise.all(
     sweepRuns(config).map(async (run): Promise<Finding[]> => {
       const path = join(runFolder(run), "metrics.jsonl");

@@ -75,9 +75,9 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/lambda_start.test.ts"],
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: "JSON.stringify(stateOf(own))",
-    replace: "JSON.stringify({ ...stateOf(own), pid: undefined })",
+    file: "src/train/weighed_scores.ts",
+    find: "[JSON.stringify(own)]",
+    replace: "[JSON.stringify(own.map((state) => ({ ...state, pid: undefined })))]",
     harm: "ranks with a lambda each lose what pid remembers at a resume",
     tests: ["gpu/lambda_start.test.ts"],
   },

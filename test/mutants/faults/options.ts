@@ -69,7 +69,7 @@ const IGNORED: readonly Fault[] = [
     "batchSize: config.scorer_batch_size,",
     "batchSize: 32,",
   ),
-  ignored("lambda_cost", "train/run.ts", "initialLambdaState(config.lambda_cost)", "initialLambdaState(1)"),
+  ignored("lambda_cost", "train/run.ts", "initialLambdaState(settings.lambda_cost)", "initialLambdaState(1)"),
   ignored("lambda_rule", "rl/lambda/rules.ts", "return config.lambda_rule;", 'return "signed";'),
   ignored("lambda_adapt", "rl/lambda/rules.ts", "if (!config.lambda_adapt)", "if (false)"),
   ignored("cost_threshold_d", "rl/lambda.ts", "? 0 : config.cost_threshold_d", "? 0 : 0"),
@@ -148,7 +148,12 @@ const IGNORED: readonly Fault[] = [
     "maxCompletionLength: config.max_completion_length",
     "maxCompletionLength: 512",
   ),
-  ignored("scale_rewards", "train/update.ts", "config.scale_rewards,", '"group",'),
+  ignored(
+    "scale_rewards",
+    "train/update.ts",
+    "Float32Array.from(combined)), num_generations, scale_rewards)",
+    'Float32Array.from(combined)), num_generations, "group")',
+  ),
   ignored(
     "mask_truncated_completions",
     "train/prepared_update.ts",
@@ -403,8 +408,8 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "evaluate/evaluate.ts",
-    "combineScores(rewards, weighedCosts(costs, deps.config), lambda)",
-    "combineScores(rewards, weighedCosts(costs, deps.config), 1)",
+    "combineScores(sum, weighedCosts(own, settings), lambdas[k])",
+    "combineScores(sum, weighedCosts(own, settings), 1)",
     "eval/mean_combined is that of lambda 1",
   ),
   evalFault(
@@ -427,13 +432,13 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "judgementsOf(points, lambda, config)",
-    "judgementsOf(points, 1, config)",
+    "judgementsOf(points, config, lambdas.map(({ value }) => value))",
+    "judgementsOf(points, config, lambdas.map(() => 1))",
     "eval's mean of combined scores is that of lambda 1",
   ),
   evalFault(
     "assembly/evaluation.ts",
-    "givenLambda ?? trained?.lambda ??",
+    "givenLambda ?? trained?.lambdas.get(name) ??",
     "givenLambda ??",
     "a run's folder is judged by another lambda than its run",
   ),
@@ -502,7 +507,7 @@ const EVALUATIONS: readonly Fault[] = [
   ),
   evalFault(
     "train/due.ts",
-    "deps.evaluate(lambda, ",
+    "deps.evaluate(values, ",
     "deps.evaluate(run.config.lambda_cost, ",
     "an evaluation amid a run combines scores with the lambda that the run began with",
   ),
