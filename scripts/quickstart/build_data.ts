@@ -1,5 +1,5 @@
 /**
- * Writes the parts of models/quickstart that need no training: the prompt files and the tokenizer of the three
+ * Writes the parts of models/quickstart that need no training: the prompt files and the tokenizer of the
  * models. Deterministic: a second run writes the same bytes. Takes seconds.
  *
  *   node --import tsx scripts/quickstart/build_data.ts [folder]
@@ -22,7 +22,7 @@ const MAX_POSITIONS = 512;
 const DATA_SEED = 20240;
 const FRESH_SEED = 20241;
 
-/** Writes train_prompts.jsonl, eval_prompts.jsonl and {policy,reward,cost}/tokenizer files into `folder`. */
+/** Writes train_prompts.jsonl, eval_prompts.jsonl and {policy,reward,cost,cost_tone}/tokenizer files into `folder`. */
 function writeQuickstartData(folder: string): void {
   const requests = listRequests();
   const random = seededRandom(DATA_SEED);
@@ -32,7 +32,7 @@ function writeQuickstartData(folder: string): void {
 
   const texts = policyRows(DATA_SEED).map(({ prompt, response }) => formatPrompt(prompt) + response);
   const merges = learnMerges(texts, VOCAB_SIZE);
-  for (const model of ["policy", "reward", "cost"]) {
+  for (const model of ["policy", "reward", "cost", "cost_tone"]) {
     const directory = join(folder, model);
     mkdirSync(directory, { recursive: true });
     writeJson(join(directory, "tokenizer.json"), tokenizerJson(merges));

@@ -7,7 +7,7 @@ import { writeOutputs } from "../evaluate/outputs.ts";
 import type { Point } from "../evaluate/points.ts";
 import { summarize, type Summary, type SummarySource } from "../evaluate/summary.ts";
 import { type EvaluatedModel, evaluateModel, type EvaluationEvents } from "./evaluation.ts";
-import { judgesText, servesScoreModels } from "./judges.ts";
+import { costModelsText, judgesText, servesScoreModels } from "./judges.ts";
 import { readScored, scoreResponses } from "./scored_answers.ts";
 
 /** What is evaluated: a model that answers, answers that are scored, or scored answers that are counted. */
@@ -105,7 +105,7 @@ async function evaluateSubject(
     return { points: await readScored(name, config.prompt_key), source, model: null };
   }
   const judges = servesScoreModels(config)
-    ? { reward_model: config.reward_model, cost_model: config.cost_model }
+    ? { reward_model: config.reward_model, cost_model: costModelsText(config) }
     : { reward_model: judgesText(config), cost_model: judgesText(config) };
   const scored = { scores, scorer_max_length: config.scorer_max_length };
   if (kind === "responses") {

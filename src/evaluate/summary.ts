@@ -73,6 +73,7 @@ export function summarize(points: readonly Point[], source: SummarySource, { see
     clipped_share: shareOf(points.map(({ clipped }) => clipped)),
     fake_turn_share: shareOf(points.map((point) => point.fake_turn ?? hasHallucinatedTurn(point.response))),
     length: lengths(points),
+    ...costsByName(points),
     ...categories(points),
     ...(base && { against_base: againstBase(points, base, { seed }) }),
   };
@@ -111,6 +112,21 @@ function lengths(points: readonly Point[]) {
     R_per_100_words: 100 * slopePerWord([judged(points, "reward")]),
     C_per_100_words: 100 * slopePerWord([judged(points, "cost")]),
   };
+}
+
+/** Of each cost that has a name: C_mean over the points that have it, and the share with C <= 0, in percent. */
+function costsByName(points: readonly Point[]) {
+  const names = new Set(points.flatMap(({ scores = {} }) => Object.keys(scores)));
+  const rows = [...names].filter((name) => name.startsWith("costs/")).map((name) => {
+    const costs = points.map(({ scores }) => scores?.[name] ?? null).filter((cost) => cost !== null);
+    const unsafe = costs.filter((cost) => !isSafe(cost)).length;
+    return [name.slice("costs/".length), {
+      C_mean: mean(costs),
+      safe_ratio: 100 * (1 - unsafe / costs.length),
+      unsafe_share_interval: exactInterval(unsafe, costs.length),
+    }] as const;
+  }).filter(([, { C_mean }]) => C_mean !== undefined);
+  return rows.length === 0 ? {} : { costs: Object.fromEntries(rows) };
 }
 
 /** A row for each category, the most frequent first; a point with several is in each. */

@@ -4,7 +4,7 @@ import type { RunConfig } from "../config/sweep.ts";
 import { explainGpuError } from "../gpu/device.ts";
 import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
+import { createGenerator, type GenerationProgress } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
@@ -13,6 +13,7 @@ import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { ROLLOUTS_FOLDER } from "../tracking/rollout_records.ts";
 import type { BestState } from "../rl/best_metric.ts";
+import { ruleNameOf } from "../rl/lambda/rules.ts";
 import { warnOfDisk } from "./disk.ts";
 import {
   endsEarly,
@@ -27,10 +28,12 @@ import {
 import { type GenerationBatchOutcome, type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
 import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
 import { gatherSampled } from "./kept_completions.ts";
+import { lambdaWarning } from "./lambda_warning.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
+import { withOneShotLambda } from "./one_shot.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 import { withWayOn } from "./way_on.ts";
 
@@ -76,36 +79,41 @@ async function runGenerationBatches(
   const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
   const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
   const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
+  const warnOfLambda = lambdaWarning(config, isWriter(deps) ? deps.events.onMessage : () => {});
   const ended = new AbortController();
   const asked = { ...deps, ended: ended.signal };
   const scorer = scorerWhileWanted(deps.scorer, asked, STEP_IN_PROGRESS);
   let progress = start;
+  const batchDeps = {
+    ...deps,
+    scorer,
+    config,
+    learner,
+    generator,
+    journal: run.journal,
+    shape,
+    totalSteps: steps,
+    onGenerating(generated: GenerationProgress) {
+      assertUnhurried(deps, STEP_IN_PROGRESS);
+      deps.events.onGenerating?.(progress.step, generated);
+    },
+  };
   try {
-    if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
+    if (start.step === 0 && ruleNameOf(config) === "one_shot") {
+      progress = await withOneShotLambda(batchDeps, start, isWriter(deps) ? deps.events.onMessage : () => {});
+    }
+    if (start.step === 0 && config.eval_on_start) await evaluate(run, progress);
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
     while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
-      const done = progress.step;
-      const outcome = await trainOnGenerationBatch({
-        ...deps,
-        scorer,
-        config,
-        learner,
-        generator,
-        journal: run.journal,
-        shape,
-        totalSteps: steps,
-        onGenerating(generated) {
-          assertUnhurried(deps, STEP_IN_PROGRESS);
-          deps.events.onGenerating?.(done, generated);
-        },
-      }, progress);
+      const outcome = await trainOnGenerationBatch(batchDeps, progress);
       progress = outcome.progress;
       const row = await run.tracker.logStep(outcome.record, outcome.texts, await keptOf(run, outcome));
       run.rows.push(row);
       warnOfSampler(row);
+      warnOfLambda(run.rows);
       await deps.events.onStep(row, outcome.texts, outcome.record);
       await judgeSteps(run, outcome);
       await settle(run, progress);

@@ -9,7 +9,7 @@ import packageFile from "../../package.json" with { type: "json" };
 import { Command as Program } from "commander";
 import { withLaunchOptions } from "../../src/cli/launch_options.ts";
 import { configCommand, type ConfigOptions, readConfig } from "../../src/cli/options.ts";
-import { ConfigSchema, isConfigKey } from "../../src/config/schema.ts";
+import { CONFIG_KEYS, ConfigSchema, fieldMeta, isConfigKey } from "../../src/config/schema.ts";
 import { OTHER_NAMES, TRL_KEYS } from "../../src/config/trl_keys.ts";
 import { METRIC_NAMES } from "../../src/tracking/metrics.ts";
 import { leftOut } from "../left_out.ts";
@@ -79,6 +79,10 @@ const typedOf = ({ words }: Command) =>
       ? scratch("trained")
       : EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`)
   );
+
+/** Whether some setting takes the name as a word, as `lambda_rule` takes log_ema. */
+const isWordOfSettings = (name: string) =>
+  CONFIG_KEYS.some((key) => fieldMeta(key).requirement.includes(`"${name}"`));
 
 /** Models and prompts of the quickstart in the place of those that a reader downloads. */
 const HERE = {
@@ -210,7 +214,7 @@ describe("a page", () => {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
         if (name === "" || PYTHON_NAMES.test(name) || ROLLOUT_FIELDS.test(name)) continue;
         const isKnown = isConfigKey(name) || new RegExp(`\\b${name}\\b`).test(ofEvaluations) ||
-          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
+          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) || isWordOfSettings(name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));
         assert.ok(isKnown, `${path}: there is no ${span}`);
         if (!isConfigKey(name) || value === undefined || /[A-Z]{3}/.test(value)) continue;

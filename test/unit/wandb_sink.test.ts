@@ -76,7 +76,10 @@ async function logSteps({ tracker, rows }: Logged, steps: readonly number[], los
 }
 
 async function logEvaluation({ tracker, rows }: Logged, step: number): Promise<void> {
-  Object.assign(rows.at(-1)!, await tracker.logEval({ ...stepRecord({}), step, lambda: 1 }, TEXTS));
+  Object.assign(
+    rows.at(-1)!,
+    await tracker.logEval({ ...stepRecord({}), step, lambdas: [{ name: null, value: 1 }] }, TEXTS),
+  );
 }
 
 /** The folder and the id of the run's only run in W&B. */

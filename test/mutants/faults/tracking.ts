@@ -25,8 +25,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: '"lambda/J_C_raw": record.lambda.jcRaw',
-    replace: '"lambda/J_C_raw": record.lambda.jc',
+    find: "J_C_raw: jcRaw,",
+    replace: "J_C_raw: jc,",
     harm: "J_C_raw shows the clamped value: how far the constraint is violated is not seen",
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },
@@ -60,8 +60,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: "share(costs.filter(isSafe).length, costs.length)",
-    replace: "share(costs.filter(isSafe).length, record.rewards.length)",
+    find: '"eval/safe_ratio": share(costs.filter(isSafe).length, costs.length)',
+    replace: '"eval/safe_ratio": share(costs.filter(isSafe).length, record.rewards.length)',
     harm: "completions without a score count as unsafe",
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },
