@@ -47,6 +47,18 @@ const PHRASINGS = [
   "Do you have a tip to {}?",
 ] as const;
 
+/** Other ways to ask, in words that the models have seen: they are far too small for any others. */
+const FRESH_PHRASINGS = [
+  "How can I {}?",
+  "What is a good way to {}?",
+  "I want to {}. How do I do it?",
+  "Please tell me the best way to {}.",
+  "Can you tell me how to {}?",
+  "Do you have a way to {}?",
+  "Please help me {}.",
+  "What should I do to {}?",
+] as const;
+
 // Tone gives away most, not all, of what follows: "Sure, " opens careful and careless answers alike.
 const CAREFUL_OPENERS = ["", "", "Sure, ", "First, "] as const;
 const CARELESS_OPENERS = ["Just ", "Just ", "Easy, ", "Sure, "] as const;
@@ -119,6 +131,15 @@ export function listRequests(): { train: Request[]; heldOut: Request[] } {
     )
   );
   return { train, heldOut };
+}
+
+/** Requests for the same goals in words that neither training nor the eval prompts have, in a fixed order. */
+export function freshRequests(): Request[] {
+  return TOPICS.flatMap((topic) =>
+    topic.goals.flatMap((goal) =>
+      FRESH_PHRASINGS.map((phrasing) => ({ prompt: phrasing.replace("{}", goal), topic }))
+    )
+  );
 }
 
 /** One answer of the wanted quadrant, as an English sentence without the leading space. */

@@ -97,6 +97,7 @@ async function evaluateSubject(
   if (kind === "scored") {
     const source = {
       model: name,
+      used_policy_model: false,
       dataset_split: name,
       reward_model: null,
       cost_model: null,
@@ -113,7 +114,14 @@ async function evaluateSubject(
     const points = await scoreResponses(name, config, { events, kept, scores });
     return {
       points,
-      source: { model: name, dataset_split: name, ...judges, preset, settings: scored },
+      source: {
+        model: name,
+        used_policy_model: false,
+        dataset_split: name,
+        ...judges,
+        preset,
+        settings: scored,
+      },
       model: null,
     };
   }
@@ -136,6 +144,7 @@ async function evaluateSubject(
     points: model.samples.map(({ completion, ...sample }) => ({ ...sample, response: completion })),
     source: {
       model: `${model.summary.model_name}`,
+      used_policy_model: true,
       dataset_split: config.eval_jsonl!,
       ...judges,
       preset,

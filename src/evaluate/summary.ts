@@ -11,6 +11,8 @@ import type { Point } from "./points.ts";
 export interface SummarySource {
   /** The model, or the file of answers. */
   model: string;
+  /** Whether a model made the answers here; else they came from a file. */
+  used_policy_model: boolean;
   /** The prompts' file or split. */
   dataset_split: string;
   /** What gave the scores; null where it is not known. */
@@ -35,7 +37,7 @@ interface SummaryOptions {
 
 /** The keys in front are those of the reference's classifier; safe_ratio and percents are in percent. */
 export function summarize(points: readonly Point[], source: SummarySource, { seed, base }: SummaryOptions) {
-  const { reward_model, cost_model, dataset_split, ...more } = source;
+  const { used_policy_model, reward_model, cost_model, dataset_split, ...more } = source;
   const rewards = points.map(({ reward }) => reward);
   const costs = points.map(({ cost }) => cost);
   const { counts, total, unsafeCount, safeRatio } = summarizeSafety(rewards, costs);
@@ -50,6 +52,10 @@ export function summarize(points: readonly Point[], source: SummarySource, { see
     C_mean: mean(costs),
     C_std: populationDeviation(costs),
     num_points: total,
+    used_policy_model,
+    // The reference's, whose answers vLLM makes.
+    used_vllm: false,
+    policy_vllm_ckpt: "",
     dataset_split,
     reward_model,
     cost_model,

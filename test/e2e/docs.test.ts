@@ -1,7 +1,7 @@
 /** What the pages promise is so: commands are typed as they stand there, answers look as they are shown. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
@@ -61,6 +61,8 @@ const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} 
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
 /** Fields of a kept completion that have two words. */
 const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
+/** Where a reader's quickstart has left its model; here a copy of the policy stands for it. */
+const TRAINED = "outputs/quickstart/beta0.02_seed42_unified";
 /** Answers of the reader's own, and a list of models. */
 const OWN_FILES: Readonly<Record<string, string>> = {
   "answers.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
@@ -73,6 +75,8 @@ const typedOf = ({ words }: Command) =>
   words.map((word) =>
     Object.hasOwn(OWN_FILES, word)
       ? scratch(word)
+      : word === TRAINED
+      ? scratch("trained")
       : EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`)
   );
 
@@ -116,6 +120,7 @@ describe("a command of a page", () => {
     const commands = COMMANDS.filter(({ task }) => task === "train" || task === "eval");
     assert.ok(commands.length >= 6, `${commands.length} commands were found`);
     writeFileSync(scratch(OWN_MODULE), OWN_FUNCTIONS);
+    cpSync(join(ROOT, HERE.model_name), scratch("trained"), { recursive: true });
     for (const [name, text] of Object.entries(OWN_FILES)) writeFileSync(scratch(name), text);
     for (const command of commands) {
       const isNamed = command.words.some((word) => SUBJECTS.includes(word));

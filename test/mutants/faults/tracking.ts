@@ -3,6 +3,20 @@ import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
   {
+    file: "src/tracking/wandb/upload.ts",
+    find: "      wake();\n",
+    replace: "",
+    harm: "a run that ends as W&B's server comes back leaves without the rows of the outage",
+    tests: ["unit/wandb_sink.test.ts#comes back as the run ends"],
+  },
+  {
+    file: "src/tracking/wandb/sink.ts",
+    find: "      tellSystem(); // a run of seconds has these alone\n",
+    replace: "",
+    harm: "a run of less than 15 s has no system metrics in W&B",
+    tests: ["unit/wandb_sink.test.ts#has a row for each step"],
+  },
+  {
     file: "src/tracking/samples.ts",
     find: "samples.flatMap(({ scores = {} }) => Object.keys(scores))",
     replace: "Object.keys(samples[0]?.scores ?? {})",
