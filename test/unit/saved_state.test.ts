@@ -10,7 +10,13 @@ const stateOf = () => ({
   identity: { seed: 42, lambda_scope: "rank" } as Record<string, unknown>,
   settings: { learning_rate: 5e-6, lr_scheduler_kwargs: { num_cycles: 2 }, ranks: 2 },
   inputs: { train: { name: "t", sha256: HASH }, eval: null, model: { "config.json": HASH } },
-  progress: { step: 3, lambdas: [lambda(1)], rankLambdas: [[lambda(1)], [lambda(2)]], numTokens: 100 },
+  progress: {
+    step: 3,
+    lambdas: [lambda(1)],
+    rankLambdas: [[lambda(1)], [lambda(2)]],
+    numTokens: 100,
+    entropyControl: { coef: 0.5, lastEntropy: null },
+  },
   tracker: { scatter: { fromStep: 2, seen: 2, stride: 1, rewards: [1, 2], costs: [3, 4] } },
   best: { metric: "eval/safe_ratio", greaterIsBetter: true, step: 1, value: 0.5, stale: 1, lastStep: 2 },
 });
@@ -96,6 +102,7 @@ const FAULTS: readonly [place: string, value: unknown, key: string][] = [
   ["progress.step", 2, "progress.step"],
   ["progress.step", "3", "progress.step"],
   ["progress.numTokens", -1, "progress.numTokens"],
+  ["progress.entropyControl.coef", "much", "progress.entropyControl.coef"],
   ["progress", undefined, "progress"],
   ["tracker.scatter.stride", 0, "tracker.scatter.stride"],
   ["tracker.scatter.rewards", [1, null], "tracker.scatter.rewards[1]"],
