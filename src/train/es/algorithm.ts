@@ -16,8 +16,7 @@ import { DivergedError, smallerRate } from "../nonfinite_steps.ts";
 import { isWriter, type Run, type TrainingDeps } from "../run.ts";
 import { assertSameInputs, promptChanges } from "../run_inputs.ts";
 import { iterate, type IterationOutcome } from "./iteration.ts";
-import { perturb } from "./perturbation.ts";
-import { fullRank, type Population } from "./population.ts";
+import { openPopulation, type Population } from "./population.ts";
 import { readReplayLog, type ReplayRow, type ReplayStart } from "./replay_log.ts";
 
 /** Does to the weights what an iteration did. */
@@ -39,8 +38,7 @@ export async function evolutionStrategies(
   const { runDir, communicator, inputs, tokenizer } = deps;
   const { optimizer, policy } = learner;
   const path = join(runDir, REPLAY_FILE);
-  const perturbation = await perturb(optimizer.weights, config);
-  const population = fullRank({ policy, tokenizer, config, perturbation });
+  const population = await openPopulation({ policy, tokenizer, config });
   const identity = resumeIdentity(config, communicator.size);
   const settings = resumeSettings(config, communicator.size);
   const start: ReplayStart = {

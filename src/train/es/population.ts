@@ -4,11 +4,12 @@ import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
 import { createGenerator, type GenerationOptions, type GenerationProgress } from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
+import { trainableWeights } from "../../policy/adapters.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
 import type { Prompt } from "../prompts.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
-import type { Perturbation } from "./perturbation.ts";
+import { type Perturbation, perturb } from "./perturbation.ts";
 
 export interface MembersRequest {
   /** What every member answers, greedily. */
@@ -40,7 +41,15 @@ interface PopulationDeps {
   policy: Policy;
   tokenizer: Tokenizer;
   config: RunConfig;
-  perturbation: Perturbation;
+}
+
+/**
+ * The population that the settings ask for. To be opened on the weights that the run begins with, also where it then
+ * goes on from others: they say what noise is rounded to.
+ * @throws RangeError when weights are packed, or no numbers
+ */
+export async function openPopulation(deps: PopulationDeps): Promise<Population> {
+  return fullRank(deps, await perturb(trainableWeights(deps.policy), deps.config));
 }
 
 /** How members answer: greedily, in a cache that a memory plan has counted. */
@@ -50,7 +59,7 @@ export const memberOptions = (policy: Policy, config: RunConfig): GenerationOpti
 });
 
 /** Noise on every trained weight, added in place for a member after the other. */
-export function fullRank({ policy, tokenizer, config, perturbation }: PopulationDeps): Population {
+function fullRank({ policy, tokenizer, config }: PopulationDeps, perturbation: Perturbation): Population {
   const generator = createGenerator(policy, memberOptions(policy, config));
   const ownRollouts: Population["ownRollouts"] = async ({ prompts, onProgress }) => {
     const rollouts: Rollout[] = [];
