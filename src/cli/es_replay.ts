@@ -1,7 +1,9 @@
 /** The `es-replay` command: the model of any iteration of a run by evolution strategies, from its replay log. */
 import { Command } from "commander";
 import { replayRun } from "../assembly/es_replay.ts";
+import { openGpu } from "../gpu/device.ts";
 import { once, parseArguments, pathOf, wholeFrom } from "./arguments.ts";
+import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import { standardOutput } from "./terminal/output.ts";
 import { weightsHash } from "./weights_hash.ts";
 
@@ -20,6 +22,7 @@ export async function esReplayCommand(args: string[]): Promise<number> {
     .allowExcessArguments(false);
   const parsed = parseArguments(command, args);
   const { iteration, out } = parsed.opts<Options>();
+  await withoutDriverNoise(openGpu);
   const { dir, file, ...made } = await replayRun(pathOf(parsed.args[0]), { iteration, out: out && pathOf(out) });
   const { sha256 } = await weightsHash(dir, file);
   standardOutput().write(`iteration  ${made.iteration}\nmodel      ${dir}\nsha256     ${sha256} of ${file}\n`);
