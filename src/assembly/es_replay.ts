@@ -16,7 +16,13 @@ import { readReplayLog, type ReplayLog, type ReplayRow } from "../train/es/repla
 import { adapterSettings } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { holdingOf, loadPolicy } from "./models.ts";
-import { carriedFiles, copyModelFiles, type SavedModel, startingHashes, writeModelConfig } from "./run_folder.ts";
+import {
+  carriedFiles,
+  copyModelFiles,
+  type SavedModel,
+  startingHashes,
+  writeModelConfig,
+} from "./run_folder.ts";
 import { savedTemplate } from "./saved_template.ts";
 
 export interface ReplayOptions {
@@ -36,7 +42,9 @@ export interface ReplayedModel {
 
 async function configOf(runDir: string): Promise<RunConfig> {
   const path = join(runDir, RUN_CONFIG_FILE);
-  const [config] = sweepRuns(loadConfig({ text: await readText(path, "read the settings of"), fileName: path }));
+  const [config] = sweepRuns(
+    loadConfig({ text: await readText(path, "read the settings of"), fileName: path }),
+  );
   if (config.algorithm === "es") return config;
   throw new RangeError(
     `Cannot replay '${runDir}': required a run of algorithm "es", whose noise can be made again, got ` +
@@ -56,7 +64,9 @@ function rowsUpTo({ rows }: ReplayLog, path: string, wanted: number | undefined)
   const gap = rows.slice(0, iteration).findIndex(({ step }, i) => step !== i + 1);
   if (gap === -1) return rows.slice(0, iteration);
   throw new RangeError(
-    `Cannot replay iteration ${iteration}: required every iteration up to it, and '${path}' lacks ${gap + 1}; take the ` +
+    `Cannot replay iteration ${iteration}: required every iteration up to it, and '${path}' lacks ${
+      gap + 1
+    }; take the ` +
       `run's checkpoints`,
   );
 }
@@ -67,7 +77,9 @@ async function assertSameModel(saved: SavedModel, { start }: ReplayLog, runDir: 
   const others = Object.keys(hashes).filter((name) => start.inputs.model[name] !== hashes[name]);
   if (others.length === 0) return;
   throw new Error(
-    `Cannot replay '${runDir}': files of the model that the run began with have changed: ${others.join(", ")}; ` +
+    `Cannot replay '${runDir}': files of the model that the run began with have changed: ${
+      others.join(", ")
+    }; ` +
       "restore them",
   );
 }

@@ -15,16 +15,31 @@ interface Options {
 /** `es-replay RUN_FOLDER`: writes a model's folder, and prints it with a hash; returns the exit code. */
 export async function esReplayCommand(args: string[]): Promise<number> {
   const command = new Command("es-replay")
-    .description("Make the weights of an iteration again, bit for bit, from the replay log of a run of algorithm es.")
+    .description(
+      "Make the weights of an iteration again, bit for bit, from the replay log of a run of algorithm es.",
+    )
     .argument("<run_folder>", "folder with es_replay.jsonl")
-    .option("--iteration <number>", "which; 0 is the start, the last unless given", wholeFrom("--iteration", 0))
-    .option("--out <folder>", "where to write the model (default: replayed-N in the run's folder)", once("--out"))
+    .option(
+      "--iteration <number>",
+      "which; 0 is the start, the last unless given",
+      wholeFrom("--iteration", 0),
+    )
+    .option(
+      "--out <folder>",
+      "where to write the model (default: replayed-N in the run's folder)",
+      once("--out"),
+    )
     .allowExcessArguments(false);
   const parsed = parseArguments(command, args);
   const { iteration, out } = parsed.opts<Options>();
   await withoutDriverNoise(openGpu);
-  const { dir, file, ...made } = await replayRun(pathOf(parsed.args[0]), { iteration, out: out && pathOf(out) });
+  const { dir, file, ...made } = await replayRun(pathOf(parsed.args[0]), {
+    iteration,
+    out: out && pathOf(out),
+  });
   const { sha256 } = await weightsHash(dir, file);
-  standardOutput().write(`iteration  ${made.iteration}\nmodel      ${dir}\nsha256     ${sha256} of ${file}\n`);
+  standardOutput().write(
+    `iteration  ${made.iteration}\nmodel      ${dir}\nsha256     ${sha256} of ${file}\n`,
+  );
   return 0;
 }

@@ -537,7 +537,10 @@ export const ConfigSchema = z.strictObject({
     ES,
     "Multiply rewards of unsafe completions (cost > 0) by es_safe_first_factor.",
   ]),
-  es_safe_first_factor: number(0, {}, [ES, "What es_safe_first multiplies by; 0: unsafe answers earn nothing."]),
+  es_safe_first_factor: number(0, {}, [
+    ES,
+    "What es_safe_first multiplies by; 0: unsafe answers earn nothing.",
+  ]),
   es_full_checkpoint_every: integer(0, { min: 0 }, [
     ES,
     "Iterations between whole checkpoints; 0 for save_steps. Between them the replay log alone is enough to go on.",

@@ -146,23 +146,23 @@ export function planMemory(
     };
     await part("scoring", score);
     if (isEs) await part("noise", () => perturb(learner.optimizer.weights, config));
-    else await part("training pass", async () => {
-      const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
-      const rollouts = own.map(({ tokens, logprobs }, i) => ({
-        prompt: prompts[Math.floor(i / config.num_generations)],
-        tokens,
-        logprobs,
-        end: "eos" as const,
-      }));
-      const rates = Array<number>(updatesPerGeneration).fill(0);
-      const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
-      await updatePolicy(learner, prepared, {
-        combined: Array<number>(size * rollouts.length).fill(0),
-        communicator,
-        learningRates: rates,
-        config,
-      });
-    });
+    else {await part("training pass", async () => {
+        const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
+        const rollouts = own.map(({ tokens, logprobs }, i) => ({
+          prompt: prompts[Math.floor(i / config.num_generations)],
+          tokens,
+          logprobs,
+          end: "eos" as const,
+        }));
+        const rates = Array<number>(updatesPerGeneration).fill(0);
+        const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
+        await updatePolicy(learner, prepared, {
+          combined: Array<number>(size * rollouts.length).fill(0),
+          communicator,
+          learningRates: rates,
+          config,
+        });
+      });}
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
     await part("the next generation batch", async () => { // beside what is kept of the one before

@@ -29,7 +29,12 @@ const firstOf = (ran: Ran): ReplayRow => replayOf(ran)[1];
 
 /** combined/mean is the mean of the members' fitness, worked out from what the scorer gave. */
 function assertFitness(ran: Ran, config: Partial<FitnessConfig>): void {
-  const whole = { es_standardize_within_batch: false, es_safe_first: false, es_safe_first_factor: 0, ...config };
+  const whole = {
+    es_standardize_within_batch: false,
+    es_safe_first: false,
+    es_safe_first_factor: 0,
+    ...config,
+  };
   const fitness = ran.batches.slice(0, 2).map(({ prompts, responses }) =>
     fitnessOf(
       prompts.map((prompt, i) => rewardOf(prompt, responses[i])),
@@ -41,7 +46,12 @@ function assertFitness(ran: Ran, config: Partial<FitnessConfig>): void {
   assertClose(rowsOf(ran)[0]["combined/mean"], (fitness[0] + fitness[1]) / 2, 1e-9, "combined/mean");
 }
 
-function ofFitness(key: keyof FitnessConfig, value: boolean | number, seen: string, given: Settings = {}): Effect {
+function ofFitness(
+  key: keyof FitnessConfig,
+  value: boolean | number,
+  seen: string,
+  given: Settings = {},
+): Effect {
   return {
     key,
     value,
@@ -125,7 +135,9 @@ export const ES_EFFECTS: readonly Effect[] = [
   },
   ofFitness("es_standardize_within_batch", true, "mean reward and cost are in units of their deviations"),
   ofFitness("es_safe_first", true, "unsafe answers earn nothing"),
-  ofFitness("es_safe_first_factor", 0.5, "unsafe answers earn so much of their reward", { es_safe_first: true }),
+  ofFitness("es_safe_first_factor", 0.5, "unsafe answers earn so much of their reward", {
+    es_safe_first: true,
+  }),
   {
     key: "es_full_checkpoint_every",
     value: 1,

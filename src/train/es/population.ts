@@ -2,14 +2,18 @@
 import type { RunConfig } from "../../config/sweep.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
-import { createGenerator, type GenerationOptions, type GenerationProgress } from "../../policy/decode/generate.ts";
+import {
+  createGenerator,
+  type GenerationOptions,
+  type GenerationProgress,
+} from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
 import { trainableWeights } from "../../policy/adapters.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
 import type { Prompt } from "../prompts.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
-import { type Perturbation, perturb } from "./perturbation.ts";
+import { perturb, type Perturbation } from "./perturbation.ts";
 
 export interface MembersRequest {
   /** What every member answers, greedily. */
