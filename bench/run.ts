@@ -30,6 +30,7 @@ import { showProgress } from "./progress.ts";
 import { benchQuickstart } from "./quickstart_bench.ts";
 import { quickstartTable } from "./quickstart_table.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
+import { benchSinks, sinksTable } from "./sinks_bench.ts";
 import { benchTraining } from "./train_bench.ts";
 import { takeTuning } from "./tuning.ts";
 import { trainTable } from "./train_table.ts";
@@ -112,6 +113,12 @@ async function runQuickstart({ repeat = 10, peer, python, tiny = false }: BenchO
   return { text: quickstartTable(await titleHere(), report), report };
 }
 
+async function runSinks({ repeat = 5, tiny = false }: BenchOptions): Promise<Outcome> {
+  const title = await titleHere();
+  const report = await benchSinks({ repeats: repeat, isTiny: tiny });
+  return { text: sinksTable(title, report), report };
+}
+
 async function runCurves({ repeat = 5 }: BenchOptions): Promise<Outcome> {
   await takeTuning(await openGpu());
   const report = await benchCurves(repeat);
@@ -189,6 +196,12 @@ const MODES: Readonly<Record<string, Mode>> = {
     about: "a step of the quickstart with a scorer service: ours, and TRL's GRPOTrainer on the CPU",
     run: runQuickstart,
   },
+  sinks: {
+    flags: "--sinks",
+    about:
+      "whole runs of the quickstart with W&B, TensorBoard, trackio and every completion kept, and without, in turn",
+    run: runSinks,
+  },
   curves: {
     flags: "--curves",
     about: "a training step against tokens, rows and parameters, with a line through each",
@@ -249,7 +262,7 @@ export function benchOptions(): Command {
     .option("--few", "one token a row, as in decoding, for --explain")
     .option(
       "--tiny",
-      "a tiny model for --train and --decode, few tokens for --quickstart, to see whether all of it runs",
+      "a tiny model for --train and --decode, few tokens for --quickstart and --sinks, to see whether all of it runs",
     )
     .option(
       "--shape <name>",
