@@ -11,6 +11,7 @@ import { functionListProblem } from "./function_names.ts";
 import { LAMBDA_SETTING_RULES } from "./lambda_rules.ts";
 import type { Rule } from "./rule.ts";
 import type { Config } from "./schema.ts";
+import { ES_RULES, unreadKeys } from "./es_rules.ts";
 import { SCORER_RULES } from "./scorer_rules.ts";
 
 /** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
@@ -56,12 +57,14 @@ function aboveLearningRate(config: Config): string | null {
 const SETTING_RULES: readonly Rule[] = [
   ...SCORER_RULES,
   ...CONSTRAINT_RULES,
+  ...ES_RULES,
   {
     keys: [
       "gradient_accumulation_steps",
       "per_device_train_batch_size",
       "steps_per_generation",
       "num_generations",
+      "algorithm",
     ],
     check: batchProblem,
   },
@@ -237,6 +240,10 @@ export function configNotices(config: Config): string[] {
       `warmup_steps = ${config.warmup_steps} does nothing with lr_scheduler_type "${config.lr_scheduler_type}"; ` +
         'use "constant_with_warmup"',
     );
+  }
+  const unread = unreadKeys(config);
+  if (unread.length > 0) {
+    notices.push(`algorithm "${config.algorithm}" does not read ${unread.join(", ")}: set to no effect`);
   }
   return notices;
 }

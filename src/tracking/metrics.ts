@@ -14,6 +14,7 @@ import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
 const STEP_METRICS = [
+  "iteration",
   "epoch",
   "num_tokens",
   "loss",
@@ -38,6 +39,9 @@ const STEP_METRICS = [
   "safety/safe_ratio",
   "safety/unsafe_count_batch",
   "safety/total_count_batch",
+  "unperturbed/helpfulness",
+  "unperturbed/cost",
+  "unperturbed/safe_ratio",
   "lambda/value",
   "lambda/effective",
   "lambda/J_C",
@@ -65,7 +69,21 @@ export const TIMING_METRICS = [
   "seconds/update",
   "scorer/retries",
   "scorer/wait_s",
+  "time/perturbation_application",
+  "time/broadcast",
+  "time/iteration",
 ] as const;
+
+/** Names that evolution strategies alone log (es_metrics.ts). */
+export const ES_METRICS: readonly string[] = [
+  "iteration",
+  "unperturbed/helpfulness",
+  "unperturbed/cost",
+  "unperturbed/safe_ratio",
+  "time/perturbation_application",
+  "time/broadcast",
+  "time/iteration",
+];
 
 /** Every name that each run's rows may hold, in their order there; those of a scorer's parts follow STEP_METRICS. */
 export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS] as const;
@@ -261,7 +279,7 @@ export function evalRow(record: Omit<EvalRecord, "completionLengths" | "ends">):
 }
 
 /** Under lambda/, of several costs under lambda/NAME/. */
-function lambdaMetrics(lambdas: readonly LambdaRecord[]): Partial<MetricRow> {
+export function lambdaMetrics(lambdas: readonly LambdaRecord[]): Partial<MetricRow> {
   return Object.fromEntries(
     lambdas.flatMap(({ name, value, effective, jc, jcRaw, jcEma, d }) => {
       const prefix = name === null ? "lambda" : `lambda/${name}`;
@@ -296,7 +314,7 @@ function unsafeShareBounds(costs: readonly number[]): Partial<MetricRow> {
 }
 
 /** Mean and deviation of each part over the completions that it applies to. */
-function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Partial<MetricRow> {
+export function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Partial<MetricRow> {
   return Object.fromEntries(
     Object.entries(named).flatMap(([name, values]) => {
       const known = values.filter(Number.isFinite);
@@ -308,7 +326,7 @@ function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Pa
   );
 }
 
-function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
+export function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
   const finiteCosts = costs.filter(Number.isFinite);
   const finiteCombined = combined.filter(Number.isFinite);
   const [min, max] = extent(finiteCombined) ?? [];
@@ -327,7 +345,9 @@ function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<Met
 }
 
 /** Lengths of all completions, and of those that ended by themselves; 0 where none did, as in TRL. */
-function lengthMetrics({ completionLengths, ends }: StepRecord): Partial<MetricRow> {
+export function lengthMetrics(
+  { completionLengths, ends }: Pick<StepRecord, "completionLengths" | "ends">,
+): Partial<MetricRow> {
   const ended = completionLengths.filter((_, i) => ends[i] !== "length");
   const [min, max] = extent(completionLengths) ?? [];
   const [minEnded, maxEnded] = extent(ended) ?? [0, 0];
@@ -342,7 +362,7 @@ function lengthMetrics({ completionLengths, ends }: StepRecord): Partial<MetricR
   };
 }
 
-function checkJudgements({ rewards, costs, combined }: Judgements): void {
+export function checkJudgements({ rewards, costs, combined }: Judgements): void {
   if (rewards.length !== costs.length || rewards.length !== combined.length) {
     throw new RangeError(
       `Cannot log scores: need one reward, cost and combined score per completion, ` +
@@ -356,10 +376,12 @@ function known(statistic: number): number | undefined {
   return Number.isNaN(statistic) ? undefined : statistic;
 }
 
-function share(part: number, whole: number): number | undefined {
+export function share(part: number, whole: number): number | undefined {
   return whole > 0 ? part / whole : undefined;
 }
 
-function definedOnly(row: { step: number } & { [name in FixedMetric]?: number | undefined }): MetricRow {
+export function definedOnly(
+  row: { step: number } & { [name in FixedMetric]?: number | undefined },
+): MetricRow {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as MetricRow;
 }

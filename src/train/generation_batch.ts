@@ -70,8 +70,8 @@ export interface GenerationBatchOutcome {
   skipped: readonly SkippedUpdate[];
 }
 
-const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
-const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+export const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
+export const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
@@ -206,7 +206,7 @@ export async function trainOnGenerationBatch(
 }
 
 /** How asking went on all ranks, whose scorers are of the same kind. */
-async function gatherStats(
+export async function gatherStats(
   communicator: Communicator,
   own: ScorerStats | undefined,
 ): Promise<StepRecord["asked"]> {

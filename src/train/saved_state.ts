@@ -32,6 +32,14 @@ const Lambda = z.strictObject({
   message: "its jEma must be null before the first update, and a number from then on",
 });
 
+export const ProgressShape = z.strictObject({
+  step: count,
+  lambdas: z.array(Lambda).min(1),
+  rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
+  numTokens: count,
+  entropyControl: z.strictObject({ coef: number, lastEntropy: number.nullable() }).nullable(),
+});
+
 const PromptSet = z.strictObject({ name: z.string().min(1), sha256 });
 
 const Scatter = z.strictObject({
@@ -55,7 +63,8 @@ const Best = z.strictObject({
 
 const Settings = z.record(z.string(), z.json());
 
-const State = z.strictObject({
+/** What tells a run from others. */
+export const IdentityShape = z.strictObject({
   identity: Settings,
   settings: Settings,
   inputs: z.strictObject({
@@ -63,13 +72,10 @@ const State = z.strictObject({
     eval: PromptSet.nullable(),
     model: z.record(z.string(), sha256),
   }),
-  progress: z.strictObject({
-    step: count,
-    lambdas: z.array(Lambda).min(1),
-    rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
-    numTokens: count,
-    entropyControl: z.strictObject({ coef: number, lastEntropy: number.nullable() }).nullable(),
-  }),
+});
+
+const State = IdentityShape.extend({
+  progress: ProgressShape,
   tracker: z.strictObject({ scatter: Scatter }),
   best: Best.nullable(),
 });

@@ -337,7 +337,7 @@ export async function latestCheckpoint(
 
 /**
  * Opens the newest checkpoint that passes every check, with its files read once for that: they may be a 7B's 100 GB.
- * @throws Error as loadCheckpoint for what its manifest vouches for and is not understood
+ * @throws Error when what its manifest vouches for is not understood, as loadCheckpoint
  */
 export async function openLatestCheckpoint(
   runDir: string,

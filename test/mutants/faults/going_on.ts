@@ -9,7 +9,7 @@ const CONTENTS = ["unit/run_contents.test.ts"];
 export const faults: readonly Fault[] = [
   {
     file: "src/train/checkpointing.ts",
-    find: "  if (dir === undefined) assertSomeIsWhole(runDir, skipped);",
+    find: "  if (checkpoint === undefined) assertSomeIsWhole(runDir, skipped);",
     replace: "",
     harm: "where every checkpoint is damaged the run starts over and deletes metrics, samples and events",
     tests: [...SAVED, "gpu/training_run.test.ts#without one whole"],

@@ -69,8 +69,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: 'start.step === 0 && ruleNameOf(config) === "one_shot"',
-    replace: 'ruleNameOf(config) === "one_shot"',
+    find: "if (start.step === 0) progress = await stepper.begin",
+    replace: "progress = await stepper.begin",
     harm: "a run that goes on solves for lambda again, of a policy that is no longer the reference",
     tests: ["gpu/lambda_start.test.ts"],
   },
