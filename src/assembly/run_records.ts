@@ -67,6 +67,7 @@ export async function readRun(runDir: string): Promise<RunRecords> {
 
 /** Tables of completions that were kept whole in the place of those of some of them. */
 function withKept(tables: readonly SampleTable[], kept: readonly SampleTable[]): SampleTable[] {
+  if (kept.length === 0) return [...tables];
   const isKept = (table: SampleTable) =>
     table.split === "train" && kept.some(({ step }) => step === table.step);
   const [train, evaluations] = (["train", "eval"] as const).map((split) =>
