@@ -1,9 +1,9 @@
 // member_add: adds to each row of a linear layer's outputs the part of its member's low-rank perturbation, in place.
-//   y[m,n] += scale sum_r low[m, first + r] A[members[m], r, n];  a row without a member stays as it is
+//   y[m,n] += sum_r low[m, first + r] A[members[m], r, n];  a row without a member stays as it is
 // Shapes    y f32 [M,N], in and out; low f32 [M, ranks]; factors f32 [members, pitch], where A [rank, N] begins at
 //           `begin` of a member's row; members i32 [M], -1 = none; with VEC4, N, pitch and begin are in vec4s
 // Dispatch  one workgroup per `share` rows: (ceil(M/share),1,1), folded to 2-D past 65535
-// Numerics  f32, r in order by fma
+// Numerics  f32, r in order by fma; the sum is added at once
 // Twin      src/ops/population/member_linears.ts#memberLinearF64
 import package::lib::grid::{Place, WG, workgroup_number};
 import package::lib::values::Value;
@@ -22,7 +22,6 @@ struct Params {
   rank: u32,
   pitch: u32,
   begin: u32,
-  scale: f32,
 }
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -40,7 +39,7 @@ fn main(place: Place) {
         sum = fma(Value(low[from_low + r]), factors[a + r * params.columns + n], sum);
       }
       let at = m * params.columns + n;
-      y[at] = fma(Value(params.scale), sum, y[at]);
+      y[at] += sum;
     }
   }
 }

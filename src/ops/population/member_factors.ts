@@ -1,9 +1,18 @@
 /**
  * Factors of a population's low-rank perturbations (EGGROLL, arXiv:2511.16652): member i perturbs a weight W [N,K] by
- * sigma E_i, E_i = A_i B_i^T / sqrt(rank), with A [N, rank] and B [K, rank] of independent normals. The factors of all
- * matrices of a layer lie side by side in a row for each member, A transposed to [rank, N] and B to [rank, K].
+ * c_i A_i B_i^T, with A [N, rank] and B [K, rank] of independent standard normals. The factors of all matrices of a layer
+ * lie side by side in a row for each member, c A transposed to [rank, N] and B to [rank, K]. They are made from counters,
+ * so that a seed stands for them.
  */
 import type { Tensor } from "@tensorflow/tfjs";
+import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";
+import { runKernel } from "../../gpu/dispatch.ts";
+import { foldGrid } from "../../gpu/grids.ts";
+import type { NoiseTerm } from "../../rl/es.ts";
+import { normalNoise } from "../../rl/rng.ts";
+
+/** vec4s of a member that a workgroup makes. */
+const SPAN = 256;
 
 /** Factors of one weight: where they lie in the rows of their layer's tensor. */
 export interface MemberFactors {
@@ -51,4 +60,34 @@ export function factorLayout(shapes: readonly (readonly number[])[], rank: numbe
   const ofOutputs = next;
   const inputs = shapes.map(([, K]) => take(K));
   return { places: outputs.map((a, i) => ({ a, b: inputs[i] })), outputs: ofOutputs, pitch: next };
+}
+
+/**
+ * Makes the factors of one layer, in place.
+ * @param factors f32 [members, layout.pitch]
+ * @param terms i32 [members, 2] of `uploadTerms`: seeds, and what A is multiplied by
+ * @param layer tells layers apart, whose noise is each its own
+ */
+export function makeFactors(factors: Tensor, terms: Tensor, layout: FactorLayout, layer: number): void {
+  const [members] = factors.shape;
+  const pitch = layout.pitch / 4;
+  runKernel({
+    kernel: "member_factors",
+    constants: { WG: hasNarrowSubgroups() ? 8 : 64, SPAN },
+    bindings: { terms, factors },
+    params: { members, pitch, outputs: layout.outputs / 4, layer },
+    workgroups: foldGrid(members * Math.ceil(pitch / SPAN)),
+  });
+}
+
+/** Twin of member_factors.wgsl in f64. @returns [terms, pitch] */
+export function memberFactorsF64(
+  terms: readonly NoiseTerm[],
+  { pitch, outputs }: FactorLayout,
+  layer: number,
+): Float64Array {
+  return Float64Array.from({ length: terms.length * pitch }, (_, i) => {
+    const [{ seed, coefficient }, e] = [terms[Math.floor(i / pitch)], i % pitch];
+    return (e < outputs ? coefficient : 1) * normalNoise(seed, layer, e);
+  });
 }

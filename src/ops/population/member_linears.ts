@@ -1,7 +1,7 @@
 /**
  * Linear layers of rows each of which belongs to a member of a population, and has that member's low-rank perturbation
- * of the weights (EGGROLL, arXiv:2511.16652): y = x (W + scale A B^T)^T = x W^T + scale (x B) A^T. The product with W is
- * that of all rows at once; what a row gets beside it depends on the row and its member alone.
+ * of the weights (EGGROLL, arXiv:2511.16652): y = x (W + A B^T)^T = x W^T + (x B) A^T. The product with W is that of all
+ * rows at once; what a row gets beside it depends on the row and its member alone.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { isSoftwareDevice } from "../../gpu/device_facts.ts";
@@ -16,14 +16,6 @@ import type { MemberFactors } from "./member_factors.ts";
 /** Matrices of one x whose ranks one kernel makes. */
 const MOST_MATRICES = 3;
 const LANES = { software: 8, gpu: 64 };
-
-/** Whose the rows are, and how far their members stand from the weights. */
-export interface RowMembers {
-  /** i32 [M]: the member of each row, -1 = none, whose outputs stay as they are */
-  members: Tensor;
-  /** sigma / sqrt(rank) */
-  scale: number;
-}
 
 /** Matrices of one tensor of factors and one rank, in order, with their outputs. */
 interface Group {
@@ -83,7 +75,7 @@ function runMemberAdd(
   y: Tensor,
   { low, first }: { low: TensorInfo; first: number },
   { tensor, rank, a }: MemberFactors,
-  { members, scale }: RowMembers,
+  members: Tensor,
 ): void {
   const [rows, columns] = y.shape as [number, number];
   const { width, ...grid } = rowShares(rows, columns);
@@ -103,7 +95,6 @@ function runMemberAdd(
       rank,
       pitch: units(tensor.shape[1]!),
       begin: units(a),
-      scale,
     },
     workgroups,
   });
@@ -120,10 +111,11 @@ function assertFits(x: Tensor, ys: readonly Tensor[], members: Tensor): void {
 
 /**
  * Adds to the outputs of linear layers of one x what the perturbations of the rows' members make of it, in place:
- * y_i += scale (x B_i) A_i^T.
+ * y_i += (x B_i) A_i^T.
  * @param x f32 [M,K]
  * @param ys f32 [M,N_i], changed
  * @param factors of each layer's weight, undefined where it is not perturbed
+ * @param members i32 [M]: the member of each row, -1 = none, whose outputs stay as they are
  * @throws RangeError when the rows and their members do not fit
  * @throws Error under a tape: perturbations are not differentiated
  */
@@ -131,15 +123,15 @@ export function addMemberParts(
   x: Tensor,
   ys: readonly Tensor[],
   factors: readonly (MemberFactors | undefined)[],
-  rowMembers: RowMembers,
+  members: Tensor,
 ): void {
   if (isTapeOn()) throw new Error("Cannot differentiate a population's perturbations: generate without a tape");
-  assertFits(x, ys, rowMembers.members);
+  assertFits(x, ys, members);
   for (const group of groupsOf(ys, factors)) {
-    const low = runMemberLows(x, group.factors, rowMembers.members);
+    const low = runMemberLows(x, group.factors, members);
     group.ys.forEach((y, i) => {
       const own = group.factors[i];
-      runMemberAdd(y, { low, first: i * own.rank }, own, rowMembers);
+      runMemberAdd(y, { low, first: i * own.rank }, own, members);
     });
     disposeInfo(low);
   }
@@ -175,11 +167,11 @@ export function memberPartsF64(
 
 /** Twin of addMemberParts in f64, of one layer. @param y [M,N] before @returns y after */
 export function memberLinearF64(
-  operands: { x: ArrayLike<number>; y: ArrayLike<number>; members: ArrayLike<number>; scale: number },
+  operands: { x: ArrayLike<number>; y: ArrayLike<number>; members: ArrayLike<number> },
   factors: FactorArrays,
   sizes: LayerSizes,
 ): Float64Array {
-  const { x, y, members, scale } = operands;
+  const { x, y, members } = operands;
   const { values, pitch, rank, a } = factors;
   const { M, N, K } = sizes;
   const parts = memberPartsF64(x, members, factors, sizes);
@@ -191,6 +183,6 @@ export function memberLinearF64(
       for (let part = 0; part < Math.ceil(K / PART); part++) low += parts[(part * M + m) * rank + r];
       sum += low * values[members[m] * pitch + a + r * N + n];
     }
-    return y[i] + scale * sum;
+    return y[i] + sum;
   });
 }

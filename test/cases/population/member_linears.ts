@@ -2,8 +2,6 @@ import { factorLayout } from "../../../src/ops/population/member_factors.ts";
 import { addMemberParts, memberLinearF64 } from "../../../src/ops/population/member_linears.ts";
 import { type OpCase, uniform } from "../case.ts";
 
-const SCALE = 0.75;
-
 /** Layers of one x, some of which may be perturbed; rows take the members in turn, every fifth none. */
 function memberCase(
   M: number,
@@ -33,14 +31,14 @@ function memberCase(
     run: ({ tensors: { x, factors, members, ...ys } }) => {
       const made = widths.map((_, i) => ys[`y${i}`]);
       const own = places.map((place, i) => isPerturbed[i] ? { tensor: factors, rank, ...place } : undefined);
-      addMemberParts(x, made, own, { members, scale: SCALE });
+      addMemberParts(x, made, own, members);
       return made.map((y) => y.clone());
     },
     twin: ({ x, factors, members, ...ys }) =>
       widths.map((N, i) => {
         const y = ys[`y${i}`];
         const own = { values: factors, pitch, rank, ...places[i] };
-        return isPerturbed[i] ? memberLinearF64({ x, y, members, scale: SCALE }, own, { M, N, K }) : y;
+        return isPerturbed[i] ? memberLinearF64({ x, y, members }, own, { M, N, K }) : y;
       }),
     tolerance: 1e-5,
     toleranceReason: "f32 sums over the width and the ranks",

@@ -2,8 +2,6 @@ import { factorLayout } from "../../../src/ops/population/member_factors.ts";
 import { memberUpdate, memberUpdateF64 } from "../../../src/ops/population/member_update.ts";
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
-const SCALE = 0.3;
-
 /** The second of two matrices, so that neither of its factors begins a row. */
 function updateCase(N: number, K: number, rank: number, members: number): OpCase {
   const { places, pitch } = factorLayout([[3, 5], [N, K]], rank);
@@ -12,15 +10,14 @@ function updateCase(N: number, K: number, rank: number, members: number): OpCase
     inputs: {
       w: uniformWeight(1, [N, K]),
       factors: uniform(2, [members, pitch]),
-      coefficients: uniform(3, [members]),
     },
-    run: ({ tensors: { factors, coefficients }, weights: { w } }) => {
-      memberUpdate(w, { tensor: factors, rank, ...places[1] }, coefficients, SCALE);
+    run: ({ tensors: { factors }, weights: { w } }) => {
+      memberUpdate(w, { tensor: factors, rank, ...places[1] });
       return [w.tensor.clone()];
     },
-    twin: ({ w, factors, coefficients }) => {
+    twin: ({ w, factors }) => {
       const own = { values: factors, pitch, rank, ...places[1] };
-      return [memberUpdateF64(w, coefficients, own, { N, K, scale: SCALE })];
+      return [memberUpdateF64(w, own, { N, K })];
     },
     tolerance: 2e-6,
     toleranceReason: "f32 sums over members and ranks",
