@@ -3,6 +3,7 @@
  * command line, docs/config.md and the logged run config all use these spellings.
  */
 import { z } from "zod";
+import { ES_NOISES } from "../rl/es.ts";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
 import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
@@ -45,6 +46,7 @@ const SAMPLING = "Sampling";
 const LOSS = "Loss";
 const ADAPTER = "Adapter";
 const OPTIMIZER = "Optimizer and batch";
+const ES = "Evolution strategies";
 const EVALUATION = "Evaluation";
 const OUTPUT = "Output and logging";
 
@@ -74,6 +76,12 @@ const epsilonHighHelp = (name: LossType): string[] => {
 const U32_MAX = 2 ** 32 - 1;
 
 export const ConfigSchema = z.strictObject({
+  algorithm: oneOf(["grpo", "es"], "grpo", [
+    MODEL,
+    "How the policy is trained. grpo: by gradients of sampled completions; es: by evolution strategies, which add noise " +
+    "to the weights and follow what scores well (docs/es.md). es reads none of the keys of Sampling that draw tokens, " +
+    "of Loss and of AdamW.",
+  ]),
   model_name: path("models/quickstart/policy", [
     MODEL,
     "Policy to train (Llama family): a directory in Hugging Face layout, or a hub id (org/name, org/name@revision) " +
@@ -498,6 +506,41 @@ export const ConfigSchema = z.strictObject({
     OPTIMIZER,
     "A DeepSpeed configuration (JSON; TRL's deepspeed): stage, buckets, bf16 and types become the settings above, " +
     "batch and clipping must agree with these or be auto; stage 3 and offloading are refused. null for none.",
+    "free",
+  ]),
+
+  es_sigma: number(1e-3, { above: 0 }, [
+    ES,
+    "Standard deviation of the noise that a member's weights have.",
+  ]),
+  es_alpha: number(5e-4, { above: 0 }, [
+    ES,
+    "Step size: weights move by alpha / population times the sum of fitness times noise.",
+    "named",
+  ]),
+  es_population_size: integer(30, { min: 2 }, [ES, "Members of an iteration, each with noise of its own."]),
+  es_batch_size: integer(200, { min: 1 }, [
+    ES,
+    "Prompts of an iteration, which every member answers greedily.",
+  ]),
+  es_noise: oneOf(ES_NOISES, "iid", [
+    ES,
+    "What the noise of a member is. iid: every tensor has its own, and weights are restored to the bit; antithetic: " +
+    "members come in pairs of opposite noise; original: as the program this one is held against, tensors of a shape " +
+    "have the same noise, and weights are restored by subtraction, so that they drift.",
+  ]),
+  es_standardize_within_batch: flag(false, [
+    ES,
+    "Divide a member's mean reward and mean cost by their standard deviations over the prompts, without centring.",
+  ]),
+  es_safe_first: flag(false, [
+    ES,
+    "Multiply rewards of unsafe completions (cost > 0) by es_safe_first_factor.",
+  ]),
+  es_safe_first_factor: number(0, {}, [ES, "What es_safe_first multiplies by; 0: unsafe answers earn nothing."]),
+  es_full_checkpoint_every: integer(0, { min: 0 }, [
+    ES,
+    "Iterations between whole checkpoints; 0 for save_steps. Between them the replay log alone is enough to go on.",
     "free",
   ]),
 

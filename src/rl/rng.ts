@@ -24,6 +24,8 @@ export const STREAM = {
   adapter: 3,
   bootstrap: 4,
   judging: 5,
+  member: 6,
+  noise: 7,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;
@@ -113,6 +115,21 @@ export function uniformWeights(count: number, bound: number, seed: number, weigh
     }
   }
   return values;
+}
+
+/**
+ * Standard normal noise of an element of a weight, by Box and Muller: of words (x0, x1, x2, x3) with key (seed, 0) and
+ * counter (floor(e / 4), tensor, 0, STREAM.noise), elements 4k and 4k + 1 are r cos(t) and r sin(t) with
+ * r = sqrt(-2 ln(((x0 >> 8) + 1) 2^-24)) and t = 2 pi (x1 >> 8) 2^-24; the next two come of x2 and x3 likewise.
+ *
+ * @param tensor tells tensors apart that are to have noise of their own
+ */
+export function normalNoise(seed: number, tensor: number, element: number): number {
+  const words = philox4x32([Math.floor(element / 4), tensor, 0, STREAM.noise], [seed, 0]);
+  const [x, y] = element % 4 < 2 ? [words[0], words[1]] : [words[2], words[3]];
+  const radius = Math.sqrt(-2 * Math.log(((x >>> 8) + 1) * 2 ** -24));
+  const angle = 2 * Math.PI * (y >>> 8) * 2 ** -24;
+  return radius * (element % 2 === 0 ? Math.cos(angle) : Math.sin(angle));
 }
 
 /** Prompts of the run laid end to end, epoch after epoch, each in its own order. */
