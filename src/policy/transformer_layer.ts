@@ -11,7 +11,7 @@ import { add } from "../ops/elementwise/add.ts";
 import { fork } from "../ops/elementwise/fork.ts";
 import { geglu } from "../ops/elementwise/geglu.ts";
 import { swiglu } from "../ops/elementwise/swiglu.ts";
-import { type AdaptedOptions, adaptedLinears } from "../ops/linear/adapted.ts";
+import { adaptedLinears, type AdaptedOptions } from "../ops/linear/adapted.ts";
 import type { AdaptedLayer } from "../ops/linear/adapted_layer.ts";
 import { adaptedSwiglu } from "../ops/linear/adapted_swiglu.ts";
 import type { RowCount } from "../ops/linear/choice.ts";

@@ -63,13 +63,17 @@ export function factorLayout(shapes: readonly (readonly number[])[], rank: numbe
 }
 
 /**
- * Makes the factors of one layer, in place.
- * @param factors f32 [members, layout.pitch]
+ * Makes the factors of one layer, of as many members as there are terms, in place.
+ * @param factors f32 [members or more, layout.pitch]
  * @param terms i32 [members, 2] of `uploadTerms`: seeds, and what A is multiplied by
  * @param layer tells layers apart, whose noise is each its own
+ * @throws RangeError when there are more terms than members
  */
 export function makeFactors(factors: Tensor, terms: Tensor, layout: FactorLayout, layer: number): void {
-  const [members] = factors.shape;
+  const [members] = terms.shape;
+  if (members > factors.shape[0]) {
+    throw new RangeError(`Cannot make factors of ${members} members: there is room for ${factors.shape[0]}`);
+  }
   const pitch = layout.pitch / 4;
   runKernel({
     kernel: "member_factors",

@@ -103,7 +103,9 @@ function runMemberAdd(
 /** @throws RangeError when rows, outputs and members do not fit each other */
 function assertFits(x: Tensor, ys: readonly Tensor[], members: Tensor): void {
   const rows = x.shape[0];
-  if (members.dtype === "int32" && members.size === rows && ys.every(({ shape }) => shape[0] === rows)) return;
+  if (members.dtype === "int32" && members.size === rows && ys.every(({ shape }) => shape[0] === rows)) {
+    return;
+  }
   throw new RangeError(
     `Cannot perturb outputs of ${rows} rows for members ${members.dtype} [${members.shape}]: need int32 [${rows}]`,
   );
@@ -125,7 +127,9 @@ export function addMemberParts(
   factors: readonly (MemberFactors | undefined)[],
   members: Tensor,
 ): void {
-  if (isTapeOn()) throw new Error("Cannot differentiate a population's perturbations: generate without a tape");
+  if (isTapeOn()) {
+    throw new Error("Cannot differentiate a population's perturbations: generate without a tape");
+  }
   assertFits(x, ys, members);
   for (const group of groupsOf(ys, factors)) {
     const low = runMemberLows(x, group.factors, members);
@@ -160,7 +164,9 @@ export function memberPartsF64(
     if (members[m] < 0) return 0;
     const begin = members[m] * pitch + b + r * K;
     let sum = 0;
-    for (let k = part * PART; k < Math.min(K, (part + 1) * PART); k++) sum += x[m * K + k] * values[begin + k];
+    for (let k = part * PART; k < Math.min(K, (part + 1) * PART); k++) {
+      sum += x[m * K + k] * values[begin + k];
+    }
     return sum;
   });
 }

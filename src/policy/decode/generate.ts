@@ -263,7 +263,9 @@ function checkMembers({ perturbations }: GenerationOptions, { prompts, members }
   const isMember = (member: number) => Number.isInteger(member) && member >= -1 && member < size;
   if (members.length === prompts.length && members.every(isMember)) return;
   throw new RangeError(
-    `Cannot generate for members [${members.slice(0, 8)}${members.length > 8 ? ", ..." : ""}]: need one for each of ` +
+    `Cannot generate for members [${members.slice(0, 8)}${
+      members.length > 8 ? ", ..." : ""
+    }]: need one for each of ` +
       `${prompts.length} prompts, from -1 (the policy itself) to before ${size}, the size of the population`,
   );
 }

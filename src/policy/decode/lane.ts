@@ -124,7 +124,9 @@ export function drawTokens(
 
 /** The policy of rows each of which is a member's. @param members i32 [rows]; null: there is no population */
 export function ofMembers(policy: Policy, { perturbations }: LaneOptions, members: Tensor | null): Policy {
-  return perturbations && members ? { ...policy, perturbed: { byWeight: perturbations.byWeight, members } } : policy;
+  return perturbations && members
+    ? { ...policy, perturbed: { byWeight: perturbations.byWeight, members } }
+    : policy;
 }
 
 /** Forward of the last sampled token of every row, then the next one's draw. @param arena of all lanes of a session */

@@ -2,7 +2,7 @@
 import type { RunConfig } from "../../config/sweep.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
-import { createGenerator, type GenerationProgress } from "../../policy/decode/generate.ts";
+import { createGenerator, type GenerationProgress, type Generator } from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
@@ -34,17 +34,18 @@ export interface Population {
   dispose(): void;
 }
 
-interface PopulationDeps {
+export interface PopulationDeps {
   policy: Policy;
   tokenizer: Tokenizer;
   config: RunConfig;
-  perturbation: Perturbation;
 }
 
-/** Noise on every trained weight, added in place for a member after the other. */
-export function fullRank({ policy, tokenizer, config, perturbation }: PopulationDeps): Population {
-  const generator = createGenerator(policy, { ...greedyOptions(policy, config), reservesCache: true });
-  const ownRollouts: Population["ownRollouts"] = async ({ prompts, onProgress }) => {
+/** Greedy rollouts of the policy as its weights are, some prompts at a time. */
+export function ownRolloutsBy(
+  generator: Pick<Generator, "generate">,
+  { tokenizer, config }: PopulationDeps,
+): Population["ownRollouts"] {
+  return async ({ prompts, onProgress }) => {
     const rollouts: Rollout[] = [];
     for (let first = 0; first < prompts.length; first += config.eval_batch_size) {
       const request = {
@@ -58,6 +59,13 @@ export function fullRank({ policy, tokenizer, config, perturbation }: Population
     }
     return rollouts;
   };
+}
+
+/** Noise on every trained weight, added in place for a member after the other. */
+export function fullRank(deps: PopulationDeps & { perturbation: Perturbation }): Population {
+  const { policy, config, perturbation } = deps;
+  const generator = createGenerator(policy, { ...greedyOptions(policy, config), reservesCache: true });
+  const ownRollouts = ownRolloutsBy(generator, deps);
   return {
     async rollouts(members, { start, end }, { onMember, ...request }) {
       const answered: Rollout[][] = [];
