@@ -42,7 +42,9 @@ function runMemberLows(x: TensorInfo, factors: readonly MemberFactors[], members
   const [{ tensor, rank }] = factors;
   const pitch = tensor.shape[1]!;
   const ranks = rank * factors.length;
-  const count = Math.ceil(width / PART);
+  // A CPU has rows enough for all its lanes; a GPU takes the parts of a sum side by side.
+  const WHOLE = isSoftwareDevice() || width <= PART;
+  const count = WHOLE ? 1 : Math.ceil(width / PART);
   const parts = newTensor([count, rows, ranks]);
   const VEC4 = width % 4 === 0;
   const units = (values: number) => VEC4 ? values / 4 : values;
@@ -50,7 +52,7 @@ function runMemberLows(x: TensorInfo, factors: readonly MemberFactors[], members
   const WG = isSoftwareDevice() ? LANES.software : LANES.gpu;
   runKernel({
     kernel: "member_shrink",
-    conditions: { VEC4 },
+    conditions: { VEC4, WHOLE },
     constants: { WG },
     bindings: { x, factors: tensor, members, parts },
     params: {
@@ -65,7 +67,7 @@ function runMemberLows(x: TensorInfo, factors: readonly MemberFactors[], members
     },
     workgroups: foldGrid(Math.ceil(count * rows * ranks / WG)),
   });
-  if (count === 1) return { ...parts, shape: [rows, ranks] };
+  if (WHOLE) return { ...parts, shape: [rows, ranks] };
   const low = runLoraLow({ tensor: parts, count, ranks, firsts: [0] }, 0, ranks);
   disposeInfo(parts);
   return low;
