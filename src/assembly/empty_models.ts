@@ -18,7 +18,7 @@ import type { PlannedScorer } from "../train/memory_plan.ts";
 import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
-import { adapterNeedsPeft, withModel } from "./models.ts";
+import { adapterNeedsPeft, holdingOf, withModel } from "./models.ts";
 import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
 interface ShapesOfModel {
@@ -91,7 +91,7 @@ export async function emptyPolicy(
   mostPositions?: number,
 ): Promise<Policy> {
   const settings = adapterSettings(config);
-  const weights = await loadPolicyWeights(source, model, settings ? "frozen" : config.dtype);
+  const weights = await loadPolicyWeights(source, model, settings ? "frozen" : holdingOf(config));
   return {
     ...makeTrunk(model, weights, mostPositions),
     adapters: await makeAdapters(weights, null, settings, model),

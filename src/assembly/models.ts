@@ -1,5 +1,6 @@
 /** Puts policies from disk or a hub on the GPU: where file formats (io) and the transformer (policy) meet. */
 import { shortJson } from "../config/parsed_json.ts";
+import type { RunConfig } from "../config/sweep.ts";
 import { basename, join, resolve } from "node:path";
 import { isThere } from "../io/files/presence.ts";
 import { type AdapterFolder, openAdapterFolder } from "../io/model/adapter_folder.ts";
@@ -108,6 +109,10 @@ export function adapterNeedsPeft(name: string): RangeError {
       "model_name to a whole model",
   );
 }
+
+/** How the weights that a run trains are held. */
+export const holdingOf = ({ algorithm, dtype }: Pick<RunConfig, "algorithm" | "dtype">): Holding =>
+  algorithm === "es" ? "perturbed" : dtype;
 
 export interface LoadingOptions {
   /** Given: the adapter is trained, and not the weights under it. */

@@ -29,7 +29,7 @@ import { type ModelPins, modelPins, resolveModel, scoreModelHashes } from "./hub
 import { tuneKernels } from "./kernel_tuning.ts";
 import { type PlannedMemory, planRun } from "./memory.ts";
 import { mergeMessage, writeMergedModel } from "./merged_model.ts";
-import { loadPolicy } from "./models.ts";
+import { holdingOf, loadPolicy } from "./models.ts";
 import { type GivenRows, lengthsOf, loadPrompts, longestSequence, type RunPrompts } from "./prompts.ts";
 import {
   carriedFiles,
@@ -171,7 +171,7 @@ async function assemble(
   const adapter = adapterSettings(config);
   const eosTokenIds = config.eos_token_ids;
   signal?.throwIfAborted();
-  const loaded = await loadPolicy(config.model_name, config.dtype, {
+  const loaded = await loadPolicy(config.model_name, holdingOf(config), {
     adapter,
     tokenizer,
     eosTokenIds,

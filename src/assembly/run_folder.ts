@@ -19,8 +19,8 @@ export interface SavedModel extends LoadedPolicy {
 }
 
 /** Where the run of these settings lies. */
-export function runFolder(config: RunConfig): string {
-  return join(config.output_dir, `beta${config.beta}_seed${config.seed}_unified`);
+export function runFolder({ output_dir, algorithm, beta, seed }: RunConfig): string {
+  return join(output_dir, algorithm === "es" ? `es_seed${seed}` : `beta${beta}_seed${seed}_unified`);
 }
 
 /**

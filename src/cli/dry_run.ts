@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { lookUpName } from "../assembly/hub.ts";
 import { loadTokenizerOf } from "../assembly/models.ts";
 import { loadEvalPrompts, loadPrompts } from "../assembly/prompts.ts";
-import { batchShape, totalSteps } from "../config/batch.ts";
+import { batchShape, completionsPerPrompt, totalSteps } from "../config/batch.ts";
 import { formatConfig } from "../config/describe.ts";
 import type { Config } from "../config/schema.ts";
 import { scorerAddresses } from "../config/scorer_addresses.ts";
@@ -75,7 +75,7 @@ async function trainingLines(run: RunConfig, worldSize: number): Promise<Line[]>
   const steps = totalSteps(run, prompts.length, shape);
   const epochs = steps / shape.updatesPerGeneration * shape.promptsPerGeneration / prompts.length;
   const batches = `${shape.completionsPerGeneration} completions = ${shape.promptsPerGeneration} prompts x ` +
-    `${run.num_generations}`;
+    `${completionsPerPrompt(run)}${run.algorithm === "es" ? " members" : ""}`;
   const updates = shape.updatesPerGeneration;
   return [
     ...(worldSize === 1 ? [] : [["ranks", `${worldSize}, none is started`] as const]),

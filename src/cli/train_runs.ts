@@ -6,7 +6,7 @@ import { serveReport } from "../assembly/report_server.ts";
 import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
 import { runFolder } from "../assembly/run_folder.ts";
-import { batchShape } from "../config/batch.ts";
+import { batchShape, completionsPerPrompt } from "../config/batch.ts";
 import { commandLine } from "../config/command_line.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { messageOf } from "../io/files/errors.ts";
@@ -92,7 +92,8 @@ async function trainOne(
       memory: memoryLines(facts.memory, config.per_device_train_batch_size),
       perDeviceTrainBatchSize: config.per_device_train_batch_size,
       shape: batchShape(config, facts.worldSize),
-      numGenerations: config.num_generations,
+      numGenerations: completionsPerPrompt(config),
+      isByNoise: config.algorithm === "es",
       firstStep,
       maxSteps,
       best: bestStepText(config),

@@ -1,5 +1,8 @@
 /** The config keys that decide how many completions are sampled at a time, and how often they are trained on. */
 interface BatchConfig {
+  algorithm: "grpo" | "es";
+  es_batch_size: number;
+  es_population_size: number;
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   /** null = gradient_accumulation_steps */
@@ -26,6 +29,7 @@ export interface BatchShape {
  *   optimizer steps; it names the nearest values that fit
  */
 export function batchShape(config: BatchConfig, worldSize = 1): BatchShape {
+  if (config.algorithm === "es") return iterationShape(config);
   const problem = batchProblem(config, worldSize);
   if (problem !== null) throw new RangeError(problem);
   const accumulation = config.gradient_accumulation_steps;
@@ -39,8 +43,27 @@ export function batchShape(config: BatchConfig, worldSize = 1): BatchShape {
   };
 }
 
+/** An iteration of evolution strategies: every member answers each prompt once, and the policy moves once. */
+function iterationShape({ es_batch_size, es_population_size }: BatchConfig): BatchShape {
+  return {
+    completionsPerGeneration: es_batch_size * es_population_size,
+    promptsPerGeneration: es_batch_size,
+    stepsPerGeneration: 1,
+    updatesPerGeneration: 1,
+  };
+}
+
+/** Completions of a prompt at a time: of a group, or one of each member. */
+export const completionsPerPrompt = (
+  { algorithm, num_generations, es_population_size }: Pick<
+    BatchConfig,
+    "algorithm" | "num_generations" | "es_population_size"
+  >,
+): number => algorithm === "es" ? es_population_size : num_generations;
+
 /** What is wrong with the batch and which values would fit, or null. */
 export function batchProblem(config: BatchConfig, worldSize = 1): string | null {
+  if (config.algorithm === "es") return null;
   const {
     per_device_train_batch_size: perDevice,
     gradient_accumulation_steps: accumulation,

@@ -31,6 +31,7 @@ export const GROUPS = [
   "Loss",
   "Adapter",
   "Optimizer and batch",
+  "Evolution strategies",
   "Evaluation",
   "Output and logging",
 ] as const;

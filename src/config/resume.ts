@@ -21,6 +21,7 @@ const keysOf = (config: Config | RunConfig, onResume: OnResume): ResumeIdentity 
 
 /** Completions of all ranks, by what they do together. */
 function batchIdentity(config: Config | RunConfig, worldSize: number): ResumeIdentity {
+  if (config.algorithm === "es") return {}; // es_population_size and es_batch_size say it themselves
   const perPass = config.per_device_train_batch_size * worldSize;
   const perStep = perPass * config.gradient_accumulation_steps;
   return {

@@ -7,6 +7,7 @@ import { batchProblem } from "./batch.ts";
 import { functionListProblem } from "./function_names.ts";
 import type { Rule } from "./rule.ts";
 import type { Config } from "./schema.ts";
+import { ES_RULES, unreadKeys } from "./es_rules.ts";
 import { SCORER_RULES } from "./scorer_rules.ts";
 
 /** What is wrong with `lr_scheduler_kwargs` for the schedule that the configuration names, or null. */
@@ -52,12 +53,14 @@ function aboveLearningRate(config: Config): string | null {
 /** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
 export const RULES: readonly Rule[] = [
   ...SCORER_RULES,
+  ...ES_RULES,
   {
     keys: [
       "gradient_accumulation_steps",
       "per_device_train_batch_size",
       "steps_per_generation",
       "num_generations",
+      "algorithm",
     ],
     check: batchProblem,
   },
@@ -203,6 +206,10 @@ export function configNotices(config: Config): string[] {
       `warmup_steps = ${config.warmup_steps} does nothing with lr_scheduler_type "${config.lr_scheduler_type}"; ` +
         'use "constant_with_warmup"',
     );
+  }
+  const unread = unreadKeys(config);
+  if (unread.length > 0) {
+    notices.push(`algorithm "${config.algorithm}" does not read ${unread.join(", ")}: set to no effect`);
   }
   return notices;
 }

@@ -606,7 +606,7 @@ export const ConfigSchema = z.strictObject({
 
   output_dir: path("outputs", [
     OUTPUT,
-    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it.",
+    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it, of algorithm es to es_seed{seed}.",
     "free",
   ]),
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
@@ -617,7 +617,7 @@ export const ConfigSchema = z.strictObject({
   ]),
   run_name: textOrNull(null, [
     OUTPUT,
-    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}. WANDB_NAME goes before " +
+    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}, of algorithm es es_align_seed{seed}_n{prompts}. WANDB_NAME goes before " +
     "it.",
     "free",
   ]),

@@ -80,8 +80,11 @@ function assertShape(source: WeightSource, name: string, shape: number[]): void 
   }
 }
 
-/** How parameters are held: trained (in f32, or matrices in bf16 beside the optimizer's f32), or as they are stored. */
-export type Holding = "float32" | "bfloat16" | "frozen";
+/**
+ * How parameters are held: trained by gradients (in f32, or matrices in bf16 beside the optimizer's f32), trained by
+ * noise (in f32, without gradients), or as they are stored.
+ */
+export type Holding = "float32" | "bfloat16" | "perturbed" | "frozen";
 
 /** Uploads a matrix packed to bf16: as it is stored, or rounded on the GPU. */
 async function uploadBf16(source: WeightSource, name: string, shape: number[]): Promise<Tensor> {
@@ -104,7 +107,8 @@ async function loadWeight(
   holding: Holding,
 ): Promise<Weight> {
   assertShape(source, name, shape);
-  const grad = holding === "frozen" ? null : zeroTensor(shape);
+  const hasGradient = holding === "float32" || holding === "bfloat16";
+  const grad = hasGradient ? zeroTensor(shape) : null;
   const isPackable = shape.length === 2 && shape[1] % 2 === 0;
   if (isPackable && holding === "bfloat16") {
     return {

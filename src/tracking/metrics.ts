@@ -11,6 +11,7 @@ import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
 const STEP_METRICS = [
+  "iteration",
   "epoch",
   "num_tokens",
   "loss",
@@ -33,6 +34,9 @@ const STEP_METRICS = [
   "safety/safe_ratio",
   "safety/unsafe_count_batch",
   "safety/total_count_batch",
+  "unperturbed/helpfulness",
+  "unperturbed/cost",
+  "unperturbed/safe_ratio",
   "lambda/value",
   "lambda/J_C",
   "lambda/J_C_raw",
@@ -59,6 +63,9 @@ export const TIMING_METRICS = [
   "seconds/update",
   "scorer/retries",
   "scorer/wait_s",
+  "time/perturbation_application",
+  "time/broadcast",
+  "time/iteration",
 ] as const;
 
 /** Every name that each run's rows may hold, in their order there; those of a scorer's parts follow STEP_METRICS. */
@@ -226,7 +233,7 @@ export function evalRow(record: EvalRecord): MetricRow {
 }
 
 /** Mean and deviation of each part over the completions that it applies to. */
-function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Partial<MetricRow> {
+export function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Partial<MetricRow> {
   return Object.fromEntries(
     Object.entries(named).flatMap(([name, values]) => {
       const known = values.filter(Number.isFinite);
@@ -238,7 +245,7 @@ function namedMetrics({ named = {} }: Judgements, prefix: "" | "eval/" = ""): Pa
   );
 }
 
-function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
+export function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<MetricRow> {
   const finiteCosts = costs.filter(Number.isFinite);
   const finiteCombined = combined.filter(Number.isFinite);
   const [min, max] = extent(finiteCombined) ?? [];
@@ -257,7 +264,9 @@ function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<Met
 }
 
 /** Lengths of all completions, and of those that ended by themselves; 0 where none did, as in TRL. */
-function lengthMetrics({ completionLengths, terminated }: StepRecord): Partial<MetricRow> {
+export function lengthMetrics(
+  { completionLengths, terminated }: Pick<StepRecord, "completionLengths" | "terminated">,
+): Partial<MetricRow> {
   const ended = completionLengths.filter((_, i) => terminated[i]);
   const [min, max] = extent(completionLengths) ?? [];
   const [minEnded, maxEnded] = extent(ended) ?? [0, 0];
@@ -272,7 +281,7 @@ function lengthMetrics({ completionLengths, terminated }: StepRecord): Partial<M
   };
 }
 
-function checkJudgements({ rewards, costs, combined }: Judgements): void {
+export function checkJudgements({ rewards, costs, combined }: Judgements): void {
   if (rewards.length !== costs.length || rewards.length !== combined.length) {
     throw new RangeError(
       `Cannot log scores: need one reward, cost and combined score per completion, ` +
@@ -286,10 +295,10 @@ function known(statistic: number): number | undefined {
   return Number.isNaN(statistic) ? undefined : statistic;
 }
 
-function share(part: number, whole: number): number | undefined {
+export function share(part: number, whole: number): number | undefined {
   return whole > 0 ? part / whole : undefined;
 }
 
-function definedOnly(row: { step: number } & { [name in FixedMetric]?: number | undefined }): MetricRow {
+export function definedOnly(row: { step: number } & { [name in FixedMetric]?: number | undefined }): MetricRow {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as MetricRow;
 }

@@ -12,6 +12,9 @@ export const CHANGES_FILE = "changes.jsonl";
 /** What a run was made with: device, versions, memory. */
 export const RUN_FACTS_FILE = "run_facts.json";
 
+/** Of evolution strategies: seeds and coefficients of every iteration, from which its weights can be made again. */
+export const REPLAY_FILE = "es_replay.jsonl";
+
 /** Of a run whose final weights are those of its best step: which step that is. */
 export const BEST_MODEL_FILE = "best_model.json";
 

@@ -1,6 +1,7 @@
 /** What of a run is logged when: rows of metrics, histograms, tables and scatter plots, for every sink. */
 import { isDue } from "../rl/cadence.ts";
 import { type FanOut, fanOut } from "./fan_out.ts";
+import { type EsRecord, esRow } from "./es_metrics.ts";
 import { evalRow, stepRow } from "./metrics.ts";
 import type { EvalRecord, Judgements, MetricRow, StepRecord } from "./metrics.ts";
 import { rolloutRecords, type SampledCompletion } from "./rollout_records.ts";
@@ -69,6 +70,20 @@ export async function openTracker(options: TrackerOptions): Promise<Tracker> {
   return new Tracker(config, sinks, resume?.state.scatter ?? EMPTY_SCATTER);
 }
 
+/**
+ * The state after one more iteration, as `logIteration` leaves it: for a run that makes up its iterations from a log.
+ */
+export function stateAfter(
+  { scatter }: TrackerState,
+  step: number,
+  shown: Pick<Judgements, "rewards" | "costs">,
+  { scatter_every, scatter_max_points }: TrackerConfig,
+): TrackerState {
+  if (scatter_every === 0) return { scatter };
+  if (isDue(scatter_every, step, 1)) return { scatter: EMPTY_SCATTER };
+  return { scatter: addToScatter(scatter, step, shown, scatter_max_points) };
+}
+
 export class Tracker {
   readonly #config: TrackerConfig;
   readonly #sinks: FanOut;
@@ -91,26 +106,47 @@ export class Tracker {
     texts: Texts,
     sampled: readonly SampledCompletion[] | null = null,
   ): Promise<MetricRow> {
-    const { step } = record;
     const row = stepRow(record);
     await this.#sinks.tell("step", row);
     if (sampled) {
+      const { step } = record;
       await this.#sinks.tell("completions", { step, rollouts: rolloutRecords(record, texts, sampled) });
     }
-    const due = (every: number) => isDue(every, step, record.optimizerSteps);
+    await this.#showScores(record.step, { spread: record, shown: record, texts }, record.optimizerSteps);
+    return row;
+  }
+
+  /**
+   * Logs one iteration of evolution strategies and returns its row. Histograms are of what all members wrote, table and
+   * scatter plot of what the policy itself did.
+   * @param texts of the unperturbed policy's completions
+   * @throws what a record threw that could not take all of it: it is owed the rest
+   */
+  async logIteration(record: EsRecord, texts: Texts): Promise<MetricRow> {
+    const row = esRow(record);
+    await this.#sinks.tell("step", row);
+    await this.#showScores(record.step, { spread: record, shown: record.unperturbed, texts }, 1);
+    return row;
+  }
+
+  async #showScores(
+    step: number,
+    { spread, shown, texts }: { spread: Pick<Judgements, "rewards" | "costs">; shown: Judgements; texts: Texts },
+    steps: number,
+  ): Promise<void> {
+    const due = (every: number) => isDue(every, step, steps);
     if (due(this.#config.hist_every)) {
-      await this.#sinks.tell("histogram", { tag: "helpfulness/dist", values: record.rewards, step });
-      await this.#sinks.tell("histogram", { tag: "cost/dist", values: record.costs, step });
+      await this.#sinks.tell("histogram", { tag: "helpfulness/dist", values: spread.rewards, step });
+      await this.#sinks.tell("histogram", { tag: "cost/dist", values: spread.costs, step });
     }
     if (due(this.#config.debug_log_every)) {
-      await this.#showTable("train", texts, record, this.#config.debug_log_n_samples);
+      await this.#showTable("train", texts, { ...shown, step }, this.#config.debug_log_n_samples);
     }
     if (this.#config.scatter_every > 0) {
-      this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
+      this.#scatter = addToScatter(this.#scatter, step, shown, this.#config.scatter_max_points);
       if (due(this.#config.scatter_every)) await this.#showScatterWindow(step);
     }
     await this.settle();
-    return row;
   }
 
   /**

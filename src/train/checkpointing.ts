@@ -144,8 +144,11 @@ async function restoreSlot(reader: TensorReader, slot: Slot): Promise<void> {
 }
 
 export interface RestoredRun {
+  /** The checkpoint's, or the run's where it goes on from its replay log alone. */
   dir: string;
   progress: Progress;
+  /** Step of the newest checkpoint; -1: there is none. */
+  savedStep: number;
   tracker: TrackerState;
   best: BestState | null;
   /** What is not as it was when the checkpoint was saved, and may be. */
@@ -214,7 +217,7 @@ export async function restoreRun(
       ...changesBetween(saved.settings, resumeSettings(config, communicator.size)),
       ...promptChanges(saved.inputs, inputs),
     ];
-    return { dir, progress, tracker, best, changes };
+    return { dir, progress, savedStep: step, tracker, best, changes };
   } finally {
     await checkpoint.close();
   }

@@ -127,6 +127,10 @@ function checkRanks(
   return assertSameWeights(communicator, optimizer.weights, step);
 }
 
+/** Steps between checkpoints; 0 for one at the end only. Evolution strategies have a replay log between theirs. */
+const checkpointEvery = ({ algorithm, save_steps, es_full_checkpoint_every }: Run["config"]): number =>
+  algorithm === "es" && es_full_checkpoint_every > 0 ? es_full_checkpoint_every : save_steps;
+
 /**
  * What is due after a step. The checkpoint comes before the evaluation, which may take long or fail: what was trained
  * is kept, and a run that goes on without its step's evaluation begins with that.
@@ -137,7 +141,7 @@ export async function settle(run: Run, progress: Progress): Promise<void> {
   const due = (every: number) => isLast || isDue(every, progress.step, shape.updatesPerGeneration);
   if (config.check_ranks_every > 0 && due(config.check_ranks_every)) await checkRanks(run, progress);
   if (isLast) await run.tracker.finish(progress.step);
-  if (due(config.save_steps)) await save(run, progress);
+  if (due(checkpointEvery(config))) await save(run, progress);
   if (due(config.eval_every)) await evaluate(run, progress);
 }
 

@@ -65,8 +65,8 @@ export interface GenerationBatchOutcome {
   skipped: readonly SkippedUpdate[];
 }
 
-const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
-const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+export const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
+export const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 /**
  * This rank's slice of a generation batch: as many completions as on every rank, in the order of the prompts, so that a
@@ -266,7 +266,7 @@ async function gatherNamed(
 }
 
 /** How asking went on all ranks, whose scorers are of the same kind. */
-async function gatherStats(
+export async function gatherStats(
   communicator: Communicator,
   own: ScorerStats | undefined,
 ): Promise<StepRecord["asked"]> {
@@ -281,7 +281,7 @@ async function gatherStats(
   };
 }
 
-function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
+export function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
   return {
     value: lambda.lambda,
     jc: lambda.j,

@@ -58,6 +58,7 @@ export function makeLearner(
     ranks = singleProcess,
   }: LearnerOptions = {},
 ): Learner {
+  if (config.algorithm === "es") return learnerByNoise(policy, config);
   const recomputesLayers = config.gradient_checkpointing !== "auto"
     ? config.gradient_checkpointing
     : planned ?? parameterCount(listWeights(policy.weights)) > LARGE_MODEL;
@@ -78,6 +79,22 @@ export function makeLearner(
     reference,
     optimizer,
     rowsPerPass: rowsPerPass ?? config.per_device_train_batch_size,
+    replays: { policy: makePassReplays(), reference: makePassReplays() },
+  };
+}
+
+/** Weights that noise moves: without reference, gradients, or anything that an optimizer keeps beside them. */
+function learnerByNoise(policy: Policy, config: RunConfig): Learner {
+  const weights = trainableWeights(policy);
+  for (const weight of weights) { // of adapters
+    weight.grad?.dispose();
+    weight.grad = null;
+  }
+  return {
+    policy,
+    reference: null,
+    optimizer: { updates: 0, weights, slots: [], shares: null, layers: null },
+    rowsPerPass: config.per_device_train_batch_size,
     replays: { policy: makePassReplays(), reference: makePassReplays() },
   };
 }

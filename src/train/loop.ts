@@ -4,15 +4,13 @@ import type { RunConfig } from "../config/sweep.ts";
 import { explainGpuError } from "../gpu/device.ts";
 import { enterPhase, GpuError } from "../gpu/failure.ts";
 import { removeStalePartials } from "../io/files/atomic_files.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
-import { plannedOptions } from "../policy/decode/options.ts";
 import { isOnAnyRank } from "../parallel/any_rank.ts";
 import { NonfinitePolicyError } from "../policy/nonfinite.ts";
-import { samplerMayDiffer } from "../policy/precision.ts";
 import { ScorerUnavailableError } from "../scorer/errors.ts";
 import type { MetricRow } from "../tracking/metrics.ts";
 import { ROLLOUTS_FOLDER } from "../tracking/rollout_records.ts";
 import type { BestState } from "../rl/best_metric.ts";
+import type { Algorithm } from "./algorithm.ts";
 import { warnOfDisk } from "./disk.ts";
 import {
   endsEarly,
@@ -24,14 +22,14 @@ import {
   settle,
   writeFinalWeights,
 } from "./due.ts";
-import { type GenerationBatchOutcome, type Progress, trainOnGenerationBatch } from "./generation_batch.ts";
-import { assertUnhurried, GivenUp, scorerWhileWanted } from "./given_up.ts";
-import { gatherSampled } from "./kept_completions.ts";
+import { evolutionStrategies } from "./es/algorithm.ts";
+import type { Progress } from "./generation_batch.ts";
+import { GivenUp } from "./given_up.ts";
+import { grpo } from "./grpo.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
-import { DivergedError, judgeSteps } from "./nonfinite_steps.ts";
+import { DivergedError } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
 import { closeRun, isWriter, openRun, type Run, type TrainingDeps } from "./run.ts";
-import { samplerWarning } from "./sampler_warning.ts";
 import { withWayOn } from "./way_on.ts";
 
 export interface TrainingResult {
@@ -43,8 +41,6 @@ export interface TrainingResult {
   /** The best evaluation, where metric_for_best_model is set. */
   best: BestState | null;
 }
-
-const STEP_IN_PROGRESS = "the step in progress";
 
 /** Whether what the run holds after an error is the last whole step, can be read, and is worth being gone on with. */
 function mayBeSaved(error: unknown): boolean {
@@ -59,26 +55,18 @@ async function sayWayOn({ deps, config }: Run, { step }: Progress, error: unknow
   return isWriter(deps) ? await withWayOn(error, { runDir: deps.runDir, config, step }) : error;
 }
 
-/** What is kept of each completion of all ranks; null where not every one is. */
-async function keptOf({ deps, config }: Run, outcome: GenerationBatchOutcome) {
-  return config.log_completions === "all" ? await gatherSampled(deps.communicator, outcome) : null;
-}
-
 /**
  * Trains from `start` on until the last step, or until the process is asked to end; then it may have given up a step or
  * an evaluation, without which no run is finished.
  */
 async function runGenerationBatches(
   run: Run,
+  algorithm: Algorithm,
   start: Progress,
 ): Promise<{ progress: Progress; gaveUp: boolean }> {
-  const { deps, config, learner, steps, shape } = run;
-  const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
-  const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
-  const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
+  const { deps, config, steps } = run;
   const ended = new AbortController();
-  const asked = { ...deps, ended: ended.signal };
-  const scorer = scorerWhileWanted(deps.scorer, asked, STEP_IN_PROGRESS);
+  const stepper = await algorithm.open(run, start, { ...deps, ended: ended.signal });
   let progress = start;
   try {
     if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
@@ -87,27 +75,12 @@ async function runGenerationBatches(
     // All ranks end after the same step.
     const isAskedToStop = () => isOnAnyRank(deps.communicator, deps.shouldStop());
     while (progress.step < steps && !endsEarly(run) && !await isAskedToStop()) {
-      const done = progress.step;
-      const outcome = await trainOnGenerationBatch({
-        ...deps,
-        scorer,
-        config,
-        learner,
-        generator,
-        journal: run.journal,
-        shape,
-        totalSteps: steps,
-        onGenerating(generated) {
-          assertUnhurried(deps, STEP_IN_PROGRESS);
-          deps.events.onGenerating?.(done, generated);
-        },
-      }, progress);
-      progress = outcome.progress;
-      const row = await run.tracker.logStep(outcome.record, outcome.texts, await keptOf(run, outcome));
+      const trained = await stepper.advance(progress);
+      progress = trained.progress;
+      const row = await trained.log();
       run.rows.push(row);
-      warnOfSampler(row);
-      await deps.events.onStep(row, outcome.texts, outcome.record);
-      await judgeSteps(run, outcome);
+      await deps.events.onStep(row, trained.texts, trained.judgements);
+      await trained.judge();
       await settle(run, progress);
     }
     if (endsEarly(run) && progress.step < steps) {
@@ -126,19 +99,20 @@ async function runGenerationBatches(
     throw await sayWayOn(run, progress, error);
   } finally {
     ended.abort();
-    generator.dispose();
+    stepper.dispose();
   }
   return { progress, gaveUp: false };
 }
 
-async function finishRun(run: Run, start: Progress): Promise<TrainingResult> {
+async function finishRun(run: Run, algorithm: Algorithm, start: Progress): Promise<TrainingResult> {
   const began = performance.now();
   run.deps.events.onStart(start.step + 1, run.steps);
   await warnOfDisk(run, start.step);
-  const { progress, gaveUp } = await runGenerationBatches(run, start);
+  const { progress, gaveUp } = await runGenerationBatches(run, algorithm, start);
   const trainingSeconds = (performance.now() - began) / 1000;
   const finished = !gaveUp && (progress.step >= run.steps || endsEarly(run));
-  if (progress.step > 0) {
+  // Amid an iteration whose noise does not come off to the bit, the weights are those of no step.
+  if (progress.step > 0 && run.learner.optimizer.updates === progress.step) {
     await save(run, progress).catch(async (error) => {
       throw await sayWayOn(run, progress, error);
     });
@@ -170,8 +144,11 @@ export async function runTraining(deps: TrainingDeps, config: RunConfig): Promis
     ranks: deps.communicator,
   });
   try {
-    const { run, progress } = await openRun(deps, config, learner);
-    const result = await finishRun(run, progress).catch(async (error) => {
+    const algorithm = config.algorithm === "es"
+      ? await evolutionStrategies(deps, config, learner)
+      : grpo(deps, config, learner);
+    const { run, progress } = await openRun(deps, config, learner, algorithm.restore);
+    const result = await finishRun(run, algorithm, progress).catch(async (error) => {
       await closeRun(run).catch(() => {}); // the first error is the one to report
       throw error;
     });

@@ -13,6 +13,8 @@ import { createGenerator } from "../policy/decode/generate.ts";
 import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
+import { perturb } from "./es/perturbation.ts";
+import { memberOptions } from "./es/population.ts";
 import { FULL_TOKENS } from "./frozen_passes.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import { prepareUpdate } from "./prepared_update.ts";
@@ -63,9 +65,11 @@ const gradientBytes = (weights: readonly Weight[]) =>
 
 /** Reads one tensor of each size, as saving does. */
 async function readEachSize(learner: Learner): Promise<void> {
-  const tensors = learner.optimizer.slots.flatMap((
-    { weight, master, firstMoment },
-  ) => [weight.tensor, master, firstMoment]);
+  const { weights, slots } = learner.optimizer;
+  const tensors = [
+    ...weights.map(({ tensor }) => tensor),
+    ...slots.flatMap(({ master, firstMoment }) => [master, firstMoment]),
+  ];
   const bySize = new Map(tensors.map((tensor) => [tensor.size, tensor]));
   for (const tensor of bySize.values()) await readTensor(tensor);
   trimPool();
@@ -117,16 +121,20 @@ export function planMemory(
       "optimizer and reference",
       () => models.makeLearner(policy, config, passes),
     );
-    const options = { ...plannedOptions(learner.policy, config), eosIds: NO_END };
-    const generator = createGenerator(learner.policy, options);
+    const isEs = config.algorithm === "es";
+    const options = isEs ? memberOptions(learner.policy, config) : plannedOptions(learner.policy, config);
+    const generator = createGenerator(learner.policy, { ...options, eosIds: NO_END });
+    const promptCount = isEs
+      ? Math.min(promptsPerGeneration, config.eval_batch_size) // members take turns
+      : Math.ceil(promptsPerGeneration / size); // a group may lie across ranks
     const prompts = Array.from(
-      { length: Math.ceil(promptsPerGeneration / size) }, // a group may lie across ranks
+      { length: promptCount },
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
     );
     const generate = () =>
       generator.generate({
         prompts: prompts.map(({ ids }) => ids),
-        groupSize: config.num_generations,
+        groupSize: isEs ? 1 : config.num_generations,
         seed: 0,
         step: 0,
       });
@@ -137,7 +145,8 @@ export function planMemory(
       return scorer?.score(rows, Math.min(length, config.scorer_max_length));
     };
     await part("scoring", score);
-    await part("training pass", async () => {
+    if (isEs) await part("noise", () => perturb(learner.optimizer.weights, config));
+    else await part("training pass", async () => {
       const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
       const rollouts = own.map(({ tokens, logprobs }, i) => ({
         prompt: prompts[Math.floor(i / config.num_generations)],
@@ -250,6 +259,7 @@ export async function fittingPlan(
   planWith: typeof planMemory = planMemory,
   ranks: Pick<Communicator, "rank" | "size"> = singleProcess,
 ): Promise<MemoryPlan> {
+  if (config.algorithm === "es") return await planWith(models, config, shape, {});
   const isShared = sharesState(config, ranks.size) && !config.use_peft;
   const ofRank = ranks.size > 1 ? { ranks } : {};
   const tries = [...passesToTry(config, room), ...isShared ? fewestPasses(config) : []];

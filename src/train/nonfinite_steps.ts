@@ -53,9 +53,13 @@ async function writeBatch(
   return path;
 }
 
-/** A learning rate to go on with. */
-export const smallerRate = ({ learning_rate }: Pick<RunConfig, "learning_rate">) =>
-  `--set learning_rate=${Number((learning_rate / 10).toPrecision(3))}`;
+/** A step size to go on with. */
+export function smallerRate(
+  { algorithm, learning_rate, es_alpha }: Pick<RunConfig, "algorithm" | "learning_rate" | "es_alpha">,
+): string {
+  const [key, value] = algorithm === "es" ? ["es_alpha", es_alpha] : ["learning_rate", learning_rate];
+  return `--set ${key}=${Number((value / 10).toPrecision(3))}`;
+}
 
 /**
  * Says which steps of a generation batch were skipped, and ends the run where max_nonfinite_steps were in a row: the

@@ -19,11 +19,11 @@ import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { ScoreOptions, Scorer } from "../scorer/protocol.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
-import { BEST_MODEL_FILE, CHANGES_FILE, parseMetrics } from "../tracking/run_records.ts";
+import { BEST_MODEL_FILE, CHANGES_FILE, parseMetrics, REPLAY_FILE } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { sinksOf } from "../tracking/sinks.ts";
 import { openTracker, type Tracker } from "../tracking/tracker.ts";
-import { type RestoredRun, restoreRun } from "./checkpointing.ts";
+import type { RestoredRun } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
 import type { Asked } from "./given_up.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
@@ -104,7 +104,7 @@ const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined
 
 /** Folders that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE]) {
+  for (const name of ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE, REPLAY_FILE]) {
     await rm(join(runDir, name), { recursive: true, force: true }).catch((error) => {
       throw explainFsError(error, "remove", join(runDir, name));
     });
@@ -203,6 +203,7 @@ async function openRecords(
 }
 
 /**
+ * @param restore takes the newest state of the run into the learner; null where there is none
  * @throws RangeError when the ranks' completions are no whole groups, or the newest checkpoint is of another
  *   configuration or other files, which it names
  * @throws NonfinitePolicyError when that checkpoint holds weights that are no numbers
@@ -212,16 +213,13 @@ export async function openRun(
   deps: TrainingDeps,
   config: RunConfig,
   learner: Learner,
+  restore: (onSkipped: (dir: string, reason: string) => void) => Promise<RestoredRun | null>,
 ): Promise<{ run: Run; progress: Progress }> {
   const { runDir, communicator, events } = deps;
   const shape = batchShape(config, communicator.size);
   const steps = totalSteps(config, deps.prompts.length, shape);
   const restored = config.resume
-    ? await restoreRun(
-      runDir,
-      { config, communicator, optimizer: learner.optimizer, inputs: deps.inputs },
-      (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
-    )
+    ? await restore((dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`))
     : null;
   if (restored) {
     const { weights } = learner.optimizer;
@@ -252,7 +250,7 @@ export async function openRun(
       ...evaluations,
       steps,
       shape,
-      savedStep: restored ? progress.step : -1,
+      savedStep: restored ? restored.savedStep : -1,
       skippedInRow: 0,
       rows: [],
     },

@@ -28,6 +28,13 @@ const Lambda = z.strictObject({ lambda: number.min(0), jEma: number.nullable(), 
     message: "its jEma must be null before the first update, and a number from then on",
   });
 
+export const ProgressShape = z.strictObject({
+  step: count,
+  lambda: Lambda,
+  rankLambdas: z.array(Lambda).min(1).nullable(),
+  numTokens: count,
+});
+
 const PromptSet = z.strictObject({ name: z.string().min(1), sha256 });
 
 const Scatter = z.strictObject({
@@ -51,7 +58,8 @@ const Best = z.strictObject({
 
 const Settings = z.record(z.string(), z.json());
 
-const State = z.strictObject({
+/** What tells a run from others. */
+export const IdentityShape = z.strictObject({
   identity: Settings,
   settings: Settings,
   inputs: z.strictObject({
@@ -59,12 +67,10 @@ const State = z.strictObject({
     eval: PromptSet.nullable(),
     model: z.record(z.string(), sha256),
   }),
-  progress: z.strictObject({
-    step: count,
-    lambda: Lambda,
-    rankLambdas: z.array(Lambda).min(1).nullable(),
-    numTokens: count,
-  }),
+});
+
+const State = IdentityShape.extend({
+  progress: ProgressShape,
   tracker: z.strictObject({ scatter: Scatter }),
   best: Best.nullable(),
 });

@@ -6,6 +6,9 @@ import { batchProblem, batchShape, totalSteps } from "../../src/config/batch.ts"
 
 function batch(perDevice: number, accumulation: number, generations: number) {
   return {
+    algorithm: "grpo" as const,
+    es_batch_size: 200,
+    es_population_size: 30,
     per_device_train_batch_size: perDevice,
     gradient_accumulation_steps: accumulation,
     steps_per_generation: null as number | null,

@@ -17,7 +17,10 @@ export interface BannerFacts extends Omit<RunFacts, "memory"> {
   memory: [total: string, parts: string];
   perDeviceTrainBatchSize: number;
   shape: BatchShape;
+  /** Completions of a prompt: of its group, or one of each member. */
   numGenerations: number;
+  /** Whether members of a population answer, and no gradients are computed; default: no. */
+  isByNoise?: boolean;
   firstStep: number;
   maxSteps: number;
   /** How the best step is found and what becomes of it, in words; none where that is not asked for. */
@@ -59,6 +62,13 @@ function batchParts(facts: BannerFacts): string[] {
   const { updatesPerGeneration: updates, stepsPerGeneration: passes } = shape;
   const counted = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
   const completions = (count: number) => counted(count, "completion", "completions");
+  if (facts.isByNoise) {
+    return [
+      `${counted(shape.promptsPerGeneration, "prompt", "prompts")} x ${numGenerations} members`,
+      ...(worldSize === 1 ? [] : [`shared out over ${worldSize} devices`]),
+      `= ${completions(shape.completionsPerGeneration)} per step`,
+    ];
+  }
   const times = updates === 1
     ? counted(passes, "accumulation step", "accumulation steps")
     : counted(passes, "pass", "passes");

@@ -1,33 +1,58 @@
 /** A population of low-rank perturbations (EGGROLL, arXiv:2511.16652), whose members decode side by side in a batch. */
-import { createGenerator } from "../../policy/decode/generate.ts";
-import { greedyOptions } from "../../policy/decode/options.ts";
-import { createPerturbations, moveByPerturbations } from "../../policy/perturbations.ts";
+import type { RunConfig } from "../../config/sweep.ts";
+import { createGenerator, type GenerationOptions, type Generator } from "../../policy/decode/generate.ts";
+import { createPerturbations, type MemberPerturbations, moveByPerturbations } from "../../policy/perturbations.ts";
+import type { Policy } from "../../policy/trunk.ts";
 import type { Member } from "../../rl/es.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
-import { type MembersRequest, ownRolloutsBy, type Population, type PopulationDeps } from "./population.ts";
+import {
+  memberOptions,
+  type MembersRequest,
+  ownRolloutsBy,
+  type Population,
+  type PopulationDeps,
+} from "./population.ts";
 
-/** Members whose rollouts are made in one batch: all of a rank's unless `es_members_at_once` says fewer. */
+/** Members that decode in one batch: all of a rank's unless `es_members_at_once` says fewer. */
 export function membersAtOnce(
-  { es_members_at_once }: { es_members_at_once: number | null },
-  ofRank: number,
+  { es_population_size, es_members_at_once }: Pick<RunConfig, "es_population_size" | "es_members_at_once">,
+  ranks: number,
 ): number {
-  return Math.max(1, Math.min(es_members_at_once ?? ofRank, ofRank));
+  const ofRank = Math.ceil(es_population_size / ranks);
+  return Math.min(es_members_at_once ?? ofRank, ofRank);
 }
 
+/** A generator for the members that decode in one batch, and their perturbations. */
+export interface MemberGenerator {
+  generator: Generator;
+  perturbations: MemberPerturbations;
+}
+
+/** @throws RangeError when the factors are more than the GPU binds */
+export function memberGenerator(
+  policy: Policy,
+  config: RunConfig,
+  { rank, members, ...options }: { rank: number; members: number } & Partial<GenerationOptions>,
+): MemberGenerator {
+  const perturbations = createPerturbations(policy.weights, rank, members);
+  const generator = createGenerator(policy, { ...memberOptions(policy, config), ...options, perturbations });
+  return { generator, perturbations };
+}
+
+/** Which member answers a prompt, of members that answer all of them one after the other. */
+export const slotsOf = (members: number, prompts: number): number[] =>
+  Array.from({ length: members * prompts }, (_, row) => Math.floor(row / prompts));
+
 /**
- * Perturbations of rank `es_rank` on the matrices of all layers: made for some members at a time, whose answers to all
- * prompts are the rows of one batch. Weights are never touched but by the update.
- * @param mostMembers that this rank answers for in an iteration
- * @throws RangeError when the factors are too large for the GPU
+ * Perturbations of rank `rank` on the matrices of all layers: made for some members at a time, whose answers to all
+ * prompts are the rows of one batch. Nothing but the update writes a weight.
+ * @param ranks that share the members out
+ * @throws RangeError when the factors are more than the GPU binds
  */
-export function lowRank(
-  deps: PopulationDeps & { rank: number; mostMembers: number },
-): Population {
-  const { policy, tokenizer, config, rank, mostMembers } = deps;
-  const atOnce = membersAtOnce(config, mostMembers);
-  const perturbations = createPerturbations(policy.weights, rank, atOnce);
-  const options = { ...greedyOptions(policy, config), reservesCache: true, perturbations };
-  const generator = createGenerator(policy, options);
+export function lowRank(deps: PopulationDeps & { rank: number; ranks: number }): Population {
+  const { policy, tokenizer, config, rank, ranks } = deps;
+  const atOnce = membersAtOnce(config, ranks);
+  const { generator, perturbations } = memberGenerator(policy, config, { rank, members: atOnce });
 
   /** Rollouts of members first, first + 1 ... */
   async function together(
@@ -35,14 +60,12 @@ export function lowRank(
     first: number,
     { prompts, onProgress, onMember }: MembersRequest,
   ): Promise<Rollout[][]> {
-    perturbations.make(
-      members.map(({ seed, sign }) => ({ seed, coefficient: sign * config.es_sigma })),
-    );
+    perturbations.make(members.map(({ seed, sign }) => ({ seed, coefficient: sign * config.es_sigma })));
     const answered = members.map((): Rollout[] => []);
     const left = members.map(() => prompts.length);
     await sampleRollouts(generator, tokenizer, {
       prompts: members.flatMap(() => prompts),
-      members: members.flatMap((_, slot) => prompts.map(() => slot)),
+      members: slotsOf(members.length, prompts.length),
       config: { ...config, num_generations: 1 },
       step: 0, // greedy: no random number is drawn
       firstPrompt: 0,
@@ -57,6 +80,7 @@ export function lowRank(
   }
 
   return {
+    isUndone: true,
     async rollouts(members, { start, end }, request) {
       const answered: Rollout[][] = [];
       for (let first = start; first < end; first += atOnce) {

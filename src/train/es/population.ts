@@ -2,7 +2,12 @@
 import type { RunConfig } from "../../config/sweep.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
-import { createGenerator, type GenerationProgress, type Generator } from "../../policy/decode/generate.ts";
+import {
+  createGenerator,
+  type GenerationOptions,
+  type GenerationProgress,
+  type Generator,
+} from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
@@ -20,6 +25,8 @@ export interface MembersRequest {
 
 /** What a kind of noise does. An iteration calls each once, in this order, on every rank. */
 export interface Population {
+  /** Whether members leave the policy as it was, to the bit. */
+  readonly isUndone: boolean;
   /**
    * Rollouts of the members of `share`, member by member, one of each prompt. The policy is afterwards as it was
    * before, or as noise that cannot be undone to the bit leaves it on every rank.
@@ -39,6 +46,12 @@ export interface PopulationDeps {
   tokenizer: Tokenizer;
   config: RunConfig;
 }
+
+/** How members answer: greedily, in a cache that a memory plan has counted. */
+export const memberOptions = (policy: Policy, config: RunConfig): GenerationOptions => ({
+  ...greedyOptions(policy, config),
+  reservesCache: true,
+});
 
 /** Greedy rollouts of the policy as its weights are, some prompts at a time. */
 export function ownRolloutsBy(
@@ -64,9 +77,10 @@ export function ownRolloutsBy(
 /** Noise on every trained weight, added in place for a member after the other. */
 export function fullRank(deps: PopulationDeps & { perturbation: Perturbation }): Population {
   const { policy, config, perturbation } = deps;
-  const generator = createGenerator(policy, { ...greedyOptions(policy, config), reservesCache: true });
+  const generator = createGenerator(policy, memberOptions(policy, config));
   const ownRollouts = ownRolloutsBy(generator, deps);
   return {
+    isUndone: perturbation.isUndone,
     async rollouts(members, { start, end }, { onMember, ...request }) {
       const answered: Rollout[][] = [];
       for (const [n, { seed, sign }] of members.entries()) {
