@@ -16,9 +16,8 @@ import { DivergedError, smallerRate } from "../nonfinite_steps.ts";
 import { isWriter, type Run, type TrainingDeps } from "../run.ts";
 import { assertSameInputs, promptChanges } from "../run_inputs.ts";
 import { iterate, type IterationOutcome } from "./iteration.ts";
-import { lowRank } from "./low_rank.ts";
-import { perturb } from "./perturbation.ts";
-import { fullRank, type Population } from "./population.ts";
+import { openPopulation } from "./open_population.ts";
+import type { Population } from "./population.ts";
 import { readReplayLog, type ReplayRow, type ReplayStart } from "./replay_log.ts";
 
 /** Does to the weights what an iteration did. */
@@ -40,9 +39,7 @@ export async function evolutionStrategies(
   const { runDir, communicator, inputs, tokenizer } = deps;
   const { optimizer, policy } = learner;
   const path = join(runDir, REPLAY_FILE);
-  const population = config.es_rank === null
-    ? fullRank({ policy, tokenizer, config, perturbation: await perturb(optimizer.weights, config) })
-    : lowRank({ policy, tokenizer, config, rank: config.es_rank, ranks: communicator.size });
+  const population = await openPopulation({ policy, tokenizer, config }, communicator.size);
   const identity = resumeIdentity(config, communicator.size);
   const settings = resumeSettings(config, communicator.size);
   const start: ReplayStart = {

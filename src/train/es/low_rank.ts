@@ -49,10 +49,12 @@ export const slotsOf = (members: number, prompts: number): number[] =>
  * @param ranks that share the members out
  * @throws RangeError when the factors are more than the GPU binds
  */
-export function lowRank(deps: PopulationDeps & { rank: number; ranks: number }): Population {
-  const { policy, tokenizer, config, rank, ranks } = deps;
+export function lowRank(deps: PopulationDeps, rank: number, ranks: number): Population {
+  const { policy, tokenizer, config } = deps;
   const atOnce = membersAtOnce(config, ranks);
-  const { generator, perturbations } = memberGenerator(policy, config, { rank, members: atOnce });
+  // Not where iterations are only done again.
+  let opened: MemberGenerator | null = null;
+  const open = () => opened ??= memberGenerator(policy, config, { rank, members: atOnce });
 
   /** Rollouts of members first, first + 1 ... */
   async function together(
@@ -60,6 +62,7 @@ export function lowRank(deps: PopulationDeps & { rank: number; ranks: number }):
     first: number,
     { prompts, onProgress, onMember }: MembersRequest,
   ): Promise<Rollout[][]> {
+    const { generator, perturbations } = open();
     perturbations.make(members.map(({ seed, sign }) => ({ seed, coefficient: sign * config.es_sigma })));
     const answered = members.map((): Rollout[] => []);
     const left = members.map(() => prompts.length);
@@ -88,11 +91,11 @@ export function lowRank(deps: PopulationDeps & { rank: number; ranks: number }):
       }
       return answered;
     },
-    ownRollouts: ownRolloutsBy(generator, deps),
+    ownRollouts: (request) => ownRolloutsBy(open().generator, deps)(request),
     update: (terms) => moveByPerturbations(policy.weights, terms, rank),
     dispose() {
-      generator.dispose();
-      perturbations.dispose();
+      opened?.generator.dispose();
+      opened?.perturbations.dispose();
     },
   };
 }

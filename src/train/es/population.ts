@@ -2,18 +2,12 @@
 import type { RunConfig } from "../../config/sweep.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
-import {
-  createGenerator,
-  type GenerationOptions,
-  type GenerationProgress,
-  type Generator,
-} from "../../policy/decode/generate.ts";
+import type { GenerationOptions, GenerationProgress, Generator } from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
 import type { Prompt } from "../prompts.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
-import type { Perturbation } from "./perturbation.ts";
 
 export interface MembersRequest {
   /** What every member answers, greedily. */
@@ -71,34 +65,5 @@ export function ownRolloutsBy(
       rollouts.push(...await sampleRollouts(generator, tokenizer, request));
     }
     return rollouts;
-  };
-}
-
-/** Noise on every trained weight, added in place for a member after the other. */
-export function fullRank(deps: PopulationDeps & { perturbation: Perturbation }): Population {
-  const { policy, config, perturbation } = deps;
-  const generator = createGenerator(policy, memberOptions(policy, config));
-  const ownRollouts = ownRolloutsBy(generator, deps);
-  return {
-    isUndone: perturbation.isUndone,
-    async rollouts(members, { start, end }, { onMember, ...request }) {
-      const answered: Rollout[][] = [];
-      for (const [n, { seed, sign }] of members.entries()) {
-        const isOwn = start <= n && n < end;
-        if (!isOwn && perturbation.isUndone) continue;
-        const coefficient = sign * config.es_sigma;
-        perturbation.add([{ seed, coefficient }]);
-        try {
-          if (isOwn) answered.push(await ownRollouts(request));
-        } finally {
-          perturbation.add([{ seed, coefficient: -coefficient }]);
-        }
-        if (isOwn) onMember?.(answered.at(-1)!, n);
-      }
-      return answered;
-    },
-    ownRollouts,
-    update: (terms) => perturbation.update(terms),
-    dispose: () => generator.dispose(),
   };
 }
