@@ -81,7 +81,12 @@ const SAMPLING_ALONE: readonly ConfigKey[] = [
   "repetition_penalty",
 ];
 /** Of the group of the optimizer. */
-const READ_BY_ES: readonly ConfigKey[] = ["num_train_epochs", "max_steps", "gpu_memory_gib", "max_nonfinite_steps"];
+const READ_BY_ES: readonly ConfigKey[] = [
+  "num_train_epochs",
+  "max_steps",
+  "gpu_memory_gib",
+  "max_nonfinite_steps",
+];
 
 function isRead(key: ConfigKey, algorithm: Config["algorithm"]): boolean {
   const { group } = fieldMeta(key);

@@ -155,12 +155,16 @@ export function planMemory(
     const isEs = config.algorithm === "es";
     const sampler = await part(
       "perturbations",
-      () => isEs ? esSampler(learner.policy, config, promptsPerGeneration, size) : grpoSampler(learner.policy, config),
+      () =>
+        isEs
+          ? esSampler(learner.policy, config, promptsPerGeneration, size)
+          : grpoSampler(learner.policy, config),
     );
     const { generator } = sampler;
-    const promptCount = sampler.members?.length ?? (isEs
-      ? Math.min(promptsPerGeneration, config.eval_batch_size) // members take turns
-      : Math.ceil(promptsPerGeneration / size)); // a group may lie across ranks
+    const promptCount = sampler.members?.length ??
+      (isEs
+        ? Math.min(promptsPerGeneration, config.eval_batch_size) // members take turns
+        : Math.ceil(promptsPerGeneration / size)); // a group may lie across ranks
     const prompts = Array.from(
       { length: promptCount },
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
@@ -181,23 +185,23 @@ export function planMemory(
     };
     await part("scoring", score);
     if (isEs) await part("noise", () => makeNoise(learner, config));
-    else await part("training pass", async () => {
-      const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
-      const rollouts = own.map(({ tokens, logprobs }, i) => ({
-        prompt: prompts[Math.floor(i / config.num_generations)],
-        tokens,
-        logprobs,
-        end: "eos" as const,
-      }));
-      const rates = Array<number>(updatesPerGeneration).fill(0);
-      const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
-      await updatePolicy(learner, prepared, {
-        combined: Array<number>(size * rollouts.length).fill(0),
-        communicator,
-        learningRates: rates,
-        config,
-      });
-    });
+    else {await part("training pass", async () => {
+        const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
+        const rollouts = own.map(({ tokens, logprobs }, i) => ({
+          prompt: prompts[Math.floor(i / config.num_generations)],
+          tokens,
+          logprobs,
+          end: "eos" as const,
+        }));
+        const rates = Array<number>(updatesPerGeneration).fill(0);
+        const prepared = prepareUpdate(learner, rollouts, 0, updatesPerGeneration, config);
+        await updatePolicy(learner, prepared, {
+          combined: Array<number>(size * rollouts.length).fill(0),
+          communicator,
+          learningRates: rates,
+          config,
+        });
+      });}
     if (models.evalPrompts > 0) await part("evaluation", () => evaluateOnce(learner.policy, models, config));
     await part("saving", () => readEachSize(learner));
     await part("the next generation batch", async () => { // beside what is kept of the one before

@@ -1,7 +1,11 @@
 /** A population of low-rank perturbations (EGGROLL, arXiv:2511.16652), whose members decode side by side in a batch. */
 import type { RunConfig } from "../../config/sweep.ts";
 import { createGenerator, type GenerationOptions, type Generator } from "../../policy/decode/generate.ts";
-import { createPerturbations, type MemberPerturbations, moveByPerturbations } from "../../policy/perturbations.ts";
+import {
+  createPerturbations,
+  type MemberPerturbations,
+  moveByPerturbations,
+} from "../../policy/perturbations.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member } from "../../rl/es.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
