@@ -58,6 +58,7 @@ export const NPM_OPTIONS = {
     cost_label: false,
   },
   rollouts: { where: false, sort: false, limit: false, columns: false, json: true },
+  "es-replay": { iteration: false, out: false },
   "gpu-report": { small: true, part: false, out: false, python: false },
   chaos: { file: false, full: true, write: true },
   slurm: {

@@ -45,6 +45,7 @@ const TASKS = {
   data: { needsGpu: false, needsDev: false },
   report: { needsGpu: false, needsDev: false },
   rollouts: { needsGpu: false, needsDev: false },
+  "es-replay": { needsGpu: true, needsDev: false },
   judge: { needsGpu: false, needsDev: false },
   // Writes a script, on a login node without a GPU.
   slurm: { needsGpu: false, needsDev: false },

@@ -41,7 +41,8 @@ interface Evaluated {
 export function tagOf(name: string): string {
   const parts = name.replace(/@[^/@]*$/, "").split(/[/\\]+/).filter((part) => part !== "" && part !== ".");
   const last = parts.at(-1) ?? name;
-  const isCommon = /^(checkpoint-\d+|merged|policy|beta.*_seed\d+_unified|es_seed\d+)$/.test(last) && parts.length > 1;
+  const isCommon = /^(checkpoint-\d+|merged|policy|beta.*_seed\d+_unified|es_seed\d+_unified)$/.test(last) &&
+    parts.length > 1;
   const tag = isCommon
     ? `${parts.at(-2)}-${last}`
     : basename(last, extname(last) === ".jsonl" ? ".jsonl" : "");

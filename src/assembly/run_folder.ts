@@ -20,7 +20,7 @@ export interface SavedModel extends LoadedPolicy {
 
 /** Where the run of these settings lies. */
 export function runFolder({ output_dir, algorithm, beta, seed }: RunConfig): string {
-  return join(output_dir, algorithm === "es" ? `es_seed${seed}` : `beta${beta}_seed${seed}_unified`);
+  return join(output_dir, algorithm === "es" ? `es_seed${seed}_unified` : `beta${beta}_seed${seed}_unified`);
 }
 
 /**

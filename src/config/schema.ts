@@ -606,7 +606,7 @@ export const ConfigSchema = z.strictObject({
 
   output_dir: path("outputs", [
     OUTPUT,
-    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it, of algorithm es to es_seed{seed}.",
+    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it, of algorithm es to es_seed{seed}_unified.",
     "free",
   ]),
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [

@@ -29,7 +29,10 @@ export interface Member {
  * and counter (n, 0, 0, STREAM.member); of antithetic noise n counts pairs.
  * @param iteration from 1
  */
-export function membersOf(iteration: number, { seed, es_population_size, es_noise }: MembersConfig): Member[] {
+export function membersOf(
+  iteration: number,
+  { seed, es_population_size, es_noise }: MembersConfig,
+): Member[] {
   const isPaired = es_noise === "antithetic";
   return Array.from({ length: es_population_size }, (_, n) => {
     const [word] = philox4x32([isPaired ? n >> 1 : n, 0, 0, STREAM.member], [seed, iteration]);

@@ -299,6 +299,8 @@ export function share(part: number, whole: number): number | undefined {
   return whole > 0 ? part / whole : undefined;
 }
 
-export function definedOnly(row: { step: number } & { [name in FixedMetric]?: number | undefined }): MetricRow {
+export function definedOnly(
+  row: { step: number } & { [name in FixedMetric]?: number | undefined },
+): MetricRow {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as MetricRow;
 }

@@ -131,7 +131,11 @@ export class Tracker {
 
   async #showScores(
     step: number,
-    { spread, shown, texts }: { spread: Pick<Judgements, "rewards" | "costs">; shown: Judgements; texts: Texts },
+    { spread, shown, texts }: {
+      spread: Pick<Judgements, "rewards" | "costs">;
+      shown: Judgements;
+      texts: Texts;
+    },
     steps: number,
   ): Promise<void> {
     const due = (every: number) => isDue(every, step, steps);

@@ -49,7 +49,11 @@ export function grpo(deps: TrainingDeps, config: RunConfig, learner: Learner): A
             texts: outcome.texts,
             judgements: outcome.record,
             async log() {
-              const row = await run.tracker.logStep(outcome.record, outcome.texts, await keptOf(run, outcome));
+              const row = await run.tracker.logStep(
+                outcome.record,
+                outcome.texts,
+                await keptOf(run, outcome),
+              );
               warnOfSampler(row);
               return row;
             },

@@ -8,6 +8,7 @@ import { CONFIG_KEYS } from "../../src/config/schema.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
 import { type Effect, showEffect } from "./config_effect.ts";
 import { ADAPTER_EFFECTS } from "./config_effects_adapter.ts";
+import { ES_EFFECTS } from "./config_effects_es.ts";
 import { LAMBDA_EFFECTS } from "./config_effects_lambda.ts";
 import { LOSS_EFFECTS } from "./config_effects_loss.ts";
 import { MODEL_EFFECTS } from "./config_effects_model.ts";
@@ -25,6 +26,7 @@ const EFFECTS: readonly Effect[] = [
   ...LOSS_EFFECTS,
   ...ADAPTER_EFFECTS,
   ...OPTIMIZER_EFFECTS,
+  ...ES_EFFECTS,
   ...OUTPUT_EFFECTS,
 ];
 

@@ -32,6 +32,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   data: "src/cli/data.ts",
   report: "src/cli/report.ts",
   rollouts: "src/cli/rollouts.ts",
+  "es-replay": "src/cli/es_replay.ts",
   doctor: "src/cli/doctor/doctor.ts",
   slurm: "src/cli/slurm.ts",
   bench: "bench/run.ts",

@@ -69,7 +69,9 @@ describe("a run by evolution strategies", () => {
       for (const [i, row] of rows.entries()) {
         // Requests of a step: of each member, then of the policy itself.
         const asked = run.asked.slice(5 * i, 5 * i + 5).map(({ completions }) => textScores(completions));
-        const fitness = asked.slice(0, 4).map(({ rewards, costs }) => fitnessOf(rewards, costs, lambda, config));
+        const fitness = asked.slice(0, 4).map(({ rewards, costs }) =>
+          fitnessOf(rewards, costs, lambda, config)
+        );
         const mean = fitness.reduce((sum, value) => sum + value, 0) / 4;
         assert.ok(Math.abs(row["combined/mean"]! - mean) < 1e-12);
         const terms = updateTerms(membersOf(i + 1, config), fitness, config.es_alpha)!;
@@ -126,7 +128,10 @@ describe("a run by evolution strategies", () => {
       await esRun(dir, { stopAfter: 1 });
       rmSync(join(dir, "checkpoint-1"), { recursive: true });
       const { error } = await esRun(dir, { settings: { es_sigma: 0.1 } });
-      assert.match(error!.message, /Cannot resume from .*es_replay.jsonl.*es_sigma: checkpoint 0.05, now 0.1/);
+      assert.match(
+        error!.message,
+        /Cannot resume from .*es_replay.jsonl.*es_sigma: checkpoint 0.05, now 0.1/,
+      );
     }));
 
   for (const es_noise of ["antithetic", "original"] as const) {

@@ -106,6 +106,7 @@ const FREE = [
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "report_to"],
   ["run_name", "project", "entity"],
+  ["es_full_checkpoint_every"],
   [
     "resume",
     "check_ranks_every",
@@ -129,7 +130,7 @@ const NAMED = [
     "num_train_epochs",
     "max_steps",
   ],
-  ["weight_decay", "max_grad_norm"],
+  ["weight_decay", "max_grad_norm", "es_alpha"],
 ].flat();
 
 /** Other values of keys whose values are looked up. */

@@ -1,14 +1,7 @@
 /** Evolution strategies, their formulas: who the members are, how fit, what an update adds; and the noise's statistics. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  fitnessOf,
-  gridOf,
-  LARGEST_NOISE,
-  type Member,
-  membersOf,
-  updateTerms,
-} from "../../src/rl/es.ts";
+import { fitnessOf, gridOf, LARGEST_NOISE, type Member, membersOf, updateTerms } from "../../src/rl/es.ts";
 import { normalNoise } from "../../src/rl/rng.ts";
 
 const PLAIN = { es_standardize_within_batch: false, es_safe_first: false, es_safe_first_factor: 0 };

@@ -9,7 +9,7 @@ import { ROOT } from "./source_files.ts";
 
 const ENTRIES = {
   "src/cli/main.ts":
-    'train, eval, scorer, data, report, rollouts, judge, slurm, doctor; did you mean "train"?',
+    'train, eval, scorer, data, report, rollouts, es-replay, judge, slurm, doctor; did you mean "train"?',
   "scripts/dev.ts":
     "bench, chaos, gpu-report, mutants, parity, test:browser, test:cluster, test:gpu-variants",
 };

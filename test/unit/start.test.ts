@@ -48,7 +48,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
       const { code, stderr } = await start(["bench"]);
       assert.deepEqual([code, stderr.trim()], [
         1,
-        'Unknown task "bench"; tasks: train, eval, scorer, data, report, rollouts, judge, slurm, doctor',
+        'Unknown task "bench"; tasks: train, eval, scorer, data, report, rollouts, es-replay, judge, slurm, doctor',
       ]);
       assert.deepEqual(installerCalls(), []);
     }));
@@ -75,7 +75,7 @@ describe("a start", { skip: leftOut("a start", NO_SHELL) }, () => {
           stderr.indexOf(
             `Unknown task "${
               args[0] ?? ""
-            }"; tasks: train, eval, scorer, bench, gpu-report, parity, mutants, data, report, rollouts, judge, slurm, doctor, test, test:package, test:gpu-variants, test:cluster, test:browser, chaos, ok, build`,
+            }"; tasks: train, eval, scorer, bench, gpu-report, parity, mutants, data, report, rollouts, es-replay, judge, slurm, doctor, test, test:package, test:gpu-variants, test:cluster, test:browser, chaos, ok, build`,
           ),
           0,
           stderr,

@@ -61,7 +61,10 @@ export function addNoiseF64(
   const snap = (value: number) => grid ? roundHalfToEven(value / grid.step) * grid.step : value;
   const { limit } = grid ?? { limit: Infinity };
   return Float64Array.from(values, (value, e) => {
-    const noise = terms.reduce((sum, { seed, coefficient }) => sum + coefficient * normalNoise(seed, stream, e), 0);
+    const noise = terms.reduce(
+      (sum, { seed, coefficient }) => sum + coefficient * normalNoise(seed, stream, e),
+      0,
+    );
     return Math.min(Math.max(snap(value) + snap(noise), -limit), limit);
   });
 }

@@ -57,7 +57,10 @@ export async function evolutionStrategies(
     const saved = await restoreRun(runDir, { config, communicator, optimizer, inputs }, onSkipped);
     if (log === null) return saved;
     assertResumable(log.start.identity, identity, path);
-    assertSameInputs(log.start.inputs, inputs, { allowNewPrompts: config.allow_new_prompts, checkpoint: path });
+    assertSameInputs(log.start.inputs, inputs, {
+      allowNewPrompts: config.allow_new_prompts,
+      checkpoint: path,
+    });
     const restored: RestoredRun = saved ?? {
       dir: runDir,
       progress: { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 },

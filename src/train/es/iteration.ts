@@ -54,7 +54,8 @@ export interface IterationOutcome {
 const part = ({ rewards, costs, named }: Scores, from: number, to: number): Scores => ({
   rewards: rewards.slice(from, to),
   costs: costs.slice(from, to),
-  named: named && Object.fromEntries(Object.entries(named).map(([name, values]) => [name, values.slice(from, to)])),
+  named: named &&
+    Object.fromEntries(Object.entries(named).map(([name, values]) => [name, values.slice(from, to)])),
 });
 
 /**
@@ -92,7 +93,10 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
     onMember: (made, n) => isElsewhere && scoring.add(made, placeOf(n)),
   })).flat();
   if (!isElsewhere) scoring.add(rollouts, 0);
-  const ownRollouts = await population.ownRollouts({ ...request, prompts: prompts.slice(own.start, own.end) });
+  const ownRollouts = await population.ownRollouts({
+    ...request,
+    prompts: prompts.slice(own.start, own.end),
+  });
   scoring.add(ownRollouts, rollouts.length);
   const generateSeconds = secondsSince(began);
 

@@ -32,7 +32,9 @@ async function largestOf({ name, tensor }: Weight): Promise<number> {
   let largest = 0;
   for (const value of await readFloats(tensor)) largest = Math.max(largest, Math.abs(value));
   if (Number.isFinite(largest)) return largest;
-  throw new RangeError(`Cannot perturb ${name}: need finite weights, found NaN or infinity; take another model`);
+  throw new RangeError(
+    `Cannot perturb ${name}: need finite weights, found NaN or infinity; take another model`,
+  );
 }
 
 /**

@@ -81,7 +81,9 @@ export async function readReplayLog(path: string): Promise<ReplayLog | null> {
     const [{ path: key, message }] = error.issues;
     throw formatError(
       path,
-      `line ${index + 1}: ${key.length > 0 ? `${key.join(".")}: ` : ""}${message}; it is damaged, or of another version ` +
+      `line ${index + 1}: ${
+        key.length > 0 ? `${key.join(".")}: ` : ""
+      }${message}; it is damaged, or of another version ` +
         "of this program: set resume=false to start over, which keeps this folder aside",
     );
   };
