@@ -58,7 +58,8 @@ function rowsUpTo({ rows }: ReplayLog, path: string, wanted: number | undefined)
   const iteration = wanted ?? last;
   if (iteration > last) {
     throw new RangeError(
-      `Cannot replay iteration ${iteration}: required one that '${path}' has, which goes up to ${last}; give a lower one`,
+      `Cannot replay iteration ${iteration}: required one that '${path}' has, which goes up to ` +
+        `${last}; give a lower one`,
     );
   }
   const gap = rows.slice(0, iteration).findIndex(({ step }, i) => step !== i + 1);
@@ -85,8 +86,8 @@ async function assertSameModel(saved: SavedModel, { start }: ReplayLog, runDir: 
 }
 
 /**
- * Loads the model that a run began with, does to its weights what the iterations did, and writes it as a model's folder,
- * with the bits that the run had.
+ * Loads the model that a run began with, does to its weights what the iterations did, and writes it as a model's
+ * folder, with the bits that the run had.
  * @throws RangeError when the folder is of no such run, or its log does not have the iteration
  * @throws Error when the log or the model is not as it was
  */

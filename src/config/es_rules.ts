@@ -38,8 +38,8 @@ export const ES_RULES: readonly Rule[] = [
     check: ofEs(({ dtype }) =>
       dtype === "float32"
         ? null
-        : `dtype must be float32 with algorithm "es", got ${dtype}: noise is taken off a weight again to the bit, and ` +
-          "sums of 16-bit values are not exact; set float32"
+        : `dtype must be float32 with algorithm "es", got ${dtype}: noise is taken off a weight again to the bit, ` +
+          "and sums of 16-bit values are not exact; set float32"
     ),
   },
   {
@@ -47,8 +47,8 @@ export const ES_RULES: readonly Rule[] = [
     check: ofEs(({ beta }) =>
       !Array.isArray(beta)
         ? null
-        : `beta must be one number with algorithm "es", which does not read it, got a list of ${beta.length}: all its ` +
-          "runs would be the same; leave it out"
+        : `beta must be one number with algorithm "es", which does not read it, got a list of ${beta.length}: all ` +
+          "its runs would be the same; leave it out"
     ),
   },
   {
@@ -56,8 +56,8 @@ export const ES_RULES: readonly Rule[] = [
     check: ofEs(({ log_completions: kept }) =>
       kept === "table"
         ? null
-        : `log_completions must be "table" with algorithm "es", got "${kept}": completions of members are no samples of ` +
-          "the policy, and have no advantages; leave it out"
+        : `log_completions must be "table" with algorithm "es", got "${kept}": completions of members are no samples ` +
+          "of the policy, and have no advantages; leave it out"
     ),
   },
   {
@@ -65,8 +65,8 @@ export const ES_RULES: readonly Rule[] = [
     check: ofEs(({ lambda_scope: scope }) =>
       scope === "global"
         ? null
-        : `lambda_scope must be "global" with algorithm "es", got "${scope}": members on all ranks are held against each ` +
-          "other, so they share one lambda; leave it out"
+        : `lambda_scope must be "global" with algorithm "es", got "${scope}": members on all ranks are held against ` +
+          "each other, so they share one lambda; leave it out"
     ),
   },
 ];

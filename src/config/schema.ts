@@ -78,9 +78,9 @@ const U32_MAX = 2 ** 32 - 1;
 export const ConfigSchema = z.strictObject({
   algorithm: oneOf(["grpo", "es"], "grpo", [
     MODEL,
-    "How the policy is trained. grpo: by gradients of sampled completions; es: by evolution strategies, which add noise " +
-    "to the weights and follow what scores well (docs/es.md). es reads none of the keys of Sampling that draw tokens, " +
-    "of Loss and of AdamW.",
+    "How the policy is trained. grpo: by gradients of sampled completions; es: by evolution strategies, which add " +
+    "noise to the weights and follow what scores well (docs/es.md). es reads none of the keys of Sampling that draw " +
+    "tokens, of Loss and of AdamW.",
   ]),
   model_name: path("models/quickstart/policy", [
     MODEL,
@@ -606,7 +606,8 @@ export const ConfigSchema = z.strictObject({
 
   output_dir: path("outputs", [
     OUTPUT,
-    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it, of algorithm es to es_seed{seed}_unified.",
+    "Folder of the runs; each writes to beta{beta}_seed{seed}_unified inside it, of algorithm es to " +
+    "es_seed{seed}_unified.",
     "free",
   ]),
   report_to: listOrWord(REPORTERS, ["auto", "none"], "auto", [
@@ -617,8 +618,8 @@ export const ConfigSchema = z.strictObject({
   ]),
   run_name: textOrNull(null, [
     OUTPUT,
-    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}, of algorithm es es_align_seed{seed}_n{prompts}. WANDB_NAME goes before " +
-    "it.",
+    "What W&B shows the run as; null for grpo_align_beta{beta}_seed{seed}_unified_n{prompts}, of algorithm es for " +
+    "es_align_seed{seed}_n{prompts}. WANDB_NAME goes before it.",
     "free",
   ]),
   project: text("grpo_alignment", [OUTPUT, "Project in W&B; WANDB_PROJECT goes before it.", "free"]),

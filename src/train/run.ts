@@ -102,19 +102,11 @@ export const isWriter = ({ communicator }: TrainingDeps): boolean => communicato
 
 const isEvaluation = (row: MetricRow) => row["eval/total_samples"] !== undefined;
 
-/** Folders that a run which starts over must not inherit. */
+const CLEARED = ["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE, BEST_MODEL_FILE, REPLAY_FILE];
+
+/** Folders and files that a run which starts over must not inherit. */
 async function clearRun(runDir: string): Promise<void> {
-  for (
-    const name of [
-      "runs",
-      "samples",
-      "nonfinite",
-      "metrics.jsonl",
-      CHANGES_FILE,
-      BEST_MODEL_FILE,
-      REPLAY_FILE,
-    ]
-  ) {
+  for (const name of CLEARED) {
     await rm(join(runDir, name), { recursive: true, force: true }).catch((error) => {
       throw explainFsError(error, "remove", join(runDir, name));
     });

@@ -1,5 +1,6 @@
 /** Evolution strategies, their formulas: who the members are, how fit, what an update adds; and the noise's statistics. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fitnessOf, gridOf, LARGEST_NOISE, type Member, membersOf, updateTerms } from "../../src/rl/es.ts";
 import { normalNoise } from "../../src/rl/rng.ts";
@@ -32,6 +33,28 @@ test("standardising within the batch divides by the population deviation and doe
   const scaled = { ...PLAIN, es_standardize_within_batch: true };
   const [rewards, costs] = [[1, 3], [2, 6]]; // deviations 1 and 2
   assert.ok(Math.abs(fitnessOf(rewards, costs, 0.5, scaled) - (2 - 0.5 * 2)) < 1e-7); // 1e-8 beside each deviation
+});
+
+test("fitness and coefficients are those of the original's formulas in Python", () => {
+  const { cases } = JSON.parse(readFileSync(new URL("../golden/es.json", import.meta.url), "utf8"));
+  assert.equal(cases.length, 4);
+  for (
+    const { lambda, alpha, standardize, safe_first, factor, rewards, costs, fitness, coefficients } of cases
+  ) {
+    const config = {
+      es_standardize_within_batch: standardize,
+      es_safe_first: safe_first,
+      es_safe_first_factor: factor,
+    };
+    const scores = rewards.map((own: number[], n: number) => fitnessOf(own, costs[n], lambda, config));
+    const members = scores.map((_: number, seed: number) => ({ seed, sign: 1 as const }));
+    const terms = updateTerms(members, scores, alpha)!;
+    for (const [n, expected] of fitness.entries()) {
+      assert.ok(Math.abs(scores[n] - expected) < 1e-12 * Math.max(1, Math.abs(expected))); // sums in another order
+      const off = Math.abs(terms[n].coefficient - coefficients[n]);
+      assert.ok(off <= 2 ** -23 * Math.abs(coefficients[n])); // rounded to f32
+    }
+  }
 });
 
 test("fitness of no completions, or of unequal lists, is refused", () => {

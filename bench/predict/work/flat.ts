@@ -106,6 +106,13 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
     cacheBytes: 4 * call.params.count,
   }),
   decode_advance: advance,
+  // Of a term: ten rounds of Philox for four values, and for each a logarithm, a root, a sine or cosine.
+  add_noise: (called) =>
+    spans(called, {
+      arithmetic: called.call.params.terms * 90 + 6,
+      loads: 1 + called.call.params.terms,
+      stores: 1,
+    }),
   weight_largest: overSpans("w", { instructions: 24, bytes: 16 }),
   word_sums: overSpans("words", { instructions: 14, bytes: 4 }),
   nonfinite: overSpans("words", { instructions: 14, bytes: 4 }),

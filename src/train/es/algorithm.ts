@@ -154,7 +154,7 @@ function judge(run: Run, { terms, progress: { step }, record: { fitness } }: Ite
   }
   if (run.skippedInRow < config.max_nonfinite_steps) return;
   throw new DivergedError(
-    `Training diverged at step ${step}: ${found}, and ${run.skippedInRow} steps in a row moved nothing: weights are as ` +
-      `before them. Look at the scorer's scores, or go on with ${smallerRate(config)}`,
+    `Training diverged at step ${step}: ${found}, and ${run.skippedInRow} steps in a row moved nothing: weights are ` +
+      `as before them. Look at the scorer's scores, or go on with ${smallerRate(config)}`,
   );
 }

@@ -56,8 +56,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/run_folder.ts",
-    find: "`beta${config.beta}_seed${config.seed}_unified`",
-    replace: "`beta${config.beta}_unified`",
+    find: "`beta${beta}_seed${seed}_unified`",
+    replace: "`beta${beta}_unified`",
     harm: "runs of two seeds share a folder: the second is refused or goes on from the first",
     tests: ["e2e/train.test.ts#sweep over beta"],
   },

@@ -172,7 +172,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/checkpointing.ts",
-    find: "return { dir, progress, tracker, best, changes };",
+    find: "return { dir, progress, savedStep: step, tracker, best, changes };",
     replace: "return null;",
     harm: "a resumed run starts over",
     tests: ["unit/save_run.test.ts"],
@@ -521,7 +521,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/tracker.ts",
-    find: "isDue(every, step, record.optimizerSteps)",
+    find: "isDue(every, step, steps)",
     replace: "isDue(every, step, 1)",
     harm: "histograms and tables are missed where a generation batch makes several steps",
     tests: ["unit/tracker_events.test.ts"],

@@ -28,7 +28,7 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "dtype",
     "assembly/run.ts",
-    "loadPolicy(config.model_name, config.dtype,",
+    "loadPolicy(config.model_name, holdingOf(config),",
     'loadPolicy(config.model_name, "float32",',
   ),
   ignored(
@@ -188,7 +188,7 @@ const IGNORED: readonly Fault[] = [
     "config.resume ? undefined : await setAside(runDir)",
     "undefined as string | undefined",
   ),
-  ignored("save_steps", "train/due.ts", "due(config.save_steps)", "due(0)"),
+  ignored("save_steps", "train/due.ts", "due(checkpointEvery(config))", "due(0)"),
   ignored(
     "save_total_limit",
     "train/checkpointing.ts",
@@ -199,16 +199,16 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "scatter_max_points",
     "tracking/tracker.ts",
-    "this.#scatter, step, record, this.#config.scatter_max_points",
-    "this.#scatter, step, record, 2000",
+    "this.#scatter, step, shown, this.#config.scatter_max_points",
+    "this.#scatter, step, shown, 2000",
   ),
   ignored("hist_every", "tracking/tracker.ts", "due(this.#config.hist_every)", "due(25)"),
   ignored("debug_log_every", "tracking/tracker.ts", "due(this.#config.debug_log_every)", "due(1)"),
   ignored(
     "debug_log_n_samples",
     "tracking/tracker.ts",
-    "record, this.#config.debug_log_n_samples",
-    "record, 64",
+    "{ ...shown, step }, this.#config.debug_log_n_samples",
+    "{ ...shown, step }, 64",
   ),
   ignored(
     "debug_print_first",

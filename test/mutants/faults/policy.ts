@@ -630,8 +630,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/weights.ts",
-    find: 'holding === "frozen" ? null : zeroTensor(shape)',
-    replace: 'holding === "frozen" ? null : emptyTensor(shape)',
+    find: "hasGradient ? zeroTensor(shape) : null",
+    replace: "hasGradient ? emptyTensor(shape) : null",
     harm: "the first gradient is added to whatever its buffer held before",
     tests: ["gpu/policy_weights.test.ts#begin with gradients"],
   },

@@ -223,9 +223,9 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "  if (due(config.save_steps)) await save(run, progress);\n",
+    find: "  if (due(checkpointEvery(config))) await save(run, progress);\n",
     replace:
-      "  if (due(config.eval_every)) await evaluate(run, progress);\n  if (due(config.save_steps)) await save(run, progress);\n",
+      "  if (due(config.eval_every)) await evaluate(run, progress);\n  if (due(checkpointEvery(config))) await save(run, progress);\n",
     harm: "a run killed in its last evaluation loses every step since the checkpoint before",
     tests: EVALUATION,
   },
@@ -453,7 +453,7 @@ const failing: Fault[] = [
   },
   {
     file: "src/train/loop.ts",
-    find: "    generator.dispose();",
+    find: "    stepper.dispose();",
     replace: "",
     harm: "each run of a sweep leaves its KV cache on the GPU",
     tests: ["gpu/training_failure.test.ts#frees"],

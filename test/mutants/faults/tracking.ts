@@ -114,8 +114,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/tracker.ts",
-    find: '{ tag: "cost/dist", values: record.costs, step }',
-    replace: '{ tag: "cost/dist", values: record.rewards, step }',
+    find: '{ tag: "cost/dist", values: spread.costs, step }',
+    replace: '{ tag: "cost/dist", values: spread.rewards, step }',
     harm: "the histogram of costs shows the rewards",
     tests: ["unit/tracker_events.test.ts", "unit/tracker.test.ts"],
   },

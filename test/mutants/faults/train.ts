@@ -136,15 +136,15 @@ export const faults: readonly Fault[] = [
   {
     file: "src/train/due.ts",
     find: "if (due(config.eval_every)) await",
-    replace: "if (due(config.save_steps)) await",
+    replace: "if (due(checkpointEvery(config))) await",
     harm: "eval_every is ignored: evaluations come with the checkpoints",
     tests: ["gpu/training_cadence.test.ts#evaluation", "e2e/config_effects.test.ts#eval_every="],
     claim: 4,
   },
   {
     file: "src/train/due.ts",
-    find: "if (due(config.save_steps)) await save(run, progress);",
-    replace: "if (due(config.save_steps)) void save(run, progress);",
+    find: "if (due(checkpointEvery(config))) await save(run, progress);",
+    replace: "if (due(checkpointEvery(config))) void save(run, progress);",
     harm: "a checkpoint is written while the next step changes the weights: a mixture of two steps",
     tests: [
       "gpu/training_run.test.ts#goes on",
@@ -169,8 +169,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: '["runs", "samples", "nonfinite", "metrics.jsonl", CHANGES_FILE',
-    replace: '["runs", "nonfinite", "metrics.jsonl", CHANGES_FILE',
+    find: 'const CLEARED = ["runs", "samples",',
+    replace: 'const CLEARED = ["runs",',
     harm: "a run without a good checkpoint begins with the sample tables and scatter plots of the one before",
     tests: ["gpu/training_run.test.ts", "e2e/resume.test.ts#killed twice"],
   },

@@ -1,0 +1,96 @@
+/** Faults of evolution strategies. */
+import type { Fault } from "../fault.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    file: "src/rl/es.ts",
+    find: "return scaled(counted) - lambda * scaled(costs);",
+    replace: "return scaled(counted) + lambda * scaled(costs);",
+    harm: "members are rewarded for harm",
+    tests: ["unit/es.test.ts#fitness"],
+  },
+  {
+    file: "src/rl/es.ts",
+    find: "(fitness[n] - mean) / divisor * sign;",
+    replace: "(fitness[n] - mean) / divisor;",
+    harm: "of an antithetic pair both pull the same way: the gradient's estimate is noise",
+    tests: ["unit/es.test.ts#antithetic"],
+  },
+  {
+    file: "src/rl/es.ts",
+    find: "costs[i] > 0 ? config.es_safe_first_factor * reward : reward",
+    replace: "costs[i] < 0 ? config.es_safe_first_factor * reward : reward",
+    harm: "safe first takes the reward of safe answers",
+    tests: ["unit/es.test.ts#safe first"],
+  },
+  {
+    file: "src/rl/es.ts",
+    find: "2 ** (Math.ceil(Math.log2(reach)) - 24)",
+    replace: "2 ** (Math.ceil(Math.log2(reach)) - 27)",
+    harm: "sums with noise are rounded, and weights drift from member to member",
+    tests: ["unit/es.test.ts#a grid", "gpu/es_noise.test.ts#1000 members"],
+  },
+  {
+    file: "src/train/es/perturbation.ts",
+    find: "stream: isOriginal ? 0 : stream",
+    replace: "stream: 0",
+    harm: "tensors of a shape have the same noise though it is to be independent",
+    tests: ["gpu/es_noise.test.ts#another in every tensor"],
+  },
+  {
+    file: "src/train/es/population.ts",
+    find: "perturbation.add([{ seed, coefficient: -coefficient }]);",
+    replace: "",
+    harm: "the noise of every member stays on the weights",
+    tests: ["gpu/es_run.test.ts#given up"],
+  },
+  {
+    file: "src/train/es/population.ts",
+    find: "if (!isOwn && perturbation.isUndone) continue;",
+    replace: "if (!isOwn) continue;",
+    harm: "ranks drift apart by the noise that each of them alone has taken off",
+    tests: ["gpu/es_run.test.ts#original: three ranks"],
+  },
+  {
+    file: "src/train/es/iteration.ts",
+    find: "return fitnessOf(rewards, costs, lambdaBefore, config);",
+    replace: "return fitnessOf(rewards, costs, lambdaBefore * 1.1, config);",
+    harm: "fitness is weighed with another lambda than the one of the iteration before",
+    tests: ["gpu/es_run.test.ts#weighs costs"],
+  },
+  {
+    file: "src/train/es/algorithm.ts",
+    find: "restored.tracker = stateAfter(restored.tracker, row.step, row, config);",
+    replace: "",
+    harm: "a run that goes on from its replay log has lost the scatter plot's points before",
+    tests: ["gpu/es_run.test.ts#iid: killed"],
+  },
+  {
+    file: "src/train/es/algorithm.ts",
+    find: "assertResumable(log.start.identity, identity, path);",
+    replace: "",
+    harm: "a run goes on from the log of one with other noise",
+    tests: ["gpu/es_run.test.ts#refuses another sigma"],
+  },
+  {
+    file: "src/train/es/gathered.ts",
+    find: "all.set(own, first);",
+    replace: "all.set(own, 0);",
+    harm: "the fitness of a rank's members is that of the first rank's",
+    tests: ["gpu/es_run.test.ts#antithetic: three ranks"],
+  },
+  {
+    file: "kernels/noise/add_noise.wgsl",
+    find: "snap(weight[i]) + snap(sum)",
+    replace: "weight[i] + sum",
+    harm: "noise does not come off to the bit",
+    tests: ["gpu/es_noise.test.ts#1000 members"],
+  },
+  {
+    file: "kernels/lib/normal.wgsl",
+    find: "return select(turned, -turned, q >= 2u);",
+    replace: "return turned;",
+    harm: "noise is no normal: half of its signs are lost",
+    tests: ["gpu/ops.test.ts#add_noise"],
+  },
+];
