@@ -172,7 +172,7 @@ async function iterationWork(config: RunConfig): Promise<Work> {
 }
 
 function quickstartConfig(rank: number | null, isTiny: boolean): RunConfig {
-  const path = join(ROOT, "configs/quickstart_es.yaml");
+  const path = join(ROOT, "configs/quickstart_es_low_rank.yaml");
   const tiny = isTiny ? ["es_population_size=2", "es_batch_size=4", "max_completion_length=8"] : [];
   const source = { text: readFileSync(path, "utf8"), fileName: path };
   // So small that answers stay as long as they are.

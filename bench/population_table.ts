@@ -23,12 +23,12 @@ export function populationTable(title: string, report: PopulationReport): string
   ]);
   return [
     title,
-    `${members} members answer ${prompts} prompts of ${promptTokens} tokens each with ${tokens} tokens, greedily, by a ` +
+    `${members} members answer ${prompts} prompts of ${promptTokens} tokens each with ${tokens} tokens, greedily: a ` +
     `Llama of ${layers} layers ${hidden} wide`,
     "",
     alignColumns([["", "ms", "+-", "x plain", "fastest"], ...rows]),
     "",
-    `iterations of configs/quickstart_es.yaml: ${completions} completions and the update, without judging`,
+    `iterations of configs/quickstart_es_low_rank.yaml: ${completions} completions and the update, not judged`,
     "",
     alignColumns([["", "iterations/s", "+-", "x full rank", "fastest"], ...quickstart]),
     "",

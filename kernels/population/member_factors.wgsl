@@ -1,7 +1,7 @@
 // member_factors: the factors of a population's low-rank perturbations (EGGROLL, arXiv:2511.16652), made from counters.
-//   factors[i,e] = eps(seed_i, layer, e), times coefficient_i where e < outputs: the factors A, which come first
-// Shapes    terms u32 [members,2]: seed, and the bits of an f32 coefficient; out factors f32 [members, pitch]; pitch and
-//           outputs in vec4s
+//   factors[i,e] = eps(seed_i, layer, e), times coefficient_i where e < outputs: in the factors A, which come first
+// Shapes    terms u32 [members,2]: seed, and the bits of an f32 coefficient; out factors f32 [members, pitch]; pitch
+//           and outputs in vec4s
 // Dispatch  one workgroup per SPAN vec4s of a member, (ceil(pitch/SPAN) members,1,1), folded to 2-D past 65535
 // Twin      src/ops/population/member_factors.ts#memberFactorsF64
 import package::lib::grid::{Place, WG, workgroup_number};

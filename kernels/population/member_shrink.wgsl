@@ -7,7 +7,7 @@
 //           or [1, M, ranks]; with VEC4, K, pitch and the places are in vec4s
 // Dispatch  one thread per value of parts, folded to 2-D past 65535
 // Numerics  f32, the k of a part strictly in order by fma; WHOLE adds the parts in order, as lora_low.wgsl does
-// Twin      src/ops/population/member_linears.ts#memberPartsF64
+// Twin      src/ops/population/member_linears.ts#memberLinearF64
 import package::lib::grid::{lane_number, Place, WG};
 import package::lib::values::{Value, VALUE_SIZE};
 

@@ -1,9 +1,9 @@
-// member_update: moves a weight by the sum of a population's low-rank matrices, in place: the step of evolution strategies
-// (EGGROLL, arXiv:2511.16652), where A carries what each is weighed by.
+// member_update: moves a weight by the sum of a population's low-rank matrices, in place: the step of evolution
+// strategies (EGGROLL, arXiv:2511.16652), where A carries what each is weighed by.
 //   w[n,k] += sum_i sum_r A[i,r,n] B[i,r,k]
-// Shapes    w f32 [rows,K] in and out, rows row .. row + rows - 1 of the weight [N,K]; factors f32 [members, pitch], where
-//           A [rank,N] begins at a_begin and B [rank,K] at b_begin of a member's row; with VEC4, K and b_begin are in
-//           vec4s
+// Shapes    w f32 [rows,K] in and out, rows row .. row + rows - 1 of the weight [N,K]; factors f32 [members, pitch],
+//           where A [rank,N] begins at a_begin and B [rank,K] at b_begin of a member's row; with VEC4, K and b_begin
+//           are in vec4s
 // Dispatch  one workgroup per `share` rows: (ceil(rows/share),1,1), folded to 2-D past 65535
 // Numerics  f32, members in order and their ranks in order by fma; the sum is added at once
 // Twin      src/ops/population/member_update.ts#memberUpdateF64

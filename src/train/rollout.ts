@@ -90,9 +90,9 @@ export async function sampleRollouts(
     groupSize: config.num_generations,
     seed: config.seed,
     step,
-    members,
     firstPrompt,
     slice,
+    members,
     findStop: findStopIn(tokenizer, stopStrings),
     onProgress,
     onGroup(p, completions, first) {

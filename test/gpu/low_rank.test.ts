@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
+import { trimPool } from "../../src/gpu/pool.ts";
+import { settle } from "../../src/gpu/queue.ts";
 import { readFloats, uploadTensor, writeTensor } from "../../src/gpu/tensors.ts";
 import { factorLayout, memberFactorsF64 } from "../../src/ops/population/member_factors.ts";
 import { memberUpdateF64 } from "../../src/ops/population/member_update.ts";
+import type { Tokenizer } from "../../src/io/tokenizer/tokenizer.ts";
 import type { Weight } from "../../src/ops/weight/weight.ts";
 import { createGenerator, type GenerationOptions } from "../../src/policy/decode/generate.ts";
 import {
@@ -15,8 +18,11 @@ import {
 } from "../../src/policy/perturbations.ts";
 import type { Policy } from "../../src/policy/trunk.ts";
 import { listWeights } from "../../src/policy/weights.ts";
-import type { NoiseTerm } from "../../src/rl/es.ts";
+import { membersOf, type NoiseTerm, updateTerms } from "../../src/rl/es.ts";
+import { openPopulation } from "../../src/train/es/open_population.ts";
+import { memberOptions } from "../../src/train/es/population.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
+import { PROMPTS as RUN_PROMPTS, tinyConfig } from "./tiny_run.ts";
 
 const OPTIONS: GenerationOptions = {
   temperature: 1,
@@ -177,6 +183,34 @@ describe("a population of low-rank perturbations", () => {
     const values = (Object.values(layers[0]) as Weight[]).filter(({ shape }) => shape.length === 2)
       .reduce((sum, { shape: [N, K] }) => sum + RANK * (N + K), 0);
     assert.deepEqual({ all, largest }, { all: 4 * layers.length * values, largest: 4 * values });
+  });
+
+  it("takes 1.1 times the memory of inference with as many rows at the most", async () => {
+    const { memory } = await openGpu();
+    const own = await tinyPolicy("perturbed");
+    const config = tinyConfig({ algorithm: "es", es_rank: 1, es_population_size: 2, max_completion_length: 8 });
+    const tokenizer = { decode: (ids: readonly number[]) => ids.join(" ") } as unknown as Tokenizer;
+    const peakOf = async (body: () => Promise<unknown>) => {
+      trimPool();
+      memory.forgetPeak();
+      await body();
+      return memory().peakBytes;
+    };
+    const prompts = [...RUN_PROMPTS, ...RUN_PROMPTS].map(({ ids }) => ids);
+    const plain = await peakOf(async () => {
+      const generator = createGenerator(own, memberOptions(own, config));
+      await generator.generate({ prompts, groupSize: 1, seed: 0, step: 0 });
+      generator.dispose();
+    });
+    const low = await peakOf(async () => {
+      const population = await openPopulation({ policy: own, tokenizer, config });
+      const members = membersOf(1, config);
+      await population.rollouts(members, { start: 0, end: 2 }, { prompts: RUN_PROMPTS });
+      population.update(updateTerms(members, [1, 2], 0.01)!);
+      await settle();
+      population.dispose();
+    });
+    assert.ok(low <= 1.1 * plain, `${low} bytes, inference ${plain}`);
   });
 
   it("what does not fit is refused", async () => {

@@ -1,8 +1,8 @@
 /**
  * Factors of a population's low-rank perturbations (EGGROLL, arXiv:2511.16652): member i perturbs a weight W [N,K] by
- * c_i A_i B_i^T, with A [N, rank] and B [K, rank] of independent standard normals. The factors of all matrices of a layer
- * lie side by side in a row for each member, c A transposed to [rank, N] and B to [rank, K]. They are made from counters,
- * so that a seed stands for them.
+ * c_i A_i B_i^T, with A [N, rank] and B [K, rank] of independent standard normals. The factors of all matrices of a
+ * layer lie side by side in a row for each member, c A transposed to [rank, N] and B to [rank, K]. They are made from
+ * counters, so that a seed stands for them.
  */
 import type { Tensor } from "@tensorflow/tfjs";
 import { hasNarrowSubgroups } from "../../gpu/device_facts.ts";

@@ -1,7 +1,7 @@
 /**
  * Linear layers of rows each of which belongs to a member of a population, and has that member's low-rank perturbation
- * of the weights (EGGROLL, arXiv:2511.16652): y = x (W + A B^T)^T = x W^T + (x B) A^T. The product with W is that of all
- * rows at once; what a row gets beside it depends on the row and its member alone.
+ * of the weights (EGGROLL, arXiv:2511.16652): y = x (W + A B^T)^T = x W^T + (x B) A^T. The product with W is that of
+ * all rows at once; what a row gets beside it depends on the row and its member alone.
  */
 import type { Tensor, TensorInfo } from "@tensorflow/tfjs";
 import { isSoftwareDevice } from "../../gpu/device_facts.ts";
@@ -121,7 +121,7 @@ function assertFits(x: Tensor, ys: readonly Tensor[], members: Tensor): void {
  * @param factors of each layer's weight, undefined where it is not perturbed
  * @param members i32 [M]: the member of each row, -1 = none, whose outputs stay as they are
  * @throws RangeError when the rows and their members do not fit
- * @throws Error under a tape: perturbations are not differentiated
+ * @throws Error when a tape is on: perturbations are not differentiated
  */
 export function addMemberParts(
   x: Tensor,
@@ -153,8 +153,8 @@ export interface FactorArrays {
   b: number;
 }
 
-/** Twin of member_shrink.wgsl in f64, of one matrix. @returns parts [ceil(K / 256), M, rank] */
-export function memberPartsF64(
+/** What member_shrink.wgsl makes, in f64, of one matrix. @returns parts [ceil(K / 256), M, rank] */
+function memberPartsF64(
   x: ArrayLike<number>,
   members: ArrayLike<number>,
   { values, pitch, rank, b }: FactorArrays,

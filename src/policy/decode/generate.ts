@@ -96,7 +96,8 @@ interface GenerationUsage extends SessionUsage {
 export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each, or those of the slice.
-   * @throws RangeError when a prompt is empty, members are not a population's, or lengths go beyond the model's positions, or those it was loaded for
+   * @throws RangeError when a prompt is empty, members are not a population's, or lengths go beyond the model's
+   * positions, or those it was loaded for
    * @throws NonfinitePolicyError when logits are NaN or infinite
    */
   generate(request: GenerationRequest): Promise<Completion[]>;

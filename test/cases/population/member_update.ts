@@ -3,7 +3,7 @@ import { memberUpdate, memberUpdateF64 } from "../../../src/ops/population/membe
 import { type OpCase, uniform, uniformWeight } from "../case.ts";
 
 /** The second of two matrices, so that neither of its factors begins a row. */
-function updateCase(N: number, K: number, rank: number, members: number): OpCase {
+export function updateCase(N: number, K: number, rank: number, members: number): OpCase {
   const { places, pitch } = factorLayout([[3, 5], [N, K]], rank);
   return {
     name: `member_update ${N}x${K} rank ${rank} of ${members}`,
