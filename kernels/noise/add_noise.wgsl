@@ -3,7 +3,8 @@
 //   snap rounds to whole multiples of grid, a power of two; grid 0: nothing is rounded. On a grid where all sums
 //   stay below 2^24 of its steps they are exact, so that the negative coefficient restores w to the bit.
 // Shapes    weight f32 [N], in and out; terms u32 [T,2]: seed, and the bits of an f32 coefficient, summed in their
-//           order; count, first: values, VEC4 vec4s; first: before weight's among those of its tensor, a multiple of 4 values
+//           order; count, first: values, VEC4 vec4s; first: before weight's among those of its
+//           tensor, a multiple of 4 values
 // Dispatch  one workgroup per SPAN: (ceil(count/SPAN),1,1), folded to 2-D past 65535
 // Twin      src/ops/noise/add_noise.ts#addNoiseF64
 import package::lib::grid::{Place, WG};

@@ -68,6 +68,17 @@ export const TIMING_METRICS = [
   "time/iteration",
 ] as const;
 
+/** Names that evolution strategies alone log (es_metrics.ts). */
+export const ES_METRICS: readonly string[] = [
+  "iteration",
+  "unperturbed/helpfulness",
+  "unperturbed/cost",
+  "unperturbed/safe_ratio",
+  "time/perturbation_application",
+  "time/broadcast",
+  "time/iteration",
+];
+
 /** Every name that each run's rows may hold, in their order there; those of a scorer's parts follow STEP_METRICS. */
 export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS] as const;
 

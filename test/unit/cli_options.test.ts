@@ -160,6 +160,7 @@ it("options that npm may keep for itself are those that the commands have", asyn
   for (const [task, options] of Object.entries(NPM_OPTIONS)) {
     const elsewhere: Record<string, string> = {
       doctor: "src/cli/doctor/doctor.ts",
+      "es-replay": "src/cli/es_replay.ts",
       "gpu-report": "bench/gpu_report/command.ts",
       chaos: "test/chaos_runs/run.ts",
     };

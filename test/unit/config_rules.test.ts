@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatConfig } from "../../src/config/describe.ts";
 import { ConfigError, loadConfig } from "../../src/config/load.ts";
+import { configNotices } from "../../src/config/rules.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 
 const loaded = (text: string) => loadConfig({ text, fileName: "run.yaml" });
@@ -22,6 +23,14 @@ for (
     ["scorer_url: http://a:1\nreward_label: 0", 'reward_label needs a classifier, got scorer_api "beaver"'],
     ["scorer_url: http://a:1\nscorer_api: tei_predict", "cost_label must be a label with scorer_api"],
     ["warmup_steps: 501", "warmup_steps must be <= max_steps"],
+    [
+      "algorithm: es\nes_noise: antithetic\nes_population_size: 31",
+      'es_population_size must be even with es_noise "antithetic".* got 31; set 30 or 32',
+    ],
+    ["algorithm: es\ndtype: bfloat16", 'dtype must be float32 with algorithm "es", got bfloat16: noise is'],
+    ["algorithm: es\nbeta: [0.1, 0.2]", 'beta must be one number with algorithm "es".* a list of 2'],
+    ["algorithm: es\nlog_completions: all", 'log_completions must be "table" with algorithm "es", got "all"'],
+    ["algorithm: es\nlambda_scope: rank", 'lambda_scope must be "global" with algorithm "es", got "rank"'],
   ]
 ) {
   test(`"${line}" is refused with the line that it stands in`, () => {
@@ -35,6 +44,18 @@ for (
     });
   });
 }
+
+test("what an algorithm does not read is told where it is set, and nothing of what it reads", () => {
+  const told = (text: string) =>
+    configNotices(loaded(text)).filter((notice) => notice.includes("does not read"));
+  assert.deepEqual(told("learning_rate: 0.1\nlambda_lr: 0.1\nmax_steps: 3\n"), []);
+  assert.deepEqual(told("es_sigma: 0.1\n"), ['algorithm "grpo" does not read es_sigma: set to no effect']);
+  const read = "es_sigma: 0.1\nmax_steps: 3\nstop_strings: []\nkv_cache_dtype: float32\nuse_peft: true\n";
+  assert.deepEqual(told(`algorithm: es\n${read}`), []);
+  assert.deepEqual(told("algorithm: es\nlearning_rate: 0.1\nbeta: 0.5\ntemperature: 1\n"), [
+    'algorithm "es" does not read temperature, beta, learning_rate: set to no effect',
+  ]);
+});
 
 test("an address is http, https or file: from its beginning on", () => {
   assert.equal(loaded("scorer_url: file:outputs/url").scorer_url, "file:outputs/url");

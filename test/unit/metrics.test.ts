@@ -4,7 +4,7 @@ import fc from "fast-check";
 import "../seeded_properties.ts";
 import { CLIP_METRICS } from "../../src/rl/policy_terms.ts";
 import { SAMPLER_METRICS } from "../../src/rl/sampler_weights.ts";
-import { evalRow, METRIC_NAMES, stepRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
+import { ES_METRICS, evalRow, METRIC_NAMES, stepRow, TIMING_METRICS } from "../../src/tracking/metrics.ts";
 import { stepRecord } from "./step_record.ts";
 
 describe("stepRow()", () => {
@@ -21,7 +21,7 @@ describe("stepRow()", () => {
       nonfiniteSteps: 1,
     });
     const { step: _, ...metrics } = stepRow(record);
-    const expected = METRIC_NAMES.filter((name) => !name.startsWith("eval/"));
+    const expected = METRIC_NAMES.filter((name) => !name.startsWith("eval/") && !ES_METRICS.includes(name));
     assert.deepEqual(Object.keys(metrics).sort(), [...expected].sort());
   });
 

@@ -1,7 +1,8 @@
 /**
  * The replay log: what every iteration did to the weights, in as few bytes as noise made from counters allows. The
- * first line says which run it is of; each that follows has the seeds and coefficients of an iteration, and what else a run
- * goes on from. It is appended to after every iteration, so that a run that was killed loses the one in progress alone.
+ * first line says which run it is of; each that follows has the seeds and coefficients of an iteration, and what else a
+ * run goes on from. It is appended to after every iteration, so that a run that was killed loses the one in progress
+ * alone.
  */
 import { z } from "zod";
 import { parsedJson } from "../../config/parsed_json.ts";

@@ -12,6 +12,7 @@ import { loadConfig } from "../../../src/config/load.ts";
 import { readPrompts } from "../../../src/io/prompts/prompts.ts";
 import { openAppendLog } from "../../../src/io/records/append_log.ts";
 import { loadCheckpoint, saveCheckpoint } from "../../../src/io/records/checkpoint.ts";
+import { readReplayLog } from "../../../src/train/es/replay_log.ts";
 import { scorerUrlsAt } from "../../../src/scorer/url.ts";
 import { contentOf } from "../../unit/checkpoint_content.ts";
 import { MODEL_FORMATS } from "./model_formats.ts";
@@ -45,6 +46,25 @@ const POINTS = { step: 1, from_step: 1, total: 2, rewards: [1, 2], costs: [0, -1
 const METRICS = [1, 2, 3].map((step) =>
   JSON.stringify({ step, "cost/mean": 1.5, kl: step / 3, "lambda/value": null, step_time: 2 })
 );
+
+const REPLAY = [
+  {
+    step: 0,
+    noise: "iid",
+    sigma: 1e-3,
+    identity: { seed: 1 },
+    settings: { max_steps: 2 },
+    inputs: { train: { name: "p", sha256: "a".repeat(64) }, eval: null, model: {} },
+  },
+  ...[1, 2].map((step) => ({
+    step,
+    seeds: [7, 4294967295],
+    coefficients: [0.5, -0.25],
+    progress: { step, lambda: { lambda: 1, jEma: 0.5, updates: step }, rankLambdas: null, numTokens: 9 },
+    rewards: [1],
+    costs: [-1.5],
+  })),
+].map((line) => JSON.stringify(line));
 
 function prepareRun(dir: string): void {
   mkdirSync(join(dir, "samples"), { recursive: true });
@@ -173,6 +193,13 @@ export const FORMATS: readonly Format[] = [
     shape: "lines",
     seeds: () => [text(...METRICS, "")],
     read: (dir) => openAppendLog(join(dir, "metrics.jsonl"), 2).close(),
+  },
+  {
+    name: "es_replay.jsonl",
+    file: "es_replay.jsonl",
+    shape: "lines",
+    seeds: () => [text(...REPLAY, "")],
+    read: (dir) => readReplayLog(join(dir, "es_replay.jsonl")),
   },
   ...([
     ["samples/train_1.jsonl", "lines", [`${JSON.stringify(SAMPLE)}\n`]],
