@@ -188,7 +188,12 @@ describe("a population of low-rank perturbations", () => {
   it("takes 1.1 times the memory of inference with as many rows at the most", async () => {
     const { memory } = await openGpu();
     const own = await tinyPolicy("perturbed");
-    const config = tinyConfig({ algorithm: "es", es_rank: 1, es_population_size: 2, max_completion_length: 8 });
+    const config = tinyConfig({
+      algorithm: "es",
+      es_rank: 1,
+      es_population_size: 2,
+      max_completion_length: 8,
+    });
     const tokenizer = { decode: (ids: readonly number[]) => ids.join(" ") } as unknown as Tokenizer;
     const peakOf = async (body: () => Promise<unknown>) => {
       trimPool();
