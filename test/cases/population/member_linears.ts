@@ -54,5 +54,7 @@ export const cases: OpCase[] = [
   memberCase(19, 257, [20], { rank: 1, members: 30 }),
   memberCase(5, 516, [24, 13, 9, 8], { rank: 5, members: 3 }),
   memberCase(260, 40, [36, 1036], { rank: 1, members: 7 }),
+  memberCase(26, 300, [8, 9], { rank: 3, members: 2 }),
+  memberCase(26, 301, [7, 8], { rank: 3, members: 2 }),
   memberCase(6, 40, [24, 12, 8], { rank: 2, members: 3, isPerturbed: [true, false, true] }),
 ];

@@ -30,5 +30,6 @@ export const cases: OpCase[] = [
   updateCase(64, 64, 1, 30),
   updateCase(5, 33, 3, 4),
   updateCase(515, 8, 1, 2),
+  updateCase(33, 33, 1, 2),
   updateCase(3, 1036, 4, 5),
 ];
