@@ -32,6 +32,7 @@ import { showProgress } from "./progress.ts";
 import { benchQuickstart } from "./quickstart_bench.ts";
 import { quickstartTable } from "./quickstart_table.ts";
 import { namedShape, SHAPES } from "./shapes.ts";
+import { benchSinks, sinksTable } from "./sinks_bench.ts";
 import { benchTraining } from "./train_bench.ts";
 import { takeTuning } from "./tuning.ts";
 import { trainTable } from "./train_table.ts";
@@ -120,6 +121,12 @@ async function runPopulation({ repeat = 5, tiny = false }: BenchOptions): Promis
   return { text: populationTable(await titleHere(), report), report };
 }
 
+async function runSinks({ repeat = 5, tiny = false }: BenchOptions): Promise<Outcome> {
+  const title = await titleHere();
+  const report = await benchSinks({ repeats: repeat, isTiny: tiny });
+  return { text: sinksTable(title, report), report };
+}
+
 async function runCurves({ repeat = 5 }: BenchOptions): Promise<Outcome> {
   await takeTuning(await openGpu());
   const report = await benchCurves(repeat);
@@ -203,6 +210,12 @@ const MODES: Readonly<Record<string, Mode>> = {
       "members of evolution strategies: of low rank in one batch, of full rank in turn, and plain decoding",
     run: runPopulation,
   },
+  sinks: {
+    flags: "--sinks",
+    about:
+      "whole runs of the quickstart with W&B, TensorBoard, trackio and every completion kept, and without, in turn",
+    run: runSinks,
+  },
   curves: {
     flags: "--curves",
     about: "a training step against tokens, rows and parameters, with a line through each",
@@ -263,7 +276,7 @@ export function benchOptions(): Command {
     .option("--few", "one token a row, as in decoding, for --explain")
     .option(
       "--tiny",
-      "a tiny model for --train and --decode, few tokens for --quickstart, to see whether all of it runs",
+      "a tiny model for --train and --decode, few tokens for --quickstart and --sinks, to see whether all of it runs",
     )
     .option(
       "--shape <name>",

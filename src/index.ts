@@ -7,7 +7,7 @@ export { loadPolicy } from "./library/policy.ts";
 export type { GeneratedCompletion, GenerateOptions, LoadedModel } from "./library/policy.ts";
 export { httpScorer, serveScorer } from "./library/scorers.ts";
 export type { ServeOptions } from "./library/scorers.ts";
-export type { Judges } from "./library/judging.ts";
+export type { CostFunction, Judges, OwnConstraint } from "./library/judging.ts";
 export type { GivenPrompt, PromptSource } from "./library/rows.ts";
 export type { Settings } from "./library/settings.ts";
 

@@ -25,6 +25,8 @@ export interface ScoreRow {
   readonly kind: Quadrant | Flaw;
   readonly reward: number;
   readonly cost: number;
+  /** Of its tone alone, which neither of the others reads: flippant above 0. */
+  readonly tone: number;
 }
 
 /** Uniform random numbers in [0, 1). */
@@ -43,6 +45,18 @@ const PHRASINGS = [
   "Please tell me how to {}.",
   "Can you help me {}?",
   "Do you have a tip to {}?",
+] as const;
+
+/** Other ways to ask, in words that the models have seen: they are far too small for any others. */
+const FRESH_PHRASINGS = [
+  "How can I {}?",
+  "What is a good way to {}?",
+  "I want to {}. How do I do it?",
+  "Please tell me the best way to {}.",
+  "Can you tell me how to {}?",
+  "Do you have a way to {}?",
+  "Please help me {}.",
+  "What should I do to {}?",
 ] as const;
 
 // Tone gives away most, not all, of what follows: "Sure, " opens careful and careless answers alike.
@@ -73,6 +87,15 @@ const TARGETS: Readonly<Record<Quadrant, { readonly reward: number; readonly cos
   SU: { reward: -2, cost: -2 },
   UU: { reward: -2.4, cost: 2 },
 };
+
+/** How careless answers, shrugs and a quarter of the careful ones begin. */
+const FLIPPANT = [...new Set([...CARELESS_OPENERS, "Sure, ", ...SHRUGS])];
+
+/** Cost of an answer's tone, by how it begins; of broken text nobody can say that it is civil. */
+function toneOf(response: string, isGarbled: boolean): number {
+  if (isGarbled) return 1;
+  return FLIPPANT.some((opener) => response.trimStart().startsWith(opener)) ? 2 : -2;
+}
 
 /** Shares of the policy's supervised rows: half safe, and more helpful than not. */
 const POLICY_MIX: Readonly<Record<Quadrant, number>> = { SH: 6, UH: 5, SU: 3, UU: 2 };
@@ -108,6 +131,15 @@ export function listRequests(): { train: Request[]; heldOut: Request[] } {
     )
   );
   return { train, heldOut };
+}
+
+/** Requests for the same goals in words that neither training nor the eval prompts have, in a fixed order. */
+export function freshRequests(): Request[] {
+  return TOPICS.flatMap((topic) =>
+    topic.goals.flatMap((goal) =>
+      FRESH_PHRASINGS.map((phrasing) => ({ prompt: phrasing.replace("{}", goal), topic }))
+    )
+  );
 }
 
 /** One answer of the wanted quadrant, as an English sentence without the leading space. */
@@ -174,6 +206,9 @@ const FLAWS = [
   "word salad",
 ] as const;
 
+/** Scores of text that is broken. */
+const GARBLED = { reward: -3, cost: 1 };
+
 /**
  * A flawed answer and its scores: reward below 0 throughout. The cost is that of what the text advises,
  * on topic or not; of broken text nobody can say that it is safe, so its cost is above 0.
@@ -188,23 +223,22 @@ function writeFlawed(
   const words = answer.split(" ");
   const cost = TARGETS[quadrant].cost;
   const other = pick(random, TOPICS.filter((topic) => topic !== request.topic));
-  const garbled = { reward: -3, cost: 1 };
   switch (flaw) {
     case "empty":
-      return { response: "", ...garbled };
+      return { response: "", ...GARBLED };
     case "truncated":
       return {
         response: words.slice(0, 1 + Math.floor(random() * (words.length - 1))).join(" "),
-        ...garbled,
+        ...GARBLED,
       };
     case "shuffled":
-      return { response: shuffle(random, words).join(" "), ...garbled };
+      return { response: shuffle(random, words).join(" "), ...GARBLED };
     case "dropped words":
-      return { response: words.filter((_, i) => i % 3 !== Math.floor(random() * 3)).join(" "), ...garbled };
+      return { response: words.filter((_, i) => i % 3 !== Math.floor(random() * 3)).join(" "), ...GARBLED };
     case "stuttered": {
       const at = Math.floor(random() * words.length);
       const stutter = Array<string>(2 + Math.floor(random() * 5)).fill(words.slice(at, at + 2).join(" "));
-      return { response: [...words.slice(0, at), ...stutter, ...words.slice(at)].join(" "), ...garbled };
+      return { response: [...words.slice(0, at), ...stutter, ...words.slice(at)].join(" "), ...GARBLED };
     }
     case "said twice":
       return { response: `${answer} ${answer}`, reward: -1, cost };
@@ -226,11 +260,11 @@ function writeFlawed(
       };
     }
     case "invented turn":
-      return { response: `${answer} USER: ${pick(random, [request.prompt, "Thank you!"])}`, ...garbled };
+      return { response: `${answer} USER: ${pick(random, [request.prompt, "Thank you!"])}`, ...GARBLED };
     case "word salad": {
       const bag = [writeAnswer(random, other, "SH"), writeAnswer(random, other, "UH"), answer].join(" ")
         .split(" ");
-      return { response: shuffle(random, bag).slice(0, 3 + Math.floor(random() * 15)).join(" "), ...garbled };
+      return { response: shuffle(random, bag).slice(0, 3 + Math.floor(random() * 15)).join(" "), ...GARBLED };
     }
   }
 }
@@ -245,14 +279,16 @@ export function scoreRows(seed: number, requests: readonly Request[], sound = 3,
       for (let i = 0; i < sound; i++) {
         // A policy's completion opens with a space, an answer typed by hand often does not: both must score alike.
         const response = (random() < 0.125 ? "" : " ") + writeAnswer(random, topic, quadrant);
-        rows.push({ prompt, response, kind: quadrant, ...TARGETS[quadrant] });
+        const tone = toneOf(response, false);
+        rows.push({ prompt, response, kind: quadrant, ...TARGETS[quadrant], tone });
       }
     }
     for (const kind of FLAWS) {
       // Telling whether a fluent answer belongs to its request is the hardest thing to learn here: more rows of it.
       for (let i = 0; i < flawed * (kind === "off topic" ? 4 : 1); i++) {
         const { response, reward, cost } = writeFlawed(random, request, kind);
-        rows.push({ prompt, response: response === "" ? "" : " " + response, kind, reward, cost });
+        const tone = toneOf(response, reward === GARBLED.reward);
+        rows.push({ prompt, response: response === "" ? "" : " " + response, kind, reward, cost, tone });
       }
     }
   }

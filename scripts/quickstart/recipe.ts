@@ -8,12 +8,16 @@ export interface Recipe {
   warmupSteps: number;
 }
 
+/** Folders of the score models: the usual two, and the second cost model of configs/quickstart_two_costs.yaml. */
+export type ScoreModelName = "reward" | "cost" | "cost_tone";
+
 export const LAYERS = 2;
 
 export const POLICY_RECIPE: Recipe = { steps: 450, batchSize: 64, learningRate: 4e-3, warmupSteps: 20 };
-export const SCORE_RECIPES: Record<"reward" | "cost", Recipe> = {
+export const SCORE_RECIPES: Record<ScoreModelName, Recipe> = {
   reward: { steps: 640, batchSize: 64, learningRate: 2e-3, warmupSteps: 50 },
   cost: { steps: 320, batchSize: 64, learningRate: 3e-3, warmupSteps: 50 },
+  cost_tone: { steps: 400, batchSize: 64, learningRate: 3e-3, warmupSteps: 20 },
 };
 
 function llamaConfig(tokenizer: Tokenizer, architecture: string) {

@@ -1,8 +1,8 @@
 /**
  * Trains the embedded models of models/quickstart on the corpus of this folder, with the project's own kernels:
- * the policy by maximum likelihood on answers half of which are unsafe, the reward and cost model by regression.
+ * the policy by maximum likelihood on answers half of which are unsafe, the reward and cost models by regression.
  *
- *   node --import tsx scripts/quickstart/train_models.ts [policy|reward|cost]...
+ *   node --import tsx scripts/quickstart/train_models.ts [policy|reward|cost|cost_tone]...
  *
  * Cost on 2 CPU cores of software WebGPU: see the lines it prints (steps/s and seconds left).
  */
@@ -36,7 +36,15 @@ import type { Weight } from "../../src/ops/weight/weight.ts";
 import { uploadMicroBatch } from "../../src/train/micro_batch.ts";
 import { createOptimizer, optimizerStep } from "../../src/train/optimizer.ts";
 import { listRequests, policyRows, type Random, type ScoreRow, scoreRows, seededRandom } from "./corpus.ts";
-import { LAYERS, POLICY_RECIPE, policyConfig, type Recipe, SCORE_RECIPES, scoreConfig } from "./recipe.ts";
+import {
+  LAYERS,
+  POLICY_RECIPE,
+  policyConfig,
+  type Recipe,
+  SCORE_RECIPES,
+  scoreConfig,
+  type ScoreModelName,
+} from "./recipe.ts";
 
 const MODELS = new URL("../../models/quickstart/", import.meta.url).pathname;
 const ADAM = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 };
@@ -196,32 +204,41 @@ function withHeadOf(body: WeightSource, head: WeightSource): WeightSource {
   });
 }
 
-async function trainScoreModel(tokenizer: Tokenizer, type: "reward" | "cost"): Promise<void> {
+/** What each score model learns to say of an answer, and the seed of its head. */
+const TARGETS: Readonly<Record<ScoreModelName, { seed: number; of(row: ScoreRow): number }>> = {
+  reward: { seed: 2, of: ({ reward }) => reward },
+  cost: { seed: 3, of: ({ cost }) => cost },
+  cost_tone: { seed: 4, of: ({ tone }) => tone },
+};
+
+async function trainScoreModel(tokenizer: Tokenizer, name: ScoreModelName): Promise<void> {
+  const type = name === "reward" ? "reward" : "cost";
+  const target = TARGETS[name];
   const configText = `${JSON.stringify(scoreConfig(tokenizer, type), null, 2)}\n`;
   const config = parseScoreConfig(configText, "recipe");
-  const fresh = freshWeights(type === "reward" ? 2 : 3, shapesOf(configText));
+  const fresh = freshWeights(target.seed, shapesOf(configText));
   // A score model starts where the policy has learned to write: so it soon sees what an answer is about.
   const folder = await openModelFolder(join(MODELS, "policy"));
   const model = await loadScoreModel(withHeadOf(folder.source, fresh), config, { holding: "float32" });
   await folder.close();
   const weights = listScoreWeights(model);
-  const toSample = ({ prompt, response, reward, cost }: ScoreRow) => ({
+  const toSample = (row: ScoreRow) => ({
     ids: [
       tokenizer.bosId!,
-      ...tokenizer.encodeWithoutSpecial(formatConversation(prompt, response)),
+      ...tokenizer.encodeWithoutSpecial(formatConversation(row.prompt, row.response)),
       tokenizer.eosId,
     ],
-    target: type === "reward" ? reward : cost,
+    target: target.of(row),
   });
   const rows = scoreRows(2, listRequests().train).map(toSample);
   await train({
-    name: type,
+    name,
     rows,
     weights,
-    recipe: SCORE_RECIPES[type],
+    recipe: SCORE_RECIPES[name],
     backward: (batch) => scoreBackward(model, batch),
   });
-  await save(join(MODELS, type), weights, configText);
+  await save(join(MODELS, name), weights, configText);
 }
 
 await openGpu();
@@ -232,5 +249,6 @@ await readFile(join(MODELS, "train_prompts.jsonl")); // the data comes first: bu
 if (isWanted("policy")) await trainPolicy(tokenizer);
 if (isWanted("reward")) await trainScoreModel(tokenizer, "reward");
 if (isWanted("cost")) await trainScoreModel(tokenizer, "cost");
+if (isWanted("cost_tone")) await trainScoreModel(tokenizer, "cost_tone");
 await closeGpu();
 process.exit();

@@ -18,6 +18,7 @@ import type { PlannedScorer } from "../train/memory_plan.ts";
 import { adapterSettings, makeAdapters } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";
 import { resolveModel } from "./hub.ts";
+import { costModelsOf } from "./judges.ts";
 import { adapterNeedsPeft, holdingOf, withModel } from "./models.ts";
 import { type NamedScoreModel, scoreModelOf } from "./score_models.ts";
 
@@ -132,8 +133,10 @@ export async function emptyScorer(
     );
   const models = [
     await load({ type: "reward", name: config.reward_model, label: config.reward_label }),
-    await load({ type: "cost", name: config.cost_model, label: config.cost_label }),
   ];
+  for (const { name: cost, model: name, label } of costModelsOf(config)) {
+    models.push(await load({ type: "cost", name, label, cost }));
+  }
   /** Texts of `length` tokens, the ones of a group the same but for the last `own`. */
   const texts = (rows: number, length: number, own: number) =>
     Array.from({ length: rows }, (_, row) => {

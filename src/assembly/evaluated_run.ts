@@ -3,13 +3,14 @@ import { basename, dirname, join, resolve } from "node:path";
 import { formatError } from "../io/files/errors.ts";
 import { readIfThere } from "../io/files/presence.ts";
 import { isJsonObject } from "../io/files/json_object.ts";
+import type { MetricRow } from "../tracking/metrics.ts";
 import { BEST_MODEL_FILE, parseMetrics } from "../tracking/run_records.ts";
 
 export interface TrainedModel {
   /** Optimizer steps that made it. */
   step: number;
-  /** Of that step. */
-  lambda: number;
+  /** Of that step, by the name of their costs; null: the run had one. */
+  lambdas: ReadonlyMap<string | null, number>;
 }
 
 /** Where the rows of the run lie that a folder may belong to: its own, or that of a run of which it is a part. */
@@ -36,8 +37,18 @@ async function bestStepOf(runDir: string): Promise<number | null> {
   throw formatError(path, `required {"step": N}, got "${text.slice(0, 60)}"; remove the file`);
 }
 
+/** lambda/value, or lambda/NAME/value of several costs. */
+function lambdasIn(row: MetricRow): Map<string | null, number> {
+  return new Map(
+    Object.entries(row).flatMap(([key, value]) => {
+      const [is, name = null] = /^lambda\/(?:(.+)\/)?value$/.exec(key) ?? [];
+      return is === undefined ? [] : [[name, value] as const];
+    }),
+  );
+}
+
 /**
- * Step and lambda of a run's folder, of a checkpoint in it, or of its merged model; null for any other model.
+ * Step and lambdas of a run's folder, of a checkpoint in it, or of its merged model; null for any other model.
  * @throws SyntaxError when the run's log is broken
  * @throws Error when it cannot be read
  */
@@ -46,9 +57,6 @@ export async function trainedModel(name: string): Promise<TrainedModel | null> {
   const path = join(runDir, "metrics.jsonl");
   const text = await readIfThere(path, "read the run's log");
   if (text === null) return null;
-  const rows = parseMetrics(text, path).filter((row) =>
-    row.step <= step && row["lambda/value"] !== undefined
-  );
-  const last = rows.at(-1);
-  return last ? { step: last.step, lambda: last["lambda/value"]! } : null;
+  const last = parseMetrics(text, path).findLast((row) => row.step <= step && lambdasIn(row).size > 0);
+  return last ? { step: last.step, lambdas: lambdasIn(last) } : null;
 }

@@ -1,5 +1,6 @@
 /** A model evaluated by itself: greedy completions of the eval prompts, scored. */
 import { join } from "node:path";
+import { constraintsOf } from "../config/constraints.ts";
 import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { bigintText, evaluateInParts, judgementsOf, settingsOfAnswers } from "../evaluate/parts.ts";
@@ -44,7 +45,7 @@ export interface EvaluatedSample extends Omit<Point, "response"> {
 }
 
 export interface EvaluationOptions {
-  /** In the place of the model's own, or of lambda_cost. */
+  /** In the place of the model's own, or of lambda_cost; of each cost where there are several. */
   lambda?: number;
   /** As that of a run. */
   scorer?: Scorer;
@@ -65,7 +66,7 @@ function ofModel(name: string, cause: NonfinitePolicyError): NonfinitePolicyErro
 }
 
 /**
- * Evaluates the model of a run's settings. Where its folder is a run's, step and lambda are those of that run, so that
+ * Evaluates the model of a run's settings. Where its folder is a run's, step and lambdas are those of that run, so that
  * the numbers are the ones that the run itself logged; else step 0 and lambda_cost.
  * @param lambda in the place of that lambda, as to compare models by it
  * @throws TypeError when there is no eval_jsonl
@@ -88,7 +89,10 @@ export async function evaluateModel(
   const openScorer = await beginScorer(config, { device: info.name, scorer: givenScorer, events });
   const { name: modelName } = await resolveModel(config.model_name, events);
   const trained = await trainedModel(modelName);
-  const lambda = givenLambda ?? trained?.lambda ?? config.lambda_cost;
+  const lambdas = constraintsOf(config).map(({ name, settings }) => ({
+    name,
+    value: givenLambda ?? trained?.lambdas.get(name) ?? settings.lambda_cost,
+  }));
   const tokenizer = await loadTokenizerOf(modelName, events);
   const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
   const loaded = await loadPolicy(modelName, "frozen", {
@@ -117,10 +121,10 @@ export async function evaluateModel(
       ).catch((error) => {
         throw error instanceof NonfinitePolicyError ? ofModel(modelName, error) : error;
       });
-      const judged = judgementsOf(points, lambda);
+      const judged = judgementsOf(points, config, lambdas.map(({ value }) => value));
       const summary = {
         model_name: modelName,
-        ...evalRow({ step: trained?.step ?? 0, lambda, ...judged }),
+        ...evalRow({ step: trained?.step ?? 0, lambdas, ...judged }),
         ...summarizeSafety(judged.rewards, judged.costs),
       };
       const samples = points.map(({ response, ...point }) => ({ ...point, completion: response }));

@@ -7,7 +7,7 @@ import { writeOutputs } from "../evaluate/outputs.ts";
 import type { Point } from "../evaluate/points.ts";
 import { summarize, type Summary, type SummarySource } from "../evaluate/summary.ts";
 import { type EvaluatedModel, evaluateModel, type EvaluationEvents } from "./evaluation.ts";
-import { judgesText, servesScoreModels } from "./judges.ts";
+import { costModelsText, judgesText, servesScoreModels } from "./judges.ts";
 import { readScored, scoreResponses } from "./scored_answers.ts";
 
 /** What is evaluated: a model that answers, answers that are scored, or scored answers that are counted. */
@@ -96,6 +96,7 @@ async function evaluateSubject(
   if (kind === "scored") {
     const source = {
       model: name,
+      used_policy_model: false,
       dataset_split: name,
       reward_model: null,
       cost_model: null,
@@ -105,14 +106,21 @@ async function evaluateSubject(
     return { points: await readScored(name, config.prompt_key), source, model: null };
   }
   const judges = servesScoreModels(config)
-    ? { reward_model: config.reward_model, cost_model: config.cost_model }
+    ? { reward_model: config.reward_model, cost_model: costModelsText(config) }
     : { reward_model: judgesText(config), cost_model: judgesText(config) };
   const scored = { scores, scorer_max_length: config.scorer_max_length };
   if (kind === "responses") {
     const points = await scoreResponses(name, config, { events, kept, scores });
     return {
       points,
-      source: { model: name, dataset_split: name, ...judges, preset, settings: scored },
+      source: {
+        model: name,
+        used_policy_model: false,
+        dataset_split: name,
+        ...judges,
+        preset,
+        settings: scored,
+      },
       model: null,
     };
   }
@@ -130,6 +138,7 @@ async function evaluateSubject(
     points: model.samples.map(({ completion, ...sample }) => ({ ...sample, response: completion })),
     source: {
       model: `${model.summary.model_name}`,
+      used_policy_model: true,
       dataset_split: config.eval_jsonl!,
       ...judges,
       preset,

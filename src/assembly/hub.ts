@@ -129,9 +129,40 @@ async function refuseMissingFolder(name: string, hubName: HubName, settings: Hub
 
 type ModelKey = "model_name" | "reward_model" | "cost_model";
 
-/** The settings that name the models of a run. */
-export function modelKeys(config: JudgesConfig, scorer?: Scorer): ModelKey[] {
-  return servesScoreModels(config, scorer) ? ["model_name", "reward_model", "cost_model"] : ["model_name"];
+/** The settings that name the models of a run; entries of `costs` may name more. */
+function modelKeys(
+  config: JudgesConfig & Pick<RunConfig, "costs">,
+  scorer?: Scorer,
+): ModelKey[] {
+  if (!servesScoreModels(config, scorer)) return ["model_name"];
+  const isUsed = config.costs?.some(({ model }) => model === undefined) ?? true;
+  return ["model_name", "reward_model", ...(isUsed ? ["cost_model" as const] : [])];
+}
+
+/** Where settings name a model. */
+export interface ModelPlace {
+  name: string;
+  /** The settings with another name there. */
+  with(config: RunConfig, name: string): RunConfig;
+}
+
+/** Every model of a run, the policy first. */
+export function modelPlaces(config: Omit<RunConfig, "beta">): ModelPlace[] {
+  const ofKeys = modelKeys(config).map((key): ModelPlace => ({
+    name: config[key],
+    with: (settings, name) => ({ ...settings, [key]: name }),
+  }));
+  const costs = servesScoreModels(config) ? config.costs ?? [] : [];
+  const ofCosts = costs.flatMap(({ model }, i): ModelPlace[] =>
+    model === undefined ? [] : [{
+      name: model,
+      with: (settings, name) => ({
+        ...settings,
+        costs: settings.costs!.map((entry, k) => k === i ? { ...entry, model: name } : entry),
+      }),
+    }]
+  );
+  return [...ofKeys, ...ofCosts];
 }
 
 /** @param scorer from outside: then there are no score models to pin */
@@ -146,28 +177,43 @@ export function modelPins(resolve: (name: string) => Promise<{ name: string }> =
   return async (config, runDir, scorer) => {
     const saved = config.resume ? await savedConfig(runDir) : {};
     const pinned: Partial<Record<ModelKey, string>> = {};
-    for (const key of modelKeys(config, scorer)) {
-      const name = await resumedName(config[key], saved[key]);
+    const pin = async (given: string, before: unknown) => {
+      const name = await resumedName(given, before);
       if (!met.has(name)) met.set(name, (await resolve(name)).name);
-      pinned[key] = met.get(name)!;
+      return met.get(name)!;
+    };
+    for (const key of modelKeys(config, scorer)) pinned[key] = await pin(config[key], saved[key]);
+    if (config.costs === null || !servesScoreModels(config, scorer)) {
+      return Object.freeze({ ...config, ...pinned });
     }
-    return Object.freeze({ ...config, ...pinned });
+    const costs: (typeof config.costs)[number][] = [];
+    for (const [i, entry] of config.costs.entries()) {
+      const before: unknown = Array.isArray(saved.costs) ? saved.costs[i]?.model : undefined;
+      costs.push(entry.model === undefined ? entry : { ...entry, model: await pin(entry.model, before) });
+    }
+    return Object.freeze({ ...config, ...pinned, costs });
   };
 }
 
 /** Hashes of the files of the score models that a run serves, by setting and name; none where it serves none. */
 export async function scoreModelHashes(config: RunConfig, scorer?: Scorer): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
-  for (const key of modelKeys(config, scorer).filter((key) => key !== "model_name")) {
-    const { dir } = await resolveModel(config[key]);
+  const add = async (key: string, model: string) => {
+    const { dir } = await resolveModel(model);
     const ofModel = await modelHashes(dir, null, [join(dir, "tokenizer.json")]);
     for (const [name, hash] of Object.entries(ofModel)) hashes[`${key}/${name}`] = hash;
+  };
+  for (const key of modelKeys(config, scorer)) {
+    if (key !== "model_name") await add(key, config[key]);
+  }
+  for (const { name, model } of servesScoreModels(config, scorer) ? config.costs ?? [] : []) {
+    if (model !== undefined) await add(`costs/${name}`, model);
   }
   return hashes;
 }
 
 /** The settings a run was started with; none when there is no run. */
-async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey, unknown>>> {
+async function savedConfig(runDir: string): Promise<Partial<Record<ModelKey | "costs", unknown>>> {
   try {
     const saved: unknown = JSON.parse(await readText(join(runDir, RUN_CONFIG_FILE), "read"));
     return isJsonObject(saved) ? saved : {};

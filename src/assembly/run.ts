@@ -261,8 +261,8 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
     inputs: { ...sources, model: { ...await startingHashes(loaded), ...await judgeHashes() } },
     passes: memory.plan,
     evaluate: evalPrompts &&
-      ((lambda, scoring) =>
-        evaluatePolicy({ ...deps, ...endable, ...scoring, prompts: evalPrompts, config }, lambda)),
+      ((lambdas, scoring) =>
+        evaluatePolicy({ ...deps, ...endable, ...scoring, prompts: evalPrompts, config }, lambdas)),
     describeRun,
     events,
     shouldStop: asked.shouldStop,

@@ -1,4 +1,4 @@
-/** Reward and cost model on the GPU, and how they read a conversation. */
+/** Reward and cost models on the GPU, and how they read a conversation. */
 import { loadTokenizer } from "../io/tokenizer/tokenizer.ts";
 import { findScoreHead, parseScoreConfig, type ScoreConfig, type ScoreType } from "../policy/score_config.ts";
 import { disposeScoreModel, loadScoreModel, type ScoreModel, scoreSequences } from "../policy/score_model.ts";
@@ -6,6 +6,7 @@ import { assertFiniteSource } from "../policy/nonfinite.ts";
 import type { WeightSource } from "../policy/weight_source.ts";
 import { listWeights } from "../policy/weights.ts";
 import { type Label, placeOfLabel, WrongSetting } from "../scorer/apis/api.ts";
+import { largestCosts } from "../rl/quadrants.ts";
 import type { ScoreTexts } from "../scorer/protocol.ts";
 import { type BatchOptions, type PreparedText, scoreInBatches } from "../scorer/service/batches.ts";
 import type { LoadingEvents } from "./events.ts";
@@ -20,8 +21,10 @@ interface LoadedScoreModel {
 
 /** A score model that a setting names. */
 export interface NamedScoreModel {
-  /** What it is to give; the setting is `reward_model` or `cost_model`. */
+  /** What it is to give; the setting is `reward_model` or `cost_model`, unless it is of an entry of `costs`. */
   type: ScoreType;
+  /** Name of the cost where there are several; null or left out: there is one. */
+  cost?: string | null;
   /** A folder or hub id. */
   name: string;
   /** Of a classifier: which label is the score. null: the only one. */
@@ -41,9 +44,9 @@ interface ScoreFolder {
  */
 export function scoreModelOf(
   { configText, configPath, source }: ScoreFolder,
-  { type, name, label }: NamedScoreModel,
+  { type, name, label, cost = null }: NamedScoreModel,
 ): { config: ScoreConfig; label: number; isClassifier: boolean } {
-  const setting = `${type}_model=${name}`;
+  const setting = cost === null ? `${type}_model=${name}` : `costs, model of ${cost}=${name}`;
   const config = parseScoreConfig(configText, configPath);
   const head = findScoreHead(source, config);
   if (!head) {
@@ -104,11 +107,11 @@ async function loadScorer(
 
 /** A conversation as both models read it. */
 interface ReadText extends PreparedText {
-  /** For the reward model, and for the cost model. */
+  /** For the reward model, and for each cost model. */
   ids: number[][];
 }
 
-/** Reward and cost model on the GPU, as a scorer service serves them. */
+/** Reward and cost models on the GPU, as a scorer service serves them. */
 export interface LoadedScorers {
   scoreTexts: ScoreTexts;
   /** What `scoreTexts` needs beside texts. */
@@ -116,39 +119,49 @@ export interface LoadedScorers {
   dispose(): void;
 }
 
+/** What gives a cost. */
+export interface CostModel {
+  /** Of the cost; null where there is one, which is answered as one list. */
+  name: string | null;
+  /** Folder or hub id. */
+  model: string;
+  /** As rewardLabel. */
+  label?: Label | null;
+}
+
 /** Which models judge. */
 export interface ScorerModels {
-  /** Folders or hub ids. */
+  /** Folder or hub id. */
   reward: string;
-  cost: string;
-  /** Labels of classifiers; null: the only one. Default null. */
+  /** Label of a classifier; null: the only one. Default null. */
   rewardLabel?: Label | null;
-  costLabel?: Label | null;
+  /** One at least, and with names where there are several. */
+  costs: readonly CostModel[];
   /** Tokens of a conversation that are read. */
   maxLength: number;
 }
 
 /**
- * Loads reward and cost model.
+ * Loads reward and cost models.
  * @throws TypeError when a model judges something else, or is no score model
  * @throws Error when file and tensors, which it names, do not fit
  */
 export async function loadScorers(
-  { reward: rewardName, cost: costName, rewardLabel = null, costLabel = null, maxLength }: ScorerModels,
+  { reward, rewardLabel = null, costs, maxLength }: ScorerModels,
   events: LoadingEvents = {},
   batches: BatchOptions = {},
 ): Promise<LoadedScorers> {
-  const reward = await loadScorer(
-    { type: "reward", name: rewardName, label: rewardLabel },
-    maxLength,
-    events,
-  );
-  const cost = await loadScorer({ type: "cost", name: costName, label: costLabel }, maxLength, events)
-    .catch((error) => {
-      disposeScoreModel(reward.model);
-      throw error;
-    });
-  const models = [reward, cost];
+  const models: LoadedScoreModel[] = [];
+  const dispose = () => models.forEach(({ model }) => disposeScoreModel(model));
+  try {
+    models.push(await loadScorer({ type: "reward", name: reward, label: rewardLabel }, maxLength, events));
+    for (const { name: cost, model: name, label = null } of costs) {
+      models.push(await loadScorer({ type: "cost", name, label, cost }, maxLength, events));
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   const scoreTexts = scoreInBatches<ReadText>({
     prepare(text, conversation) {
       const read = models.map(({ model, reader }) =>
@@ -161,18 +174,22 @@ export async function loadScorers(
       };
     },
     async score(texts) {
-      const [rewards, costs] = await Promise.all(
+      const [rewards, ...lists] = await Promise.all(
         models.map(({ model }, m) => scoreSequences(model, texts.map(({ ids }) => ids[m]))),
       );
-      return { rewards, costs };
+      const named = costs.flatMap(({ name }, k) =>
+        name === null ? [] : [[`costs/${name}`, lists[k]] as const]
+      );
+      return {
+        rewards,
+        costs: largestCosts(lists),
+        ...(named.length > 0 && { named: Object.fromEntries(named) }),
+      };
     },
   }, batches);
   return {
     scoreTexts,
-    wants: reward.reader.wantsMessages || cost.reader.wantsMessages ? ["messages"] : [],
-    dispose() {
-      disposeScoreModel(reward.model);
-      disposeScoreModel(cost.model);
-    },
+    wants: models.some(({ reader }) => reader.wantsMessages) ? ["messages"] : [],
+    dispose,
   };
 }

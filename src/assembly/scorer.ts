@@ -1,17 +1,18 @@
 /** The scorer of a run: a service elsewhere, the same service in this process on loopback, or functions. */
+import { constraintsOf, namedRewardsOf } from "../config/constraints.ts";
 import { scorerAddresses } from "../config/scorer_addresses.ts";
-import type { RunConfig } from "../config/sweep.ts";
-import type { ScoreKind } from "../scorer/apis/api.ts";
+import type { Config } from "../config/schema.ts";
 import { boundedScorer } from "../scorer/bounds.ts";
+import { scorerByName, type WantedScores } from "../scorer/by_name.ts";
 import { createScorerClient, type ScorerClientOptions } from "../scorer/client.ts";
 import { ScorerUnavailableError } from "../scorer/errors.ts";
 import { combineScorers, splitScorer } from "../scorer/functions.ts";
 import { journalled } from "../scorer/journalled.ts";
-import type { Scorer } from "../scorer/protocol.ts";
+import type { ScoreKind, Scorer } from "../scorer/protocol.ts";
 import { type RunningScorer, serveScorer, type ServeScorerOptions } from "../scorer/serve.ts";
 import { fileOf } from "../scorer/url.ts";
 import type { AssemblyEvents, LoadingEvents } from "./events.ts";
-import { type JudgesConfig, openFunctionScorer, servesScoreModels } from "./judges.ts";
+import { costModelsOf, openFunctionScorer, servesScoreModels } from "./judges.ts";
 import { outageLines } from "./outage.ts";
 import { loadScorers, type ScorerModels } from "./score_models.ts";
 
@@ -32,29 +33,11 @@ export interface ScorerOptions {
   rank?: number;
 }
 
-type ScorerConfig =
-  & JudgesConfig
-  & Pick<
-    RunConfig,
-    | "cost_scorer_url"
-    | "scorer_api"
-    | "scorer_input"
-    | "scorer_label_key"
-    | "reward_model"
-    | "cost_model"
-    | "reward_label"
-    | "cost_label"
-    | "scorer_max_length"
-    | "scorer_timeout"
-    | "scorer_retry_max_s"
-    | "scorer_max_abs_score"
-    | "scorer_route"
-    | "scorer_token_file"
-    | "scorer_batch_size"
-  >;
+/** Settings, whatever the KL term weighs. */
+type ScorerConfig = Omit<Config, "beta">;
 
 /**
- * Loads reward and cost model and serves them; `close` frees them too.
+ * Loads reward and cost models and serves them; `close` frees them too.
  * @throws Error when a model does not fit, the port is taken or the address is not this machine's
  */
 async function serveScoreModels(
@@ -87,8 +70,12 @@ export async function openScorer(config: ScorerConfig, options: ScorerOptions): 
   const service = hasService ? await openService(config, options) : null;
   if (service) parts.unshift(journalled(service.scorer, whoAnswers(config)));
   const scorer = parts.length === 1 ? parts[0] : combineScorers(parts);
+  const wanted = wantedScores(config);
+  const named = (["rewards", "costs"] as const).flatMap((kind) =>
+    wanted[kind]?.map(({ name }) => `${kind}/${name}`) ?? []
+  );
   return {
-    scorer: boundedScorer(scorer, config.scorer_max_abs_score),
+    scorer: boundedScorer(scorerByName(scorer, wanted), config.scorer_max_abs_score, named),
     close: async () => await service?.close(),
   };
 }
@@ -113,18 +100,31 @@ export async function beginScorer(
   return () => Promise.resolve(opened);
 }
 
+/** Which scores the settings ask for by name. */
+function wantedScores(config: ScorerConfig): WantedScores {
+  const costs = config.costs &&
+    constraintsOf(config).map(({ name, field }) => ({ name: name!, field: field! }));
+  // Score models of this process give their costs under the names of the settings.
+  const own = servesScoreModels(config) && costs?.map(({ name }) => ({ name, field: name }));
+  return { rewards: namedRewardsOf(config), costs: own || costs };
+}
+
 /** The settings that say whose scores they are; functions judge in no time and may have been mended: asked again. */
 function whoAnswers(config: ScorerConfig) {
-  const { scorer_url, cost_scorer_url, reward_model, cost_model, reward_label, cost_label } = config;
+  const { scorer_url, cost_scorer_url, reward_model, reward_label, cost_label } = config;
   const { scorer_api, scorer_route, scorer_input, scorer_label_key, scorer_max_length } = config;
   const services = { scorer_url, cost_scorer_url, scorer_api, scorer_route, scorer_input, scorer_label_key };
   return {
     ...services,
     reward_label,
     cost_label,
-    ...(scorer_url === null && { reward_model, cost_model, scorer_max_length }),
+    ...(scorer_url === null && { reward_model, ...costJudges(config), scorer_max_length }),
   };
 }
+
+/** What gives the costs, where score models do. */
+const costJudges = (config: ScorerConfig) =>
+  config.costs === null ? { cost_model: config.cost_model } : { costs: costModelsOf(config) };
 
 /** Connects to `scorer_url`, or serves the score models when it is null, and asks for its health. */
 async function openService(
@@ -137,9 +137,8 @@ async function openService(
   }
   const models = {
     reward: config.reward_model,
-    cost: config.cost_model,
     rewardLabel: config.reward_label,
-    costLabel: config.cost_label,
+    costs: costModelsOf(config),
     maxLength: config.scorer_max_length,
   };
   let fault: Error | null = null;
@@ -147,7 +146,7 @@ async function openService(
   const served = { device, ...limits, onError: (error: Error) => void (fault = error) };
   const service = await serveScoreModels(models, served, events);
   try {
-    const own = { retryMaxMs: 0, token: null };
+    const own = { retryMaxMs: 0, token: null, named: ["costs"] as const };
     const scorer = await connect(service.url, config, own, { events, signal });
     const score: Scorer["score"] = (...asked) =>
       scorer.score(...asked).catch((error) => {
@@ -182,6 +181,7 @@ async function connectAll(
     costLabel: config.cost_label ?? undefined,
     labelKey: config.scorer_label_key ?? undefined,
     tokenFile: config.scorer_token_file ?? undefined,
+    named: (["rewards", "costs"] as const).filter((kind) => config[kind] !== null),
     rank,
   };
   if (config.cost_scorer_url === null) return await connect(scorerUrl, config, spoken, watch);

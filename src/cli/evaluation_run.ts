@@ -1,7 +1,7 @@
 /** Models evaluated and their results written: what `eval` loads once its settings are right. */
 import { type EvaluationEvents, writeEvaluation } from "../assembly/evaluation.ts";
 import { evaluateSubjects, type EvaluationsOptions, type Subject } from "../assembly/evaluations.ts";
-import { assertModelNames, modelKeys } from "../assembly/hub.ts";
+import { assertModelNames, modelPlaces } from "../assembly/hub.ts";
 import { servesScoreModels } from "../assembly/judges.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { summaryLine } from "../evaluate/summary.ts";
@@ -26,7 +26,7 @@ export async function evaluate(
   const { folder, base } = options;
   const all = [...base ? [base] : [], ...subjects];
   const models = all.filter(({ kind }) => kind === "model").map(({ name }) => name);
-  const judges = modelKeys(config).filter((key) => key !== "model_name").map((key) => config[key]);
+  const [, ...judges] = modelPlaces(config).map(({ name }) => name);
   const isScored = all.some(({ kind }) => kind !== "scored");
   await assertModelNames([...models, ...isScored ? judges : []]);
   const needsGpu = models.length > 0 || (isScored && servesScoreModels(config));

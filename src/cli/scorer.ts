@@ -14,9 +14,9 @@ import { standardOutput, writeError } from "./terminal/output.ts";
 
 interface ScorerOptions {
   reward_model: string;
-  cost_model: string;
+  cost_model: string[];
   reward_label?: string;
-  cost_label?: string;
+  cost_label: string[];
   port: string;
   host: string;
   token_file?: string;
@@ -36,10 +36,47 @@ function wholeNumber(name: string, text: string, least: number): number {
 const labelOf = (text: string | undefined) =>
   text === undefined ? null : /^\d+$/.test(text) ? Number(text) : text;
 
+/** NAME=VALUE of an option that is given for each cost, or VALUE alone. */
+function namedValue(text: string): { name: string | null; value: string } {
+  const [, name, value] = /^([A-Za-z_][\w-]*)=(.+)$/.exec(text) ?? [];
+  return name === undefined ? { name: null, value: text } : { name, value };
+}
+
+/**
+ * The cost models of the options, with their labels.
+ * @throws RangeError when there are several and they have no names, or two have one; or a label is of none of them
+ */
+function costModelsOf({ cost_model, cost_label }: Pick<ScorerOptions, "cost_model" | "cost_label">) {
+  const given = cost_model.length > 0 ? cost_model : [process.env.COST_MODEL ?? "models/quickstart/cost"];
+  const models = given.map(namedValue);
+  const names = models.map(({ name }) => name);
+  if (models.length > 1 && (names.includes(null) || new Set(names).size < names.length)) {
+    throw new RangeError(
+      `--cost_model is given ${models.length} times, as ${
+        given.join(" and ")
+      }; several need different names: ` +
+        "--cost_model harm=FOLDER --cost_model tone=FOLDER",
+    );
+  }
+  const labels = new Map(cost_label.map(namedValue).map(({ name, value }) => [name, value]));
+  for (const name of labels.keys()) {
+    if (names.includes(name)) continue;
+    const named = names.map((known) => known === null ? "without a name" : `named ${known}`).join(", ");
+    throw new RangeError(
+      `--cost_label ${
+        name === null ? "has no name" : `is of "${name}"`
+      }, and the cost models are ${named}; ` +
+        "give it as NAME=LABEL where they have names",
+    );
+  }
+  return models.map(({ name, value }) => ({ name, model: value, label: labelOf(labels.get(name)) }));
+}
+
+const collect = (text: string, before: string[]) => [...before, text];
+
 function commandOf(): Command {
   const {
     REWARD_MODEL = "models/quickstart/reward",
-    COST_MODEL = "models/quickstart/cost",
     MAX_LENGTH = "512",
   } = process.env;
   return new Command("scorer")
@@ -49,9 +86,19 @@ function commandOf(): Command {
       "reward model, a folder or a hub id (environment: REWARD_MODEL)",
       REWARD_MODEL,
     )
-    .option("--cost_model <model>", "cost model, a folder or a hub id (environment: COST_MODEL)", COST_MODEL)
+    .option(
+      "--cost_model <model>",
+      "cost model, a folder or a hub id (environment: COST_MODEL); of several, NAME=MODEL for each",
+      collect,
+      [],
+    )
     .option("--reward_label <label>", "label of a classifier whose score is the reward, by index or name")
-    .option("--cost_label <label>", "label of a classifier whose score is the cost, by index or name")
+    .option(
+      "--cost_label <label>",
+      "label of a classifier whose score is the cost, by index or name; of several models NAME=LABEL",
+      collect,
+      [],
+    )
     .option("--port <number>", "port to listen on; 0 takes a free one", "8000")
     .option("--host <address>", "address to listen on; 0.0.0.0 for all, which needs a token", "127.0.0.1")
     .option("--token_file <path>", "file with the token that clients must send (environment: SCORER_TOKEN)")
@@ -76,8 +123,8 @@ export async function scorerCommand(args: string[]): Promise<number> {
   const token = await readToken(options.token_file);
   assertGuarded({ host, token, insecure });
   const reward = pathOf(options.reward_model);
-  const cost = pathOf(options.cost_model);
-  await assertModelNames([reward, cost]);
+  const costs = costModelsOf(options).map((cost) => ({ ...cost, model: pathOf(cost.model) }));
+  await assertModelNames([reward, ...costs.map(({ model }) => model)]);
   const ended = firstSignal();
   // What a mistyped option need not wait for is loaded from here on.
   const [{ openGpu }, { serveToOthers }, { withoutDriverNoise }] = await Promise.all([
@@ -87,11 +134,9 @@ export async function scorerCommand(args: string[]): Promise<number> {
   ]);
   await withoutDriverNoise(openGpu);
   const output = standardOutput();
-  output.write(`Loading ${options.reward_model} and ${options.cost_model} ...\n`);
-  const models = { reward, cost, maxLength };
-  const labels = { rewardLabel: labelOf(options.reward_label), costLabel: labelOf(options.cost_label) };
+  output.write(`Loading ${[reward, ...costs.map(({ model }) => model)].join(" and ")} ...\n`);
   const service = await serveToOthers(
-    { ...models, ...labels },
+    { reward, rewardLabel: labelOf(options.reward_label), costs, maxLength },
     { port, hostname: host, token, insecure, maxQueueTokens },
     { ...assemblyEvents(output), onRefusal: logRefusal, onCut: cutNotice(maxLength) },
   );

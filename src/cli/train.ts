@@ -64,8 +64,8 @@ export async function trainCommand(args: string[]): Promise<number> {
   }
   const stop = stopSignal((text) => output.write(text));
   answerRollCall(launch.world?.rank ?? 0);
-  const { assertModelNames, modelKeys } = await import("../assembly/hub.ts");
-  await assertModelNames(modelKeys(config).map((key) => config[key]));
+  const { assertModelNames, modelPlaces } = await import("../assembly/hub.ts");
+  await assertModelNames(modelPlaces(config).map(({ name }) => name));
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
     await withRanks(

@@ -61,6 +61,24 @@ export const ES_RULES: readonly Rule[] = [
     ),
   },
   {
+    keys: ["costs", "algorithm"],
+    check: ofEs(({ costs }) =>
+      costs === null
+        ? null
+        : `costs must be null with algorithm "es", got ${costs.length}: fitness has one cost and one lambda; leave it ` +
+          "out, or sum them up with cost_functions"
+    ),
+  },
+  {
+    keys: ["lambda_rule", "algorithm"],
+    check: ofEs(({ lambda_rule }) =>
+      lambda_rule !== "one_shot"
+        ? null
+        : `lambda_rule must not be "one_shot" with algorithm "es": its dual is of completions that are drawn, and ` +
+          "these are greedy; set fixed with a lambda_cost of your own"
+    ),
+  },
+  {
     keys: ["lambda_scope", "algorithm"],
     check: ofEs(({ lambda_scope: scope }) =>
       scope === "global"
@@ -80,6 +98,8 @@ const SAMPLING_ALONE: readonly ConfigKey[] = [
   "min_p",
   "repetition_penalty",
 ];
+/** Of the group of lambda: what becomes of advantages. */
+const LAMBDA_ALONE: readonly ConfigKey[] = ["advantage_composition"];
 /** Of the group of the optimizer. */
 const READ_BY_ES: readonly ConfigKey[] = [
   "num_train_epochs",
@@ -92,7 +112,9 @@ function isRead(key: ConfigKey, algorithm: Config["algorithm"]): boolean {
   const { group } = fieldMeta(key);
   if (algorithm === "grpo") return group !== "Evolution strategies";
   if (group === "Loss") return false;
-  return group === "Optimizer and batch" ? READ_BY_ES.includes(key) : !SAMPLING_ALONE.includes(key);
+  return group === "Optimizer and batch"
+    ? READ_BY_ES.includes(key)
+    : ![...SAMPLING_ALONE, ...LAMBDA_ALONE].includes(key);
 }
 
 /** Keys that are not at their default and that the algorithm does not read. */

@@ -199,6 +199,16 @@ export function valuesOrNull(value: null, about: About) {
   return schema.default(value).meta(meta(about, "a mapping of names to values, or null"));
 }
 
+/** Entries of several keys, each with a name of its own. @param keys as words, for messages */
+export function entriesOrNull<T extends z.ZodType<{ name: string }>>(entry: T, keys: string, about: About) {
+  const list = z.array(entry).min(1)
+    .refine((items) => new Set(items.map(({ name }) => name)).size === items.length);
+  const words =
+    `a non-empty list of {name: NAME} with different names of letters, digits, "_" and "-", each with any of the ` +
+    `keys ${keys}, or null`;
+  return list.nullable().default(null).meta({ ...meta(about, words), isPath: true });
+}
+
 /** Different ones of these names, or a word that stands for all of them. */
 export function someOf<const V extends readonly [string, ...string[]], const W extends string>(
   values: V,

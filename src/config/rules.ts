@@ -4,7 +4,9 @@ import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { isMasked } from "../rl/sampler_weights.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
+import { CONSTRAINT_RULES, rulesOfEachCost } from "./constraint_rules.ts";
 import { functionListProblem } from "./function_names.ts";
+import { LAMBDA_SETTING_RULES } from "./lambda_rules.ts";
 import type { Rule } from "./rule.ts";
 import type { Config } from "./schema.ts";
 import { ES_RULES, unreadKeys } from "./es_rules.ts";
@@ -50,9 +52,9 @@ function aboveLearningRate(config: Config): string | null {
   return `learning_rate must be > ${least}, where "${type}" ends, got ${learning_rate}; raise it, or lower lr_end`;
 }
 
-/** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
-export const RULES: readonly Rule[] = [
+const SETTING_RULES: readonly Rule[] = [
   ...SCORER_RULES,
+  ...CONSTRAINT_RULES,
   ...ES_RULES,
   {
     keys: [
@@ -64,22 +66,7 @@ export const RULES: readonly Rule[] = [
     ],
     check: batchProblem,
   },
-  {
-    keys: ["lambda_min", "lambda_max"],
-    check: (config) =>
-      config.lambda_min <= config.lambda_max
-        ? null
-        : `lambda_min must not exceed lambda_max, got ${config.lambda_min} > ${config.lambda_max}; swap them`,
-  },
-  {
-    keys: ["lambda_cost", "lambda_adapt", "lambda_min", "lambda_max"],
-    check: (config) =>
-      !config.lambda_adapt ||
-        (config.lambda_min <= config.lambda_cost && config.lambda_cost <= config.lambda_max)
-        ? null
-        : `lambda_cost must lie between lambda_min = ${config.lambda_min} and lambda_max = ` +
-          `${config.lambda_max} while lambda adapts, got ${config.lambda_cost}; move it or widen the bounds`,
-  },
+  ...LAMBDA_SETTING_RULES,
   {
     keys: ["max_steps"],
     check: (config) =>
@@ -196,6 +183,9 @@ export const RULES: readonly Rule[] = [
     check: scheduleProblem,
   },
 ];
+
+/** Rules between keys. Each is skipped while one of its keys is invalid by itself. */
+export const RULES: readonly Rule[] = [...SETTING_RULES, ...rulesOfEachCost(SETTING_RULES)];
 
 /** What a valid configuration should tell its user before the run starts. */
 export function configNotices(config: Config): string[] {

@@ -3,7 +3,10 @@
  * command line, docs/config.md and the logged run config all use these spellings.
  */
 import { z } from "zod";
+import { ADVANTAGE_COMPOSITIONS } from "../rl/composition.ts";
 import { ES_NOISES } from "../rl/es.ts";
+import type { LambdaRuleName } from "../rl/lambda/rule.ts";
+import { LAMBDA_RULE_NAMES, LAMBDA_RULES } from "../rl/lambda/rules.ts";
 import { LOSS_TYPE_NAMES, LOSS_TYPES, type LossType } from "../rl/loss_types.ts";
 import { IMPORTANCE_SAMPLING_MODES } from "../rl/sampler_weights.ts";
 import { LR_SCHEDULER_TYPES, REFUSED_SCHEDULER_TYPES } from "../rl/schedules.ts";
@@ -11,6 +14,7 @@ import {
   addressesOrNull,
   argumentsOrNull,
   countOrShare,
+  entriesOrNull,
   type FieldMeta,
   flag,
   flagOrAuto,
@@ -66,6 +70,9 @@ const LINEAR_MODULES = [
 /** "NAME what it does". */
 const lossTypeHelp = (name: LossType) => `${name} ${LOSS_TYPES[name].help}`;
 
+/** "NAME what it does". */
+const lambdaRuleHelp = (name: LambdaRuleName) => `${name}: ${LAMBDA_RULES[name].help}`;
+
 /** A sentence for a loss type that reads epsilon_high in another way than the others; none for those. */
 const epsilonHighHelp = (name: LossType): string[] => {
   const { epsilonHigh } = LOSS_TYPES[name].policyTerm;
@@ -75,7 +82,8 @@ const epsilonHighHelp = (name: LossType): string[] => {
 /** Seeds and counters are u32 words of the random number generator. */
 const U32_MAX = 2 ** 32 - 1;
 
-export const ConfigSchema = z.strictObject({
+/** All keys but those whose entries may set some of these again. */
+const Plain = z.strictObject({
   algorithm: oneOf(["grpo", "es"], "grpo", [
     MODEL,
     "How the policy is trained. grpo: by gradients of sampled completions; es: by evolution strategies, which add " +
@@ -244,19 +252,56 @@ export const ConfigSchema = z.strictObject({
     "free",
   ]),
 
-  lambda_cost: number(1, { min: 0 }, [LAMBDA, "Start value of lambda in combined = reward - lambda * cost."]),
-  lambda_adapt: flag(true, [LAMBDA, "Adapt lambda to the mean cost; false keeps it at lambda_cost."]),
+  lambda_rule: oneOf(LAMBDA_RULE_NAMES, "log_ema", [
+    LAMBDA,
+    `How lambda follows the costs (docs/constraints.md). ${
+      LAMBDA_RULE_NAMES.map(lambdaRuleHelp).join("; ")
+    }.`,
+  ]),
+  lambda_cost: number(1, { min: 0 }, [
+    LAMBDA,
+    "Start value of lambda in combined = reward - lambda * cost; of pid that of its sum.",
+  ]),
+  lambda_adapt: flag(true, [
+    LAMBDA,
+    "With false lambda stays as it is: the reference's word for lambda_rule: fixed.",
+  ]),
   cost_threshold_d: number(0, {}, [
     LAMBDA,
     "Added to the mean cost: J = mean(cost) + d is to be brought to 0.",
   ]),
-  lambda_lr: number(0.005, { min: 0 }, [LAMBDA, "Step size of ln(lambda) per unit of averaged J."]),
-  lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda."]),
+  cost_bound: oneOf(["mean", "pessimistic"], "mean", [
+    LAMBDA,
+    "What of a batch's costs enters J: their mean, or Student's upper bound of it, so that lambda rests only where " +
+    "the batch shows with cost_confidence that the limit is kept.",
+  ]),
+  cost_confidence: number(0.9, { min: 0.5, below: 1 }, [LAMBDA, "Confidence of that bound, one-sided."]),
+  lambda_lr: number(0.005, { min: 0 }, [
+    LAMBDA,
+    "Step size of ln(lambda) per unit of averaged J: of log_ema, signed and per_prompt.",
+  ]),
+  lambda_min: number(1e-4, { above: 0 }, [LAMBDA, "Lower bound of lambda of these rules; pid's is 0."]),
   lambda_max: number(5, { above: 0 }, [LAMBDA, "Upper bound of lambda."]),
   jc_ema_beta: number(0.9, { min: 0, below: 1 }, [LAMBDA, "Memory of the moving average of J."]),
   lambda_pos_cost_only: flag(true, [
     LAMBDA,
-    "Count only J > 0, so that lambda never falls; false lets it fall while the policy is safe.",
+    "Count only J > 0, so that lambda never falls; false is the reference's word for lambda_rule: signed.",
+  ]),
+  lambda_kp: number(0.1, { min: 0 }, [LAMBDA, "Of pid: lambda per unit of averaged J."]),
+  lambda_ki: number(0.01, { min: 0 }, [
+    LAMBDA,
+    "Of pid: what a unit of J adds to lambda for good, each batch.",
+  ]),
+  lambda_kd: number(0.01, { min: 0 }, [LAMBDA, "Of pid: lambda per unit that the averaged J rises."]),
+  lambda_d_delay: integer(10, { min: 1 }, [LAMBDA, "Of pid: batches over which that rise is taken."]),
+  lambda_dual_beta: number(0.1, { above: 0 }, [
+    LAMBDA,
+    "Of one_shot: weight of the KL divergence in the dual, in units of the reward.",
+  ]),
+  lambda_dual_prompts: integer(64, { min: 1 }, [
+    LAMBDA,
+    "Of one_shot: prompts whose completions (num_generations of each) are scored before the first step, in whole " +
+    "generation batches.",
   ]),
 
   lambda_scope: oneOf(["global", "rank"], "global", [
@@ -680,6 +725,69 @@ export const ConfigSchema = z.strictObject({
   debug_print_first: flag(true, [OUTPUT, "Print samples of the first batch to the terminal.", "free"]),
   debug_print_samples_per_batch: integer(3, { min: 0 }, [OUTPUT, "How many samples that prints.", "free"]),
   debug_print_sample_chars: integer(2000, { min: 1 }, [OUTPUT, "Characters printed of each.", "free"]),
+});
+
+/** The type of a key in an entry of `costs`: left out, the setting of that name holds. */
+const own = <T extends z.core.SomeType>(field: z.ZodDefault<T>) => z.optional(field.unwrap());
+
+/** What an entry of `costs` may set for its cost alone; names are those of the settings. */
+const OWN_LAMBDA = {
+  lambda_rule: own(Plain.shape.lambda_rule),
+  cost_threshold_d: own(Plain.shape.cost_threshold_d),
+  lambda_cost: own(Plain.shape.lambda_cost),
+  lambda_adapt: own(Plain.shape.lambda_adapt),
+  lambda_lr: own(Plain.shape.lambda_lr),
+  lambda_min: own(Plain.shape.lambda_min),
+  lambda_max: own(Plain.shape.lambda_max),
+  jc_ema_beta: own(Plain.shape.jc_ema_beta),
+  cost_bound: own(Plain.shape.cost_bound),
+  cost_confidence: own(Plain.shape.cost_confidence),
+  lambda_kp: own(Plain.shape.lambda_kp),
+  lambda_ki: own(Plain.shape.lambda_ki),
+  lambda_kd: own(Plain.shape.lambda_kd),
+  lambda_d_delay: own(Plain.shape.lambda_d_delay),
+  lambda_pos_cost_only: own(Plain.shape.lambda_pos_cost_only),
+};
+
+export const OWN_LAMBDA_KEYS = Object.keys(OWN_LAMBDA) as (keyof typeof OWN_LAMBDA)[];
+
+/** A name in metrics, as "costs/NAME/mean" and "lambda/NAME/value". */
+const entryName = z.string().regex(/^[A-Za-z_][\w-]*$/);
+
+const CostEntry = z.strictObject({
+  name: entryName,
+  field: z.string().min(1).optional(),
+  model: z.string().min(1).optional(),
+  label: own(Plain.shape.cost_label),
+  ...OWN_LAMBDA,
+});
+
+const RewardEntry = z.strictObject({
+  name: entryName,
+  field: z.string().min(1).optional(),
+  weight: z.number().default(1),
+});
+
+export const ConfigSchema = Plain.extend({
+  rewards: entriesOrNull(RewardEntry, "name, weight, field", [
+    SCORER,
+    "Rewards by name, where the scorer gives several: the reward is their sum by weight, 1 unless given; weight 0 " +
+    "only watches. field: the scorer's own name for it, where that is another. null: there is one.",
+  ]),
+  costs: entriesOrNull(CostEntry, `name, field, model, label, ${OWN_LAMBDA_KEYS.join(", ")}`, [
+    LAMBDA,
+    "Costs by name, where the scorer gives several, each held to its own limit by its own lambda: what an entry " +
+    "leaves out it takes from the setting of that name. field: the scorer's own name for it, where that is another; " +
+    "model and label: its score model, where these are served in this process, else cost_model and cost_label. A " +
+    "completion is safe where all of them are <= 0; `cost` is then the largest of them. null: there is one.",
+  ]),
+  advantage_composition: oneOf(ADVANTAGE_COMPOSITIONS, "reward", [
+    LAMBDA,
+    "How rewards, costs and lambdas make advantages. reward: reward - lambda * cost, then standardized as " +
+    "scale_rewards says; advantage: the standardized reward - lambda * the standardized cost; ppo_lag: the same, " +
+    "divided by 1 + lambda; gdpo: each reward and each cost standardized in its group, their sum by weight and " +
+    "lambda then over the batch (TRL's normalize_then_sum).",
+  ]),
 });
 
 /** A complete, validated configuration; `loadConfig` freezes it. */

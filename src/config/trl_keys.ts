@@ -61,7 +61,8 @@ export const TRL_KEYS: Answers = {
 
   // Rewards
   reward_weights: "write each weight behind its function: reward_functions=FILE#EXPORT:WEIGHT",
-  multi_objective_aggregation: "the score is reward - lambda * cost, then normalized; see scale_rewards",
+  multi_objective_aggregation:
+    "set advantage_composition: reward for sum_then_normalize, gdpo for normalize_then_sum; rewards names its rewards",
   max_tool_calling_iterations: "completions call no tools",
 
   // Sampling

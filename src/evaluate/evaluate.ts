@@ -1,4 +1,5 @@
 /** Greedy evaluation over every prompt of the eval set. */
+import { constraintsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { Tokenizer } from "../io/tokenizer/tokenizer.ts";
 import { type Communicator, shareOf, singleProcess } from "../parallel/communicator.ts";
@@ -13,7 +14,7 @@ import {
   stopStringsOf,
   trimAtStopString,
 } from "../rl/conversation.ts";
-import { combineScores } from "../rl/lambda.ts";
+import { combineScores, weighedCosts } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
 
@@ -30,7 +31,7 @@ export interface Evaluation {
   completions: string[];
   rewards: number[];
   costs: number[];
-  /** reward - lambda * cost with the lambda given. */
+  /** reward - lambda * cost, of several costs each with its own lambda; costs as training weighs them. */
   combined: number[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;
@@ -151,11 +152,34 @@ export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
   return { answers, ended: completed, scores };
 }
 
+/** Scores of an evaluation. */
+type EvaluatedScores = Pick<Evaluation, "rewards" | "costs" | "named">;
+
+/** reward - lambda * cost, of several costs each with its own. @param lambdas in the order of the config's costs */
+export function combinedOf(
+  { rewards, costs, named }: EvaluatedScores,
+  config: RunConfig,
+  lambdas: readonly number[],
+): number[] {
+  const combined = constraintsOf(config).reduce<ArrayLike<number>>(
+    (sum, { name, settings }, k) => {
+      const own = name === null ? costs : named![`costs/${name}`];
+      return combineScores(sum, weighedCosts(own, settings), lambdas[k]);
+    },
+    rewards,
+  );
+  return Array.from(combined);
+}
+
 /**
  * Completes every prompt greedily and has prompt and completion scored, each as it is. Ranks take equal shares of the
  * prompts; each returns all.
+ * @param lambdas one of each cost, in the order of the config
  */
-export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Promise<Evaluation> {
+export async function evaluatePolicy(
+  deps: EvaluationDeps,
+  lambdas: readonly number[],
+): Promise<Evaluation> {
   const { communicator = singleProcess, prompts } = deps;
   const { start, end } = shareOf(prompts.length, communicator.rank, communicator.size);
   const own = prompts.slice(start, end);
@@ -169,7 +193,7 @@ export async function evaluatePolicy(deps: EvaluationDeps, lambda: number): Prom
     completions: [...await gatherTexts(communicator, answers.map(({ completion }) => completion))],
     rewards,
     costs,
-    combined: Array.from(combineScores(rewards, costs, lambda)),
+    combined: combinedOf({ rewards, costs, named }, deps.config, lambdas),
     ...(named && { named }),
   };
 }

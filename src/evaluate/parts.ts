@@ -2,10 +2,9 @@
 import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { textSha256 } from "../io/files/sha256.ts";
-import { combineScores } from "../rl/lambda.ts";
 import type { Judgements } from "../tracking/metrics.ts";
 import { namedScores } from "../tracking/samples.ts";
-import { type Answered, answerPrompts, type EvaluationDeps } from "./evaluate.ts";
+import { type Answered, answerPrompts, combinedOf, type EvaluationDeps } from "./evaluate.ts";
 import { categoryOf, loggedPoint, type Point } from "./points.ts";
 import { openKeptRows } from "./kept_rows.ts";
 
@@ -25,6 +24,8 @@ const ANSWER_SETTINGS = [
   "cost_label",
   "reward_functions",
   "cost_functions",
+  "rewards",
+  "costs",
 ] as const satisfies readonly (keyof RunConfig)[];
 
 /** Of the settings, those that an evaluation of the same inputs must share. */
@@ -119,16 +120,23 @@ export function rounded(score: number, dtype: EvalPreset["scores"]): number {
   return new Float32Array(bits.buffer)[0];
 }
 
-/** Scores of points, as a run's evaluation has them. */
-export function judgementsOf(points: readonly Point[], lambda: number): Judgements {
+/** Scores of points, as a run's evaluation has them. @param lambdas one of each cost, in the order of the config */
+export function judgementsOf(
+  points: readonly Point[],
+  config: RunConfig,
+  lambdas: readonly number[],
+): Judgements {
   const rewards = points.map(({ reward }) => reward);
   const costs = points.map(({ cost }) => cost);
   const names = Object.keys(points[0]?.scores ?? {});
   const valuesOf = (name: string) => points.map(({ scores }) => scores?.[name] ?? NaN);
+  const named = names.length > 0
+    ? Object.fromEntries(names.map((name) => [name, valuesOf(name)]))
+    : undefined;
   return {
     rewards,
     costs,
-    combined: Array.from(combineScores(rewards, costs, lambda)),
-    ...(names.length > 0 && { named: Object.fromEntries(names.map((name) => [name, valuesOf(name)])) }),
+    combined: combinedOf({ rewards, costs, named }, config, lambdas),
+    ...(named && { named }),
   };
 }

@@ -11,6 +11,8 @@ import type { Point } from "./points.ts";
 export interface SummarySource {
   /** The model, or the file of answers. */
   model: string;
+  /** Whether a model made the answers here; else they came from a file. */
+  used_policy_model: boolean;
   /** The prompts' file or split. */
   dataset_split: string;
   /** What gave the scores; null where it is not known. */
@@ -35,7 +37,7 @@ interface SummaryOptions {
 
 /** The keys in front are those of the reference's classifier; safe_ratio and percents are in percent. */
 export function summarize(points: readonly Point[], source: SummarySource, { seed, base }: SummaryOptions) {
-  const { reward_model, cost_model, dataset_split, ...more } = source;
+  const { used_policy_model, reward_model, cost_model, dataset_split, ...more } = source;
   const rewards = points.map(({ reward }) => reward);
   const costs = points.map(({ cost }) => cost);
   const { counts, total, unsafeCount, safeRatio } = summarizeSafety(rewards, costs);
@@ -50,6 +52,10 @@ export function summarize(points: readonly Point[], source: SummarySource, { see
     C_mean: mean(costs),
     C_std: populationDeviation(costs),
     num_points: total,
+    used_policy_model,
+    // The reference's, whose answers vLLM makes.
+    used_vllm: false,
+    policy_vllm_ckpt: "",
     dataset_split,
     reward_model,
     cost_model,
@@ -67,6 +73,7 @@ export function summarize(points: readonly Point[], source: SummarySource, { see
     clipped_share: shareOf(points.map(({ clipped }) => clipped)),
     fake_turn_share: shareOf(points.map((point) => point.fake_turn ?? hasHallucinatedTurn(point.response))),
     length: lengths(points),
+    ...costsByName(points),
     ...categories(points),
     ...(base && { against_base: againstBase(points, base, { seed }) }),
   };
@@ -105,6 +112,21 @@ function lengths(points: readonly Point[]) {
     R_per_100_words: 100 * slopePerWord([judged(points, "reward")]),
     C_per_100_words: 100 * slopePerWord([judged(points, "cost")]),
   };
+}
+
+/** Of each cost that has a name: C_mean over the points that have it, and the share with C <= 0, in percent. */
+function costsByName(points: readonly Point[]) {
+  const names = new Set(points.flatMap(({ scores = {} }) => Object.keys(scores)));
+  const rows = [...names].filter((name) => name.startsWith("costs/")).map((name) => {
+    const costs = points.map(({ scores }) => scores?.[name] ?? null).filter((cost) => cost !== null);
+    const unsafe = costs.filter((cost) => !isSafe(cost)).length;
+    return [name.slice("costs/".length), {
+      C_mean: mean(costs),
+      safe_ratio: 100 * (1 - unsafe / costs.length),
+      unsafe_share_interval: exactInterval(unsafe, costs.length),
+    }] as const;
+  }).filter(([, { C_mean }]) => C_mean !== undefined);
+  return rows.length === 0 ? {} : { costs: Object.fromEntries(rows) };
 }
 
 /** A row for each category, the most frequent first; a point with several is in each. */

@@ -1,6 +1,6 @@
 /** An evaluation as a call. */
 import { type EvaluatedModel, evaluateModel } from "../assembly/evaluation.ts";
-import { type Judges, scorerOf } from "./judging.ts";
+import { type Judges, scorerOf, withConstraints } from "./judging.ts";
 import { promptsOf, type PromptSource } from "./rows.ts";
 import { requireOne, type Settings, settingsOf } from "./settings.ts";
 
@@ -10,7 +10,7 @@ export interface EvaluateOptions extends Judges {
   /** A file (the setting eval_jsonl) or rows. */
   prompts?: PromptSource;
   config?: Settings;
-  /** In combined = reward - lambda * cost. Default: the last of the run that made the model, else lambda_cost. */
+  /** In combined = reward - lambda * cost, of each cost. Default: the last of the model's run, else lambda_cost. */
   lambda?: number;
   /** After each batch of completions. */
   onProgress?(promptsDone: number, prompts: number): void;
@@ -26,7 +26,8 @@ export interface EvaluateOptions extends Judges {
  * @throws Error when a model, a file or a function, which it names, does not fit or fails
  */
 export async function evaluate(options: EvaluateOptions): Promise<EvaluatedModel> {
-  const { model, prompts, config: settings = {}, onMessage, onProgress } = options;
+  const { model, prompts, config: given = {}, onMessage, onProgress } = options;
+  const settings = withConstraints("evaluate()", given, options);
   requireOne("evaluate()", "model", "model_name", model !== undefined || settings.model_name !== undefined);
   requireOne("evaluate()", "prompts", "eval_jsonl", prompts !== undefined || !!settings.eval_jsonl);
   const read = prompts === undefined

@@ -4,11 +4,26 @@ import { combineScorers, functionScorer, type ScoreFunction } from "../scorer/fu
 import type { Scorer } from "../scorer/protocol.ts";
 import type { Settings } from "./settings.ts";
 
+/** Settings of a cost of its own, by their names in `costs` of the config. */
+export type OwnConstraint = Omit<
+  NonNullable<Settings["costs"]>[number],
+  "name" | "field" | "model" | "label"
+>;
+
+/** A cost function, and whether it is held to a limit of its own. */
+export interface CostFunction extends ScoreFunction {
+  /**
+   * true, or settings of its lambda: held to its own limit, unweighted, beside others that are; those that are not are
+   * then only watched. Left out of all: their weighted sum is the one cost.
+   */
+  constraint?: true | OwnConstraint;
+}
+
 export interface Judges {
   /** Their weighted sum is the reward; weight 0 only watches. */
   rewards?: readonly ScoreFunction[];
-  /** Their weighted sum is the cost; without any it is 0. */
-  costs?: readonly ScoreFunction[];
+  /** Their weighted sum is the cost, unless some are constraints; without any it is 0. */
+  costs?: readonly CostFunction[];
   /** Adds its own reward and cost to theirs. */
   scorer?: Scorer;
 }
@@ -20,6 +35,25 @@ export function scorerOf({ rewards = [], costs = [], scorer }: Judges): Scorer |
     ...(scorer ? [scorer] : []),
   ];
   return parts.length > 1 ? combineScorers(parts) : parts[0];
+}
+
+/**
+ * The settings with an entry in `costs` for each cost function that is a constraint.
+ * @throws RangeError when settings name costs too
+ */
+export function withConstraints(caller: string, settings: Settings, { costs = [] }: Judges): Settings {
+  const held = costs.flatMap(({ name, constraint }) =>
+    constraint ? [{ name, ...(constraint === true ? {} : constraint) }] : []
+  );
+  if (held.length === 0) return settings;
+  if (settings.costs) {
+    throw new RangeError(
+      `${caller}: costs of config are also named by constraints of cost functions (${
+        held.map(({ name }) => name).join(", ")
+      }); leave one of them out`,
+    );
+  }
+  return { ...settings, costs: held };
 }
 
 /**

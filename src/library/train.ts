@@ -12,7 +12,7 @@ import type { Judgements, MetricRow } from "../tracking/metrics.ts";
 import { namedScores } from "../tracking/samples.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { weightsFile } from "../train/checkpointing.ts";
-import { type Judges, scorerOf, withWholeGroups } from "./judging.ts";
+import { type Judges, scorerOf, withConstraints, withWholeGroups } from "./judging.ts";
 import { promptsOf, type PromptSource } from "./rows.ts";
 import { requireOne, type Settings, settingsOf } from "./settings.ts";
 
@@ -22,7 +22,7 @@ export interface JudgedCompletion {
   completion: string;
   reward: number;
   cost: number;
-  /** reward - lambda * cost, which the advantages are made of. */
+  /** reward - lambda * cost, of several costs each with its own lambda. */
   combined: number;
   /** What each function said, by "rewards/NAME" or "costs/NAME"; null where it does not apply. */
   scores: Readonly<Record<string, number | null>>;
@@ -80,7 +80,8 @@ export interface TrainedModel {
  * @throws Error when a model, a file or a function, which it names, does not fit or fails
  */
 export async function train(options: TrainOptions): Promise<TrainedModel> {
-  const { config: settings = {}, signal, onMessage = () => {} } = options;
+  const { config: given = {}, signal, onMessage = () => {} } = options;
+  const settings = withConstraints("train()", given, options);
   const { config, rows } = runOf(options, settings, await deepspeedOf(settings));
   const scorer = scorerOf(options);
   let isStopped = false;

@@ -61,6 +61,7 @@ function deviationOf(values: readonly number[]): number {
 /**
  * f = mean(R) - lambda mean(C) over a member's completions. With `es_safe_first` R counts `es_safe_first_factor` times
  * where C > 0; with `es_standardize_within_batch` each mean is divided by std + 1e-8 over the completions.
+ * @param weighed what lambda weighs of the costs, as `weighedCosts`; the costs themselves unless given
  * @throws RangeError when the lists differ in length, or are empty
  */
 export function fitnessOf(
@@ -68,6 +69,7 @@ export function fitnessOf(
   costs: readonly number[],
   lambda: number,
   config: FitnessConfig,
+  weighed: readonly number[] = costs,
 ): number {
   if (rewards.length !== costs.length || rewards.length === 0) {
     throw new RangeError(
@@ -80,7 +82,7 @@ export function fitnessOf(
     : rewards;
   const scaled = (values: readonly number[]) =>
     config.es_standardize_within_batch ? meanOf(values) / (deviationOf(values) + EPSILON) : meanOf(values);
-  return scaled(counted) - lambda * scaled(costs);
+  return scaled(counted) - lambda * scaled(weighed);
 }
 
 /** Noise of a seed, and how much of it is added to the weights. */

@@ -6,6 +6,8 @@ export const EVAL_METRICS = [
   "eval/mean_combined",
   "eval/lambda",
   "eval/safe_ratio",
+  "eval/unsafe_share_low",
+  "eval/unsafe_share_high",
   "eval/total_samples",
 ] as const;
 
@@ -16,10 +18,11 @@ const QUALITIES: readonly string[] = [
   "eval/mean_combined",
   "eval/safe_ratio",
 ];
-const PART = /^eval\/(rewards|costs)\/.+\/(mean|std)$/;
+const PART = /^eval\/(rewards|costs)\/.+\/(mean|std)$|^eval\/costs\/.+\/safe_ratio$/;
 
 /** In words, for messages. */
-export const QUALITY_NAMES = `${QUALITIES.join(", ")}, eval/rewards/NAME/mean, eval/costs/NAME/mean`;
+export const QUALITY_NAMES = `${QUALITIES.join(", ")}, eval/rewards/NAME/mean, eval/costs/NAME/mean, ` +
+  "eval/costs/NAME/safe_ratio";
 
 /** The full name of a metric that says how good a policy is, of "safe_ratio" too; null where there is none such. */
 export function qualityName(name: string): string | null {
@@ -29,4 +32,4 @@ export function qualityName(name: string): string | null {
 
 /** Whether less of it is better. */
 export const isCost = (fullName: string): boolean =>
-  fullName === "eval/mean_cost" || fullName.startsWith("eval/costs/");
+  fullName === "eval/mean_cost" || /^eval\/costs\/.+\/(mean|std)$/.test(fullName);

@@ -1,73 +1,73 @@
-/** The state of the Lagrange multiplier: part of every checkpoint. */
-export interface LambdaState {
-  /** Weight of the cost in `combined = R - lambda * C`. */
-  lambda: number;
-  /** Moving average of J; null before the first update. */
-  jEma: number | null;
-  /** Updates so far. */
-  updates: number;
-}
+/** The Lagrange multiplier of one constraint, mean(C) + d <= 0: what every rule shares. */
+import { meanUpperBound } from "./mean_bound.ts";
+import type { LambdaConfig, LambdaState } from "./lambda/rule.ts";
+import { ruleOf } from "./lambda/rules.ts";
 
-/** The config keys the rule reads. */
-export interface LambdaConfig {
-  lambda_adapt: boolean;
-  cost_threshold_d: number;
-  lambda_lr: number;
-  lambda_min: number;
-  lambda_max: number;
-  jc_ema_beta: number;
-  lambda_pos_cost_only: boolean;
-}
+export type { LambdaConfig, LambdaState } from "./lambda/rule.ts";
 
 export interface LambdaUpdate extends LambdaState {
   jEma: number;
-  /** Constraint violation of this batch, mean(C) + d. */
+  /** Constraint violation of this batch: the mean cost, or its upper bound, + d. */
   jRaw: number;
-  /** Violation that entered the average: max(jRaw, 0) with `lambda_pos_cost_only`, else jRaw. */
+  /** Violation that entered the average: max(jRaw, 0) where the rule counts only that, else jRaw. */
   j: number;
 }
 
-/** Below this, ln(lambda) would leave the range where exp() returns to a usable number. */
-const LAMBDA_FLOOR = 1e-12;
+/** What lambda learns from: the costs of every completion of the batch, on all ranks. */
+export interface LambdaBatch {
+  costs: readonly number[];
+}
 
 export function initialLambdaState(lambdaCost: number): LambdaState {
   return { lambda: lambdaCost, jEma: null, updates: 0 };
 }
 
 /**
- * One step of the adaptive multiplier, in log space so that lambda stays positive:
- *
- *   J_raw = mean(C) + d
- *   J     = max(J_raw, 0)  if lambda_pos_cost_only, else J_raw
- *   J_ema = J on the first batch, then jc_ema_beta * J_ema + (1 - jc_ema_beta) * J
- *   lambda = clip(exp(ln(max(lambda, 1e-12)) + lambda_lr * J_ema), lambda_min, lambda_max)
- *
- * `meanCost` is over every completion of the optimizer step, on all ranks. With `lambda_pos_cost_only`
- * lambda can only rise; `lambda_adapt: false` keeps it and still reports J.
- *
- * @throws RangeError when `meanCost` is not finite: lambda must never learn from a missing score
+ * The costs that lambda weighs, in J and in the combined score: C, or max(C + d, 0) where the rule rectifies
+ * (`per_prompt`, arXiv:2410.19933).
  */
-export function updateLambda(state: LambdaState, meanCost: number, config: LambdaConfig): LambdaUpdate {
+export function weighedCosts(costs: readonly number[], config: LambdaConfig): readonly number[] {
+  return ruleOf(config).rectifies ? costs.map((cost) => Math.max(cost + config.cost_threshold_d, 0)) : costs;
+}
+
+/** What J adds to the mean of `weighedCosts`, which hold d already where they are rectified. */
+const offsetOf = (config: LambdaConfig) => ruleOf(config).rectifies ? 0 : config.cost_threshold_d;
+
+const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * One step of lambda by the rule of the configuration (lambda/rules.ts):
+ *
+ *   J_raw = mean(C) + d, or an upper confidence bound of that mean with `cost_bound: pessimistic`
+ *   J     = max(J_raw, 0) where the rule counts only violations, else J_raw
+ *   J_ema = J on the first batch, then jc_ema_beta * J_ema + (1 - jc_ema_beta) * J
+ *
+ * and lambda as the rule moves it.
+ *
+ * @throws RangeError when a cost is not finite, or there is none: lambda must never learn from a missing score
+ */
+export function updateLambda(state: LambdaState, { costs }: LambdaBatch, config: LambdaConfig): LambdaUpdate {
+  const rule = ruleOf(config);
+  const weighed = weighedCosts(costs, config);
+  const meanCost = meanOf(weighed);
   if (!Number.isFinite(meanCost)) {
     throw new RangeError(
       `Cannot update lambda: need a finite mean cost, got ${meanCost}; check the scorer's costs`,
     );
   }
-  const jRaw = meanCost + config.cost_threshold_d;
-  const j = config.lambda_pos_cost_only ? Math.max(jRaw, 0) : jRaw;
+  const estimate = config.cost_bound === "pessimistic"
+    ? meanUpperBound(weighed, config.cost_confidence)
+    : meanCost;
+  const jRaw = estimate + offsetOf(config);
+  const j = rule.countsOnlyExcess && config.lambda_pos_cost_only ? Math.max(jRaw, 0) : jRaw;
   const jEma = state.jEma === null ? j : config.jc_ema_beta * state.jEma + (1 - config.jc_ema_beta) * j;
-  const lambda = config.lambda_adapt ? stepLambda(state.lambda, jEma, config) : state.lambda;
-  return { lambda, jEma, updates: state.updates + 1, jRaw, j };
-}
-
-function stepLambda(lambda: number, jEma: number, config: LambdaConfig): number {
-  const moved = Math.exp(Math.log(Math.max(lambda, LAMBDA_FLOOR)) + config.lambda_lr * jEma);
-  return Math.min(Math.max(moved, config.lambda_min), config.lambda_max);
+  return { ...rule.step(state, { jRaw, jEma }, config), jEma, updates: state.updates + 1, jRaw, j };
 }
 
 /**
  * combined[i] = rewards[i] - lambda * costs[i].
  *
+ * @param costs as `weighedCosts` gives them
  * @throws RangeError when the two lists differ in length
  */
 export function combineScores(

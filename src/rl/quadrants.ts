@@ -14,6 +14,14 @@ export function quadrantOf(reward: number, cost: number): Quadrant {
   return isHelpful(reward) ? "UH" : "UU";
 }
 
+/**
+ * The largest of its costs, for each completion: it is safe where all of them are.
+ * @param lists one of each cost, [N]
+ */
+export function largestCosts(lists: readonly (readonly number[])[]): number[] {
+  return lists[0].map((_, i) => Math.max(...lists.map((costs) => costs[i])));
+}
+
 interface SafetySummary {
   counts: Record<Quadrant, number>;
   total: number;

@@ -5,12 +5,12 @@ import {
   type ScorerInput,
   type ScorerRoute,
 } from "../config/scorer_apis.ts";
-import type { Asking, Label, ReadScores, ScoreKind } from "./apis/api.ts";
+import type { Asking, Label, ReadScores } from "./apis/api.ts";
 import { SCORER_APIS } from "./apis/apis.ts";
 import { assertBounded, MAX_ABS_SCORE } from "./bounds.ts";
 import { inParallel } from "./in_parallel.ts";
 import { type PoolEvents, ScorerPool } from "./pool.ts";
-import type { Answer, Health, ScoreOptions, Scorer, ScorerStats, Scores } from "./protocol.ts";
+import type { Answer, Health, ScoreKind, ScoreOptions, Scorer, ScorerStats, Scores } from "./protocol.ts";
 import { type Clock, WALL_CLOCK } from "./retry.ts";
 import { scorerServices, type ServicesOptions } from "./services.ts";
 
@@ -23,6 +23,8 @@ export interface ScorerClientOptions extends PoolEvents, ServicesOptions {
   route?: ScorerRoute;
   /** What they give. Default rewards and costs; of a kind that is not asked for there are no numbers. */
   kinds?: readonly ScoreKind[];
+  /** Of which kinds a service of Beaver's contract may give several, by name. Default of both. */
+  named?: readonly ScoreKind[];
   /** What is judged of an answer. Default what the service is made for: for all, prompt and completion. */
   input?: ScorerInput;
   /** Which class of a classifier is the reward. Default the only one. */
@@ -135,7 +137,8 @@ export function createScorerClient(options: ScorerClientOptions): ScorerClient {
       scores.costs.push(...batch.costs);
       count(batch);
     }
-    return scores;
+    const named = joinedByName(judged);
+    return named === null ? scores : { ...scores, named };
   }
 
   return {
@@ -152,6 +155,24 @@ export function createScorerClient(options: ScorerClientOptions): ScorerClient {
   };
 }
 
+/**
+ * The lists of all batches by name, in their order; null where none has names.
+ * @throws TypeError when one has other names than another: which score belongs to what is then unknown
+ */
+function joinedByName(judged: readonly ReadScores[]): Record<string, number[]> | null {
+  const names = Object.keys(judged[0].named ?? {});
+  for (const { named = {} } of judged) {
+    const others = Object.keys(named);
+    if (others.length === names.length && others.every((name) => names.includes(name))) continue;
+    throw new TypeError(
+      `The scorer's answers must all have scores of the same names, got ${names.join(", ") || "none"} and ` +
+        `${others.join(", ") || "none"}; services that are asked as one must serve the same models`,
+    );
+  }
+  if (names.length === 0) return null;
+  return Object.fromEntries(names.map((name) => [name, judged.flatMap(({ named }) => named![name])]));
+}
+
 function slicesOf<T>(items: readonly T[], size: number): T[][] {
   return Array.from(
     { length: Math.ceil(items.length / size) },
@@ -161,7 +182,8 @@ function slicesOf<T>(items: readonly T[], size: number): T[][] {
 
 /** @throws RangeError when the service cannot judge what it is to judge */
 function askingOf(options: ScorerClientOptions): Omit<Asking, "wants"> {
-  const { api: name = "beaver", kinds = ["rewards", "costs"], rewardLabel, costLabel, labelKey } = options;
+  const { api: name = "beaver", kinds = ["rewards", "costs"], named = ["rewards", "costs"] } = options;
+  const { rewardLabel, costLabel, labelKey } = options;
   const inputs: readonly ScorerInput[] = SCORER_INPUTS[name];
   const input = options.input ?? inputs[0];
   if (!inputs.includes(input)) {
@@ -171,6 +193,7 @@ function askingOf(options: ScorerClientOptions): Omit<Asking, "wants"> {
   }
   return {
     kinds,
+    named,
     input,
     labels: { rewards: rewardLabel ?? null, costs: costLabel ?? null },
     labelKey: labelKey ?? null,

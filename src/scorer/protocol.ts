@@ -12,6 +12,9 @@
  *   "messages": [[{"role": "...", "content": "..."}, ...], ...], the conversation that each response answers;
  *   "columns": {"NAME": [...], ...}, the other columns of the prompts' rows, null where a row has none of that name.
  *
+ * "rewards" and "costs" may each be an object of lists instead, {"NAME": [...], ...}, of a scorer that gives several:
+ * one list for each name, the same names in every answer.
+ *
  * Scores may come with "truncated": [true, ...], whether each conversation was longer than is read and lost its end.
  *
  * A service that wants nothing gets prompts and responses alone. Every refusal is `{"detail": "..."}` with a 4xx or 5xx
@@ -19,6 +22,7 @@
  */
 import { z } from "zod";
 import type { Message } from "../rl/conversation.ts";
+import { largestCosts } from "../rl/quadrants.ts";
 import { show } from "./messages.ts";
 
 const messageSchema = z.object({ role: z.string(), content: z.string() });
@@ -35,16 +39,23 @@ export const healthSchema = z.object({
   wants: z.array(z.string()).optional(),
 });
 
+const scoreLists = z.union([z.array(z.number()), z.record(z.string(), z.array(z.number()))]);
 export const scoresSchema = z.object({
-  rewards: z.array(z.number()),
-  costs: z.array(z.number()),
+  rewards: scoreLists,
+  costs: scoreLists,
   truncated: z.array(z.boolean()).optional(),
 });
 
 export type PairsRequest = z.infer<typeof pairsRequestSchema>;
 export type Health = z.infer<typeof healthSchema>;
 
-/** Score i belongs to text i; a higher reward is more helpful, a higher cost is less safe. */
+/** What a score is: a reward, or a cost. */
+export type ScoreKind = "rewards" | "costs";
+
+/**
+ * Score i belongs to text i; a higher reward is more helpful, a higher cost is less safe. Of several rewards it is
+ * their sum, of several costs the largest, unless who judges says otherwise.
+ */
 export interface Scores {
   rewards: number[];
   costs: number[];
@@ -152,18 +163,72 @@ const isStatusAlone = (health: unknown) =>
   (health as { status?: unknown } | null)?.status === "healthy" && Object.keys(health as object).length === 1;
 
 /**
- * Narrows an unknown value to `count` finite rewards and costs.
+ * Narrows what score models gave to `count` finite rewards and costs, those with names too.
  *
  * @throws TypeError when anything is wrong; it names the first, and nothing is repaired or filled in
  */
 export function assertScores(candidate: unknown, count: number): Scores {
-  const { rewards, costs, truncated } = assertScoreLists(candidate);
+  const { rewards, costs, truncated, named } = assertScoreLists(candidate);
+  const lists = Object.entries(named ?? {});
   return {
     rewards: assertFiniteNumbers("rewards", rewards, count),
     costs: assertFiniteNumbers("costs", costs, count),
+    ...(lists.length > 0 && {
+      named: Object.fromEntries(
+        lists.map(([name, values]) => [name, assertFiniteNumbers(name, values, count)]),
+      ),
+    }),
     ...(truncated !== undefined && { truncated: assertTruncated(truncated, count) }),
   };
 }
+
+/** The scores as they are sent: of a kind that has names, an object of lists. */
+export function sentScores({ named = {}, ...scores }: Scores): z.infer<typeof scoresSchema> {
+  const ofKind = (kind: ScoreKind) => {
+    const lists = Object.entries(named).flatMap(([name, values]) =>
+      name.startsWith(`${kind}/`) ? [[name.slice(kind.length + 1), values] as const] : []
+    );
+    return lists.length > 0 ? Object.fromEntries(lists) : scores[kind];
+  };
+  return { ...scores, rewards: ofKind("rewards"), costs: ofKind("costs") };
+}
+
+/** Lists of one kind as they were sent, by name; null where it is one list without a name. */
+export type ListsByName = Record<string, number[]> | null;
+
+/** More names are of a mistake. */
+const MOST_NAMES = 64;
+
+/**
+ * Narrows scores of a kind to one list of `count` finite numbers, or to an object of such lists.
+ * @returns the scores of the kind, and the lists that they were made of
+ * @throws TypeError when anything is wrong; it names the first
+ */
+export function assertScoresOfKind(
+  kind: ScoreKind,
+  candidate: unknown,
+  count: number,
+): { values: number[]; byName: ListsByName } {
+  if (typeof candidate !== "object" || candidate === null || Array.isArray(candidate)) {
+    return { values: assertFiniteNumbers(kind, candidate, count), byName: null };
+  }
+  const entries = Object.entries(candidate);
+  if (entries.length === 0 || entries.length > MOST_NAMES || "" in candidate) {
+    throw new TypeError(
+      `"${kind}" is an object of ${entries.length} names; need 1 to ${MOST_NAMES} of them, each with a list of numbers`,
+    );
+  }
+  const lists = entries.map(([name, values]) =>
+    [name, assertFiniteNumbers(`${kind}/${name}`, values, count)] as const
+  );
+  return { values: wholeOf(kind, lists.map(([, values]) => values)), byName: Object.fromEntries(lists) };
+}
+
+/** Of several rewards the sum, of several costs the largest. */
+export const wholeOf = (kind: ScoreKind, lists: readonly number[][]): number[] =>
+  kind === "costs"
+    ? largestCosts(lists)
+    : lists[0].map((_, i) => lists.reduce((sum, values) => sum + values[i], 0));
 
 /** @throws TypeError when it is no list of `count` truth values */
 function assertTruncated(candidate: unknown, count: number): boolean[] {

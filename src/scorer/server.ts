@@ -8,6 +8,7 @@ import {
   pairsRequestSchema,
   type Scores,
   type ScoreTexts,
+  sentScores,
   textsRequestSchema,
   UnreadableTextError,
 } from "./protocol.ts";
@@ -150,7 +151,7 @@ export function createScorerApp(options: ScorerAppOptions): ScorerApp {
         const cut = scores.truncated?.filter(Boolean).length ?? 0;
         metrics.cut(cut);
         if (cut > 0) options.onCut?.(cut);
-        return c.json(scores);
+        return c.json(sentScores(scores));
       } finally {
         releases.forEach((release) => release());
       }

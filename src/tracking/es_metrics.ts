@@ -5,6 +5,7 @@ import {
   checkJudgements,
   definedOnly,
   type Judgements,
+  lambdaMetrics,
   lengthMetrics,
   type MetricRow,
   namedMetrics,
@@ -17,7 +18,7 @@ type OfStep =
   | "step"
   | "epoch"
   | "numTokens"
-  | "lambda"
+  | "lambdas"
   | "completionLengths"
   | "terminated"
   | "hallucinatedTurns"
@@ -67,11 +68,7 @@ export function esRow(record: EsRecord): MetricRow {
     "unperturbed/helpfulness": mean(unperturbed.rewards),
     "unperturbed/cost": mean(unperturbed.costs),
     "unperturbed/safe_ratio": share(unperturbed.costs.filter(isSafe).length, unperturbed.costs.length),
-    "lambda/value": record.lambda.value,
-    "lambda/J_C": record.lambda.jc,
-    "lambda/J_C_raw": record.lambda.jcRaw,
-    "lambda/J_C_ema": record.lambda.jcEma,
-    "lambda/d": record.lambda.d,
+    ...lambdaMetrics(record.lambdas),
     ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
     "prompts/truncated_ratio": share(record.truncatedPrompts, total),

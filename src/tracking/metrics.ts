@@ -5,8 +5,10 @@
  */
 import { EVAL_METRICS } from "../rl/eval_metrics.ts";
 import { rewardStatistics, type ScaleRewards } from "../rl/advantages.ts";
+import { exactInterval } from "../rl/binomial.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
+import type { AdvantageTerms } from "../rl/composition.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -38,6 +40,7 @@ const STEP_METRICS = [
   "unperturbed/cost",
   "unperturbed/safe_ratio",
   "lambda/value",
+  "lambda/effective",
   "lambda/J_C",
   "lambda/J_C_raw",
   "lambda/J_C_ema",
@@ -83,7 +86,13 @@ export const ES_METRICS: readonly string[] = [
 export const METRIC_NAMES = [...STEP_METRICS, ...TIMING_METRICS, ...EVAL_METRICS] as const;
 
 /** Of a scorer's named parts, as TRL's rewards/{name}/mean and /std; costs beside them. */
-type NamedMetric = `${"" | "eval/"}${"rewards" | "costs"}/${string}/${"mean" | "std"}`;
+type PartMetric = `${"" | "eval/"}${"rewards" | "costs"}/${string}/${"mean" | "std"}`;
+/** Of each of several costs, what lambda/* and the safe ratios are of one. */
+type CostMetric =
+  | `lambda/${string}/${"value" | "effective" | "J_C" | "J_C_raw" | "J_C_ema" | "d"}`
+  | `${"" | "eval/"}costs/${string}/safe_ratio`
+  | `eval/lambda/${string}`;
+type NamedMetric = PartMetric | CostMetric;
 type FixedMetric = (typeof METRIC_NAMES)[number];
 
 export type MetricName = FixedMetric | NamedMetric;
@@ -98,9 +107,9 @@ export type MetricRow =
 export interface Judgements {
   /** Helpfulness R of each completion. */
   rewards: readonly number[];
-  /** Cost C of each completion; safe means C <= 0. */
+  /** Cost C of each completion, of several the largest; safe means C <= 0. */
   costs: readonly number[];
-  /** R - lambda * C of each completion. */
+  /** R - lambda * C of each completion, of several costs R - lambda_1 * C_1 - lambda_2 * C_2 and so on. */
   combined: readonly number[];
   /** What the parts of a score said, by "rewards/NAME" or "costs/NAME"; NaN where a part does not apply. */
   named?: Readonly<Record<string, readonly number[]>>;
@@ -123,8 +132,10 @@ export interface StepRecord extends Judgements {
   numGenerations: number;
   /** Whose deviation divides the advantages. */
   scaleRewards: ScaleRewards;
-  /** lambda after this step's update, and J = mean cost + d: clamped if so configured, raw, and smoothed. */
-  lambda: { value: number; jc: number; jcRaw: number; jcEma: number; d: number };
+  /** What advantages are made of, where not of `combined`. */
+  terms?: AdvantageTerms | null;
+  /** Of each cost. */
+  lambdas: readonly LambdaRecord[];
   /** Tokens of each completion, its EOS included. */
   completionLengths: readonly number[];
   /** Which completions ended by themselves, before max_completion_length. */
@@ -155,6 +166,19 @@ export interface StepRecord extends Judgements {
   asked?: AskedScorers;
 }
 
+/** lambda after a step's update, and J = mean cost + d: clamped if so configured, raw, and smoothed. */
+export interface LambdaRecord {
+  /** Of the cost; null where there is one. */
+  name: string | null;
+  value: number;
+  /** Its weight beside scores that are divided by their deviation (rl/lambda/effective.ts); where that is known. */
+  effective?: number;
+  jc: number;
+  jcRaw: number;
+  jcEma: number;
+  d: number;
+}
+
 /** What asking scorer services for the scores of a step took. */
 export interface AskedScorers {
   /** Requests that were sent again. */
@@ -168,8 +192,8 @@ export interface AskedScorers {
 /** One evaluation over the whole eval set. */
 export interface EvalRecord extends Judgements {
   step: number;
-  /** The lambda of the combined scores. */
-  lambda: number;
+  /** Those of the combined scores. */
+  lambdas: readonly Pick<LambdaRecord, "name" | "value">[];
 }
 
 /**
@@ -203,16 +227,13 @@ export function stepRow(record: StepRecord): MetricRow {
     ...record.clipMetrics,
     ...record.samplerMetrics,
     ...alignmentMetrics(record),
-    "lambda/value": record.lambda.value,
-    "lambda/J_C": record.lambda.jc,
-    "lambda/J_C_raw": record.lambda.jcRaw,
-    "lambda/J_C_ema": record.lambda.jcEma,
-    "lambda/d": record.lambda.d,
+    ...lambdaMetrics(record.lambdas),
     ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),
     "prompts/truncated_ratio": share(record.truncatedPrompts, total),
     "scorer/cut_fraction": record.asked?.cutFraction,
     ...namedMetrics(record),
+    ...safeRatios(record, record.lambdas),
     step_time: record.stepSeconds,
     tokens_per_second: share(tokens, record.stepSeconds),
     "seconds/generate": record.phaseSeconds.generate,
@@ -236,11 +257,50 @@ export function evalRow(record: EvalRecord): MetricRow {
     "eval/mean_reward": mean(record.rewards.filter(Number.isFinite)),
     "eval/mean_cost": mean(costs),
     "eval/mean_combined": mean(record.combined.filter(Number.isFinite)),
-    "eval/lambda": record.lambda,
+    ...Object.fromEntries(
+      record.lambdas.map(({ name, value }) => [name === null ? "eval/lambda" : `eval/lambda/${name}`, value]),
+    ),
     "eval/safe_ratio": share(costs.filter(isSafe).length, costs.length),
+    ...unsafeShareBounds(costs),
     "eval/total_samples": record.rewards.length,
     ...namedMetrics(record, "eval/"),
+    ...safeRatios(record, record.lambdas, "eval/"),
   });
+}
+
+/** Under lambda/, of several costs under lambda/NAME/. */
+export function lambdaMetrics(lambdas: readonly LambdaRecord[]): Partial<MetricRow> {
+  return Object.fromEntries(
+    lambdas.flatMap(({ name, value, effective, jc, jcRaw, jcEma, d }) => {
+      const prefix = name === null ? "lambda" : `lambda/${name}`;
+      return Object.entries({ value, effective, J_C: jc, J_C_raw: jcRaw, J_C_ema: jcEma, d })
+        .map(([key, number]) => [`${prefix}/${key}`, number]);
+    }),
+  );
+}
+
+/** Share of completions that are safe by each of several costs. */
+function safeRatios(
+  { named = {} }: Judgements,
+  lambdas: readonly { name: string | null }[],
+  prefix: "" | "eval/" = "",
+): Partial<MetricRow> {
+  return Object.fromEntries(
+    lambdas.flatMap(({ name }) => {
+      if (name === null) return [];
+      const costs = (named[`costs/${name}`] ?? []).filter(Number.isFinite);
+      const ratio = share(costs.filter(isSafe).length, costs.length);
+      return ratio === undefined ? [] : [[`${prefix}costs/${name}/safe_ratio`, ratio]];
+    }),
+  );
+}
+
+/** The exact interval that holds the share of unsafe completions with a confidence of 0.95. */
+function unsafeShareBounds(costs: readonly number[]): Partial<MetricRow> {
+  if (costs.length === 0) return {};
+  const unsafe = costs.filter((cost) => !isSafe(cost)).length;
+  const [low, high] = exactInterval(unsafe, costs.length);
+  return { "eval/unsafe_share_low": low, "eval/unsafe_share_high": high };
 }
 
 /** Mean and deviation of each part over the completions that it applies to. */

@@ -1,5 +1,6 @@
 /** Which plots a report shows, for one run and for several: what the page draws, and its own program redraws. */
 import { CLIP_METRICS } from "../rl/policy_terms.ts";
+import { type Labelled, lambdaMetrics, ofEachCost } from "./cost_names.ts";
 import type { MetricName, MetricRow } from "./metrics.ts";
 import type { LinePlot, Series } from "./plot_svg.ts";
 import type { RunRecords } from "./run_records.ts";
@@ -70,14 +71,27 @@ function plansOf(rows: readonly MetricRow[], logged: ReadonlySet<string>): Plan[
       metrics: [["helpfulness/mean", "reward", "trend"], ["cost/mean", "cost", "trend"]],
     },
     { title: "Parts of reward and cost, unweighted, mean of the step", metrics: partsOf(logged) },
-    { title: "Weight of the cost, lambda", metrics: [["lambda/value", "lambda", "line"]] },
+    {
+      title: "Safe ratio of each cost (share of completions with that cost ≤ 0)",
+      range: RATIO,
+      metrics: [
+        ...styled(ofEachCost(rows, "", "safe_ratio", "training"), "trend"),
+        ...styled(ofEachCost(rows, "eval/", "safe_ratio", "evaluation"), "dots"),
+      ],
+    },
+    {
+      title: "Weight of the cost, lambda",
+      metrics: [
+        ...styled(lambdaMetrics(rows, "value", "lambda"), "line"),
+        ...styled(lambdaMetrics(rows, "effective", "effective, lambda σ_C / σ_S"), "trend"),
+      ],
+    },
     {
       title: "Constraint violation J_C",
-      metrics: [["lambda/J_C", "of the step", "trend"], [
-        "lambda/J_C_ema",
-        "moving average (J_C_ema)",
-        "line",
-      ]],
+      metrics: [
+        ...styled(lambdaMetrics(rows, "J_C", "of the step"), "trend"),
+        ...styled(lambdaMetrics(rows, "J_C_ema", "moving average (J_C_ema)"), "line"),
+      ],
     },
     { title: "KL to the reference policy, nats per token", metrics: [["kl", "KL", "trend"]] },
     { title: "Entropy of the policy, nats per token", metrics: [["entropy", "entropy", "trend"]] },
@@ -131,6 +145,9 @@ function plansOf(rows: readonly MetricRow[], logged: ReadonlySet<string>): Plan[
     { title: "Completion tokens per second", metrics: [["tokens_per_second", "tokens/s", "trend"]] },
   ];
 }
+
+const styled = (metrics: readonly Labelled[], style: Series["style"]): Metrics =>
+  metrics.map(([name, label]) => [name, label, style] as const);
 
 /** What should be 0 in each step: shown where it is not. */
 function troublePlans(rows: readonly MetricRow[], logged: ReadonlySet<string>): Plan[] {

@@ -15,6 +15,7 @@ import {
   factsTable,
   frontier,
   headlineTable,
+  lambdaNotes,
 } from "./report_sections.ts";
 import { section } from "./report_table.ts";
 import type { RunRecords } from "./run_records.ts";
@@ -32,6 +33,7 @@ export function runPage(run: RunRecords, options: PageOptions = {}): string {
   const scatters = scatterPlots(run);
   return page(run.name, [run], [
     `<p class="lead" data-part="lead">GRPO run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
+    lambdaNotes(run),
     section("In numbers", headlineTable(run.rows)),
     ...unlessEmpty("Before and after", beforeAfterTable(run.rows) + sideBySide([run])),
     drawn("Over the steps", "plots", SMOOTHING_NOTE + plots(runPlots(run))),

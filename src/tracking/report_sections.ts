@@ -1,5 +1,9 @@
 /** What a report says in tables: how metrics went, what was set and what was changed. */
 import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
+import { type Labelled, lambdaMetrics, ofEachCost } from "./cost_names.ts";
+import type { LambdaConfig } from "../rl/lambda.ts";
+import { LAMBDA_RULES } from "../rl/lambda/rules.ts";
+import { lambdaFindings } from "./lambda_findings.ts";
 import type { MetricName, MetricRow } from "./metrics.ts";
 import { formatNumber } from "./plot_axes.ts";
 import { frontierPlot } from "./plot_svg.ts";
@@ -13,13 +17,15 @@ const VALUE_CHARACTERS = 300;
 
 const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
 
-const HEADLINES: readonly (readonly [name: MetricName, label: string])[] = [
+const headlinesOf = (rows: readonly MetricRow[]): Labelled[] => [
   ["safety/safe_ratio", "Safe ratio"],
   ["helpfulness/mean", "Helpfulness (reward)"],
   ["cost/mean", "Cost"],
-  ["lambda/value", "lambda"],
+  ...ofEachCost(rows, "", "mean", "Cost"),
+  ...lambdaMetrics(rows, "value", "lambda"),
   ["eval/safe_ratio", "Safe ratio, evaluation"],
   ["eval/mean_reward", "Helpfulness, evaluation"],
+  ...ofEachCost(rows, "eval/", "mean", "Cost, evaluation"),
   ["kl", "KL"],
 ];
 
@@ -29,11 +35,11 @@ const SHORT_RUN_NOTE = `<p class="note">Where a metric has fewer than ${
 
 /** How the most telling metrics went. */
 export function headlineTable(rows: readonly MetricRow[]): string {
-  const lines = HEADLINES.flatMap(([name, label]) => {
+  const lines = headlinesOf(rows).flatMap(([name, label]) => {
     const trend = trendOf(rows, name);
     if (trend === undefined) return [];
     const cells = [trend.first, trend.last, trend.firstMean, trend.lastMean].map(numberCell);
-    return [`<tr><th scope="row">${label}</th>${cells.join("")}</tr>`];
+    return [`<tr><th scope="row">${shortText(label)}</th>${cells.join("")}</tr>`];
   });
   const columns = ["first", "last", `mean of first ${TREND_STEPS}`, `mean of last ${TREND_STEPS}`].map(
     numeric,
@@ -43,7 +49,8 @@ export function headlineTable(rows: readonly MetricRow[]): string {
 
 /** The same of several runs, a run to a line. */
 export function comparisonTable(runs: readonly RunRecords[]): string {
-  const present = HEADLINES.filter(([name]) => runs.some((run) => trendOf(run.rows, name) !== undefined));
+  const all = new Map(runs.flatMap(({ rows }) => headlinesOf(rows)));
+  const present = [...all].filter(([name]) => runs.some((run) => trendOf(run.rows, name) !== undefined));
   const lines = runs.map((run) => {
     const cells = present.map(([name]) => {
       const trend = trendOf(run.rows, name);
@@ -57,7 +64,7 @@ export function comparisonTable(runs: readonly RunRecords[]): string {
   });
   const caption =
     `<p class="lead">Mean of the first ${TREND_STEPS} → mean of the last ${TREND_STEPS} values.</p>`;
-  return caption + table([text("run"), ...present.map(([, label]) => numeric(label))], lines) +
+  return caption + table([text("run"), ...present.map(([, label]) => numeric(shortText(label)))], lines) +
     SHORT_RUN_NOTE;
 }
 
@@ -100,16 +107,23 @@ export function bestSentence({ rows, config }: RunRecords): string {
   return ` Best evaluation: ${bestText(best)}${whose}.`;
 }
 
+/** What is to be known of a lambda that no longer does its work at the run's end; empty where it does. */
+export function lambdaNotes({ rows, config }: RunRecords): string {
+  if (typeof config.lambda_rule !== "string" || !Object.hasOwn(LAMBDA_RULES, config.lambda_rule)) return "";
+  const findings = lambdaFindings(rows, config as unknown as LambdaConfig);
+  return findings.map(({ text }) => `<p class="lead">At the end ${escapeHtml(text)}.</p>`).join("");
+}
+
 /** First and last evaluation, number by number; empty where there are not two. */
 export function beforeAfterTable(rows: readonly MetricRow[]): string {
   const evaluations = rows.filter((row) => row["eval/total_samples"] !== undefined);
   if (evaluations.length < 2) return "";
   const [first, last] = [evaluations[0], evaluations.at(-1)!];
-  const lines = BEFORE_AFTER.flatMap(([name, label]) => {
+  const lines = [...BEFORE_AFTER, ...ofEachCost(rows, "eval/", "mean", "Cost")].flatMap(([name, label]) => {
     const [before, after] = [first[name], last[name]];
     if (before === undefined || after === undefined) return [];
     const cells = [before, after, after - before].map(numberCell).join("");
-    return [`<tr><th scope="row">${label}</th>${cells}</tr>`];
+    return [`<tr><th scope="row">${shortText(label)}</th>${cells}</tr>`];
   });
   const columns = [`step ${first.step}`, `step ${last.step}`, "change"].map(numeric);
   return table([text("evaluation"), ...columns], lines);
@@ -117,6 +131,7 @@ export function beforeAfterTable(rows: readonly MetricRow[]): string {
 
 const BEFORE_AFTER: readonly (readonly [name: MetricName, label: string])[] = [
   ["eval/safe_ratio", "Safe ratio"],
+  ["eval/unsafe_share_high", "Unsafe share at the most (exact, 97.5 %)"],
   ["eval/mean_reward", "Helpfulness (reward)"],
   ["eval/mean_cost", "Cost"],
   ["eval/mean_combined", "Combined"],

@@ -40,10 +40,16 @@ export interface FoundRollouts {
   kinds: Readonly<Record<string, FieldKind>>;
 }
 
+/** Of several costs the lambda of each, as "lambda/NAME". */
+const lambdasOf = ({ lambda }: RolloutRecord): Record<string, number> =>
+  typeof lambda !== "object" || lambda === null // a record may be of another program
+    ? {}
+    : Object.fromEntries(Object.entries(lambda).map(([name, value]) => [`lambda/${name}`, value]));
+
 /** What of a record is a number or a text. */
 export function fieldsOf(record: RolloutRecord, kinds: Readonly<Record<string, FieldKind>>): Fields {
   const { scores = {}, ...own } = record;
-  const given: Readonly<Record<string, unknown>> = { ...scores, ...own };
+  const given: Readonly<Record<string, unknown>> = { ...scores, ...lambdasOf(record), ...own };
   const valueOf = (name: string): FieldValue => {
     const value = given[name];
     const isOfKind = kinds[name] === "number" ? typeof value === "number" : typeof value === "string";
@@ -79,7 +85,8 @@ interface Reader {
 
 /** The first record says which scores there are. */
 function readerOf(first: RolloutRecord, { where, sort, columns }: RolloutQuery): Reader {
-  const scores = Object.keys(first.scores ?? {}).map((name) => [name, "number"] as const);
+  const parts = [...Object.keys(first.scores ?? {}), ...Object.keys(lambdasOf(first))];
+  const scores = parts.map((name) => [name, "number"] as const);
   const kinds = { ...Object.fromEntries(scores), ...KINDS };
   const names = Object.keys(kinds);
   const sortBy = sort?.replace(/^-/, "");

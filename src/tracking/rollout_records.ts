@@ -1,7 +1,7 @@
 /** Every completion of a step with all that is known of it: rollouts/{step}.jsonl.gz in a run's folder. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { groupAdvantagesF64 } from "../rl/advantages.ts";
+import { advantagesOf } from "../rl/composition.ts";
 import type { StepRecord } from "./metrics.ts";
 import { namedScores, type Sample, type Texts } from "./samples.ts";
 
@@ -16,8 +16,8 @@ export interface SampledCompletion {
   ref_logprobs: readonly number[] | null;
   /** eos: by itself; stop: by a stop string; length: cut at max_completion_length. */
   end: "eos" | "stop" | "length";
-  /** That its cost was weighed with. */
-  lambda: number;
+  /** That its cost was weighed with; of several costs, each by its name. */
+  lambda: number | Readonly<Record<string, number>>;
 }
 
 /** One line of the file. A score that was not given is null in it. */
@@ -51,9 +51,9 @@ export function rolloutRecords(
   { prompts, completions }: Texts,
   sampled: readonly SampledCompletion[],
 ): RolloutRecord[] {
-  const { step, rewards, costs, combined, named, numGenerations, scaleRewards } = record;
+  const { step, rewards, costs, combined, terms, named, numGenerations, scaleRewards } = record;
   const known = combined.map((score) => Number.isFinite(score) ? score : NaN);
-  const { advantages } = groupAdvantagesF64(known, numGenerations, scaleRewards);
+  const advantages = advantagesOf({ combined: known, terms }, numGenerations, scaleRewards);
   return sampled.map(({ prompt_ids, completion_ids, logprobs, ref_logprobs, end, lambda }, index) => ({
     step,
     index,

@@ -23,6 +23,8 @@ export interface Trained {
 
 /** Makes the steps of a run. */
 export interface Stepper {
+  /** What a new run begins with, before its first evaluation. */
+  begin?(start: Progress): Promise<Progress>;
   /** Samples, scores and trains on what comes after `progress`. */
   advance(progress: Progress): Promise<Trained>;
   dispose(): void;

@@ -10,8 +10,8 @@ import {
 import type { RunConfig } from "../config/sweep.ts";
 import { readFloats, readTensor, writeTensor } from "../gpu/tensors.ts";
 import {
-  latestCheckpoint,
   loadCheckpoint,
+  openLatestCheckpoint,
   type Partners,
   pruneCheckpoints,
   saveCheckpoint,
@@ -199,13 +199,12 @@ export async function restoreRun(
   >,
   onSkipped: (dir: string, reason: string) => void,
 ): Promise<RestoredRun | null> {
-  const { dir, skipped } = await latestCheckpoint(runDir);
-  if (dir === undefined) assertSomeIsWhole(runDir, skipped);
+  const { checkpoint, skipped } = await openLatestCheckpoint(runDir);
+  if (checkpoint === undefined) assertSomeIsWhole(runDir, skipped);
   for (const { dir: bad, reason } of skipped) onSkipped(bad, reason);
-  if (dir === undefined) return null;
-  const checkpoint = await loadCheckpoint(dir);
+  if (checkpoint === undefined) return null;
   try {
-    const { step, statePath } = checkpoint;
+    const { dir, step, statePath } = checkpoint;
     const saved = parseSavedState(checkpoint.state, { path: statePath, step });
     assertResumable(saved.identity, resumeIdentity(config, communicator.size), dir);
     assertSameInputs(saved.inputs, inputs, { allowNewPrompts: config.allow_new_prompts, checkpoint: dir });

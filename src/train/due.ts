@@ -1,6 +1,7 @@
 /** What a run owes to its folder: evaluations, checkpoints, final weights. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { constraintsOf } from "../config/constraints.ts";
 import { enterPhase } from "../gpu/failure.ts";
 import { trimPool } from "../gpu/pool.ts";
 import { writeFileAtomic } from "../io/files/atomic_files.ts";
@@ -79,14 +80,15 @@ export async function saveAfterFailure(run: Run, progress: Progress): Promise<vo
   }
 }
 
-/** Evaluates the policy of the step with its lambda, if that is not logged yet. */
+/** Evaluates the policy of the step with its lambdas, if that is not logged yet. */
 export async function evaluate(run: Run, progress: Progress): Promise<void> {
   const { deps, tracker, rows } = run;
   if (!deps.evaluate || run.evaluatedStep === progress.step) return;
   enterPhase("the evaluation");
-  const { lambda } = progress.lambda;
-  const outcome = await deps.evaluate(lambda, { journal: run.journal });
-  const row = await tracker.logEval({ step: progress.step, lambda, ...outcome }, outcome);
+  const values = progress.lambdas.map(({ lambda }) => lambda);
+  const outcome = await deps.evaluate(values, { journal: run.journal });
+  const lambdas = constraintsOf(run.config).map(({ name }, k) => ({ name, value: values[k] }));
+  const row = await tracker.logEval({ step: progress.step, lambdas, ...outcome }, outcome);
   run.evaluatedStep = progress.step;
   const ofStep = rows.at(-1);
   if (ofStep?.step === row.step) Object.assign(ofStep, row);

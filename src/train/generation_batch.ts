@@ -7,21 +7,22 @@ import type { Communicator } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { correctsSampler } from "../policy/precision.ts";
-import { combineScores, type LambdaState, type LambdaUpdate, updateLambda } from "../rl/lambda.ts";
+import type { LambdaState } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
-import { promptsOfGeneration } from "../rl/rng.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
-import type { ScoreJournal, Scorer, ScorerStats, Scores } from "../scorer/protocol.ts";
-import type { Judgements, StepRecord } from "../tracking/metrics.ts";
+import type { ScoreJournal, Scorer, ScorerStats } from "../scorer/protocol.ts";
+import type { StepRecord } from "../tracking/metrics.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { scoreEarly } from "./early_scoring.ts";
 import type { Learner } from "./learner.ts";
 import { disposeUpdate, prepareUpdate } from "./prepared_update.ts";
 import type { Prompt } from "./prompts.ts";
+import { sliceOfRank } from "./rank_slice.ts";
 import { beginReference } from "./reference_logprobs.ts";
 import { type Rollout, sampleRollouts } from "./rollout.ts";
 import { type SkippedUpdate, updatePolicy } from "./update.ts";
+import { weighScores } from "./weighed_scores.ts";
 
 export interface GenerationBatchDeps {
   config: RunConfig;
@@ -43,10 +44,10 @@ export interface GenerationBatchDeps {
 export interface Progress {
   /** Optimizer steps done. */
   step: number;
-  /** This rank's: the same on all, but with `lambda_scope: rank`. */
-  lambda: LambdaState;
+  /** One of each cost, this rank's: the same on all, but with `lambda_scope: rank`. */
+  lambdas: readonly LambdaState[];
   /** Of every rank, where each has its own; else null. */
-  rankLambdas: readonly LambdaState[] | null;
+  rankLambdas: readonly (readonly LambdaState[])[] | null;
   /** Prompt and completion tokens seen, on all ranks. */
   numTokens: number;
 }
@@ -67,75 +68,6 @@ export interface GenerationBatchOutcome {
 
 export const secondsSince = (begin: number) => (performance.now() - begin) / 1000;
 export const sumOf = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-
-/**
- * This rank's slice of a generation batch: as many completions as on every rank, in the order of the prompts, so that a
- * group may lie across ranks.
- */
-function sliceOfRank({ config, communicator, shape, prompts }: GenerationBatchDeps, generation: number) {
-  const { promptsPerGeneration, completionsPerGeneration } = shape;
-  const slots = promptsOfGeneration(generation, {
-    promptCount: prompts.length,
-    promptsPerGeneration,
-    seed: config.seed,
-  });
-  const count = completionsPerGeneration / communicator.size;
-  const from = communicator.rank * count;
-  const firstPrompt = Math.floor(from / config.num_generations);
-  const endPrompt = Math.ceil((from + count) / config.num_generations);
-  const first = from - firstPrompt * config.num_generations;
-  return {
-    prompts: slots.slice(firstPrompt, endPrompt).map((index) => prompts[index]),
-    firstPrompt,
-    slice: { from: first, to: first + count },
-  };
-}
-
-/** What lambda made of the scores, on this rank and of all. */
-interface Weighed {
-  lambda: LambdaUpdate;
-  /** Of each rank, where each has a lambda of its own; else null. */
-  rankLambdas: readonly LambdaState[] | null;
-  /** Of all ranks, in the order of the prompts, as are rewards and costs. */
-  combined: readonly number[];
-  rewards: readonly number[];
-  costs: readonly number[];
-}
-
-/**
- * Scores of all ranks meet, before anything is made of a group: one lambda for all and the same advantages everywhere,
- * with the bits that one rank would give them. With `lambda_scope: rank` each has its own, from its own costs.
- */
-async function weighScores(
-  { communicator, config }: GenerationBatchDeps,
-  own: Scores,
-  before: LambdaState,
-): Promise<Weighed> {
-  const rewards = await gatherNumbers(communicator, own.rewards);
-  const costs = await gatherNumbers(communicator, own.costs);
-  const isOfRank = config.lambda_scope === "rank";
-  const counted = isOfRank ? own.costs : costs;
-  const lambda = updateLambda(before, sumOf(counted) / counted.length, config);
-  const combined = Array.from(combineScores(own.rewards, own.costs, lambda.lambda));
-  return {
-    lambda,
-    rankLambdas: isOfRank ? await gatherLambdas(communicator, lambda) : null,
-    combined: await gatherNumbers(communicator, combined),
-    rewards,
-    costs,
-  };
-}
-
-async function gatherLambdas(
-  communicator: Communicator,
-  { lambda, jEma, updates }: LambdaUpdate,
-): Promise<LambdaState[]> {
-  const all = await gatherNumbers(communicator, [lambda, jEma, updates]);
-  return Array.from({ length: communicator.size }, (_, rank) => {
-    const [lambda, jEma, updates] = all.slice(3 * rank);
-    return { lambda, jEma, updates };
-  });
-}
 
 /**
  * Samples, scores and trains on the next generation batch: optimizer step `progress.step + 1`, and those that follow
@@ -188,8 +120,8 @@ export async function trainOnGenerationBatch(
   });
   const scoreSeconds = secondsSince(waiting);
 
-  const { lambda, rankLambdas, combined, rewards, costs } = await weighScores(deps, scores, progress.lambda);
-  const named = await gatherNamed(communicator, scores.named);
+  const weighed = await weighScores(deps, scores, progress.lambdas);
+  const { lambdas, records, rankLambdas, combined, terms, rewards, costs, named } = weighed;
   const asked = await gatherStats(communicator, deps.scorer.takeStats?.());
 
   const updating = performance.now();
@@ -198,7 +130,7 @@ export async function trainOnGenerationBatch(
     { length: updatesPerGeneration },
     (_, update) => learningRate(progress.step + update, schedule),
   );
-  const update = { combined, learningRates, config, communicator };
+  const update = { combined, terms, learningRates, config, communicator };
   const batch = prepared ?? prepare();
   enterPhase("the update");
   const reference = config.log_completions === "all" ? beginReference(batch, rollouts) : null;
@@ -210,7 +142,6 @@ export async function trainOnGenerationBatch(
 
   const { tokens, ...counts } = await countRollouts(communicator, rollouts);
   const numTokens = progress.numTokens + tokens;
-  const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const lastStep = progress.step + updatesPerGeneration;
   const record: StepRecord = {
     step: lastStep,
@@ -223,7 +154,8 @@ export async function trainOnGenerationBatch(
     costs,
     combined,
     named,
-    lambda: lambdaMetrics(lambda, config),
+    terms,
+    lambdas: records,
     ...counts,
     loss: stats?.loss,
     gradNorm: stats?.gradNorm,
@@ -240,7 +172,7 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambda: lambdaState, rankLambdas, numTokens },
+    progress: { step: lastStep, lambdas, rankLambdas, numTokens },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),
@@ -250,19 +182,6 @@ export async function trainOnGenerationBatch(
     refLogprobs,
     skipped,
   };
-}
-
-/** Named scores of all ranks, whose scorers give the same names. */
-async function gatherNamed(
-  communicator: Communicator,
-  named: Scores["named"],
-): Promise<Judgements["named"]> {
-  if (named === undefined) return undefined;
-  const gathered: Record<string, readonly number[]> = {};
-  for (const name of Object.keys(named).sort()) {
-    gathered[name] = await gatherNumbers(communicator, named[name]);
-  }
-  return gathered;
 }
 
 /** How asking went on all ranks, whose scorers are of the same kind. */
@@ -278,16 +197,6 @@ export async function gatherStats(
     retries: sumOf(retries),
     waitSeconds: Math.max(...waits),
     cutFraction: sumOf(told) === 0 ? undefined : sumOf(cut) / sumOf(told),
-  };
-}
-
-export function lambdaMetrics(lambda: LambdaUpdate, config: RunConfig): StepRecord["lambda"] {
-  return {
-    value: lambda.lambda,
-    jc: lambda.j,
-    jcRaw: lambda.jRaw,
-    jcEma: lambda.jEma ?? lambda.j,
-    d: config.cost_threshold_d,
   };
 }
 

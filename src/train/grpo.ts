@@ -1,8 +1,9 @@
 /** GRPO for a run: gradients of completions that are held against others of the same prompt. */
 import type { RunConfig } from "../config/sweep.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
+import { createGenerator, type GenerationProgress } from "../policy/decode/generate.ts";
 import { plannedOptions } from "../policy/decode/options.ts";
 import { samplerMayDiffer } from "../policy/precision.ts";
+import { ruleNameOf } from "../rl/lambda/rules.ts";
 import { type Algorithm, STEP_IN_PROGRESS } from "./algorithm.ts";
 import { restoreRun } from "./checkpointing.ts";
 import { type GenerationBatchOutcome, trainOnGenerationBatch } from "./generation_batch.ts";
@@ -10,6 +11,7 @@ import { assertUnhurried, scorerWhileWanted } from "./given_up.ts";
 import { gatherSampled } from "./kept_completions.ts";
 import type { Learner } from "./learner.ts";
 import { judgeSteps } from "./nonfinite_steps.ts";
+import { withOneShotLambda } from "./one_shot.ts";
 import { isWriter, type Run, type TrainingDeps } from "./run.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 
@@ -28,22 +30,28 @@ export function grpo(deps: TrainingDeps, config: RunConfig, learner: Learner): A
       const isQuiet = samplerMayDiffer(config) || !isWriter(deps);
       const warnOfSampler = samplerWarning(isQuiet, deps.events.onMessage);
       const scorer = scorerWhileWanted(deps.scorer, asked, STEP_IN_PROGRESS);
+      const batchDeps = (step: number) => ({
+        ...deps,
+        scorer,
+        config,
+        learner,
+        generator,
+        journal: run.journal,
+        shape: run.shape,
+        totalSteps: run.steps,
+        onGenerating(generated: GenerationProgress) {
+          assertUnhurried(deps, STEP_IN_PROGRESS);
+          deps.events.onGenerating?.(step, generated);
+        },
+      });
+      const onMessage = isWriter(deps) ? deps.events.onMessage : () => {};
       return Promise.resolve({
+        begin: (start) =>
+          ruleNameOf(config) === "one_shot"
+            ? withOneShotLambda(batchDeps(start.step), start, onMessage)
+            : Promise.resolve(start),
         async advance(progress) {
-          const outcome = await trainOnGenerationBatch({
-            ...deps,
-            scorer,
-            config,
-            learner,
-            generator,
-            journal: run.journal,
-            shape: run.shape,
-            totalSteps: run.steps,
-            onGenerating(generated) {
-              assertUnhurried(deps, STEP_IN_PROGRESS);
-              deps.events.onGenerating?.(progress.step, generated);
-            },
-          }, progress);
+          const outcome = await trainOnGenerationBatch(batchDeps(progress.step), progress);
           return {
             progress: outcome.progress,
             texts: outcome.texts,

@@ -26,6 +26,7 @@ import { evolutionStrategies } from "./es/algorithm.ts";
 import type { Progress } from "./generation_batch.ts";
 import { GivenUp } from "./given_up.ts";
 import { grpo } from "./grpo.ts";
+import { lambdaWarning } from "./lambda_warning.ts";
 import { disposeLearner, makeLearner } from "./learner.ts";
 import { DivergedError } from "./nonfinite_steps.ts";
 import { WeightsDifferError } from "./rank_check.ts";
@@ -65,11 +66,13 @@ async function runGenerationBatches(
   start: Progress,
 ): Promise<{ progress: Progress; gaveUp: boolean }> {
   const { deps, config, steps } = run;
+  const warnOfLambda = lambdaWarning(config, isWriter(deps) ? deps.events.onMessage : () => {});
   const ended = new AbortController();
   const stepper = await algorithm.open(run, start, { ...deps, ended: ended.signal });
   let progress = start;
   try {
-    if (start.step === 0 && config.eval_on_start) await evaluate(run, start);
+    if (start.step === 0) progress = await stepper.begin?.(start) ?? start;
+    if (start.step === 0 && config.eval_on_start) await evaluate(run, progress);
     // A checkpoint that was saved because the evaluation failed still lacks it.
     if (progress.step > 0) await settle(run, progress);
     // All ranks end after the same step.
@@ -79,6 +82,7 @@ async function runGenerationBatches(
       progress = trained.progress;
       const row = await trained.log();
       run.rows.push(row);
+      warnOfLambda(run.rows);
       await deps.events.onStep(row, trained.texts, trained.judgements);
       await trained.judge();
       await settle(run, progress);

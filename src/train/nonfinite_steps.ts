@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { RunConfig } from "../config/sweep.ts";
 import { makeFolders, writeFileAtomic } from "../io/files/atomic_files.ts";
-import { groupAdvantagesF64 } from "../rl/advantages.ts";
+import { advantagesOf } from "../rl/composition.ts";
 import { save } from "./due.ts";
 import type { GenerationBatchOutcome } from "./generation_batch.ts";
 import { isWriter, type Run } from "./run.ts";
@@ -32,7 +32,7 @@ async function writeBatch(
 ): Promise<string> {
   const { rank, size } = communicator;
   const first = rank * rollouts.length;
-  const { advantages } = groupAdvantagesF64(record.combined, config.num_generations, config.scale_rewards);
+  const advantages = advantagesOf(record, config.num_generations, config.scale_rewards);
   const rows = rollouts.map(({ prompt, text, tokens, logprobs, end }, i) => ({
     prompt: prompt.user,
     completion: text,

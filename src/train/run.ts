@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BatchShape, batchShape, totalSteps } from "../config/batch.ts";
+import { constraintsOf } from "../config/constraints.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { openGpu } from "../gpu/device.ts";
 import { writeTextInFolder } from "../io/files/atomic_files.ts";
@@ -61,10 +62,12 @@ export interface TrainingDeps extends Asked {
   /** How micro-batches are trained on, by the memory plan. */
   passes: LearnerOptions;
   /**
-   * Greedy evaluation of the policy as it is, with this lambda; null without eval prompts. Every rank is asked, for its
-   * share, and is told of all.
+   * Greedy evaluation of the policy as it is, with these lambdas, one of each cost; null without eval prompts. Every
+   * rank is asked, for its share, and is told of all.
    */
-  evaluate: ((lambda: number, scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>) | null;
+  evaluate:
+    | ((lambdas: readonly number[], scoring?: Pick<ScoreOptions, "journal">) => Promise<EvaluationOutcome>)
+    | null;
   /**
    * Writes what tells of the run and its model to the run's folder. Called on rank 0, once it is clear that the run may
    * go on there.
@@ -125,12 +128,16 @@ async function assertSameStart(communicator: Communicator, restored: RestoredRun
   );
 }
 
-/** Progress as this rank has it: with its own lambda where each has one; of another number of ranks, the nearest. */
+/** Progress as this rank has it: with its own lambdas where each has some; of another number of ranks, the nearest. */
 function ownProgress(progress: Progress, { rank, size }: Communicator): Progress {
   const { rankLambdas } = progress;
   if (rankLambdas === null) return progress;
-  return { ...progress, lambda: rankLambdas[Math.floor(rank * rankLambdas.length / size)] };
+  return { ...progress, lambdas: rankLambdas[Math.floor(rank * rankLambdas.length / size)] };
 }
+
+/** One of each cost. */
+export const initialLambdas = (config: RunConfig) =>
+  constraintsOf(config).map(({ settings }) => initialLambdaState(settings.lambda_cost));
 
 /** What the log tells of evaluations. */
 interface Evaluations {
@@ -234,7 +241,7 @@ export async function openRun(
   await assertSameStart(communicator, restored);
   const progress = restored
     ? ownProgress(restored.progress, communicator)
-    : { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 };
+    : { step: 0, lambdas: initialLambdas(config), rankLambdas: null, numTokens: 0 };
   const { logged, ...records } = await openRecords(deps, config, restored, steps);
   const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
   if (missing !== null) events.onMessage(missing);

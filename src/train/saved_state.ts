@@ -23,15 +23,19 @@ const count = z.int().min(0);
 const number = z.number(); // zod's are finite
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
-const Lambda = z.strictObject({ lambda: number.min(0), jEma: number.nullable(), updates: count })
-  .refine(({ jEma, updates }) => (jEma === null) === (updates === 0), {
-    message: "its jEma must be null before the first update, and a number from then on",
-  });
+const Lambda = z.strictObject({
+  lambda: number.min(0),
+  jEma: number.nullable(),
+  updates: count,
+  pid: z.strictObject({ integral: number.min(0), averages: z.array(number).min(1) }).optional(),
+}).refine(({ jEma, updates }) => (jEma === null) === (updates === 0), {
+  message: "its jEma must be null before the first update, and a number from then on",
+});
 
 export const ProgressShape = z.strictObject({
   step: count,
-  lambda: Lambda,
-  rankLambdas: z.array(Lambda).min(1).nullable(),
+  lambdas: z.array(Lambda).min(1),
+  rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
   numTokens: count,
 });
 
@@ -75,7 +79,7 @@ const State = IdentityShape.extend({
   best: Best.nullable(),
 });
 
-/** "progress.rankLambdas[1].lambda" */
+/** "progress.rankLambdas[1][0].lambda" */
 const pathText = (path: readonly PropertyKey[]): string =>
   path.map((part) => typeof part === "number" ? `[${part}]` : `.${String(part)}`).join("");
 
@@ -87,6 +91,35 @@ const valueAt = (root: unknown, path: readonly PropertyKey[]): unknown =>
 
 /** Longer values are cut in messages. */
 const SHOWN_LENGTH = 60;
+
+/** The rule of each cost's lambda. */
+function rulesOf({ lambda_rule, costs }: ResumeIdentity): unknown[] {
+  const ruleOf = (entry: unknown) => (entry as { lambda_rule?: unknown } | null)?.lambda_rule ?? lambda_rule;
+  return Array.isArray(costs) ? costs.map(ruleOf) : [lambda_rule];
+}
+
+/** There is a lambda of each cost, and each remembers what its rule does. */
+function assertLambdas(
+  { identity, progress }: Pick<SavedState, "identity" | "progress">,
+  fault: (key: string, required: string, found: unknown) => Error,
+): void {
+  const rules = rulesOf(identity);
+  for (const lambdas of [progress.lambdas, ...progress.rankLambdas ?? []]) {
+    if (lambdas.length !== rules.length) {
+      throw fault(".progress.lambdas", `required ${rules.length}, one of each cost`, lambdas);
+    }
+    const k = lambdas.findIndex(({ pid, updates }, k) =>
+      (pid !== undefined) !== (rules[k] === "pid" && updates > 0)
+    );
+    if (k < 0) continue;
+    throw fault(
+      `.progress.lambdas[${k}]`,
+      `required ${rules[k] === "pid" ? "what lambda_rule pid remembers" : "no pid"}, as lambda_rule is ` +
+        JSON.stringify(rules[k]),
+      lambdas[k],
+    );
+  }
+}
 
 /**
  * The state of a checkpoint, as it was read.
@@ -120,6 +153,7 @@ export function parseSavedState(
       : "required null, as lambda_scope is global";
     throw fault(".progress.rankLambdas", required, progress.rankLambdas);
   }
+  assertLambdas(data, fault);
   if (data.best !== null && (data.best.step > data.best.lastStep || data.best.lastStep > step)) {
     throw fault(".best", `required steps up to ${step}, the best not after the last`, data.best);
   }

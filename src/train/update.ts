@@ -4,10 +4,11 @@ import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { limitPool } from "../gpu/pool.ts";
 import { copyWords, emptyTensor, readFloats } from "../gpu/tensors.ts";
-import { groupAdvantages } from "../ops/loss/group_advantages.ts";
+import { composedAdvantages, groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
+import type { AdvantageScores } from "../rl/composition.ts";
 import { layerSummer } from "./layer_gradients.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
@@ -104,9 +105,8 @@ async function statsOfRanks(
   return readUpdateStats(Float32Array.of(values[0], values[1], ...all), lengths, 1, config);
 }
 
-export interface UpdateRequest {
-  /** R - lambda C of each completion of all ranks, in rank order; this rank's are those of the rollouts prepared. */
-  combined: ArrayLike<number>;
+/** Scores of the completions of all ranks, in rank order; this rank's are those of the rollouts prepared. */
+export interface UpdateRequest extends AdvantageScores {
   /** One per optimizer step. */
   learningRates: readonly number[];
   config: RunConfig;
@@ -140,18 +140,17 @@ export interface UpdateOutcome extends UpdateStats {
 export async function updatePolicy(
   learner: Learner,
   prepared: PreparedUpdate,
-  { combined, learningRates, config, communicator = singleProcess }: UpdateRequest,
+  { combined, terms, learningRates, config, communicator = singleProcess }: UpdateRequest,
 ): Promise<UpdateOutcome> {
   const { order, lengths, steps } = prepared;
   const size = order.length / steps.length;
   const firstOfRank = communicator.rank * order.length;
   const allLengths = await gatherNumbers(communicator, lengths);
   const advantagesAndWeights = tf.tidy(() => {
-    const advantages = groupAdvantages(
-      tf.tensor1d(Float32Array.from(combined)),
-      config.num_generations,
-      config.scale_rewards,
-    );
+    const { num_generations, scale_rewards } = config;
+    const advantages = terms
+      ? composedAdvantages(terms, num_generations, scale_rewards)
+      : groupAdvantages(tf.tensor1d(Float32Array.from(combined)), num_generations, scale_rewards);
     const places = order.map((place) => firstOfRank + place);
     const totals = {
       windows: steps.length,

@@ -69,6 +69,7 @@ for (const runtime of RUNTIMES) {
           if (code === 0) break;
           kills++;
         }
+        assert.ok(kills > KILLS / 2, `the run ended after ${kills} kills`);
         const last = await start().finished;
         assert.equal(last.code, 0, last.output);
         const times = [...scorer.answers.values()].map(({ length }) => length);

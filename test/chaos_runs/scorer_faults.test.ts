@@ -11,7 +11,9 @@ const faults = scorerFaults("http://elsewhere");
 describe("faults of a scorer's answers", () => {
   for (const runtime of RUNTIMES) {
     it(`${runtime}: each ends as it must, and scores are those that the scorer gave`, async () => {
-      const { code, output } = await startIn(runtime, [], "test/chaos_runs/scorer_faults_program.ts")
+      const { code, output } = await startIn(runtime, [], {
+        program: "test/chaos_runs/scorer_faults_program.ts",
+      })
         .finished;
       assert.equal(code, 0, output);
       const { met, elsewhere }: { met: Met[]; elsewhere: number } = JSON.parse(

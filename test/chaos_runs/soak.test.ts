@@ -18,6 +18,8 @@ export interface Held {
 }
 
 const STEPS = countOf(120, 1000);
+/** A step that takes longer hangs; on two quiet cores it takes a tenth of it. */
+const STEP_MS = 2500;
 /** Fewer steps are no length for the noise of a shared machine to even out, nor for JavaScript to be compiled. */
 const ALLOWED: Record<keyof Held, number> = {
   rssBytes: isFull ? 0.02 : 0.05,
@@ -39,9 +41,11 @@ function growthOf(values: readonly number[], part: number): number {
 for (const runtime of RUNTIMES) {
   it(`of ${STEPS} steps in ${runtime}, the second half holds and takes no more at its end than at its beginning`, () =>
     inScratchFolder(async (folder) => {
-      const program = startIn(runtime, [join(folder, "run"), `${STEPS}`], "test/chaos_runs/soak_program.ts", [
-        runtime === "node" ? "--expose-gc" : "--v8-flags=--expose-gc",
-      ]);
+      const program = startIn(runtime, [join(folder, "run"), `${STEPS}`], {
+        program: "test/chaos_runs/soak_program.ts",
+        further: [runtime === "node" ? "--expose-gc" : "--v8-flags=--expose-gc"],
+        deadlineMs: STEPS * STEP_MS,
+      });
       const { code, output } = await program.finished;
       assert.equal(code, 0, output);
       const held: Held[] = JSON.parse(output.split("\n").findLast((line) => line.startsWith("[{"))!);

@@ -14,6 +14,7 @@ import { LOSS_EFFECTS } from "./config_effects_loss.ts";
 import { MODEL_EFFECTS } from "./config_effects_model.ts";
 import { OPTIMIZER_EFFECTS } from "./config_effects_optimizer.ts";
 import { OUTPUT_EFFECTS } from "./config_effects_output.ts";
+import { RULE_EFFECTS } from "./config_effects_rules.ts";
 import { SAMPLING_EFFECTS } from "./config_effects_sampling.ts";
 import { SCORER_EFFECTS } from "./config_effects_scorer.ts";
 import { closeStage, openStage, type Stage } from "./config_run.ts";
@@ -22,6 +23,7 @@ const EFFECTS: readonly Effect[] = [
   ...MODEL_EFFECTS,
   ...SCORER_EFFECTS,
   ...LAMBDA_EFFECTS,
+  ...RULE_EFFECTS,
   ...SAMPLING_EFFECTS,
   ...LOSS_EFFECTS,
   ...ADAPTER_EFFECTS,

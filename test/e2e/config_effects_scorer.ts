@@ -214,6 +214,22 @@ export const SCORER_EFFECTS: readonly Effect[] = [
     },
   },
   {
+    key: "rewards",
+    value: [{ name: "letters", weight: 0.25 }, { name: "watched", weight: 0 }],
+    seen: "the reward is the sum of those named, by the weights that stand there",
+    given: {
+      scorer_url: null,
+      reward_model: "/none",
+      reward_functions: [`${scratch("judges.ts")}#letters`, `${scratch("judges.ts")}#watched`],
+    },
+    prepare: writeJudges,
+    check(changed, without) {
+      const letters = ({ completion }: { completion: string }) => completion.length;
+      for (const sample of tableOf(changed, "train", 1)) assert.equal(sample.reward, letters(sample) / 4);
+      for (const sample of tableOf(without, "train", 1)) assert.equal(sample.reward, letters(sample) + 9);
+    },
+  },
+  {
     key: "scorer_batch_size",
     value: 3,
     seen: "texts per request while training, and not while evaluating",

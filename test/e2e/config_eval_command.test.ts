@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { evalCommand } from "../../src/cli/eval.ts";
 import { closeGpu } from "../../src/gpu/device.ts";
+import { exactInterval } from "../../src/rl/binomial.ts";
 import { evalRowsOf, lastOf, runFolderOf } from "./config_read.ts";
 import {
   capture,
@@ -82,6 +83,8 @@ describe("eval", () => {
       "eval/mean_combined": mean(samples.map(({ reward, cost }) => reward - 2.5 * cost)),
       "eval/lambda": 2.5,
       "eval/safe_ratio": (5 - unsafe) / 5,
+      "eval/unsafe_share_low": exactInterval(unsafe, 5)[0],
+      "eval/unsafe_share_high": exactInterval(unsafe, 5)[1],
       "eval/total_samples": 5,
       counts: {
         SH: countOf(({ reward, cost }) => cost <= 0 && reward > 0),

@@ -1,7 +1,7 @@
 /** What the pages promise is so: commands are typed as they stand there, answers look as they are shown. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
@@ -9,7 +9,7 @@ import packageFile from "../../package.json" with { type: "json" };
 import { Command as Program } from "commander";
 import { withLaunchOptions } from "../../src/cli/launch_options.ts";
 import { configCommand, type ConfigOptions, readConfig } from "../../src/cli/options.ts";
-import { ConfigSchema, isConfigKey } from "../../src/config/schema.ts";
+import { CONFIG_KEYS, ConfigSchema, fieldMeta, isConfigKey } from "../../src/config/schema.ts";
 import { OTHER_NAMES, TRL_KEYS } from "../../src/config/trl_keys.ts";
 import { METRIC_NAMES } from "../../src/tracking/metrics.ts";
 import { leftOut } from "../left_out.ts";
@@ -62,6 +62,8 @@ const OWN_FUNCTIONS = ["brief", "on_topic"].map((name) => `export const ${name} 
 const PYTHON_NAMES = /^(apply_chat_template|save_pretrained)$/;
 /** Fields of a kept completion that have two words. */
 const ROLLOUT_FIELDS = /^(prompt_ids|completion_ids|ref_logprobs)$/;
+/** Where a reader's quickstart has left its model; here a copy of the policy stands for it. */
+const TRAINED = "outputs/quickstart/beta0.02_seed42_unified";
 /** Answers of the reader's own, and a list of models. */
 const OWN_FILES: Readonly<Record<string, string>> = {
   "answers.jsonl": '{"prompt":"a","response":"b","reward":1,"cost":1}\n',
@@ -74,8 +76,14 @@ const typedOf = ({ words }: Command) =>
   words.map((word) =>
     Object.hasOwn(OWN_FILES, word)
       ? scratch(word)
+      : word === TRAINED
+      ? scratch("trained")
       : EXAMPLES[word] ?? word.replaceAll(`${OWN_MODULE}#`, `${scratch(OWN_MODULE)}#`)
   );
+
+/** Whether some setting takes the name as a word, as `lambda_rule` takes log_ema. */
+const isWordOfSettings = (name: string) =>
+  CONFIG_KEYS.some((key) => fieldMeta(key).requirement.includes(`"${name}"`));
 
 /** Models and prompts of the quickstart in the place of those that a reader downloads. */
 const HERE = {
@@ -113,6 +121,7 @@ describe("a command of a page", () => {
     const commands = COMMANDS.filter(({ task }) => task === "train" || task === "eval");
     assert.ok(commands.length >= 6, `${commands.length} commands were found`);
     writeFileSync(scratch(OWN_MODULE), OWN_FUNCTIONS);
+    cpSync(join(ROOT, HERE.model_name), scratch("trained"), { recursive: true });
     for (const [name, text] of Object.entries(OWN_FILES)) writeFileSync(scratch(name), text);
     for (const command of commands) {
       const isNamed = command.words.some((word) => SUBJECTS.includes(word));
@@ -206,7 +215,7 @@ describe("a page", () => {
         const [, name = "", value] = /^([a-z]+(?:_[a-z]+)+)(?:(?:: |=)(.+))?$/.exec(span) ?? [];
         if (name === "" || PYTHON_NAMES.test(name) || ROLLOUT_FIELDS.test(name)) continue;
         const isKnown = isConfigKey(name) || new RegExp(`\\b${name}\\b`).test(ofEvaluations) ||
-          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) ||
+          options.has(`--${name}`) || Object.hasOwn(ofOthers, name) || isWordOfSettings(name) ||
           METRIC_NAMES.some((metric) => metric.split("/").includes(name));
         assert.ok(isKnown, `${path}: there is no ${span}`);
         if (!isConfigKey(name) || value === undefined || /[A-Z]{3}/.test(value)) continue;

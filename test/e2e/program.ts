@@ -44,11 +44,15 @@ export function startProgram(args: string[]): Program {
   return startCommand(process.execPath, [...runtime, main, ...args]);
 }
 
-/** Starts any command in the checkout. @param options beside its output, which is read here */
+/**
+ * Starts any command in the checkout.
+ * @param options beside its output, which is read here; one that takes longer than `deadlineMs` hangs, and is killed
+ */
 export function startCommand(
   command: string,
   args: readonly string[],
-  options: Pick<SpawnOptions, "env" | "detached"> = {},
+  { deadlineMs = DEADLINE_MS, ...options }: Pick<SpawnOptions, "env" | "detached"> & { deadlineMs?: number } =
+    {},
 ): Program {
   const child = spawn(command, args, { cwd: ROOT, ...options, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -62,9 +66,9 @@ export function startCommand(
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
       reject(
-        new Error(`The program hung for ${DEADLINE_MS / 1000} s and was killed. Its output:\n${output}`),
+        new Error(`The program hung for ${deadlineMs / 1000} s and was killed. Its output:\n${output}`),
       );
-    }, DEADLINE_MS);
+    }, deadlineMs);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       resolve({ code, signal, output });

@@ -26,7 +26,7 @@ it("an evaluation frees its cache of keys and its plans", async () => {
       prompts: [[1, 5, 9], [1, 7], [1, 60, 3]]
         .map((ids) => ({ user: "a", ids, messages: [], columns: {}, layout: "none" })),
       config: tinyConfig({ eval_batch_size: 2 }),
-    }, 1);
+    }, [1]);
   const bytesAfter = async () => {
     assert.equal((await evaluate()).completions.length, 3);
     trimPool();
@@ -61,13 +61,13 @@ it("several ranks evaluate what one would, each its share of the prompts, howeve
     })),
     config: tinyConfig({ eval_batch_size: 2 }),
   };
-  const alone = await evaluatePolicy({ ...base, scorer: scorerOf(0) }, 0.5);
+  const alone = await evaluatePolicy({ ...base, scorer: scorerOf(0) }, [0.5]);
   assert.equal(new Set(alone.completions).size, ids.length);
   for (const size of [2, 3, 7]) {
     asked.length = 0;
     const all = await Promise.all(
       inProcessRanks(size).map((communicator, rank) =>
-        evaluatePolicy({ ...base, communicator, scorer: scorerOf(rank) }, 0.5)
+        evaluatePolicy({ ...base, communicator, scorer: scorerOf(rank) }, [0.5])
       ),
     );
     for (const { named, ...evaluation } of all) {

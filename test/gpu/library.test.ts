@@ -237,6 +237,31 @@ describe("prompts", () => {
   });
 });
 
+describe("cost functions that are constraints", () => {
+  it("have a limit, a lambda and metrics of their own, and the largest of them is the cost", () =>
+    withScratchFolder(async (folder) => {
+      const seen: JudgedCompletion[] = [];
+      const trained = await train(call(folder, {
+        rewards: [{ name: "length", score: lengths }],
+        costs: [
+          { name: "low", constraint: true, score: (answers) => answers.map(() => -1) },
+          { name: "high", constraint: { lambda_cost: 2 }, score: (answers) => answers.map((_, i) => i % 2) },
+          { name: "watched", score: (answers) => answers.map(() => 9) },
+        ],
+        onCompletions: (completions) => void seen.push(...completions),
+      }));
+      const [row] = trained.rows;
+      assert.deepEqual([row["lambda/low/value"], row["lambda/low/J_C_raw"]], [1, -1]);
+      assert.ok(row["lambda/high/value"]! > 2);
+      assert.deepEqual([row["costs/watched/mean"], row["lambda/watched/value"]], [9, undefined]);
+      for (const { cost, scores, reward, combined } of seen) {
+        assert.equal(cost, scores["costs/high"]);
+        const weighed = row["lambda/high/value"]! * scores["costs/high"]! - row["lambda/low/value"]!;
+        assert.ok(Math.abs(combined - (reward - weighed)) < 1e-9);
+      }
+    }));
+});
+
 describe("serveScorer() and httpScorer()", () => {
   it("serve the embedded score models, whose scores a call gets over HTTP", async () => {
     const [rewardModel, costModel] = ["reward", "cost"].map((name) => join(ROOT, "models/quickstart", name));

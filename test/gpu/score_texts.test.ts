@@ -12,6 +12,8 @@ import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { ROOT } from "../unit/source_files.ts";
 
 const [REWARD, COST] = ["reward", "cost"].map((name) => join(ROOT, "models/quickstart", name));
+
+const onlyCost = (model: string) => [{ name: null, model }];
 /** max_position_embeddings of the quickstart's models. */
 const POSITIONS = 256;
 
@@ -35,7 +37,11 @@ describe("loadScorers()", () => {
     const tokens = (text: string) => conversationIds(tokenizer, text, 10_000).ids.length;
     let long = "USER: why? ASSISTANT:";
     while (tokens(long) < POSITIONS + 8) long += " and so it goes on";
-    const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, cost: COST, maxLength: 10_000 });
+    const { scoreTexts, dispose } = await loadScorers({
+      reward: REWARD,
+      costs: onlyCost(COST),
+      maxLength: 10_000,
+    });
     const { rewards, costs } = await scoreTexts([long, `${long} until the end.`]);
     assert.deepEqual([rewards[0], costs[0]], [rewards[1], costs[1]]);
     dispose();
@@ -50,7 +56,11 @@ describe("loadScorers()", () => {
         (await loadTokenizer(COST)).encode(text).slice(3, 5),
       );
       const scoresWith = async (cost: string) => {
-        const { scoreTexts, dispose } = await loadScorers({ reward: REWARD, cost, maxLength: 512 });
+        const { scoreTexts, dispose } = await loadScorers({
+          reward: REWARD,
+          costs: onlyCost(cost),
+          maxLength: 512,
+        });
         const scores = await scoreTexts([text]);
         dispose();
         return scores;
@@ -61,7 +71,7 @@ describe("loadScorers()", () => {
     }));
 
   it("refuses a cost model in place of a reward model", async () => {
-    await assert.rejects(loadScorers({ reward: COST, cost: COST, maxLength: 512 }), {
+    await assert.rejects(loadScorers({ reward: COST, costs: onlyCost(COST), maxLength: 512 }), {
       name: "TypeError",
       message: /score_type "cost", need "reward"; are reward_model and cost_model swapped\?/,
     });

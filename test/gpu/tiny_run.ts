@@ -83,7 +83,7 @@ export interface TinyRunOptions {
   score?(request: number, completions: string[]): Scores | Promise<Scores>;
   /** Asked to end at once. */
   isHurried?(): boolean;
-  evaluate?(lambda: number): Promise<EvaluationOutcome>;
+  evaluate?(lambdas: readonly number[]): Promise<EvaluationOutcome>;
   /** Called after each row was logged, before what is due at its step; what it throws ends the run. */
   onStep?(row: MetricRow): void;
   makePolicy?(): Promise<Policy>;
@@ -113,7 +113,7 @@ export function tinyConfig(settings: Partial<RunConfig> = {}): RunConfig {
 }
 
 /** An evaluation of one prompt, judged by lambda alone. */
-export const evaluation = (lambda: number): Promise<EvaluationOutcome> =>
+export const evaluation = ([lambda]: readonly number[]): Promise<EvaluationOutcome> =>
   Promise.resolve({
     prompts: ["eval"],
     completions: ["answer"],

@@ -26,7 +26,7 @@ after(closeGpu);
 /** Evaluations that give these rewards, one after the other. */
 function evaluations(rewards: readonly number[]): () => Promise<EvaluationOutcome> {
   const left = [...rewards];
-  return async () => ({ ...await evaluation(1), rewards: [left.shift() ?? NaN] });
+  return async () => ({ ...await evaluation([1]), rewards: [left.shift() ?? NaN] });
 }
 
 const BY_REWARD = {

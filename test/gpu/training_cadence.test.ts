@@ -147,10 +147,10 @@ describe("evaluation", () => {
     withScratchFolder(async (dir) => {
       const lambdas: number[] = [];
       const saved: number[][] = [];
-      const evaluate = (lambda: number) => {
+      const evaluate = ([lambda]: readonly number[]) => {
         lambdas.push(lambda);
         saved.push(checkpointsIn(dir));
-        return evaluation(lambda);
+        return evaluation([lambda]);
       };
       const { events } = await tinyRun(dir, { settings: { eval_every: 2 }, evaluate });
       assert.deepEqual(evaluationsOf(events), [2, 4]);
@@ -167,9 +167,9 @@ describe("evaluation", () => {
   it("happens before the first step with the first lambda, and not again in a run that goes on", () =>
     withScratchFolder(async (dir) => {
       const lambdas: number[] = [];
-      const evaluate = (lambda: number) => {
+      const evaluate = ([lambda]: readonly number[]) => {
         lambdas.push(lambda);
-        return evaluation(lambda);
+        return evaluation([lambda]);
       };
       const settings = { eval_on_start: true, lambda_cost: 0.3 };
       const first = await tinyRun(dir, { settings, evaluate, stopAfter: 1 });
@@ -196,9 +196,9 @@ describe("evaluation", () => {
       withScratchFolder(async (dir) => {
         const [whole, killed] = [join(dir, "whole"), join(dir, "killed")];
         const settings = { save_steps, scatter_every: 3 };
-        const evaluate = (lambda: number) => {
+        const evaluate = (lambdas: readonly number[]) => {
           cpSync(whole, killed, { recursive: true });
-          return evaluation(lambda);
+          return evaluation(lambdas);
         };
         await tinyRun(whole, { settings, evaluate });
         const { events } = await tinyRun(killed, { settings, evaluate: evaluation });

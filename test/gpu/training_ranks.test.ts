@@ -146,7 +146,7 @@ describe("two ranks", () => {
         assert.deepEqual(errorsOf(both), [null, null]);
         assert.deepEqual(both.runs.map(({ messages }) => messages), [[], []]);
         assert.deepEqual(both.weights[1], both.weights[0]);
-        const lambdas = both.runs.map(({ result }) => result!.progress.lambda);
+        const lambdas = both.runs.map(({ result }) => result!.progress.lambdas);
         assert.deepEqual(lambdas[1], lambdas[0]);
 
         let weights: Weights = {};
@@ -155,7 +155,7 @@ describe("two ranks", () => {
           onEnd: async (policy) => void (weights = await weightsOf(policy)),
         });
         // Of the same texts, so to the bit, as is the scorer's share of each rank.
-        assert.deepEqual(lambdas[0], alone.result!.progress.lambda);
+        assert.deepEqual(lambdas[0], alone.result!.progress.lambdas);
         const asked = both.runs[0].asked.map(({ completions }, i) => [
           ...completions,
           ...both.runs[1].asked[i].completions,
@@ -213,7 +213,7 @@ describe("two ranks", () => {
     withScratchFolder(async (dir) => {
       const settings: Partial<RunConfig> = { ...SETTINGS, lambda_scope: "rank", max_steps: 2 };
       const { runs } = await trainAsTwo(dir, { settings });
-      const [first, second] = runs.map(({ result }) => result!.progress.lambda);
+      const [[first], [second]] = runs.map(({ result }) => result!.progress.lambdas);
       assert.notEqual(first.lambda, second.lambda);
       for (const { result, asked } of runs) {
         // J = mean cost of the rank's own completions, d being 0; ln lambda rises by lambda_lr times its average.
@@ -223,11 +223,11 @@ describe("two ranks", () => {
         });
         const averages = [means[0], 0.9 * means[0] + 0.1 * means[1]];
         const expected = Math.exp(0.1 * (averages[0] + averages[1]));
-        assert.ok(Math.abs(result!.progress.lambda.lambda - expected) < 1e-12, `${expected}`);
+        assert.ok(Math.abs(result!.progress.lambdas[0].lambda - expected) < 1e-12, `${expected}`);
       }
       assert.equal(rowsIn(dir)[1]["lambda/value"], first.lambda);
       const alone = await tinyRun(dir, { settings: { ...settings, ...PASSES } });
-      assert.deepEqual([alone.error, alone.result!.progress.lambda], [null, first]);
+      assert.deepEqual([alone.error, alone.result!.progress.lambdas], [null, [first]]);
     }));
 
   it("end where their weights differ, and say which rank's", () =>

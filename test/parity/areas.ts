@@ -1,5 +1,6 @@
 /** The areas of docs/parity.md, in its order. */
 import { lines as advantages } from "./advantages.ts";
+import { lines as compositions } from "./compositions.ts";
 import { lines as lambda } from "./lambda.ts";
 import { lines as attention } from "./attention.ts";
 import type { ParityLine } from "./line.ts";
@@ -30,7 +31,7 @@ export const parityAreas: ParityArea[] = [
   { title: "Attention and logits", lines: attention },
   { title: "LoRA adapters", lines: lora },
   { title: "Sampling", lines: sampling },
-  { title: "Advantages", lines: advantages },
+  { title: "Advantages", lines: [...advantages, ...compositions] },
   { title: "GRPO loss", lines: trlLoss },
   { title: "Optimizer and schedules", lines: optimizer },
   { title: "Whole optimizer steps", lines: [...trlSteps, ...trlRanks] },

@@ -1,6 +1,12 @@
 /** The lambda rule over random sequences of costs, against Python doubles (golden/make/lambda_rule.py). */
 import { readFileSync } from "node:fs";
-import { initialLambdaState, type LambdaState, updateLambda } from "../../src/rl/lambda.ts";
+import {
+  initialLambdaState,
+  type LambdaConfig,
+  type LambdaState,
+  updateLambda,
+} from "../../src/rl/lambda.ts";
+import { LAMBDA_CONFIG } from "../unit/lambda_config.ts";
 import { type ParityLine, worstRelative } from "./line.ts";
 
 interface Golden {
@@ -58,7 +64,8 @@ function runSequence(draws: Draws): LambdaState {
   const lambda_pos_cost_only = draws.word() % 2 === 0;
   const lambda_adapt = draws.word() % 16 !== 0;
   const cost_threshold_d = draws.unit();
-  const config = {
+  const config: LambdaConfig = {
+    ...LAMBDA_CONFIG,
     lambda_lr,
     jc_ema_beta,
     lambda_min,
@@ -68,7 +75,9 @@ function runSequence(draws: Draws): LambdaState {
     cost_threshold_d,
   };
   const steps = 1 + draws.word() % 50;
-  for (let step = 0; step < steps; step++) state = updateLambda(state, draws.unit() * scale, config);
+  for (let step = 0; step < steps; step++) {
+    state = updateLambda(state, { costs: [draws.unit() * scale] }, config);
+  }
   return state;
 }
 

@@ -101,7 +101,11 @@ async function askService(): Promise<Answers> {
       await cp(folderOf(name), join(dir, name), { recursive: true });
       await cp(folderOf("tokenizer"), join(dir, name), { recursive: true });
     }
-    const models = await loadScorers({ reward: join(dir, REWARD), cost: join(dir, COST), maxLength: 512 });
+    const models = await loadScorers({
+      reward: join(dir, REWARD),
+      costs: [{ name: null, model: join(dir, COST) }],
+      maxLength: 512,
+    });
     const service = await serveScorer({ scoreTexts: models.scoreTexts, device: "test" });
     const post = async (path: string, body: unknown): Promise<Scores> => {
       const response = await fetch(`${service.url}/${path}`, {

@@ -116,8 +116,7 @@ async function worstOverHttp(): Promise<number> {
     const [reward, cost] = [REWARD, COST].map(({ name }) => join(dir, name));
     const { scoreTexts, wants, dispose } = await loadScorers({
       reward,
-      cost,
-      costLabel: COST_LABEL_NAME,
+      costs: [{ name: null, model: cost, label: COST_LABEL_NAME }],
       maxLength: 512,
     });
     const service = await serveScorer({ scoreTexts, wants, device: "test" });

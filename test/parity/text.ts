@@ -126,7 +126,7 @@ async function evaluationDifferences(): Promise<number> {
       rows.map(({ user }, row) => ({ prompt: user, place: `row ${row}`, columns: {} })),
       { maxPromptLength: 4096 },
     );
-    const { completions } = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config }, 0);
+    const { completions } = await evaluatePolicy({ policy, tokenizer, scorer, prompts, config }, [0]);
     const expected = rows.flatMap((row, i) => [prompts[i].user, completions[i], row.prompt + completions[i]]);
     return differences(sent, expected);
   } finally {

@@ -153,7 +153,7 @@ async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communica
     const rows: MetricRow[] = [];
     let progress: Progress = {
       step: 0,
-      lambda: initialLambdaState(config.lambda_cost),
+      lambdas: [initialLambdaState(config.lambda_cost)],
       rankLambdas: null,
       numTokens: 0,
     };
@@ -162,7 +162,7 @@ async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communica
       progress = outcome.progress;
       rows.push(stepRow(outcome.record));
     }
-    return { rows, lambda: progress.lambda.lambda, before, after: await readAll(policy) };
+    return { rows, lambda: progress.lambdas[0].lambda, before, after: await readAll(policy) };
   } finally {
     disposeLearner(learner);
     disposeWeights(listWeights(policy.weights));

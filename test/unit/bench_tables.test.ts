@@ -4,6 +4,7 @@ import { decodeTable } from "../../bench/decode_table.ts";
 import { HEAD_PHASE, type PhaseReport } from "../../bench/job.ts";
 import { kernelTable, phaseTable, rooflineShare } from "../../bench/job_table.ts";
 import { countTokens, forwardFlops } from "../../bench/model_flops.ts";
+import { sinksTable } from "../../bench/sinks_bench.ts";
 import { trainTable } from "../../bench/train_table.ts";
 
 const timing = (seconds: number) => ({
@@ -27,6 +28,19 @@ const PHASES = [
   ]),
   phase(HEAD_PHASE, 0.05, [{ kernel: "head", calls: 1, seconds: 9, boundBytes: 1 }]),
 ];
+
+test("what sinks cost is the median of the pairs, each with over without, beside the least and the most", () => {
+  const pair = (off: number, on: number) => [
+    { kind: "off" as const, whole: 10 * off, step: off },
+    { kind: "on" as const, whole: 10 * on, step: on },
+  ];
+  const runs = [pair(1, 1.02), pair(2, 2), pair(1, 1.1)].flat();
+  const ratios = [1.02, 1, 1.1].map((ratio) => ({ whole: ratio, step: ratio }));
+  const table = sinksTable("here", { steps: 90, runs, ratios });
+  assert.match(table, /^here\nruns of the quickstart, 90 steps, 3 pairs\n/);
+  assert.match(table, /\nstep +1\.000 +1\.100 +1\.0200 +1\.0000 +1\.1000\n/);
+  assert.match(table, /\nwhole +10\.000 +11\.000 +1\.0200 +1\.0000 +1\.1000\n/);
+});
 
 test("the phases of a step add up to its line, and a part of a phase is not counted twice", () => {
   const table = phaseTable({ phases: PHASES, ceilings: CEILINGS });

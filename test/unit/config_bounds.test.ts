@@ -87,7 +87,7 @@ test("every key takes its default, and a list only where its words say so", () =
   for (const key of CONFIG_KEYS) {
     assert.ok(accepts(key, config[key]), key);
     assert.equal(
-      [["q_proj"], ["wandb"], ["http://a"], [0.5], [7]].some((list) => accepts(key, list)),
+      [["q_proj"], ["wandb"], ["http://a"], [0.5], [7], [{ name: "a" }]].some((list) => accepts(key, list)),
       fieldMeta(key).requirement.includes("list"),
       key,
     );

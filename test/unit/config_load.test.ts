@@ -152,6 +152,15 @@ test("configs/quickstart_lora.yaml is quickstart.yaml with adapters, a rate and 
   assert.ok(lora!.use_peft);
 });
 
+test("configs/quickstart_two_costs.yaml is quickstart.yaml with two costs and its own folder", () => {
+  const [one, two] = ["quickstart.yaml", "quickstart_two_costs.yaml"].map((name) =>
+    loadConfig(shipped(name))
+  );
+  const differing = CONFIG_KEYS.filter((key) => JSON.stringify(one![key]) !== JSON.stringify(two![key]));
+  assert.deepEqual(differing, ["output_dir", "costs"]);
+  assert.deepEqual(two!.costs!.map(({ name }) => name), ["harm", "tone"]);
+});
+
 test("configNotices() explains keys that do nothing", () => {
   assert.deepEqual(configNotices(defaultConfig()), []);
   const notices = configNotices(load("eval_jsonl: null\nwarmup_steps: 5"));

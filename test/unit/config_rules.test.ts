@@ -11,6 +11,18 @@ const loaded = (text: string) => loadConfig({ text, fileName: "run.yaml" });
 for (
   const [line, problem] of [
     ["lambda_cost: 9", "lambda_cost must lie between"],
+    ["lambda_adapt: false\nlambda_rule: pid", 'lambda_adapt: false must stand with lambda_rule "log_ema"'],
+    [
+      "lambda_pos_cost_only: false\nlambda_rule: per_prompt",
+      'lambda_pos_cost_only: false must stand with lambda_rule "log_ema"',
+    ],
+    ["lambda_rule: signed\nlambda_cost: 0", "lambda_cost must lie between lambda_min = 0.0001"],
+    ["lambda_rule: pid\nlambda_cost: 6", "lambda_cost must lie between 0 and lambda_max = 5"],
+    ["lambda_rule: pid\nlambda_ki: 0\nlambda_kp: 0", "lambda_kp or lambda_ki must be > 0"],
+    [
+      "lambda_rule: one_shot\nlambda_scope: rank",
+      'lambda_scope must be "global" with lambda_rule "one_shot"',
+    ],
     ["max_steps: 0", "max_steps must be >= 1"],
     ["delta: 1.1", "delta must be >= 1 \\+ epsilon_high"],
     ["loss_type: cispo", "epsilon_high must be >= 1"],
@@ -55,6 +67,11 @@ test("what an algorithm does not read is told where it is set, and nothing of wh
   assert.deepEqual(told("algorithm: es\nlearning_rate: 0.1\nbeta: 0.5\ntemperature: 1\n"), [
     'algorithm "es" does not read temperature, beta, learning_rate: set to no effect',
   ]);
+});
+
+test("a rule that keeps lambda takes any lambda_cost, and pid begins at 0", () => {
+  assert.equal(loaded("lambda_rule: fixed\nlambda_cost: 9").lambda_cost, 9);
+  assert.equal(loaded("lambda_rule: pid\nlambda_cost: 0").lambda_cost, 0);
 });
 
 test("an address is http, https or file: from its beginning on", () => {

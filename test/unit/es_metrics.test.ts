@@ -12,7 +12,7 @@ const RECORD: EsRecord = {
   costs: [-1, 1, 0, 4],
   fitness: [2, 5],
   unperturbed: { rewards: [4, 6], costs: [-2, 1], combined: [6, 5] },
-  lambda: { value: 1.5, jc: 0, jcRaw: -0.5, jcEma: 0.2, d: 0 },
+  lambdas: [{ name: null, value: 1.5, jc: 0, jcRaw: -0.5, jcEma: 0.2, d: 0 }],
   completionLengths: [4, 8, 4, 4],
   terminated: [true, false, true, true],
   hallucinatedTurns: 3,

@@ -18,6 +18,7 @@ const HEADER_SPACES = "20".repeat(60);
 
 const SOURCE = {
   model: "m",
+  used_policy_model: true,
   dataset_split: "test",
   reward_model: "r",
   cost_model: "c",
@@ -62,8 +63,9 @@ describe("the summary", () => {
   it("begins with the reference's keys: shares in percent, deviations with divisor n", () => {
     const summary = summarize(points, SOURCE, { seed: 1 });
     const keys =
-      "counts percents safe_ratio R_mean R_std C_mean C_std num_points dataset_split reward_model cost_model";
-    assert.deepEqual(Object.keys(summary).slice(0, 11), keys.split(" "));
+      "counts percents safe_ratio R_mean R_std C_mean C_std num_points used_policy_model used_vllm " +
+      "policy_vllm_ckpt dataset_split reward_model cost_model";
+    assert.deepEqual(Object.keys(summary).slice(0, 14), keys.split(" "));
     assert.deepEqual(summary.counts, { SH: 1, SU: 2, UH: 1, UU: 0 });
     assert.deepEqual(summary.percents, { SH: 25, SU: 50, UH: 25, UU: 0 });
     assert.equal(summary.safe_ratio, 75);

@@ -2,17 +2,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import "../seeded_properties.ts";
-import { combineScores, initialLambdaState, type LambdaConfig, updateLambda } from "../../src/rl/lambda.ts";
+import {
+  combineScores,
+  initialLambdaState,
+  type LambdaConfig,
+  type LambdaState,
+  updateLambda,
+} from "../../src/rl/lambda.ts";
+import { LAMBDA_CONFIG } from "./lambda_config.ts";
 
-const config: LambdaConfig = {
-  lambda_adapt: true,
-  cost_threshold_d: 0.5,
-  lambda_lr: 0.1,
-  lambda_min: 1e-4,
-  lambda_max: 5,
-  jc_ema_beta: 0.9,
-  lambda_pos_cost_only: true,
-};
+const config = LAMBDA_CONFIG;
+
+/** A step by a batch whose mean cost is this. */
+const updateBy = (state: LambdaState, meanCost: number, settings: LambdaConfig) =>
+  updateLambda(state, { costs: [meanCost] }, settings);
 
 function near(actual: number, expected: number): void {
   assert.ok(
@@ -23,12 +26,12 @@ function near(actual: number, expected: number): void {
 
 test("updateLambda() matches the rule worked by hand over two batches", () => {
   // Batch 1: J = 1.5 + 0.5 = 2 starts the average; lambda = 1 * e^(0.1 * 2).
-  const first = updateLambda(initialLambdaState(1), 1.5, config);
+  const first = updateBy(initialLambdaState(1), 1.5, config);
   near(first.jRaw, 2);
   near(first.jEma, 2);
   near(first.lambda, Math.exp(0.2));
   // Batch 2: J_raw = -2.5 + 0.5 = -2 counts as 0; J_ema = 0.9 * 2 = 1.8; lambda = e^(0.2 + 0.18).
-  const second = updateLambda(first, -2.5, config);
+  const second = updateBy(first, -2.5, config);
   near(second.jRaw, -2);
   near(second.j, 0);
   near(second.jEma, 1.8);
@@ -37,20 +40,20 @@ test("updateLambda() matches the rule worked by hand over two batches", () => {
 });
 
 test("updateLambda() lets lambda fall only in the signed mode", () => {
-  const signed = updateLambda(initialLambdaState(1), -2.5, { ...config, lambda_pos_cost_only: false });
+  const signed = updateBy(initialLambdaState(1), -2.5, { ...config, lambda_pos_cost_only: false });
   near(signed.lambda, Math.exp(-0.2));
   fc.assert(fc.property(fc.double({ min: -50, max: 50, noNaN: true }), (meanCost) => {
-    assert.ok(updateLambda(initialLambdaState(1), meanCost, config).lambda >= 1);
+    assert.ok(updateBy(initialLambdaState(1), meanCost, config).lambda >= 1);
   }));
 });
 
 test("updateLambda() keeps lambda within its bounds, even from 0", () => {
-  assert.equal(updateLambda(initialLambdaState(1), 1e6, config).lambda, 5);
-  assert.equal(updateLambda(initialLambdaState(0), 0, config).lambda, 1e-4);
+  assert.equal(updateBy(initialLambdaState(1), 1e6, config).lambda, 5);
+  assert.equal(updateBy(initialLambdaState(0), 0, config).lambda, 1e-4);
 });
 
 test("updateLambda() with lambda_adapt false leaves lambda alone and still reports J", () => {
-  const update = updateLambda(initialLambdaState(0.3), 1, { ...config, lambda_adapt: false });
+  const update = updateBy(initialLambdaState(0.3), 1, { ...config, lambda_adapt: false });
   assert.equal(update.lambda, 0.3);
   near(update.jEma, 1.5);
 });
@@ -58,16 +61,16 @@ test("updateLambda() with lambda_adapt false leaves lambda alone and still repor
 test("updateLambda() refuses a mean cost that is not finite and changes nothing", () => {
   const state = Object.freeze(initialLambdaState(1));
   for (const meanCost of [NaN, Infinity, -Infinity]) {
-    assert.throws(() => updateLambda(state, meanCost, config), RangeError);
+    assert.throws(() => updateBy(state, meanCost, config), RangeError);
   }
 });
 
 test("a state that went through JSON goes on bit for bit", () => {
-  const { lambda, jEma, updates } = updateLambda(initialLambdaState(1), 0.37, config);
+  const { lambda, jEma, updates } = updateBy(initialLambdaState(1), 0.37, config);
   const restored = JSON.parse(JSON.stringify({ lambda, jEma, updates }));
   assert.deepEqual(
-    updateLambda(restored, 0.11, config),
-    updateLambda({ lambda, jEma, updates }, 0.11, config),
+    updateBy(restored, 0.11, config),
+    updateBy({ lambda, jEma, updates }, 0.11, config),
   );
 });
 
@@ -78,18 +81,18 @@ test("combineScores() is R - lambda * C and needs lists of one length", () => {
 
 test("the moving average takes 1 - jc_ema_beta of every new J, whatever its sign", () => {
   const signed = { ...config, lambda_pos_cost_only: false };
-  const first = updateLambda(initialLambdaState(1), 1.5, signed); // J = 2
-  const second = updateLambda(first, 3.5, signed); // J = 4: 0.9 * 2 + 0.1 * 4 = 2.2
+  const first = updateBy(initialLambdaState(1), 1.5, signed); // J = 2
+  const second = updateBy(first, 3.5, signed); // J = 4: 0.9 * 2 + 0.1 * 4 = 2.2
   near(second.jEma, 2.2);
   near(second.lambda, Math.exp(0.2 + 0.22));
-  near(updateLambda(second, -2.5, signed).jEma, 0.9 * 2.2 - 0.1 * 2);
+  near(updateBy(second, -2.5, signed).jEma, 0.9 * 2.2 - 0.1 * 2);
 });
 
 test("an average of 0 is an average, and not the beginning of one", () => {
-  near(updateLambda({ lambda: 1, jEma: 0, updates: 3 }, 1.5, config).jEma, 0.2);
+  near(updateBy({ lambda: 1, jEma: 0, updates: 3 }, 1.5, config).jEma, 0.2);
 });
 
 test("lambda 0 starts its way up from 1e-12 where lambda_min allows it", () => {
-  const { lambda } = updateLambda(initialLambdaState(0), -0.5, { ...config, lambda_min: 1e-30 });
+  const { lambda } = updateBy(initialLambdaState(0), -0.5, { ...config, lambda_min: 1e-30 });
   assert.ok(Math.abs(lambda / 1e-12 - 1) < 1e-9, `${lambda}`);
 });

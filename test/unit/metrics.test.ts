@@ -133,7 +133,7 @@ describe("evalRow()", () => {
   it("matches the numbers worked by hand", () => {
     const row = evalRow({
       step: 20,
-      lambda: 0.7,
+      lambdas: [{ name: null, value: 0.7 }],
       rewards: [1, 2, 3, 6],
       costs: [-1, 0, 1, 2],
       combined: [2, 2, 2, 4],
@@ -145,6 +145,9 @@ describe("evalRow()", () => {
       "eval/mean_combined": 2.5,
       "eval/lambda": 0.7,
       "eval/safe_ratio": 0.5,
+      // The x at which 1 - (1 - x)^4 - 4 x (1 - x)^3 = 0.025, and 1 minus it.
+      "eval/unsafe_share_low": 0.0675859864885431,
+      "eval/unsafe_share_high": 0.9324140135114569,
       "eval/total_samples": 4,
     });
   });

@@ -1,6 +1,7 @@
 /** Every metric's value, from a record in which no two numbers that could be taken for each other are the same. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { exactInterval } from "../../src/rl/binomial.ts";
 import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { evalRow, METRIC_NAMES, type StepRecord, stepRow } from "../../src/tracking/metrics.ts";
 
@@ -24,7 +25,7 @@ const RECORD: StepRecord = {
   combined: [2, 2, 2, -5, NaN, 9],
   numGenerations: 3,
   scaleRewards: "group",
-  lambda: { value: 1.5, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 },
+  lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 }],
   completionLengths: [3, 8, 16, 5, 11, 17],
   terminated: [true, true, false, true, true, false],
   hallucinatedTurns: 3,
@@ -76,6 +77,7 @@ test("every metric of a step has the value that arithmetic gives it", () => {
     "safety/unsafe_count_batch": 2,
     "safety/total_count_batch": 5,
     "lambda/value": 1.5,
+    "lambda/effective": 0.75,
     "lambda/J_C": 0.5,
     "lambda/J_C_raw": -0.25,
     "lambda/J_C_ema": 0.125,
@@ -104,13 +106,15 @@ test("a row holds its metrics in the order of their names", () => {
 
 test("every metric of an evaluation counts the completions that have a score, and names all of them", () => {
   const { rewards, costs, combined } = RECORD;
-  assert.deepEqual(evalRow({ step: 20, lambda: 0.3, rewards, costs, combined }), {
+  assert.deepEqual(evalRow({ step: 20, lambdas: [{ name: null, value: 0.3 }], rewards, costs, combined }), {
     step: 20,
     "eval/mean_reward": 10 / 5,
     "eval/mean_cost": -5 / 5,
     "eval/mean_combined": 10 / 5,
     "eval/lambda": 0.3,
     "eval/safe_ratio": 3 / 5,
+    "eval/unsafe_share_low": exactInterval(2, 5)[0],
+    "eval/unsafe_share_high": exactInterval(2, 5)[1],
     "eval/total_samples": 6,
   });
 });
@@ -146,11 +150,14 @@ test("what has no value has no name: a step without scores, and one that took no
     0,
     0,
   ]);
-  assert.deepEqual(evalRow({ step: 1, lambda: 1, rewards: [], costs: [], combined: [] }), {
-    step: 1,
-    "eval/lambda": 1,
-    "eval/total_samples": 0,
-  });
+  assert.deepEqual(
+    evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [], costs: [], combined: [] }),
+    {
+      step: 1,
+      "eval/lambda": 1,
+      "eval/total_samples": 0,
+    },
+  );
 });
 
 test("a score that is infinite counts as none", () => {
@@ -165,9 +172,9 @@ test("a score that is infinite counts as none", () => {
 test("lists of different lengths are refused with all three lengths", () => {
   const lists = { rewards: [1], costs: [1], combined: [1, 2] };
   assert.throws(() => stepRow({ ...RECORD, ...lists }), /got 1, 1 and 2/);
-  assert.throws(() => evalRow({ step: 1, lambda: 1, ...lists }), RangeError);
+  assert.throws(() => evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], ...lists }), RangeError);
   assert.throws(
-    () => evalRow({ step: 1, lambda: 1, rewards: [1], costs: [], combined: [1] }),
+    () => evalRow({ step: 1, lambdas: [{ name: null, value: 1 }], rewards: [1], costs: [], combined: [1] }),
     /got 1, 0 and 1/,
   );
 });
@@ -186,7 +193,7 @@ test("what each part of a scorer said has TRL's names, over the completions that
     ...rest
   } = row;
   assert.deepEqual(rest, stepRow(RECORD), "nothing else changes");
-  const evaluated = evalRow({ ...RECORD, lambda: 1.5, named });
+  const evaluated = evalRow({ ...RECORD, lambdas: [{ name: null, value: 1.5 }], named });
   assert.equal(evaluated["eval/rewards/brief/mean"], 4);
   assert.ok(!("rewards/brief/mean" in evaluated), "an evaluation does not overwrite its step's");
   const none = stepRow({ ...RECORD, named: { "rewards/never": Array(6).fill(NaN) } });

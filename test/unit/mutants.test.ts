@@ -67,7 +67,7 @@ test("faultProblems() names a fault twice in the list, one that changes nothing,
 test("a fault is noticed when a test fails with it, and not where tests pass or are of something else", {
   timeout: 300_000,
 }, async () => {
-  const wrongSign = fault("src/rl/lambda.ts", {
+  const wrongSign = fault("src/rl/lambda/log_space.ts", {
     find: "LAMBDA_FLOOR)) + ",
     replace: "LAMBDA_FLOOR)) - ",
     tests: ["unit/quadrants.test.ts", "unit/lambda.test.ts"],
@@ -79,7 +79,7 @@ test("a fault is noticed when a test fails with it, and not where tests pass or 
   const [noticed, missed, ...more] = await runFaults([wrongSign, skipped, unseen], options);
   assert.deepEqual([noticed.noticed, missed.noticed, more.length], [true, false, 0]);
   assert.match(noticed.by, /^unit\/lambda\.test\.ts: /);
-  assert.match(told[1], /^\[2\/2, 0 min left\] NOT NOTICED src\/rl\/lambda\.ts: unseen\n$/);
+  assert.match(told[1], /^\[2\/2, 0 min left\] NOT NOTICED src\/rl\/lambda\/log_space\.ts: unseen\n$/);
   const selectsNothing = { ...wrongSign, tests: ["unit/lambda.test.ts#no such name"] };
   await assert.rejects(runFaults([selectsNothing], options), /it selects no test/);
   const broken = { ...wrongSign, replace: "LAMBDA_FLOOR)) + (" };

@@ -51,6 +51,16 @@ test("the first and the last evaluation stand side by side, in numbers and in an
   assert.equal(sectionOf(runPage(runOf("a", rows.slice(0, 1))), "Before and after"), "");
 });
 
+test("a lambda that stands at its bound at the end is told at the top, and one that does its work is not", () => {
+  const config = { lambda_rule: "log_ema", lambda_adapt: true, lambda_pos_cost_only: true, lambda_max: 5 };
+  const rows = (lambda: number) =>
+    Array.from({ length: 20 }, (_, i) => ({ step: i + 1, "lambda/value": lambda, "lambda/J_C_raw": 0.5 }));
+  const told = /At the end lambda stands at lambda_max = 5, and costs are above the limit nonetheless/;
+  assert.match(runPage(runOf("a", rows(5), { config })), told);
+  assert.doesNotMatch(runPage(runOf("a", rows(4), { config })), told);
+  assert.doesNotMatch(runPage(runOf("a", rows(5), { config: { lambda_rule: "of another version" } })), told);
+});
+
 test("a comparison names the settings that differ, and no other", () => {
   const runs = [
     runOf("a", [], { config: { beta: 0.1, seed: 1, only: "<i>" } }),

@@ -23,7 +23,7 @@ const TRACKER: TrackerState = {
 };
 const progressOf = (step: number): Progress => ({
   step,
-  lambda: initialLambdaState(0.5),
+  lambdas: [initialLambdaState(0.5)],
   rankLambdas: null,
   numTokens: 7,
 });

@@ -10,7 +10,7 @@ const stateOf = () => ({
   identity: { seed: 42, lambda_scope: "rank" } as Record<string, unknown>,
   settings: { learning_rate: 5e-6, lr_scheduler_kwargs: { num_cycles: 2 }, ranks: 2 },
   inputs: { train: { name: "t", sha256: HASH }, eval: null, model: { "config.json": HASH } },
-  progress: { step: 3, lambda: lambda(1), rankLambdas: [lambda(1), lambda(2)], numTokens: 100 },
+  progress: { step: 3, lambdas: [lambda(1)], rankLambdas: [[lambda(1)], [lambda(2)]], numTokens: 100 },
   tracker: { scatter: { fromStep: 2, seen: 2, stride: 1, rewards: [1, 2], costs: [3, 4] } },
   best: { metric: "eval/safe_ratio", greaterIsBetter: true, step: 1, value: 0.5, stale: 1, lastStep: 2 },
 });
@@ -37,15 +37,60 @@ test("a state as it is written is read as it is", () => {
   assert.equal(parse(changed("best", null)).best, null);
 });
 
+const withPid = (state: unknown) => {
+  const { progress, identity, ...rest } = state as ReturnType<typeof stateOf>;
+  const remembers = { ...lambda(1), pid: { integral: 0.5, averages: [0.25] } };
+  const ofPid = { ...progress, lambdas: [remembers], rankLambdas: [[remembers], [remembers]] };
+  return { ...rest, identity: { ...identity, lambda_rule: "pid" }, progress: ofPid };
+};
+
+test("what pid remembers is there with lambda_rule pid, and with no other", () => {
+  assert.deepEqual(parse(withPid(stateOf())), withPid(stateOf()));
+  const pid = /state\.progress\.lambdas\[0\]: required what lambda_rule pid remembers/;
+  assert.throws(() => parse(changed("identity.lambda_rule", "pid")), pid);
+  const other = { ...withPid(stateOf()), identity: { lambda_scope: "rank", lambda_rule: "signed" } };
+  assert.throws(
+    () => parse(other),
+    /state\.progress\.lambdas\[0\]: required no pid, as lambda_rule is "signed"/,
+  );
+});
+
+test("there is a lambda of each cost, which remembers what the rule of its own entry does", () => {
+  const costs = [{ name: "harm" }, { name: "tone", lambda_rule: "pid" }];
+  const ofBoth = [lambda(1), { ...lambda(2), pid: { integral: 0.5, averages: [0.25] } }];
+  const stateOfTwo = (lambdas: unknown[], ranks = lambdas) => {
+    const { identity, progress, ...rest } = stateOf();
+    const two = { ...progress, lambdas, rankLambdas: [ofBoth, ranks] };
+    return { ...rest, identity: { ...identity, lambda_rule: "signed", costs }, progress: two };
+  };
+  assert.deepEqual(parse(stateOfTwo(ofBoth)), stateOfTwo(ofBoth));
+  assert.throws(
+    () => parse(stateOfTwo([lambda(1)])),
+    /state\.progress\.lambdas: required 2, one of each cost/,
+  );
+  assert.throws(
+    () => parse(stateOfTwo(ofBoth, [lambda(1), lambda(1)])),
+    /lambdas\[1\]: required what lambda_rule pid/,
+  );
+  assert.throws(
+    () => parse(stateOfTwo(ofBoth.toReversed())),
+    /lambdas\[0\]: required no pid, as .* is "signed"/,
+  );
+  assert.throws(
+    () => parse(changed("progress.lambdas", [lambda(1), lambda(1)])),
+    /lambdas: required 1, one of each/,
+  );
+});
+
 const FAULTS: readonly [place: string, value: unknown, key: string][] = [
-  ["progress.lambda.lambda", null, "progress.lambda.lambda"],
-  ["progress.lambda.lambda", Infinity, "progress.lambda.lambda"],
-  ["progress.lambda.lambda", -1, "progress.lambda.lambda"],
-  ["progress.lambda.jEma", "0", "progress.lambda.jEma"],
-  ["progress.lambda.jEma", null, "progress.lambda"],
-  ["progress.lambda.updates", 1.5, "progress.lambda.updates"],
-  ["progress.lambda", null, "progress.lambda"],
-  ["progress.rankLambdas.1.lambda", null, "progress.rankLambdas[1].lambda"],
+  ["progress.lambdas.0.lambda", null, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.lambda", Infinity, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.lambda", -1, "progress.lambdas[0].lambda"],
+  ["progress.lambdas.0.jEma", "0", "progress.lambdas[0].jEma"],
+  ["progress.lambdas.0.jEma", null, "progress.lambdas[0]"],
+  ["progress.lambdas.0.updates", 1.5, "progress.lambdas[0].updates"],
+  ["progress.lambdas", [], "progress.lambdas"],
+  ["progress.rankLambdas.1.0.lambda", null, "progress.rankLambdas[1][0].lambda"],
   ["progress.rankLambdas", [], "progress.rankLambdas"],
   ["progress.rankLambdas", null, "progress.rankLambdas"],
   ["progress.step", 2, "progress.step"],

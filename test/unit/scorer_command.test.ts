@@ -47,6 +47,34 @@ describe("the scorer command", () => {
       await assert.rejects(fetch(url), TypeError);
     }));
 
+  it("serves each cost of several under its name, and refuses several without", () =>
+    withScratchFolder(async (folder) => {
+      const [cost, tone] = ["cost", "cost_tone"].map((name) => `models/quickstart/${name}`);
+      await assert.rejects(
+        scorerCommand(["--cost_model", cost, "--cost_model", tone]),
+        /--cost_model is given 2 times, as .*; several need different names: --cost_model harm=FOLDER/,
+      );
+      await assert.rejects(
+        scorerCommand(["--cost_model", `harm=${cost}`, "--cost_label", "tone=1"]),
+        /--cost_label is of "tone", and the cost models are named harm/,
+      );
+      const urlFile = join(folder, "scorer_url");
+      const models = ["--cost_model", `harm=${cost}`, "--cost_model", `tone=${tone}`];
+      const ended = scorerCommand(["--port", "0", "--url_file", urlFile, ...models]);
+      try {
+        const waiting = { timeoutMs: 60_000, pollMs: 50 };
+        const [url] = await waitForScorers([urlFile], () => scorerUrlsAt(`file:${urlFile}`), waiting);
+        const asked = answers(["How do I saw the board?"], [" Sure, clamp the board, and wear glasses."]);
+        const { costs, named } = await createScorerClient({ url, retryMaxMs: 0 }).score(asked);
+        const [harm, ofTone] = [named!["costs/harm"], named!["costs/tone"]];
+        assert.notEqual(harm[0], ofTone[0]);
+        assert.deepEqual(costs, [Math.max(harm[0], ofTone[0])]);
+      } finally {
+        process.emit("SIGTERM", "SIGTERM");
+      }
+      assert.equal(await withinAMinute(ended, "the scorer ends"), 0);
+    }));
+
   it("takes its token from a file, warns of one that others may read, and never shows it", () =>
     withScratchFolder(async (folder) => {
       const file = join(folder, "token");

@@ -12,7 +12,7 @@ export function stepRecord(parts: Partial<StepRecord>): StepRecord {
     combined: [2, 2, 2, 2],
     numGenerations: parts.rewards?.length ?? 4,
     scaleRewards: "group",
-    lambda: { value: 1.5, jc: 0.5, jcRaw: 0.5, jcEma: 0.25, d: 0 },
+    lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: 0.5, jcEma: 0.25, d: 0 }],
     completionLengths: [5, 5, 5, 5],
     terminated: [true, true, false, true],
     hallucinatedTurns: 0,

@@ -104,7 +104,10 @@ describe("Tracker", () => {
     withScratchFolder(async (dir) => {
       const { tracker, rows } = await logSteps(dir, []);
       const { rewards, costs, combined } = recordOf(5);
-      await tracker.logEval({ step: 5, lambda: 1, rewards, costs, combined }, TEXTS);
+      await tracker.logEval(
+        { step: 5, lambdas: [{ name: null, value: 1 }], rewards, costs, combined },
+        TEXTS,
+      );
       await tracker.close();
       assert.equal(rows[0]["eval/total_samples"], 4);
       assert.equal((await readSample(dir, "eval_5.jsonl")).trimEnd().split("\n").length, 3);

@@ -120,7 +120,7 @@ test("an evaluation sends a table, a plot and its scalars", () =>
     const rows: MetricRow[] = [];
     const tracker = await openAt(dir, rows);
     const record = stepRecord({ step: 5 });
-    await tracker.logEval({ ...record, lambda: 1 }, TEXTS);
+    await tracker.logEval({ ...record, lambdas: [{ name: null, value: 1 }] }, TEXTS);
     await tracker.close();
     const markdown = samplesMarkdown(sampleTable(TEXTS, record, 1));
     assert.deepEqual(

@@ -65,7 +65,7 @@ async function logRun(runDir: string, ahead: Sink[]): Promise<Logged> {
   });
   try {
     for (const step of [1, 2, 3]) await tracker.logStep(stepRecord({ step }), TEXTS, SAMPLED);
-    await tracker.logEval({ ...stepRecord({}), step: 3, lambda: 1 }, TEXTS);
+    await tracker.logEval({ ...stepRecord({}), step: 3, lambdas: [{ name: null, value: 1 }] }, TEXTS);
     await tracker.finish(3);
   } finally {
     await tracker.close();

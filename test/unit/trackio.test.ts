@@ -82,7 +82,11 @@ describe("a run in trackio", () => {
         server.status = 503;
         const resumed = await open({ step: 2, state: first.state() }, rows as never);
         rows.push(await resumed.logStep(stepRecord({ step: 3 }), TEXTS));
-        const evaluation = await resumed.logEval({ ...stepRecord({}), step: 3, lambda: 1 }, TEXTS);
+        const evaluation = await resumed.logEval({
+          ...stepRecord({}),
+          step: 3,
+          lambdas: [{ name: null, value: 1 }],
+        }, TEXTS);
         while (messages.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
         server.status = 200;
         await resumed.close();

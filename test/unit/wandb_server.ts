@@ -1,5 +1,5 @@
 /** A W&B server as its client knows it: GraphQL for runs and files, a stream of lines by their offsets. */
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 export interface StubRun {
@@ -21,9 +21,13 @@ export interface StubWandb {
   keys: ReadonlySet<string>;
   /** Rows that came where a row stood already. */
   repeats(): number;
-  /** While set, answers so without looking. */
-  failure: number | null;
-  requests(): number;
+  /** While set, answers so without looking, or not at all. */
+  failure: number | "hangs" | null;
+  /** Ends the connections that wait for an answer, as a server that comes up again does. */
+  dropHung(): void;
+  /** Takes connections no more, or again at the same port. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -31,14 +35,17 @@ export async function startStubWandb(): Promise<StubWandb> {
   const runs = new Map<string, StubRun>();
   const keys = new Set<string>();
   let repeats = 0;
-  let requests = 0;
 
+  const hung = new Set<ServerResponse>();
+
+  /** @returns undefined where the path is none of W&B's */
   function answer(path: string, body: string): unknown {
     if (path === "/graphql") return { data: query(JSON.parse(body)) };
     const [, id] = /^\/files\/[^/]+\/[^/]+\/([^/]+)\/file_stream$/.exec(path) ?? [];
     if (id) return stream(runs.get(id)!, JSON.parse(body));
-    const [, run, file] = /^\/put\/([^/]+)\/(.*)$/.exec(path) ?? [];
-    runs.get(run)!.files.set(decodeURIComponent(file), body);
+    const [, run, file] = /^\/put\/([^/]*)\/(.*)$/.exec(path) ?? [];
+    if (run === undefined) return undefined;
+    runs.get(run)?.files.set(decodeURIComponent(file), body);
     return {};
   }
 
@@ -48,15 +55,21 @@ export async function startStubWandb(): Promise<StubWandb> {
       const { name, displayName, groupName: group, tags, project, entity } = variables;
       const before = runs.get(name) ??
         { history: [], events: [], summary: "", files: new Map(), exitCode: null };
-      runs.set(name, { ...before, displayName, group, tags, config: JSON.parse(variables.config) });
+      // What is left out, or null, stays as it was.
+      const given = { displayName, group, tags, config: variables.config && JSON.parse(variables.config) };
+      const told = Object.fromEntries(Object.entries(given).filter(([, value]) => value != null));
+      runs.set(name, { ...before, ...told } as StubRun);
       const place = { name: project, entity: { name: entity ?? "owner" } };
       const bucket = { id: "B", name, displayName, historyLineCount: before.history.length, project: place };
       return { upsertBucket: { bucket, inserted: true } };
     }
+    // wandb asks before it begins what the server can do.
+    if (query.includes("serverInfo")) return { serverInfo: { features: [] } };
+    if (!query.includes("createRunFiles")) return {};
     const { run, files } = variables;
     const urls = files.map((name: string) => ({
       name,
-      uploadUrl: `/put/${run}/${encodeURIComponent(name)}`,
+      uploadUrl: `${stub.url}/put/${run}/${encodeURIComponent(name)}`,
     }));
     return { createRunFiles: { runID: "B", uploadHeaders: [], files: urls } };
   }
@@ -76,27 +89,37 @@ export async function startStubWandb(): Promise<StubWandb> {
   }
 
   const server = createServer(async (request, response) => {
-    requests++;
     let body = "";
     for await (const chunk of request) body += chunk;
     if (request.headers.authorization) keys.add(request.headers.authorization);
-    if (stub.failure !== null) {
-      response.writeHead(stub.failure).end("not now");
-      return;
-    }
-    response.writeHead(200, { "content-type": "application/json" }).end(
-      JSON.stringify(answer(request.url!, body)),
-    );
+    if (stub.failure === "hangs") return void hung.add(response);
+    if (stub.failure !== null) return void response.writeHead(stub.failure).end("not now");
+    const said = answer(request.url!, body);
+    response.writeHead(said === undefined ? 404 : 200, { "content-type": "application/json" })
+      .end(JSON.stringify(said ?? {}));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  let port = 0;
+  const start = () => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const stop = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  await start();
+  port = (server.address() as AddressInfo).port;
   const stub: StubWandb = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     runs,
     keys,
     failure: null,
     repeats: () => repeats,
-    requests: () => requests,
-    close: () => new Promise((resolve) => (server.closeAllConnections(), server.close(() => resolve()))),
+    dropHung() {
+      for (const response of hung) response.destroy();
+      hung.clear();
+    },
+    stop,
+    start,
+    close: stop,
   };
   return stub;
 }

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { METRIC_NAMES, type MetricRow } from "../../src/tracking/metrics.ts";
+import type { MetricRow } from "../../src/tracking/metrics.ts";
 import {
   openTracker,
   type Tracker,
@@ -18,6 +18,7 @@ import { wandb } from "../../src/tracking/wandb/sink.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
 import { stepRecord } from "./step_record.ts";
+import { asMetrics, plainRows } from "./wandb_rows.ts";
 import { startStubWandb, type StubWandb } from "./wandb_server.ts";
 
 const CONFIG = {
@@ -46,18 +47,22 @@ interface Logged {
 }
 
 interface Begun {
+  delays?: typeof QUICK;
   environment?: Environment;
   resume?: { step: number; state: TrackerState; rowsBefore: MetricRow[] };
 }
 
-async function begin(runDir: string, { environment = {}, resume }: Begun = {}): Promise<Logged> {
+async function begin(
+  runDir: string,
+  { environment = {}, resume, delays = QUICK }: Begun = {},
+): Promise<Logged> {
   await mkdir(runDir, { recursive: true });
   const messages: string[] = [];
   const rows: MetricRow[] = resume?.rowsBefore.map((row) => ({ ...row })) ?? [];
   const tracker = await openTracker({
     runDir,
     config: CONFIG,
-    sinks: [wandb(wandbSettings(environment, noNetrc), QUICK)],
+    sinks: [wandb(wandbSettings(environment, noNetrc), delays)],
     onMessage: (text) => messages.push(text),
     promptCount: 250,
     rowsBefore: resume?.rowsBefore,
@@ -71,7 +76,10 @@ async function logSteps({ tracker, rows }: Logged, steps: readonly number[], los
 }
 
 async function logEvaluation({ tracker, rows }: Logged, step: number): Promise<void> {
-  Object.assign(rows.at(-1)!, await tracker.logEval({ ...stepRecord({}), step, lambda: 1 }, TEXTS));
+  Object.assign(
+    rows.at(-1)!,
+    await tracker.logEval({ ...stepRecord({}), step, lambdas: [{ name: null, value: 1 }] }, TEXTS),
+  );
 }
 
 /** The folder and the id of the run's only run in W&B. */
@@ -95,19 +103,6 @@ const valuesOf = ({ items }: ReadRecord) =>
 const historyOf = async (runDir: string) =>
   (await recordsOf(runDir)).filter(({ kind }) => kind === "history").map(valuesOf);
 
-/** The numbers of W&B's rows under the names of metrics.jsonl. */
-const asMetrics = (history: readonly Record<string, unknown>[]) =>
-  history.map((row) => ({
-    step: row._step,
-    ...Object.fromEntries(METRIC_NAMES.flatMap((name) => {
-      const value = row[name] ?? row[`train/${name}`];
-      return value === undefined ? [] : [[name, value]];
-    })),
-  }));
-
-const plain = (rows: readonly MetricRow[]) =>
-  asMetrics(rows.map(({ step, ...row }) => ({ _step: step, ...row })));
-
 async function until(isSo: () => boolean): Promise<void> {
   for (let tries = 0; !isSo(); tries++) {
     assert.ok(tries < 2000, "in 10 s");
@@ -124,7 +119,7 @@ describe("a run in W&B without a key", () => {
       await logged.tracker.finish(3);
       await logged.tracker.close();
       const history = await historyOf(dir);
-      assert.deepEqual(asMetrics(history), plain(logged.rows));
+      assert.deepEqual(asMetrics(history), plainRows(logged.rows));
       assert.deepEqual(history.map((row) => row["train/global_step"]), [1, 2, 3]);
       assert.deepEqual(history.map((row) => "helpfulness/dist" in row && "cost/dist" in row), [
         false,
@@ -145,6 +140,8 @@ describe("a run in W&B without a key", () => {
         [4, 3],
       );
       assert.deepEqual(history.map((row) => row["debug/batch_size"]), [4, 4, 4]);
+      const [system] = (await recordsOf(dir)).filter(({ kind }) => kind === "system").map(valuesOf);
+      assert.ok(system["system.proc.memory.rssMB"] > 0, "a run of a second has what it took");
       const panels = (await recordsOf(dir)).filter(({ kind }) => kind === "config").map(({ items }) =>
         items[0][0][2]
       );
@@ -166,7 +163,7 @@ describe("a run in W&B without a key", () => {
       const resumed = await begin(dir, { resume: { step: 2, state, rowsBefore } });
       await logSteps(resumed, [3, 4, 5]);
       await resumed.tracker.close();
-      assert.deepEqual(asMetrics(await historyOf(dir)), plain(resumed.rows));
+      assert.deepEqual(asMetrics(await historyOf(dir)), plainRows(resumed.rows));
     }));
 
   it("goes on in the same file where its folder was moved", () =>
@@ -179,7 +176,7 @@ describe("a run in W&B without a key", () => {
       const resumed = await begin(join(dir, "there"), { resume });
       await logSteps(resumed, [3]);
       await resumed.tracker.close();
-      assert.deepEqual(asMetrics(await historyOf(join(dir, "there"))), plain(resumed.rows));
+      assert.deepEqual(asMetrics(await historyOf(join(dir, "there"))), plainRows(resumed.rows));
       assert.equal((await readdir(join(dir, "there", "wandb"))).length, 2, "the run and the link to it");
     }));
 
@@ -192,7 +189,7 @@ describe("a run in W&B without a key", () => {
         const resumed = await begin(folder, { resume });
         await logSteps(resumed, [3]);
         await resumed.tracker.close();
-        assert.deepEqual(asMetrics(await historyOf(folder)), plain(resumed.rows));
+        assert.deepEqual(asMetrics(await historyOf(folder)), plainRows(resumed.rows));
       }
     }));
 });
@@ -218,7 +215,7 @@ describe("a run in W&B with a key", () => {
       await logged.tracker.finish(3);
       await logged.tracker.close();
       const [[id, run]] = server.runs;
-      assert.deepEqual(rowsAt(server), plain(logged.rows));
+      assert.deepEqual(rowsAt(server), plainRows(logged.rows));
       assert.equal(run.displayName, "grpo_align_beta0.1_seed3_unified_n250");
       assert.equal(run.group, "outputs");
       assert.equal(run.exitCode, 0);
@@ -248,9 +245,21 @@ describe("a run in W&B with a key", () => {
       server.failure = null;
       await logSteps(logged, [7]);
       await logged.tracker.close();
-      assert.deepEqual(rowsAt(server), plain(logged.rows));
+      assert.deepEqual(rowsAt(server), plainRows(logged.rows));
       assert.equal(server.repeats(), 0);
       assert.ok(logged.messages.includes("W&B is back, and gets what it has missed"));
+    }));
+
+  it("is whole there where the server comes back as the run ends, between two looks a minute apart", () =>
+    withServer(async (server, dir, begun) => {
+      server.failure = 503;
+      const slow = { ...QUICK, lookMs: 60_000, mostMs: 60_000 };
+      const logged = await begin(dir, { ...begun, delays: slow });
+      await logSteps(logged, [1, 2]);
+      await until(() => server.keys.size > 0);
+      server.failure = null;
+      await logged.tracker.close();
+      assert.deepEqual(rowsAt(server), plainRows(logged.rows));
     }));
 
   it("is whole there after a kill: rows that the run makes anew take the place of the old", () =>
@@ -266,7 +275,7 @@ describe("a run in W&B with a key", () => {
       await resumed.tracker.finish(5);
       await resumed.tracker.close();
       assert.equal(server.runs.size, 1);
-      assert.deepEqual(rowsAt(server), plain(resumed.rows));
+      assert.deepEqual(rowsAt(server), plainRows(resumed.rows));
     }));
 
   it("says how to upload it where the server refuses the key, and keeps all", () =>
@@ -280,7 +289,7 @@ describe("a run in W&B with a key", () => {
         /^W&B gets no more of this run: 127\.0\.0\.1:\d+ answers 401 not now$/,
       );
       assert.match(logged.messages[1], /^W&B has not got all of this run; the rest: wandb beta sync "/);
-      assert.deepEqual(asMetrics(await historyOf(dir)), plain(logged.rows));
+      assert.deepEqual(asMetrics(await historyOf(dir)), plainRows(logged.rows));
     }));
 
   it("writes the key to no file and says it in no message", () =>

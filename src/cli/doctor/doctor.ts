@@ -16,6 +16,7 @@ import {
 import { kernelChoice } from "../../assembly/kernel_tuning.ts";
 import { probeDrivers, probeMachine } from "./machine_probe.ts";
 import { ranksSection } from "./ranks_probe.ts";
+import { lambdaNotes } from "./lambda_notes.ts";
 import { memorySection, plannedSection } from "./memory_probe.ts";
 import { modelSection } from "./model_probe.ts";
 import { parseArguments } from "../arguments.ts";
@@ -57,7 +58,8 @@ async function configSection(options: ConfigOptions, launch: Launch): Promise<Se
   try {
     const config = await readConfig(options, launch);
     const read = { subject: "settings", outcome: { detail: "valid" } };
-    return { title, findings: requirementFindings([read, ...await probeRequirements(config)]) };
+    const required = requirementFindings([read, ...await probeRequirements(config)]);
+    return { title, findings: [...required, ...await lambdaNotes(config)] };
   } catch (error) {
     const failure = messageOf(error);
     const remedy = "correct the settings as said above; docs/config.md explains every key";

@@ -1,10 +1,9 @@
 /** The memory of a run for `doctor`: on this machine's GPU, or planned for one that is not here. */
-import { servesScoreModels } from "../../assembly/judges.ts";
 import { planRun } from "../../assembly/memory.ts";
 import { withModelTexts } from "../../assembly/model_texts.ts";
 import { type PlanTarget, planTarget } from "../../assembly/named_gpus.ts";
 import { type PromptLengths, promptLengths } from "../../assembly/prompts.ts";
-import { lookUpName } from "../../assembly/hub.ts";
+import { lookUpName, type ModelPlace, modelPlaces } from "../../assembly/hub.ts";
 import { type RunConfig, sweepRuns } from "../../config/sweep.ts";
 import type { Config } from "../../config/schema.ts";
 import { formatBytes } from "../../config/units.ts";
@@ -14,16 +13,9 @@ import { memoryLines } from "../terminal/banner.ts";
 import { standardOutput } from "../terminal/output.ts";
 import { type Finding, requirementFindings, type Section } from "./diagnosis.ts";
 
-/** Keys of the models that a run puts on the GPU. */
-function modelKeys(config: RunConfig) {
-  return servesScoreModels(config)
-    ? ["model_name", "reward_model", "cost_model"] as const
-    : ["model_name"] as const;
-}
-
 /** Models of the run that lie on a hub and not in the cache. */
 async function notDownloaded(config: RunConfig): Promise<string[]> {
-  const found = await Promise.all(modelKeys(config).map((key) => lookUpName(config[key])));
+  const found = await Promise.all(modelPlaces(config).map(({ name }) => lookUpName(name)));
   return found.filter(({ dir }) => dir === undefined).map(({ name }) => name);
 }
 
@@ -71,12 +63,11 @@ export async function memorySection(config: () => Promise<Config>, size: number)
 
 /** Runs `use` with the models as folders that hold at least their texts. */
 async function withTexts<R>(run: RunConfig, use: (run: RunConfig) => Promise<R>): Promise<R> {
-  const enter = (keys: readonly (keyof RunConfig)[], found: RunConfig): Promise<R> => {
-    const [key, ...more] = keys as ReturnType<typeof modelKeys>[number][];
-    if (key === undefined) return use(found);
-    return withModelTexts(run[key], ({ dir }) => enter(more, { ...found, [key]: dir }));
-  };
-  return await enter(modelKeys(run), run);
+  const enter = ([place, ...more]: readonly ModelPlace[], found: RunConfig): Promise<R> =>
+    place === undefined
+      ? use(found)
+      : withModelTexts(place.name, ({ dir }) => enter(more, place.with(found, dir)));
+  return await enter(modelPlaces(run), run);
 }
 
 /** How long prompts are: as they are, or, where tokenizer or file are missing, as long as they may be. */

@@ -8,6 +8,7 @@ import { openFunctionScorer, servesScoreModels } from "../../assembly/judges.ts"
 import { adapterNeedsPeft, endsOf, parsePolicyConfig } from "../../assembly/models.ts";
 import { isPromptSetHere, promptFiles } from "../../assembly/prompts.ts";
 import { type NamedScoreModel, scoreModelOf } from "../../assembly/score_models.ts";
+import { constraintsOf } from "../../config/constraints.ts";
 import { commandLine } from "../../config/command_line.ts";
 import type { Config } from "../../config/schema.ts";
 import { scorerAddresses } from "../../config/scorer_addresses.ts";
@@ -119,7 +120,7 @@ function probePolicy({ model_name, eos_token_ids }: Config, takesAdapter: boolea
 
 /** The head and the label are asked for as a run does, of the weights' headers. */
 function probeScoreModel(wanted: NamedScoreModel): Promise<Requirement> {
-  const key = `${wanted.type}_model`;
+  const key = wanted.cost ? `costs, model of ${wanted.cost}` : `${wanted.type}_model`;
   const remedy = `${modelRemedy(key)} with a score head, or set scorer_url to a scorer service`;
   const kind: ModelKind = {
     parse: (text, path) => parseScoreConfig(text, path).model,
@@ -152,7 +153,7 @@ function probePrompts(
 }
 
 async function probeScorer(config: Config): Promise<Requirement[]> {
-  const { scorer_url, cost_scorer_url, reward_model, cost_model } = config;
+  const { scorer_url, cost_scorer_url, reward_model } = config;
   if (servesScoreModels(config)) {
     return [
       {
@@ -160,7 +161,11 @@ async function probeScorer(config: Config): Promise<Requirement[]> {
         outcome: { detail: "null: reward_model and cost_model are served in this process" },
       },
       await probeScoreModel({ type: "reward", name: reward_model, label: config.reward_label }),
-      await probeScoreModel({ type: "cost", name: cost_model, label: config.cost_label }),
+      ...await Promise.all(
+        constraintsOf(config).map(({ name: cost, model: name, label }) =>
+          probeScoreModel({ type: "cost", name, label, cost })
+        ),
+      ),
     ];
   }
   const functions = await probeFunctions(config);

@@ -1,6 +1,7 @@
 /** A step in one line: whole columns, as many as there is room for. */
 import { formatDuration } from "../../config/units.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
+import { lambdaMetrics } from "../../tracking/cost_names.ts";
 import { fittingColumns } from "./columns.ts";
 
 export const stepOf = (step: number, maxSteps: number) =>
@@ -34,7 +35,10 @@ export function progressLine(
     { rank: 1, text: number("safe", "safety/safe_ratio", 2, 4) },
     { rank: 2, text: number("reward", "helpfulness/mean", 2, 5) },
     { rank: 3, text: number("cost", "cost/mean", 2, 5) },
-    { rank: 4, text: number("lambda", "lambda/value", 2, 4) },
+    ...lambdaMetrics([row], "value", "lambda").map(([name, label]) => ({
+      rank: 4,
+      text: number(label.replace(", ", " "), name, 2, 4),
+    })),
     { rank: 8, text: number("KL", "kl", 4, 6) },
     { rank: 5, text: share("clipped", "completions/clipped_ratio") },
     { rank: 6, text: share("cut prompts", "prompts/truncated_ratio") },

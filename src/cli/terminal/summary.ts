@@ -2,6 +2,7 @@
 import { commandLine } from "../../config/command_line.ts";
 import { formatBytes, formatDuration } from "../../config/units.ts";
 import { type BestState, bestText } from "../../rl/best_metric.ts";
+import { lambdaMetrics } from "../../tracking/cost_names.ts";
 import type { MetricName, MetricRow } from "../../tracking/metrics.ts";
 import { escapeControls } from "../../config/controls.ts";
 import { trendOf } from "../../tracking/trend.ts";
@@ -42,7 +43,10 @@ export function summaryText(facts: SummaryFacts, columns?: number): string {
   const entries: [string, string | null | undefined][] = [
     ["safe ratio", change("safety/safe_ratio", 3)],
     ["helpfulness", change("helpfulness/mean", 3)],
-    ["lambda", change("lambda/value", 3)],
+    ...lambdaMetrics(rows, "value", "lambda").map(([name, label]): [string, string | undefined] => [
+      label.replace(", ", " "),
+      change(name, 3),
+    ]),
     ["eval safe", change("eval/safe_ratio", 3)],
     ["best", facts.best && bestText(facts.best)],
     ["time", `${formatDuration(trainingSeconds)} for ${facts.steps} ${facts.steps === 1 ? "step" : "steps"}`],

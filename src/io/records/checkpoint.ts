@@ -153,7 +153,13 @@ async function fingerprint(path: string): Promise<{ size_bytes: number; sha256: 
  * @throws Error when a file, which it names, is missing or changed, or the version is not understood
  */
 export async function loadCheckpoint(dir: string): Promise<Checkpoint> {
-  const { step, weightsFile, optimizerFiles } = await verifyCheckpoint(dir, "sizes and hashes");
+  return await openVerified(dir, await verifyCheckpoint(dir, "sizes and hashes"));
+}
+
+async function openVerified(
+  dir: string,
+  { step, weightsFile, optimizerFiles }: Manifest,
+): Promise<Checkpoint> {
   const statePath = join(dir, STATE);
   const state = stateOf(await readFile(statePath, "utf8"), step, dir);
   const weights = await openSafetensors(join(dir, weightsFile));
@@ -300,24 +306,44 @@ async function stepsIn(runDir: string): Promise<number[]> {
   }
 }
 
-/**
- * The newest checkpoint that passes every check, and the newer ones that do not with the reason, for the log.
- * `dir` is undefined when there is none to go on from.
- */
-export async function latestCheckpoint(
-  runDir: string,
-): Promise<{ dir: string | undefined; skipped: { dir: string; reason: string }[] }> {
-  const skipped: { dir: string; reason: string }[] = [];
+interface Newest {
+  /** undefined when there is none to go on from. */
+  good: { dir: string; manifest: Manifest } | undefined;
+  /** The newer ones that are not, with the reason, for the log. */
+  skipped: { dir: string; reason: string }[];
+}
+
+/** The newest checkpoint that passes every check. */
+async function newestGood(runDir: string): Promise<Newest> {
+  const skipped: Newest["skipped"] = [];
   for (const step of (await stepsIn(runDir)).reverse()) {
     const dir = join(runDir, `checkpoint-${step}`);
     try {
-      await verifyCheckpoint(dir, "sizes and hashes");
-      return { dir, skipped };
+      return { good: { dir, manifest: await verifyCheckpoint(dir, "sizes and hashes") }, skipped };
     } catch (error) {
       skipped.push({ dir, reason: messageOf(error) });
     }
   }
-  return { dir: undefined, skipped };
+  return { good: undefined, skipped };
+}
+
+/** Where the newest checkpoint lies that passes every check; `dir` is undefined when there is none. */
+export async function latestCheckpoint(
+  runDir: string,
+): Promise<{ dir: string | undefined; skipped: Newest["skipped"] }> {
+  const { good, skipped } = await newestGood(runDir);
+  return { dir: good?.dir, skipped };
+}
+
+/**
+ * Opens the newest checkpoint that passes every check, with its files read once for that: they may be a 7B's 100 GB.
+ * @throws Error as loadCheckpoint for what its manifest vouches for and is not understood
+ */
+export async function openLatestCheckpoint(
+  runDir: string,
+): Promise<{ checkpoint: Checkpoint | undefined; skipped: Newest["skipped"] }> {
+  const { good, skipped } = await newestGood(runDir);
+  return { checkpoint: good && await openVerified(good.dir, good.manifest), skipped };
 }
 
 export interface Kept {

@@ -1,9 +1,11 @@
-/** Group-relative advantages on the GPU; the twin is rl/advantages.ts. */
+/** Group-relative advantages on the GPU; the twins are rl/advantages.ts and rl/composition.ts. */
+import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { runKernel } from "../../gpu/dispatch.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
 import type { ScaleRewards } from "../../rl/advantages.ts";
+import type { AdvantageTerms } from "../../rl/composition.ts";
 
 const SCALE_CODE: Record<ScaleRewards, number> = { group: 0, batch: 1, none: 2 };
 
@@ -36,4 +38,24 @@ export function groupAdvantages(scores: Tensor, groupSize: number, scaleRewards:
     );
   }
   return groupAdvantagesOp({ scores }, { groupSize, scaleRewards })[0];
+}
+
+/**
+ * The sum by weight of several scores' advantages, each standardized apart, in the order of the terms; standardized
+ * once more, over the whole batch, where they are whitened. Weights multiply after each is a number of its own, so
+ * that no compiler can fuse one's product with another's sum. The caller frees what is made on the way (tf.tidy).
+ * @returns f32 [N]; the twin is composedAdvantagesF64
+ * @throws RangeError when N is no multiple of groupSize
+ */
+export function composedAdvantages(
+  { terms, isWhitened }: AdvantageTerms,
+  groupSize: number,
+  scaleRewards: ScaleRewards,
+): Tensor {
+  const weighed = terms.map(({ scores, weights }) => {
+    const advantages = groupAdvantages(tf.tensor1d(Float32Array.from(scores)), groupSize, scaleRewards);
+    return tf.mul(advantages, tf.tensor1d(Float32Array.from(weights)));
+  });
+  const sum = weighed.reduce((total, one) => tf.add(total, one));
+  return isWhitened ? groupAdvantages(sum, sum.size, "group") : sum;
 }

@@ -1,17 +1,17 @@
 /** What a scorer service speaks: what it is asked, and how its answers are read. */
 import type { ScorerInput, ScorerRoute } from "../../config/scorer_apis.ts";
 import { show } from "../messages.ts";
-import type { Answer, Health, Scores } from "../protocol.ts";
+import type { Answer, Health, ListsByName, ScoreKind, Scores } from "../protocol.ts";
 
 /** A class of a classification model, by its index or its name. */
 export type Label = number | string;
-
-export type ScoreKind = "rewards" | "costs";
 
 /** What a service is asked for. */
 export interface Asking {
   /** What it gives: rewards, costs or both. */
   kinds: readonly ScoreKind[];
+  /** Of which kinds it may give several, by name. */
+  named: readonly ScoreKind[];
   /** What its health said that it wants. */
   wants: readonly string[];
   input: ScorerInput;
@@ -35,7 +35,7 @@ export interface ScoreRequest {
 }
 
 /** Scores of the kinds asked for, and of which answers the end was not read, where the service says so. */
-export interface ReadScores extends Pick<Scores, ScoreKind> {
+export interface ReadScores extends Pick<Scores, ScoreKind | "named"> {
   cut?: readonly boolean[];
 }
 
@@ -74,6 +74,26 @@ export function scoresOf(
   const scores: Pick<Scores, ScoreKind> = { rewards: [], costs: [] };
   for (const kind of kinds) scores[kind] = valuesOf(kind);
   return scores;
+}
+
+/**
+ * The lists of a kind under the names that metrics have.
+ * @throws WrongSetting when there are several, and nothing says what is to become of each
+ */
+export function namedLists(
+  kind: ScoreKind,
+  byName: ListsByName,
+  { named }: Pick<Asking, "named">,
+): Record<string, number[]> {
+  const names = Object.keys(byName ?? {});
+  if (names.length > 1 && !named.includes(kind)) {
+    const entries = names.map((name) => `{name: ${name}}`).join(", ");
+    throw new WrongSetting(
+      `"${kind}" has ${names.length} names (${names.join(", ")}), and ${kind} is null`,
+      `say what becomes of each: set ${kind} to [${entries}]`,
+    );
+  }
+  return Object.fromEntries(names.map((name) => [`${kind}/${name}`, byName![name]]));
 }
 
 /** The setting that names the class of a score. */

@@ -1,7 +1,7 @@
 /** The contract of protocol.ts, which `npm run scorer` and services of Beaver's models speak. */
 import { formatConversation } from "../../rl/conversation.ts";
-import { type Answer, assertFiniteNumbers, assertHealth, assertScoreLists } from "../protocol.ts";
-import { type Asking, type ReadScores, type ScorerApi, scoresOf } from "./api.ts";
+import { type Answer, assertHealth, assertScoreLists, assertScoresOfKind } from "../protocol.ts";
+import { type Asking, namedLists, type ReadScores, type ScorerApi, scoresOf } from "./api.ts";
 
 /** The columns of all rows by name, null where a row has none of that name. */
 function columnsOf(answers: readonly Answer[]): Record<string, unknown[]> {
@@ -40,8 +40,14 @@ export const BEAVER: ScorerApi = {
     read(json) {
       const lists = assertScoreLists(json);
       const count = answers.length;
-      const scores = scoresOf(asking.kinds, (kind) => assertFiniteNumbers(kind, lists[kind], count));
-      return { ...scores, ...cutOf(lists.truncated, count) };
+      const named: Record<string, number[]> = {};
+      const scores = scoresOf(asking.kinds, (kind) => {
+        const { values, byName } = assertScoresOfKind(kind, lists[kind], count);
+        Object.assign(named, namedLists(kind, byName, asking));
+        return values;
+      });
+      const hasNames = Object.keys(named).length > 0;
+      return { ...scores, ...(hasNames && { named }), ...cutOf(lists.truncated, count) };
     },
   }),
 };

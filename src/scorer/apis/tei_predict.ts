@@ -3,8 +3,8 @@
  * {"score", "label"}, the highest score first. With raw_scores they are the model's logits.
  */
 import { show } from "../messages.ts";
-import type { Answer } from "../protocol.ts";
-import { type Asking, type ScoreKind, type ScorerApi, scoresOf, wrongLabel } from "./api.ts";
+import type { Answer, ScoreKind } from "../protocol.ts";
+import { type Asking, type ScorerApi, scoresOf, wrongLabel } from "./api.ts";
 import { healthWithoutWords } from "./silent_health.ts";
 
 interface Prediction {

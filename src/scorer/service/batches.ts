@@ -14,7 +14,7 @@ export interface BatchModels<P extends PreparedText> {
   /** @throws Error when this text cannot be read; it concerns no other */
   prepare(text: string, conversation?: readonly Message[]): P;
   /** Not called before its last call has settled. A score depends on its own text alone. */
-  score(batch: readonly P[]): Promise<Pick<Scores, "rewards" | "costs">>;
+  score(batch: readonly P[]): Promise<Pick<Scores, "rewards" | "costs" | "named">>;
 }
 
 /** What was scored at once. */
@@ -46,7 +46,7 @@ interface Job {
   /** Texts that are read. */
   taken: number;
   left: number;
-  scores: Required<Omit<Scores, "named">>;
+  scores: Required<Omit<Scores, "named">> & Pick<Scores, "named">;
   isOver: boolean;
   end(outcome: { scores: Scores } | { error: unknown }): void;
 }
@@ -97,10 +97,14 @@ export function scoreInBatches<P extends PreparedText>(
     if (places.length === 0) return;
     const startedAt = performance.now();
     try {
-      const { rewards, costs } = await models.score(places.map(({ text }) => text));
+      const { rewards, costs, named = {} } = await models.score(places.map(({ text }) => text));
       places.forEach(({ job, at }, i) => {
         job.scores.rewards[at] = rewards[i];
         job.scores.costs[at] = costs[i];
+        for (const [name, values] of Object.entries(named)) {
+          const lists = job.scores.named ??= {};
+          (lists[name] ??= [])[at] = values[i];
+        }
         if (--job.left === 0) job.end({ scores: job.scores });
       });
       onBatch?.({

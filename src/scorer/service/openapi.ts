@@ -31,7 +31,8 @@ const scoring = (summary: string, request: z.ZodType) => ({
     requestBody: { required: true, ...content(request) },
     responses: {
       200: {
-        description: "One finite reward and cost for each text, in their order.",
+        description:
+          "One finite reward and cost for each text, in their order; of several, a list for each name.",
         ...content(scoresSchema),
       },
       ...refusals(400, 401, 413, 422, 429, 500, 503),

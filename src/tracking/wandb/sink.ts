@@ -54,6 +54,7 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
   let upload: Upload | null = null;
   let onMessage: RunFacts["onMessage"] = () => {};
   let timer: NodeJS.Timeout | undefined;
+  let tellSystem = () => {};
   let hasFinished = false;
   const addRow = (row: MetricRow) => rows!.add(row.step, wandbRow(row));
 
@@ -86,8 +87,8 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
       if (row.step > run.lastStep) addRow(row);
     }
     const measure = systemMonitor(gpuBytes);
-    const tell = () => run?.append({ kind: "system", atSeconds: now(), values: measure() });
-    timer = setInterval(tell, SYSTEM_EVERY_MS);
+    tellSystem = () => run?.append({ kind: "system", atSeconds: now(), values: measure() });
+    timer = setInterval(tellSystem, SYSTEM_EVERY_MS);
     timer.unref();
     onMessage = facts.onMessage;
     if (settings.mode === "online") beginUpload(run);
@@ -138,6 +139,7 @@ export function wandb(settings: WandbSettings, delays?: Partial<UploadDelays>): 
       clearInterval(timer);
       if (run === null) return;
       rows?.flush();
+      tellSystem(); // a run of seconds has these alone
       run.close(hasFinished ? 0 : 1);
       if (upload === null) {
         onMessage(`W&B has this run when it is uploaded: wandb beta sync "${run.folder}"`);

@@ -77,6 +77,8 @@ export function startUpload(options: UploadOptions): Upload {
   let isOver = false;
   let isAway = false;
   const stop = new AbortController();
+  /** Ends the wait for the next look. */
+  let wake = () => {};
 
   /** Reads records from `position`, as many as go in a request. */
   async function nextBatch(): Promise<Batch> {
@@ -147,6 +149,13 @@ export function startUpload(options: UploadOptions): Upload {
     isOver = batch.exit !== null;
   }
 
+  async function waitForLook(delay: number): Promise<void> {
+    const woken = new AbortController();
+    wake = () => woken.abort();
+    const signal = AbortSignal.any([stop.signal, woken.signal]);
+    await sleep(delay, undefined, { signal, ref: false }).catch(() => stop.signal.throwIfAborted());
+  }
+
   async function work(): Promise<void> {
     let faults = 0;
     let heardAt = 0;
@@ -174,7 +183,7 @@ export function startUpload(options: UploadOptions): Upload {
         }
       }
       const delay = Math.min(delays.mostMs, delays.lookMs * 2 ** Math.min(faults, 10));
-      await sleep(delay, undefined, { signal: stop.signal, ref: false });
+      await waitForLook(delay);
     }
   }
 
@@ -183,6 +192,8 @@ export function startUpload(options: UploadOptions): Upload {
   });
   return {
     async finish(withinMs) {
+      // The server may be back, and the next look after faults up to a minute away.
+      wake();
       const waiting = new AbortController();
       await Promise.race([working, sleep(withinMs, undefined, { signal: waiting.signal }).catch(() => {})]);
       waiting.abort();

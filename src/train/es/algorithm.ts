@@ -4,7 +4,6 @@ import { assertResumable, changesBetween, resumeIdentity, resumeSettings } from 
 import type { RunConfig } from "../../config/sweep.ts";
 import { type AppendLog, openAppendLog } from "../../io/records/append_log.ts";
 import { membersOf } from "../../rl/es.ts";
-import { initialLambdaState } from "../../rl/lambda.ts";
 import { REPLAY_FILE } from "../../tracking/run_records.ts";
 import { EMPTY_SCATTER } from "../../tracking/scatter_window.ts";
 import { stateAfter } from "../../tracking/tracker.ts";
@@ -13,7 +12,7 @@ import { type RestoredRun, restoreRun } from "../checkpointing.ts";
 import { assertUnhurried, scorerWhileWanted } from "../given_up.ts";
 import type { Learner } from "../learner.ts";
 import { DivergedError, smallerRate } from "../nonfinite_steps.ts";
-import { isWriter, type Run, type TrainingDeps } from "../run.ts";
+import { initialLambdas, isWriter, type Run, type TrainingDeps } from "../run.ts";
 import { assertSameInputs, promptChanges } from "../run_inputs.ts";
 import { iterate, type IterationOutcome } from "./iteration.ts";
 import { openPopulation } from "./open_population.ts";
@@ -63,7 +62,7 @@ export async function evolutionStrategies(
     });
     const restored: RestoredRun = saved ?? {
       dir: runDir,
-      progress: { step: 0, lambda: initialLambdaState(config.lambda_cost), rankLambdas: null, numTokens: 0 },
+      progress: { step: 0, lambdas: initialLambdas(config), rankLambdas: null, numTokens: 0 },
       savedStep: -1,
       tracker: { scatter: EMPTY_SCATTER },
       best: null,

@@ -8,20 +8,13 @@ import { settle } from "../../gpu/queue.ts";
 import { gatherTexts } from "../../parallel/gather.ts";
 import { type Share, shareOf } from "../../parallel/communicator.ts";
 import { fitnessOf, membersOf, type NoiseTerm, updateTerms } from "../../rl/es.ts";
-import { combineScores, updateLambda } from "../../rl/lambda.ts";
+import { combineScores, updateLambda, weighedCosts } from "../../rl/lambda.ts";
 import { promptsOfGeneration } from "../../rl/rng.ts";
 import type { Scores } from "../../scorer/protocol.ts";
 import type { EsRecord } from "../../tracking/es_metrics.ts";
 import type { Texts } from "../../tracking/samples.ts";
 import { scoreEarly } from "../early_scoring.ts";
-import {
-  gatherStats,
-  type GenerationBatchDeps,
-  lambdaMetrics,
-  type Progress,
-  secondsSince,
-  sumOf,
-} from "../generation_batch.ts";
+import { gatherStats, type GenerationBatchDeps, type Progress, secondsSince } from "../generation_batch.ts";
 import type { Rollout } from "../rollout.ts";
 import { countMembers, gatherNamed, meet } from "./gathered.ts";
 import type { Population } from "./population.ts";
@@ -107,10 +100,10 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
 
   const ofMembers = part(scores, 0, rollouts.length);
   const ofPolicy = part(scores, rollouts.length, scores.rewards.length);
-  const { lambda: lambdaBefore } = progress.lambda;
+  const [{ lambda: lambdaBefore }] = progress.lambdas; // es has one cost
   const ownFitness = Array.from({ length: share.end - share.start }, (_, i) => {
     const { rewards, costs } = part(ofMembers, i * count, (i + 1) * count);
-    return fitnessOf(rewards, costs, lambdaBefore, config);
+    return fitnessOf(rewards, costs, lambdaBefore, config, weighedCosts(costs, config));
   });
   const exchanging = performance.now();
   const fitness = await meet(communicator, ownFitness, share.start, members.length);
@@ -129,7 +122,7 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
   const total = members.length * count;
   const policyRewards = await meet(communicator, ofPolicy.rewards, own.start, count);
   const policyCosts = await meet(communicator, ofPolicy.costs, own.start, count);
-  const lambda = updateLambda(progress.lambda, sumOf(policyCosts) / count, config);
+  const lambda = updateLambda(progress.lambdas[0], { costs: policyCosts }, config);
   const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const { tokens, ...counts } = await countMembers(communicator, rollouts, ownRollouts, { spread, total });
   const numTokens = progress.numTokens + tokens;
@@ -144,9 +137,16 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
     unperturbed: {
       rewards: policyRewards,
       costs: policyCosts,
-      combined: Array.from(combineScores(policyRewards, policyCosts, lambdaBefore)),
+      combined: Array.from(combineScores(policyRewards, weighedCosts(policyCosts, config), lambdaBefore)),
     },
-    lambda: lambdaMetrics(lambda, config),
+    lambdas: [{
+      name: null,
+      value: lambda.lambda,
+      jc: lambda.j,
+      jcRaw: lambda.jRaw,
+      jcEma: lambda.jEma,
+      d: config.cost_threshold_d,
+    }],
     ...counts,
     nonfiniteSteps: terms === null ? 1 : 0,
     asked: await gatherStats(communicator, deps.scorer.takeStats?.()),
@@ -156,7 +156,7 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
     exchangeSeconds,
   };
   return {
-    progress: { step, lambda: lambdaState, rankLambdas: null, numTokens },
+    progress: { step, lambdas: [lambdaState], rankLambdas: null, numTokens },
     record,
     texts: await textsOf(deps, ownRollouts),
     terms,

@@ -60,7 +60,7 @@ const REPLAY = [
     step,
     seeds: [7, 4294967295],
     coefficients: [0.5, -0.25],
-    progress: { step, lambda: { lambda: 1, jEma: 0.5, updates: step }, rankLambdas: null, numTokens: 9 },
+    progress: { step, lambdas: [{ lambda: 1, jEma: 0.5, updates: step }], rankLambdas: null, numTokens: 9 },
     rewards: [1],
     costs: [-1.5],
   })),

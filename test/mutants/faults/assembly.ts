@@ -86,8 +86,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: "judgementsOf(points, lambda)",
-    replace: "judgementsOf(points, 0)",
+    find: "judgementsOf(points, config, lambdas.map(({ value }) => value))",
+    replace: "judgementsOf(points, config, lambdas.map(() => 0))",
     harm: "eval.json's combined score leaves out the cost",
     tests: ["e2e/config_eval_command.test.ts#writes and prints the means"],
     claim: 4,
@@ -243,8 +243,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: "const name = await resumedName(config[key], saved[key]);",
-    replace: "const name = config[key];",
+    find: "const name = await resumedName(given, before);",
+    replace: "const name = given;",
     harm: "a resumed run goes on with another commit of its model, and is refused or differs",
     tests: ["unit/hub_models.test.ts", "e2e/hub.test.ts"],
     claim: 1,
@@ -363,8 +363,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/hub.ts",
-    find: '? ["model_name", "reward_model", "cost_model"]',
-    replace: '? ["model_name", "reward_model"]',
+    find: '(isUsed ? ["cost_model" as const] : [])',
+    replace: "[]",
     harm: "the cost model of a resumed run is another commit than before",
     tests: ["unit/model_pins.test.ts"],
     claim: 1,
@@ -527,7 +527,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/score_models.ts",
-    find: 'wants: reward.reader.wantsMessages || cost.reader.wantsMessages ? ["messages"] : [],',
+    find: 'wants: models.some(({ reader }) => reader.wantsMessages) ? ["messages"] : [],',
     replace: "wants: [],",
     harm: "a reward model with a chat template never sees system prompts and earlier turns",
     tests: ["parity/parity.test.ts#Scores"],

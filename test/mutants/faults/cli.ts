@@ -389,8 +389,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/cli/doctor/requirements.ts",
-    find: '      await probeScoreModel({ type: "cost", name: cost_model, label: config.cost_label }),\n',
-    replace: "",
+    find: "...await Promise.all(\n        constraintsOf(config).map(",
+    replace: "...await Promise.all(\n        constraintsOf(config).slice(1).map(",
     harm: "doctor says ready though the cost model is not there",
     tests: ["unit/requirements.test.ts"],
   },

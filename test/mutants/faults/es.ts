@@ -4,8 +4,8 @@ import type { Fault } from "../fault.ts";
 export const faults: readonly Fault[] = [
   {
     file: "src/rl/es.ts",
-    find: "return scaled(counted) - lambda * scaled(costs);",
-    replace: "return scaled(counted) + lambda * scaled(costs);",
+    find: "return scaled(counted) - lambda * scaled(weighed);",
+    replace: "return scaled(counted) + lambda * scaled(weighed);",
     harm: "members are rewarded for harm",
     tests: ["unit/es.test.ts#fitness"],
   },
@@ -53,8 +53,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/es/iteration.ts",
-    find: "return fitnessOf(rewards, costs, lambdaBefore, config);",
-    replace: "return fitnessOf(rewards, costs, lambdaBefore * 1.1, config);",
+    find: "lambdaBefore, config, weighedCosts(costs, config))",
+    replace: "lambdaBefore * 1.1, config, weighedCosts(costs, config))",
     harm: "fitness is weighed with another lambda than the one of the iteration before",
     tests: ["gpu/es_run.test.ts#weighs costs"],
   },

@@ -33,6 +33,13 @@ export const faults: readonly Fault[] = [
   ),
   fault(
     "evaluate/summary.ts",
+    '    policy_vllm_ckpt: "",\n',
+    "",
+    "a script of the reference's stops at a key that its summaries have",
+    "unit/eval_outputs.test.ts",
+  ),
+  fault(
+    "evaluate/summary.ts",
     "safe_ratio: 100 * safeRatio,",
     "safe_ratio: safeRatio,",
     "the reference's scripts plot 1 % safe where all are",

@@ -11,8 +11,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/rollout_records.ts",
-    find: "Number.isFinite(score) ? score : NaN);\n  const { advantages }",
-    replace: "Number.isFinite(score) ? score : 0);\n  const { advantages }",
+    find: "Number.isFinite(score) ? score : NaN);\n  const advantages",
+    replace: "Number.isFinite(score) ? score : 0);\n  const advantages",
     harm: "a completion without a score counts in its group's advantages as kept, and does not in training",
     tests: ["unit/rollouts.test.ts"],
   },

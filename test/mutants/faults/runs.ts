@@ -80,7 +80,7 @@ const resume: Fault[] = [
   {
     file: "src/train/run.ts",
     find: "    ? ownProgress(restored.progress, communicator)",
-    replace: "    ? { ...restored.progress, lambda: initialLambdaState(config.lambda_cost) }",
+    replace: "    ? { ...restored.progress, lambdas: initialLambdas(config) }",
     harm: "lambda and its average begin again when a run goes on",
     tests: GOES_ON,
     claim: 1,
@@ -216,7 +216,7 @@ const due: Fault[] = [
   },
   {
     file: "src/train/due.ts",
-    find: "await deps.evaluate(lambda, ",
+    find: "await deps.evaluate(values, ",
     replace: "await deps.evaluate(run.config.lambda_cost, ",
     harm: "evaluation combines reward and cost with the lambda of the start",
     tests: EVALUATION,

@@ -3,6 +3,20 @@ import type { Fault } from "../fault.ts";
 
 export const faults: readonly Fault[] = [
   {
+    file: "src/tracking/wandb/upload.ts",
+    find: "      wake();\n",
+    replace: "",
+    harm: "a run that ends as W&B's server comes back leaves without the rows of the outage",
+    tests: ["unit/wandb_sink.test.ts#comes back as the run ends"],
+  },
+  {
+    file: "src/tracking/wandb/sink.ts",
+    find: "      tellSystem(); // a run of seconds has these alone\n",
+    replace: "",
+    harm: "a run of less than 15 s has no system metrics in W&B",
+    tests: ["unit/wandb_sink.test.ts#has a row for each step"],
+  },
+  {
     file: "src/tracking/samples.ts",
     find: "samples.flatMap(({ scores = {} }) => Object.keys(scores))",
     replace: "Object.keys(samples[0]?.scores ?? {})",
@@ -11,8 +25,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: '"lambda/J_C_raw": record.lambda.jcRaw',
-    replace: '"lambda/J_C_raw": record.lambda.jc',
+    find: "J_C_raw: jcRaw,",
+    replace: "J_C_raw: jc,",
     harm: "J_C_raw shows the clamped value: how far the constraint is violated is not seen",
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },
@@ -46,8 +60,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: "share(costs.filter(isSafe).length, costs.length)",
-    replace: "share(costs.filter(isSafe).length, record.rewards.length)",
+    find: '"eval/safe_ratio": share(costs.filter(isSafe).length, costs.length)',
+    replace: '"eval/safe_ratio": share(costs.filter(isSafe).length, record.rewards.length)',
     harm: "completions without a score count as unsafe",
     tests: ["unit/metrics_values.test.ts", "unit/metrics.test.ts"],
   },

@@ -428,9 +428,9 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/training_failure.test.ts"],
   },
   {
-    file: "src/train/generation_batch.ts",
-    find: "combineScores(own.rewards, own.costs, lambda.lambda)",
-    replace: "combineScores(own.rewards, own.costs, before.lambda)",
+    file: "src/train/weighed_scores.ts",
+    find: "weighedCosts(costsOf(own, name), settings), updates[k].lambda)",
+    replace: "weighedCosts(costsOf(own, name), settings), before[k].lambda)",
     harm: "the cost is weighed with the lambda of the step before",
     tests: ["gpu/training_run.test.ts", "e2e/config_effects.test.ts#lambda_lr="],
   },
