@@ -65,8 +65,8 @@ export const ES_RULES: readonly Rule[] = [
     check: ofEs(({ costs }) =>
       costs === null
         ? null
-        : `costs must be null with algorithm "es", got ${costs.length}: fitness has one cost and one lambda; leave it ` +
-          "out, or sum them up with cost_functions"
+        : `costs must be null with algorithm "es", got ${costs.length}: fitness has one cost and one lambda; leave ` +
+          "it out, or sum them up with cost_functions"
     ),
   },
   {
