@@ -13,6 +13,7 @@ import type { Learner } from "./learner.ts";
 import { judgeSteps } from "./nonfinite_steps.ts";
 import { withOneShotLambda } from "./one_shot.ts";
 import { isWriter, type Run, type TrainingDeps } from "./run.ts";
+import { followingWeights } from "./reference_sync.ts";
 import { samplerWarning } from "./sampler_warning.ts";
 
 /** What is kept of each completion of all ranks; null where not every one is. */
@@ -24,7 +25,13 @@ export function grpo(deps: TrainingDeps, config: RunConfig, learner: Learner): A
   const { runDir, communicator, inputs } = deps;
   return {
     restore: (onSkipped) =>
-      restoreRun(runDir, { config, communicator, optimizer: learner.optimizer, inputs }, onSkipped),
+      restoreRun(runDir, {
+        config,
+        communicator,
+        optimizer: learner.optimizer,
+        following: followingWeights(learner, config),
+        inputs,
+      }, onSkipped),
     open(run, _start, asked) {
       const generator = createGenerator(learner.policy, plannedOptions(learner.policy, config));
       const isQuiet = samplerMayDiffer(config) || !isWriter(deps);

@@ -239,9 +239,13 @@ export async function openRun(
     );
   }
   await assertSameStart(communicator, restored);
-  const progress = restored
-    ? ownProgress(restored.progress, communicator)
-    : { step: 0, lambdas: initialLambdas(config), rankLambdas: null, numTokens: 0 };
+  const progress = restored ? ownProgress(restored.progress, communicator) : {
+    step: 0,
+    lambdas: initialLambdas(config),
+    rankLambdas: null,
+    numTokens: 0,
+    entropyControl: null,
+  };
   const { logged, ...records } = await openRecords(deps, config, restored, steps);
   const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
   if (missing !== null) events.onMessage(missing);

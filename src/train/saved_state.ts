@@ -37,6 +37,7 @@ export const ProgressShape = z.strictObject({
   lambdas: z.array(Lambda).min(1),
   rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
   numTokens: count,
+  entropyControl: z.strictObject({ coef: number, lastEntropy: number.nullable() }).nullable().default(null),
 });
 
 const PromptSet = z.strictObject({ name: z.string().min(1), sha256 });

@@ -11,6 +11,7 @@ import { ADAPTER_EFFECTS } from "./config_effects_adapter.ts";
 import { ES_EFFECTS } from "./config_effects_es.ts";
 import { LAMBDA_EFFECTS } from "./config_effects_lambda.ts";
 import { LOSS_EFFECTS } from "./config_effects_loss.ts";
+import { NEWER_LOSS_EFFECTS } from "./config_effects_newer_losses.ts";
 import { MODEL_EFFECTS } from "./config_effects_model.ts";
 import { OPTIMIZER_EFFECTS } from "./config_effects_optimizer.ts";
 import { OUTPUT_EFFECTS } from "./config_effects_output.ts";
@@ -26,6 +27,7 @@ const EFFECTS: readonly Effect[] = [
   ...RULE_EFFECTS,
   ...SAMPLING_EFFECTS,
   ...LOSS_EFFECTS,
+  ...NEWER_LOSS_EFFECTS,
   ...ADAPTER_EFFECTS,
   ...OPTIMIZER_EFFECTS,
   ...ES_EFFECTS,

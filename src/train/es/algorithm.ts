@@ -53,7 +53,11 @@ export async function evolutionStrategies(
   /** The newest checkpoint, or the start, and the iterations that the log has beyond it. */
   async function restore(onSkipped: (dir: string, reason: string) => void): Promise<RestoredRun | null> {
     const log = await readReplayLog(path);
-    const saved = await restoreRun(runDir, { config, communicator, optimizer, inputs }, onSkipped);
+    const saved = await restoreRun(
+      runDir,
+      { config, communicator, optimizer, following: null, inputs },
+      onSkipped,
+    );
     if (log === null) return saved;
     assertResumable(log.start.identity, identity, path);
     assertSameInputs(log.start.inputs, inputs, {
@@ -62,7 +66,13 @@ export async function evolutionStrategies(
     });
     const restored: RestoredRun = saved ?? {
       dir: runDir,
-      progress: { step: 0, lambdas: initialLambdas(config), rankLambdas: null, numTokens: 0 },
+      progress: {
+        step: 0,
+        lambdas: initialLambdas(config),
+        rankLambdas: null,
+        numTokens: 0,
+        entropyControl: null,
+      },
       savedStep: -1,
       tracker: { scatter: EMPTY_SCATTER },
       best: null,

@@ -156,7 +156,7 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
     exchangeSeconds,
   };
   return {
-    progress: { step, lambdas: [lambdaState], rankLambdas: null, numTokens },
+    progress: { step, lambdas: [lambdaState], rankLambdas: null, numTokens, entropyControl: null },
     record,
     texts: await textsOf(deps, ownRollouts),
     terms,
