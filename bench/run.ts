@@ -25,6 +25,8 @@ import { DEVICES } from "./predict/devices.ts";
 import { INTERCONNECTS } from "./predict/interconnects.ts";
 import { runPrediction, runRanksPrediction } from "./predict/run.ts";
 import { PEER_CHOICES, type PeerChoice } from "./peers/choice.ts";
+import { benchPopulation } from "./population_bench.ts";
+import { populationTable } from "./population_table.ts";
 import type { StepOptions } from "./predict/plans.ts";
 import { showProgress } from "./progress.ts";
 import { benchQuickstart } from "./quickstart_bench.ts";
@@ -113,6 +115,12 @@ async function runQuickstart({ repeat = 10, peer, python, tiny = false }: BenchO
   return { text: quickstartTable(await titleHere(), report), report };
 }
 
+async function runPopulation({ repeat = 5, tiny = false }: BenchOptions): Promise<Outcome> {
+  await takeTuning(await openGpu());
+  const report = await benchPopulation({ repeats: repeat, isTiny: tiny });
+  return { text: populationTable(await titleHere(), report), report };
+}
+
 async function runSinks({ repeat = 5, tiny = false }: BenchOptions): Promise<Outcome> {
   const title = await titleHere();
   const report = await benchSinks({ repeats: repeat, isTiny: tiny });
@@ -195,6 +203,12 @@ const MODES: Readonly<Record<string, Mode>> = {
     flags: "--quickstart",
     about: "a step of the quickstart with a scorer service: ours, and TRL's GRPOTrainer on the CPU",
     run: runQuickstart,
+  },
+  population: {
+    flags: "--population",
+    about:
+      "members of evolution strategies: of low rank in one batch, of full rank in turn, and plain decoding",
+    run: runPopulation,
   },
   sinks: {
     flags: "--sinks",

@@ -4,6 +4,7 @@ import { FEW_WORKS } from "./work/few.ts";
 import { FLAT_WORKS } from "./work/flat.ts";
 import { HEAD_WORKS } from "./work/head.ts";
 import { LINEAR_WORKS } from "./work/linear.ts";
+import { POPULATION_WORKS } from "./work/population.ts";
 import { ROW_WORKS } from "./work/rows.ts";
 import type { Called, Seen, Work, WorkOf } from "./work.ts";
 
@@ -14,6 +15,7 @@ export const WORKS: Readonly<Record<string, WorkOf>> = {
   ...FLAT_WORKS,
   ...HEAD_WORKS,
   ...LINEAR_WORKS,
+  ...POPULATION_WORKS,
   ...ROW_WORKS,
 };
 

@@ -11,7 +11,7 @@ import { disposeTrunk } from "../policy/transformer.ts";
 import { REPLAY_FILE, RUN_CONFIG_FILE } from "../tracking/run_records.ts";
 import { weightsFile, weightTensors } from "../train/checkpointing.ts";
 import { replay } from "../train/es/algorithm.ts";
-import { openPopulation } from "../train/es/population.ts";
+import { openPopulation } from "../train/es/open_population.ts";
 import { readReplayLog, type ReplayLog, type ReplayRow } from "../train/es/replay_log.ts";
 import { adapterSettings } from "./adapters.ts";
 import type { LoadingEvents } from "./events.ts";

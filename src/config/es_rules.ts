@@ -16,6 +16,24 @@ export const ES_RULES: readonly Rule[] = [
     ),
   },
   {
+    keys: ["es_rank", "es_noise", "algorithm"],
+    check: ofEs(({ es_rank: rank, es_noise }) =>
+      rank === null || es_noise !== "original"
+        ? null
+        : `es_rank must be null with es_noise "original", whose noise is of full rank, got ${rank}; set es_noise to ` +
+          "iid or antithetic"
+    ),
+  },
+  {
+    keys: ["es_rank", "use_peft", "algorithm"],
+    check: ofEs(({ es_rank: rank, use_peft }) =>
+      rank === null || !use_peft
+        ? null
+        : `es_rank must be null with use_peft, got ${rank}: it perturbs whole matrices, where adapters take noise of ` +
+          "full rank; leave out one of the two"
+    ),
+  },
+  {
     keys: ["dtype", "algorithm"],
     check: ofEs(({ dtype }) =>
       dtype === "float32"

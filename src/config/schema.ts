@@ -633,6 +633,18 @@ const Plain = z.strictObject({
     "members come in pairs of opposite noise; original: as the program this one is held against, tensors of a shape " +
     "have the same noise, and weights are restored by subtraction, so that they drift.",
   ]),
+  es_rank: integerOrNull(null, { min: 1 }, [
+    ES,
+    "Rank of a member's noise on each matrix of the layers (EGGROLL, arXiv:2511.16652): members then decode side by " +
+    "side in one batch; embeddings, head, norms and biases have no noise. null: noise of full rank on every weight, " +
+    "one member after the other.",
+  ]),
+  es_members_at_once: integerOrNull(null, { min: 1 }, [
+    ES,
+    "With es_rank: members that decode in one batch, each with all prompts of the iteration. It changes memory and " +
+    "speed, no result. null for all members of a rank.",
+    "free",
+  ]),
   es_standardize_within_batch: flag(false, [
     ES,
     "Divide a member's mean reward and mean cost by their standard deviations over the prompts, without centring.",

@@ -11,10 +11,11 @@ import { add } from "../ops/elementwise/add.ts";
 import { fork } from "../ops/elementwise/fork.ts";
 import { geglu } from "../ops/elementwise/geglu.ts";
 import { swiglu } from "../ops/elementwise/swiglu.ts";
-import { adaptedLinears } from "../ops/linear/adapted.ts";
+import { adaptedLinears, type AdaptedOptions } from "../ops/linear/adapted.ts";
 import type { AdaptedLayer } from "../ops/linear/adapted_layer.ts";
 import { adaptedSwiglu } from "../ops/linear/adapted_swiglu.ts";
 import type { RowCount } from "../ops/linear/choice.ts";
+import { addMemberParts } from "../ops/population/member_linears.ts";
 import { residualNorm } from "../ops/norm/residual_norm.ts";
 import { type NormOptions, rmsNorm } from "../ops/norm/rms_norm.ts";
 import { splitColumns } from "../ops/rows/columns.ts";
@@ -43,6 +44,20 @@ type LayerPart = [weight: Weight, bias: Weight | undefined];
 const adapted = ({ adapters }: Trunk, layers: readonly LayerPart[]): AdaptedLayer[] =>
   layers.map(([weight, bias]) => ({ weight, bias, adapter: adapters?.byWeight.get(weight) }));
 
+/** Linear layers of one x, with their adapters, and with what the rows' members perturb of their weights. */
+function linearParts(
+  trunk: Trunk,
+  x: Tensor,
+  parts: readonly LayerPart[],
+  options: AdaptedOptions,
+): Tensor[] {
+  const ys = adaptedLinears(x, adapted(trunk, parts), options);
+  if (!trunk.perturbed) return ys;
+  const { byWeight, members } = trunk.perturbed;
+  addMemberParts(x, ys, parts.map(([weight]) => byWeight.get(weight)), members);
+  return ys;
+}
+
 /** What a layer adds to the residual stream. */
 interface Branch {
   /** f32 [N, inputs of the part] */
@@ -55,9 +70,10 @@ interface Branch {
 /** stream + scale norm(x W^T + bias), with the adapter's part where W has one. */
 function addLayer(trunk: Trunk, stream_ND: Tensor, { x, part, norm }: Branch, rows: RowCount): Tensor {
   const { config } = trunk;
-  const layers = adapted(trunk, [part]);
-  if (!norm && config.residualScale === 1) return adaptedLinears(x, layers, { residual: stream_ND, rows })[0];
-  const [made] = adaptedLinears(x, layers, { rows });
+  if (!norm && config.residualScale === 1) {
+    return linearParts(trunk, x, [part], { residual: stream_ND, rows })[0];
+  }
+  const [made] = linearParts(trunk, x, [part], { rows });
   return add(stream_ND, norm ? rmsNorm(made, norm, normOptions(config)) : made, config.residualScale);
 }
 
@@ -75,12 +91,10 @@ function attentionInputs(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows
   const { query, key, value, queryKeyValue, queryBias, keyBias, valueBias } = weights;
   if (queryKeyValue) {
     const { heads, kvHeads, headDim } = trunk.config;
-    const [all] = adaptedLinears(x_ND, adapted(trunk, [[queryKeyValue, undefined]]), { rows });
+    const [all] = linearParts(trunk, x_ND, [[queryKeyValue, undefined]], { rows });
     return splitColumns(all, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
   }
-  return adaptedLinears(x_ND, adapted(trunk, [[query!, queryBias], [key!, keyBias], [value!, valueBias]]), {
-    rows,
-  });
+  return linearParts(trunk, x_ND, [[query!, queryBias], [key!, keyBias], [value!, valueBias]], { rows });
 }
 
 /** What a token attends to, and whether each row is one token's. */
@@ -116,12 +130,15 @@ function gatedInput(trunk: Trunk, weights: LayerWeights, x_ND: Tensor, rows: Row
   const { gate, gateBias, up, upBias, gateUp } = weights;
   const { activation, intermediateSize } = trunk.config;
   if (gateUp) {
-    const [both] = adaptedLinears(x_ND, adapted(trunk, [[gateUp, undefined]]), { rows });
+    const [both] = linearParts(trunk, x_ND, [[gateUp, undefined]], { rows });
     const [gates, ups] = splitColumns(both, [intermediateSize, intermediateSize]);
     return GATES[activation](gates, ups);
   }
-  const [gateLayer, upLayer] = adapted(trunk, [[gate!, gateBias], [up!, upBias]]);
-  if (activation === "silu" && !isTapeOn()) return adaptedSwiglu(x_ND, gateLayer, upLayer, rows);
-  const [gates, ups] = adaptedLinears(x_ND, [gateLayer, upLayer], { rows });
+  const parts: LayerPart[] = [[gate!, gateBias], [up!, upBias]];
+  if (activation === "silu" && !isTapeOn() && !trunk.perturbed) {
+    const [gateLayer, upLayer] = adapted(trunk, parts);
+    return adaptedSwiglu(x_ND, gateLayer, upLayer, rows);
+  }
+  const [gates, ups] = linearParts(trunk, x_ND, parts, { rows });
   return GATES[activation](gates, ups);
 }

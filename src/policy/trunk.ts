@@ -2,6 +2,7 @@
 import type { Tensor } from "@tensorflow/tfjs";
 import type { AttentionShape, PrefixKeys, PrefixRows } from "../ops/attention/attention.ts";
 import type { RopeTable } from "../ops/attention/rope.ts";
+import type { MemberFactors } from "../ops/population/member_factors.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import type { AdapterConfig } from "./adapter_config.ts";
 import type { ModelConfig } from "./families/family.ts";
@@ -26,6 +27,13 @@ export interface AdapterSet {
   byWeight: ReadonlyMap<Weight, Adapter>;
 }
 
+/** Low-rank perturbations of a population's members, as the layers read them (population.ts). */
+export interface Perturbations {
+  byWeight: ReadonlyMap<Weight, MemberFactors>;
+  /** Members that have factors: 0 to before this. */
+  size: number;
+}
+
 /** Rotates queries and keys, and attends. q_NH, k_NK, v_NK (not rotated yet) -> context_NH */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
@@ -42,6 +50,11 @@ export interface Trunk {
   weights: TrunkWeights;
   /** Trained beside frozen weights. */
   adapters?: AdapterSet;
+  /** Perturb each row of a pass as its member has it; never differentiated. */
+  perturbed?: Pick<Perturbations, "byWeight"> & {
+    /** i32 [rows]: the member of each row, -1 = none */
+    members: Tensor;
+  };
   /** One of each layer. */
   layers: readonly LayerAttention[];
   /** That the layers' rope tables hold: as many as a sequence may have tokens. */

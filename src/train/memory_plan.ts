@@ -9,10 +9,12 @@ import type { Weight } from "../ops/weight/weight.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { rehearsedRank } from "../parallel/mpi/rehearsed.ts";
 import { trainableWeights } from "../policy/adapters.ts";
-import { createGenerator } from "../policy/decode/generate.ts";
+import { createGenerator, type Generator } from "../policy/decode/generate.ts";
 import { greedyOptions, plannedOptions } from "../policy/decode/options.ts";
+import { moveByPerturbations } from "../policy/perturbations.ts";
 import type { Policy } from "../policy/trunk.ts";
 import { passLimitBytes } from "../policy/pass_replays.ts";
+import { memberGenerator, membersAtOnce, slotsOf } from "./es/low_rank.ts";
 import { perturb } from "./es/perturbation.ts";
 import { memberOptions } from "./es/population.ts";
 import { FULL_TOKENS } from "./frozen_passes.ts";
@@ -87,6 +89,35 @@ async function evaluateOnce(policy: Policy, models: RunModels, config: RunConfig
   trimPool();
 }
 
+/** Who generates, and which member answers each prompt where members decode side by side. */
+interface Sampler {
+  generator: Generator;
+  members?: number[];
+}
+
+function grpoSampler(policy: Policy, config: RunConfig): Sampler {
+  return { generator: createGenerator(policy, { ...plannedOptions(policy, config), eosIds: NO_END }) };
+}
+
+function esSampler(policy: Policy, config: RunConfig, prompts: number, ranks: number): Sampler {
+  const { es_rank: rank } = config;
+  if (rank === null) {
+    return { generator: createGenerator(policy, { ...memberOptions(policy, config), eosIds: NO_END }) };
+  }
+  const members = membersAtOnce(config, ranks);
+  const { generator } = memberGenerator(policy, config, { rank, members, eosIds: NO_END });
+  return { generator, members: slotsOf(members, prompts) };
+}
+
+/** What an iteration does to the weights. */
+async function makeNoise({ policy, optimizer: { weights } }: Learner, config: RunConfig): Promise<void> {
+  const { es_rank: rank, es_population_size } = config;
+  if (rank === null) return void await perturb(weights, config);
+  const terms = Array.from({ length: es_population_size }, (_, seed) => ({ seed, coefficient: 0 }));
+  moveByPerturbations(policy.weights, terms, rank);
+  trimPool();
+}
+
 /**
  * Counts the memory of a run, every prompt being as long as the longest and every completion as long as is allowed.
  * @param other to plan for another GPU than this one
@@ -122,11 +153,18 @@ export function planMemory(
       () => models.makeLearner(policy, config, passes),
     );
     const isEs = config.algorithm === "es";
-    const options = isEs ? memberOptions(learner.policy, config) : plannedOptions(learner.policy, config);
-    const generator = createGenerator(learner.policy, { ...options, eosIds: NO_END });
-    const promptCount = isEs
-      ? Math.min(promptsPerGeneration, config.eval_batch_size) // members take turns
-      : Math.ceil(promptsPerGeneration / size); // a group may lie across ranks
+    const sampler = await part(
+      "perturbations",
+      () =>
+        isEs
+          ? esSampler(learner.policy, config, promptsPerGeneration, size)
+          : grpoSampler(learner.policy, config),
+    );
+    const { generator } = sampler;
+    const promptCount = sampler.members?.length ??
+      (isEs
+        ? Math.min(promptsPerGeneration, config.eval_batch_size) // members take turns
+        : Math.ceil(promptsPerGeneration / size)); // a group may lie across ranks
     const prompts = Array.from(
       { length: promptCount },
       () => ({ ids: Array<number>(models.longestPrompt).fill(0) }),
@@ -134,6 +172,7 @@ export function planMemory(
     const generate = () =>
       generator.generate({
         prompts: prompts.map(({ ids }) => ids),
+        members: sampler.members,
         groupSize: isEs ? 1 : config.num_generations,
         seed: 0,
         step: 0,
@@ -145,7 +184,7 @@ export function planMemory(
       return scorer?.score(rows, Math.min(length, config.scorer_max_length));
     };
     await part("scoring", score);
-    if (isEs) await part("noise", () => perturb(learner.optimizer.weights, config));
+    if (isEs) await part("noise", () => makeNoise(learner, config));
     else {await part("training pass", async () => {
         const own = completions.slice(0, promptsPerGeneration * config.num_generations / size);
         const rollouts = own.map(({ tokens, logprobs }, i) => ({
@@ -214,7 +253,7 @@ function mostRows(config: RunConfig, { budgetBytes, isSoftware }: PlanRoom): num
 function* passesToTry(
   config: RunConfig,
   room: PlanRoom,
-): Generator<LearnerOptions & { rowsPerPass: number }> {
+): globalThis.Generator<LearnerOptions & { rowsPerPass: number }> {
   const all = mostRows(config, room);
   const isOpen = config.gradient_checkpointing === "auto" && Number.isFinite(room.budgetBytes);
   for (const recomputesLayers of isOpen ? [false, true] : [null]) {
@@ -227,7 +266,7 @@ function* passesToTry(
 }
 
 /** As passesToTry where every pass has the ranks exchange all gradients: the fewest passes, whatever they compute. */
-function* fewestPasses(config: RunConfig): Generator<LearnerOptions & { rowsPerPass: number }> {
+function* fewestPasses(config: RunConfig): globalThis.Generator<LearnerOptions & { rowsPerPass: number }> {
   const { per_device_train_batch_size: own, gradient_accumulation_steps: microBatches } = config;
   const recomputesLayers = config.gradient_checkpointing === "auto" ? true : null;
   for (const rowsPerPass of halvesOf(own * microBatches)) {
@@ -236,7 +275,7 @@ function* fewestPasses(config: RunConfig): Generator<LearnerOptions & { rowsPerP
 }
 
 /** Divisors of a number, from itself down to 1, each at most half of the one before. */
-function* halvesOf(all: number): Generator<number> {
+function* halvesOf(all: number): globalThis.Generator<number> {
   for (let part = all; part >= 1; part = Math.floor(part / 2)) {
     while (all % part !== 0) part--;
     yield part;

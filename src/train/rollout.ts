@@ -61,6 +61,8 @@ export interface RolloutRequest {
   config: Pick<RunConfig, "num_generations" | "seed" | "stop_strings">;
   /** Counter of the random numbers: the first of the optimizer steps made of the batch. */
   step: number;
+  /** The member of each prompt, where the generator has a population. */
+  members?: GenerationRequest["members"];
   /** Slot of prompts[0] among those of the batch on all ranks. */
   firstPrompt: number;
   /** Which of the prompts' completions are this rank's; all unless given. */
@@ -74,7 +76,7 @@ export interface RolloutRequest {
 export async function sampleRollouts(
   generator: Pick<Generator, "generate">,
   tokenizer: Tokenizer,
-  { prompts, config, step, firstPrompt, slice, onProgress, onGroup }: RolloutRequest,
+  { prompts, config, step, members, firstPrompt, slice, onProgress, onGroup }: RolloutRequest,
 ): Promise<Rollout[]> {
   const stopStrings = stopStringsOf(config.stop_strings, prompts[0].layout);
   const rolloutOf = (prompt: Prompt, completion: Completion): Rollout => {
@@ -90,6 +92,7 @@ export async function sampleRollouts(
     step,
     firstPrompt,
     slice,
+    members,
     findStop: findStopIn(tokenizer, stopStrings),
     onProgress,
     onGroup(p, completions, first) {

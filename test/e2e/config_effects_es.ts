@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { type FitnessConfig, fitnessOf } from "../../src/rl/es.ts";
 import type { ReplayRow, ReplayStart } from "../../src/train/es/replay_log.ts";
 import { assertClose, type Effect } from "./config_effect.ts";
@@ -131,6 +132,31 @@ export const ES_EFFECTS: readonly Effect[] = [
     check(changed, without) {
       assert.deepEqual([changed, without].map((ran) => firstOf(ran).seeds.length), [1, 2]);
       assert.notDeepEqual(weightsOf(changed), weightsOf(without));
+    },
+  },
+  {
+    key: "es_rank",
+    value: 2,
+    seen: "members of another rank answer otherwise; what moves is the matrices of the layers alone",
+    given: { ...GIVEN, es_rank: 1 },
+    check(changed, without) {
+      const [after, other] = [weightsOf(changed), weightsOf(without)];
+      const moved = [...after.keys()].filter((name) => !isDeepStrictEqual(after.get(name), other.get(name)));
+      assert.ok(moved.includes("model.layers.0.self_attn.q_proj.weight"));
+      assert.ok(moved.every((name) => name.endsWith("_proj.weight")), moved.join());
+      assert.notDeepEqual(changed.batches[0].responses, without.batches[0].responses);
+      assert.deepEqual(changed.batches[2], without.batches[2]); // of the policy itself
+    },
+  },
+  {
+    key: "es_members_at_once",
+    value: 1,
+    seen: "generation takes less memory, and gives the same weights",
+    given: { ...GIVEN, es_rank: 1 },
+    check(changed, without) {
+      const planned = ({ output }: Ran) => /generation (\S+ \S+?),/.exec(output)![1];
+      assert.notEqual(planned(changed), planned(without));
+      assert.deepEqual(weightsOf(changed), weightsOf(without));
     },
   },
   ofFitness("es_standardize_within_batch", true, "mean reward and cost are in units of their deviations"),

@@ -10,6 +10,7 @@ import { embeddingCase } from "../cases/rows/embedding.ts";
 import { normCase } from "../cases/optimizer/grad_norm.ts";
 import { linearCase, linearsCase } from "../cases/linear/linear.ts";
 import { lmHeadCase } from "../cases/head/lm_head_logprobs.ts";
+import { updateCase } from "../cases/population/member_update.ts";
 import { swigluLinearCase } from "../cases/linear/swiglu_linear.ts";
 import { packCase, unpackCase } from "../cases/weight/pack.ts";
 import { caseOperands, disposeOperands } from "../cases/operands.ts";
@@ -41,6 +42,7 @@ const CASES: [OpCase, limit: number][] = [
   [adamwCase(1000, 0.25), 1_100],
   [adamwCase(1000, 0), 1_100],
   [normCase([33, 20_000, 8192, 9001], 1), 34_000],
+  [updateCase(300, 36, 2, 3), 20_000],
   [packCase(37, 34, "bf16"), 1_100],
   [unpackCase(37, 34, "f16"), 1_100],
 ];

@@ -13,7 +13,8 @@ import type { Policy } from "../../src/policy/trunk.ts";
 import { type EsNoise, membersOf, updateTerms } from "../../src/rl/es.ts";
 import { normalNoise } from "../../src/rl/rng.ts";
 import { perturb, type Perturbation } from "../../src/train/es/perturbation.ts";
-import { memberOptions, openPopulation } from "../../src/train/es/population.ts";
+import { openPopulation } from "../../src/train/es/open_population.ts";
+import { memberOptions } from "../../src/train/es/population.ts";
 import { PROMPTS, tinyConfig } from "./tiny_run.ts";
 import { tinyPolicy } from "./tiny_policy.ts";
 

@@ -106,7 +106,7 @@ const FREE = [
   ["deepspeed_config", "eval_every", "eval_on_start", "eval_batch_size"],
   ["per_device_eval_batch_size", "eval_table_n_samples", "output_dir", "report_to"],
   ["run_name", "project", "entity"],
-  ["es_full_checkpoint_every"],
+  ["es_full_checkpoint_every", "es_members_at_once"],
   [
     "resume",
     "check_ranks_every",

@@ -15,7 +15,7 @@ import { runLinear } from "./dispatch.ts";
 import { type Halves, makeHalves, newHalves } from "./halves.ts";
 
 /** Terms of a part: PART in kernels/lib/lora_shrink.wgsl. */
-const PART = 256;
+export const PART = 256;
 /** Matrices of one x that a kernel takes. */
 const MOST_MATRICES = 3;
 const LANES = { software: 8, gpu: 64 };

@@ -19,6 +19,8 @@ export interface BatchRequest {
   /** The random numbers' place; see rl/rng.ts. */
   seed: number;
   step: number;
+  /** The member of each prompt, where the generator has a population; -1: the unperturbed policy. */
+  members?: readonly number[];
   /** Slot of prompts[0] among all prompts of the step (other ranks have the slots before). */
   firstPrompt?: number;
   /**
@@ -64,6 +66,7 @@ function cachePrompts(session: DecodeSession, request: BatchRequest, burst: numb
     ids,
     slot: firstPrompt + p,
     blocks: blocks.take(needed[p]),
+    member: request.members?.[p] ?? -1,
     readers: readers[p],
   }));
 }

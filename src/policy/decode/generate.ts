@@ -97,7 +97,8 @@ interface GenerationUsage extends SessionUsage {
 export interface Generator {
   /**
    * Completions in the order of the prompts, groupSize of each, or those of the slice.
-   * @throws RangeError when a prompt is empty, or lengths go beyond the model's positions, or those it was loaded for
+   * @throws RangeError when a prompt is empty, members are not a population's, or lengths go beyond the model's
+   * positions, or those it was loaded for
    * @throws NonfinitePolicyError when logits are NaN or infinite
    */
   generate(request: GenerationRequest): Promise<Completion[]>;
@@ -258,7 +259,21 @@ async function lookUntilEnded(run: Run, looks: Look[], began: number): Promise<v
   }
 }
 
+function checkMembers({ perturbations }: GenerationOptions, { prompts, members }: GenerationRequest): void {
+  if (!members) return;
+  const size = perturbations?.size ?? 0;
+  const isMember = (member: number) => Number.isInteger(member) && member >= -1 && member < size;
+  if (members.length === prompts.length && members.every(isMember)) return;
+  throw new RangeError(
+    `Cannot generate for members [${members.slice(0, 8)}${
+      members.length > 8 ? ", ..." : ""
+    }]: need one for each of ` +
+      `${prompts.length} prompts, from -1 (the policy itself) to before ${size}, the size of the population`,
+  );
+}
+
 function checkRequest(policy: Policy, options: GenerationOptions, request: GenerationRequest): void {
+  checkMembers(options, request);
   const longest = Math.max(...request.prompts.map((prompt) => prompt.length));
   if (request.prompts.some((prompt) => prompt.length === 0)) {
     throw new RangeError("Cannot generate from an empty prompt: need at least one token (BOS)");

@@ -20,12 +20,14 @@ import {
 } from "../../ops/sampling/sample.ts";
 import { decodeAttend, type KvCache } from "./kv_cache.ts";
 import { headProduct, logitsOf, productLogprobs, trunkForward } from "../transformer.ts";
-import type { Policy } from "../trunk.ts";
+import type { Perturbations, Policy } from "../trunk.ts";
 
 export interface LaneOptions extends SamplingOptions {
   /** Each of these ends a completion. */
   eosIds: readonly number[];
   maxTokens: number;
+  /** Of a population, a member for each prompt of a request: its rows are decoded as that member's policy would. */
+  perturbations?: Perturbations;
   /** Whether the log-probs of the sampled tokens are kept, as training computes them. They are not unless set. */
   keepsLogprobs?: boolean;
 }
@@ -36,6 +38,8 @@ export interface CachedPrompt {
   /** Among all prompts of the step; for the random numbers. */
   slot: number;
   blocks: number[];
+  /** Of a population, whose policy reads it; -1: the unperturbed one. */
+  member: number;
   /** Completions that still read it. */
   readers: number;
 }
@@ -58,6 +62,8 @@ export interface DecodeLane {
   readonly width: number;
   readonly decode: DecodeState;
   readonly table: BlockTable;
+  /** i32 [width]: the member of each row, where there is a population. */
+  readonly members: Tensor | null;
   /** null: not recorded yet. */
   plan: Plan | null;
 }
@@ -87,11 +93,13 @@ export function openLane(
     logprobs: emptyTensor(options.keepsLogprobs ? [width, options.maxTokens] : [1], "float32"),
     seen: i32(hasRepetitionPenalty(options) ? [width, seenWords] : [1]),
   };
-  return { width, decode, table: { table: i32([width, columns]), blockShift }, plan: null };
+  const members = options.perturbations ? i32([width]) : null;
+  return { width, decode, table: { table: i32([width, columns]), blockShift }, members, plan: null };
 }
 
-export function disposeLane({ plan, decode, table }: DecodeLane): void {
+export function disposeLane({ plan, decode, table, members }: DecodeLane): void {
   plan?.dispose();
+  members?.dispose();
   tf.dispose([...Object.values(decode), table.table] as Tensor[]);
 }
 
@@ -114,6 +122,13 @@ export function drawTokens(
   advanceDecode(decode, productLogprobs(policy, product_RV, decode.nextToken, options.temperature));
 }
 
+/** The policy of rows each of which is a member's. @param members i32 [rows]; null: there is no population */
+export function ofMembers(policy: Policy, { perturbations }: LaneOptions, members: Tensor | null): Policy {
+  return perturbations && members
+    ? { ...policy, perturbed: { byWeight: perturbations.byWeight, members } }
+    : policy;
+}
+
 /** Forward of the last sampled token of every row, then the next one's draw. @param arena of all lanes of a session */
 export function recordLane(
   policy: Policy,
@@ -126,7 +141,7 @@ export function recordLane(
   const attend = decodeAttend(policy, cache, table, decode.nextPosition);
   return recordPlan(() => {
     const tokens = { ids: decode.nextToken, positions: decode.nextPosition };
-    const hidden_RD = trunkForward(policy, tokens, attend, "few");
+    const hidden_RD = trunkForward(ofMembers(policy, options, lane.members), tokens, attend, "few");
     drawTokens(policy, options, headProduct(policy, hidden_RD, "few"), decode);
   }, { arena });
 }
@@ -175,6 +190,7 @@ export function writeLane(
   writeTensor(decode.nextToken, perRow(({ tokens }) => tokens[count - 1] ?? 0, 0));
   writeTensor(decode.nextPosition, perRow(({ prompt }) => prompt.ids.length + count - 1, 0));
   writeTensor(decode.tokens, new Int32Array(width * options.maxTokens).fill(-1));
+  if (lane.members) writeTensor(lane.members, perRow(({ prompt }) => prompt.member, -1));
   if (hasRepetitionPenalty(options)) {
     const words = decode.seen.shape[1]!;
     const seen = new Int32Array(width * words);

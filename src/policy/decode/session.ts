@@ -9,6 +9,7 @@ import {
   disposeLane,
   drawTokens,
   type LaneOptions,
+  ofMembers,
   openLane,
   recordLane,
   rowTable,
@@ -166,11 +167,14 @@ export function prefill(
   const reader = prompts.map((prompt) => rows.findIndex((row) => row.prompt === prompt));
   const ownerOfToken = new Int32Array(packed.ids.length).fill(-1);
   prompts.forEach((_, p) => ownerOfToken.fill(reader[p], packed.starts[p], packed.starts[p + 1]));
+  const memberOfToken = new Int32Array(packed.ids.length);
+  prompts.forEach(({ member }, p) => memberOfToken.fill(member, packed.starts[p], packed.starts[p + 1]));
   tf.tidy(() => {
     const sequences = uploadSequences(packed);
+    const members = options.perturbations ? tf.tensor1d(memberOfToken, "int32") : null;
     const owners = tf.tensor1d(ownerOfToken, "int32");
     const attend = prefillAttend(policy, cache, { sequences, table: lane.table, owners });
-    const hidden_ND = trunkForward(policy, sequences, attend, "many");
+    const hidden_ND = trunkForward(ofMembers(policy, options, members), sequences, attend, "many");
     const lastRows = Int32Array.from(prompts, (_, p) => packed.starts[p + 1] - 1);
     const inverse = tf.tensor1d(inverseRows(lastRows, packed.ids.length), "int32");
     const last_PD = gatherRows(hidden_ND, tf.tensor1d(lastRows, "int32"), inverse);

@@ -15,7 +15,8 @@ import { DivergedError, smallerRate } from "../nonfinite_steps.ts";
 import { initialLambdas, isWriter, type Run, type TrainingDeps } from "../run.ts";
 import { assertSameInputs, promptChanges } from "../run_inputs.ts";
 import { iterate, type IterationOutcome } from "./iteration.ts";
-import { openPopulation, type Population } from "./population.ts";
+import { openPopulation } from "./open_population.ts";
+import type { Population } from "./population.ts";
 import { readReplayLog, type ReplayRow, type ReplayStart } from "./replay_log.ts";
 
 /** Does to the weights what an iteration did. */
@@ -37,7 +38,7 @@ export async function evolutionStrategies(
   const { runDir, communicator, inputs, tokenizer } = deps;
   const { optimizer, policy } = learner;
   const path = join(runDir, REPLAY_FILE);
-  const population = await openPopulation({ policy, tokenizer, config });
+  const population = await openPopulation({ policy, tokenizer, config }, communicator.size);
   const identity = resumeIdentity(config, communicator.size);
   const settings = resumeSettings(config, communicator.size);
   const start: ReplayStart = {

@@ -2,18 +2,12 @@
 import type { RunConfig } from "../../config/sweep.ts";
 import type { Tokenizer } from "../../io/tokenizer/tokenizer.ts";
 import type { Share } from "../../parallel/communicator.ts";
-import {
-  createGenerator,
-  type GenerationOptions,
-  type GenerationProgress,
-} from "../../policy/decode/generate.ts";
+import type { GenerationOptions, GenerationProgress, Generator } from "../../policy/decode/generate.ts";
 import { greedyOptions } from "../../policy/decode/options.ts";
-import { trainableWeights } from "../../policy/adapters.ts";
 import type { Policy } from "../../policy/trunk.ts";
 import type { Member, NoiseTerm } from "../../rl/es.ts";
 import type { Prompt } from "../prompts.ts";
 import { type Rollout, sampleRollouts } from "../rollout.ts";
-import { perturb, type Perturbation } from "./perturbation.ts";
 
 export interface MembersRequest {
   /** What every member answers, greedily. */
@@ -41,19 +35,10 @@ export interface Population {
   dispose(): void;
 }
 
-interface PopulationDeps {
+export interface PopulationDeps {
   policy: Policy;
   tokenizer: Tokenizer;
   config: RunConfig;
-}
-
-/**
- * The population that the settings ask for. To be opened on the weights that the run begins with, also where it then
- * goes on from others: they say what noise is rounded to.
- * @throws RangeError when weights are packed, or no numbers
- */
-export async function openPopulation(deps: PopulationDeps): Promise<Population> {
-  return fullRank(deps, await perturb(trainableWeights(deps.policy), deps.config));
 }
 
 /** How members answer: greedily, in a cache that a memory plan has counted. */
@@ -62,10 +47,12 @@ export const memberOptions = (policy: Policy, config: RunConfig): GenerationOpti
   reservesCache: true,
 });
 
-/** Noise on every trained weight, added in place for a member after the other. */
-function fullRank({ policy, tokenizer, config }: PopulationDeps, perturbation: Perturbation): Population {
-  const generator = createGenerator(policy, memberOptions(policy, config));
-  const ownRollouts: Population["ownRollouts"] = async ({ prompts, onProgress }) => {
+/** Greedy rollouts of the policy as its weights are, some prompts at a time. */
+export function ownRolloutsBy(
+  generator: Pick<Generator, "generate">,
+  { tokenizer, config }: PopulationDeps,
+): Population["ownRollouts"] {
+  return async ({ prompts, onProgress }) => {
     const rollouts: Rollout[] = [];
     for (let first = 0; first < prompts.length; first += config.eval_batch_size) {
       const request = {
@@ -78,27 +65,5 @@ function fullRank({ policy, tokenizer, config }: PopulationDeps, perturbation: P
       rollouts.push(...await sampleRollouts(generator, tokenizer, request));
     }
     return rollouts;
-  };
-  return {
-    isUndone: perturbation.isUndone,
-    async rollouts(members, { start, end }, { onMember, ...request }) {
-      const answered: Rollout[][] = [];
-      for (const [n, { seed, sign }] of members.entries()) {
-        const isOwn = start <= n && n < end;
-        if (!isOwn && perturbation.isUndone) continue;
-        const coefficient = sign * config.es_sigma;
-        perturbation.add([{ seed, coefficient }]);
-        try {
-          if (isOwn) answered.push(await ownRollouts(request));
-        } finally {
-          perturbation.add([{ seed, coefficient: -coefficient }]);
-        }
-        if (isOwn) onMember?.(answered.at(-1)!, n);
-      }
-      return answered;
-    },
-    ownRollouts,
-    update: (terms) => perturbation.update(terms),
-    dispose: () => generator.dispose(),
   };
 }

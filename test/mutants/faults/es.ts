@@ -38,14 +38,14 @@ export const faults: readonly Fault[] = [
     tests: ["gpu/es_noise.test.ts#another in every tensor"],
   },
   {
-    file: "src/train/es/population.ts",
+    file: "src/train/es/full_rank.ts",
     find: "perturbation.add([{ seed, coefficient: -coefficient }]);",
     replace: "",
     harm: "the noise of every member stays on the weights",
     tests: ["gpu/es_run.test.ts#given up"],
   },
   {
-    file: "src/train/es/population.ts",
+    file: "src/train/es/full_rank.ts",
     find: "if (!isOwn && perturbation.isUndone) continue;",
     replace: "if (!isOwn) continue;",
     harm: "ranks drift apart by the noise that each of them alone has taken off",
