@@ -10,7 +10,13 @@ const stateOf = () => ({
   identity: { seed: 42, lambda_scope: "rank" } as Record<string, unknown>,
   settings: { learning_rate: 5e-6, lr_scheduler_kwargs: { num_cycles: 2 }, ranks: 2 },
   inputs: { train: { name: "t", sha256: HASH }, eval: null, model: { "config.json": HASH } },
-  progress: { step: 3, lambdas: [lambda(1)], rankLambdas: [[lambda(1)], [lambda(2)]], numTokens: 100 },
+  progress: {
+    step: 3,
+    lambdas: [lambda(1)],
+    rankLambdas: [[lambda(1)], [lambda(2)]],
+    numTokens: 100,
+    entropyControl: null,
+  },
   tracker: { scatter: { fromStep: 2, seen: 2, stride: 1, rewards: [1, 2], costs: [3, 4] } },
   best: { metric: "eval/safe_ratio", greaterIsBetter: true, step: 1, value: 0.5, stale: 1, lastStep: 2 },
 });
