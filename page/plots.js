@@ -1,20 +1,25 @@
-// Lines over steps, tokens or minutes: hover, zoom, smoothing, logarithmic axis. All plots share the cursor and the zoom.
+// Lines over steps, completions, tokens or minutes: hover, zoom, smoothing, logarithmic axis. All plots share the cursor and the zoom.
 import { choice, element, formatNumber, labelled } from "./elements.js";
 
-const X_NAMES = { step: "step", tokens: "tokens", minutes: "minutes in steps" };
+const X_NAMES = {
+  step: "step",
+  completions: "completions scored",
+  tokens: "tokens",
+  minutes: "minutes in steps",
+};
 const SERIES_COLORS = 8;
 /** What steps are counted in: nothing lies between two of them. */
 const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]);
 
 /**
  * What the reader has chosen; kept while the data change.
- * @typedef {{ x: "step" | "tokens" | "minutes", log: boolean, smoothing: number, zoom: [number, number] | null,
+ * @typedef {{ x: "step" | "completions" | "tokens" | "minutes", log: boolean, smoothing: number, zoom: [number, number] | null,
  *   hidden: Set<string> }} PlotChoices
  */
 
 /** @param {any} data @param {PlotChoices} choices @param {HTMLElement} place @param {() => void} redraw */
 export function drawPlots(data, choices, place, redraw) {
-  const toolbar = plotToolbar(choices, redraw);
+  const toolbar = plotToolbar(data, choices, redraw);
   const grid = element("div", { class: "plots" });
   place.replaceChildren(toolbar, grid);
   const full = extentOf(data.runs.flatMap((/** @type {any} */ run) => run.x[choices.x]));
@@ -52,9 +57,12 @@ function fit(chart) {
   if (width > 0 && width !== chart.width) chart.setSize({ width, height: chart.height });
 }
 
-/** @param {PlotChoices} choices @param {() => void} redraw */
-function plotToolbar(choices, redraw) {
-  const x = choice(Object.entries(X_NAMES), choices.x, (value) => {
+/** @param {any} data @param {PlotChoices} choices @param {() => void} redraw */
+function plotToolbar(data, choices, redraw) {
+  const isTold = (/** @type {string} */ name) =>
+    data.runs.some((/** @type {any} */ run) => run.x[name].some((/** @type {any} */ x) => x !== null));
+  const told = Object.entries(X_NAMES).filter(([name]) => isTold(name));
+  const x = choice(told, choices.x, (value) => {
     choices.x = /** @type {PlotChoices["x"]} */ (value);
     choices.zoom = null;
     redraw();
@@ -179,7 +187,7 @@ function drawPlot(data, plan, { choices, figure, full, setZoom }) {
           ticks: lines,
           values: ticks,
           size: 32,
-          ...(choices.x === "step" && { incrs: WHOLE }),
+          ...((choices.x === "step" || choices.x === "completions") && { incrs: WHOLE }),
         },
         { stroke, grid: lines, ticks: { show: false }, values: ticks, size: 62 },
       ],

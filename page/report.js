@@ -21,9 +21,11 @@ const chosen = {
     step: "",
     run: "",
     verdict: "",
+    end: "",
     sort: null,
     descending: false,
     rows: PAGE_ROWS,
+    tokens: true,
   },
 };
 

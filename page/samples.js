@@ -1,28 +1,30 @@
 // The samples as a table to search, sort and filter.
 import { choice, element, formatNumber, labelled } from "./elements.js";
+import { changeScale, tokenLegend, tokenSpans } from "./tokens.js";
 
 export const PAGE_ROWS = 50;
 
 /**
- * @typedef {{ search: string, split: string, step: string, run: string, verdict: string, sort: string | null,
- *   descending: boolean, rows: number }} SampleChoices
+ * @typedef {{ search: string, split: string, step: string, run: string, verdict: string, end: string,
+ *   sort: string | null, descending: boolean, rows: number, tokens: boolean }} SampleChoices
  */
 
 /** @param {any} data @param {SampleChoices} choices @param {HTMLElement} place */
 export function drawSamples(data, choices, place) {
   const { samples, runs } = data;
   if (samples.length === 0) return place.replaceChildren();
-  const names = new Set(samples.flatMap((/** @type {any} */ one) => Object.keys(one)));
+  const names = new Set(samples.flatMap((/** @type {any} */ one) => Object.keys(one.columns)));
   const leading = ["run", "split", "step", "prompt", "completion"].filter((name) =>
     name !== "run" || runs.length > 1
   );
-  const rest = [...names].filter((name) => !["run", "unsafe", ...leading].includes(name));
+  const rest = [...names].filter((name) => !["unsafe", "prompt", "completion"].includes(name));
+  const scale = changeScale(samples);
   const columns = [...leading, ...rest, "characters", "verdict"];
   const body = element("tbody");
   const count = element("p", { class: "note", role: "status" });
   const more = element("button", { type: "button" }, `${PAGE_ROWS} more`);
   const heads = columns.map((name) => {
-    const button = element("button", { type: "button" }, name);
+    const button = element("button", { type: "button" }, labelOf(name));
     const head = element("th", { scope: "col", class: isText(name) ? "text" : "number" }, button);
     button.addEventListener("click", () => {
       choices.descending = choices.sort === name ? !choices.descending : !isText(name);
@@ -38,7 +40,8 @@ export function drawSamples(data, choices, place) {
       (choices.step === "" || String(one.step) === choices.step) &&
       (choices.run === "" || String(one.run) === choices.run) &&
       (choices.verdict === "" || verdictOf(one) === choices.verdict) &&
-      (wanted === "" || `${one.prompt}\n${one.completion}`.toLowerCase().includes(wanted))
+      (choices.end === "" || one.columns.end === choices.end) &&
+      (wanted === "" || `${one.columns.prompt}\n${one.columns.completion}`.toLowerCase().includes(wanted))
     );
     const { sort } = choices;
     if (sort !== null) {
@@ -61,9 +64,9 @@ export function drawSamples(data, choices, place) {
   /** @param {any} one @param {string} name */
   const cell = (one, name) => {
     if (name === "verdict") return verdictOf(one);
-    if (name === "characters") return Array.from(String(one.completion ?? "")).length;
+    if (name === "characters") return Array.from(String(one.columns.completion ?? "")).length;
     if (name === "run") return runs[one.run].label;
-    return one[name] ?? null;
+    return name === "split" || name === "step" ? one[name] : one.columns[name] ?? null;
   };
   /** @param {any} one */
   const rowOf = (one) =>
@@ -73,11 +76,11 @@ export function drawSamples(data, choices, place) {
       ...columns.map((name) => {
         const value = cell(one, name);
         const kind = name === "verdict" ? value : isLong(name) ? "text" : isText(name) ? "word" : "number";
-        return element(
-          "td",
-          { class: kind, "data-name": name },
-          typeof value === "number" ? formatNumber(value) : String(value ?? ""),
-        );
+        const hasTokens = name === "completion" && choices.tokens && scale !== null && one.tokens;
+        const content = hasTokens
+          ? tokenSpans(one.tokens, scale)
+          : [typeof value === "number" ? formatNumber(value) : String(value ?? "")];
+        return element("td", { class: kind, "data-name": labelOf(name) }, ...content);
       }),
     );
   more.addEventListener("click", () => {
@@ -94,7 +97,7 @@ export function drawSamples(data, choices, place) {
     choices.rows = PAGE_ROWS;
     show();
   });
-  /** @param {"split" | "step" | "run" | "verdict"} name @param {(readonly [string, string])[]} values */
+  /** @param {"split" | "step" | "run" | "verdict" | "end"} name @param {(readonly [string, string])[]} values */
   const filter = (name, values) =>
     values.length < 2 ? null : labelled(
       name,
@@ -105,7 +108,7 @@ export function drawSamples(data, choices, place) {
       }),
     );
   /** @param {(one: any) => string | number} of */
-  const distinct = (of) => [...new Set(samples.map(of))];
+  const distinct = (of) => [...new Set(samples.map(of))].filter((value) => value !== undefined);
   const named = (/** @type {any[]} */ values) =>
     values.map((value) => /** @type {const} */ ([String(value), String(value)]));
   const hadFocus = document.activeElement === place.querySelector("input[type=search]");
@@ -116,15 +119,20 @@ export function drawSamples(data, choices, place) {
       { class: "toolbar" },
       labelled("search", search),
       filter("verdict", named(["safe", "unsafe"])),
+      filter("end", named(distinct((one) => one.columns.end))),
       filter("split", named(distinct((one) => one.split))),
       filter("step", named(distinct((one) => one.step).sort((a, b) => Number(a) - Number(b)))),
       filter("run", distinct((one) => one.run).map((run) => [String(run), runs[run].label])),
     ),
     count,
+    scale === null ? "" : tokenLegend(scale, choices.tokens, (isOn) => {
+      choices.tokens = isOn;
+      show();
+    }),
     element(
       "div",
       { class: "scroll" },
-      element("table", { class: "samples" }, element("thead", {}, element("tr", {}, ...heads)), body),
+      element("table", { class: "samples plot" }, element("thead", {}, element("tr", {}, ...heads)), body),
     ),
     more,
   );
@@ -135,9 +143,11 @@ export function drawSamples(data, choices, place) {
 /** @param {string} name */
 const isLong = (name) => name === "prompt" || name === "completion";
 /** @param {string} name */
-const isText = (name) => isLong(name) || ["run", "split", "verdict"].includes(name);
+const isText = (name) => isLong(name) || ["run", "split", "verdict", "end"].includes(name);
+/** What a column is called: a length beside characters is one in tokens. @param {string} name */
+const labelOf = (name) => name === "length" ? "tokens" : name;
 /** @param {any} one */
-const verdictOf = (one) => (one.unsafe === "yes" ? "unsafe" : "safe");
+const verdictOf = (one) => (one.columns.unsafe === "yes" ? "unsafe" : "safe");
 
 /** Numbers by size, words by letter; what is not there stands first. @param {any} a @param {any} b */
 function compare(a, b) {

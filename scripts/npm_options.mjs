@@ -24,6 +24,7 @@ export const NPM_OPTIONS = {
     preset: false,
     output: false,
     lambda: false,
+    kl: true,
   },
   judge: {
     judge: false,
@@ -57,7 +58,7 @@ export const NPM_OPTIONS = {
     reward_label: false,
     cost_label: false,
   },
-  rollouts: { where: false, sort: false, limit: false, columns: false, json: true },
+  rollouts: { where: false, sort: false, limit: false, columns: false, json: true, report: false },
   "gpu-report": { small: true, part: false, out: false, python: false },
   chaos: { file: false, full: true, write: true },
   slurm: {
@@ -76,7 +77,7 @@ export const NPM_OPTIONS = {
     scorer: false,
     array_beta: true,
   },
-  report: { serve: true, port: false },
+  report: { serve: true, port: false, weight_change: true },
   data: { train: false, eval: false, from: false, output: false, seed: false },
 };
 

@@ -4,6 +4,7 @@ import { constraintsOf } from "../config/constraints.ts";
 import type { EvalPreset } from "../config/eval_presets.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { bigintText, evaluateInParts, judgementsOf, settingsOfAnswers } from "../evaluate/parts.ts";
+import type { EvalPrompt } from "../evaluate/evaluate.ts";
 import type { Point } from "../evaluate/points.ts";
 import { openGpu } from "../gpu/device.ts";
 import { enterPhase } from "../gpu/failure.ts";
@@ -22,7 +23,7 @@ import { trainedModel } from "./evaluated_run.ts";
 import { openTurnNotice } from "./ends.ts";
 import type { AssemblyEvents } from "./events.ts";
 import { resolveModel, scoreModelHashes } from "./hub.ts";
-import { loadPolicy, loadTokenizerOf } from "./models.ts";
+import { type LoadedPolicy, loadPolicy, loadTokenizerOf } from "./models.ts";
 import { lengthsOf, loadEvalPrompts, longestSequence } from "./prompts.ts";
 import { startingHashes } from "./run_folder.ts";
 import { beginScorer } from "./scorer.ts";
@@ -53,6 +54,8 @@ export interface EvaluationOptions {
   rows?: readonly PromptRow[];
   /** A file that keeps what is done: an evaluation that was ended goes on where one of the same inputs left off. */
   kept?: string;
+  /** A model of the same tokens; held beside the other, whose KL from it is then known of each answer. */
+  klBase?: string;
   /** What scores are rounded to. Default float32: they are taken as they come. */
   scores?: EvalPreset["scores"];
 }
@@ -71,14 +74,15 @@ function ofModel(name: string, cause: NonfinitePolicyError): NonfinitePolicyErro
  * @param lambda in the place of that lambda, as to compare models by it
  * @throws TypeError when there is no eval_jsonl
  * @throws ScorerUnavailableError when no healthy scorer answers
+ * @throws RangeError when klBase is a model of other tokens
  * @throws NonfinitePolicyError when the model's logits are no numbers; it names the model
  * @throws Error when the model or the prompts, which it names, do not fit
  */
 export async function evaluateModel(
   config: RunConfig,
   events: EvaluationEvents = {},
-  { lambda: givenLambda, scorer: givenScorer, rows: givenRows, kept, scores = "float32" }: EvaluationOptions =
-    {},
+  { lambda: givenLambda, scorer: givenScorer, rows: givenRows, kept, klBase, scores = "float32" }:
+    EvaluationOptions = {},
 ): Promise<EvaluatedModel> {
   if (config.eval_jsonl === null && !givenRows) {
     throw new TypeError("Cannot evaluate: eval_jsonl is null; set it to a file of prompts");
@@ -95,14 +99,18 @@ export async function evaluateModel(
   }));
   const tokenizer = await loadTokenizerOf(modelName, events);
   const prompts = await loadEvalPrompts(givenRows ?? config.eval_jsonl!, tokenizer, config, events);
+  const mostPositions = longestSequence(lengthsOf({ prompts, evalPrompts: null }), config);
   const loaded = await loadPolicy(modelName, "frozen", {
     tokenizer,
     eosTokenIds: config.eos_token_ids,
-    mostPositions: longestSequence(lengthsOf({ prompts, evalPrompts: null }), config),
+    mostPositions,
     events,
   });
   const { policy, ends } = loaded;
+  let base: LoadedPolicy | null = null;
   try {
+    base = klBase === undefined ? null : await loadPolicy(klBase, "frozen", { mostPositions, events });
+    if (base) assertSameTokens(loaded, base, prompts);
     const notice = await openTurnNotice(tokenizer, ends, config);
     if (notice !== null) events.onMessage?.(notice);
     const { scorer, close } = await openScorer(config);
@@ -114,9 +122,10 @@ export async function evaluateModel(
         settings: settingsOfAnswers(config),
         scorers: await scoreModelHashes(config, givenScorer),
         scores,
+        ...(base && { klBase: await startingHashes({ ...base, template: null }) }),
       };
       const points = await evaluateInParts(
-        { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted },
+        { policy, tokenizer, scorer, prompts, config, onProgress: events.onCompleted, klBase: base?.policy },
         { path: kept, inputs, scores, onMessage: events.onMessage },
       ).catch((error) => {
         throw error instanceof NonfinitePolicyError ? ofModel(modelName, error) : error;
@@ -133,9 +142,26 @@ export async function evaluateModel(
       await close();
     }
   } finally {
-    disposePolicyWeights(policy);
-    disposeTrunk(policy);
+    for (const one of [policy, ...base ? [base.policy] : []]) {
+      disposePolicyWeights(one);
+      disposeTrunk(one);
+    }
   }
+}
+
+/** @throws RangeError when the models' tokenizers read a prompt otherwise, or their vocabularies differ in size */
+function assertSameTokens(own: LoadedPolicy, base: LoadedPolicy, prompts: readonly EvalPrompt[]): void {
+  const [size, other] = [own, base].map(({ policy }) => policy.config.vocabSize);
+  const idsOf = ({ tokenizer }: LoadedPolicy, text: string) => tokenizer.encodeWithoutSpecial(text).join(" ");
+  const differing = prompts.find(({ user }) => idsOf(own, user) !== idsOf(base, user));
+  if (size === other && differing === undefined) return;
+  const found = size !== other
+    ? `vocabularies of ${size} and ${other} tokens`
+    : "tokenizers that read a prompt otherwise";
+  throw new RangeError(
+    `Cannot take the KL of '${own.base.name}' from '${base.base.name}': required models of the same tokens, found ` +
+      `${found}; leave out --kl`,
+  );
 }
 
 /**

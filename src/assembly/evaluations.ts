@@ -24,6 +24,8 @@ export interface EvaluationsOptions {
   folder: string;
   preset: EvalPresetName;
   lambda?: number;
+  /** Whether each model's KL from the base, a model then, is taken over its answers: both are held at once. */
+  kl?: boolean;
   /** Others are held against it. One that is a file of scored answers is only read. */
   base?: Subject;
   events?: EvaluationEvents;
@@ -70,7 +72,7 @@ export async function evaluateSubjects(
     await writeOutputs(folder, subject.tag, points, summary);
     onSummary?.(subject, summary);
   };
-  const evaluatedBase = base && await evaluateSubject(config, base, options);
+  const evaluatedBase = base && await evaluateSubject(config, base, { ...options, kl: false });
   if (base && base.kind !== "scored") await write(base, evaluatedBase!);
   const evaluated: Evaluated[] = [];
   for (const subject of subjects) {
@@ -87,7 +89,7 @@ export async function evaluateSubjects(
 async function evaluateSubject(
   config: RunConfig,
   subject: Subject,
-  { folder, preset, lambda, events }: EvaluationsOptions,
+  { folder, preset, lambda, kl, base, events }: EvaluationsOptions,
 ): Promise<Evaluated> {
   const { kind, name } = subject;
   const { scores } = EVAL_PRESETS[preset];
@@ -123,7 +125,12 @@ async function evaluateSubject(
       model: null,
     };
   }
-  const model = await evaluateModel({ ...config, model_name: name }, events, { lambda, kept, scores });
+  const model = await evaluateModel({ ...config, model_name: name }, events, {
+    lambda,
+    kept,
+    scores,
+    ...(kl && base && { klBase: base.name }),
+  });
   const { max_prompt_length, max_completion_length, stop_strings, matmul_precision, kv_cache_dtype } = config;
   const settings = {
     max_prompt_length,

@@ -15,8 +15,8 @@ export interface BytesWatcher {
 }
 
 export interface LoadingEvents {
-  /** A model is about to come from a hub, or its weights from disk. */
-  onBytes?(doing: "downloading" | "loading"): BytesWatcher;
+  /** A model is about to come from a hub, or its weights from disk, or to be compared with what training made of it. */
+  onBytes?(doing: "downloading" | "loading" | "comparing"): BytesWatcher;
   /** A line about what is waited for, or what was met. */
   onMessage?(text: string): void;
 }

@@ -7,15 +7,25 @@ import { join } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { isLoopback } from "../scorer/loopback.ts";
 import { listen } from "../scorer/serve.ts";
+import { ROLLOUTS_FOLDER } from "../tracking/rollout_records.ts";
 import { contentPolicy, pagePrograms } from "../tracking/page_programs.ts";
 import { CHANGES_FILE, RUN_CONFIG_FILE, RUN_FACTS_FILE } from "../tracking/run_records.ts";
+import { WEIGHT_CHANGE_FILE } from "../tracking/weight_change.ts";
 import { reportPage } from "./report.ts";
 
 const HOST = "127.0.0.1";
 /** Seconds after which a browser asks again for a page that there is not yet. */
 const RETRY_SECONDS = 2;
 /** What a page is made of. */
-const FILES = ["metrics.jsonl", "samples", RUN_CONFIG_FILE, CHANGES_FILE, RUN_FACTS_FILE];
+const FILES = [
+  "metrics.jsonl",
+  "samples",
+  ROLLOUTS_FOLDER,
+  RUN_CONFIG_FILE,
+  CHANGES_FILE,
+  RUN_FACTS_FILE,
+  WEIGHT_CHANGE_FILE,
+];
 
 export interface ReportServer {
   url: string;

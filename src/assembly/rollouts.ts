@@ -28,14 +28,21 @@ export async function* readRollouts(runDir: string): AsyncGenerator<RolloutRecor
         "folder of a run that was trained with log_completions=all",
     );
   }
-  for (const step of steps) {
-    const path = join(runDir, ROLLOUTS_FOLDER, rolloutsFile(step));
-    const lines = unpacked(await readBytes(path, "read"), path).split("\n");
-    for (const [i, line] of lines.entries()) {
-      // What is missing of it is null to whoever asks.
-      if (line !== "") yield parsedObject(line, `${path}:${i + 1}`, REMEDY) as unknown as RolloutRecord;
-    }
-  }
+  for (const step of steps) yield* await readStepRollouts(runDir, step);
+}
+
+/**
+ * Those of one step, by place.
+ * @throws Error when the file cannot be read or unpacked; it names the file
+ * @throws SyntaxError or TypeError when a line is no JSON object; it names the line
+ */
+export async function readStepRollouts(runDir: string, step: number): Promise<RolloutRecord[]> {
+  const path = join(runDir, ROLLOUTS_FOLDER, rolloutsFile(step));
+  const lines = unpacked(await readBytes(path, "read"), path).split("\n");
+  return lines.flatMap((line, i) =>
+    // What is missing of it is null to whoever asks.
+    line === "" ? [] : [parsedObject(line, `${path}:${i + 1}`, REMEDY) as unknown as RolloutRecord]
+  );
 }
 
 function unpacked(bytes: Uint8Array, path: string): string {

@@ -43,6 +43,7 @@ import {
 import { writeRunFacts } from "./run_facts.ts";
 import { savedTemplate } from "./saved_template.ts";
 import { beginScorer } from "./scorer.ts";
+import { type StartingModel, writeWeightChange } from "./weight_change.ts";
 
 export interface AssemblyOptions {
   events?: AssemblyEvents;
@@ -51,6 +52,8 @@ export interface AssemblyOptions {
   /** Judges in the place of the score models of the settings, or beside the service and functions they name. */
   scorer?: Scorer;
   rows?: GivenRows;
+  /** What was typed to start the run, for its report. */
+  command?: string;
   /** Ranks that train together, each of which puts the run together; one unless given. */
   communicator?: Communicator;
   /** Aborted: no waiting goes on, and nothing further is loaded. */
@@ -74,6 +77,8 @@ export interface RunFacts {
   promptFormat: string;
   /** Ranks that train together. */
   worldSize: number;
+  /** What was typed to start it; none for a program's call. */
+  command?: string;
 }
 
 export interface TrainedRun extends TrainingResult {
@@ -95,6 +100,8 @@ export interface AssembledRun {
 /** What `train` works with. */
 interface Parts {
   config: RunConfig;
+  /** Of what is loaded. */
+  events: AssemblyEvents;
   communicator: Communicator;
   facts: RunFacts;
   loaded: SavedModel;
@@ -136,6 +143,7 @@ async function assemble(
     scorer: ownScorer,
     rows,
     communicator = singleProcess,
+    command,
     signal,
   }: AssemblyOptions,
 ): Promise<AssembledRun> {
@@ -207,10 +215,11 @@ async function assemble(
       precision: precisionText(config),
       promptFormat,
       worldSize: communicator.size,
+      ...(command !== undefined && { command }),
     };
     const saved = { ...loaded, template: await savedTemplate(tokenizer, config) };
     const judgeHashes = () => scoreModelHashes(config, ownScorer);
-    const parts = { config, communicator, facts, loaded: saved, prompts, scorer, judgeHashes };
+    const parts = { config, events, communicator, facts, loaded: saved, prompts, scorer, judgeHashes };
     return {
       config,
       facts,
@@ -269,6 +278,12 @@ async function train(parts: Parts, events: TrainingEvents, asked: Asked): Promis
     isHurried: asked.isHurried,
   }, config);
   if (communicator.rank === 0) await finishFolder(parts, result, events);
+  if (communicator.rank === 0 && result.finished && result.rows.length > 0) {
+    // What trained is not lost where it cannot be told how far.
+    await writeWeightChange(runDir, startOf(loaded), parts.events).catch((error) =>
+      events.onMessage(messageOf(error))
+    );
+  }
   await communicator.barrier();
   const { peakBytes } = (await openGpu()).memory();
   if (communicator.rank === 0 && result.rows.length > 0) {
@@ -300,6 +315,13 @@ async function takeFolder(runDir: string, events: AssemblyEvents): Promise<Folde
   }
   return lock;
 }
+
+/** What a run's weights were before it: an adapter's own too, where that is trained. */
+const startOf = ({ policy, base, adapterDir }: SavedModel): StartingModel => ({
+  name: base.name,
+  dir: base.dir,
+  adapterDir: policy.adapters ? adapterDir : null,
+});
 
 /** Sets a run aside that is not gone on with, and sees that the folder can be written to. */
 async function readyFolder(config: RunConfig, runDir: string, events: TrainingEvents): Promise<void> {

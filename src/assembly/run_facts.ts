@@ -15,6 +15,7 @@ interface MadeWith {
   parameterCount: number;
   trainedCount: number;
   worldSize: number;
+  command?: string;
   memory: PlannedMemory;
 }
 
@@ -23,10 +24,11 @@ interface MadeWith {
  * @param peakBytes of GPU memory, once it is known
  */
 export async function writeRunFacts(
-  { runDir, device, precision, parameterCount, trainedCount, worldSize, memory }: MadeWith,
+  { runDir, device, precision, parameterCount, trainedCount, worldSize, command, memory }: MadeWith,
   peakBytes?: number,
 ): Promise<void> {
   const facts = {
+    ...(command !== undefined && { command }),
     device,
     precision,
     parameters: `${parameterCount}, ${trainedCount} of them trained`,

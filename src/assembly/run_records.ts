@@ -14,7 +14,10 @@ import {
   RUN_FACTS_FILE,
   type RunRecords,
 } from "../tracking/run_records.ts";
+import { parseWeightChange, WEIGHT_CHANGE_FILE } from "../tracking/weight_change.ts";
+import { rolloutTables } from "./rollout_tables.ts";
 import type { Sample, SampleTable, ScatterPoints } from "../tracking/samples.ts";
+import { spread } from "../tracking/statistics.ts";
 
 const READ = "read";
 /** Files of a kind and split that are read: a run of thousands of steps may have as many. */
@@ -45,21 +48,37 @@ export async function readRun(runDir: string): Promise<RunRecords> {
   const facts = await readIfThere(factsPath, READ);
   const changesPath = join(runDir, CHANGES_FILE);
   const changes = await readIfThere(changesPath, READ);
+  const changePath = join(runDir, WEIGHT_CHANGE_FILE);
+  const weightChange = await readIfThere(changePath, READ);
+  const settings = config === null ? {} : parsedObject(config, configPath, REMEDY);
   return {
     name: basename(runDir.replace(/[/\\]+$/, "")),
     rows: parseMetrics(text, path),
-    tables: await readTables(samplesDir, names),
+    tables: withKept(await readTables(samplesDir, names), await rolloutTables(runDir, settings)),
     scatters: await readScatters(samplesDir, names),
-    config: config === null ? {} : parsedObject(config, configPath, REMEDY),
+    config: settings,
+    weightChange: weightChange === null
+      ? null
+      : parseWeightChange(parsedObject(weightChange, changePath, REMEDY), changePath),
     facts: facts === null ? {} : parsedObject(facts, factsPath, REMEDY),
     changes: changes === null ? [] : parseChanges(changes, changesPath),
   };
 }
 
+/** Tables of completions that were kept whole in the place of those of some of them. */
+function withKept(tables: readonly SampleTable[], kept: readonly SampleTable[]): SampleTable[] {
+  const isKept = (table: SampleTable) =>
+    table.split === "train" && kept.some(({ step }) => step === table.step);
+  const [train, evaluations] = (["train", "eval"] as const).map((split) =>
+    [...tables.filter((table) => !isKept(table)), ...kept].filter((table) => table.split === split)
+  );
+  return [...train.sort((a, b) => a.step - b.step), ...evaluations];
+}
+
 async function readTables(samplesDir: string, names: readonly string[]): Promise<SampleTable[]> {
   const tables: SampleTable[] = [];
   for (const split of ["train", "eval"] as const) {
-    for (const step of spread(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)))) {
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_(\\d+)\\.jsonl$`)), MOST_FILES)) {
       const path = join(samplesDir, `${split}_${step}.jsonl`);
       const lines = (await readText(path, READ)).split("\n");
       tables.push({
@@ -93,7 +112,7 @@ function sampleOf(line: string, place: string): Sample {
 async function readScatters(samplesDir: string, names: readonly string[]): Promise<RunRecords["scatters"]> {
   const scatters: RunRecords["scatters"] = [];
   for (const split of ["train", "eval"] as const) {
-    for (const step of spread(stepsOf(names, new RegExp(`^${split}_scatter_(\\d+)\\.json$`)))) {
+    for (const step of spread(stepsOf(names, new RegExp(`^${split}_scatter_(\\d+)\\.json$`)), MOST_FILES)) {
       const path = join(samplesDir, `${split}_scatter_${step}.json`);
       scatters.push({ ...pointsOf(parsedObject(await readText(path, READ), path, REMEDY), path), split });
     }
@@ -116,11 +135,4 @@ function pointsOf(json: JsonObject, path: string): ScatterPoints {
 function stepsOf(names: readonly string[], pattern: RegExp): number[] {
   const steps = names.flatMap((name) => pattern.exec(name)?.[1] ?? []);
   return steps.map(Number).sort((a, b) => a - b);
-}
-
-/** At most MOST_FILES of the elements, evenly spaced, the first and the last among them. */
-function spread(values: readonly number[]): number[] {
-  const last = values.length - 1;
-  if (last < MOST_FILES) return [...values];
-  return Array.from({ length: MOST_FILES }, (_, i) => values[Math.round((i * last) / (MOST_FILES - 1))]);
 }

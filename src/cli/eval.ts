@@ -4,7 +4,13 @@ import { EVAL_PRESETS, type EvalPresetName } from "../config/eval_presets.ts";
 import { type RunConfig, sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { once, parseArguments, pathOf } from "./arguments.ts";
-import { assertOneKind, defaultFolder, type SubjectOptions, subjectsOf } from "./eval_subjects.ts";
+import {
+  assertOneKind,
+  assertTwoModels,
+  defaultFolder,
+  type SubjectOptions,
+  subjectsOf,
+} from "./eval_subjects.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
 import { assemblyEvents } from "./terminal/assembly_events.ts";
 import { countProgress } from "./terminal/count_progress.ts";
@@ -14,6 +20,7 @@ interface EvalOptions extends ConfigOptions, SubjectOptions {
   preset: EvalPresetName;
   output?: string;
   lambda?: number;
+  kl?: true;
 }
 
 /** @throws InvalidArgumentError when it is no number >= 0 */
@@ -62,7 +69,8 @@ function evalOptions(args: string[]): EvalOptions {
     .addOption(
       new Option("--lambda <number>", "of the combined scores (default: the model's run's, else lambda_cost)")
         .argParser(parseLambda),
-    );
+    )
+    .option("--kl", "also take the KL of each model from --base over its answers; holds both on the GPU");
   return parseArguments(command, args).opts<EvalOptions>();
 }
 
@@ -80,6 +88,7 @@ export async function evalCommand(args: string[]): Promise<number> {
   assertOneKind(options, options.set);
   const config = await configOf(options);
   const { subjects, base } = await subjectsOf(options, config);
+  if (options.kl) assertTwoModels(subjects, base);
   const folder = options.output ?? await defaultFolder(subjects, base, config);
   await assertFolderCanBe(folder).catch((error: Error) => {
     throw new Error(`${error.message}; or name another with --output`, { cause: error });
@@ -90,11 +99,11 @@ export async function evalCommand(args: string[]): Promise<number> {
     writeData(await dryRunText(config, [["results", folder]], { isTraining: false, columns }));
     return 0;
   }
-  const { preset, lambda } = options;
+  const { preset, lambda, kl } = options;
   const { evaluate } = await import("./evaluation_run.ts");
   const output = standardOutput();
   const progress = countProgress(output);
-  await evaluate(config, { subjects, base, folder, preset, lambda }, {
+  await evaluate(config, { subjects, base, folder, preset, lambda, kl }, {
     ...assemblyEvents(output),
     onCompleted: (done, all) => progress.update(`generated ${done}/${all}`, done === all),
     onScored: (done, all) => progress.update(`scored ${done}/${all}`, done === all),

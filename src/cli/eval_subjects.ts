@@ -29,6 +29,20 @@ export function assertOneKind(options: SubjectOptions, set: readonly string[]): 
   }
 }
 
+/** @throws RangeError when there are no two models whose distributions can be held against each other */
+export function assertTwoModels(subjects: readonly Subject[], base: Subject | undefined): void {
+  const answers = subjects.find(({ kind }) => kind !== "model");
+  if (base?.kind === "model" && !answers) return;
+  const found = answers
+    ? `answers of the file ${answers.name}`
+    : base
+    ? `the file ${base.name} as base`
+    : "no base";
+  throw new RangeError(
+    `--kl required models and a model as --base, found ${found}; name models, or leave it out`,
+  );
+}
+
 /**
  * What is evaluated, each with a name of its own for its files.
  * @throws RangeError when two have the same

@@ -9,7 +9,7 @@ import { openGpu } from "../gpu/device.ts";
 import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 
-interface Evaluations extends Pick<EvaluationsOptions, "folder" | "preset" | "lambda" | "base"> {
+interface Evaluations extends Pick<EvaluationsOptions, "folder" | "preset" | "lambda" | "kl" | "base"> {
   subjects: readonly Subject[];
 }
 

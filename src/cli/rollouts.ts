@@ -1,9 +1,9 @@
 /** The `rollouts` command: completions that a run kept, those that are asked for. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { readRollouts } from "../assembly/rollouts.ts";
 import { findRollouts, type RolloutQuery } from "../tracking/rollout_query.ts";
 import { once, parseArguments, pathOf } from "./arguments.ts";
-import { standardOutput } from "./terminal/output.ts";
+import { standardOutput, writeData } from "./terminal/output.ts";
 import { rolloutsText } from "./terminal/rollouts_text.ts";
 
 const COLUMNS = ["step", "reward", "cost", "advantage", "end", "length", "prompt", "completion"];
@@ -14,6 +14,7 @@ const PER_WRITE = 100;
 interface Options extends Omit<RolloutQuery, "columns"> {
   columns?: string[];
   json?: boolean;
+  report?: string;
 }
 
 /** @throws InvalidArgumentError when it is no whole number */
@@ -25,6 +26,7 @@ function count(text: string): number {
 function rolloutsCommandLine(): Command {
   const limitOnce = once("--limit");
   const columnsOnce = once("--columns");
+  const reportOnce = once("--report");
   return new Command("rollouts")
     .description(
       "Completions that a run kept (log_completions=all): their texts, tokens, log-probs, scores and advantages.",
@@ -43,17 +45,24 @@ function rolloutsCommandLine(): Command {
       (text: string) => columnsOnce(text).split(",").map((name) => name.trim()),
     )
     .option("--json", "whole, a JSON object a line")
+    .addOption(
+      new Option("--report <file>", "writes them to a page (HTML), token by token, and prints its path")
+        .argParser((text: string) => pathOf(reportOnce(text))).conflicts(["json", "columns"]),
+    )
     .allowExcessArguments(false);
 }
 
-/** `rollouts RUN_FOLDER`: prints a table, or lines of JSON; returns the exit code. */
+/** `rollouts RUN_FOLDER`: prints a table, or lines of JSON, or writes a page; returns the exit code. */
 export async function rolloutsCommand(args: string[]): Promise<number> {
   const command = parseArguments(rolloutsCommandLine(), args);
-  const { columns, json, ...query } = command.opts<Options>();
-  const found = await findRollouts(readRollouts(pathOf(command.args[0])), {
-    ...query,
-    columns: columns ?? [],
-  });
+  const { columns, json, report, ...query } = command.opts<Options>();
+  const runDir = pathOf(command.args[0]);
+  const found = await findRollouts(readRollouts(runDir), { ...query, columns: columns ?? [] });
+  if (report !== undefined) {
+    const { writeRolloutsPage } = await import("../assembly/rollouts_page.ts");
+    writeData(`${await writeRolloutsPage(report, runDir, found, query)}\n`);
+    return 0;
+  }
   const { rollouts, matching, total } = found;
   const output = standardOutput();
   if (json) {

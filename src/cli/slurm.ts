@@ -3,14 +3,13 @@ import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
-import { commandLine } from "../config/command_line.ts";
+import { commandLine, shellWord } from "../config/command_line.ts";
 import { scorerAddresses } from "../config/scorer_addresses.ts";
 import type { Config } from "../config/schema.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { PROGRAM_FOLDER } from "../io/files/own_files.ts";
 import { parseArguments, pathOf } from "./arguments.ts";
 import { configCommand, type ConfigOptions, readConfig } from "./options.ts";
-import { shellWord } from "./terminal/summary.ts";
 import { SAVE_SECONDS, slurmScript } from "./slurm_job.ts";
 import { writeData } from "./terminal/output.ts";
 

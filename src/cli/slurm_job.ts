@@ -1,5 +1,5 @@
 /** The script of a Slurm job for a config: slurm/run.sh, with other values where it says what is run. */
-import { shellWord } from "./terminal/summary.ts";
+import { shellWord } from "../config/command_line.ts";
 
 export interface SlurmJob {
   /** Path of the config file, as the job finds it from the folder that it is submitted from. */

@@ -1,7 +1,8 @@
 /** The `train` command: one run per value of beta. */
 import { batchShape } from "../config/batch.ts";
-import { commandLine } from "../config/command_line.ts";
+import { commandLine, shellWord } from "../config/command_line.ts";
 import { configNotices } from "../config/rules.ts";
+import { shownCommand } from "../config/shown_command.ts";
 import { sweepRuns } from "../config/sweep.ts";
 import { assertFolderCanBe } from "../io/files/atomic_files.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
@@ -12,7 +13,6 @@ import { answerRollCall } from "./roll_call.ts";
 import { EndedBySignal, stopSignal } from "./signals.ts";
 import { wrapText } from "./terminal/columns.ts";
 import { SILENT, standardOutput, type TerminalOutput, writeData } from "./terminal/output.ts";
-import { shellWord } from "./terminal/summary.ts";
 
 const isNotDryRun = (word: string) => word !== "--dry-run";
 
@@ -37,6 +37,11 @@ export async function trainCommand(args: string[]): Promise<number> {
   batchShape(config, launch.size);
   const runs = sweepRuns(config);
   await assertFolderCanBe(config.output_dir);
+  // Rank 0 alone reports, and the others may lie where nothing is known of its services.
+  if ((launch.world?.rank ?? 0) === 0) {
+    const { assertReporters } = await import("../tracking/sinks.ts");
+    assertReporters(config.report_to);
+  }
   // What a mistyped setting need not wait for is loaded from here on.
   if (options.dryRun) {
     const [{ runFolder }, { dryRunText }] = await Promise.all([
@@ -66,12 +71,13 @@ export async function trainCommand(args: string[]): Promise<number> {
   answerRollCall(launch.world?.rank ?? 0);
   const { assertModelNames, modelPlaces } = await import("../assembly/hub.ts");
   await assertModelNames(modelPlaces(config).map(({ name }) => name));
+  const typed = shownCommand(process.env, "train", args);
   try {
     const { trainRuns } = await stop.untilAsked(() => import("./train_runs.ts"));
     await withRanks(
       launch,
       output,
-      (communicator) => trainRuns(runs, { output, stop, communicator, watch: options.watch }),
+      (communicator) => trainRuns(runs, { output, stop, communicator, watch: options.watch, command: typed }),
     );
   } catch (error) {
     // Ranks that were asked to end at once leave each other amid what they did together.

@@ -7,7 +7,7 @@ import { judgesText } from "../assembly/judges.ts";
 import { assembleRun, type RunFacts, type TrainedRun } from "../assembly/run.ts";
 import { runFolder } from "../assembly/run_folder.ts";
 import { batchShape } from "../config/batch.ts";
-import { commandLine } from "../config/command_line.ts";
+import { commandLine, shellWord } from "../config/command_line.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import { messageOf } from "../io/files/errors.ts";
 import { isThere } from "../io/files/presence.ts";
@@ -20,7 +20,7 @@ import { bannerText, bestStepText, memoryLines } from "./terminal/banner.ts";
 import { withoutDriverNoise } from "./terminal/driver_noise.ts";
 import type { TerminalOutput } from "./terminal/output.ts";
 import { runEvents } from "./terminal/run_events.ts";
-import { comparisonLine, shellWord, summaryText } from "./terminal/summary.ts";
+import { comparisonLine, summaryText } from "./terminal/summary.ts";
 import type { StopSignal } from "./signals.ts";
 import { weightsHash } from "./weights_hash.ts";
 
@@ -29,6 +29,8 @@ interface Sweep {
   pinModels: ModelPins;
   stop: StopSignal;
   communicator: Communicator;
+  /** As it was typed. */
+  command: string;
 }
 
 interface Watched {
@@ -42,14 +44,15 @@ interface Watched {
  */
 export async function trainRuns(
   runs: readonly RunConfig[],
-  { output, stop, communicator, watch = false }: Omit<Sweep, "pinModels"> & Watched,
+  { watch = false, ...sweep }: Omit<Sweep, "pinModels"> & Watched,
 ): Promise<void> {
+  const { output, stop, communicator } = sweep;
   await stop.untilAsked(() => withoutDriverNoise(openGpu));
   const begun: string[] = [];
   const server = watch && communicator.rank === 0 ? await serveReport(() => begun) : null;
   if (server !== null) output.write(`Report while it trains: ${server.url}\n`);
   try {
-    await trainEach(runs, { output, stop, communicator, onRun: (run) => begun.push(runFolder(run)) });
+    await trainEach(runs, { ...sweep, onRun: (run) => begun.push(runFolder(run)) });
   } finally {
     await server?.close();
   }
@@ -57,15 +60,16 @@ export async function trainRuns(
 
 async function trainEach(
   runs: readonly RunConfig[],
-  { output, stop, communicator, onRun }: Omit<Sweep, "pinModels"> & { onRun(run: RunConfig): void },
+  { onRun, ...sweep }: Omit<Sweep, "pinModels"> & { onRun(run: RunConfig): void },
 ): Promise<void> {
+  const { output, stop, communicator } = sweep;
   const { onBytes } = assemblyEvents(output);
   const pinModels = modelPins((name) => resolveModel(name, { onBytes }));
   const folders: string[] = [];
   for (const run of runs) {
     if (await isOnAnyRank(communicator, stop.shouldStop())) break;
     onRun(run);
-    folders.push(await trainOne(run, { output, pinModels, stop, communicator }));
+    folders.push(await trainOne(run, { ...sweep, pinModels }));
   }
   if (folders.length > 1) output.write(`${comparisonLine(folders)}\n`);
 }
@@ -73,11 +77,11 @@ async function trainEach(
 /** @returns the run's folder */
 async function trainOne(
   wanted: RunConfig,
-  { output, pinModels, stop, communicator }: Sweep,
+  { output, pinModels, stop, communicator, command }: Sweep,
 ): Promise<string> {
   const shown = runEvents(output, wanted);
   const { config, facts, train, close } = await stop.untilAsked((signal) =>
-    assembleRun(wanted, { events: shown.assembly, pinModels, signal, communicator })
+    assembleRun(wanted, { events: shown.assembly, pinModels, signal, communicator, command })
   ).catch((error) => {
     shown.close();
     throw error;

@@ -17,3 +17,8 @@ export function commandLine(environment: Environment, command: string, ...args: 
   const options = args.length > 0 && call === "npm run" ? ["--", ...args] : args;
   return [call, command, ...options].join(" ");
 }
+
+/** A word as a shell takes it. */
+export function shellWord(text: string): string {
+  return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

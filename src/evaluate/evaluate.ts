@@ -7,6 +7,7 @@ import { gatherTexts } from "../parallel/gather.ts";
 import { createGenerator, spokenTokens } from "../policy/decode/generate.ts";
 import { greedyOptions } from "../policy/decode/options.ts";
 import type { Policy } from "../policy/trunk.ts";
+import { answersKl } from "../policy/vocabulary_kl.ts";
 import {
   hasHallucinatedTurn,
   type Message,
@@ -14,6 +15,7 @@ import {
   stopStringsOf,
   trimAtStopString,
 } from "../rl/conversation.ts";
+import { type End, ENDS } from "../rl/ends.ts";
 import { combineScores, weighedCosts } from "../rl/lambda.ts";
 import { answerOf } from "../scorer/answer.ts";
 import type { Answer, ScoreJournal, Scorer, Scores } from "../scorer/protocol.ts";
@@ -33,6 +35,9 @@ export interface Evaluation {
   costs: number[];
   /** reward - lambda * cost, of several costs each with its own lambda; costs as training weighs them. */
   combined: number[];
+  /** Tokens of each completion, its end included, and how it ended. */
+  completionLengths: number[];
+  ends: End[];
   /** What the parts of the scores said, by name; undefined where the scorer has none. */
   named?: Readonly<Record<string, readonly number[]>>;
 }
@@ -47,6 +52,8 @@ export interface EvaluationDeps {
   communicator?: Communicator;
   /** Scores that a run before this one was given for the same. */
   journal?: ScoreJournal;
+  /** Another model of the same vocabulary, whose distributions the policy's are held against over its answers. */
+  klBase?: Policy;
   onProgress?(promptsDone: number, prompts: number): void;
   /** At every read-back; what it throws ends the evaluation. */
   onGenerating?(): void;
@@ -54,8 +61,8 @@ export interface EvaluationDeps {
 
 /** How a completion ended. */
 export interface Ended {
-  /** It has max_completion_length tokens, of which none ends it, and no stop string. */
-  isClipped: boolean;
+  /** "length": it has max_completion_length tokens, of which none ends it, and no stop string. */
+  end: End;
   /** It went on to write a turn of the user's, before stop strings were cut off. */
   hasFakeTurn: boolean;
 }
@@ -88,7 +95,7 @@ async function completeGreedily(deps: EvaluationDeps): Promise<Completed[]> {
         completions.push({
           completion: text,
           tokens,
-          isClipped: end === "length" && stopString === null,
+          end: stopString === null ? end : "stop",
           hasFakeTurn: hasHallucinatedTurn(whole, batch[0].layout),
         });
       }
@@ -134,13 +141,17 @@ export interface Answered {
   answers: Answer[];
   ended: readonly Ended[];
   scores: Scores;
+  /** KL of the policy from klBase over each answer, summed over its tokens, nats; null without one. */
+  kls: readonly number[] | null;
 }
 
 /** Completes every prompt greedily and has prompt and completion scored, each as it is; ranks do not share. */
 export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
   const { prompts, tokenizer, scorer, config } = deps;
-  if (prompts.length === 0) return { answers: [], ended: [], scores: { rewards: [], costs: [] } };
+  if (prompts.length === 0) return { answers: [], ended: [], scores: { rewards: [], costs: [] }, kls: null };
   const completed = await completeGreedily(deps);
+  const whole = completed.map(({ tokens }, i) => ({ prompt: prompts[i].ids, tokens }));
+  const kls = deps.klBase ? await answersKl(deps.policy, deps.klBase, whole) : null;
   const answers = prompts.map(({ user, messages, columns, ids }, i) => {
     const { completion, tokens } = completed[i];
     return answerOf({ prompt: user, messages, columns, completion, tokens }, ids, tokenizer.decode);
@@ -149,7 +160,7 @@ export async function answerPrompts(deps: EvaluationDeps): Promise<Answered> {
     batchSize: config.scorer_batch_size_eval,
     journal: deps.journal,
   });
-  return { answers, ended: completed, scores };
+  return { answers, ended: completed, scores, kls };
 }
 
 /** Scores of an evaluation. */
@@ -183,10 +194,12 @@ export async function evaluatePolicy(
   const { communicator = singleProcess, prompts } = deps;
   const { start, end } = shareOf(prompts.length, communicator.rank, communicator.size);
   const own = prompts.slice(start, end);
-  const { answers, scores } = await answerPrompts({ ...deps, prompts: own });
+  const { answers, ended, scores } = await answerPrompts({ ...deps, prompts: own });
   const count = prompts.length;
   const rewards = await gatherShares(communicator, scores.rewards, count);
   const costs = await gatherShares(communicator, scores.costs, count);
+  const lengths = await gatherShares(communicator, answers.map(({ tokens }) => tokens.length), count);
+  const ends = await gatherShares(communicator, ended.map(({ end }) => ENDS.indexOf(end)), count);
   const named = await gatherNamed(communicator, scores.named, { own: own.length, count });
   return {
     prompts: [...await gatherTexts(communicator, answers.map(({ prompt }) => prompt))],
@@ -194,6 +207,8 @@ export async function evaluatePolicy(
     rewards,
     costs,
     combined: combinedOf({ rewards, costs, named }, deps.config, lambdas),
+    completionLengths: lengths,
+    ends: ends.map((index) => ENDS[index]),
     ...(named && { named }),
   };
 }

@@ -97,7 +97,7 @@ export async function evaluateInParts(
   return await pointsInParts({ count: prompts.length, size: partSize(config), make }, kept);
 }
 
-function pointsOf({ answers, ended, scores }: Answered, dtype: EvalPreset["scores"]): Point[] {
+function pointsOf({ answers, ended, scores, kls }: Answered, dtype: EvalPreset["scores"]): Point[] {
   return answers.map(({ prompt, completion, tokens, columns }, i) => ({
     prompt,
     response: completion,
@@ -105,8 +105,9 @@ function pointsOf({ answers, ended, scores }: Answered, dtype: EvalPreset["score
     cost: rounded(scores.costs[i], dtype),
     ...(scores.named && { scores: namedScores(scores.named, i) }),
     tokens: tokens.length,
-    clipped: ended[i].isClipped,
+    clipped: ended[i].end === "length",
     fake_turn: ended[i].hasFakeTurn,
+    ...(kls && { kl: kls[i] }),
     ...categoryOf(columns),
   }));
 }

@@ -18,6 +18,8 @@ export interface Point {
   clipped?: boolean;
   /** It went on to write a turn of the user's, before stop strings were cut off. */
   fake_turn?: boolean;
+  /** KL from the base that it was held against: over the vocabulary, summed over its tokens, nats. */
+  kl?: number;
   /** What the prompt's row says under "category": kinds of harm, most often. */
   category?: string | readonly string[];
 }

@@ -185,10 +185,20 @@ function againstBase(points: readonly Point[], base: Base, options: BootstrapOpt
     reward: compared("reward"),
     cost: compared("cost"),
     safe: comparePairs(safeties(own), safeties(other), false, options),
+    ...klOf(points),
     words_mean_base: mean(other.map(wordsOf)),
     R_mean_length_controlled: controlled("reward"),
     C_mean_length_controlled: controlled("cost"),
   };
+}
+
+/** Over the answers of the model itself, where it was held against the base's distributions. */
+function klOf(points: readonly Point[]) {
+  const known = points.filter(({ kl, tokens }) => kl !== undefined && tokens !== undefined);
+  if (known.length === 0) return {};
+  const sum = (of: (point: Point) => number) => known.reduce((total, point) => total + of(point), 0);
+  const nats = sum(({ kl }) => kl!);
+  return { kl_per_token: nats / sum(({ tokens }) => tokens!), kl_per_answer: nats / known.length };
 }
 
 const safeties = (points: readonly Point[]) => points.map(({ cost }) => Number(isSafe(cost)));
@@ -201,7 +211,8 @@ export function summaryLine(tag: string, { counts, safe_ratio, R_mean, C_mean, .
   const wins = against
     ? `; beats ${against.base} in ${inPercent(against.reward.win_rate.rate)} by reward, ${
       inPercent(against.cost.win_rate.rate)
-    } by cost`
+    } by cost` +
+      (against.kl_per_token === undefined ? "" : `, KL ${against.kl_per_token.toFixed(4)} nats per token`)
     : "";
   return `${tag}: R ${R_mean?.toFixed(3)}, C ${C_mean?.toFixed(3)}, safe ${safe_ratio.toFixed(2)} % ` +
     `(unsafe ${low} to ${high} %), SH ${counts.SH}, SU ${counts.SU}, UH ${counts.UH}, UU ${counts.UU}; ` +

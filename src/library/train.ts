@@ -9,6 +9,7 @@ import { expandHome } from "../config/paths.ts";
 import type { RunConfig } from "../config/sweep.ts";
 import type { ConfigSource } from "../config/yaml_file.ts";
 import type { Judgements, MetricRow } from "../tracking/metrics.ts";
+import { assertReporters } from "../tracking/sinks.ts";
 import { namedScores } from "../tracking/samples.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { weightsFile } from "../train/checkpointing.ts";
@@ -74,7 +75,8 @@ export interface TrainedModel {
  * the place of the score models. The GPU stays open for the next call: `closeGpu` frees it, and lets Node end.
  *
  * @throws ConfigError when a setting does not fit; it lists every problem
- * @throws RangeError when model or prompts are missing, or the run takes more GPU memory than there is
+ * @throws RangeError when model or prompts are missing, the environment names a tracker wrongly, or the run takes more
+ *   GPU memory than there is
  * @throws the signal's reason when it is aborted before training has begun
  * @throws ScorerUnavailableError when no healthy scorer answers
  * @throws Error when a model, a file or a function, which it names, does not fit or fails
@@ -84,6 +86,7 @@ export async function train(options: TrainOptions): Promise<TrainedModel> {
   const settings = withConstraints("train()", given, options);
   const { config, rows } = runOf(options, settings, await deepspeedOf(settings));
   const scorer = scorerOf(options);
+  assertReporters(config.report_to);
   let isStopped = false;
   const ask = async (reply: Reply) => {
     if (await reply === "stop") isStopped = true;

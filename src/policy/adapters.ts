@@ -40,8 +40,8 @@ export function linearModules(weights: TrunkWeights): string[] {
   return [...new Set(linearWeights(weights).map(({ module }) => module))];
 }
 
-/** Names of A and B in adapter_model.safetensors. */
-function tensorNames(path: string): { a: string; b: string } {
+/** Names of A and B in adapter_model.safetensors. @param path of the weight, without ".weight" */
+export function adapterTensorNames(path: string): { a: string; b: string } {
   const prefix = `base_model.model.${path}`;
   return { a: `${prefix}.lora_A.weight`, b: `${prefix}.lora_B.weight` };
 }
@@ -62,7 +62,7 @@ export function createAdapters(
   for (const { weight, path, module } of linearWeights(weights)) {
     if (!modules.includes(module)) continue;
     const [rows, columns] = weight.shape;
-    const names = tensorNames(path);
+    const names = adapterTensorNames(path);
     const start = uniformWeights(config.rank * columns, 1 / Math.sqrt(columns), seed, byWeight.size);
     byWeight.set(weight, {
       a: trainable(names.a, [config.rank, columns], start),
@@ -98,7 +98,7 @@ export async function loadAdapters(
   const holding = isTrainable ? "float32" : "frozen";
   const surplus = new Set(source.names?.() ?? []);
   for (const { weight, path, module } of linearWeights(weights)) {
-    const names = tensorNames(path);
+    const names = adapterTensorNames(path);
     if (!surplus.delete(names.a) && !surplus.has(names.b)) continue;
     surplus.delete(names.b);
     const shapes = { a: [config.rank, weight.shape[1]], b: [weight.shape[0], config.rank] };

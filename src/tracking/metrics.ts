@@ -9,6 +9,7 @@ import { exactInterval } from "../rl/binomial.ts";
 import { CLIP_METRICS, type ClipMetrics } from "../rl/policy_terms.ts";
 import { SAMPLER_METRICS, type samplerMetrics } from "../rl/sampler_weights.ts";
 import type { AdvantageTerms } from "../rl/composition.ts";
+import type { End } from "../rl/ends.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import { extent, mean, standardDeviation } from "./statistics.ts";
 
@@ -122,8 +123,8 @@ export interface StepRecord extends Judgements {
   lambdas: readonly LambdaRecord[];
   /** Tokens of each completion, its EOS included. */
   completionLengths: readonly number[];
-  /** Which completions ended by themselves, before max_completion_length. */
-  terminated: readonly boolean[];
+  /** How each of them ended. */
+  ends: readonly End[];
   /** Completions that went on to write a turn of the user's. */
   hallucinatedTurns: number;
   /** How many of this step's completions answer a prompt that had to be shortened. */
@@ -180,6 +181,9 @@ export interface EvalRecord extends Judgements {
   step: number;
   /** Those of the combined scores. */
   lambdas: readonly Pick<LambdaRecord, "name" | "value">[];
+  /** Tokens of each completion, and how it ended; for the table. */
+  completionLengths: readonly number[];
+  ends: readonly End[];
 }
 
 /**
@@ -237,7 +241,7 @@ export function stepRow(record: StepRecord): MetricRow {
  *
  * @throws RangeError when the judgements do not line up
  */
-export function evalRow(record: EvalRecord): MetricRow {
+export function evalRow(record: Omit<EvalRecord, "completionLengths" | "ends">): MetricRow {
   checkJudgements(record);
   const costs = record.costs.filter(Number.isFinite);
   return definedOnly({
@@ -323,8 +327,8 @@ function alignmentMetrics({ rewards, costs, combined }: Judgements): Partial<Met
 }
 
 /** Lengths of all completions, and of those that ended by themselves; 0 where none did, as in TRL. */
-function lengthMetrics({ completionLengths, terminated }: StepRecord): Partial<MetricRow> {
-  const ended = completionLengths.filter((_, i) => terminated[i]);
+function lengthMetrics({ completionLengths, ends }: StepRecord): Partial<MetricRow> {
+  const ended = completionLengths.filter((_, i) => ends[i] !== "length");
   const [min, max] = extent(completionLengths) ?? [];
   const [minEnded, maxEnded] = extent(ended) ?? [0, 0];
   return {

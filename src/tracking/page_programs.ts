@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const FOLDER = new URL("../../page/", import.meta.url);
-const PARTS = ["elements.js", "plots.js", "scatter.js", "samples.js", "report.js"];
+const PARTS = ["elements.js", "plots.js", "scatter.js", "tokens.js", "samples.js", "report.js"];
 
 interface Programs {
   /** Each as the content of a script element. */

@@ -32,9 +32,9 @@ export interface ScatterPlot {
   ranges?: { x: readonly [number, number]; y: readonly [number, number] };
 }
 
-const WIDTH = 560;
-const HEIGHT = 280;
-const MARGIN = { left: 58, right: 14, top: 34, bottom: 40 };
+/** In a picture's own units; the axes' labels stand in the margins. */
+export const PLOT_SIZE = { width: 560, height: 280, margin: { left: 58, right: 14, top: 34, bottom: 40 } };
+const { width: WIDTH, height: HEIGHT, margin: MARGIN } = PLOT_SIZE;
 const BOTTOM = HEIGHT - MARGIN.bottom;
 const RIGHT = WIDTH - MARGIN.right;
 const SERIES_COLORS = 8;
@@ -232,7 +232,8 @@ function thresholdLine({ value, label }: { value: number; label: string }, y: Ax
     `<text class="muted" x="${RIGHT}" y="${at - 5}" text-anchor="end">${escapeHtml(label)}</text>`;
 }
 
-function figure(
+/** A picture with its title, and a description for those who cannot see it. @param body SVG */
+export function figure(
   title: string,
   description: string,
   body: readonly string[],

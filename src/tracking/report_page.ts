@@ -4,10 +4,11 @@ import { contentPolicy, inertJson, pagePrograms } from "./page_programs.ts";
 import { escapeHtml } from "./printable.ts";
 import { pageData } from "./report_data.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "./report_plots.ts";
-import { endTables, sampleSection, sideBySide } from "./report_samples.ts";
+import { endTables, sampleSection, samplesTable, sideBySide } from "./report_samples.ts";
 import {
   beforeAfterTable,
   bestSentence,
+  budgetsTable,
   changesTable,
   comparisonTable,
   configTable,
@@ -18,11 +19,18 @@ import {
   lambdaNotes,
 } from "./report_sections.ts";
 import { section } from "./report_table.ts";
+import { weightsComparison, weightsSection } from "./report_weights.ts";
 import type { RunRecords } from "./run_records.ts";
+import type { TokenizedSample } from "./samples.ts";
 
 export interface PageOptions {
   /** Whether the page asks the server that it came from for newer rows. */
   isLive?: boolean;
+}
+
+interface PageForm extends PageOptions {
+  /** Whether samples stand in the order of their tables. */
+  keepsOrder?: boolean;
 }
 
 /** Page of one run. */
@@ -32,13 +40,14 @@ export function runPage(run: RunRecords, options: PageOptions = {}): string {
     : `steps ${run.rows[0].step} to ${run.rows.at(-1)!.step}`;
   const scatters = scatterPlots(run);
   return page(run.name, [run], [
-    `<p class="lead" data-part="lead">GRPO run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
+    `<p class="lead" data-part="lead">${algorithmOf(run)} run, ${steps}.${escapeHtml(bestSentence(run))}</p>`,
     lambdaNotes(run),
     section("In numbers", headlineTable(run.rows)),
     ...unlessEmpty("Before and after", beforeAfterTable(run.rows) + sideBySide([run])),
     drawn("Over the steps", "plots", SMOOTHING_NOTE + plots(runPlots(run))),
     ...(run.changes.length === 0 ? [] : [section("Changed on the way", changesTable(run.changes))]),
     ...(scatters.length === 0 ? [] : [drawn("Reward against cost", "scatter", plots(scatters))]),
+    ...unlessEmpty("How far the weights moved", weightsSection(run)),
     `<div id="samples"></div>`,
     ...endTables(run).map(sampleSection),
     ...unlessEmpty("Run", factsTable(run)),
@@ -46,14 +55,47 @@ export function runPage(run: RunRecords, options: PageOptions = {}): string {
   ], options);
 }
 
+/**
+ * Page of kept completions that were asked for.
+ * @param about what was asked for and how many there are of it
+ * @param samples in their order, each with its step
+ */
+export function rolloutsPage(
+  name: string,
+  about: string,
+  samples: readonly { step: number; sample: TokenizedSample }[],
+): string {
+  const tables = samples.map(({ step, sample }) => ({ split: "train" as const, step, samples: [sample] }));
+  const run = {
+    name,
+    rows: [],
+    tables,
+    scatters: [],
+    config: {},
+    facts: {},
+    changes: [],
+    weightChange: null,
+  };
+  return page(name, [run], [
+    `<p class="lead" data-part="lead">${escapeHtml(about)}</p>`,
+    `<div id="samples"></div>`,
+    `<div class="static">${samplesTable(samples.map(({ sample }) => sample))}</div>`,
+  ], { keepsOrder: true });
+}
+
+/** What it trained by, where its config tells. */
+const algorithmOf = ({ config: { algorithm } }: RunRecords) => algorithm === "es" ? "ES" : "GRPO";
+
 /** Page that lays several runs, such as a sweep over beta, over each other. */
 export function comparisonPage(runs: readonly RunRecords[], options: PageOptions = {}): string {
   const legend = plotLegend(runs.map((run) => run.name));
   return page(`${runs.length} runs compared`, runs, [
     section("In numbers", comparisonTable(runs)),
     ...unlessEmpty("Reward and safety", frontier(runs)),
+    ...unlessEmpty("At equal budgets", budgetsTable(runs)),
     ...unlessEmpty("Settings that differ", differencesTable(runs)),
     drawn("Over the steps", "plots", `${SMOOTHING_NOTE}${legend}${plots(comparisonPlots(runs))}`),
+    ...unlessEmpty("How far the weights moved", weightsComparison(runs)),
     ...unlessEmpty("Side by side", sideBySide(runs)),
     `<div id="samples"></div>`,
   ], options);
@@ -96,7 +138,7 @@ function page(
   title: string,
   runs: readonly RunRecords[],
   sections: readonly string[],
-  { isLive = false }: PageOptions,
+  { isLive = false, keepsOrder = false }: PageForm,
 ): string {
   const { scripts, css } = pagePrograms();
   return `<!doctype html>
@@ -107,7 +149,7 @@ function page(
 <body${isLive ? " data-live" : ""}><main><h1>${escapeHtml(title)}</h1>
 ${sections.join("\n")}
 </main>
-<script type="application/json" id="data">${inertJson(pageData(runs))}</script>
+<script type="application/json" id="data">${inertJson(pageData(runs, keepsOrder))}</script>
 ${scripts.map((script) => `<script>${script}</script>`).join("\n")}
 </body></html>
 `;

@@ -9,26 +9,43 @@ const TEXT_CHARACTERS = 4000;
 const MOST_PARTS = 20;
 const MOST_PROMPTS = 12;
 
+/** What is known of a completion beside its scores; files of older runs do not tell. */
+const KNOWN = ["end", "length", "advantage"] as const;
+
 const shownText = (value: unknown) => escapeHtml(truncateText(String(value), TEXT_CHARACTERS));
 
 /** A table of samples as it is where no program runs. */
 export function sampleSection({ split, step, samples }: SampleTable): string {
+  const title = `${split === "eval" ? "Evaluation" : "Training"} samples, step ${step}`;
+  return `<section class="static" data-part="${title}"><details open><summary><h2>${title}</h2></summary>${
+    samplesTable(samples)
+  }</details></section>`;
+}
+
+/** Texts, scores and what is known beside them, a sample to a line. */
+export function samplesTable(samples: readonly Sample[]): string {
   const names = scoreNames(samples).slice(0, MOST_PARTS);
+  const shown = new Set<string>(samples.flatMap((sample) => Object.keys(sample)));
   const lines = samples.map((sample) => {
     const texts = [sample.prompt, sample.completion].map((part) =>
       `<td class="text">${shownText(part)}</td>`
     );
     const parts = names.map((name) => sample.scores?.[name] ?? null);
     const numbers = [sample.reward, sample.cost, sample.combined, ...parts].map(numberCell);
+    const known = KNOWN.filter((name) => shown.has(name)).map((name) =>
+      name === "end"
+        ? `<td class="word">${shownText(sample.end ?? "")}</td>`
+        : numberCell(sample[name] ?? null)
+    );
     const verdict = sample.unsafe ? `<td class="unsafe">unsafe</td>` : `<td class="safe">safe</td>`;
-    return `<tr>${texts.join("")}${numbers.join("")}${verdict}</tr>`;
+    return `<tr>${texts.join("")}${numbers.join("")}${known.join("")}${verdict}</tr>`;
   });
-  const title = `${split === "eval" ? "Evaluation" : "Training"} samples, step ${step}`;
   const scores = ["reward", "cost", "combined", ...names].map(numeric);
-  const columns = [text("prompt"), text("completion"), ...scores, text("verdict")];
-  return `<section class="static" data-part="${title}"><details open><summary><h2>${title}</h2></summary>${
-    table(columns, lines)
-  }</details></section>`;
+  const facts = KNOWN.filter((name) => shown.has(name)).map((name) =>
+    name === "end" ? text("end") : numeric(name === "length" ? "tokens" : name)
+  );
+  const columns = [text("prompt"), text("completion"), ...scores, ...facts, text("verdict")];
+  return table(columns, lines);
 }
 
 /** The first and the last table of each split, the last first. */

@@ -1,5 +1,6 @@
 /** What a report says in tables: how metrics went, what was set and what was changed. */
 import { bestAfter, type BestConfig, type BestState, bestText } from "../rl/best_metric.ts";
+import { equalBudgets } from "./budgets.ts";
 import { type Labelled, lambdaMetrics, ofEachCost } from "./cost_names.ts";
 import type { LambdaConfig } from "../rl/lambda.ts";
 import { LAMBDA_RULES } from "../rl/lambda/rules.ts";
@@ -14,8 +15,13 @@ import { TREND_STEPS, trendOf } from "./trend.ts";
 
 /** Characters of a name or a value. */
 const VALUE_CHARACTERS = 300;
+/** Of a fact: a command may have many settings, and is to be copied whole. */
+const FACT_CHARACTERS = 4000;
 
 const shortText = (value: string) => escapeHtml(truncateText(value, VALUE_CHARACTERS));
+
+/** Of the tokens that training sampled, by the k3 estimate; the reference is what the run began with. */
+const KL_LABEL = "KL to the reference, nats per token";
 
 const headlinesOf = (rows: readonly MetricRow[]): Labelled[] => [
   ["safety/safe_ratio", "Safe ratio"],
@@ -26,7 +32,7 @@ const headlinesOf = (rows: readonly MetricRow[]): Labelled[] => [
   ["eval/safe_ratio", "Safe ratio, evaluation"],
   ["eval/mean_reward", "Helpfulness, evaluation"],
   ...ofEachCost(rows, "eval/", "mean", "Cost, evaluation"),
-  ["kl", "KL"],
+  ["kl", KL_LABEL],
 ];
 
 const SHORT_RUN_NOTE = `<p class="note">Where a metric has fewer than ${
@@ -125,6 +131,15 @@ export function beforeAfterTable(rows: readonly MetricRow[]): string {
     const cells = [before, after, after - before].map(numberCell).join("");
     return [`<tr><th scope="row">${shortText(label)}</th>${cells}</tr>`];
   });
+  const kl = trendOf(rows, "kl");
+  // A run's first evaluation is of the reference itself where nothing was trained by then.
+  if (kl !== undefined && first.step === 0) {
+    lines.push(
+      `<tr><th scope="row">${KL_LABEL}, last ${TREND_STEPS} steps of training</th>${
+        [0, kl.lastMean, kl.lastMean].map(numberCell).join("")
+      }</tr>`,
+    );
+  }
   const columns = [`step ${first.step}`, `step ${last.step}`, "change"].map(numeric);
   return table([text("evaluation"), ...columns], lines);
 }
@@ -148,6 +163,23 @@ export function differencesTable(runs: readonly RunRecords[]): string {
   });
   if (lines.length === 0) return "";
   return table([text("key"), ...runs.map(({ name }) => text(name))], lines);
+}
+
+/** Reward and safety of the runs where they had spent the same: their steps may be of unequal sizes. */
+export function budgetsTable(runs: readonly RunRecords[]): string {
+  const lines = equalBudgets(runs).flatMap(({ kind, value, runs: ends }) =>
+    ends.map(({ run, step, reward, safeRatio }, i) => {
+      const budget = i === 0
+        ? `<th scope="row" rowspan="${ends.length}">${formatNumber(value, 3)} ${kind}</th>`
+        : "";
+      const cells = [step, reward, safeRatio].map(numberCell).join("");
+      return `<tr>${budget}<td class="text short">${shortText(runs[run].name)}</td>${cells}</tr>`;
+    })
+  );
+  if (lines.length === 0) return "";
+  const columns = [text("all had spent"), text("run"), ...["at step", "reward", "safe ratio"].map(numeric)];
+  return `<p class="lead">Means of the last ${TREND_STEPS} rows of training within what every run spent.</p>` +
+    table(columns, lines);
 }
 
 /** Where the runs ended in reward and safety: by their last evaluations, where all have one. */
@@ -185,7 +217,9 @@ export function factsTable({ rows, facts }: RunRecords): string {
   const tokens = rows.findLast((row) => row.num_tokens !== undefined)?.num_tokens;
   if (tokens !== undefined) derived.push(["tokens", `${formatNumber(tokens)} of prompts and completions`]);
   const lines = [...own, ...derived].map(([name, value]) =>
-    `<tr><th scope="row">${shortText(name)}</th><td class="text">${shortText(String(value))}</td></tr>`
+    `<tr><th scope="row">${shortText(name)}</th><td class="text">${
+      escapeHtml(truncateText(String(value), FACT_CHARACTERS))
+    }</td></tr>`
   );
   return lines.length === 0 ? "" : table(["fact", "value"].map(text), lines);
 }

@@ -1,9 +1,10 @@
 /** Every completion of a step with all that is known of it: rollouts/{step}.jsonl.gz in a run's folder. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { advantagesOf } from "../rl/composition.ts";
+import type { End } from "../rl/ends.ts";
 import type { StepRecord } from "./metrics.ts";
 import { namedScores, type Sample, type Texts } from "./samples.ts";
+import { stepAdvantages } from "./step_advantages.ts";
 
 /** What sampling knows of a completion beside its text. */
 export interface SampledCompletion {
@@ -14,8 +15,7 @@ export interface SampledCompletion {
   logprobs: readonly number[] | null;
   /** Likewise under the reference policy; null where there is none. */
   ref_logprobs: readonly number[] | null;
-  /** eos: by itself; stop: by a stop string; length: cut at max_completion_length. */
-  end: "eos" | "stop" | "length";
+  end: End;
   /** That its cost was weighed with; of several costs, each by its name. */
   lambda: number | Readonly<Record<string, number>>;
 }
@@ -51,9 +51,8 @@ export function rolloutRecords(
   { prompts, completions }: Texts,
   sampled: readonly SampledCompletion[],
 ): RolloutRecord[] {
-  const { step, rewards, costs, combined, terms, named, numGenerations, scaleRewards } = record;
-  const known = combined.map((score) => Number.isFinite(score) ? score : NaN);
-  const advantages = advantagesOf({ combined: known, terms }, numGenerations, scaleRewards);
+  const { step, rewards, costs, combined, named } = record;
+  const advantages = stepAdvantages(record);
   return sampled.map(({ prompt_ids, completion_ids, logprobs, ref_logprobs, end, lambda }, index) => ({
     step,
     index,

@@ -2,6 +2,7 @@
 import { parsedJson } from "../config/parsed_json.ts";
 import type { MetricRow } from "./metrics.ts";
 import type { SampleTable, ScatterPoints, Split } from "./samples.ts";
+import type { WeightChange } from "./weight_change.ts";
 
 /** The resolved config of a run, in its folder. */
 export const RUN_CONFIG_FILE = "run_config.json";
@@ -36,6 +37,8 @@ export interface RunRecords {
   config: Readonly<Record<string, unknown>>;
   /** What was changed on the way, in order. */
   changes: SettingChange[];
+  /** How far training moved the weights; null where that was not measured. */
+  weightChange: WeightChange | null;
   /** What it was made with, by name; empty where the folder does not tell. */
   facts: Readonly<Record<string, unknown>>;
 }

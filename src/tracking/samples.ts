@@ -1,4 +1,5 @@
 /** Tables of completions and points of reward against cost: what a run shows of its texts and scores. */
+import type { End } from "../rl/ends.ts";
 import { isSafe } from "../rl/quadrants.ts";
 import type { Judgements } from "./metrics.ts";
 import { escapeMarkdownCell } from "./printable.ts";
@@ -38,15 +39,32 @@ export interface Sample {
   cost: number;
   combined: number;
   unsafe: boolean;
+  /** How it ended, its tokens with the end, and its advantage in its group; where they are known. */
+  end?: End;
+  length?: number;
+  advantage?: number;
   /** What the parts of the score said, by name; null where one does not apply. */
   scores?: Readonly<Record<string, number | null>>;
+}
+
+/** Tokens whose text stands together: one, or several whose bytes are one character's. */
+export interface TokenPiece {
+  text: string;
+  /** Sums over its tokens, nats: as sampled, and under the reference policy; null where they were not kept. */
+  logprob: number | null;
+  refLogprob: number | null;
+}
+
+/** A sample of a completion that was kept whole. */
+export interface TokenizedSample extends Sample {
+  tokens?: readonly TokenPiece[];
 }
 
 /** Completions of one step with their prompts and scores. */
 export interface SampleTable {
   split: Split;
   step: number;
-  samples: readonly Sample[];
+  samples: readonly TokenizedSample[];
 }
 
 /** Content of samples/{split}_scatter_{step}.json. */
@@ -60,8 +78,20 @@ export interface ScatterPoints {
   costs: readonly number[];
 }
 
+/** What is known of completions beside their texts and scores, in the same order; an evaluation has no advantages. */
+export interface CompletionFacts {
+  completionLengths?: readonly number[];
+  ends?: readonly End[];
+  advantages?: ArrayLike<number>;
+}
+
 /** At most `count` rows, evenly spaced over the completions, so that every prompt's group has its share. */
-export function sampleTable(texts: Texts, judgements: Judgements, count: number): Sample[] {
+export function sampleTable(
+  texts: Texts,
+  judgements: Judgements & CompletionFacts,
+  count: number,
+): Sample[] {
+  const { completionLengths, ends, advantages } = judgements;
   return evenlySpacedIndices(texts.completions.length, count).map((index) => ({
     prompt: texts.prompts[index],
     completion: texts.completions[index],
@@ -69,6 +99,9 @@ export function sampleTable(texts: Texts, judgements: Judgements, count: number)
     cost: judgements.costs[index],
     combined: judgements.combined[index],
     unsafe: !isSafe(judgements.costs[index]),
+    ...(ends && { end: ends[index] }),
+    ...(completionLengths && { length: completionLengths[index] }),
+    ...(advantages && { advantage: advantages[index] }),
     ...(judgements.named && { scores: namedScores(judgements.named, index) }),
   }));
 }

@@ -28,6 +28,14 @@ function reportersOf(reportTo: ReportTo): readonly Reporter[] {
 }
 
 /**
+ * Asks whether the copies can be made, before anything is loaded for the run.
+ * @throws RangeError when environment variables of W&B or trackio are missing, or none that these know
+ */
+export function assertReporters(reportTo: ReportTo): void {
+  for (const name of reportersOf(reportTo)) COPIES[name]();
+}
+
+/**
  * @param appendRow appends a row to metrics.jsonl
  * @param writeText writes a file, with the folder that it lies in, whole or not at all
  * @throws RangeError when environment variables of W&B or trackio are missing, or none that these know

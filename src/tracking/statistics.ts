@@ -32,6 +32,13 @@ export function evenlySpacedIndices(total: number, count: number): number[] {
   return Array.from({ length: taken }, (_, index) => Math.floor((index * total) / taken));
 }
 
+/** At most `most` of the values, evenly spaced, the first and the last among them. */
+export function spread<Value>(values: readonly Value[], most: number): Value[] {
+  const last = values.length - 1;
+  if (last < most) return [...values];
+  return Array.from({ length: most }, (_, i) => values[Math.round((i * last) / (most - 1))]);
+}
+
 /** At most `most` values: means of as many runs of neighbours, the values themselves where they are no more. */
 export function thinned(values: readonly number[], most: number): number[] {
   if (values.length <= most) return [...values];

@@ -4,11 +4,12 @@ import { type FanOut, fanOut } from "./fan_out.ts";
 import { evalRow, stepRow } from "./metrics.ts";
 import type { EvalRecord, Judgements, MetricRow, StepRecord } from "./metrics.ts";
 import { rolloutRecords, type SampledCompletion } from "./rollout_records.ts";
-import { sampleTable } from "./samples.ts";
+import { type CompletionFacts, sampleTable } from "./samples.ts";
 import type { ScatterPoints, Split, Texts } from "./samples.ts";
 import { addToScatter, EMPTY_SCATTER } from "./scatter_window.ts";
 import type { ScatterWindow } from "./scatter_window.ts";
 import type { Sink } from "./sink.ts";
+import { stepAdvantages } from "./step_advantages.ts";
 
 /** The keys of the config that decide what is logged when. `every` counts optimizer steps; 0 means never. */
 export interface TrackerConfig {
@@ -103,7 +104,8 @@ export class Tracker {
       await this.#sinks.tell("histogram", { tag: "cost/dist", values: record.costs, step });
     }
     if (due(this.#config.debug_log_every)) {
-      await this.#showTable("train", texts, record, this.#config.debug_log_n_samples);
+      const advantages = stepAdvantages(record);
+      await this.#showTable("train", texts, { ...record, advantages }, this.#config.debug_log_n_samples);
     }
     if (this.#config.scatter_every > 0) {
       this.#scatter = addToScatter(this.#scatter, step, record, this.#config.scatter_max_points);
@@ -160,7 +162,7 @@ export class Tracker {
   async #showTable(
     split: Split,
     texts: Texts,
-    record: Judgements & { step: number },
+    record: Judgements & CompletionFacts & { step: number },
     count: number,
   ): Promise<void> {
     const samples = sampleTable(texts, record, count);

@@ -8,6 +8,7 @@ import { gatherNumbers, gatherTexts } from "../parallel/gather.ts";
 import type { GenerationProgress, Generator } from "../policy/decode/generate.ts";
 import { correctsSampler } from "../policy/precision.ts";
 import type { LambdaState } from "../rl/lambda.ts";
+import { ENDS } from "../rl/ends.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
 import { type EntropyControl, hasEntropyBonus } from "../rl/entropy.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
@@ -229,9 +230,7 @@ async function countRollouts(communicator: Communicator, rollouts: readonly Roll
   return {
     tokens: sumOf(completionLengths) + sumOf(await allOf(({ prompt }) => prompt.ids.length)),
     completionLengths,
-    terminated: (await allOf(({ end }) => Number(end !== "length"))).map((isTerminated) =>
-      isTerminated === 1
-    ),
+    ends: (await allOf(({ end }) => ENDS.indexOf(end))).map((index) => ENDS[index]),
     hallucinatedTurns: await countOf(({ hallucinatedTurn }) => hallucinatedTurn),
     truncatedPrompts: await countOf(({ prompt }) => prompt.truncated),
   };

@@ -9,6 +9,7 @@ import {
   spokenTokens,
 } from "../policy/decode/generate.ts";
 import { hasHallucinatedTurn, stopStringsOf, trimAtStopString } from "../rl/conversation.ts";
+import type { End } from "../rl/ends.ts";
 import type { Prompt } from "./prompts.ts";
 
 export interface Rollout {
@@ -19,8 +20,7 @@ export interface Rollout {
   logprobs: number[] | null;
   /** What the scorer reads: without end token and stop string. */
   text: string;
-  /** How it ended; "length": cut at max_completion_length. */
-  end: "eos" | "stop" | "length";
+  end: End;
   /** It began a turn of the user's, in the words of Beaver's layout; false in others. */
   hallucinatedTurn: boolean;
 }

@@ -19,7 +19,7 @@ import type { Policy } from "../policy/trunk.ts";
 import { bestAfter, type BestState, stillBest } from "../rl/best_metric.ts";
 import { initialLambdaState } from "../rl/lambda.ts";
 import type { ScoreOptions, Scorer } from "../scorer/protocol.ts";
-import type { Judgements, MetricRow } from "../tracking/metrics.ts";
+import type { EvalRecord, Judgements, MetricRow } from "../tracking/metrics.ts";
 import { BEST_MODEL_FILE, CHANGES_FILE, parseMetrics } from "../tracking/run_records.ts";
 import type { Texts } from "../tracking/samples.ts";
 import { sinksOf } from "../tracking/sinks.ts";
@@ -33,7 +33,7 @@ import { followingWeights } from "./reference_sync.ts";
 import { missingRows, recordChanges } from "./run_history.ts";
 import type { RunInputs } from "./run_inputs.ts";
 
-export interface EvaluationOutcome extends Judgements {
+export interface EvaluationOutcome extends Judgements, Pick<EvalRecord, "completionLengths" | "ends"> {
   prompts: string[];
   completions: string[];
 }

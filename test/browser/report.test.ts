@@ -9,7 +9,15 @@ import { buildReport } from "../../src/assembly/report.ts";
 import { serveReport } from "../../src/assembly/report_server.ts";
 import { withScratchFolder } from "../unit/scratch_folder.ts";
 import { Browser, type Page } from "./chromium.ts";
-import { STEPS, writeRunFolder, writeStep } from "./run_folders.ts";
+import { ROOT } from "../unit/source_files.ts";
+import {
+  STEPS,
+  writeChange,
+  writeOtherRun,
+  writeRollouts,
+  writeRunFolder,
+  writeStep,
+} from "./run_folders.ts";
 
 /** Where pictures of the pages are left, if anywhere. */
 const { GRPO_WEBGPU_SCREENSHOTS: SCREENSHOTS } = process.env;
@@ -24,6 +32,7 @@ async function withRunPage(body: (page: Page, dir: string) => Promise<void>, siz
   await withScratchFolder(async (folder) => {
     const dir = join(folder, "beta0.1_seed42_unified");
     await writeRunFolder(dir, 0.1);
+    await writeChange(dir);
     const page = await browser.page(size);
     await page.open(pathToFileURL(await buildReport([dir])).href);
     await body(page, dir);
@@ -80,6 +89,9 @@ test("samples are searched, filtered and sorted", () =>
     assert.ok(verdicts.length > 0 && verdicts.length < 8);
     assert.ok(verdicts.every((verdict: string) => verdict === "unsafe"));
     await page.evaluate(chosen("samples", "verdict", ""));
+    await page.evaluate(chosen("samples", "end", "length"));
+    assert.equal((await page.evaluate(rows)).length, 1, "one answer of the eight was cut");
+    await page.evaluate(chosen("samples", "end", ""));
     const click =
       `[...document.querySelectorAll("#samples th button")].find((b) => b.textContent === "cost").click()`;
     const at = "1 + [...document.querySelectorAll('#samples th')].findIndex((h) => h.textContent === 'cost')";
@@ -131,10 +143,80 @@ test("a plot tells the value under the mouse, is zoomed by dragging, and takes o
     await page.until(
       "/^minutes in steps (2.9|3)/.test(document.querySelector('#plots .charttitle .note').textContent)",
     );
+    await page.evaluate(chosen("plots", "x", "completions"));
+    await page.mouse(over, "mouseMoved", 0.99);
+    await page.until(
+      "/^completions scored 3[78]/.test(document.querySelector('#plots .charttitle .note').textContent)",
+    );
     await page.evaluate(chosen("plots", "x", "tokens"));
     await page.evaluate("document.querySelector('#plots input[type=checkbox]').click()");
     await page.evaluate(typed("#plots input[type=range]", "0", "change"));
     assert.equal(await page.evaluate("document.querySelectorAll('#plots .uplot').length >= 9"), true);
+  }));
+
+test("kept completions are shown token by token, in the colour of what training did to each, and as they are", () =>
+  withScratchFolder(async (folder) => {
+    const dir = join(folder, "run");
+    await writeRunFolder(dir, 0.1);
+    await writeRollouts(dir, 60, join(ROOT, "models/quickstart/policy"));
+    const page = await browser.page();
+    await page.open(pathToFileURL(await buildReport([dir])).href);
+    await page.evaluate(chosen("samples", "split", "train"));
+    await page.evaluate(chosen("samples", "step", "60"));
+    const spans = (name: string) => page.evaluate(texts(`#samples td .token${name}`));
+    assert.equal((await page.evaluate(rows)).length, 8);
+    const [all, more, less] = [await spans(""), await spans(".more"), await spans(".less")];
+    assert.ok(more.length > 20 && less.length > 20, `${all.length}, ${more.length}, ${less.length}`);
+    assert.equal(all.length, more.length + less.length);
+    const title = await page.evaluate("document.querySelector('#samples td .less').title");
+    assert.match(title, /^".*": -1 nats \(log-prob -0\.5, reference 0\.5\)$/);
+    const first = await page.evaluate(
+      "document.querySelector('#samples tbody [data-name=completion]').textContent",
+    );
+    assert.match(first, /<script>window\.attacked = 1<\/script>/);
+    assert.equal(await page.evaluate("window.attacked"), undefined);
+    assert.equal(await page.evaluate("document.querySelectorAll('img, main script').length"), 0);
+    await keepPicture(page, "tokens");
+    await page.evaluate("document.querySelector('#samples .tokenlegend input').click()");
+    assert.equal((await spans("")).length, 0);
+    assert.match((await page.evaluate(rows))[1], /answer 1 of step 60/);
+    assert.deepEqual(page.errors, []);
+  }));
+
+test("how far the weights moved is drawn layer by layer, deep models too, and named as text", () =>
+  withRunPage(async (page) => {
+    const part = "[data-part='How far the weights moved']";
+    assert.equal(await page.evaluate(`document.querySelectorAll("${part} rect.bar").length`), 62);
+    const labels = await page.evaluate(texts(`${part} svg text[text-anchor=middle]`));
+    assert.ok(labels.length < 24 && labels.includes("embed.") && labels.includes("unemb."), labels.join());
+    assert.match(
+      await page.evaluate(`document.querySelector("${part} .lead").textContent`),
+      /<script>window/,
+    );
+    assert.equal(await page.evaluate("window.attacked"), undefined);
+  }));
+
+test("runs that log other metrics, and other numbers of completions a step, are compared by what they spent", () =>
+  withScratchFolder(async (folder) => {
+    const dirs = ["grpo", "es"].map((name) => join(folder, name));
+    await writeRunFolder(dirs[0], 0.1);
+    await writeOtherRun(dirs[1]);
+    await writeChange(dirs[0]);
+    const page = await browser.page();
+    await page.open(pathToFileURL(await buildReport(dirs)).href);
+    const budgets = await page.evaluate(texts("[data-part='At equal budgets'] th[scope=row]"));
+    assert.deepEqual(budgets, ["3840 completions", "2 minutes"]);
+    await page.evaluate(chosen("plots", "x", "completions"));
+    const over = "#plots .u-over";
+    await page.mouse(over, "mouseMoved", 0.998);
+    await page.until(
+      "/^completions scored 3840$/.test(document.querySelector('#plots .charttitle .note').textContent)",
+    );
+    // Both runs end there: each tells its value.
+    const values = await page.evaluate(texts("#plots figure:first-child .legend output"));
+    assert.ok(values.length === 2 && values.every((value: string) => value !== ""), values.join());
+    await keepPicture(page, "budgets");
+    assert.deepEqual(page.errors, []);
   }));
 
 test("a served page shows a new step without being loaded anew, and keeps what the reader had opened", () =>

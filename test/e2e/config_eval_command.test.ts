@@ -174,6 +174,37 @@ describe("eval", () => {
     assert.notDeepEqual(second, first);
   });
 
+  it("with --kl takes the KL of the model from its base over its own answers, and says so; without models it is refused", async () => {
+    const folder = scratch("evaluations/kl");
+    const options = ["--base", scratch("other_policy"), "--kl", "--output", folder];
+    const ran = await evaluate({}, options);
+    const fileOf = (end: string, isBase = false) =>
+      readdirSync(folder).find((name) => name.endsWith(end) && name.includes("other") === isBase)!;
+    const [points, summary] = ["_points.jsonl", "_summary.json"].map((end) =>
+      readFileSync(join(folder, fileOf(end)), "utf8")
+    );
+    const rows = points.trim().split("\n").map((line) => JSON.parse(line));
+    assert.ok(rows.every(({ kl }) => kl > 0), points);
+    const { kl_per_token, kl_per_answer } = JSON.parse(summary).against_base;
+    const nats = rows.reduce((sum, { kl }) => sum + kl, 0);
+    const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
+    assert.deepEqual([kl_per_token, kl_per_answer], [nats / tokens, nats / rows.length]);
+    assert.match(ran.output, new RegExp(`, KL ${kl_per_token.toFixed(4)} nats per token`));
+    assert.ok(
+      !readFileSync(join(folder, fileOf("_points.jsonl", true)), "utf8").includes('"kl"'),
+      "of the base none",
+    );
+    const responses = [
+      "--responses",
+      join(folder, fileOf("_points.jsonl")),
+      "--base",
+      scratch("other_policy"),
+      "--kl",
+    ];
+    const { error } = await capture(() => evalCommand(["--config", scratch("base.yaml"), ...responses]));
+    assert.match(error!.message, /^--kl required models and a model as --base, found answers of the file/);
+  });
+
   it("evaluates the model of model_name, and that is what eval.json says", async () => {
     const ran = await evaluate({ model_name: scratch("other_policy") });
     assert.notDeepEqual(samplesIn(ran.dir), samplesIn(whole.dir));

@@ -296,6 +296,21 @@ function mistakes(other: string): Mistake[] {
       says: [new RegExp(`^# functions +${scratch(name)}#judge$`, "m")],
       code: 0,
     })),
+    ...([
+      [{ WANDB_MODE: "on" }, /WANDB_MODE must be online, offline or disabled, got "on"; correct or unset it/],
+      [
+        { WANDB_API_KEY: "k".repeat(39) },
+        /WANDB_API_KEY must be a key of W&B, 40 or more .* got 39 characters/,
+      ],
+      [{ WANDB_BASE_URL: "api.example" }, /WANDB_BASE_URL must be an http:.* got "api\.example"/],
+    ] as const).map(([env, message]): Mistake => ({
+      number: 31,
+      typed: `${Object.keys(env)} that W&B does not take, before anything is loaded`,
+      words: ["train", ...set(out())],
+      env: { WANDB_MODE: "", ...env },
+      says: [message],
+      saysNot: /k{39}|Device|device/,
+    })),
   ];
 }
 

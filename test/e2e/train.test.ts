@@ -136,6 +136,7 @@ describe("train", () => {
             "tokenizer.json",
             "metrics.jsonl",
             "report.html",
+            "weight_change.json",
             "checkpoint-1",
           ]
         ) {
@@ -144,6 +145,10 @@ describe("train", () => {
         const evaluation = metricRows(join(folder, run)).at(-1)!;
         assert.equal(evaluation["eval/total_samples"], 64, "all eval prompts");
       }
+      const facts = JSON.parse(readFileSync(join(folders[0], "run_facts.json"), "utf8"));
+      assert.ok(facts.command.endsWith(" --seed 7"), facts.command);
+      const report = readFileSync(join(folders[0], "report.html"), "utf8");
+      assert.ok(report.includes("How far the weights moved") && report.includes(" --seed 7</td>"), "shown");
       const kl = metricRows(join(folder, "beta0_seed7_unified"))[0].kl;
       assert.equal(kl, undefined, "without a reference policy there is no KL to log");
     });

@@ -120,6 +120,8 @@ export const evaluation = ([lambda]: readonly number[]): Promise<EvaluationOutco
     rewards: [1],
     costs: [2],
     combined: [1 - 2 * lambda],
+    completionLengths: [3],
+    ends: ["eos"],
   });
 
 /** Trains in `runDir` as `train` does, from its newest checkpoint if there is one. Never throws for the run's sake. */

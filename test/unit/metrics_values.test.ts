@@ -1,6 +1,7 @@
 /** Every metric's value, from a record in which no two numbers that could be taken for each other are the same. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { End } from "../../src/rl/ends.ts";
 import { exactInterval } from "../../src/rl/binomial.ts";
 import { CLIPPED_RATIO, GAMMA_WEIGHTED, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { evalRow, METRIC_NAMES, type StepRecord, stepRow } from "../../src/tracking/metrics.ts";
@@ -28,7 +29,7 @@ const RECORD: StepRecord = {
   scaleRewards: "group",
   lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: -0.25, jcEma: 0.125, d: 0.0625 }],
   completionLengths: [3, 8, 16, 5, 11, 17],
-  terminated: [true, true, false, true, true, false],
+  ends: ["eos", "stop", "length", "eos", "eos", "length"],
   hallucinatedTurns: 3,
   truncatedPrompts: 1,
   loss: 0.03,
@@ -126,13 +127,13 @@ test("every metric of an evaluation counts the completions that have a score, an
 });
 
 test("where no completion ended by itself, their lengths are 0 as in TRL and all are clipped", () => {
-  const row = stepRow({ ...RECORD, terminated: Array<boolean>(6).fill(false) });
+  const row = stepRow({ ...RECORD, ends: Array<End>(6).fill("length") });
   const ended = (["mean", "min", "max"] as const).map((name) => row[`completions/${name}_terminated_length`]);
   assert.deepEqual([...ended, row["completions/clipped_ratio"]], [0, 0, 0, 1]);
 });
 
 test("where every completion ended by itself none is clipped", () => {
-  const row = stepRow({ ...RECORD, terminated: Array<boolean>(6).fill(true) });
+  const row = stepRow({ ...RECORD, ends: Array<End>(6).fill("stop") });
   assert.deepEqual([row["completions/clipped_ratio"], row["completions/mean_terminated_length"]], [0, 10]);
 });
 

@@ -83,7 +83,7 @@ describe("buildReport() of one run", () => {
       for (const [, , text] of scripts.slice(1)) {
         assert.ok(policy.includes(`'sha256-${createHash("sha256").update(text).digest("base64")}'`));
       }
-      assert.ok(JSON.parse(scripts[0][2]).samples[0].prompt.startsWith("<script>alert(1)</script>"));
+      assert.ok(JSON.parse(scripts[0][2]).samples[0].columns.prompt.startsWith("<script>alert(1)</script>"));
     }));
 
   it("can be made while a run has only begun", () =>

@@ -1,22 +1,10 @@
 /** What a page's own program is given, and how large a page can become. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { pageData } from "../../src/tracking/report_data.ts";
 import { comparisonPage, runPage } from "../../src/tracking/report_page.ts";
-import type { RunRecords } from "../../src/tracking/run_records.ts";
+import { runOf } from "./run_of.ts";
 import { thinned } from "../../src/tracking/statistics.ts";
-
-const runOf = (rows: object[], more: Partial<RunRecords> = {}): RunRecords => ({
-  name: "run",
-  rows: rows as MetricRow[],
-  tables: [],
-  scatters: [],
-  config: {},
-  changes: [],
-  facts: {},
-  ...more,
-});
 
 const sampleOf = (text: string, cost = -1) => ({
   prompt: text,
@@ -27,15 +15,20 @@ const sampleOf = (text: string, cost = -1) => ({
   unsafe: cost > 0,
 });
 
-test("a run's columns stand over its steps, tokens and minutes, also at a row that has an evaluation alone", () => {
+test("a run's columns stand over its steps, completions, tokens and minutes, also at a row that has an evaluation alone", () => {
   const { runs: [{ x, columns }], plots } = pageData([
     runOf([
       { step: 0, "eval/safe_ratio": 0.5 },
-      { step: 1, num_tokens: 100, step_time: 30, kl: 0.25 },
+      { step: 1, num_tokens: 100, step_time: 30, kl: 0.25, "safety/total_count_batch": 60 },
       { step: 2, num_tokens: 250, step_time: 90, kl: NaN },
     ]),
   ]);
-  assert.deepEqual(x, { step: [0, 1, 2], tokens: [0, 100, 250], minutes: [0, 0.5, 2] });
+  assert.deepEqual(x, {
+    step: [0, 1, 2],
+    completions: [0, 60, 60],
+    tokens: [0, 100, 250],
+    minutes: [0, 0.5, 2],
+  });
   assert.deepEqual(columns, { "eval/safe_ratio": [0.5, null, null], kl: [null, 0.25, null] });
   assert.deepEqual(plots.map(({ series }) => series.map(({ name }) => name)), [["eval/safe_ratio"], ["kl"]]);
 });
@@ -71,6 +64,32 @@ test("where not all samples have room, those of the end and of the start come be
   const of = (step: number) => shown.samples.filter((sample) => sample.step === step).length;
   assert.deepEqual([of(3), of(2)], [300, 0]);
   assert.ok(of(1) > 50 && of(1) < 300);
+});
+
+test("tokens are shown as far as there is room, of the end first, and only where a log-prob is known", () => {
+  const tokens = (count: number) =>
+    Array.from(
+      { length: count },
+      (_, i) => ({ text: `\u{1b}t${i}`, logprob: -1 / 3, refLogprob: i % 2 ? null : -2 }),
+    );
+  const tables = [1, 2].map((step) => ({
+    split: "train" as const,
+    step,
+    samples: Array.from({ length: 40 }, (_, i) => ({ ...sampleOf("x"), tokens: tokens(i === 0 ? 3 : 400) })),
+  }));
+  const { samples } = pageData([runOf([], { tables })]);
+  assert.equal(samples.length, 80);
+  assert.deepEqual(samples[0].tokens, {
+    texts: [0, 1, 2].map((i) => `\\u{1b}t${i}`),
+    logprobs: [-0.33333, -0.33333, -0.33333],
+    refLogprobs: [-2, null, -2],
+  });
+  const shown = samples.filter((sample) => sample.tokens !== undefined);
+  const of = (step: number) => shown.filter((sample) => sample.step === step).length;
+  assert.ok(of(2) > 10 && of(2) < 40 && of(1) <= 1, `${of(2)}, ${of(1)}`);
+  const unknown = [{ text: "t", logprob: null, refLogprob: null }];
+  const none = { split: "train" as const, step: 1, samples: [{ ...sampleOf("x"), tokens: unknown }] };
+  assert.equal(pageData([runOf([], { tables: [none] })]).samples[0].tokens, undefined);
 });
 
 test("a page has 3 MB at the most, whatever the runs hold", () => {

@@ -4,17 +4,7 @@ import { comparisonPage, runPage } from "../../src/tracking/report_page.ts";
 import { comparisonPlots, runPlots, scatterPlots } from "../../src/tracking/report_plots.ts";
 import type { MetricRow } from "../../src/tracking/metrics.ts";
 import type { RunRecords } from "../../src/tracking/run_records.ts";
-
-const runOf = (rows: MetricRow[], more: Partial<RunRecords> = {}): RunRecords => ({
-  name: "run",
-  rows,
-  tables: [],
-  scatters: [],
-  config: {},
-  changes: [],
-  facts: {},
-  ...more,
-});
+import { runOf } from "./run_of.ts";
 
 /** Values 1 and 2 of each of these metrics, at steps 4 and 8. */
 const rowsOf = (...names: string[]) =>
@@ -137,7 +127,7 @@ test("a comparison has a column for each metric that some run has, empty where a
   assert.match(html, /<h1>2 runs compared/);
   assert.match(
     html,
-    />run<\/th><th scope="col" class="number">Cost<\/th><th scope="col" class="number">KL<\/th><\/tr>/,
+    />run<\/th><th scope="col" class="number">Cost<\/th><th scope="col" class="number">KL to the reference, nats per token<\/th><\/tr>/,
   );
   assert.ok(html.includes('>a</th><td></td><td class="number">0.123 → <b>0.235</b></td></tr>'));
   assert.ok(html.includes('>b</th><td class="number">1 → <b>2</b></td><td></td></tr>'));

@@ -1,20 +1,12 @@
 /** What a page says beside its plots: before and after, what differs between runs, and what a run was made with. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MetricRow } from "../../src/tracking/metrics.ts";
 import { comparisonPage, runPage } from "../../src/tracking/report_page.ts";
 import type { RunRecords } from "../../src/tracking/run_records.ts";
+import { runOf as recordsOf } from "./run_of.ts";
 
-const runOf = (name: string, rows: object[], more: Partial<RunRecords> = {}): RunRecords => ({
-  name,
-  rows: rows as MetricRow[],
-  tables: [],
-  scatters: [],
-  config: {},
-  changes: [],
-  facts: {},
-  ...more,
-});
+const runOf = (name: string, rows: object[], more: Partial<RunRecords> = {}) =>
+  recordsOf(rows, { name, ...more });
 const evaluation = (step: number, reward: number, safe: number) => ({
   step,
   "eval/mean_reward": reward,
@@ -49,6 +41,17 @@ test("the first and the last evaluation stand side by side, in numbers and in an
   );
   assert.doesNotMatch(text, /alone/);
   assert.equal(sectionOf(runPage(runOf("a", rows.slice(0, 1))), "Before and after"), "");
+  const kl = { step: 5, kl: 0.125 };
+  const fromStart = sectionOf(
+    runPage(runOf("a", [rows[0], kl, rows[1]])),
+    "Before and after",
+  );
+  assert.match(
+    fromStart,
+    /KL to the reference, nats per token, last 5 steps of training.*0.*0\.125.*0\.125/s,
+  );
+  const later = [{ ...rows[0], step: 1 }, kl, rows[1]];
+  assert.doesNotMatch(sectionOf(runPage(runOf("a", later)), "Before and after"), /KL/);
 });
 
 test("a lambda that stands at its bound at the end is told at the top, and one that does its work is not", () => {

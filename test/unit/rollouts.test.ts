@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { readRollouts } from "../../src/assembly/rollouts.ts";
+import { readRun } from "../../src/assembly/run_records.ts";
 import { rolloutsText } from "../../src/cli/terminal/rollouts_text.ts";
 import { widthOf } from "../../src/cli/terminal/columns.ts";
 import { writeTextInFolder } from "../../src/io/files/atomic_files.ts";
@@ -14,7 +15,9 @@ import { sinksOf } from "../../src/tracking/sinks.ts";
 import { openTracker, type TrackerConfig } from "../../src/tracking/tracker.ts";
 import { parseCondition } from "../../src/tracking/where.ts";
 import { contentsOf } from "../e2e/folder_contents.ts";
+import { runProgram } from "../e2e/program.ts";
 import { withScratchFolder } from "./scratch_folder.ts";
+import { ROOT } from "./source_files.ts";
 import { stepRecord } from "./step_record.ts";
 
 const CONFIG: TrackerConfig = {
@@ -131,6 +134,72 @@ it("a run that does not keep them has no folder for them", () =>
     await keep(dir, [1], { sampled: null });
     assert.deepEqual(await readdir(dir), []);
   }));
+
+describe("kept completions in a report", () => {
+  const MODEL = join(ROOT, "models/quickstart/policy");
+  /** What a page's program is given. */
+  const samplesIn = async (path: string) => {
+    const html = await readFile(path, "utf8");
+    const [, json] = /<script type="application\/json" id="data">(.*?)<\/script>/s.exec(html)!;
+    return JSON.parse(json).samples;
+  };
+
+  it("stand in the place of the table of their step, with their tokens where a tokenizer is there", () =>
+    withScratchFolder(async (dir) => {
+      await keep(dir, [1, 2]);
+      await writeFile(join(dir, "metrics.jsonl"), '{"step":1}\n');
+      await mkdir(join(dir, "samples"));
+      const sample = { prompt: "p", completion: "a", reward: 1, cost: 0, combined: 1, unsafe: false };
+      for (const step of [2, 3]) {
+        await writeFile(join(dir, "samples", `train_${step}.jsonl`), `${JSON.stringify(sample)}\n`);
+      }
+      const without = (await readRun(dir)).tables;
+      assert.deepEqual(without.map(({ step, samples }) => [step, samples.length]), [[1, 4], [2, 4], [3, 1]]);
+      assert.equal(without[0].samples[0].tokens, undefined);
+      assert.ok(Number.isNaN(without[0].samples[1].reward), "a score that was not given");
+      assert.equal(without[0].samples[1].unsafe, false);
+      await writeFile(join(dir, "run_config.json"), JSON.stringify({ model_name: MODEL }));
+      const [{ samples: [, second] }] = (await readRun(dir)).tables;
+      assert.deepEqual([second.end, second.length, second.advantage], ["eos", 2, 0]);
+      assert.deepEqual(second.tokens?.map(({ logprob, refLogprob }) => [logprob, refLogprob]), [
+        [-0.100000001, null],
+        [-0.200000003, null],
+      ]);
+    }));
+
+  it("are written to a page as they were asked for, and nothing but its path is printed", () =>
+    withScratchFolder(async (dir) => {
+      await keep(dir, [2, 10]);
+      await writeFile(join(dir, "run_config.json"), JSON.stringify({ model_name: MODEL }));
+      const page = join(dir, "found.html");
+      const asked = ["--where", "length < 4", "--sort", "-reward", "--limit", "2"];
+      const { code, output } = await runProgram(["rollouts", dir, ...asked, "--report", page]);
+      assert.deepEqual([code, output], [0, `${page}\n`]);
+      const samples = await samplesIn(page);
+      assert.deepEqual(
+        samples.map((
+          { step, columns }: { step: number; columns: { reward: number } },
+        ) => [step, columns.reward]),
+        [[10, 10], [2, 3]],
+      );
+      assert.equal(samples[1].tokens.texts.length, 3);
+      assert.match(
+        await readFile(page, "utf8"),
+        /2 of 6 of 8 kept completions, where length &lt; 4, sorted by -reward/,
+      );
+      const refused = await runProgram(["rollouts", dir, "--json", "--report", page]);
+      assert.equal(refused.code, 1);
+      assert.match(refused.output, /--report.*--json|--json.*--report/);
+    }));
+
+  it("that are no records are an error with the run, not a page", () =>
+    withScratchFolder(async (dir) => {
+      await writeFile(join(dir, "metrics.jsonl"), '{"step":1}\n');
+      await mkdir(join(dir, "rollouts"));
+      await writeFile(join(dir, "rollouts", "1.jsonl.gz"), gzipSync('{"step":1,"prompt":"p"}\n'));
+      await assert.rejects(readRun(dir), /TypeError: Cannot show rollouts of .* line of step 1 without/);
+    }));
+});
 
 describe("kept completions", () => {
   it("are found by a condition, in the order asked for, those without a value last, and counted", () =>

@@ -86,6 +86,7 @@ test("a run of one table has it once, one without samples has none, and its name
       scatters: [],
       config: { seed: 7 },
       changes: [],
+      weightChange: null,
       facts: {},
     });
     await writeFile(join(dir, "b", "run_facts.json"), '{"ranks":2}');

@@ -14,7 +14,7 @@ export function stepRecord(parts: Partial<StepRecord>): StepRecord {
     scaleRewards: "group",
     lambdas: [{ name: null, value: 1.5, effective: 0.75, jc: 0.5, jcRaw: 0.5, jcEma: 0.25, d: 0 }],
     completionLengths: [5, 5, 5, 5],
-    terminated: [true, true, false, true],
+    ends: ["eos", "eos", "length", "stop"],
     hallucinatedTurns: 0,
     truncatedPrompts: 0,
     loss: 0.125,

@@ -62,7 +62,9 @@ describe("Tracker", () => {
       assert.deepEqual([scatter.step, scatter.from_step, scatter.total], [3, 1, 12]);
     }));
 
-  it("samples evenly spaced rows and marks a cost above 0 as unsafe", () =>
+  const facts = (end: string) => ({ end, length: 5, advantage: 0 });
+
+  it("samples evenly spaced rows, says how each ended, its tokens and its advantage, and marks a cost above 0 as unsafe", () =>
     withScratchFolder(async (dir) => {
       const { tracker } = await logSteps(dir, [2]);
       await tracker.close();
@@ -70,8 +72,8 @@ describe("Tracker", () => {
         JSON.parse(line)
       );
       assert.deepEqual(lines, [
-        { prompt: "p", completion: "a", reward: 20, cost: -1, combined: 2, unsafe: false },
-        { prompt: "p", completion: "c", reward: 22, cost: 1, combined: 2, unsafe: true },
+        { prompt: "p", completion: "a", reward: 20, cost: -1, combined: 2, unsafe: false, ...facts("eos") },
+        { prompt: "p", completion: "c", reward: 22, cost: 1, combined: 2, unsafe: true, ...facts("length") },
       ]);
     }));
 
@@ -103,14 +105,18 @@ describe("Tracker", () => {
   it("writes an evaluation's row, table and scatter, each with its own number of samples", () =>
     withScratchFolder(async (dir) => {
       const { tracker, rows } = await logSteps(dir, []);
-      const { rewards, costs, combined } = recordOf(5);
-      await tracker.logEval(
-        { step: 5, lambdas: [{ name: null, value: 1 }], rewards, costs, combined },
-        TEXTS,
-      );
+      const { rewards } = recordOf(5);
+      await tracker.logEval({ ...recordOf(5), lambdas: [{ name: null, value: 1 }] }, TEXTS);
       await tracker.close();
       assert.equal(rows[0]["eval/total_samples"], 4);
-      assert.equal((await readSample(dir, "eval_5.jsonl")).trimEnd().split("\n").length, 3);
+      const samples = (await readSample(dir, "eval_5.jsonl")).trimEnd().split("\n").map((line) =>
+        JSON.parse(line)
+      );
+      assert.deepEqual(samples.map(({ end, length }) => [end, length]), [["eos", 5], ["eos", 5], [
+        "length",
+        5,
+      ]]);
+      assert.ok(samples.every((sample) => !("advantage" in sample)), "an evaluation has no groups");
       assert.deepEqual(JSON.parse(await readSample(dir, "eval_scatter_5.json")).rewards, rewards);
     }));
 

@@ -306,13 +306,15 @@ describe("a run in W&B with a key", () => {
 
 describe("W&B's settings", () => {
   it("come from its environment variables and ~/.netrc", () => {
-    const netrc =
-      "machine api.wandb.ai\n  login user # me\n  password K1\nmachine host.example login user password K2\n";
+    const keys = ["1", "2", "3"].map((digit) => `local-${KEY.replaceAll("0", digit)}`);
+    const netrc = `machine api.wandb.ai\n  login user # me\n  password ${
+      keys[0]
+    }\nmachine host.example login user password ${keys[1]}\n`;
     const read = (environment: Environment) => wandbSettings(environment, () => netrc);
-    assert.equal(read({}).apiKey, "K1");
-    assert.equal(read({ WANDB_BASE_URL: "https://host.example/" }).apiKey, "K2");
+    assert.equal(read({}).apiKey, keys[0]);
+    assert.equal(read({ WANDB_BASE_URL: "https://host.example/" }).apiKey, keys[1]);
     assert.equal(read({ WANDB_BASE_URL: "https://other.example" }).apiKey, null);
-    assert.equal(read({ WANDB_API_KEY: "K3" }).apiKey, "K3");
+    assert.equal(read({ WANDB_API_KEY: keys[2] }).apiKey, keys[2]);
     assert.deepEqual(read({ WANDB_TAGS: "a, b," }).tags, ["a", "b"]);
     const { project, entity, group, runId, dir, name } = read({
       WANDB_PROJECT: "p",
@@ -346,6 +348,24 @@ describe("W&B's settings", () => {
     assert.ok(knowsWandb({ WANDB_MODE: "offline" }, noNetrc));
     assert.ok(knowsWandb({ WANDB_API_KEY: KEY }, noNetrc));
     assert.ok(!knowsWandb({ WANDB_API_KEY: KEY, WANDB_MODE: "disabled" }, noNetrc));
+  });
+
+  it("with what can be no key are refused, without a word of it, unless nothing is uploaded", () => {
+    const cut = KEY.slice(1);
+    for (const key of [cut, `${cut} ${cut}`]) {
+      assert.throws(() => wandbSettings({ WANDB_API_KEY: key }, noNetrc), (error: Error) => {
+        assert.match(
+          error.message,
+          /^WANDB_API_KEY must be a key of W&B, 40 or more .* got (39|79) characters/,
+        );
+        return error instanceof RangeError && !error.message.includes(cut);
+      });
+      assert.equal(wandbSettings({ WANDB_API_KEY: key, WANDB_MODE: "offline" }, noNetrc).mode, "offline");
+    }
+    assert.throws(
+      () => wandbSettings({}, () => "machine api.wandb.ai login user password short"),
+      /^RangeError: The password of api\.wandb\.ai in ~\/\.netrc must be a key of W&B.* got 5 characters/,
+    );
   });
 
   it("that W&B does not know are refused with what it knows", () => {

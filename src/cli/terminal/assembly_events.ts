@@ -11,7 +11,7 @@ export function assemblyEvents(output: TerminalOutput): Required<AssemblyEvents>
   const overwrite = output.isTTY ? "\r\x1b[K" : "";
   return {
     onBytes(doing) {
-      const least = doing === "loading" ? SHOWN_BYTES : 0;
+      const least = doing === "downloading" ? 0 : SHOWN_BYTES;
       const { update, close } = bytesProgress(output, () => performance.now(), doing);
       return { update: (moved) => moved.totalBytes >= least && update(moved), close };
     },

@@ -1,4 +1,4 @@
-/** Progress of long moves of bytes: downloads, and weights on their way to the GPU. */
+/** Progress of long moves of bytes: downloads, and weights on their way to the GPU or beside those of another model. */
 import type { BytesMoved, BytesWatcher } from "../../assembly/events.ts";
 import { type Column, fittingColumns, widthOf } from "./columns.ts";
 import type { TerminalOutput } from "./output.ts";
@@ -12,7 +12,7 @@ const BAR_WIDTH = 24;
 /**
  * Shows how many bytes have been moved: a bar on a terminal, else a line every 10 s and at the end. Nothing when all
  * was there.
- * @param doing "downloading", "loading"
+ * @param doing "downloading", "loading", "comparing"
  */
 export function bytesProgress(output: TerminalOutput, nowMs: () => number, doing: string): BytesWatcher {
   let first: { doneBytes: number; atMs: number } | undefined;

@@ -1,5 +1,5 @@
 /** What a run says of itself after its last step. */
-import { commandLine } from "../../config/command_line.ts";
+import { commandLine, shellWord } from "../../config/command_line.ts";
 import { formatBytes, formatDuration } from "../../config/units.ts";
 import { type BestState, bestText } from "../../rl/best_metric.ts";
 import { lambdaMetrics } from "../../tracking/cost_names.ts";
@@ -71,9 +71,4 @@ function memoryText(peakBytes: number, plannedBytes: number): string {
   const percent = (100 * (peakBytes / plannedBytes - 1)).toFixed(1);
   const difference = `${percent.startsWith("-") ? "" : "+"}${percent} %`;
   return `${formatBytes(peakBytes)} at the most, ${formatBytes(plannedBytes)} planned (${difference})`;
-}
-
-/** A word as a shell takes it. */
-export function shellWord(text: string): string {
-  return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

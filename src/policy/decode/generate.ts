@@ -27,6 +27,7 @@ import {
   type SessionUsage,
 } from "./session.ts";
 import { NO_TOKEN } from "../../ops/sampling/sample.ts";
+import type { End } from "../../rl/ends.ts";
 import { NonfinitePolicyError } from "../nonfinite.ts";
 import type { Policy } from "../trunk.ts";
 
@@ -79,7 +80,7 @@ export interface Completion {
   tokens: number[];
   /** Of each token, as decoding computed them, nats; null where they were not to be kept. */
   logprobs: number[] | null;
-  end: "eos" | "stop" | "length";
+  end: End;
 }
 
 /** A completion's tokens without its end token: what its text is made of, also where that token is an ordinary one. */

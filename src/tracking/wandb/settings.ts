@@ -35,10 +35,13 @@ const MODES: Readonly<Record<string, WandbMode>> = {
   disabled: "disabled",
 };
 
+/** As W&B's own client takes one: older keys have 40 characters, newer ones more. */
+const KEY_SHAPE = /^[\w-]{40,}$/;
+
 /**
  * @param environment as process.env
  * @param readNetrc the text of ~/.netrc; null where there is none
- * @throws RangeError when WANDB_MODE or WANDB_BASE_URL is none that W&B knows
+ * @throws RangeError when WANDB_MODE or WANDB_BASE_URL is none that W&B knows, or a key that would be used can be none
  */
 export function wandbSettings(environment: Environment, readNetrc = netrcText): WandbSettings {
   const given = (name: string) => environment[`WANDB_${name}`]?.trim() || null;
@@ -48,12 +51,21 @@ export function wandbSettings(environment: Environment, readNetrc = netrcText): 
       `WANDB_BASE_URL must be an http:// or https:// address, got "${baseUrl}"; correct or unset it`,
     );
   }
-  const apiKey = given("API_KEY") ?? keyInNetrc(readNetrc() ?? "", new URL(baseUrl).hostname);
+  const { hostname } = new URL(baseUrl);
+  const ofEnvironment = given("API_KEY");
+  const apiKey = ofEnvironment ?? keyInNetrc(readNetrc() ?? "", hostname);
   const word = given("MODE");
   const mode = word === null ? (apiKey === null ? "offline" : "online") : MODES[word.toLowerCase()];
   if (mode === undefined) {
     throw new RangeError(
       `WANDB_MODE must be online, offline or disabled, got "${word}"; correct or unset it`,
+    );
+  }
+  if (mode === "online" && apiKey !== null && !KEY_SHAPE.test(apiKey)) {
+    const place = ofEnvironment === null ? `The password of ${hostname} in ~/.netrc` : "WANDB_API_KEY";
+    throw new RangeError(
+      `${place} must be a key of W&B, 40 or more letters, digits, "-" and "_"; got ${apiKey.length} characters` +
+        `${apiKey.length < 40 ? "" : " with others among them"}; correct or unset it`,
     );
   }
   return {

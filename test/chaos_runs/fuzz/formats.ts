@@ -42,12 +42,38 @@ const SAMPLE = {
   scores: { a: 1 },
 };
 const POINTS = { step: 1, from_step: 1, total: 2, rewards: [1, 2], costs: [0, -1] };
+const ROLLOUT = {
+  ...SAMPLE,
+  step: 1,
+  index: 0,
+  end: "eos",
+  length: 2,
+  advantage: 0.5,
+  prompt_ids: [1],
+  completion_ids: [3, 4],
+  logprobs: [-0.5, null],
+  ref_logprobs: null,
+};
+const CHANGED = {
+  name: "lm_head.weight",
+  part: "unembedding",
+  layer: null,
+  parameters: 4,
+  change: 0.5,
+  start: 2,
+};
+const CHANGE = {
+  start: "m",
+  end: "model.safetensors",
+  tied: false,
+  tensors: [CHANGED, { ...CHANGED, part: "mlp", layer: 1 }],
+};
 const METRICS = [1, 2, 3].map((step) =>
   JSON.stringify({ step, "cost/mean": 1.5, kl: step / 3, "lambda/value": null, step_time: 2 })
 );
 
 function prepareRun(dir: string): void {
-  mkdirSync(join(dir, "samples"), { recursive: true });
+  for (const folder of ["samples", "rollouts"]) mkdirSync(join(dir, folder), { recursive: true });
   writeFileSync(join(dir, "metrics.jsonl"), `${METRICS.join("\n")}\n`);
   writeFileSync(join(dir, "run_config.json"), '{"seed": 1, "stop_strings": ["a"]}');
   writeFileSync(join(dir, "samples", "train_1.jsonl"), `${JSON.stringify(SAMPLE)}\n`);
@@ -177,6 +203,7 @@ export const FORMATS: readonly Format[] = [
   ...([
     ["samples/train_1.jsonl", "lines", [`${JSON.stringify(SAMPLE)}\n`]],
     ["samples/train_scatter_1.json", "json", [JSON.stringify(POINTS)]],
+    ["weight_change.json", "json", [JSON.stringify(CHANGE)]],
     ["run_config.json", "json", ['{"seed": 1, "stop_strings": ["a"], "lora": {"r": 1}}']],
   ] as const).map(([file, shape, seeds]): Format => ({
     name: file,
@@ -186,6 +213,14 @@ export const FORMATS: readonly Format[] = [
     seeds: () => seeds.map((seed) => text(seed)),
     read: (dir) => buildReport([dir]),
   })),
+  {
+    name: "rollouts/1.jsonl.gz",
+    file: "rollouts/1.jsonl.gz",
+    shape: "bytes",
+    prepare: prepareRun,
+    seeds: () => [gzipSync(`${JSON.stringify(ROLLOUT)}\n`)],
+    read: (dir) => buildReport([dir]),
+  },
   {
     name: "the scorer's address (file:PATH)",
     file: "url.txt",

@@ -190,8 +190,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/assembly/evaluation.ts",
-    find: `    disposePolicyWeights(policy);
-    disposeTrunk(policy);`,
+    find: `      disposePolicyWeights(one);
+      disposeTrunk(one);`,
     replace: "",
     harm: "a program that evaluates model after model runs out of GPU memory",
     tests: ["gpu/assembled_run.test.ts"],

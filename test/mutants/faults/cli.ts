@@ -417,7 +417,7 @@ export const faults: readonly Fault[] = [
     tests: ["unit/terminal.test.ts"],
   },
   {
-    file: "src/cli/terminal/summary.ts",
+    file: "src/config/command_line.ts",
     find: "`'${text.replaceAll(\"'\", \"'\\\\''\")}'`",
     replace: "`'${text}'`",
     harm: "the command that the summary gives breaks at a quote in a folder's name",

@@ -348,8 +348,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/tracking/metrics.ts",
-    find: "completionLengths.filter((_, i) => terminated[i])",
-    replace: "completionLengths.filter((_, i) => !terminated[i])",
+    find: 'completionLengths.filter((_, i) => ends[i] !== "length")',
+    replace: 'completionLengths.filter((_, i) => ends[i] === "length")',
     harm: "clipped and terminated completions are mixed up",
     tests: ["unit/metrics_values.test.ts"],
   },

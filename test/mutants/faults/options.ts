@@ -226,8 +226,8 @@ const IGNORED: readonly Fault[] = [
   ignored(
     "debug_log_n_samples",
     "tracking/tracker.ts",
-    "record, this.#config.debug_log_n_samples",
-    "record, 64",
+    "advantages }, this.#config.debug_log_n_samples",
+    "advantages }, 64",
   ),
   ignored(
     "debug_print_first",
@@ -336,9 +336,9 @@ const STOPS: readonly Fault[] = [
     "a stop string that was seen at the last look ends nothing",
   ),
   stopFault(
-    "train/generation_batch.ts",
-    'end !== "length")',
-    'end === "eos")',
+    "tracking/metrics.ts",
+    'ends[i] !== "length"',
+    'ends[i] === "eos"',
     "completions that a stop string ended count as clipped",
   ),
   stopFault(

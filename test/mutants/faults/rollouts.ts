@@ -10,9 +10,9 @@ export const faults: readonly Fault[] = [
     tests: ["unit/rollouts.test.ts"],
   },
   {
-    file: "src/tracking/rollout_records.ts",
-    find: "Number.isFinite(score) ? score : NaN);\n  const advantages",
-    replace: "Number.isFinite(score) ? score : 0);\n  const advantages",
+    file: "src/tracking/step_advantages.ts",
+    find: "Number.isFinite(score) ? score : NaN",
+    replace: "Number.isFinite(score) ? score : 0",
     harm: "a completion without a score counts in its group's advantages as kept, and does not in training",
     tests: ["unit/rollouts.test.ts"],
   },

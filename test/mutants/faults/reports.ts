@@ -1,0 +1,96 @@
+/** Faults of what a report says beside its plots: tokens, budgets, weights, the command. */
+import type { Fault } from "../fault.ts";
+
+export const faults: readonly Fault[] = [
+  {
+    file: "src/tracking/budgets.ts",
+    find: "spent[run][i][kind]! <= value",
+    replace: "spent[run][i][kind]! < value",
+    harm: "at equal budgets a run lacks its last row, and one of few large steps the row that counts",
+    tests: ["unit/budgets.test.ts"],
+  },
+  {
+    file: "src/tracking/budgets.ts",
+    find: "Math.min(...telling.map((run) => ends[run]))",
+    replace: "Math.max(...telling.map((run) => ends[run]))",
+    harm: "runs are compared where one of them had spent less",
+    tests: ["unit/budgets.test.ts"],
+  },
+  {
+    file: "src/tracking/token_pieces.ts",
+    find: "    sum += value;",
+    replace: "    sum = value;",
+    harm: "a character of several tokens has the log-prob of its last byte",
+    tests: ["unit/token_pieces.test.ts"],
+  },
+  {
+    file: "src/tracking/token_pieces.ts",
+    find: "!Number.isFinite(value)) return null;",
+    replace: "!Number.isFinite(value)) return sum;",
+    harm: "a token whose log-prob was not kept is shown with one",
+    tests: ["unit/token_pieces.test.ts"],
+  },
+  {
+    file: "src/assembly/run_records.ts",
+    find: 'table.split === "train" && kept.some',
+    replace: 'table.split === "eval" && kept.some',
+    harm: "a step's samples stand in the report twice, once without their tokens",
+    tests: ["unit/rollouts.test.ts"],
+  },
+  {
+    file: "src/assembly/weight_norms.ts",
+    find: "sum += productOfColumns(one, other) * productOfRows(one, other)",
+    replace: "sum += one === other ? productOfColumns(one, other) * productOfRows(one, other) : 0",
+    harm: "an adapter's change is that of its directions one by one: those that cancel count",
+    tests: ["unit/weight_change.test.ts"],
+  },
+  {
+    file: "src/assembly/weight_change.ts",
+    find: "const then = first && await termOf(first, name, -1);",
+    replace: "const then = first && await termOf(first, name, 1);",
+    harm: "an adapter that was trained on is held against twice what it began with",
+    tests: ["unit/weight_change.test.ts"],
+  },
+  {
+    file: "src/assembly/weight_change.ts",
+    find: "/norm/.test(name)",
+    replace: "/^norm/.test(name)",
+    harm: "norms are counted as attention",
+    tests: ["unit/weight_change.test.ts"],
+  },
+  {
+    file: "src/tracking/weight_change.ts",
+    find: "share: all === 0 ? null : change / all",
+    replace: "share: all === 0 ? null : Math.sqrt(change / all)",
+    harm: "shares of the change do not add up to all of it",
+    tests: ["unit/weight_change.test.ts"],
+  },
+  {
+    file: "src/config/shown_command.ts",
+    find: "value !== undefined && value.length >= LEAST_SECRET ? [value] : []",
+    replace: "value === undefined ? [] : []",
+    harm: "a key of the environment that was typed too stands in the run's folder",
+    tests: ["unit/command_line.test.ts"],
+  },
+  {
+    file: "src/policy/vocabulary_kl.ts",
+    find: "tf.add(-1 / 6, tf.mul(d, 1 / 24))",
+    replace: "tf.add(1 / 6, tf.mul(d, 1 / 24))",
+    harm: "the divergence of models that are close is of the wrong third order",
+    tests: ["gpu/vocabulary_kl.test.ts"],
+  },
+  {
+    file: "src/policy/vocabulary_kl.ts",
+    find: "prompt.length - 1 + t);",
+    replace: "prompt.length + t);",
+    harm: "the distributions are those behind each token, and not those that it was taken from",
+    tests: ["gpu/vocabulary_kl.test.ts"],
+  },
+  {
+    file: "src/evaluate/summary.ts",
+    find: "kl_per_token: nats / sum(({ tokens }) => tokens!)",
+    replace: "kl_per_token: nats / known.length",
+    harm: "nats per token are nats per answer",
+    tests: ["e2e/config_eval_command.test.ts"],
+  },
+];
