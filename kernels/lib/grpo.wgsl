@@ -6,22 +6,49 @@
 @group(0) @binding(4) var<storage, read> advantages_weights: array<f32>;
 @if(TOKEN_WEIGHTS) @group(0) @binding(9) var<storage, read> token_weights: array<f32>;
 
-struct Params { completions: u32, tokens: u32, beta: f32, low: f32, high: f32, delta: f32 }
+struct Params {
+  completions: u32,
+  tokens: u32,
+  beta: f32,
+  low: f32,
+  high: f32,
+  delta: f32,
+  gate_pos: f32,
+  gate_neg: f32,
+}
 @group(0) @binding(8) var<uniform> params: Params;
 
 override LEVEL: u32 = 0u;  // 0 a ratio per token, 1 one per completion
-override CISPO: u32 = 0u;
+override TERM: u32 = 0u;  // the policy term: one of these
+const CLIPPED = 0u;
+const CISPO = 1u;
+const SAPO = 2u;
+const VESPO = 3u;
 override RATIO_KL: u32 = 0u;  // 1: kl times the ratio, with its gradient
+
+// SAPO's temperature of a token.
+fn temperature_of(advantage: f32) -> f32 { return select(params.gate_neg, params.gate_pos, advantage > 0.0); }
 
 // The policy term of a token's loss: src/rl/policy_terms.ts has it in f64, term by term.
 fn policy_loss(ratio: f32, advantage: f32, logprob: f32) -> f32 {
-  if (CISPO == 1u) { return -(min(ratio, params.high) * advantage * logprob); }
+  if (TERM == CISPO) { return -(min(ratio, params.high) * advantage * logprob); }
+  if (TERM == SAPO) {
+    let temperature = temperature_of(advantage);
+    return -(4.0 / temperature) * advantage / (1.0 + exp(-temperature * (ratio - 1.0)));
+  }
+  if (TERM == VESPO) { return -(advantage * logprob); }
   return -min(min(ratio, params.delta) * advantage, clamp(ratio, params.low, params.high) * advantage);
 }
 
 // Its derivative with respect to logprob.
 fn policy_gradient(ratio: f32, advantage: f32) -> f32 {
-  if (CISPO == 1u) { return -min(ratio, params.high) * advantage; }
+  if (TERM == CISPO) { return -min(ratio, params.high) * advantage; }
+  if (TERM == SAPO) {
+    let away = exp(-temperature_of(advantage) * (ratio - 1.0));
+    let gate = 1.0 / (1.0 + away);
+    return -4.0 * gate * (away * gate) * ratio * advantage;
+  }
+  if (TERM == VESPO) { return -advantage; }
   let passes = ratio <= params.delta && ratio * advantage <= clamp(ratio, params.low, params.high) * advantage;
   return select(0.0, -ratio * advantage, passes);
 }

@@ -1,6 +1,7 @@
 // grpo_loss: the policy loss with k3 KL penalty, one sum per completion.
 //   ratio = exp(logp - old), or for LEVEL 1 exp(mean over the completion of logp - old)
 //   l     = -min(min(ratio, DELTA) A, clip(ratio, LOW, HIGH) A)      or for CISPO   -min(ratio, HIGH) A logp
+//           for SAPO -4 / tau g A, g = sigmoid(tau (ratio - 1))       or for VESPO   -A logp
 //           TOKEN_WEIGHTS: that times the token's weight
 //   kl    = exp(ref - logp) - (ref - logp) - 1, for RATIO_KL times the ratio
 //   losses[b] = w[b] * sum_t (l + beta kl)

@@ -1,6 +1,6 @@
 // grpo_loss_grad: gradient of grpo_loss's losses with respect to the log-probs.
 //   dlogp[i] = dlosses[b] w[b] (-ratio A [unclipped branch taken] + beta (1 - exp(ref - logp)))
-//   for CISPO     -min(ratio, HIGH) A in the first place
+//   in the first place for CISPO -min(ratio, HIGH) A, for SAPO -4 g (1 - g) ratio A, for VESPO -A
 //   TOKEN_WEIGHTS  that times the token's weight, or the mean of the weights where all tokens pull at one ratio
 //   for RATIO_KL  beta ratio (kl + 1 - exp(ref - logp)) in the second; for LEVEL 1 kl is its mean over the completion
 // Shapes    logp, old, ref, token_weights f32 [M]; offsets i32 [B+1]; advantages_weights f32 [2,B]; dlosses f32 [B];
@@ -10,8 +10,8 @@
 // Twin      src/rl/loss.ts#completionLosses
 import package::lib::grid::{Fold, WG, group_number};
 import package::lib::grpo::{
-  CISPO, LEVEL, RATIO_KL, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params, policy_gradient, ref_logp,
-  weight_of, weighted,
+  CISPO, LEVEL, RATIO_KL, TERM, VESPO, advantages_weights, k3, k3_slope, logp, offsets, old_logp, params,
+  policy_gradient, ref_logp, weight_of, weighted,
 };
 import package::lib::reduce::workgroup_sum;
 
@@ -57,7 +57,7 @@ fn main(fold: Fold, @builtin(local_invocation_index) lane: u32) {
     }
     var kl_gradient = -k3_slope(difference);
     if (RATIO_KL == 1u) { kl_gradient = ratio * (kl_gradient + kl); }
-    let weight = select(weight_of(i), mean_weight, LEVEL == 1u && CISPO == 0u);
+    let weight = select(weight_of(i), mean_weight, LEVEL == 1u && TERM != CISPO && TERM != VESPO);
     dlogp[i] = scale * (weighted(policy_gradient(ratio, advantage), weight) + params.beta * kl_gradient);
   }
 }

@@ -1,7 +1,9 @@
 import { shortJson } from "./parsed_json.ts";
 import { QUALITY_NAMES, qualityName } from "../rl/eval_metrics.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
-import { isMasked } from "../rl/sampler_weights.ts";
+import type { PolicyTerm } from "../rl/policy_terms.ts";
+import { weighsCompletions } from "../rl/policy_weights.ts";
+import { isMasked, isOfSequence } from "../rl/sampler_weights.ts";
 import { type Schedule, SCHEDULES } from "../rl/schedules.ts";
 import { batchProblem } from "./batch.ts";
 import { CONSTRAINT_RULES, rulesOfEachCost } from "./constraint_rules.ts";
@@ -89,6 +91,48 @@ const SETTING_RULES: readonly Rule[] = [
         : `epsilon_high must be >= ${epsilonHigh.least} with loss_type "${loss_type}", where it is ` +
           `${epsilonHigh.meaning}, got ${epsilon_high}; set ${epsilonHigh.suggested}`;
     },
+  },
+  {
+    keys: ["loss_type", "importance_sampling_level"],
+    check: ({ loss_type, importance_sampling_level: level }) => {
+      const { policyTerm }: { policyTerm: PolicyTerm } = LOSS_TYPES[loss_type];
+      return policyTerm.level === undefined || policyTerm.level === level
+        ? null
+        : `importance_sampling_level must be "${policyTerm.level}" with loss_type "${loss_type}", got "${level}"; ` +
+          "set it";
+    },
+  },
+  {
+    keys: ["loss_type", "importance_sampling_mode", "importance_sampling_correction"],
+    check: (config) =>
+      config.importance_sampling_correction === false || !weighsCompletions(config) ||
+        !isOfSequence(config.importance_sampling_mode)
+        ? null
+        : `importance_sampling_mode must be of tokens with loss_type "${config.loss_type}", which makes a weight of ` +
+          `the completion itself, got "${config.importance_sampling_mode}"; set token_truncate or token_mask`,
+  },
+  {
+    keys: ["entropy_coef", "use_adaptive_entropy", "entropy_coef_min", "entropy_coef_max"],
+    check: ({ use_adaptive_entropy, entropy_coef: coef, entropy_coef_min: least, entropy_coef_max: most }) =>
+      !use_adaptive_entropy || (least <= coef && coef <= most)
+        ? null
+        : `entropy_coef must lie between entropy_coef_min = ${least} and entropy_coef_max = ${most} while it adapts, ` +
+          `got ${coef}; move it or widen the bounds`,
+  },
+  {
+    keys: ["sync_ref_model", "beta"],
+    check: ({ sync_ref_model, beta }) =>
+      !sync_ref_model || ![beta].flat().includes(0)
+        ? null
+        : "sync_ref_model needs beta > 0, got 0: without a KL term there is no reference; raise beta, or set false",
+  },
+  {
+    keys: ["sync_ref_model", "use_peft"],
+    check: ({ sync_ref_model, use_peft }) =>
+      !sync_ref_model || !use_peft
+        ? null
+        : "sync_ref_model needs all weights to be trained, got use_peft: with adapters the reference is the policy " +
+          "without them, and nothing of its own; set one of the two to false",
   },
   {
     keys: ["importance_sampling_clip_min", "importance_sampling_clip_max"],

@@ -368,6 +368,65 @@ const Plain = z.strictObject({
     LOSS,
     "Upper bound of ratios that clipping leaves alone (two-sided clipping); null for none.",
   ]),
+  sapo_temperature_neg: number(1.05, { above: 0 }, [
+    LOSS,
+    "How steeply the gate of loss_type sapo closes for tokens whose advantage is 0 or less.",
+  ]),
+  sapo_temperature_pos: number(1, { above: 0 }, [
+    LOSS,
+    "The same for tokens whose advantage is above 0.",
+  ]),
+  vespo_k_pos: number(2, { min: 0 }, [
+    LOSS,
+    "Exponent of the completion's ratio in the weight of loss_type vespo, where the advantage is 0 or more: how much " +
+    "less completions count that have become unlikely.",
+  ]),
+  vespo_lambda_pos: number(3, { min: 0 }, [
+    LOSS,
+    "Decay of that weight, likewise: how much less completions count that have become likelier.",
+  ]),
+  vespo_k_neg: number(3, { min: 0 }, [LOSS, "The exponent where the advantage is below 0."]),
+  vespo_lambda_neg: number(2, { min: 0 }, [LOSS, "The decay where the advantage is below 0."]),
+  off_policy_mask_threshold: numberOrNull(null, { above: 0 }, [
+    LOSS,
+    "Leave the policy terms of a completion out whose advantage is negative and whose tokens have become less likely " +
+    "by more than so many nats on average since they were sampled; null for none.",
+  ]),
+  top_entropy_quantile: number(1, { min: 0, max: 1 }, [
+    LOSS,
+    "Share of the tokens of an optimizer step, those of the highest entropy, whose policy terms count: 0 the highest " +
+    "alone, 1 all (the paper takes 0.2). Below 1, each step takes one forward pass more.",
+  ]),
+  entropy_coef: number(0, {}, [
+    LOSS,
+    "What the mean entropy of the tokens (of those that top_entropy_quantile keeps) of an optimizer step is taken " +
+    "from the loss with; 0 for no bonus.",
+  ]),
+  use_adaptive_entropy: flag(false, [
+    LOSS,
+    "Raise entropy_coef by entropy_coef_delta after steps whose mean entropy is at most entropy_target, and lower it " +
+    "after others; it applies while the step before was at most the target. Each step takes one forward pass more.",
+  ]),
+  entropy_coef_min: number(0, {}, [LOSS, "Lower bound of the coefficient that adapts."]),
+  entropy_coef_max: number(1, {}, [LOSS, "Upper bound of the coefficient that adapts."]),
+  entropy_coef_delta: number(0.005, { min: 0 }, [LOSS, "How much it adapts after a step."]),
+  entropy_target: number(0.2, { min: 0 }, [
+    LOSS,
+    "Mean entropy, nats per token, up to which it applies and grows; set it near the `entropy` that is logged first.",
+  ]),
+  sync_ref_model: flag(false, [
+    LOSS,
+    "Let the reference policy follow the one that is trained (TR-DPO). It is then held in f32, and in checkpoints. " +
+    "Needs beta, and training of all weights.",
+  ]),
+  ref_model_mixup_alpha: number(0.6, { min: 0, max: 1 }, [
+    LOSS,
+    "How much of the policy the reference takes on each time: alpha policy + (1 - alpha) reference.",
+  ]),
+  ref_model_sync_steps: integer(512, { min: 1 }, [
+    LOSS,
+    "Optimizer steps between these times.",
+  ]),
   importance_sampling_correction: flagOrAuto("auto", [
     LOSS,
     "Multiply policy terms by the probability of training over that of sampling, bounded (TRL's " +

@@ -16,7 +16,6 @@ const NO_VLLM =
 const NO_LOADER = "all prompts are read before the first step, and none is padded: there is no data loader";
 const NO_HUB_UPLOAD = "nothing is uploaded; send the run's folder with `hf upload`";
 const ONE_PROCESS = "one process trains on one GPU: there is nothing to share out";
-const ONE_LOSS_ONLY = "it belongs to a loss_type or a term that is not offered";
 const LOCAL_TRACKING =
   "every run writes metrics.jsonl, samples/ and report.html by itself; report_to adds TensorBoard and W&B";
 
@@ -89,18 +88,6 @@ export const TRL_KEYS: Answers = {
   vllm_importance_sampling_cap: "set importance_sampling_clip_max",
 
   // Loss
-  ...all("sapo_temperature_neg sapo_temperature_pos", ONE_LOSS_ONLY),
-  ...all("vespo_k_pos vespo_lambda_pos vespo_k_neg vespo_lambda_neg", ONE_LOSS_ONLY),
-  ...all(
-    "top_entropy_quantile entropy_coef use_adaptive_entropy entropy_coef_min entropy_coef_max entropy_coef_delta " +
-      "entropy_target",
-    "the loss has no entropy term; entropy is logged",
-  ),
-  off_policy_mask_threshold: "ratios are clipped, not masked; see epsilon and delta",
-  ...all(
-    "sync_ref_model ref_model_mixup_alpha ref_model_sync_steps",
-    "the reference stays the policy that training began with; beta weighs it",
-  ),
   label_smoothing_factor: "it belongs to losses with labels",
   neftune_noise_alpha: "noise on embeddings is not offered: sampled and trained policy would differ",
 

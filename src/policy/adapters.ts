@@ -164,10 +164,11 @@ export function withoutAdapters(policy: Policy): Policy {
 /**
  * The policy as it is now, frozen: the reference. New adapters change nothing yet, so without them it needs no copy;
  * those of an earlier run are copied, as `trl` does, and the weights under them are shared.
+ * @param isFollower it will follow the policy, which must train all of its weights
  */
-export function freezeReference(policy: Policy): Policy {
+export function freezeReference(policy: Policy, isFollower = false): Policy {
   const { adapters } = policy;
-  if (!adapters) return { ...policy, weights: copyFrozen(policy.weights) };
+  if (!adapters) return { ...policy, weights: copyFrozen(policy.weights, isFollower) };
   if (adapters.isFresh) return withoutAdapters(policy);
   const byWeight = new Map(
     [...adapters.byWeight].map(([weight, { a, b, scale }]) =>

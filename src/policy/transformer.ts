@@ -207,19 +207,22 @@ interface LogprobRows {
   /** i32 [M]: the token that follows each picked row; -1 = spare, gives 0 */
   targets: Tensor;
   temperature: number;
+  /** Whether the entropy is differentiable too; default: no. */
+  differentiatesEntropy?: boolean;
 }
 
 /**
  * Log-probs (nats, of logits / temperature) of the tokens that follow the picked rows, and the entropy there.
- * @returns [logprobs f32 [M], entropy f32 [M]]; only the first is differentiable
+ * @returns [logprobs f32 [M], entropy f32 [M]]; the second is differentiable where the options say so
  */
 export function policyLogprobs(
   policy: Policy,
   sequences: SequenceTensors,
-  { picked, targets, temperature }: LogprobRows,
+  { picked, targets, temperature, differentiatesEntropy }: LogprobRows,
 ): Tensor[] {
   const hidden_MD = pickedHidden(policy, sequences, picked);
   return lmHeadLogprobs(hidden_MD, policy.weights.head, targets, {
+    differentiatesEntropy,
     temperature,
     chunkRows: HEAD_CHUNK_ROWS,
     ...finalOptions(policy.config),

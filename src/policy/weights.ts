@@ -1,7 +1,7 @@
 /** The parameters of a model on the GPU, by their Hugging Face names. */
 import type { Tensor } from "@tensorflow/tfjs";
 import { copyTensor, emptyTensor, zeroTensor } from "../gpu/tensors.ts";
-import { packWeight } from "../ops/weight/pack.ts";
+import { packWeight, unpackWeight } from "../ops/weight/pack.ts";
 import type { Weight } from "../ops/weight/weight.ts";
 import { disposeWeightShift } from "../ops/weight/weight_shift.ts";
 import type { ModelConfig } from "./families/family.ts";
@@ -214,6 +214,15 @@ export function listWeights(weights: TrunkWeights & { head?: Weight }): Weight[]
   return [weights.embedding, ...layers, weights.norm, ...head];
 }
 
+/** A frozen copy of one weight in f32, which may be written. */
+function copyUnpacked(weight: Weight): Weight {
+  const { name, shape, format } = weight;
+  if (format !== "f32") return { name, shape, format: "f32", tensor: unpackWeight(weight), grad: null };
+  const tensor = emptyTensor(shape);
+  copyTensor(weight.tensor, tensor);
+  return { name, shape, format, tensor, grad: null };
+}
+
 /**
  * A frozen copy of one weight as it was loaded, packed where its file holds 16 bits: every value then has them.
  * To be made before the weight is trained.
@@ -231,12 +240,15 @@ export function copyWeight(weight: Weight): Weight {
   return { ...weight, grad: null, tensor };
 }
 
-/** A frozen copy on the GPU, before the first update: the reference policy of full fine-tuning. */
-export function copyFrozen(weights: PolicyWeights): PolicyWeights {
+/**
+ * A frozen copy on the GPU, before the first update: the reference policy of full fine-tuning.
+ * @param isWritten it is to change: held in f32, whatever its file holds
+ */
+export function copyFrozen(weights: PolicyWeights, isWritten = false): PolicyWeights {
   const copies = new Map<Weight, Weight>();
   const copy = (weight: Weight): Weight => {
     let made = copies.get(weight);
-    if (!made) copies.set(weight, made = copyWeight(weight));
+    if (!made) copies.set(weight, made = isWritten ? copyUnpacked(weight) : copyWeight(weight));
     return made;
   };
   const copyAll = (layer: LayerWeights) =>

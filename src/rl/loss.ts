@@ -6,7 +6,7 @@
 
 import type { CompletionStats, ImportanceSamplingLevel } from "./loss_means.ts";
 import { LOSS_TYPES, type LossType } from "./loss_types.ts";
-import type { ClipBounds, ClipConfig } from "./policy_terms.ts";
+import type { ClipBounds, ClipConfig, PolicyTerm } from "./policy_terms.ts";
 
 /** The config keys the loss of a token reads. */
 export interface TokenLossConfig extends ClipConfig {
@@ -33,7 +33,7 @@ interface CompletionInputs {
   refLogprobs: ArrayLike<number> | null;
   /** Of the completion: all of its tokens have the same. */
   advantage: number;
-  /** [T] of sampler_weights.ts: what each policy term is multiplied by; left out: nothing. */
+  /** [T] of policy_weights.ts: what each policy term is multiplied by; left out: nothing. */
   tokenWeights?: ArrayLike<number>;
   /** [T] values of `logprobs` where the formula holds them constant; only given to difference numerically. */
   heldLogprobs?: ArrayLike<number>;
@@ -62,11 +62,13 @@ export interface TokenLoss {
  * mean in the token's place.
  *
  * @returns [T]
- * @throws TypeError when beta is not 0 and there are no reference log-probabilities
+ * @throws TypeError when beta is not 0 and there are no reference log-probabilities, or when a loss type whose policy
+ *   terms are nothing without their weights is given none
  */
 export function completionLosses(inputs: CompletionInputs, config: TokenLossConfig): TokenLoss[] {
   const { logprobs, oldLogprobs, refLogprobs, advantage, tokenWeights, heldLogprobs = logprobs } = inputs;
   const { policyTerm } = LOSS_TYPES[config.loss_type];
+  assertWeighted(config, tokenWeights);
   const bounds = clipBounds(config);
   const ratios = importanceRatios(logprobs, oldLogprobs, config.importance_sampling_level);
   const heldRatios = importanceRatios(heldLogprobs, oldLogprobs, config.importance_sampling_level);
@@ -92,6 +94,16 @@ export function completionLosses(inputs: CompletionInputs, config: TokenLossConf
       clippedHigh: bounded > bounds.high && advantage > 0,
     };
   });
+}
+
+/** @throws TypeError when the loss type needs weights of its policy terms and has none */
+export function assertWeighted({ loss_type }: Pick<TokenLossConfig, "loss_type">, weights: unknown): void {
+  const { policyTerm }: { policyTerm: PolicyTerm } = LOSS_TYPES[loss_type];
+  if (policyTerm.isWeighted && !weights) {
+    throw new TypeError(
+      `Cannot compute the loss: loss_type "${loss_type}" needs tokenWeights, got none; take those of policyWeights`,
+    );
+  }
 }
 
 /** Probability ratio of each token of one completion. */
@@ -124,6 +136,8 @@ export interface LossInputs {
   refLogprobs: ArrayLike<number> | null;
   /** null: every policy term counts as it is. */
   tokenWeights?: ArrayLike<number> | null;
+  /** [N]: what `tokenWeights` hold of each completion as a whole, for the log; null: 1. */
+  sequenceWeights?: ArrayLike<number> | null;
   /** [N] */
   advantages: ArrayLike<number>;
   /** 1 up to and including the first EOS, then 0. What lies under a 0 is never read. */
@@ -157,7 +171,13 @@ export function grpoLossF64(batch: LossInputs, config: TokenLossConfig): LossOut
       advantage: batch.advantages[b]!,
       tokenWeights: batch.tokenWeights ? pick(batch.tokenWeights) : undefined,
     }, config);
-    const stats: CompletionStats = { tokens: places.length, kl: 0, clippedLow: 0, clippedHigh: 0 };
+    const stats: CompletionStats = {
+      tokens: places.length,
+      kl: 0,
+      clippedLow: 0,
+      clippedHigh: 0,
+      sequenceWeight: batch.sequenceWeights?.[b] ?? 1,
+    };
     tokens.forEach((token, t) => {
       const i = places[t]!;
       loss += batch.weights[b]! * token.loss;

@@ -9,6 +9,8 @@ export interface CompletionStats {
   kl: number;
   clippedLow: number;
   clippedHigh: number;
+  /** Of policy_weights.ts, of the completion as a whole; left out: 1, as without tokens. */
+  sequenceWeight?: number;
 }
 
 /** The step's means, as TRL logs them. */
@@ -20,6 +22,8 @@ export interface LossMeans {
   /** Smallest clipped share of a completion below, largest above. */
   clipRatioLowMin: number;
   clipRatioHighMax: number;
+  /** Over completions: the weight that `vespo` gives each as a whole; 1 for other loss types. */
+  sequenceWeight: number;
 }
 
 /**
@@ -48,6 +52,7 @@ export function lossMeans(
     clipRatioRegion: clipRatioLow + clipRatioHigh,
     clipRatioLowMin: low.length === 0 ? 0 : Math.min(...low),
     clipRatioHighMax: Math.max(...high, 0),
+    sequenceWeight: total(({ sequenceWeight = 1 }) => sequenceWeight) / Math.max(completions.length, 1),
   };
 }
 

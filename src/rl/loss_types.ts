@@ -3,10 +3,17 @@
  * weights of completions, the f64 twin, the kernels' constants and the logged clip ratios read this table. A type
  * with a policy term of its own adds that to policy_terms.ts, and a branch to kernels/lib/grpo.wgsl.
  */
-import { CLIPPED_RATIO, type PolicyTerm, WEIGHTED_LOGPROB } from "./policy_terms.ts";
+import {
+  CLIPPED_RATIO,
+  CLIPPED_SEQUENCE_RATIO,
+  GAMMA_WEIGHTED,
+  type PolicyTerm,
+  SOFT_GATE,
+  WEIGHTED_LOGPROB,
+} from "./policy_terms.ts";
 
 /** What the token losses of an optimizer step are averaged over; loss_weights.ts has the divisors. */
-type LossAverage = "completions" | "micro-batches" | "longest completions" | "tokens";
+type LossAverage = "completions" | "micro-batches" | "longest completions" | "tokens" | "sums of completions";
 
 interface LossTypeRule {
   average: LossAverage;
@@ -48,6 +55,24 @@ export const LOSS_TYPES = {
     policyTerm: WEIGHTED_LOGPROB,
     source: "arXiv:2506.13585",
     help: "as dapo, and weighs log-probs with bounded ratios instead of clipping",
+  },
+  sapo: {
+    average: "completions",
+    policyTerm: SOFT_GATE,
+    source: "arXiv:2511.20347",
+    help: "as grpo, and closes a soft gate (sapo_temperature_pos, _neg) instead of clipping",
+  },
+  luspo: {
+    average: "sums of completions",
+    policyTerm: CLIPPED_SEQUENCE_RATIO,
+    source: "arXiv:2602.05261",
+    help: "summed over each completion, then over completions",
+  },
+  vespo: {
+    average: "tokens",
+    policyTerm: GAMMA_WEIGHTED,
+    source: "arXiv:2602.10693",
+    help: "as dapo, and weighs log-probs with a gamma function (vespo_k_pos, ...) of the completion's ratio",
   },
 } satisfies Record<string, LossTypeRule>;
 

@@ -26,6 +26,7 @@ interface WeightTotals {
  *   micro-batches        1 / (M * max(tokens of its micro-batch, 1))
  *   longest completions  1 / (N * max_completion_length)
  *   tokens               1 / max(tokens of the step, 1)
+ *   sums of completions  1 / N
  *
  * These are TRL's values: its loss of a micro-batch, divided by the accumulation steps, micro-batches being
  * equal. A completion left out of the loss (length 0) still counts in N.
@@ -53,6 +54,8 @@ export function sequenceWeights(
       return microBatchWeights(lengths, totals.microBatchSizes, worldSize);
     case "longest completions":
       return new Float64Array(rows).fill(1 / (completions * totals.maxCompletionLength));
+    case "sums of completions":
+      return new Float64Array(rows).fill(1 / completions);
     case "tokens": {
       const tokens = totals.totalTokens ?? sum(lengths, 0, rows);
       return new Float64Array(rows).fill(1 / Math.max(tokens, 1));

@@ -24,6 +24,8 @@ const STEP_METRICS = [
   "frac_reward_zero_std",
   "kl",
   "entropy",
+  "policy_loss",
+  "entropy_coef",
   ...CLIP_METRICS,
   ...SAMPLER_METRICS,
   "helpfulness/mean",
@@ -137,6 +139,8 @@ export interface StepRecord extends Judgements {
   kl?: number;
   /** Mean entropy of the sampling distribution, nats per token; left out when not computed. */
   entropy?: number;
+  /** As loss, but without its entropy bonus, and the bonus's coefficient after the step; left out without one. */
+  entropyBonus?: { policyLoss: number; coef: number };
   /** Shares of tokens that were clipped, as the loss type logs them (rl/policy_terms.ts). */
   clipMetrics?: ClipMetrics;
   /** The sampler held against the trainer (rl/sampler_weights.ts); left out where it kept no log-probs. */
@@ -206,6 +210,8 @@ export function stepRow(record: StepRecord): MetricRow {
     frac_reward_zero_std: statistics.fracRewardZeroStd,
     kl: record.kl,
     entropy: record.entropy,
+    policy_loss: record.entropyBonus?.policyLoss,
+    entropy_coef: record.entropyBonus?.coef,
     ...record.clipMetrics,
     ...record.samplerMetrics,
     ...alignmentMetrics(record),

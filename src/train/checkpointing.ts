@@ -69,6 +69,21 @@ export function optimizerTensors(optimizer: Optimizer): TensorSource[] {
   });
 }
 
+/**
+ * The weights of a reference that follows the policy, which every rank holds whole.
+ * @param isShard of a file beside others, whose tensors are parts
+ */
+export function followingTensors(following: readonly Weight[] | null, isShard: boolean): TensorSource[] {
+  return (following ?? []).map(({ name, shape, tensor }) => ({
+    name: isShard ? partName(followingName(name), { start: 0, end: tensor.size }) : followingName(name),
+    dtype: "F32",
+    shape: isShard ? [tensor.size] : shape,
+    bytes: async () => f32ToBytes(await readFloats(tensor), "F32"),
+  }));
+}
+
+const followingName = (weight: string) => `${weight}.reference`;
+
 /** The name of the trained weights' file, as `transformers` or `peft` looks for it. */
 export function weightsFile({ use_peft }: Pick<RunConfig, "use_peft">): WeightsFile {
   return use_peft ? "adapter_model.safetensors" : "model.safetensors";
@@ -78,6 +93,8 @@ export interface RunToSave {
   config: RunConfig;
   communicator: Communicator;
   optimizer: Optimizer;
+  /** Weights of a reference that follows the policy; null where none does. */
+  following: readonly Weight[] | null;
   inputs: RunInputs;
   progress: Progress;
   tracker: TrackerState;
@@ -98,7 +115,8 @@ export const savesTogether = ({ shares }: Optimizer): boolean => shares !== null
  */
 export async function saveRun(
   runDir: string,
-  { config, communicator, optimizer, inputs, progress, tracker, best, modelFiles, onMessage }: RunToSave,
+  { config, communicator, optimizer, following, inputs, progress, tracker, best, modelFiles, onMessage }:
+    RunToSave,
 ): Promise<void> {
   const { step } = progress;
   const state: SavedState = {
@@ -114,7 +132,10 @@ export async function saveRun(
       step,
       weightsFile: weightsFile(config),
       weights: weightTensors(optimizer.weights),
-      optimizer: optimizerTensors(optimizer),
+      optimizer: [
+        ...optimizerTensors(optimizer),
+        ...followingTensors(following, savesTogether(optimizer)),
+      ],
       state,
       modelFiles,
       partners,
@@ -190,9 +211,9 @@ export async function loadWeightsOf(runDir: string, step: number, optimizer: Opt
  */
 export async function restoreRun(
   runDir: string,
-  { config, communicator, optimizer, inputs }: Pick<
+  { config, communicator, optimizer, following, inputs }: Pick<
     RunToSave,
-    "config" | "communicator" | "optimizer" | "inputs"
+    "config" | "communicator" | "optimizer" | "following" | "inputs"
   >,
   onSkipped: (dir: string, reason: string) => void,
 ): Promise<RestoredRun | null> {
@@ -207,6 +228,10 @@ export async function restoreRun(
     assertSameInputs(saved.inputs, inputs, { allowNewPrompts: config.allow_new_prompts, checkpoint: dir });
     await restoreWeights(optimizer, checkpoint.weights);
     for (const slot of optimizer.slots) await restoreSlot(checkpoint.optimizer, slot);
+    for (const weight of following ?? []) {
+      writeTensor(weight.tensor, await checkpoint.optimizer.read(followingName(weight.name)));
+      refreshWeightShift(weight);
+    }
     optimizer.updates = saved.progress.step;
     const { progress, tracker, best } = saved;
     const changes = [

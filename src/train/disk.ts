@@ -2,7 +2,8 @@
 import { formatBytes } from "../config/units.ts";
 import { freeBytes } from "../io/files/disk_space.ts";
 import { sourceByteLength, type TensorSource } from "../io/tensors/safetensors.ts";
-import { optimizerTensors, savesTogether, weightTensors } from "./checkpointing.ts";
+import { followingTensors, optimizerTensors, savesTogether, weightTensors } from "./checkpointing.ts";
+import { followingWeights } from "./reference_sync.ts";
 import { isWriter, type Run } from "./run.ts";
 
 const sizeOf = (tensors: readonly TensorSource[]) =>
@@ -22,15 +23,17 @@ export function checkpointsToCome(
  * @param done steps that it has behind it
  */
 export async function warnOfDisk(
-  { deps, config, learner: { optimizer }, steps }: Run,
+  { deps, config, learner, steps }: Run,
   done: number,
 ): Promise<void> {
   if (!isWriter(deps) || done >= steps) return;
+  const { optimizer } = learner;
   const free = await freeBytes(deps.runDir);
   if (free === null) return;
   // A rank with a share of the state has as much of it as any other, but for a rounding.
   const shards = savesTogether(optimizer) ? deps.communicator.size : 1;
-  const one = sizeOf(weightTensors(optimizer.weights)) + shards * sizeOf(optimizerTensors(optimizer));
+  const one = sizeOf(weightTensors(optimizer.weights)) + shards * sizeOf(optimizerTensors(optimizer)) +
+    sizeOf(followingTensors(followingWeights(learner, config), false));
   const count = checkpointsToCome(config, steps - done);
   if (count * one <= free) return;
   const whole = count === 1 ? "" : `, and up to ${count} of them ${formatBytes(count * one)}`;

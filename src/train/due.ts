@@ -17,11 +17,13 @@ import { BEST_MODEL_FILE } from "../tracking/run_records.ts";
 import { loadWeightsOf, saveRun, savesTogether, weightsFile, weightTensors } from "./checkpointing.ts";
 import type { Progress } from "./generation_batch.ts";
 import { assertSameWeights } from "./rank_check.ts";
+import { followingWeights } from "./reference_sync.ts";
 import { isWriter, type Run } from "./run.ts";
 
 async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
   if (run.savedStep === progress.step) return;
-  const { deps, config, learner: { optimizer }, best, modelFiles } = run;
+  const { deps, config, learner, best, modelFiles } = run;
+  const { optimizer } = learner;
   const { runDir, communicator, inputs, events: { onMessage } } = deps;
   await assertFiniteWeights(optimizer.weights, `Step ${progress.step} is not saved`, "it was a step too far");
   await run.tracker.settle();
@@ -31,6 +33,7 @@ async function writeCheckpoint(run: Run, progress: Progress): Promise<void> {
     config,
     communicator,
     optimizer,
+    following: followingWeights(learner, config),
     inputs,
     progress,
     tracker,

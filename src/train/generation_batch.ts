@@ -9,6 +9,7 @@ import type { GenerationProgress, Generator } from "../policy/decode/generate.ts
 import { correctsSampler } from "../policy/precision.ts";
 import type { LambdaState } from "../rl/lambda.ts";
 import { LOSS_TYPES } from "../rl/loss_types.ts";
+import { type EntropyControl, hasEntropyBonus } from "../rl/entropy.ts";
 import { samplerMetrics } from "../rl/sampler_weights.ts";
 import { learningRate } from "../rl/schedules.ts";
 import type { ScoreJournal, Scorer, ScorerStats } from "../scorer/protocol.ts";
@@ -50,6 +51,8 @@ export interface Progress {
   rankLambdas: readonly (readonly LambdaState[])[] | null;
   /** Prompt and completion tokens seen, on all ranks. */
   numTokens: number;
+  /** Of an entropy bonus that adapts; null where none does. */
+  entropyControl: EntropyControl | null;
 }
 
 /** The same on every rank, but for the times, and for lambda where each has its own. */
@@ -130,11 +133,19 @@ export async function trainOnGenerationBatch(
     { length: updatesPerGeneration },
     (_, update) => learningRate(progress.step + update, schedule),
   );
-  const update = { combined, terms, learningRates, config, communicator };
+  const { entropyControl: before } = progress;
+  const update = {
+    combined,
+    terms,
+    learningRates,
+    entropyControl: before ?? undefined,
+    config,
+    communicator,
+  };
   const batch = prepared ?? prepare();
   enterPhase("the update");
   const reference = config.log_completions === "all" ? beginReference(batch, rollouts) : null;
-  const { skipped, ...means } = await updatePolicy(deps.learner, batch, update);
+  const { skipped, entropyControl, ...means } = await updatePolicy(deps.learner, batch, update);
   const refLogprobs = await reference?.values() ?? null;
   // Of steps none of which was made there is nothing to tell but that.
   const stats = skipped.length < updatesPerGeneration ? means : null;
@@ -163,6 +174,9 @@ export async function trainOnGenerationBatch(
     learningRate: learningRates[learningRates.length - 1],
     kl: config.beta === 0 ? undefined : stats?.kl,
     entropy: stats?.entropy,
+    entropyBonus: stats && hasEntropyBonus(config)
+      ? { policyLoss: stats.policyLoss, coef: entropyControl.coef }
+      : undefined,
     samplerMetrics: stats && rollouts.every(({ logprobs }) => logprobs !== null)
       ? samplerMetrics(stats.sampler, correctsSampler(config))
       : undefined,
@@ -172,7 +186,13 @@ export async function trainOnGenerationBatch(
     phaseSeconds: { generate: generateSeconds, score: scoreSeconds, update: updateSeconds },
   };
   return {
-    progress: { step: lastStep, lambdas, rankLambdas, numTokens },
+    progress: {
+      step: lastStep,
+      lambdas,
+      rankLambdas,
+      numTokens,
+      entropyControl: config.use_adaptive_entropy ? entropyControl : null,
+    },
     record,
     texts: {
       prompts: await gatherTexts(communicator, rollouts.map(({ prompt }) => prompt.user)),

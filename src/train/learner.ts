@@ -66,7 +66,7 @@ export function makeLearner(
   const marksLayers = sumsLayers && isShared && !policy.adapters;
   // First: what it frees is room for the rest.
   if (marksLayers) shareAccumulators(layers, config.overlap_comm ? 2 : 1);
-  const reference = config.beta === 0 ? null : freezeReference(policy);
+  const reference = config.beta === 0 ? null : freezeReference(policy, config.sync_ref_model);
   const shares = ranks.size === 1 ? null : {
     pieces: sharesOf(weightGroups(policy), ranks.size),
     rank: isShared ? ranks.rank : null,

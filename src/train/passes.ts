@@ -8,12 +8,15 @@ import type { RunConfig } from "../config/sweep.ts";
 import { copyOf, zeroTensor } from "../gpu/tensors.ts";
 import { backpropagate } from "../gpu/op.ts";
 import type { Replays } from "../gpu/replay.ts";
+import { entropyBonus } from "../ops/loss/entropy_bonus.ts";
 import { grpoLoss } from "../ops/loss/grpo_loss.ts";
+import { policyWeights } from "../ops/loss/policy_weights.ts";
 import { samplerWeights } from "../ops/loss/sampler_weights.ts";
 import { correctsSampler } from "../policy/precision.ts";
 import { policyLogprobs } from "../policy/transformer.ts";
 import type { Policy, SequenceTensors } from "../policy/trunk.ts";
 import type { PrefixKeys } from "../ops/attention/attention.ts";
+import { hasPolicyWeights } from "../rl/policy_weights.ts";
 import type { PassReplays } from "../policy/pass_replays.ts";
 import { clearGradients, prefixBackward, prefixKeys } from "../policy/shared_prefix.ts";
 import type { LayerSummer } from "./layer_gradients.ts";
@@ -42,12 +45,14 @@ function logprobsOf(
   { sequences, prefixRows, picked, targets }: MicroBatch,
   keys: readonly PrefixKeys[] | null,
   config: RunConfig,
+  differentiatesEntropy = false,
 ): Tensor[] {
   const prefix = prefixRows && keys ? { ...prefixRows, keys } : undefined;
   return policyLogprobs(model, { ...sequences, prefix }, {
     picked,
     targets,
     temperature: config.temperature,
+    differentiatesEntropy,
   });
 }
 
@@ -79,6 +84,20 @@ export function frozenLogprobs(
   return batches.map((batch) => copyOf(passes.run(`log-probs ${placeOf(keys)}`, batch, build)));
 }
 
+/** Entropies at the tokens of a step's batches, nothing being trained. @returns f32 [M] each */
+export function frozenEntropies(
+  learner: Learner,
+  keys: readonly PrefixKeys[] | null,
+  batches: readonly MicroBatch[],
+  config: RunConfig,
+): Tensor[] {
+  const { policy, replays } = learner;
+  const build = (own: MicroBatch) => logprobsOf(policy, own, keys, config)[1];
+  return batches.map((batch) =>
+    copyOf(replays.policy.passes.run(`entropies ${placeOf(keys)}`, batch, build))
+  );
+}
+
 /** Runs a recorded pass; where layers are summed over the ranks, it stops at each. */
 async function runBackward<Inputs, Outputs>(
   replays: Replays,
@@ -99,6 +118,10 @@ export interface Weighting {
   advantagesAndWeights: Tensor;
   /** f32 [B]: the step's loss is the sum of theirs. */
   ones: Tensor;
+  /** f32 [M]: 1 for tokens whose policy term and entropy count, else 0; null: all do. */
+  tokenMask: Tensor | null;
+  /** f32 [B] of the entropies in the bonus; null: there is none. */
+  bonusWeights: Tensor | null;
 }
 
 export interface BackwardOptions {
@@ -112,7 +135,7 @@ export interface BackwardOptions {
 /**
  * Loss and gradients of one micro-batch; gradients are added into the weights, and into those of the prompts' keys.
  * @param weighting of its completions
- * @returns losses [B], stats [4 B], those of the sampler [5 B]
+ * @returns losses [B], stats [4 B], those of the sampler [5 B], weights of the completions [B]
  */
 export async function backward(
   { policy, replays }: Learner,
@@ -121,37 +144,54 @@ export async function backward(
   { keys, config, summer }: BackwardOptions,
 ): Promise<Tensor[]> {
   const corrects = correctsSampler(config);
-  const { losses, stats, ofSampler } = await runBackward(
+  const { losses, stats, ofSampler, sequenceWeights } = await runBackward(
     replays.policy.passes,
     `training ${placeOf(keys)}`,
     { batch, weighting },
     summer,
     (own) => {
       const { tokens, refLogprobs, oldLogprobs, samplerLogprobs } = own.batch;
-      const { advantagesAndWeights, ones } = own.weighting;
+      const { advantagesAndWeights, ones, tokenMask, bonusWeights } = own.weighting;
       const context = { refLogprobs, oldLogprobs, advantagesAndWeights, offsets: tokens.offsets };
-      let kept: Record<"stats" | "ofSampler" | "weights", Tensor> | null = null;
+      let kept: Record<"stats" | "ofSampler", Tensor> & { sequenceWeights: Tensor | null } | null = null;
+      const spent: Tensor[] = [];
       const forward = () => {
-        const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config);
+        const [logprobs, entropy] = logprobsOf(policy, tokens, keys, config, bonusWeights !== null);
         const trainer = oldLogprobs ?? logprobs;
-        const held = samplerWeights({ trainer, sampler: samplerLogprobs ?? trainer }, tokens.offsets, config);
-        const tokenWeights = corrects ? held.weights : null;
+        const sampler = samplerLogprobs ?? trainer;
+        const held = samplerWeights({ trainer, sampler }, tokens.offsets, config);
+        const ofSampler = corrects ? held.weights : null;
+        const own = hasPolicyWeights(config) || tokenMask
+          ? policyWeights({
+            logprobs,
+            oldLogprobs: trainer,
+            samplerLogprobs: sampler,
+            samplerWeights: ofSampler,
+            tokenMask,
+            offsets: tokens.offsets,
+            advantagesAndWeights,
+          }, config)
+          : null;
+        const tokenWeights = own?.weights ?? ofSampler;
         const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, config);
-        // Backward reads the weights again, of which the tape does not know.
         kept = {
           stats: tf.keep(made.stats),
           ofSampler: tf.keep(held.stats),
-          weights: tf.keep(held.weights),
+          sequenceWeights: own && tf.keep(own.sequenceWeights),
         };
-        return made.losses;
+        // Backward reads the weights again, of which the tape does not know.
+        spent.push(...[held.weights, own?.weights].filter((weights) => weights !== undefined).map(tf.keep));
+        return bonusWeights
+          ? entropyBonus(made.losses, entropy, { bonusWeights, tokenMask, offsets: tokens.offsets })
+          : made.losses;
       };
       const { value } = backpropagate(forward, [policy.root], ones);
-      const { weights, ...logged } = kept!;
-      weights.dispose();
-      return { losses: value, ...logged };
+      tf.dispose(spent);
+      return { losses: value, ...kept! };
     },
   );
-  return tf.tidy(() => [losses, stats, ofSampler].map((made) => tf.reshape(copyOf(made), [-1])));
+  const made = [losses, stats, ofSampler, sequenceWeights ?? weighting.ones];
+  return tf.tidy(() => made.map((one) => tf.reshape(copyOf(one), [-1])));
 }
 
 /** Takes the gradients of the prompts' keys into the weights. */

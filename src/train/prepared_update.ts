@@ -142,7 +142,8 @@ export function weightsOf(
 export interface PreparedUpdate {
   /** Places of the rollouts in the order in which they are trained on. */
   order: Int32Array;
-  /** Tokens of each that are in the loss, in that order. */
+  /** Tokens of each, in that order, and of these such as are in the loss: all of a completion's, or none. */
+  tokenCounts: number[];
   lengths: number[];
   /** One per optimizer step of an iteration. */
   steps: PreparedStep[];
@@ -170,7 +171,9 @@ export function prepareUpdate(
     }
     tensorsOf(steps).forEach(tf.keep);
   });
-  return { order, lengths: countedLengths(Array.from(order, (i) => rollouts[i]), config), steps };
+  const ordered = Array.from(order, (i) => rollouts[i]);
+  const tokenCounts = ordered.map(({ tokens }) => tokens.length);
+  return { order, tokenCounts, lengths: countedLengths(ordered, config), steps };
 }
 
 export function disposeUpdate({ steps }: PreparedUpdate): void {

@@ -29,6 +29,7 @@ import type { Progress } from "./generation_batch.ts";
 import type { Asked } from "./given_up.ts";
 import type { Learner, LearnerOptions } from "./learner.ts";
 import type { Prompt } from "./prompts.ts";
+import { followingWeights } from "./reference_sync.ts";
 import { missingRows, recordChanges } from "./run_history.ts";
 import type { RunInputs } from "./run_inputs.ts";
 
@@ -226,7 +227,13 @@ export async function openRun(
   const restored = config.resume
     ? await restoreRun(
       runDir,
-      { config, communicator, optimizer: learner.optimizer, inputs: deps.inputs },
+      {
+        config,
+        communicator,
+        optimizer: learner.optimizer,
+        following: followingWeights(learner, config),
+        inputs: deps.inputs,
+      },
       (dir, reason) => events.onMessage(`Skipped ${dir}: ${reason}`),
     )
     : null;
@@ -239,9 +246,13 @@ export async function openRun(
     );
   }
   await assertSameStart(communicator, restored);
-  const progress = restored
-    ? ownProgress(restored.progress, communicator)
-    : { step: 0, lambdas: initialLambdas(config), rankLambdas: null, numTokens: 0 };
+  const progress = restored ? ownProgress(restored.progress, communicator) : {
+    step: 0,
+    lambdas: initialLambdas(config),
+    rankLambdas: null,
+    numTokens: 0,
+    entropyControl: null,
+  };
   const { logged, ...records } = await openRecords(deps, config, restored, steps);
   const missing = isWriter(deps) ? missingRows(logged, progress.step, shape.updatesPerGeneration) : null;
   if (missing !== null) events.onMessage(missing);

@@ -68,6 +68,7 @@ const State = z.strictObject({
     lambdas: z.array(Lambda).min(1),
     rankLambdas: z.array(z.array(Lambda).min(1)).min(1).nullable(),
     numTokens: count,
+    entropyControl: z.strictObject({ coef: number, lastEntropy: number.nullable() }).nullable().default(null),
   }),
   tracker: z.strictObject({ scatter: Scatter }),
   best: Best.nullable(),

@@ -3,17 +3,26 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import type { RunConfig } from "../config/sweep.ts";
 import { limitPool } from "../gpu/pool.ts";
+import { tensorsOf } from "../gpu/tensor_tree.ts";
 import { copyWords, emptyTensor, readFloats } from "../gpu/tensors.ts";
 import { composedAdvantages, groupAdvantages } from "../ops/loss/group_advantages.ts";
 import { type Communicator, singleProcess } from "../parallel/communicator.ts";
 import { gatherNumbers, gatherParts } from "../parallel/gather.ts";
 import { trimPasses } from "../policy/pass_replays.ts";
 import type { AdvantageScores } from "../rl/composition.ts";
+import {
+  appliedEntropyCoef,
+  type EntropyControl,
+  initialEntropyControl,
+  nextEntropyControl,
+} from "../rl/entropy.ts";
 import { layerSummer } from "./layer_gradients.ts";
 import type { Learner } from "./learner.ts";
 import { type Optimizer, optimizerStep } from "./optimizer.ts";
 import { optimizerStepOfRanks } from "./zero_step.ts";
 import { backward, backwardPrompts, promptKeys } from "./passes.ts";
+import { syncReference } from "./reference_sync.ts";
+import { type EntropyRequest, stepEntropy } from "./step_entropy.ts";
 import { disposeUpdate, type PreparedStep, type PreparedUpdate, weightsOf } from "./prepared_update.ts";
 import {
   logOfCompletions,
@@ -25,34 +34,43 @@ import {
   type UpdateStats,
 } from "./update_stats.ts";
 
+/** What a step's entropies are weighed by. */
+type EntropySources = Omit<EntropyRequest, "batches" | "keys">;
+
 /**
  * Adds a step's gradients into the weights, first from all completions, then from the prompts they share; or into what
  * this rank sums of all ranks', layer by layer.
  * @param advantagesAndWeights f32 [2, completions of the step]
+ * @returns what its passes logged, and the mean entropy of the tokens that count where one was asked for
  */
 async function accumulateGradients(
   learner: Learner,
   { prompts, batches }: PreparedStep,
   advantagesAndWeights: Tensor,
-  { communicator, config }: { communicator: Communicator; config: RunConfig },
-): Promise<Tensor[]> {
+  ofEntropy: EntropySources,
+): Promise<{ parts: Tensor[]; meanEntropy: number | null }> {
+  const { communicator, config } = ofEntropy;
   const { optimizer, rowsPerPass: size } = learner;
   const passes = batches.length + (prompts ? 1 : 0);
   const summer = optimizer.layers && await layerSummer(communicator, optimizer, passes, config);
   const keys = promptKeys(learner, learner.policy, prompts);
   const parts: Tensor[] = [];
+  const { tokenMasks, bonusWeights, mean } = await stepEntropy(learner, { ...ofEntropy, batches, keys });
   for (const [i, batch] of batches.entries()) {
-    const weighting = tf.tidy(() => ({
+    const weighting = {
       advantagesAndWeights: tf.slice(advantagesAndWeights, [0, i * size], [2, size]),
       ones: tf.ones([size]),
-    }));
+      tokenMask: tokenMasks && tokenMasks[i],
+      bonusWeights: bonusWeights && tf.slice(bonusWeights, [i * size], [size]),
+    };
     const logged = await backward(learner, batch, weighting, { keys, config, summer });
     parts.push(...logged);
-    tf.dispose([weighting.advantagesAndWeights, weighting.ones]);
+    tf.dispose(tensorsOf(weighting));
   }
+  if (bonusWeights) bonusWeights.dispose();
   if (prompts && keys) await backwardPrompts(learner, prompts, { keys, summer });
   await summer?.endStep();
-  return parts;
+  return { parts, meanEntropy: mean };
 }
 
 /**
@@ -109,9 +127,18 @@ async function statsOfRanks(
 export interface UpdateRequest extends AdvantageScores {
   /** One per optimizer step. */
   learningRates: readonly number[];
+  /** What the step before left of an entropy bonus that adapts; default: there was none. */
+  entropyControl?: EntropyControl;
   config: RunConfig;
   /** Default: there is one rank. */
   communicator?: Communicator;
+}
+
+/** What a step's loss holds of an entropy bonus. */
+interface Bonus {
+  coef: number;
+  /** Of the tokens that count; null: that of all of them, which is logged. */
+  meanEntropy: number | null;
 }
 
 /** An optimizer step that was not made: its loss or its gradient was infinite or NaN. Weights and moments stay. */
@@ -126,6 +153,7 @@ export interface SkippedUpdate {
 
 export interface UpdateOutcome extends UpdateStats {
   skipped: readonly SkippedUpdate[];
+  entropyControl: EntropyControl;
 }
 
 /**
@@ -140,9 +168,9 @@ export interface UpdateOutcome extends UpdateStats {
 export async function updatePolicy(
   learner: Learner,
   prepared: PreparedUpdate,
-  { combined, terms, learningRates, config, communicator = singleProcess }: UpdateRequest,
+  { combined, terms, learningRates, config, communicator = singleProcess, ...request }: UpdateRequest,
 ): Promise<UpdateOutcome> {
-  const { order, lengths, steps } = prepared;
+  const { order, tokenCounts, lengths, steps } = prepared;
   const size = order.length / steps.length;
   const firstOfRank = communicator.rank * order.length;
   const allLengths = await gatherNumbers(communicator, lengths);
@@ -162,16 +190,31 @@ export async function updatePolicy(
       tf.tensor1d(weightsOf(lengths, totals, config)),
     ]);
   });
+  const lengthsOfStep = (s: number) => allLengths.filter((_, i) => Math.floor(i % order.length / size) === s);
+  let entropyControl = request.entropyControl ?? initialEntropyControl(config);
+  const bonuses: Bonus[] = [];
   const logged: Tensor[] = [];
   try {
     for (const [update, rate] of learningRates.entries()) {
       const s = update % steps.length;
       const own = tf.tidy(() => tf.slice(advantagesAndWeights, [0, s * size], [2, size]));
-      const parts = await accumulateGradients(learner, steps[s], own, { communicator, config })
-        .finally(() => own.dispose());
+      const coef = appliedEntropyCoef(entropyControl, config);
+      const { parts, meanEntropy } = await accumulateGradients(learner, steps[s], own, {
+        tokenCounts: tokenCounts.slice(s * size, (s + 1) * size),
+        lengths: lengths.slice(s * size, (s + 1) * size),
+        allLengths: lengthsOfStep(s),
+        coef,
+        communicator,
+        config,
+      }).finally(() => own.dispose());
+      bonuses.push({ coef, meanEntropy });
+      if (meanEntropy !== null && Number.isFinite(meanEntropy)) {
+        entropyControl = nextEntropyControl(entropyControl, meanEntropy, config);
+      }
       const log = tf.tidy(() => tf.concat(parts as tf.Tensor1D[]));
       spoilGradient(learner.optimizer, log, learner.rowsPerPass);
       const clip = await step(communicator, learner.optimizer, rate, config);
+      syncReference(learner, config);
       logged.push(tf.tidy(() => tf.concat([clip, log] as tf.Tensor1D[])));
       tf.dispose([clip, log, ...parts]);
     }
@@ -188,16 +231,17 @@ export async function updatePolicy(
   for (const [update, values] of (await Promise.all(logged.map(readFloats))).entries()) {
     const first = (update % steps.length) * size;
     const stats = await statsOfRanks(communicator, values, {
-      lengths: allLengths.filter((_, i) => i % order.length >= first && i % order.length < first + size),
+      lengths: lengthsOfStep(update % steps.length),
       rowsPerPass,
       config,
     });
-    updates.push(stats);
+    const { coef, meanEntropy } = bonuses[update];
+    updates.push({ ...stats, policyLoss: stats.loss + coef * (meanEntropy ?? stats.entropy) });
     if (Number.isFinite(stats.gradNorm)) continue;
     const losses = lossesOf(values, size, rowsPerPass).map((loss, i) => [order[first + i], loss] as const);
     skipped.push({ update, loss: stats.loss, gradNorm: stats.gradNorm, losses: new Map(losses) });
   }
   tf.dispose(logged);
   const made = updates.filter(({ gradNorm }) => Number.isFinite(gradNorm));
-  return { ...meanStats(made.length > 0 ? made : updates), skipped };
+  return { ...meanStats(made.length > 0 ? made : updates), skipped, entropyControl };
 }

@@ -12,8 +12,8 @@ import {
   type SamplerStats,
 } from "../rl/sampler_weights.ts";
 
-/** Floats that are logged of a completion beside its loss. */
-const COLUMNS = LOSS_STATS.length + SAMPLER_STATS.length;
+/** Floats that are logged of a completion beside its loss: the last is its weight as a whole. */
+const COLUMNS = LOSS_STATS.length + SAMPLER_STATS.length + 1;
 
 /** Settings that decide what a mean is taken over. */
 export interface StatsConfig {
@@ -23,6 +23,8 @@ export interface StatsConfig {
 
 interface StepMeans {
   loss: number;
+  /** The loss without its entropy bonus, which the caller knows; here the loss itself. */
+  policyLoss: number;
   /** Before clipping. */
   gradNorm: number;
   /** Means over the completion tokens. */
@@ -33,6 +35,7 @@ interface StepMeans {
   clipRatioRegion: number;
   clipRatioLowMin: number;
   clipRatioHighMax: number;
+  sequenceWeight: number;
 }
 
 export interface UpdateStats extends StepMeans {
@@ -42,7 +45,7 @@ export interface UpdateStats extends StepMeans {
 /**
  * Statistics of one optimizer step.
  * @param values clip [2], then for each micro-batch of B completions losses [B] and stats [B,4], as
- *   ops/loss/grpo_loss.ts has them, and stats [B,5] of ops/loss/sampler_weights.ts
+ *   ops/loss/grpo_loss.ts has them, stats [B,5] of ops/loss/sampler_weights.ts, and weights of the completions [B]
  * @param lengths tokens of each completion that are in the loss
  */
 export function readUpdateStats(
@@ -56,7 +59,11 @@ export function readUpdateStats(
   let loss = 0, entropy = 0, tokens = 0;
   lengths.forEach((length, i) => {
     const b = i % microBatchSize;
-    const { loss: lossAt, stats: at, sampler } = placesOf(2 + (i - b) * (1 + COLUMNS), b, microBatchSize);
+    const { loss: lossAt, stats: at, sampler, weight } = placesOf(
+      2 + (i - b) * (1 + COLUMNS),
+      b,
+      microBatchSize,
+    );
     const stat = (name: (typeof LOSS_STATS)[number]) =>
       length === 0 ? 0 : values[at + LOSS_STATS.indexOf(name)];
     loss += values[lossAt];
@@ -67,12 +74,14 @@ export function readUpdateStats(
       kl: stat("kl"),
       clippedLow: stat("clippedLow"),
       clippedHigh: stat("clippedHigh"),
+      sequenceWeight: length === 0 ? 1 : values[weight],
     });
     const named = SAMPLER_STATS.map((name, column) => [name, values[sampler + column]]);
     ofSampler.push({ tokens: length, ...Object.fromEntries(named) });
   });
   return {
     loss,
+    policyLoss: loss,
     gradNorm: values[0],
     entropy: entropy / Math.max(tokens, 1),
     ...lossMeans(completions, config.importance_sampling_level),
@@ -83,10 +92,12 @@ export function readUpdateStats(
 /** Where the numbers of completion b of a micro-batch stand. @param block where those of the micro-batch begin */
 function placesOf(block: number, b: number, microBatchSize: number) {
   const stats = block + microBatchSize;
+  const sampler = stats + microBatchSize * LOSS_STATS.length;
   return {
     loss: block + b,
     stats: stats + b * LOSS_STATS.length,
-    sampler: stats + microBatchSize * LOSS_STATS.length + b * SAMPLER_STATS.length,
+    sampler: sampler + b * SAMPLER_STATS.length,
+    weight: sampler + microBatchSize * SAMPLER_STATS.length + b,
   };
 }
 
@@ -100,10 +111,11 @@ export function logOfCompletions(values: Float32Array, microBatchSize: number): 
   for (let block = 2; block < values.length; block += microBatchSize * (1 + COLUMNS)) {
     for (let b = 0; b < microBatchSize; b++) {
       const at = block - 2 + b * (1 + COLUMNS);
-      const { loss, stats, sampler } = placesOf(block, b, microBatchSize);
+      const { loss, stats, sampler, weight } = placesOf(block, b, microBatchSize);
       log[at] = values[loss];
       log.set(values.subarray(stats, stats + LOSS_STATS.length), at + 1);
       log.set(values.subarray(sampler, sampler + SAMPLER_STATS.length), at + 1 + LOSS_STATS.length);
+      log[at + COLUMNS] = values[weight];
     }
   }
   return log;

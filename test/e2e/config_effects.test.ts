@@ -10,6 +10,7 @@ import { type Effect, showEffect } from "./config_effect.ts";
 import { ADAPTER_EFFECTS } from "./config_effects_adapter.ts";
 import { LAMBDA_EFFECTS } from "./config_effects_lambda.ts";
 import { LOSS_EFFECTS } from "./config_effects_loss.ts";
+import { NEWER_LOSS_EFFECTS } from "./config_effects_newer_losses.ts";
 import { MODEL_EFFECTS } from "./config_effects_model.ts";
 import { OPTIMIZER_EFFECTS } from "./config_effects_optimizer.ts";
 import { OUTPUT_EFFECTS } from "./config_effects_output.ts";
@@ -25,6 +26,7 @@ const EFFECTS: readonly Effect[] = [
   ...RULE_EFFECTS,
   ...SAMPLING_EFFECTS,
   ...LOSS_EFFECTS,
+  ...NEWER_LOSS_EFFECTS,
   ...ADAPTER_EFFECTS,
   ...OPTIMIZER_EFFECTS,
   ...OUTPUT_EFFECTS,

@@ -4,9 +4,11 @@ import { after, before, describe, it } from "node:test";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { randomFloats } from "../cases/case.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
 import { closeGpu, openGpu } from "../../src/gpu/device.ts";
 import { readFloats } from "../../src/gpu/tensors.ts";
 import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
+import { policyWeights } from "../../src/ops/loss/policy_weights.ts";
 import { samplerWeights } from "../../src/ops/loss/sampler_weights.ts";
 import type { TokenLossConfig } from "../../src/rl/loss.ts";
 import { LOSS_TYPE_NAMES } from "../../src/rl/loss_types.ts";
@@ -33,6 +35,8 @@ describe("weights of a sampler that is the trainer", () => {
           epsilon_high: loss_type === "cispo" ? 2 : null,
           delta: null,
           use_bias_correction_kl: true,
+          sapo_temperature_neg: 1.05,
+          sapo_temperature_pos: 1,
         };
         const offsets = tf.tensor1d(
           LENGTHS.reduce((all, length) => [...all, all.at(-1)! + length], [0]),
@@ -44,7 +48,17 @@ describe("weights of a sampler that is the trainer", () => {
           2,
           LENGTHS.length,
         ]);
-        const trained = async (tokenWeights: Tensor | null) => {
+        const trained = async (ofSampler: Tensor | null) => {
+          // Of vespo they are part of a weight that it cannot do without.
+          const tokenWeights = loss_type !== "vespo" ? ofSampler : policyWeights({
+            logprobs,
+            oldLogprobs: old,
+            samplerLogprobs: old,
+            samplerWeights: ofSampler,
+            tokenMask: null,
+            offsets,
+            advantagesAndWeights: scales,
+          }, { ...defaultConfig(), loss_type }).weights;
           const context = {
             oldLogprobs: old,
             refLogprobs: ref,

@@ -86,6 +86,21 @@ const CASES: [name: string, settings: Partial<RunConfig>][] = [
   ],
   ["bnpo, whose weights count the micro-batches of all ranks", { loss_type: "bnpo" }],
   ["cispo, twice over the batch", { loss_type: "cispo", num_iterations: 2 }],
+  ["dapo with an entropy bonus, whose mean counts the tokens of all ranks", {
+    loss_type: "dapo",
+    entropy_coef: 0.05,
+  }],
+  ["vespo on the tokens of highest entropy of all ranks, with a reference that follows", {
+    loss_type: "vespo",
+    importance_sampling_mode: "token_truncate",
+    num_iterations: 2,
+    beta: 0.1,
+    sync_ref_model: true,
+    ref_model_sync_steps: 3,
+    top_entropy_quantile: 0.5,
+    entropy_coef: 0.02,
+    off_policy_mask_threshold: 0.001,
+  }],
   ["ratios of sequences", { importance_sampling_level: "sequence", num_iterations: 2 }],
 ];
 
@@ -102,7 +117,14 @@ async function keptIn(runDir: string): Promise<object[]> {
 }
 
 /** What is computed in f32 from the weights; all else depends on the texts alone. */
-const COMPUTED: readonly MetricName[] = ["loss", "grad_norm", "kl", "entropy"];
+const COMPUTED: readonly MetricName[] = [
+  "loss",
+  "policy_loss",
+  "grad_norm",
+  "kl",
+  "entropy",
+  "vespo/phi_seq_mean",
+];
 
 /**
  * Of the largest weight or of 1, or of the largest value of a column. Two ranks each add up their own gradients and

@@ -3,10 +3,20 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "@tensorflow/tfjs";
 import { readFloats } from "../../src/gpu/tensors.ts";
+import { entropyBonus, entropyBonusF64, entropyBonusGradF64 } from "../../src/ops/loss/entropy_bonus.ts";
+import { policyWeights } from "../../src/ops/loss/policy_weights.ts";
 import { grpoLoss } from "../../src/ops/loss/grpo_loss.ts";
 import { grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { type CompletionStats, type LossMeans, lossMeans } from "../../src/rl/loss_means.ts";
+import {
+  appliedEntropyCoef,
+  type EntropyConfig,
+  entropyThreshold,
+  initialEntropyControl,
+  nextEntropyControl,
+} from "../../src/rl/entropy.ts";
 import { LOSS_TYPES } from "../../src/rl/loss_types.ts";
+import { type PolicyWeightsConfig, policyWeightsF64 } from "../../src/rl/policy_weights.ts";
 import {
   type SamplerMeans,
   samplerMeans,
@@ -18,9 +28,16 @@ import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 import { readUpdateStats, type UpdateStats } from "../../src/train/update_stats.ts";
 import { type ParityLine, relativeFrobenius, worstRelative } from "./line.ts";
 
+/** The entropy bonus that adapts: TRL's coefficient after each optimizer step, and the loss, which is the bonus. */
+interface AdaptiveBonus extends Omit<EntropyConfig, "use_adaptive_entropy"> {
+  steps: { entropy: number; loss: number; coef: number }[];
+}
+
 type Inputs = "logprobs" | "oldLogprobs" | "refLogprobs" | "samplerLogprobs" | "entropies" | "advantages";
 
-interface GoldenCase extends TokenLossConfig, SamplerWeightsConfig {
+interface GoldenCase extends TokenLossConfig, SamplerWeightsConfig, Omit<PolicyWeightsConfig, "loss_type"> {
+  top_entropy_quantile: number;
+  entropy_coef: number;
   importance_sampling_correction: boolean;
   mask_truncated_completions: boolean;
   gradient_accumulation_steps: number;
@@ -29,6 +46,8 @@ interface GoldenCase extends TokenLossConfig, SamplerWeightsConfig {
   loss: number;
   /** Row-major [completions, tokens]. */
   gradient: number[];
+  /** The same with respect to the entropies; null without a bonus. */
+  entropyGradient: number[] | null;
   /** One value for each micro-batch; null: NaN, of no token in the loss. */
   metrics: Record<string, (number | null)[]>;
   /** Over all completions; null without the correction. */
@@ -41,6 +60,7 @@ interface Golden {
   truncated: boolean[];
   inputs: Record<Inputs, number[]>;
   cases: GoldenCase[];
+  adaptiveBonus: AdaptiveBonus;
 }
 
 const golden: Golden = JSON.parse(
@@ -52,13 +72,22 @@ interface Outcome {
   loss: number;
   /** As the golden one. */
   gradient: ArrayLike<number>;
+  entropyGradient: ArrayLike<number>;
   /** One for each micro-batch. */
-  means: (LossMeans & { entropy?: number })[];
+  means: (LossMeans & { entropy?: number; policyLoss?: number })[];
   sampler: SamplerMeans;
 }
 
 function countedLengths({ mask_truncated_completions: leavesOut }: GoldenCase): number[] {
   return golden.lengths.map((length, b) => leavesOut && golden.truncated[b] ? 0 : length);
+}
+
+/** 1 for tokens that are in the loss. */
+function maskOf(golden_case: GoldenCase): number[] {
+  const lengths = countedLengths(golden_case);
+  return golden.inputs.logprobs.map((_, i) =>
+    Number(i % golden.tokens < lengths[Math.floor(i / golden.tokens)])
+  );
 }
 
 function weightsOf(golden_case: GoldenCase, lengths: number[]): Float64Array {
@@ -78,28 +107,72 @@ function* microBatches(golden_case: GoldenCase): Generator<[start: number, end: 
   for (let start = 0; start < golden.lengths.length; start += size) yield [start, start + size];
 }
 
+/** What the entropies of a case's tokens come to. */
+interface OfEntropy {
+  /** Row-major, 1 for tokens that count; null: all do. */
+  mask: number[] | null;
+  /** Of the entropies of each completion. */
+  bonusWeights: number[];
+}
+
+function entropyOf(golden_case: GoldenCase): OfEntropy {
+  const { inputs, tokens } = golden;
+  const lengths = countedLengths(golden_case);
+  const isCounted = (i: number) => i % tokens < lengths[Math.floor(i / tokens)];
+  const threshold = golden_case.top_entropy_quantile < 1
+    ? entropyThreshold(
+      Float32Array.from(inputs.entropies.filter((_, i) => isCounted(i))),
+      golden_case.top_entropy_quantile,
+    )
+    : -Infinity;
+  const mask = inputs.entropies.map((entropy, i) => Number(isCounted(i) && entropy >= threshold));
+  const kept = Math.max(mask.reduce((sum, one) => sum + one, 0), 1);
+  return {
+    mask: golden_case.top_entropy_quantile < 1 ? mask : null,
+    bonusWeights: lengths.map((length) => length === 0 ? 0 : golden_case.entropy_coef / kept),
+  };
+}
+
 function twinOutcome(golden_case: GoldenCase): Outcome {
   const { inputs, tokens } = golden;
   const lengths = countedLengths(golden_case);
   const oldLogprobs = golden_case.on_policy ? inputs.logprobs : inputs.oldLogprobs;
+  const { mask, bonusWeights } = entropyOf(golden_case);
   const held = golden.lengths.map((length, b) => {
     const part = (values: number[]) => values.slice(b * tokens, b * tokens + length);
-    return samplerWeightsF64(part(oldLogprobs), part(inputs.samplerLogprobs), golden_case);
+    const ofSampler = samplerWeightsF64(part(oldLogprobs), part(inputs.samplerLogprobs), golden_case);
+    const corrects = golden_case.importance_sampling_correction;
+    const { weights, sequenceWeight } = policyWeightsF64({
+      logprobs: part(inputs.logprobs),
+      oldLogprobs: part(oldLogprobs),
+      samplerLogprobs: part(corrects ? inputs.samplerLogprobs : oldLogprobs),
+      samplerWeights: corrects ? ofSampler.weights : null,
+      tokenMask: mask && part(mask),
+      advantage: inputs.advantages[b],
+    }, golden_case);
+    return { stats: ofSampler.stats, weights, sequenceWeight: lengths[b] === 0 ? 1 : sequenceWeight };
   });
-  const { loss, gradient, completions } = grpoLossF64({
+  const { loss: policyLoss, gradient, completions } = grpoLossF64({
     ...inputs,
     oldLogprobs,
-    tokenWeights: golden_case.importance_sampling_correction
-      ? held.flatMap(({ weights }) => [...weights, ...Array<number>(tokens - weights.length).fill(NaN)])
-      : null,
+    tokenWeights: held.flatMap(({ weights }) => [
+      ...weights,
+      ...Array<number>(tokens - weights.length).fill(NaN),
+    ]),
+    sequenceWeights: held.map(({ sequenceWeight }) => sequenceWeight),
     refLogprobs: golden_case.beta === 0 ? null : inputs.refLogprobs,
-    completionMask: inputs.logprobs.map((_, i) => i % tokens < lengths[Math.floor(i / tokens)] ? 1 : 0),
+    completionMask: maskOf(golden_case),
     weights: weightsOf(golden_case, lengths),
   }, golden_case);
+  const offsets = [...lengths.keys(), lengths.length].map((b) => b * tokens);
+  const weights = { bonusWeights, tokenMask: mask ?? maskOf(golden_case), offsets };
+  const [zero, one] = [0, 1].map((value) => new Float64Array(lengths.length).fill(value));
+  const bonus = entropyBonusF64(zero, inputs.entropies, weights);
   const meansOf = (stats: CompletionStats[]) => lossMeans(stats, golden_case.importance_sampling_level);
   return {
-    loss,
+    loss: policyLoss + bonus.reduce((sum, value) => sum + value, 0),
     gradient,
+    entropyGradient: entropyBonusGradF64(one, inputs.entropies.length, weights),
     means: [...microBatches(golden_case)].map(([start, end]) => meansOf(completions.slice(start, end))),
     sampler: samplerMeans(held.map(({ stats }) => stats), golden_case),
   };
@@ -109,7 +182,7 @@ function twinOutcome(golden_case: GoldenCase): Outcome {
 async function kernelMicroBatch(
   golden_case: GoldenCase,
   [start, end]: readonly [number, number],
-  gradient: Float64Array,
+  gradients: Record<"gradient" | "entropyGradient", Float64Array>,
 ) {
   const { inputs, tokens } = golden;
   const counted = countedLengths(golden_case);
@@ -119,30 +192,54 @@ async function kernelMicroBatch(
   const pick = (name: Inputs) => tf.tensor1d([...places.map((i) => inputs[name][i]), ...spare]);
   const offsets = lengths.reduce((sums, length) => [...sums, sums[sums.length - 1] + length], [0]);
   const weights = weightsOf(golden_case, counted).map((weight, b) => counted[b] === 0 ? 0 : weight);
+  const { mask, bonusWeights } = entropyOf(golden_case);
+  const tokenMask = mask && tf.tensor1d([...places.map((i) => mask[i]), ...spare]);
   const scales = tf.tensor2d([inputs.advantages.slice(start, end), [...weights.slice(start, end)]]);
   const context = {
     oldLogprobs: golden_case.on_policy ? null : pick("oldLogprobs"),
     refLogprobs: pick("refLogprobs"),
-    entropy: pick("entropies"),
     offsets: tf.tensor1d(offsets, "int32"),
     advantagesAndWeights: scales,
   };
-  const given = pick("logprobs");
+  const [given, entropies] = [pick("logprobs"), pick("entropies")];
   const policies = { trainer: context.oldLogprobs ?? given, sampler: pick("samplerLogprobs") };
   const held = samplerWeights(policies, context.offsets, golden_case);
-  const tokenWeights = golden_case.importance_sampling_correction ? held.weights : null;
+  const corrects = golden_case.importance_sampling_correction;
+  const { weights: tokenWeights, sequenceWeights } = policyWeights({
+    logprobs: given,
+    oldLogprobs: policies.trainer,
+    samplerLogprobs: corrects ? policies.sampler : policies.trainer,
+    samplerWeights: corrects ? held.weights : null,
+    tokenMask,
+    offsets: context.offsets,
+    advantagesAndWeights: scales,
+  }, golden_case);
+  const bonus = {
+    bonusWeights: tf.tensor1d(bonusWeights.slice(start, end)),
+    tokenMask,
+    offsets: context.offsets,
+  };
   let stats: Tensor | null = null;
-  const { value, grad } = tf.valueAndGrad((logprobs: Tensor) => {
-    const made = grpoLoss({ ...context, logprobs, tokenWeights }, golden_case);
+  const { value, grads } = tf.valueAndGrads((logprobs: Tensor, entropy: Tensor) => {
+    const made = grpoLoss({ ...context, logprobs, entropy, tokenWeights }, golden_case);
     stats = tf.keep(made.stats);
-    return made.losses;
-  })(given, tf.ones([end - start]));
-  const derivatives = await readFloats(grad);
-  places.forEach((place, i) => gradient[place] = derivatives[i]);
-  const logged = await Promise.all([value, stats!, held.stats].map(readFloats));
+    return entropyBonus(made.losses, entropy, bonus);
+  })([given, entropies], tf.ones([end - start]));
+  const [derivatives, ofEntropy] = await Promise.all(grads.map(readFloats));
+  places.forEach((place, i) => {
+    gradients.gradient[place] = derivatives[i];
+    gradients.entropyGradient[place] = ofEntropy[i];
+  });
+  const logged = await Promise.all([value, stats!, held.stats, sequenceWeights].map(readFloats));
   const values = Float32Array.from([0, 0, ...logged.flatMap((part) => [...part])]);
-  tf.dispose([value, grad, stats!, held.stats, held.weights]);
-  return { values, stats: readUpdateStats(values, counted.slice(start, end), end - start, golden_case) };
+  tf.dispose([value, ...grads, stats!, held.stats, held.weights, tokenWeights, sequenceWeights]);
+  const made = readUpdateStats(values, counted.slice(start, end), end - start, golden_case);
+  // Where there is a bonus, this micro-batch is the step.
+  const kept = places.filter((place) =>
+    counted[Math.floor(place / golden.tokens)] > 0 && (mask?.[place] ?? 1) === 1
+  );
+  const entropy = kept.reduce((sum, place) => sum + inputs.entropies[place], 0) / Math.max(kept.length, 1);
+  return { values, stats: { ...made, policyLoss: made.loss + golden_case.entropy_coef * entropy } };
 }
 
 /** The statistics of a step of which each micro-batch logged so much. */
@@ -152,25 +249,30 @@ function samplerOf(golden_case: GoldenCase, values: readonly Float32Array[], siz
 }
 
 async function kernelOutcome(golden_case: GoldenCase): Promise<Outcome> {
-  const gradient = new Float64Array(golden_case.gradient.length);
+  const gradients = {
+    gradient: new Float64Array(golden_case.gradient.length),
+    entropyGradient: new Float64Array(golden_case.gradient.length),
+  };
   const means: UpdateStats[] = [];
   const logged: Float32Array[] = [];
   const batches = [...microBatches(golden_case)];
   for (const batch of batches) {
-    const { values, stats } = await kernelMicroBatch(golden_case, batch, gradient);
+    const { values, stats } = await kernelMicroBatch(golden_case, batch, gradients);
     means.push(stats);
     logged.push(values);
   }
   const sampler = samplerOf(golden_case, logged, golden.lengths.length / batches.length);
-  return { loss: means.reduce((sum, { loss }) => sum + loss, 0), gradient, means, sampler };
+  return { loss: means.reduce((sum, { loss }) => sum + loss, 0), ...gradients, means, sampler };
 }
 
 /** What a run would log of a micro-batch. */
 function loggedOf(
-  { loss_type }: GoldenCase,
+  { loss_type, entropy_coef }: GoldenCase,
   means: Outcome["means"][number],
 ): Record<string, number | undefined> {
-  return { kl: means.kl, entropy: means.entropy, ...LOSS_TYPES[loss_type].policyTerm.clipMetrics(means) };
+  const { kl, entropy, policyLoss } = means;
+  const ofLossType = LOSS_TYPES[loss_type].policyTerm.clipMetrics(means);
+  return { kl, entropy, policy_loss: policyLoss, entropy_coef, ...ofLossType };
 }
 
 /** Worst error of the metrics that both sides have; each logged one of TRL's is known to us. */
@@ -180,7 +282,8 @@ function metricsError(golden_case: GoldenCase, { means }: Outcome): number {
     if (!(name in logged[0])) throw new Error(`TRL logs "${name}", which has no counterpart here`);
     if (logged[0][name] === undefined) return 0; // the twin makes no entropy
     const defined = [...expected.keys()].filter((i) => expected[i] !== null);
-    return worstRelative(defined.map((i) => logged[i][name]!), defined.map((i) => expected[i]!), 1e-3);
+    const least = name === "policy_loss" ? 0.01 : 1e-3; // as the loss
+    return worstRelative(defined.map((i) => logged[i][name]!), defined.map((i) => expected[i]!), least);
   });
   return Math.max(...errors);
 }
@@ -214,8 +317,25 @@ const lossError = ({ loss }: GoldenCase, outcome: Outcome) => worstRelative([out
 const gradientError = ({ gradient }: GoldenCase, outcome: Outcome) =>
   relativeFrobenius(outcome.gradient, gradient);
 
+/** The derivatives with respect to the entropies, where TRL's loss has any. */
+const entropyGradientError = ({ entropyGradient }: GoldenCase, outcome: Outcome) =>
+  entropyGradient === null ? 0 : relativeFrobenius(outcome.entropyGradient, entropyGradient);
+
+/** Worst error of the coefficient that adapts, and of the bonus that each step makes of it. */
+function adaptiveError(): number {
+  const { steps, ...given } = golden.adaptiveBonus;
+  const config = { ...given, use_adaptive_entropy: true };
+  let control = initialEntropyControl(config);
+  return Math.max(...steps.map(({ entropy, loss, coef }) => {
+    const bonus = -appliedEntropyCoef(control, config) * entropy;
+    control = nextEntropyControl(control, entropy, config);
+    return worstRelative([bonus, control.coef], [loss, coef], 0.01);
+  }));
+}
+
 const variety =
-  `${golden.cases.length} settings of loss_type, ratio level, clipping, KL, accumulation, correction of the sampler`;
+  `${golden.cases.length} settings of loss_type, ratio level, clipping, KL, accumulation, correction of the sampler, ` +
+  "masks of completions and tokens, entropy bonus";
 const reference = "TRL GRPOTrainer._compute_loss, f64";
 
 export const lines: ParityLine[] = [
@@ -234,10 +354,24 @@ export const lines: ParityLine[] = [
     worst: () => worstOver(twinOutcome, gradientError),
   },
   {
+    what: "its gradient with respect to the entropies, f64 twin",
+    reference,
+    measure: "relative Frobenius",
+    limit: 0,
+    worst: () => worstOver(twinOutcome, entropyGradientError),
+  },
+  {
+    what: "entropy bonus that adapts, over ten optimizer steps of two micro-batches",
+    reference,
+    measure: "relative (to at least 0.01)",
+    limit: 1e-15,
+    worst: () => Promise.resolve(adaptiveError()),
+  },
+  {
     what: "loss, GPU kernel",
     reference,
     measure: "relative (to at least 0.01)",
-    limit: 3e-6,
+    limit: 1e-5,
     worst: () => worstOver(kernelOutcome, lossError),
   },
   {
@@ -248,10 +382,17 @@ export const lines: ParityLine[] = [
     worst: () => worstOver(kernelOutcome, gradientError),
   },
   {
-    what: "kl, entropy and clip ratios of each micro-batch, GPU kernel",
+    what: "its gradient with respect to the entropies, GPU kernel",
+    reference,
+    measure: "relative Frobenius",
+    limit: 3e-7,
+    worst: () => worstOver(kernelOutcome, entropyGradientError),
+  },
+  {
+    what: "kl, entropy, policy loss, clip ratios and phi of each micro-batch, GPU kernel",
     reference: "TRL's logged metrics",
     measure: "relative (to at least 0.001)",
-    limit: 1e-5,
+    limit: 3e-5,
     worst: () => worstOver(kernelOutcome, metricsError),
   },
   {

@@ -48,7 +48,7 @@ interface GoldenFacts {
 }
 
 interface Golden extends GoldenFacts {
-  runs: Record<"on_policy" | "off_policy" | "sequence", GoldenRun>;
+  runs: Record<"on_policy" | "off_policy" | "sequence" | "followed", GoldenRun>;
 }
 
 interface GoldenOfRanks extends GoldenFacts {
@@ -156,6 +156,7 @@ async function train(run: GoldenRun, facts: GoldenFacts, communicator: Communica
       lambdas: [initialLambdaState(config.lambda_cost)],
       rankLambdas: null,
       numTokens: 0,
+      entropyControl: null,
     };
     while (progress.step < config.max_steps) {
       const outcome = await trainOnGenerationBatch(deps, progress);

@@ -37,7 +37,10 @@ function microBatchTokens(run: GoldenRun, step: number): number[] {
   });
 }
 
-const TOKEN_MEANS: MetricName[] = [
+/** Of each micro-batch, as far as a loss type logs them. */
+const STEP_MEANS: MetricName[] = [
+  "policy_loss",
+  "vespo/phi_seq_mean",
   "kl",
   "entropy",
   "clip_ratio/low_mean",
@@ -81,10 +84,13 @@ async function metricsError(name: RunName): Promise<number> {
   const stepMetrics: MetricName[] = [
     "loss",
     "grad_norm",
-    ...TOKEN_MEANS,
+    ...STEP_MEANS,
     "clip_ratio/low_min",
     "clip_ratio/high_max",
-  ];
+  ]
+    .filter((metric) => metric in run.steps[0]) as MetricName[];
+  // What a step leaves to the next.
+  const lastMetrics: MetricName[] = "entropy_coef" in run.steps[0] ? ["entropy_coef"] : [];
   return Math.max(...rows.flatMap((row, generation) => {
     const own = Array.from({ length: steps }, (_, i) => generation * steps + i);
     const meanOf = (metric: MetricName) =>
@@ -93,6 +99,7 @@ async function metricsError(name: RunName): Promise<number> {
     return [
       ...stepMetrics.map((metric) => errorOf(metric, meanOf(metric))),
       ...GENERATION_METRICS.map((metric) => errorOf(metric, (run.steps[own[0]][metric] as number[])[0])),
+      ...lastMetrics.map((metric) => errorOf(metric, stepValue(run, own[own.length - 1], metric))),
       worstRelative([row.learning_rate!], [run.steps[own[own.length - 1]].learning_rate as number]),
     ];
   }));
@@ -147,6 +154,11 @@ export const lines: ParityLine[] = [
   ...linesOf(
     "sequence",
     "two per generation (bnpo, a ratio per completion, delta, k3 alone, rewards unscaled, accumulation 4, warm-up)",
+    { limit: 2e-5 },
+  ),
+  ...linesOf(
+    "followed",
+    "two per generation (vespo, a reference that follows, entropy bonus that adapts, token and off-policy masks)",
     { limit: 2e-5 },
   ),
   {

@@ -43,8 +43,8 @@ test("every wrong type and range is reported at once, with requirement, actual v
       'run.yaml:2:1: lambda_adapt must be true or false, got the string "on"; remove it for the default true',
       "run.yaml:3:1: top_p must be a number > 0 and <= 1, got 1.5; remove it for the default 1",
       "run.yaml:4:1: num_generations must be an integer >= 2, got nothing; remove it for the default 30",
-      'run.yaml:5:1: loss_type must be one of "grpo", "bnpo", "dr_grpo", "dapo", "cispo", got the string "ppo"; ' +
-      'remove it for the default "grpo"',
+      'run.yaml:5:1: loss_type must be one of "grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", ' +
+      '"luspo", "vespo", got the string "ppo"; remove it for the default "grpo"',
     ],
   );
   assert.equal(problemsOf("temperature: .nan\nlambda_max: .inf\nseed: -1\nseed2: 1").length, 4);

@@ -202,7 +202,13 @@ async function askedMeanwhile(sharesGpu: boolean | undefined): Promise<number> {
       },
     },
   };
-  const progress = { step: 0, lambdas: [initialLambdaState(1)], rankLambdas: null, numTokens: 0 };
+  const progress = {
+    step: 0,
+    lambdas: [initialLambdaState(1)],
+    rankLambdas: null,
+    numTokens: 0,
+    entropyControl: null,
+  };
   await assert.rejects(trainOnGenerationBatch(deps, progress), /the second group/);
   return asked;
 }

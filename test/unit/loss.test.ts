@@ -15,6 +15,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
+  sapo_temperature_neg: 1.05,
+  sapo_temperature_pos: 1,
 };
 
 /** Loss of a completion of one token with the given ratio. */
@@ -136,6 +138,24 @@ test("cispo weighs the log-prob with the ratio, held constant and bounded by eps
   assert.equal(tokenLoss(-1.5, 0.1, null, -0.5, cispo).clippedLow, false);
 });
 
+test("sapo closes its gate softly: at a ratio of 1 it is the ratio, beyond it pulls less, by the advantage's sign", () => {
+  const sapo: TokenLossConfig = {
+    ...config,
+    beta: 0,
+    loss_type: "sapo",
+    sapo_temperature_pos: 1,
+    sapo_temperature_neg: 2,
+  };
+  assertNear(tokenLoss(-1, 1, null, 0.5, sapo).loss, -4 * 0.5 * 0.5);
+  assertNear(tokenLoss(-1, 1, null, 0.5, sapo).gradient, -0.5);
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+  assertNear(tokenLoss(-1, 1.5, null, 1, sapo).loss, -4 * sigmoid(0.5));
+  assertNear(tokenLoss(-1, 1.5, null, -1, sapo).loss, 2 * sigmoid(1));
+  assertNear(tokenLoss(-1, 1.5, null, -1, sapo).gradient, 4 * 1.5 * sigmoid(1) * (1 - sigmoid(1)));
+  assertNear(tokenLoss(-1, 1.5, null, 0, sapo).loss, 0);
+  assert.ok(Number.isFinite(tokenLoss(-1, 1e5, null, -1, sapo).gradient));
+});
+
 test("grpoLossF64() has the gradient that finite differences have, with ratios of tokens and of sequences", () => {
   const levels = ["token", "sequence"] as const;
   for (const [level, corrected] of levels.flatMap((level) => [[level, false], [level, true]] as const)) {
@@ -164,6 +184,9 @@ test("sequenceWeights() matches each loss_type worked by hand", () => {
   assert.deepEqual(weights("dr_grpo"), Array(4).fill(1 / 32));
   assert.deepEqual(weights("dapo"), Array(4).fill(1 / 10));
   assert.deepEqual(weights("cispo"), Array(4).fill(1 / 10));
+  assert.deepEqual(weights("sapo"), weights("grpo"));
+  assert.deepEqual(weights("luspo"), Array(4).fill(1 / 4));
+  assert.deepEqual(weights("vespo"), weights("dapo"));
 });
 
 test("how the step is cut into micro-batches and ranks changes no weight but bnpo's", () => {
@@ -182,11 +205,11 @@ test("how the step is cut into micro-batches and ranks changes no weight but bnp
   }
 });
 
-test("a step without any active token has loss 0 and means 0, not NaN", () => {
+test("a step without any active token has loss 0, means 0 and weights 1, not NaN", () => {
   const { loss, completions } = grpoLossF64({ ...batch, completionMask: Array(6).fill(0) }, config);
   assert.equal(loss, 0);
   for (const level of ["token", "sequence"] as const) {
-    assert.deepEqual(Object.values(lossMeans(completions, level)), [0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(Object.values(lossMeans(completions, level)), [0, 0, 0, 0, 0, 0, 1]);
   }
 });
 

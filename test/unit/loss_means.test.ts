@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clipBounds, completionLosses, grpoLossF64, type TokenLossConfig } from "../../src/rl/loss.ts";
 import { lossMeans } from "../../src/rl/loss_means.ts";
-import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
+import { CLIPPED_RATIO, GAMMA_WEIGHTED, SOFT_GATE, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { sequenceWeights } from "../../src/rl/loss_weights.ts";
 
 const config: TokenLossConfig = {
@@ -14,6 +14,8 @@ const config: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
+  sapo_temperature_neg: 1.05,
+  sapo_temperature_pos: 1,
 };
 
 /** A completion of one token whose ratio is exp(difference). */
@@ -49,14 +51,13 @@ test("a ratio of exactly delta still has its gradient", () => {
 });
 
 test("clipBounds() has epsilon on both sides, epsilon_high above alone, and no lower bound for cispo", () => {
-  assert.deepEqual(clipBounds({ ...config, epsilon: 0.25 }), { low: 0.75, high: 1.25, delta: Infinity });
+  const open = { low: -Infinity, high: Infinity, delta: Infinity, gatePos: 1, gateNeg: 1 };
+  assert.deepEqual(clipBounds({ ...config, epsilon: 0.25 }), { ...open, low: 0.75, high: 1.25 });
   const high = { ...config, epsilon: 0.25, epsilon_high: 0.5, delta: 4 };
-  assert.deepEqual(clipBounds(high), { low: 0.75, high: 1.5, delta: 4 });
-  assert.deepEqual(clipBounds({ ...high, loss_type: "cispo" }), {
-    low: -Infinity,
-    high: 0.5,
-    delta: Infinity,
-  });
+  assert.deepEqual(clipBounds(high), { ...open, low: 0.75, high: 1.5, delta: 4 });
+  assert.deepEqual(clipBounds({ ...high, loss_type: "cispo" }), { ...open, high: 0.5 });
+  const gated = { ...high, loss_type: "sapo" as const, sapo_temperature_pos: 3, sapo_temperature_neg: 7 };
+  assert.deepEqual(clipBounds(gated), { ...open, gatePos: 3, gateNeg: 7 });
 });
 
 test("without beta there is no KL, whatever the reference says", () => {
@@ -76,15 +77,15 @@ test("grpoLossF64() counts clipped tokens and KL of each completion", () => {
   }, { ...config, beta: 0.1 });
   // Ratios 1/e twice with A < 0; then 1 and e with A > 0. k3 of a token 1 below the policy: e^-1 + 1 - 1.
   assert.deepEqual(completions, [
-    { tokens: 2, kl: 0, clippedLow: 2, clippedHigh: 0 },
-    { tokens: 2, kl: Math.expm1(-1) + 1, clippedLow: 0, clippedHigh: 1 },
+    { tokens: 2, kl: 0, clippedLow: 2, clippedHigh: 0, sequenceWeight: 1 },
+    { tokens: 2, kl: Math.expm1(-1) + 1, clippedLow: 0, clippedHigh: 1, sequenceWeight: 1 },
   ]);
 });
 
 test("lossMeans() of tokens weighs every token alike, and its extremes are shares of a completion", () => {
   const stats = [
-    { tokens: 4, kl: 0.75, clippedLow: 1, clippedHigh: 2 },
-    { tokens: 2, kl: 0.75, clippedLow: 1, clippedHigh: 0 },
+    { tokens: 4, kl: 0.75, clippedLow: 1, clippedHigh: 2, sequenceWeight: 0.25 },
+    { tokens: 2, kl: 0.75, clippedLow: 1, clippedHigh: 0, sequenceWeight: 0.5 },
     { tokens: 0, kl: 0, clippedLow: 0, clippedHigh: 0 },
   ];
   assert.deepEqual(lossMeans(stats, "token"), {
@@ -94,6 +95,7 @@ test("lossMeans() of tokens weighs every token alike, and its extremes are share
     clipRatioRegion: 4 / 6,
     clipRatioLowMin: 1 / 4,
     clipRatioHighMax: 1 / 2,
+    sequenceWeight: (0.25 + 0.5 + 1) / 3, // one without tokens has weight 1
   });
 });
 
@@ -137,8 +139,8 @@ test("bnpo counts the micro-batches of all ranks; dapo the tokens of all ranks w
 });
 
 test("each policy term has a branch of the kernel of its own, and logs what it clips", () => {
-  assert.deepEqual(CLIPPED_RATIO.kernelConstants, { CISPO: 0 });
-  assert.deepEqual(WEIGHTED_LOGPROB.kernelConstants, { CISPO: 1 });
+  const terms = [CLIPPED_RATIO, WEIGHTED_LOGPROB, SOFT_GATE, GAMMA_WEIGHTED];
+  assert.deepEqual(terms.map(({ kernelConstants }) => kernelConstants.TERM), [0, 1, 2, 3]);
   const means = {
     kl: 0,
     clipRatioLow: 1,
@@ -146,6 +148,7 @@ test("each policy term has a branch of the kernel of its own, and logs what it c
     clipRatioRegion: 3,
     clipRatioLowMin: 4,
     clipRatioHighMax: 5,
+    sequenceWeight: 6,
   };
   assert.deepEqual(CLIPPED_RATIO.clipMetrics(means), {
     "clip_ratio/low_mean": 1,
@@ -155,4 +158,6 @@ test("each policy term has a branch of the kernel of its own, and logs what it c
     "clip_ratio/region_mean": 3,
   });
   assert.deepEqual(WEIGHTED_LOGPROB.clipMetrics(means), { cispo_clip_ratio: 2 });
+  assert.deepEqual(SOFT_GATE.clipMetrics(means), {});
+  assert.deepEqual(GAMMA_WEIGHTED.clipMetrics(means), { "vespo/phi_seq_mean": 6 });
 });

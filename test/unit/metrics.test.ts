@@ -18,6 +18,7 @@ describe("stepRow()", () => {
       clipMetrics,
       samplerMetrics,
       asked,
+      entropyBonus: { policyLoss: 1, coef: 0.5 },
       nonfiniteSteps: 1,
     });
     const { step: _, ...metrics } = stepRow(record);

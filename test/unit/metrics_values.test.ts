@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { exactInterval } from "../../src/rl/binomial.ts";
-import { CLIPPED_RATIO, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
+import { CLIPPED_RATIO, GAMMA_WEIGHTED, WEIGHTED_LOGPROB } from "../../src/rl/policy_terms.ts";
 import { evalRow, METRIC_NAMES, type StepRecord, stepRow } from "../../src/tracking/metrics.ts";
 
 const MEANS = {
@@ -12,6 +12,7 @@ const MEANS = {
   clipRatioRegion: 0.3,
   clipRatioLowMin: 0.04,
   clipRatioHighMax: 0.6,
+  sequenceWeight: 0.8,
 };
 
 // Two groups of three. The fifth completion has no score.
@@ -36,10 +37,12 @@ const RECORD: StepRecord = {
   learningRate: 2e-4,
   kl: 0.01,
   entropy: 2.25,
-  // No run has both: a loss type logs the one or the other.
+  entropyBonus: { policyLoss: 0.05, coef: 0.01 },
+  // No run has all of them: a loss type logs the one or the other.
   clipMetrics: {
     ...CLIPPED_RATIO.clipMetrics(MEANS),
     ...WEIGHTED_LOGPROB.clipMetrics({ ...MEANS, clipRatioHigh: 0.9 }),
+    ...GAMMA_WEIGHTED.clipMetrics(MEANS),
   },
   stepSeconds: 8,
   phaseSeconds: { generate: 4.5, score: 1.25, update: 2 },
@@ -60,12 +63,15 @@ test("every metric of a step has the value that arithmetic gives it", () => {
     frac_reward_zero_std: 1 / 2,
     kl: 0.01,
     entropy: 2.25,
+    policy_loss: 0.05,
+    entropy_coef: 0.01,
     "clip_ratio/low_mean": 0.1,
     "clip_ratio/low_min": 0.04,
     "clip_ratio/high_mean": 0.2,
     "clip_ratio/high_max": 0.6,
     "clip_ratio/region_mean": 0.3,
     cispo_clip_ratio: 0.9,
+    "vespo/phi_seq_mean": 0.8,
     "helpfulness/mean": (1 + 2 + 6 - 4 + 5) / 5,
     "cost/mean": (-2 + 0 + 3 + 1 - 7) / 5,
     "combined/mean": 2,

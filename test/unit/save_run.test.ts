@@ -26,6 +26,7 @@ const progressOf = (step: number): Progress => ({
   lambdas: [initialLambdaState(0.5)],
   rankLambdas: null,
   numTokens: 7,
+  entropyControl: null,
 });
 const INPUTS: RunInputs = {
   train: { name: "train.jsonl", sha256: "a".repeat(64) },
@@ -50,7 +51,14 @@ const restore = (
     inputs?: RunInputs;
     onSkipped?: (dir: string, reason: string) => void;
   } = {},
-) => restoreRun(dir, { config: configOf(change), communicator: singleProcess, optimizer, inputs }, onSkipped);
+) =>
+  restoreRun(dir, {
+    config: configOf(change),
+    communicator: singleProcess,
+    optimizer,
+    following: null,
+    inputs,
+  }, onSkipped);
 
 const save = (
   dir: string,
@@ -66,6 +74,7 @@ const save = (
     communicator: singleProcess,
     config: configOf(change),
     optimizer: optimizerOf(),
+    following: null,
     inputs: INPUTS,
     progress: progressOf(step),
     tracker: TRACKER,

@@ -18,6 +18,7 @@ import {
   runTokenLogprobsGrad,
   tokenLogprobsF64,
   tokenLogprobsGradF64,
+  type WithEntropyGradient,
 } from "./token_logprobs.ts";
 import type { Weight } from "../weight/weight.ts";
 
@@ -84,16 +85,20 @@ const lmHeadOp = defineOp<"h" | "tokens", LmHeadAttrs>({
     });
     return [logprobs, entropy, logsum];
   },
-  saves: { inputs: ["h", "tokens"], outputs: [false, false, true] },
-  gradient(dys, [h, tokens, logsum], attrs) {
-    const dlogprobs = (dys as Tensor[])[0];
-    return { h: () => lmHeadGradOp({ h, tokens, logsum, dlogprobs }, attrs)[0] };
+  saves: { inputs: ["h", "tokens"], outputs: [false, true, true] },
+  gradient(dys, [h, tokens, entropy, logsum], attrs) {
+    const [dlogprobs, dentropy] = dys as Tensor[];
+    const ofEntropy = attrs.differentiatesEntropy ? { entropy, dentropy } : null;
+    return { h: () => lmHeadGradOp({ h, tokens, logsum, dlogprobs }, { ...attrs, ofEntropy })[0] };
   },
 });
 
-const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAttrs>({
+const lmHeadGradOp = defineOp<
+  "h" | "tokens" | "logsum" | "dlogprobs",
+  LmHeadAttrs & WithEntropyGradient
+>({
   name: "GrpoLmHeadLogprobsGrad",
-  forward({ h, tokens, logsum, dlogprobs }, { head, chunkRows, ...options }) {
+  forward({ h, tokens, logsum, dlogprobs }, { head, chunkRows, ofEntropy, ...options }) {
     const M = h.shape[0];
     const stride = logitsStride(head);
     const dh = newTensor(h.shape);
@@ -104,6 +109,10 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
         tokens: window(tokens),
         logsum: window(logsum),
         dlogprobs: window(dlogprobs),
+        ofEntropy: ofEntropy && {
+          entropy: window(ofEntropy.entropy),
+          dentropy: window(ofEntropy.dentropy),
+        },
         rows,
         columns: head.shape[0],
         stride,
@@ -123,7 +132,7 @@ const lmHeadGradOp = defineOp<"h" | "tokens" | "logsum" | "dlogprobs", LmHeadAtt
  * @param h f32 [M,D], final hidden states
  * @param head [V,D]; its `grad`, when it has one, is added to in backward (a tied head is the embedding's Weight)
  * @param tokens i32 [M], the token that follows each row, or -1 = padding -> 0
- * @returns logprobs f32 [M] and entropy f32 [M], in nats; only the first has a gradient
+ * @returns logprobs f32 [M] and entropy f32 [M], in nats; the second has a gradient only where the options say so
  * @throws RangeError when the shapes do not fit, chunkRows is no multiple of 64, or softcap or divisor is no finite
  *   number above 0
  */
@@ -133,7 +142,7 @@ export function lmHeadLogprobs(
   tokens: Tensor,
   options: LmHeadOptions,
 ): [Tensor, Tensor] {
-  const { temperature, chunkRows, softcap, divisor } = options;
+  const { temperature, chunkRows, softcap, divisor, differentiatesEntropy } = options;
   checkFinalLogits(options);
   if (h.rank !== 2 || h.shape[1] !== head.shape[1] || tokens.size !== h.shape[0]) {
     throw new RangeError(
@@ -147,7 +156,8 @@ export function lmHeadLogprobs(
         "aligned",
     );
   }
-  const [logprobs, entropy] = lmHeadOp({ h, tokens }, { head, temperature, chunkRows, softcap, divisor });
+  const attrs = { head, differentiatesEntropy, temperature, chunkRows, softcap, divisor };
+  const [logprobs, entropy] = lmHeadOp({ h, tokens }, attrs);
   return [logprobs, entropy];
 }
 
@@ -172,13 +182,13 @@ export function lmHeadLogprobsGradF64(
   h: ArrayLike<number>,
   head: ArrayLike<number>,
   tokens: ArrayLike<number>,
-  dlogprobs: ArrayLike<number>,
+  gradients: { dlogprobs: ArrayLike<number>; dentropy?: ArrayLike<number> | null },
   { M, D, V, ...options }: LmHeadSizes,
 ) {
   const dlogits = tokenLogprobsGradF64(
     linearF64(h, head, { M, K: D, N: V }),
     tokens,
-    dlogprobs,
+    gradients,
     V,
     options,
   );

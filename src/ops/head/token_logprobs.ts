@@ -11,6 +11,8 @@ import { checkFinalLogits, type FinalLogits, finalLogitsF64 } from "./final_logi
 export interface LogprobOptions extends FinalLogits {
   /** > 0 */
   temperature: number;
+  /** Whether the entropy has a gradient too; default: it is for logging. */
+  differentiatesEntropy?: boolean;
 }
 
 interface TokenLogprobsSizes extends LogprobOptions {
@@ -49,16 +51,37 @@ export function runTokenLogprobs(
   runKernel({ kernel: "token_logprobs", ...rowLaunch(sizes), bindings });
 }
 
-/** token_logprobs_grad.wgsl on row windows: turns the logits into their gradient. */
+/** What the entropy's gradient is made of, beside that of the log-probs. */
+export interface EntropyGradient<T> {
+  /** f32 [R], of the forward pass. */
+  entropy: T;
+  /** f32 [R] */
+  dentropy: T;
+}
+
+/**
+ * token_logprobs_grad.wgsl on row windows: turns the logits into their gradient.
+ * @param ofEntropy null where the entropy has none
+ */
 export function runTokenLogprobsGrad(
-  { logits, tokens, logsum, dlogprobs, ...sizes }:
+  { logits, tokens, logsum, dlogprobs, ofEntropy, ...sizes }:
     & Record<"logits" | "tokens" | "logsum" | "dlogprobs", Binding>
+    & { ofEntropy: EntropyGradient<Binding> | null }
     & TokenLogprobsSizes,
 ): void {
+  const { conditions, ...launch } = rowLaunch(sizes);
   runKernel({
     kernel: "token_logprobs_grad",
-    ...rowLaunch(sizes),
-    bindings: { logits, tokens, logsum, dlogprobs },
+    conditions: { ...conditions, ENTROPY: ofEntropy !== null },
+    ...launch,
+    bindings: {
+      logits,
+      tokens,
+      logsum,
+      dlogprobs,
+      entropy: ofEntropy?.entropy,
+      dentropy: ofEntropy?.dentropy,
+    },
   });
 }
 
@@ -80,16 +103,26 @@ const tokenLogprobsOp = defineOp<"logits" | "tokens", LogprobOptions>({
     });
     return [logprobs, entropy, logsum];
   },
-  saves: { inputs: ["logits", "tokens"], outputs: [false, false, true] },
-  gradient(dys, [logits, tokens, logsum], options) {
-    const dlogprobs = (dys as Tensor[])[0];
-    return { logits: () => tokenLogprobsGradOp({ logits, tokens, logsum, dlogprobs }, options)[0] };
+  saves: { inputs: ["logits", "tokens"], outputs: [false, true, true] },
+  gradient(dys, [logits, tokens, entropy, logsum], options) {
+    const [dlogprobs, dentropy] = dys as Tensor[];
+    const inputs = { logits, tokens, logsum, dlogprobs };
+    const ofEntropy = options.differentiatesEntropy ? { entropy, dentropy } : null;
+    return { logits: () => tokenLogprobsGradOp(inputs, { ...options, ofEntropy })[0] };
   },
 });
 
-const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs", LogprobOptions>({
+/** Attributes of a gradient: what it needs of the entropy, which is no input of every one. */
+export interface WithEntropyGradient {
+  ofEntropy: EntropyGradient<Tensor> | null;
+}
+
+const tokenLogprobsGradOp = defineOp<
+  "logits" | "tokens" | "logsum" | "dlogprobs",
+  LogprobOptions & WithEntropyGradient
+>({
   name: "GrpoTokenLogprobsGrad",
-  forward({ logits, tokens, logsum, dlogprobs }, options) {
+  forward({ logits, tokens, logsum, dlogprobs }, { ofEntropy, ...options }) {
     const [rows, columns] = logits.shape;
     const dlogits = newTensor([rows, columns]);
     copyTensor(logits, dlogits);
@@ -98,6 +131,10 @@ const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs
       tokens: { tensor: tokens },
       logsum: { tensor: logsum },
       dlogprobs: { tensor: dlogprobs },
+      ofEntropy: ofEntropy && {
+        entropy: { tensor: ofEntropy.entropy },
+        dentropy: { tensor: ofEntropy.dentropy },
+      },
       rows,
       columns,
       stride: columns,
@@ -110,7 +147,7 @@ const tokenLogprobsGradOp = defineOp<"logits" | "tokens" | "logsum" | "dlogprobs
 /**
  * Log-probability of each chosen token under softmax(finalLogits(logits) / temperature), and that distribution's
  * entropy.
- * Only the log-probabilities have a gradient: the entropy is for logging.
+ * The entropy has a gradient only where the options say so: else it is for logging.
  * @param logits f32 [R,V]
  * @param tokens i32 [R], each in [0,V), or -1 = padding -> 0
  * @returns logprobs f32 [R] and entropy f32 [R], both in nats
@@ -143,22 +180,24 @@ export function tokenLogprobsF64(
   return { logprobs, entropy, logsum };
 }
 
-/** Twin of token_logprobs_grad.wgsl in f64. @returns dlogits [R,V] */
+/** Twin of token_logprobs_grad.wgsl in f64. @param dentropy null: the entropy has no gradient @returns dlogits [R,V] */
 export function tokenLogprobsGradF64(
   logits: ArrayLike<number>,
   tokens: ArrayLike<number>,
-  dlogprobs: ArrayLike<number>,
+  { dlogprobs, dentropy = null }: { dlogprobs: ArrayLike<number>; dentropy?: ArrayLike<number> | null },
   columns: number,
   { temperature, ...shape }: LogprobOptions,
 ): Float64Array {
-  const { logsum } = tokenLogprobsF64(logits, tokens, columns, { temperature, ...shape });
+  const { logsum, entropy } = tokenLogprobsF64(logits, tokens, columns, { temperature, ...shape });
   const final = finalLogitsF64(logits, shape);
   const dlogits = new Float64Array(tokens.length * columns);
   for (let r = 0; r < tokens.length; r++) {
     if (tokens[r] < 0) continue;
     for (let v = 0; v < columns; v++) {
-      const probability = Math.exp(final.logits[r * columns + v] / temperature - logsum[r]);
-      const pull = dlogprobs[r] / temperature * ((v === tokens[r] ? 1 : 0) - probability);
+      const logprob = final.logits[r * columns + v] / temperature - logsum[r];
+      const probability = Math.exp(logprob);
+      const ofEntropy = (dentropy?.[r] ?? 0) * -probability * (logprob + entropy[r]);
+      const pull = (dlogprobs[r] * ((v === tokens[r] ? 1 : 0) - probability) + ofEntropy) / temperature;
       dlogits[r * columns + v] = pull * final.slopes[r * columns + v];
     }
   }

@@ -4,7 +4,7 @@ import { runKernel } from "../../gpu/dispatch.ts";
 import { foldGrid } from "../../gpu/grids.ts";
 import { newTensor } from "../../gpu/tensors.ts";
 import { defineOp } from "../../gpu/op.ts";
-import { clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
+import { assertWeighted, clipBounds, type TokenLossConfig } from "../../rl/loss.ts";
 import { LOSS_TYPES } from "../../rl/loss_types.ts";
 import type { ClipBounds, PolicyTerm } from "../../rl/policy_terms.ts";
 
@@ -23,7 +23,7 @@ export interface LossInputs {
   entropy: Tensor;
   /** i32 [B+1]: completion b owns tokens offsets[b] .. offsets[b+1]-1; those behind the last are spare. */
   offsets: Tensor;
-  /** f32 [M]: what each token's policy term is multiplied by (rl/sampler_weights.ts); null: nothing. */
+  /** f32 [M]: what each token's policy term is multiplied by (rl/policy_weights.ts); null: nothing. */
   tokenWeights: Tensor | null;
   /** f32 [2,B]: advantages, then the weights of rl/loss_weights.ts `sequenceWeights`. */
   advantagesAndWeights: Tensor;
@@ -67,6 +67,8 @@ function lossCall(logprobs: TensorInfo, attrs: LossAttrs) {
       low: finite(bounds.low),
       high: finite(bounds.high),
       delta: finite(bounds.delta),
+      gate_pos: bounds.gatePos,
+      gate_neg: bounds.gateNeg,
     },
   };
 }
@@ -109,8 +111,12 @@ const grpoLossGradOp = defineOp<"logprobs" | "dlosses", LossAttrs>({
   },
 });
 
-/** losses[b] = w_b sum_t l[b,t] (rl/loss.ts has l), so that their sum over all micro-batches is the step's loss. */
+/**
+ * losses[b] = w_b sum_t l[b,t] (rl/loss.ts has l), so that their sum over all micro-batches is the step's loss.
+ * @throws TypeError when the loss type's policy terms are nothing without weights and there are none
+ */
 export function grpoLoss({ logprobs, ...given }: LossInputs, config: TokenLossConfig): LossOutputs {
+  assertWeighted(config, given.tokenWeights);
   const [losses, stats] = grpoLossOp({ logprobs }, {
     ...given,
     refLogprobs: config.beta === 0 ? null : given.refLogprobs,

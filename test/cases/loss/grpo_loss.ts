@@ -54,7 +54,7 @@ function lossCase(
   const logprobs = about(2, 0.3);
   return {
     name: `grpo_loss ${lengths.length} completions, ${tokens} tokens, ${
-      config.loss_type === "cispo" ? "cispo, " : ""
+      config.loss_type === "grpo" ? "" : `${config.loss_type}, `
     }${config.importance_sampling_level} ratios, beta ${config.beta}${config.delta ? ", delta" : ""}${
       config.use_bias_correction_kl ? ", ratio in kl" : ""
     }${onPolicy ? ", on-policy" : ""}${isWeighted ? ", weighted" : ""}`,
@@ -136,6 +136,8 @@ const plain: TokenLossConfig = {
   epsilon_high: null,
   delta: null,
   use_bias_correction_kl: false,
+  sapo_temperature_neg: 1.5,
+  sapo_temperature_pos: 0.8,
 };
 const corrected: TokenLossConfig = { ...plain, use_bias_correction_kl: true };
 export const cases: OpCase[] = [
@@ -169,6 +171,20 @@ export const cases: OpCase[] = [
     importance_sampling_level: "sequence",
     epsilon_high: 1.01,
   }, { isWeighted: true }),
+  lossCase([33, 65, 2], 20, { ...corrected, loss_type: "sapo" }),
+  lossCase([3, 1, 70, 0, 9], 5, { ...plain, loss_type: "sapo", importance_sampling_level: "sequence" }),
+  lossCase([33, 65, 2], 20, { ...plain, loss_type: "sapo", importance_sampling_level: "sequence" }, {
+    isWeighted: true,
+  }),
+  lossCase([6, 40, 9], 3, { ...corrected, loss_type: "sapo" }, { onPolicy: true }),
+  lossCase([3, 1, 70, 0, 9], 5, {
+    ...corrected,
+    loss_type: "luspo",
+    importance_sampling_level: "sequence",
+    epsilon: 0.02,
+  }),
+  lossCase([33, 65, 2], 20, { ...corrected, loss_type: "vespo" }, { isWeighted: true }),
+  lossCase([3, 1, 70], 5, { ...plain, loss_type: "vespo" }, { onPolicy: true, isWeighted: true }),
   lossCase(Array.from({ length: 65_539 }, (_, b) => b % 3), 5, plain),
   lossCase(Array.from(randomInts(7, 64, 24), (n) => n + 8), 40, plain, { benchOnly: true }),
   lossCase(Array.from(randomInts(7, 60, 512), (n) => n + 1), 40, plain, { benchOnly: true }),

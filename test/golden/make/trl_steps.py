@@ -36,6 +36,7 @@ ORDERS = {
         [14, 8, 1, 2, 10, 5, 12, 13, 7, 0, 11, 6, 9, 4, 15, 3],
     ],
     "sequence": [list(range(8))] * 3,
+    "followed": [list(range(8))] * 3,
 }
 
 # An adam_epsilon of the usual 1e-8 would show in nothing but parameters whose gradient is all rounding.
@@ -61,6 +62,17 @@ RUNS = {
         "steps_per_generation": 4, "num_iterations": 2, "mask_truncated_completions": False,
         "importance_sampling_level": "sequence", "epsilon": 0.003, "epsilon_high": 0.004, "delta": 1.02,
         "use_bias_correction_kl": False, "adam_beta1": 0.9, "adam_beta2": 0.99, "adam_epsilon": 1e-4,
+    },
+    # A micro-batch is a step, over which TRL then takes its quantile and its mean of entropies.
+    "followed": {
+        "learning_rate": 2e-3, "lr_scheduler_type": "constant", "warmup_steps": 0, "max_steps": 6, "weight_decay": 0.0,
+        "max_grad_norm": 1.0, "beta": 0.2, "loss_type": "vespo", "scale_rewards": "group", "temperature": 0.9,
+        "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "steps_per_generation": 1,
+        "num_iterations": 2, "mask_truncated_completions": True, "importance_sampling_level": "token",
+        "sync_ref_model": True, "ref_model_mixup_alpha": 0.6, "ref_model_sync_steps": 2,
+        "top_entropy_quantile": 0.6, "entropy_coef": 0.02, "use_adaptive_entropy": True, "entropy_coef_max": 0.05,
+        "entropy_coef_delta": 0.01, "entropy_target": 3.0, "off_policy_mask_threshold": 0.001,
+        "adam_beta1": 0.9, "adam_beta2": 0.99, "adam_epsilon": 1e-4,
     },
 }
 

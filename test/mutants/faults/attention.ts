@@ -141,8 +141,8 @@ const SOFTCAPS: readonly Fault[] = [
   },
   {
     file: "kernels/head/token_logprobs_grad.wgsl",
-    find: "pull * params.factor * slope_value(",
-    replace: "pull * slope_value(",
+    find: "pull * params.factor * slope;",
+    replace: "pull * slope;",
     harm: "a model that divides and bounds its logits learns too fast by the divisor",
     tests: ["gpu/ops.test.ts#token_logprobs", "gpu/ops.test.ts#lm_head_logprobs"],
   },
@@ -155,8 +155,8 @@ const SOFTCAPS: readonly Fault[] = [
   },
   {
     file: "src/ops/head/lm_head_logprobs.ts",
-    find: "temperature, chunkRows, softcap, divisor });",
-    replace: "temperature, chunkRows });",
+    find: "temperature, chunkRows, softcap, divisor };",
+    replace: "temperature, chunkRows };",
     harm: "a model that bounds its logits is trained as if it did not, and sampled as it does",
     tests: ["gpu/ops.test.ts#lm_head_logprobs", "gpu/final_logits.test.ts"],
   },

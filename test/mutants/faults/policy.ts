@@ -616,7 +616,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/policy/weights.ts",
-    find: "if (!made) copies.set(weight, made = copyWeight(weight));",
+    find: "if (!made) copies.set(weight, made = isWritten ? copyUnpacked(weight) : copyWeight(weight));",
     replace: "if (!made) made = copyWeight(weight);",
     harm: "the reference of a model with tied embeddings holds the largest matrix twice",
     tests: ["gpu/policy_weights.test.ts#with tied embeddings"],

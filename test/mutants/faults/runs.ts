@@ -79,8 +79,8 @@ const resume: Fault[] = [
   },
   {
     file: "src/train/run.ts",
-    find: "    ? ownProgress(restored.progress, communicator)",
-    replace: "    ? { ...restored.progress, lambdas: initialLambdas(config) }",
+    find: "restored ? ownProgress(restored.progress, communicator) : {",
+    replace: "restored ? { ...restored.progress, lambdas: initialLambdas(config) } : {",
     harm: "lambda and its average begin again when a run goes on",
     tests: GOES_ON,
     claim: 1,

@@ -107,7 +107,7 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "kernels/loss/grpo_loss_grad.wgsl",
-    find: "select(weight_of(i), mean_weight, LEVEL == 1u && CISPO == 0u)",
+    find: "select(weight_of(i), mean_weight, LEVEL == 1u && TERM != CISPO && TERM != VESPO)",
     replace: "weight_of(i)",
     harm: "with importance_sampling_level=sequence the gradient is not that of the corrected loss",
     tests: ["gpu/ops.test.ts#grpo_loss"],

@@ -248,8 +248,8 @@ export const faults: readonly Fault[] = [
   },
   {
     file: "src/train/learner.ts",
-    find: "config.beta === 0 ? null : freezeReference(policy)",
-    replace: "freezeReference(policy)",
+    find: "config.beta === 0 ? null : freezeReference(",
+    replace: "freezeReference(",
     harm: "with beta 0 a second copy of the model takes its memory and its time",
     tests: ["gpu/training_run.test.ts", "gpu/rehearsal.test.ts", "e2e/config_effects.test.ts#beta="],
     claim: 4,
