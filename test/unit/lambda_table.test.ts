@@ -107,6 +107,9 @@ test("the effective lambda is lambda sigma_C / sigma_S, over the groups that tea
   // Group 1: 2 * 2 / 3; group 2 has no spread; group 3: 2 * 1 / 2.
   near(effectiveLambda(2, { costs, combined, groupSize: 2 })!, (4 / 3 + 1) / 2);
   assert.equal(effectiveLambda(2, { costs: [1, 1], combined: [3, 3], groupSize: 2 }), undefined);
+  // A spread that is rounding alone is none.
+  const rounding = { costs: [0, 4, 0, 4], combined: [-1, -5, 1, 1 + 1e-12], groupSize: 2 };
+  near(effectiveLambda(2, rounding)!, 2);
   const missing = { costs: [0, 4, NaN, 1], combined: [-1, -5, NaN, 2], groupSize: 2 };
   near(effectiveLambda(2, missing)!, 2);
 });
