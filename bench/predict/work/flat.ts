@@ -84,6 +84,7 @@ export const FLAT_WORKS: Readonly<Record<string, WorkOf>> = {
   swiglu_grad: elementwise({ arithmetic: 26, loads: 3, stores: 2 }),
   pack: stored({ arithmetic: 6, loads: 1, stores: 1 }),
   unpack: stored({ arithmetic: 2, loads: 1, stores: 1 }),
+  mix: stored({ arithmetic: 4, loads: 2, stores: 1 }),
   // Of each value weight, both moments and the gradient are read and written.
   adamw: (called) => {
     const work = spans(called, { arithmetic: 30, loads: 4, stores: 4 });

@@ -176,5 +176,8 @@ export const HEAD_WORKS: Readonly<Record<string, WorkOf>> = {
   grpo_loss: (called) => completions(called, 4, "logp"),
   grpo_loss_grad: (called) => completions(called, 4, "logp"),
   sampler_weights: (called) => completions(called, 3, "trainer"),
+  policy_weights: (called) => completions(called, 4, "weights"),
+  entropy_bonus: (called) => completions(called, 2, "entropy"),
+  entropy_bonus_grad: (called) => completions(called, 2, "dentropy"),
   sample,
 };

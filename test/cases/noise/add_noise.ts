@@ -46,4 +46,5 @@ export const cases: OpCase[] = [
   noiseCase({ count: 3072, members: 4, stream: 290, isOnGrid: true }),
   noiseCase({ count: 68, members: 0, isOnGrid: true }),
   noiseCase({ count: 4_194_304, members: 1, benchOnly: true }),
+  noiseCase({ count: 1_048_576, members: 30, isOnGrid: true, benchOnly: true }),
 ];
