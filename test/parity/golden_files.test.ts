@@ -35,7 +35,7 @@ test("every file of test/golden is written by one generator, and every generator
 
 /** Of the standard library, as far as the generators use it. */
 const STANDARD = (
-  "base64 collections dataclasses datetime hashlib inspect io itertools json math os pathlib platform " +
+  "base64 collections dataclasses datetime hashlib inspect io itertools json math os pathlib platform statistics " +
   "random re shutil struct subprocess sys tempfile textwrap time types"
 ).split(" ");
 const PINNED = new Map(

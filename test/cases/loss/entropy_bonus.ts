@@ -39,5 +39,8 @@ export const cases: OpCase[] = [
   bonusCase([1], 0, false),
   bonusCase([3, 1, 70, 0, 9], 5, false),
   bonusCase([33, 65, 2, 31, 32], 3, true),
+  // Of the gradient, whose workgroups are one more, some are left over where the grid is folded.
+  bonusCase([4, 0, 21, 6], 0, false),
+  bonusCase([2, 37, 1, 0], 1, true),
   bonusCase(Array.from({ length: 65_539 }, (_, b) => b % 3), 5, true),
 ];
