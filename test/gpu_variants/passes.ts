@@ -66,8 +66,13 @@ export const PASSES: readonly Pass[] = [
   },
   { title: "a GPU's kernels, in training", files: [holds("gpu_lanes"), ...TRAINING], preloads: [GPU_LANES] },
   {
-    title: "a GPU's attention in tiles, and its folded grids",
-    files: [holds("attention_tiles"), holds("folded_grids")],
+    title: "a GPU's attention in tiles, its decoding, and its folded grids",
+    files: [holds("attention_tiles"), holds("folded_grids"), holds("sampler_equals_trainer")],
+  },
+  {
+    title: "decoding in a GPU's lanes beside this device's",
+    files: named("ops", "folded_grids", "plain_kernels"),
+    environment: { GRPO_TEST_GPU_LANES: "1" },
   },
   {
     title: "matrix units",
