@@ -23,7 +23,7 @@ export function spentAt(rows: readonly MetricRow[]): Spent[] {
   let tokens = 0;
   let seconds = 0;
   return rows.map((row) => {
-    completions += row["safety/total_count_batch"] ?? 0;
+    completions += (row["safety/total_count_batch"] ?? 0) + (row["unperturbed/total_count"] ?? 0);
     tokens = row.num_tokens ?? tokens;
     seconds += row.step_time ?? 0;
     return {
@@ -39,7 +39,10 @@ export interface EqualBudget {
   kind: (typeof BUDGETS)[number];
   /** The most that all of them spent. */
   value: number;
-  /** Of each run that tells: means of its last TREND_STEPS rows within the budget, and the step that it was at. */
+  /**
+   * Of each run that tells: means of its last TREND_STEPS rows within the budget, and the step that it was at. Those of
+   * evolution strategies are of the policy itself: what its members write tells of the noise on them too.
+   */
   runs: { run: number; step: number; reward: number | null; safeRatio: number | null }[];
 }
 
@@ -60,8 +63,8 @@ export function equalBudgets(runs: readonly { rows: readonly MetricRow[] }[]): E
         return {
           run,
           step: last?.step ?? 0,
-          reward: lastMean(within, "helpfulness/mean"),
-          safeRatio: lastMean(within, "safety/safe_ratio"),
+          reward: lastMean(within, "unperturbed/helpfulness") ?? lastMean(within, "helpfulness/mean"),
+          safeRatio: lastMean(within, "unperturbed/safe_ratio") ?? lastMean(within, "safety/safe_ratio"),
         };
       }),
     }];

@@ -68,6 +68,7 @@ export function esRow(record: EsRecord): MetricRow {
     "unperturbed/helpfulness": mean(unperturbed.rewards),
     "unperturbed/cost": mean(unperturbed.costs),
     "unperturbed/safe_ratio": share(unperturbed.costs.filter(isSafe).length, unperturbed.costs.length),
+    "unperturbed/total_count": unperturbed.costs.length,
     ...lambdaMetrics(record.lambdas),
     ...lengthMetrics(record),
     "completions/hallucinated_turn_ratio": share(record.hallucinatedTurns, total),

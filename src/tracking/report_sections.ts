@@ -178,8 +178,11 @@ export function budgetsTable(runs: readonly RunRecords[]): string {
   );
   if (lines.length === 0) return "";
   const columns = [text("all had spent"), text("run"), ...["at step", "reward", "safe ratio"].map(numeric)];
-  return `<p class="lead">Means of the last ${TREND_STEPS} rows of training within what every run spent.</p>` +
-    table(columns, lines);
+  const ofPolicy = runs.some(({ rows }) => rows.some((row) => row["unperturbed/total_count"] !== undefined))
+    ? " Of evolution strategies what the policy itself wrote, not its members."
+    : "";
+  const lead = `Means of the last ${TREND_STEPS} rows of training within what every run spent.${ofPolicy}`;
+  return `<p class="lead">${lead}</p>` + table(columns, lines);
 }
 
 /** Where the runs ended in reward and safety: by their last evaluations, where all have one. */

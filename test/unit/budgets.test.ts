@@ -31,6 +31,19 @@ test("what a run had spent adds up over its rows, and is unknown where no row te
   assert.deepEqual(spentAt([{ step: 1 }]), [{ completions: null, tokens: null, minutes: null }]);
 });
 
+test("of evolution strategies the policy's own completions count, and stand for it", () => {
+  const rows = large.map((row): MetricRow => ({
+    ...row,
+    "unperturbed/helpfulness": 3,
+    "unperturbed/safe_ratio": 0.75,
+    "unperturbed/total_count": 20,
+  }));
+  assert.equal(spentAt(rows)[1].completions, 1240);
+  const [completions] = equalBudgets([{ rows: small }, { rows }]);
+  assert.deepEqual(completions.runs[1], { run: 1, step: 1, reward: 3, safeRatio: 0.75 });
+  assert.match(budgetsTable([runOf(small), runOf(rows)]), /what the policy itself wrote/);
+});
+
 test("runs are compared at the most that all of them spent, by their last rows until then", () => {
   const longer = [
     ...small,

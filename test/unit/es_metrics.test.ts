@@ -45,6 +45,7 @@ test("the policy's own scores stand beside them, and what only gradients have do
   const row = esRow(RECORD);
   const own = [row["unperturbed/helpfulness"], row["unperturbed/cost"], row["unperturbed/safe_ratio"]];
   assert.deepEqual(own, [5, -0.5, 0.5]);
+  assert.equal(row["unperturbed/total_count"], 2);
   assert.equal(row["completions/hallucinated_turn_ratio"], 0.5); // of six completions
   assert.equal(row["completions/clipped_ratio"], 0.25);
   assert.deepEqual(
