@@ -6,6 +6,7 @@
  *   theta = theta + (alpha / N) sum_n z_n sign_n eps(seed_n)
  */
 import { philox4x32, STREAM } from "./rng.ts";
+import { deviationOf, meanOf } from "./spread.ts";
 
 export const ES_NOISES = ["iid", "antithetic", "original"] as const;
 export type EsNoise = (typeof ES_NOISES)[number];
@@ -49,14 +50,6 @@ export interface FitnessConfig {
 
 /** Added to standard deviations, as in the original. */
 const EPSILON = 1e-8;
-
-const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-/** Population standard deviation. */
-function deviationOf(values: readonly number[]): number {
-  const mean = meanOf(values);
-  return Math.sqrt(meanOf(values.map((value) => (value - mean) ** 2)));
-}
 
 /**
  * f = mean(R) - lambda mean(C) over a member's completions. With `es_safe_first` R counts `es_safe_first_factor` times

@@ -63,17 +63,12 @@ export async function weighScores(
     lambdas: updates.map(stateOf),
     rankLambdas,
     records: constraints.map(({ name, settings }, k) => ({
-      name,
-      value: updates[k].lambda,
+      ...lambdaRecord(name, updates[k], settings),
       effective: effectiveLambda(updates[k].lambda, {
         costs: weighed[k],
         combined: allCombined,
         groupSize: config.num_generations,
       }),
-      jc: updates[k].j,
-      jcRaw: updates[k].jRaw,
-      jcEma: updates[k].jEma,
-      d: settings.cost_threshold_d,
     })),
     combined: allCombined,
     terms: advantageTerms(config.advantage_composition, {
@@ -96,7 +91,15 @@ const rewardsOf = ({ rewards, named }: Judged, config: RunConfig) =>
   namedRewardsOf(config)?.map(({ name, weight }) => ({ weight, scores: named![`rewards/${name}`] })) ??
     [{ weight: 1, scores: rewards }];
 
-const stateOf = ({ j: _j, jRaw: _jRaw, ...state }: LambdaUpdate): LambdaState => state;
+/** What is kept of an update. */
+export const stateOf = ({ j: _j, jRaw: _jRaw, ...state }: LambdaUpdate): LambdaState => state;
+
+/** What is logged of an update, but for what it amounts to among standardized scores. */
+export const lambdaRecord = (
+  name: string | null,
+  { lambda, j, jRaw, jEma }: LambdaUpdate,
+  { cost_threshold_d }: { cost_threshold_d: number },
+): LambdaRecord => ({ name, value: lambda, jc: j, jcRaw: jRaw, jcEma: jEma, d: cost_threshold_d });
 
 /** The lambdas of each rank, to the bit, as JSON keeps doubles. */
 async function gatherLambdas(

@@ -1,13 +1,8 @@
 /** What lambda amounts to where scores are divided by their deviation. */
+import { deviationOf } from "../spread.ts";
 
 /** Spread at or below which a group counts as having none: the absolute tolerance of torch.isclose. */
 const ZERO_SPREAD = 1e-8;
-
-/** Standard deviation with divisor n. */
-function deviation(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
-}
 
 /**
  * lambda sigma_C / sigma_S, mean over groups: dividing S = R - lambda C by the group's deviation sigma_S leaves the
@@ -28,8 +23,8 @@ export function effectiveLambda(
 ): number | undefined {
   const weights: number[] = [];
   for (let from = 0; from < combined.length; from += groupSize) {
-    const spread = deviation(combined.slice(from, from + groupSize));
-    const weight = lambda * deviation(costs.slice(from, from + groupSize)) / spread;
+    const spread = deviationOf(combined.slice(from, from + groupSize));
+    const weight = lambda * deviationOf(costs.slice(from, from + groupSize)) / spread;
     if (spread > ZERO_SPREAD && Number.isFinite(weight)) weights.push(weight);
   }
   return weights.length === 0 ? undefined : weights.reduce((sum, weight) => sum + weight, 0) / weights.length;

@@ -16,6 +16,7 @@ import type { Texts } from "../../tracking/samples.ts";
 import { scoreEarly } from "../early_scoring.ts";
 import { gatherStats, type GenerationBatchDeps, type Progress, secondsSince } from "../generation_batch.ts";
 import type { Rollout } from "../rollout.ts";
+import { lambdaRecord, stateOf } from "../weighed_scores.ts";
 import { countMembers, gatherNamed, lengthsAndEnds, meet } from "./gathered.ts";
 import type { Population } from "./population.ts";
 
@@ -123,7 +124,6 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
   const policyRewards = await meet(communicator, ofPolicy.rewards, own.start, count);
   const policyCosts = await meet(communicator, ofPolicy.costs, own.start, count);
   const lambda = updateLambda(progress.lambdas[0], { costs: policyCosts }, config);
-  const { j: _j, jRaw: _jRaw, ...lambdaState } = lambda;
   const { tokens, ...counts } = await countMembers(communicator, rollouts, ownRollouts, { spread, total });
   const numTokens = progress.numTokens + tokens;
   const record: EsRecord = {
@@ -140,14 +140,7 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
       combined: Array.from(combineScores(policyRewards, weighedCosts(policyCosts, config), lambdaBefore)),
       ...await lengthsAndEnds(communicator, ownRollouts, own.start, count),
     },
-    lambdas: [{
-      name: null,
-      value: lambda.lambda,
-      jc: lambda.j,
-      jcRaw: lambda.jRaw,
-      jcEma: lambda.jEma,
-      d: config.cost_threshold_d,
-    }],
+    lambdas: [lambdaRecord(null, lambda, config)],
     ...counts,
     nonfiniteSteps: terms === null ? 1 : 0,
     asked: await gatherStats(communicator, deps.scorer.takeStats?.()),
@@ -157,7 +150,7 @@ export async function iterate(deps: IterationDeps, progress: Progress): Promise<
     exchangeSeconds,
   };
   return {
-    progress: { step, lambdas: [lambdaState], rankLambdas: null, numTokens, entropyControl: null },
+    progress: { step, lambdas: [stateOf(lambda)], rankLambdas: null, numTokens, entropyControl: null },
     record,
     texts: await textsOf(deps, ownRollouts),
     terms,
